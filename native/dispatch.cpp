@@ -1,0 +1,34 @@
+#include "dispatch.h"
+
+namespace pocketseek {
+
+#ifdef POCKETSEEK_X86
+static bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"); }
+static bool has_avx512() {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
+std::vector<std::string> supported_sets() {
+    std::vector<std::string> names{"scalar"};
+#ifdef POCKETSEEK_X86
+    if (has_avx2()) names.push_back("avx2");
+    if (has_avx512()) names.push_back("avx512");
+#endif
+    return names;
+}
+
+const KernelTable* find_table(const std::string& name) {
+    for (const std::string& supported : supported_sets()) {
+        if (supported != name) continue;
+#ifdef POCKETSEEK_X86
+        if (name == "avx2") return &avx2_table();
+        if (name == "avx512") return &avx512_table();
+#endif
+        return &scalar_table();
+    }
+    return nullptr;
+}
+
+}  // namespace pocketseek

@@ -1,0 +1,108 @@
+// Row functions written once over the lanes of `Simd` (included after one simd_*.h, inside one translation unit).
+//
+// A sum along a row uses one order everywhere: sixteen partial sums over index mod 16, then the tree of reduce_add
+// (i + i+8, i + i+4, i + i+2, i + i+1).
+#pragma once
+
+#include <cmath>
+
+#include "table.h"
+
+namespace pocketseek {
+namespace {
+
+using F = Simd::F;
+
+// e^x, relative error about 1e-7: x = n ln2 + r, e^r by its degree-6 Taylor-like polynomial in Horner form (Cephes expf
+// coefficients). Clamped so that 2^n stays normal; x below -87.3 gives about 1e-38, not 0.
+static inline F exp_lanes(F x) {
+    x = Simd::max(Simd::min(x, Simd::set1(88.0f)), Simd::set1(-87.3f));
+    const F n = Simd::round(Simd::mul(x, Simd::set1(1.44269504088896341f)));
+    F r = Simd::fma(n, Simd::set1(-0.693359375f), x);
+    r = Simd::fma(n, Simd::set1(2.12194440e-4f), r);
+    F p = Simd::set1(1.9875691500e-4f);
+    p = Simd::fma(p, r, Simd::set1(1.3981999507e-3f));
+    p = Simd::fma(p, r, Simd::set1(8.3334519073e-3f));
+    p = Simd::fma(p, r, Simd::set1(4.1665795894e-2f));
+    p = Simd::fma(p, r, Simd::set1(1.6666665459e-1f));
+    p = Simd::fma(p, r, Simd::set1(5.0000001201e-1f));
+    p = Simd::fma(Simd::mul(p, r), r, r);
+    return Simd::scale2(Simd::add(p, Simd::set1(1.0f)), n);
+}
+
+static void rms_norm(const float* x, const float* weight, float eps, int n, float* out) {
+    F sum = Simd::zero();
+    for (int i = 0; i < n; i += 16) {
+        const F v = Simd::load_n(x + i, n - i);
+        sum = Simd::fma(v, v, sum);
+    }
+    const float mean = Simd::reduce_add(sum) / float(n);
+    const F factor = Simd::set1(1.0f / std::sqrt(mean + eps));
+    for (int i = 0; i < n; i += 16)
+        Simd::store_n(out + i, Simd::mul(Simd::mul(Simd::load_n(x + i, n - i), factor), Simd::load_n(weight + i, n - i)), n - i);
+}
+
+// One block of 32: scale = max|x| / 127, q = x * (127 / max|x|) rounded to nearest even. Blocks below 1e-30 become zero.
+static inline void quantise_block(F lo, F hi, const Activations& out, size_t block) {
+    const float top = Simd::reduce_max(Simd::max(Simd::abs(lo), Simd::abs(hi)));
+    const bool live = top >= 1e-30f;
+    const float scale = live ? top / 127.0f : 0.0f;
+    const F inverse = Simd::set1(live ? 127.0f / top : 0.0f);
+    int8_t* q = out.q + block * kBlock;
+    Simd::store_int8(q, Simd::mul(lo, inverse));
+    Simd::store_int8(q + 16, Simd::mul(hi, inverse));
+    int32_t sum = 0;
+    for (int i = 0; i < kBlock; i++) sum += q[i];
+    out.scale[block] = scale;
+    out.sum8[block] = -8 * sum;
+    out.sum[block] = scale * float(sum);
+}
+
+static void quantise(const float* x, int n, const Activations& out, int row) {
+    for (int b = 0; b < out.blocks; b++) {
+        const int first = b * kBlock;
+        const F lo = n > first ? Simd::load_n(x + first, n - first) : Simd::zero();
+        const F hi = n > first + 16 ? Simd::load_n(x + first + 16, n - first - 16) : Simd::zero();
+        const size_t block = size_t(row) * out.blocks + b;
+        if (out.q) quantise_block(lo, hi, out, block);
+        if (out.x) {
+            Simd::store(out.x + block * kBlock, lo);
+            Simd::store(out.x + block * kBlock + 16, hi);
+        }
+    }
+}
+
+static void add(float* y, const float* x, int n) {
+    for (int i = 0; i < n; i += 16) Simd::store_n(y + i, Simd::add(Simd::load_n(y + i, n - i), Simd::load_n(x + i, n - i)), n - i);
+}
+
+static void swiglu(const float* gate, const float* up, float* y, int n) {
+    for (int i = 0; i < n; i += 16) {
+        const F g = Simd::load_n(gate + i, n - i);
+        const F e = exp_lanes(Simd::sub(Simd::zero(), g));
+        const F silu = Simd::div(g, Simd::add(Simd::set1(1.0f), e));
+        Simd::store_n(y + i, Simd::mul(silu, Simd::load_n(up + i, n - i)), n - i);
+    }
+}
+
+static void rotate(float* head, const float* cosine, const float* sine, int half) {
+    for (int i = 0; i < half; i += 16) {
+        const int n = half - i;
+        const F a = Simd::load_n(head + i, n), b = Simd::load_n(head + half + i, n);
+        const F c = Simd::load_n(cosine + i, n), s = Simd::load_n(sine + i, n);
+        Simd::store_n(head + i, Simd::sub(Simd::mul(a, c), Simd::mul(b, s)), n);
+        Simd::store_n(head + half + i, Simd::add(Simd::mul(b, c), Simd::mul(a, s)), n);
+    }
+}
+
+static void write_kv(const float* k, const float* v, int head_dim, int padded_dim, int slot, uint16_t* key_page, uint16_t* value_page) {
+    for (int d = 0; d < padded_dim; d += 16) {
+        uint16_t half[16];
+        Simd::store_half(half, Simd::load_n(k + d, head_dim - d));
+        for (int j = 0; j < 16 && d + j < head_dim; j++) key_page[(d + j) * kPageTokens + slot] = half[j];
+        Simd::store_half(value_page + slot * padded_dim + d, Simd::load_n(v + d, head_dim - d));
+    }
+}
+
+}  // namespace
+}  // namespace pocketseek

@@ -1,0 +1,59 @@
+// Sizes and addresses of the tiled tensor formats. The one description of the layout is src/pocketseek/formats.py.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace pocketseek {
+
+enum class Format { q4s, q4a, q8s, f16, f32 };
+inline constexpr int kNumFormats = 5;
+inline constexpr int kTileRows = 16;
+inline constexpr int kBlock = 32;
+
+inline constexpr size_t quant_bytes(Format f) {  // one block's first plane
+    switch (f) {
+        case Format::q4s: case Format::q4a: return 256;
+        case Format::q8s: return 512;
+        case Format::f16: return 1024;
+        default: return 2048;
+    }
+}
+inline constexpr size_t block_bytes(Format f) {  // one block over all planes
+    switch (f) {
+        case Format::q4s: return 256 + 32;
+        case Format::q4a: return 256 + 64;
+        case Format::q8s: return 512 + 32;
+        default: return quant_bytes(f);
+    }
+}
+inline constexpr bool is_quantised(Format f) { return f != Format::f16 && f != Format::f32; }
+inline constexpr int div_up(int a, int b) { return (a + b - 1) / b; }
+inline constexpr size_t tile_row_bytes(Format f, int blocks) { return (blocks * block_bytes(f) + 63) / 64 * 64; }
+
+// Some tile rows of a matrix that lie together in one mapped chunk.
+struct Part {
+    int first_tile;
+    int num_tiles;
+    const uint8_t* data;
+};
+
+// A weight matrix (rows = outputs, cols = inputs), possibly spread over several chunks.
+struct Matrix {
+    Format format = Format::f32;
+    int rows = 0, cols = 0;
+    std::vector<Part> parts;  // ascending, covering every tile row
+
+    bool present() const { return rows > 0; }
+    int tiles() const { return div_up(rows, kTileRows); }
+    int blocks() const { return div_up(cols, kBlock); }
+    size_t stride() const { return tile_row_bytes(format, blocks()); }
+    const uint8_t* tile(int index) const {
+        for (const Part& part : parts)
+            if (index < part.first_tile + part.num_tiles) return part.data + (index - part.first_tile) * stride();
+        return nullptr;
+    }
+};
+
+}  // namespace pocketseek

@@ -1,0 +1,85 @@
+// One step of the pass: embedding, a transformer layer, the head. Phases over rows or tile rows, each a parallel loop.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "formats.h"
+#include "pool.h"
+#include "table.h"
+
+namespace pocketseek {
+
+struct ModelShape {
+    int hidden, intermediate, heads, kv_heads, head_dim;
+    float eps;
+
+    int padded_dim() const { return div_up(head_dim, 16) * 16; }
+    int group() const { return heads / kv_heads; }
+    // A page: [layer][kv head]{ key [head_dim][64] f16, value [64][padded_dim] f16 }
+    size_t key_bytes() const { return size_t(head_dim) * kPageTokens * 2; }
+    size_t head_bytes() const { return key_bytes() + size_t(padded_dim()) * kPageTokens * 2; }
+    size_t layer_bytes() const { return head_bytes() * kv_heads; }
+};
+
+// Absent vectors (biases, q/k norms) are null.
+struct LayerWeights {
+    const float *attn_norm = nullptr, *mlp_norm = nullptr;
+    const float *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr, *q_norm = nullptr, *k_norm = nullptr;
+    Matrix q, k, v, o, gate, up, down;
+};
+
+// Consecutive rows of the pass that belong to one sequence, at consecutive positions.
+struct RowSpan {
+    int first_row, num_rows, first_position;
+    const uint8_t* const* pages;  // covering positions 0 .. first_position + num_rows - 1
+};
+
+struct Batch {
+    int rows = 0;
+    std::vector<RowSpan> spans;
+    const float *cosine = nullptr, *sine = nullptr;  // [rows][head_dim / 2]
+};
+
+// Buffers that live from pass to pass and grow to the largest one seen.
+class Core {
+public:
+    Core(const KernelTable& table, int num_threads) : table_(table), pool_(num_threads) {}
+
+    void embed(const Matrix& table, const int32_t* ids, int rows, float* hidden);
+    void layer(const ModelShape& shape, const LayerWeights& weights, int layer_index, const Batch& batch, float* hidden);
+    // logits[num_chosen][table.rows] of the chosen rows of hidden
+    void head(const ModelShape& shape, const float* norm, const Matrix& table, const float* hidden, const int32_t* chosen, int num_chosen, float* logits);
+    void set_num_threads(int n) { pool_.set_num_threads(n); }
+    int num_threads() const { return pool_.num_threads(); }
+    size_t workspace_bytes() const;
+    const KernelTable& table() const { return table_; }
+
+private:
+    enum class Mode { store, add };
+    struct Product {
+        const Matrix* matrix;
+        float* out;
+        int stride;
+        Mode mode;
+    };
+    struct AttentionTask { int span, first_row, num_rows, kv_head; };
+
+    Activations activations(int rows, int cols, bool quantised, bool floats);
+    void normalise(const float* x, const float* weight, float eps, int n, int rows, const int32_t* chosen, const Activations& out);
+    void multiply(const std::vector<Product>& products, const Activations& in, int rows);
+    void multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, float* out);
+    void store_keys_values(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch);
+    void attend(const ModelShape& s, int layer_index, const Batch& batch);
+    void run_attention(const ModelShape& s, int layer_index, const RowSpan& span, const AttentionTask& task, float* scratch);
+    template <class Fn> void for_tiles(int tiles, size_t stride, int cols, int rows, Fn fn);
+
+    const KernelTable& table_;
+    Pool pool_;
+    std::vector<int8_t> int8_;
+    std::vector<int32_t> sum8_;
+    std::vector<float> scale_, sum_, x_, qkv_, mixed_, mlp_, scratch_;
+    std::vector<AttentionTask> tasks_;
+};
+
+}  // namespace pocketseek

@@ -1,0 +1,189 @@
+// Python's view of the core. Shapes are checked here once, so that kernels can trust them; arrays are kept alive by the
+// objects that point into them; the GIL is released while computing.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "dispatch.h"
+#include "layer.h"
+#include "rope.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace pocketseek {
+namespace {
+
+using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Rows = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using ConstRows = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Ints = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Addresses = nb::ndarray<const uint64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+void require(bool condition, const char* message) {
+    if (!condition) throw std::invalid_argument(message);
+}
+
+Format format_of(const std::string& name) {
+    static const char* const names[kNumFormats] = {"q4s", "q4a", "q8s", "f16", "f32"};
+    for (int i = 0; i < kNumFormats; i++)
+        if (name == names[i]) return Format(i);
+    throw std::invalid_argument("unknown tensor format " + name);
+}
+
+struct PyMatrix {
+    Matrix matrix;
+    std::vector<Bytes> owners;
+
+    PyMatrix(const std::string& format, int rows, int cols, std::vector<std::tuple<int, Bytes>> parts) {
+        require(rows > 0 && cols > 0, "a matrix needs rows and columns");
+        matrix.format = format_of(format), matrix.rows = rows, matrix.cols = cols;
+        int next = 0;
+        for (auto& [first_tile, data] : parts) {
+            require(first_tile == next && data.size() && data.size() % matrix.stride() == 0, "parts must be whole tile rows in order");
+            const int count = int(data.size() / matrix.stride());
+            matrix.parts.push_back({first_tile, count, data.data()});
+            owners.push_back(data);
+            next += count;
+        }
+        require(next == matrix.tiles(), "parts do not cover the matrix");
+    }
+};
+
+struct PyLayer {
+    LayerWeights weights;
+    std::vector<PyMatrix> matrices;
+    std::vector<Floats> vectors;
+
+    PyLayer(const ModelShape& s, const nb::dict& entries) {
+        matrices.reserve(7);
+        const int q = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim;
+        weights.q = matrix(entries, "q", q, s.hidden), weights.k = matrix(entries, "k", kv, s.hidden);
+        weights.v = matrix(entries, "v", kv, s.hidden), weights.o = matrix(entries, "o", s.hidden, q);
+        weights.gate = matrix(entries, "gate", s.intermediate, s.hidden), weights.up = matrix(entries, "up", s.intermediate, s.hidden);
+        weights.down = matrix(entries, "down", s.hidden, s.intermediate);
+        weights.attn_norm = vector(entries, "attn_norm", s.hidden, true), weights.mlp_norm = vector(entries, "mlp_norm", s.hidden, true);
+        weights.q_bias = vector(entries, "q_bias", q, false), weights.k_bias = vector(entries, "k_bias", kv, false);
+        weights.v_bias = vector(entries, "v_bias", kv, false);
+        weights.q_norm = vector(entries, "q_norm", s.head_dim, false), weights.k_norm = vector(entries, "k_norm", s.head_dim, false);
+    }
+
+private:
+    Matrix matrix(const nb::dict& entries, const char* name, int rows, int cols) {
+        matrices.push_back(nb::cast<PyMatrix&>(entries[name]));
+        const Matrix& m = matrices.back().matrix;
+        require(m.rows == rows && m.cols == cols, "a layer's matrix does not have the model's shape");
+        return m;
+    }
+    const float* vector(const nb::dict& entries, const char* name, int size, bool needed) {
+        if (!entries.contains(name)) {
+            require(!needed, "a layer lacks a norm");
+            return nullptr;
+        }
+        vectors.push_back(nb::cast<Floats>(entries[name]));
+        require(int(vectors.back().size()) == size, "a layer's vector does not have the model's shape");
+        return vectors.back().data();
+    }
+};
+
+// One pass's rows: spans (first_position, page addresses, number of rows) in row order, rope tables for all rows.
+struct PyBatch {
+    Batch batch;
+    std::vector<std::vector<const uint8_t*>> pages;
+    std::vector<float> cosine, sine;
+
+    PyBatch(std::vector<std::tuple<int, int, Addresses>> spans, Floats inv_freq, float rope_factor) {
+        std::vector<int32_t> positions;
+        pages.reserve(spans.size());
+        for (auto& [first_position, num_rows, addresses] : spans) {
+            require(first_position >= 0 && num_rows > 0, "a span needs rows");
+            require(size_t(first_position + num_rows) <= addresses.size() * kPageTokens, "a span reaches beyond its pages");
+            pages.emplace_back();
+            for (size_t i = 0; i < addresses.size(); i++) pages.back().push_back(reinterpret_cast<const uint8_t*>(addresses.data()[i]));
+            batch.spans.push_back({batch.rows, num_rows, first_position, pages.back().data()});
+            for (int i = 0; i < num_rows; i++) positions.push_back(first_position + i);
+            batch.rows += num_rows;
+        }
+        const int half = int(inv_freq.size());
+        cosine.resize(size_t(batch.rows) * half), sine.resize(size_t(batch.rows) * half);
+        rope_table(positions.data(), batch.rows, inv_freq.data(), half, rope_factor, cosine.data(), sine.data());
+        batch.cosine = cosine.data(), batch.sine = sine.data();
+        half_dim = half;
+    }
+    int half_dim = 0;
+};
+
+const KernelTable& table_for(const std::string& name) {
+    const KernelTable* table = find_table(name);
+    if (!table) throw std::invalid_argument("instruction set " + name + " is not available on this processor");
+    return *table;
+}
+
+void embed(Core& core, const PyMatrix& table, Ints ids, Rows hidden) {
+    require(hidden.shape(0) == ids.size() && int(hidden.shape(1)) == table.matrix.cols, "hidden must be (tokens, hidden size)");
+    for (size_t i = 0; i < ids.size(); i++) require(ids.data()[i] >= 0 && ids.data()[i] < table.matrix.rows, "token id beyond the vocabulary");
+    nb::gil_scoped_release release;
+    core.embed(table.matrix, ids.data(), int(ids.size()), hidden.data());
+}
+
+void layer(Core& core, const ModelShape& shape, const PyLayer& weights, int index, const PyBatch& batch, Rows hidden) {
+    require(int(hidden.shape(0)) == batch.batch.rows && int(hidden.shape(1)) == shape.hidden, "hidden must be (rows, hidden size)");
+    require(batch.half_dim * 2 == shape.head_dim, "rope frequencies must be half of the head dimension");
+    nb::gil_scoped_release release;
+    core.layer(shape, weights.weights, index, batch.batch, hidden.data());
+}
+
+void head(Core& core, const ModelShape& shape, Floats norm, const PyMatrix& table, ConstRows hidden, Ints chosen, Rows logits) {
+    require(int(norm.size()) == shape.hidden && table.matrix.cols == shape.hidden && int(hidden.shape(1)) == shape.hidden, "head shapes differ");
+    require(logits.shape(0) == chosen.size() && int(logits.shape(1)) == table.matrix.rows, "logits must be (chosen rows, vocabulary)");
+    for (size_t i = 0; i < chosen.size(); i++) require(chosen.data()[i] >= 0 && size_t(chosen.data()[i]) < hidden.shape(0), "chosen row out of range");
+    nb::gil_scoped_release release;
+    core.head(shape, norm.data(), table.matrix, hidden.data(), chosen.data(), int(chosen.size()), logits.data());
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+    m.doc() = "The compiled core of pocketseek: one pass over the weights.";
+    m.attr("abi") = 1;
+    m.def("supported_sets", &supported_sets, "Instruction sets that this build and this processor have, slowest first.");
+
+    m.def("rope_table", [](Ints positions, Floats inv_freq, float factor, Rows cosine, Rows sine) {
+            const size_t rows = positions.size(), half = inv_freq.size();
+            for (const Rows& out : {cosine, sine}) require(out.shape(0) == rows && out.shape(1) == half, "outputs must be (positions, frequencies)");
+            rope_table(positions.data(), int(rows), inv_freq.data(), int(half), factor, cosine.data(), sine.data());
+        }, "positions"_a, "inv_freq"_a, "factor"_a, "cosine"_a, "sine"_a);
+    nb::class_<ModelShape>(m, "ModelShape")
+        .def("__init__", [](ModelShape* self, int hidden, int intermediate, int heads, int kv_heads, int head_dim, float eps) {
+                require(hidden > 0 && intermediate > 0 && heads > 0 && kv_heads > 0 && heads % kv_heads == 0, "impossible model shape");
+                require(head_dim >= 2 && head_dim % 2 == 0 && head_dim <= 1024, "impossible head dimension");
+                new (self) ModelShape{hidden, intermediate, heads, kv_heads, head_dim, eps};
+            }, "hidden"_a, "intermediate"_a, "heads"_a, "kv_heads"_a, "head_dim"_a, "eps"_a)
+        .def_prop_ro("layer_bytes", &ModelShape::layer_bytes);
+    nb::class_<PyMatrix>(m, "Matrix")
+        .def(nb::init<const std::string&, int, int, std::vector<std::tuple<int, Bytes>>>(), "format"_a, "rows"_a, "cols"_a, "parts"_a);
+    nb::class_<PyLayer>(m, "Layer").def(nb::init<const ModelShape&, const nb::dict&>(), "shape"_a, "entries"_a);
+    nb::class_<PyBatch>(m, "Batch")
+        .def(nb::init<std::vector<std::tuple<int, int, Addresses>>, Floats, float>(), "spans"_a, "inv_freq"_a, "rope_factor"_a);
+    nb::class_<Core>(m, "Core")
+        .def("__init__", [](Core* self, const std::string& name, int num_threads) {
+                require(num_threads >= 1 && num_threads <= 256, "num_threads must be from 1 to 256");
+                new (self) Core(table_for(name), num_threads);
+            }, "instruction_set"_a, "num_threads"_a)
+        .def_prop_ro("name", [](const Core& core) { return core.table().name; })
+        .def_prop_ro("num_threads", &Core::num_threads)
+        .def_prop_ro("workspace_bytes", &Core::workspace_bytes)
+        .def("set_num_threads", &Core::set_num_threads, "num_threads"_a, nb::call_guard<nb::gil_scoped_release>())
+        .def("embed", &embed, "table"_a, "ids"_a, "hidden"_a)
+        .def("layer", &layer, "shape"_a, "weights"_a, "index"_a, "batch"_a, "hidden"_a)
+        .def("head", &head, "shape"_a, "norm"_a, "table"_a, "hidden"_a, "chosen"_a, "logits"_a);
+}
+
+}  // namespace pocketseek

@@ -1,0 +1,3 @@
+"""pocketseek: DeepSeek-family language models on a phone."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The arithmetic: what a pass computes, in a compiled core and in plain numpy."""

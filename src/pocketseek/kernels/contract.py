@@ -1,0 +1,75 @@
+"""What an implementation of the kernels offers to the executor, and the values that pass between them.
+
+All implementations compute the same function. The compiled ones agree to the bit, whatever the batch, the
+cut of a prompt and the number of threads; the numpy reference agrees with them within rounding (reference.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketseek.kernels.kv_memory import KvMemory
+
+Floats = NDArray[np.float32]
+
+LAYER_MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
+LAYER_NORMS = ("attn_norm", "mlp_norm")
+LAYER_OPTIONAL_VECTORS = ("q_bias", "k_bias", "v_bias", "q_norm", "k_norm")
+
+
+@dataclass(frozen=True)
+class TensorData:
+    """A tensor's bytes as formats.py lays them out. parts: (index of the first tile row, its bytes), in order."""
+
+    format: str
+    shape: tuple[int, ...]
+    parts: tuple[tuple[int, NDArray[np.uint8]], ...]
+
+    def vector(self) -> Floats:
+        """The values of a vector tensor."""
+        return self.parts[0][1].view(np.float32)
+
+
+@dataclass(frozen=True)
+class RowSpan:
+    """Consecutive rows of a pass that belong to one sequence. pages: ids of its KV pages, from position 0 on."""
+
+    first_position: int
+    num_rows: int
+    pages: tuple[int, ...]
+
+
+class ModelKernels(Protocol):
+    """The steps of one pass for one model. Opaque values (object) come from the same instance and go back to it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def load_matrix(self, tensor: TensorData) -> object: ...
+
+    def load_layer(self, tensors: Mapping[str, TensorData]) -> object:
+        """tensors: by the last part of their names ("q", "attn_norm", ...)."""
+        ...
+
+    def begin(self, spans: Sequence[RowSpan], inv_freq: Floats, memory: KvMemory) -> object:
+        """Prepare the rows of a pass: rope tables and page addresses."""
+        ...
+
+    def embed(self, table: object, token_ids: NDArray[np.int32]) -> Floats:
+        """Returns hidden states (tokens, hidden size)."""
+        ...
+
+    def layer(self, weights: object, index: int, rows: object, hidden: Floats) -> None:
+        """Run layer `index` on `hidden` (rows, hidden size) in place; writes K and V of the rows into their pages."""
+        ...
+
+    def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32]) -> Floats:
+        """Returns logits (chosen rows, vocabulary)."""
+        ...
+
+    def set_num_threads(self, num_threads: int) -> None: ...

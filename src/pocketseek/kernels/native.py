@@ -1,0 +1,69 @@
+"""The compiled core behind the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketseek.kernels import _native
+from pocketseek.kernels.contract import LAYER_MATRICES, Floats, RowSpan, TensorData
+from pocketseek.kernels.kv_memory import KvMemory
+from pocketseek.types import ModelConfig
+
+
+class NativeKernels:
+    """One model's pass on one instruction set. Not for use from two threads at once."""
+
+    def __init__(self, config: ModelConfig, instruction_set: str, num_threads: int) -> None:
+        self._config = config
+        self._core = _native.Core(instruction_set, num_threads)
+        self._shape = _native.ModelShape(
+            config.hidden_size,
+            config.intermediate_size,
+            config.num_heads,
+            config.num_kv_heads,
+            config.head_dim,
+            config.rms_norm_eps,
+        )
+
+    @property
+    def name(self) -> str:
+        return str(self._core.name)
+
+    @property
+    def workspace_bytes(self) -> int:
+        return int(self._core.workspace_bytes)
+
+    def load_matrix(self, tensor: TensorData) -> object:
+        rows, cols = tensor.shape
+        return _native.Matrix(tensor.format, rows, cols, list(tensor.parts))
+
+    def load_layer(self, tensors: Mapping[str, TensorData]) -> object:
+        entries = {
+            name: self.load_matrix(tensor) if name in LAYER_MATRICES else tensor.vector()
+            for name, tensor in tensors.items()
+        }
+        return _native.Layer(self._shape, entries)
+
+    def begin(self, spans: Sequence[RowSpan], inv_freq: Floats, memory: KvMemory) -> object:
+        rows = [(span.first_position, span.num_rows, memory.addresses[list(span.pages)]) for span in spans]
+        return _native.Batch(rows, inv_freq, self._config.rope_scaling.attention_factor)
+
+    def embed(self, table: object, token_ids: NDArray[np.int32]) -> Floats:
+        hidden = np.empty((len(token_ids), self._config.hidden_size), np.float32)
+        self._core.embed(table, token_ids, hidden)
+        return hidden
+
+    def layer(self, weights: object, index: int, rows: object, hidden: Floats) -> None:
+        self._core.layer(self._shape, weights, index, rows, hidden)
+
+    def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32]) -> Floats:
+        logits = np.empty((len(chosen), self._config.vocab_size), np.float32)
+        if len(chosen):
+            self._core.head(self._shape, norm, table, hidden, chosen, logits)
+        return logits
+
+    def set_num_threads(self, num_threads: int) -> None:
+        self._core.set_num_threads(num_threads)

@@ -1,0 +1,261 @@
+"""The arithmetic of a pass in plain numpy: slow, obvious, and the text to read first.
+
+It does what the compiled core does: int8 activations for quantised matrices, exact integer sums per block of 32, blocks
+added in ascending order; f32 for f16 and f32 matrices; K and V rounded to f16. It does not promise the same bits: numpy
+has no fused multiply-add and its own exp. `tests/kernels/test_native.py` states how close the two are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketseek.formats import BLOCK_COLS, TILE_ROWS, num_blocks, num_tile_rows, tile_row_bytes
+from pocketseek.kernels.contract import LAYER_MATRICES, Floats, RowSpan, TensorData
+from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvMemory, padded_head_dim
+from pocketseek.types import ModelConfig
+
+_Kind = TypeVar("_Kind")
+
+
+@dataclass(frozen=True)
+class UnpackedMatrix:
+    """quants (padded rows, blocks, 32) as integers, or the values themselves with scales None.
+
+    A value is scale * (quant - zero_point) + minimum, with scales and minima (padded rows, blocks).
+    """
+
+    rows: int
+    quants: NDArray[np.float32]
+    zero_point: int = 0
+    scales: Floats | None = None
+    minima: Floats | None = None
+
+
+def unpack_matrix(tensor: TensorData) -> UnpackedMatrix:
+    """Undo the tiling of formats.py. tensor: a matrix (outputs, inputs)."""
+    rows, cols = tensor.shape
+    tiles, blocks = num_tile_rows(rows), num_blocks(cols)
+    raw = np.concatenate([part for _, part in tensor.parts]).reshape(tiles, tile_row_bytes(tensor.format, cols))
+    if tensor.format in ("f16", "f32"):
+        kind = np.dtype(np.float16 if tensor.format == "f16" else np.float32)
+        used = raw[:, : blocks * BLOCK_COLS * TILE_ROWS * kind.itemsize]
+        values = used.view(kind).reshape(tiles, blocks, BLOCK_COLS, TILE_ROWS).transpose(0, 3, 1, 2)
+        return UnpackedMatrix(rows, values.reshape(tiles * TILE_ROWS, blocks, BLOCK_COLS).astype(np.float32))
+    quant_bytes = blocks * (512 if tensor.format == "q8s" else 256)
+    packed = raw[:, :quant_bytes].reshape(tiles, blocks, -1, TILE_ROWS, 4)  # (tile, block, group, row, input)
+    if tensor.format == "q8s":
+        quants = packed.view(np.int8)
+    else:
+        quants = np.stack([packed & 15, packed >> 4], axis=3).reshape(tiles, blocks, 8, TILE_ROWS, 4)
+    by_row = quants.transpose(0, 3, 1, 2, 4).reshape(tiles * TILE_ROWS, blocks, BLOCK_COLS)
+    planes = raw[:, quant_bytes:].reshape(tiles, -1)
+
+    def plane(index: int) -> Floats:
+        used = np.ascontiguousarray(planes[:, index * blocks * 32 : (index + 1) * blocks * 32])
+        return _by_row(used.view(np.float16).reshape(tiles, blocks, TILE_ROWS))
+
+    return UnpackedMatrix(
+        rows,
+        by_row.astype(np.float32),
+        zero_point=8 if tensor.format == "q4s" else 0,
+        scales=plane(0),
+        minima=plane(1) if tensor.format == "q4a" else None,
+    )
+
+
+def _by_row(plane: NDArray[np.float16]) -> Floats:
+    tiles, blocks, _ = plane.shape
+    return plane.transpose(0, 2, 1).reshape(tiles * TILE_ROWS, blocks).astype(np.float32)
+
+
+def dequantise(matrix: UnpackedMatrix, cols: int) -> Floats:
+    """The matrix's values, (rows, cols) f32."""
+    values = matrix.quants
+    if matrix.scales is not None:
+        values = matrix.scales[..., None] * (values - matrix.zero_point)
+        if matrix.minima is not None:
+            values = values + matrix.minima[..., None]
+    return values.reshape(values.shape[0], -1)[: matrix.rows, :cols].astype(np.float32)
+
+
+def quantise_rows(x: Floats) -> tuple[NDArray[np.float32], Floats]:
+    """(rows, n) -> int8 values as floats (rows, blocks, 32) and scales (rows, blocks): scale = max|x| / 127."""
+    rows, n = x.shape
+    padded = np.zeros((rows, num_blocks(n) * BLOCK_COLS), np.float32)
+    padded[:, :n] = x
+    blocks = padded.reshape(rows, -1, BLOCK_COLS)
+    top = np.abs(blocks).max(axis=2)
+    live = top >= np.float32(1e-30)
+    inverse = np.where(live, np.float32(127) / np.where(live, top, np.float32(1)), np.float32(0))
+    scales = np.where(live, top / np.float32(127), np.float32(0)).astype(np.float32)
+    return np.rint(blocks * inverse[..., None]).astype(np.float32), scales
+
+
+def multiply(matrix: UnpackedMatrix, x: Floats) -> Floats:
+    """x (rows, inputs) times the matrix transposed: (rows, outputs)."""
+    if matrix.scales is None:
+        weights = matrix.quants.reshape(matrix.quants.shape[0], -1)[: matrix.rows, : x.shape[1]]
+        return (x.astype(np.float64) @ weights.astype(np.float64).T).astype(np.float32)
+    quants, scales = quantise_rows(x)
+    total: NDArray[np.float64] = np.zeros((len(x), len(matrix.quants)), np.float64)
+    for block in range(quants.shape[1]):  # integers below 2^24: the products are exact in f32
+        products = quants[:, block] @ (matrix.quants[:, block] - matrix.zero_point).T
+        factor = scales[:, block, None] * matrix.scales[None, :, block]
+        total = (products.astype(np.float64) * factor + total).astype(np.float32).astype(np.float64)
+        if matrix.minima is not None:
+            sums = scales[:, block] * quants[:, block].sum(axis=1, dtype=np.float32)
+            added = matrix.minima[None, :, block].astype(np.float64) * sums[:, None] + total
+            total = added.astype(np.float32).astype(np.float64)
+    return total[:, : matrix.rows].astype(np.float32)
+
+
+def rms_norm(x: Floats, weight: Floats, eps: float) -> Floats:
+    """x / sqrt(mean(x^2) + eps) * weight along the last axis."""
+    mean = np.mean(x.astype(np.float64) ** 2, axis=-1, keepdims=True)
+    result: Floats = (x * (1 / np.sqrt(mean + eps)).astype(np.float32) * weight).astype(np.float32)
+    return result
+
+
+def silu(x: Floats) -> Floats:
+    result: Floats = x / (1 + np.exp(-np.clip(x, -87.3, 88)))
+    return result
+
+
+def rotate(x: Floats, cosine: Floats, sine: Floats) -> Floats:
+    """Rotate-half rope: x (rows, heads, head_dim); cosine and sine (rows, head_dim / 2)."""
+    half = x.shape[-1] // 2
+    a, b = x[..., :half], x[..., half:]
+    c, s = cosine[:, None], sine[:, None]
+    return np.concatenate([a * c - b * s, b * c + a * s], axis=-1)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    spans: Sequence[RowSpan]
+    cosine: Floats
+    sine: Floats
+    memory: KvMemory
+
+
+@dataclass(frozen=True)
+class _Layer:
+    matrices: Mapping[str, UnpackedMatrix]
+    vectors: Mapping[str, Floats]
+
+
+class ReferenceKernels:
+    """The contract in numpy. Unpacked matrices take four bytes a weight: for small models and tests."""
+
+    name = "reference"
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._config = config
+
+    def set_num_threads(self, num_threads: int) -> None:
+        """numpy decides for itself."""
+
+    def load_matrix(self, tensor: TensorData) -> object:
+        return unpack_matrix(tensor)
+
+    def load_layer(self, tensors: Mapping[str, TensorData]) -> object:
+        matrices = {name: unpack_matrix(tensors[name]) for name in LAYER_MATRICES}
+        vectors = {name: tensor.vector() for name, tensor in tensors.items() if name not in LAYER_MATRICES}
+        return _Layer(matrices, vectors)
+
+    def begin(self, spans: Sequence[RowSpan], inv_freq: Floats, memory: KvMemory) -> object:
+        ranges = [np.arange(span.first_position, span.first_position + span.num_rows) for span in spans]
+        angles = np.concatenate(ranges).astype(np.float32)[:, None] * inv_freq[None, :]
+        factor = np.float32(self._config.rope_scaling.attention_factor)
+        return _Rows(spans, np.cos(angles) * factor, np.sin(angles) * factor, memory)
+
+    def embed(self, table: object, token_ids: NDArray[np.int32]) -> Floats:
+        matrix = _expect(table, UnpackedMatrix)
+        return dequantise(_choose_rows(matrix, token_ids), self._config.hidden_size)
+
+    def layer(self, weights: object, index: int, rows: object, hidden: Floats) -> None:
+        layer, batch, eps = _expect(weights, _Layer), _expect(rows, _Rows), self._config.rms_norm_eps
+        x = rms_norm(hidden, layer.vectors["attn_norm"], eps)
+        mixed = self._attention(layer, index, batch, x)
+        hidden += multiply(layer.matrices["o"], mixed)
+        x = rms_norm(hidden, layer.vectors["mlp_norm"], eps)
+        gated = silu(multiply(layer.matrices["gate"], x)) * multiply(layer.matrices["up"], x)
+        hidden += multiply(layer.matrices["down"], gated)
+
+    def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32]) -> Floats:
+        x = rms_norm(hidden[chosen], norm, self._config.rms_norm_eps)
+        return multiply(_expect(table, UnpackedMatrix), x)
+
+    def _attention(self, layer: _Layer, index: int, batch: _Rows, x: Floats) -> Floats:
+        c = self._config
+        heads = {}
+        for name, count in (("q", c.num_heads), ("k", c.num_kv_heads), ("v", c.num_kv_heads)):
+            y = multiply(layer.matrices[name], x) + layer.vectors.get(f"{name}_bias", np.float32(0))
+            y = y.reshape(len(x), count, c.head_dim)
+            if f"{name}_norm" in layer.vectors:
+                y = rms_norm(y, layer.vectors[f"{name}_norm"], c.rms_norm_eps)
+            heads[name] = rotate(y, batch.cosine, batch.sine) if name != "v" else y
+        mixed = np.empty((len(x), c.num_heads, c.head_dim), np.float32)
+        first = 0
+        for span in batch.spans:
+            own = slice(first, first + span.num_rows)
+            keys, values = self._pages(span, index, batch.memory)
+            self._write(span, heads["k"][own], heads["v"][own], keys, values)
+            for row in range(first, first + span.num_rows):
+                length = span.first_position + row - first + 1
+                mixed[row] = self._attend(heads["q"][row], keys, values, length)
+            first += span.num_rows
+        return mixed.reshape(len(x), -1)
+
+    def _pages(
+        self, span: RowSpan, index: int, memory: KvMemory
+    ) -> tuple[list[NDArray[np.float16]], list[NDArray[np.float16]]]:
+        """Views of this layer's keys (kv heads, head_dim, 64) and values (kv heads, 64, head_dim), page by page."""
+        c = self._config
+        padded = padded_head_dim(c)
+        head = (c.head_dim + padded) * PAGE_TOKENS
+        keys, values = [], []
+        for page_id in span.pages:
+            page = memory.page(page_id).view(np.float16).reshape(c.num_layers, c.num_kv_heads, head)[index]
+            split = c.head_dim * PAGE_TOKENS
+            keys.append(page[:, :split].reshape(-1, c.head_dim, PAGE_TOKENS))
+            values.append(page[:, split:].reshape(-1, PAGE_TOKENS, padded)[..., : c.head_dim])
+        return keys, values
+
+    def _write(
+        self, span: RowSpan, k: Floats, v: Floats, keys: list[NDArray[np.float16]], values: list[NDArray[np.float16]]
+    ) -> None:
+        for row in range(span.num_rows):
+            page, slot = divmod(span.first_position + row, PAGE_TOKENS)
+            keys[page][:, :, slot] = k[row]
+            values[page][:, slot] = v[row]
+
+    def _attend(
+        self, q: Floats, keys: list[NDArray[np.float16]], values: list[NDArray[np.float16]], length: int
+    ) -> Floats:
+        """q (heads, head_dim) over positions 0 .. length-1: softmax(q k / sqrt(head_dim)) v."""
+        c = self._config
+        num_pages = -(-length // PAGE_TOKENS)
+        k = np.concatenate([page.astype(np.float64) for page in keys[:num_pages]], axis=2)[:, :, :length]
+        v = np.concatenate([page.astype(np.float64) for page in values[:num_pages]], axis=1)[:, :length]
+        grouped = q.reshape(c.num_kv_heads, c.queries_per_kv_head, c.head_dim).astype(np.float64)
+        scores = grouped @ k / np.sqrt(c.head_dim)
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        out = (weights / weights.sum(axis=-1, keepdims=True)) @ v
+        result: Floats = out.reshape(c.num_heads, c.head_dim).astype(np.float32)
+        return result
+
+
+def _choose_rows(matrix: UnpackedMatrix, rows: NDArray[np.int32]) -> UnpackedMatrix:
+    pick = [None if plane is None else plane[rows] for plane in (matrix.scales, matrix.minima)]
+    return UnpackedMatrix(len(rows), matrix.quants[rows], matrix.zero_point, *pick)
+
+
+def _expect(value: object, kind: type[_Kind]) -> _Kind:
+    if not isinstance(value, kind):
+        raise TypeError(f"expected {kind.__name__} from these kernels, got {type(value).__name__}")
+    return value

@@ -1,0 +1,56 @@
+"""The only reader of the environment. Everything else takes arguments.
+
+POCKETSEEK_HOME     data directory (default: $XDG_DATA_HOME/pocketseek, else ~/.local/share/pocketseek)
+POCKETSEEK_KERNELS  force an implementation: reference, scalar, avx2, avx512 (default: the best this CPU has)
+POCKETSEEK_THREADS  number of compute threads (default: one per performance core that this process may use)
+POCKETSEEK_LANG     language of messages: en or zh (default: from LC_ALL, LC_MESSAGES, LANG)
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketseek.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says, read once at the edge."""
+
+    home: Path
+    kernels: str | None
+    num_threads: int | None
+    language: str
+
+    @property
+    def models_dir(self) -> Path:
+        return self.home / "models"
+
+
+def read_settings() -> Settings:
+    """Read the environment. Raises UsageError if a variable has an impossible value."""
+    threads = os.environ.get("POCKETSEEK_THREADS")
+    if threads is not None and (not threads.isascii() or not threads.isdigit() or not 1 <= int(threads) <= 256):
+        raise UsageError(f"POCKETSEEK_THREADS is {threads!r}; set it to a whole number from 1 to 256 or unset it")
+    return Settings(
+        home=_home(),
+        kernels=os.environ.get("POCKETSEEK_KERNELS") or None,
+        num_threads=int(threads) if threads else None,
+        language=_language(),
+    )
+
+
+def _home() -> Path:
+    if home := os.environ.get("POCKETSEEK_HOME"):
+        return Path(home).expanduser().absolute()
+    if data := os.environ.get("XDG_DATA_HOME"):
+        return Path(data).expanduser().absolute() / "pocketseek"
+    return Path.home() / ".local" / "share" / "pocketseek"
+
+
+def _language() -> str:
+    names = ("POCKETSEEK_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+    chosen = next((value for name in names if (value := os.environ.get(name))), "en")
+    return "zh" if chosen.lower().startswith("zh") else "en"

@@ -1,0 +1,154 @@
+"""Frozen values that cross rooms. No behaviour beyond small derived properties; no imports from other rooms.
+
+Shapes are written (rows, columns) as numpy does; a weight matrix is (outputs, inputs).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+RopeKind = Literal["none", "linear", "llama3", "yarn"]
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """How rotary frequencies were stretched. Already applied in the package's `rope.inv_freq` tensor; kept for the record.
+
+    attention_factor multiplies cos and sin at run time (yarn's mscale; 1.0 for the other kinds).
+    """
+
+    kind: RopeKind = "none"
+    factor: float = 1.0
+    original_context: int = 0
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    attention_factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a model: everything the runtime needs besides tensors and text files."""
+
+    family: str
+    num_layers: int
+    hidden_size: int
+    intermediate_size: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    vocab_size: int
+    context_length: int
+    rms_norm_eps: float
+    rope_theta: float
+    rope_scaling: RopeScaling = field(default_factory=RopeScaling)
+    tied_embeddings: bool = False
+    qkv_bias: bool = False
+    qk_norm: bool = False
+
+    @property
+    def queries_per_kv_head(self) -> int:
+        return self.num_heads // self.num_kv_heads
+
+    @property
+    def kv_values_per_token(self) -> int:
+        """K and V values that one token adds over all layers."""
+        return 2 * self.num_layers * self.num_kv_heads * self.head_dim
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """What the runtime must know about text beyond `tokenizer.json`; stored in the package as `text.json`.
+
+    add_bos: `encode` puts bos_id in front of raw text (chat templates write their own).
+    eos_ids: any of these ends an answer. reasoning_start/end: the tags that enclose reasoning, or empty.
+    """
+
+    bos_id: int | None = None
+    eos_ids: tuple[int, ...] = ()
+    add_bos: bool = False
+    bos_token: str = ""
+    eos_token: str = ""
+    reasoning_start: str = "<think>"
+    reasoning_end: str = "</think>"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation: role is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How the next token is chosen. temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 switch those filters off.
+
+    Penalties follow the OpenAI/Hugging Face meaning: repetition divides (multiplies, if negative) the logits of tokens seen
+    in prompt and output; presence and frequency subtract for tokens seen in the output.
+    seed None: a fresh one is drawn for the request.
+    """
+
+    temperature: float = 0.7
+    top_k: int = 0
+    top_p: float = 0.95
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One sequence to run. stop_ids end it (the id itself is not emitted as text).
+
+    score_prompt: report the log-probability of every prompt token after the first (evaluation); used with max_tokens=0.
+    """
+
+    prompt_ids: tuple[int, ...]
+    max_tokens: int = 512
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    stop_ids: tuple[int, ...] = ()
+    score_prompt: bool = False
+
+
+@dataclass(frozen=True)
+class TokenEvent:
+    """One generated token, or the end of a request.
+
+    token_id is None in an event that only finishes (max_tokens reached by 0, cancelled) and for a stop id.
+    logprob is the natural log of the token's probability under the model's distribution before sampling filters.
+    prompt_logprobs is set on the last event of a `score_prompt` request: one value for each prompt token after the first.
+    """
+
+    token_id: int | None
+    logprob: float = 0.0
+    finish_reason: FinishReason | None = None
+    prompt_logprobs: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class TextEvent:
+    """A piece of an answer: `reasoning` is text inside the reasoning tags, `text` the answer proper.
+
+    num_tokens: tokens generated so far. The last event has a finish_reason.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    num_tokens: int = 0
+    finish_reason: FinishReason | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the governor allows for the next pass."""
+
+    num_threads: int
+    max_tokens_per_pass: int = 256
+    max_sequences: int = 16

@@ -1,0 +1,132 @@
+"""Random models straight in the tiled layout, and passes over them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketseek.formats import num_blocks, num_tile_rows, tile_row_bytes
+from pocketseek.kernels.contract import LAYER_MATRICES, ModelKernels, RowSpan, TensorData
+from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvMemory
+from pocketseek.types import ModelConfig, RopeScaling
+
+QUANT_BYTES = {"q4s": 256, "q4a": 256, "q8s": 512}
+
+
+def config(**changes: object) -> ModelConfig:
+    """A tiny model whose shapes are odd on purpose: 5 heads' worth of nothing divides 16 or 32 evenly."""
+    values: dict[str, object] = {
+        "family": "qwen3",
+        "num_layers": 2,
+        "hidden_size": 72,
+        "intermediate_size": 100,
+        "num_heads": 6,
+        "num_kv_heads": 2,
+        "head_dim": 24,
+        "vocab_size": 53,
+        "context_length": 2048,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+        "rope_scaling": RopeScaling(attention_factor=1.1),
+        "qkv_bias": True,
+        "qk_norm": True,
+    }
+    return ModelConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def random_matrix(rng: np.random.Generator, format_name: str, rows: int, cols: int, num_parts: int = 1) -> TensorData:
+    """Random quants and scales (or values) in tiles, cut into num_parts pieces between tile rows."""
+    tiles, blocks = num_tile_rows(rows), num_blocks(cols)
+    raw = np.zeros((tiles, tile_row_bytes(format_name, cols)), np.uint8)
+    if format_name in QUANT_BYTES:
+        split = blocks * QUANT_BYTES[format_name]
+        raw[:, :split] = rng.integers(0, 256, (tiles, split))
+        scales = rng.normal(0, 0.2 / np.sqrt(cols) / (1 if format_name != "q8s" else 8), (tiles, blocks * 16))
+        raw[:, split : split + blocks * 32] = scales.astype(np.float16).view(np.uint8)
+        if format_name == "q4a":
+            minima = rng.normal(0, 1 / np.sqrt(cols), (tiles, blocks * 16)).astype(np.float16)
+            raw[:, split + blocks * 32 : split + blocks * 64] = minima.view(np.uint8)
+    else:
+        kind = np.float16 if format_name == "f16" else np.float32
+        values = rng.normal(0, 1 / np.sqrt(cols), (tiles, blocks * 32 * 16)).astype(kind)
+        raw[:, : values.nbytes // tiles] = values.view(np.uint8)
+    cuts = np.unique(np.linspace(0, tiles, num_parts + 1).astype(int))
+    parts = tuple((int(a), raw[a:b].reshape(-1)) for a, b in itertools.pairwise(cuts))
+    return TensorData(format_name, (rows, cols), parts)
+
+
+def random_vector(rng: np.random.Generator, size: int, mean: float = 1.0) -> TensorData:
+    values = rng.normal(mean, 0.3, size).astype(np.float32)
+    return TensorData("f32", (size,), ((0, values.view(np.uint8)),))
+
+
+class RandomModel:
+    """Tensors of a whole model; `format_name` for all matrices."""
+
+    def __init__(
+        self, format_name: str, model_config: ModelConfig | None = None, seed: int = 1, parts: int = 1
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        self.config = c = model_config or config()
+        q, kv = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
+        shapes = {
+            "q": (q, c.hidden_size),
+            "k": (kv, c.hidden_size),
+            "v": (kv, c.hidden_size),
+            "o": (c.hidden_size, q),
+            "gate": (c.intermediate_size, c.hidden_size),
+            "up": (c.intermediate_size, c.hidden_size),
+            "down": (c.hidden_size, c.intermediate_size),
+        }
+        self.inv_freq = (c.rope_theta ** -(np.arange(c.head_dim // 2) / (c.head_dim / 2))).astype(np.float32)
+        self.embed = random_matrix(rng, format_name, c.vocab_size, c.hidden_size, parts)
+        self.head = random_matrix(rng, format_name, c.vocab_size, c.hidden_size, parts)
+        self.head_norm = random_vector(rng, c.hidden_size).vector()
+        self.layers: list[dict[str, TensorData]] = []
+        for _ in range(c.num_layers):
+            layer = {name: random_matrix(rng, format_name, *shapes[name], parts) for name in LAYER_MATRICES}
+            layer |= {name: random_vector(rng, c.hidden_size) for name in ("attn_norm", "mlp_norm")}
+            if c.qkv_bias:
+                layer |= {f"{n}_bias": random_vector(rng, s, 0) for n, s in (("q", q), ("k", kv), ("v", kv))}
+            if c.qk_norm:
+                layer |= {f"{n}_norm": random_vector(rng, c.head_dim) for n in ("q", "k")}
+            self.layers.append(layer)
+
+
+class Runner:
+    """Runs passes of one model on one implementation, sequences laid out over scattered pages."""
+
+    def __init__(self, model: RandomModel, kernels: ModelKernels, num_pages: int = 48) -> None:
+        self.model, self.kernels = model, kernels
+        self.memory = KvMemory(model.config, num_pages)
+        for page_id in range(num_pages):
+            self.memory.page(page_id)[:] = 0xFF  # NaN: reading what was never written must not matter
+        self.embed, self.head = kernels.load_matrix(model.embed), kernels.load_matrix(model.head)
+        self.layers = [kernels.load_layer(layer) for layer in model.layers]
+        self._free = list(np.random.default_rng(0).permutation(num_pages))
+        self._pages: dict[str, list[int]] = {}
+
+    def run(self, *pieces: tuple[str, int, Sequence[int]]) -> dict[str, NDArray[np.float32]]:
+        """pieces: (sequence, first position, token ids). Returns logits of every row by sequence."""
+        spans = []
+        for name, first, tokens in pieces:
+            pages = self._pages.setdefault(name, [])
+            while len(pages) * PAGE_TOKENS < first + len(tokens):
+                pages.append(int(self._free.pop()))
+            spans.append(RowSpan(first, len(tokens), tuple(pages)))
+        rows = self.kernels.begin(spans, self.model.inv_freq, self.memory)
+        token_ids = np.array([token for _, _, tokens in pieces for token in tokens], np.int32)
+        hidden = self.kernels.embed(self.embed, token_ids)
+        for index, layer in enumerate(self.layers):
+            self.kernels.layer(layer, index, rows, hidden)
+        chosen = np.arange(len(token_ids), dtype=np.int32)
+        logits = self.kernels.head(self.model.head_norm, self.head, hidden, chosen)
+        ends = np.cumsum([len(tokens) for _, _, tokens in pieces])[:-1]
+        return dict(zip([name for name, _, _ in pieces], np.split(logits, ends), strict=True))
+
+
+def tokens_of(model: RandomModel, count: int, seed: int = 7) -> list[int]:
+    return [int(t) for t in np.random.default_rng(seed).integers(0, model.config.vocab_size, count)]

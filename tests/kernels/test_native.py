@@ -1,0 +1,165 @@
+"""The compiled core: one function, the same bits on every instruction set, thread count, batch and cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernels.random_model import RandomModel, Runner, config, tokens_of
+
+from pocketseek.kernels import _native
+from pocketseek.kernels.choose import supported_sets
+from pocketseek.kernels.native import NativeKernels
+from pocketseek.kernels.reference import ReferenceKernels
+
+FORMATS = ("q4s", "q4a", "q8s", "f16", "f32")
+BEST = supported_sets()[-1]
+
+
+def native(model: RandomModel, instruction_set: str = BEST, threads: int = 2) -> Runner:
+    return Runner(model, NativeKernels(model.config, instruction_set, threads))
+
+
+def relative_rms(actual: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((actual - expected) ** 2) / np.mean(expected**2)))
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("instruction_set", supported_sets()[1:])
+def test_every_instruction_set_gives_the_bits_of_the_scalar_twin(format_name: str, instruction_set: str) -> None:
+    model = RandomModel(format_name)
+    tokens = tokens_of(model, 75)
+    expected = native(model, "scalar").run(("a", 0, tokens))["a"]
+    assert native(model, instruction_set).run(("a", 0, tokens))["a"].tobytes() == expected.tobytes()
+    assert np.isfinite(expected).all()
+    assert expected.std() > 0.01
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_agrees_with_the_numpy_reference(format_name: str) -> None:
+    model = RandomModel(format_name)
+    tokens = tokens_of(model, 75)
+    expected = Runner(model, ReferenceKernels(model.config)).run(("a", 0, tokens))["a"]
+    actual = native(model).run(("a", 0, tokens))["a"]
+    # K and V rounded to f16, and int8 activations, turn a last-place difference into a visible one now and then
+    assert relative_rms(actual, expected) < (1e-2 if format_name[0] == "q" else 1e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 3, 5])
+def test_the_number_of_threads_changes_no_bit(threads: int) -> None:
+    model = RandomModel("q4s", config(intermediate_size=700, vocab_size=900))
+    tokens = tokens_of(model, 130)
+    expected = native(model, threads=2).run(("a", 0, tokens))["a"]
+    assert native(model, threads=threads).run(("a", 0, tokens))["a"].tobytes() == expected.tobytes()
+
+
+def test_threads_can_change_between_passes() -> None:
+    model = RandomModel("q4a")
+    tokens = tokens_of(model, 40)
+    whole = native(model).run(("a", 0, tokens))["a"]
+    runner = native(model)
+    pieces = []
+    for index, threads in enumerate((4, 1, 3, 2)):
+        runner.kernels.set_num_threads(threads)
+        pieces.append(runner.run(("a", index * 10, tokens[index * 10 : index * 10 + 10]))["a"])
+    assert np.concatenate(pieces).tobytes() == whole.tobytes()
+
+
+@settings(max_examples=25, deadline=None)
+@given(format_name=st.sampled_from(FORMATS), data=st.data())
+def test_cuts_and_company_change_no_bit(format_name: str, data: st.DataObject) -> None:
+    model = RandomModel(format_name, config(num_layers=1))
+    lengths = data.draw(st.lists(st.integers(1, 90), min_size=1, max_size=5))
+    sequences = {str(i): tokens_of(model, n, seed=i) for i, n in enumerate(lengths)}
+    alone = {name: native(model, threads=1).run((name, 0, tokens))[name] for name, tokens in sequences.items()}
+    runner, done = native(model), dict.fromkeys(sequences, 0)
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in sequences}
+    while open_names := [name for name in sequences if done[name] < len(sequences[name])]:
+        chosen = data.draw(st.lists(st.sampled_from(open_names), min_size=1, unique=True))
+        pieces = []
+        for name in chosen:
+            take = data.draw(st.integers(1, 70))
+            pieces.append((name, done[name], sequences[name][done[name] : done[name] + take]))
+        for name, logits in runner.run(*pieces).items():
+            parts[name].append(logits)
+            done[name] += len(logits)
+    for name, logits in alone.items():
+        assert np.concatenate(parts[name]).tobytes() == logits.tobytes()
+
+
+@pytest.mark.parametrize("cut", [1, 64, 511, 512, 513, 700, 1030])
+def test_long_contexts_cross_spans_with_the_same_bits(cut: int) -> None:
+    model = RandomModel("f16", config(num_layers=1))
+    tokens = tokens_of(model, 1060)
+    whole = native(model).run(("a", 0, tokens))["a"]
+    runner = native(model)
+    first = runner.run(("a", 0, tokens[:cut]))["a"]
+    second = runner.run(("a", cut, tokens[cut:]))["a"]
+    assert np.concatenate([first, second]).tobytes() == whole.tobytes()
+
+
+def test_long_contexts_agree_with_the_reference() -> None:
+    model = RandomModel("f32", config(num_layers=1))
+    tokens = tokens_of(model, 1100)
+    expected = Runner(model, ReferenceKernels(model.config)).run(("a", 0, tokens))["a"]
+    actual = native(model).run(("a", 0, tokens))["a"]
+    assert relative_rms(actual, expected) < 1e-4
+
+
+SHAPES = [
+    {"num_heads": 1, "num_kv_heads": 1, "head_dim": 64},
+    {"num_heads": 20, "num_kv_heads": 2, "head_dim": 16},
+    {"num_heads": 3, "num_kv_heads": 3, "head_dim": 256},
+    {"num_heads": 9, "num_kv_heads": 1, "head_dim": 80},
+    {"vocab_size": 1},
+    {"vocab_size": 1000, "hidden_size": 33},
+    {"hidden_size": 512, "intermediate_size": 16},
+    {"qkv_bias": False, "qk_norm": False},
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_odd_shapes_agree_across_sets_and_with_the_reference(shape: dict[str, int]) -> None:
+    model = RandomModel("f32", config(**shape))
+    tokens = tokens_of(model, 20)
+    expected = Runner(model, ReferenceKernels(model.config)).run(("a", 0, tokens))["a"]
+    results = [native(model, name).run(("a", 0, tokens))["a"] for name in supported_sets()]
+    assert relative_rms(results[0], expected) < 1e-4
+    assert len({result.tobytes() for result in results}) == 1
+
+
+def test_a_matrix_in_several_parts_is_the_same_matrix() -> None:
+    tokens = tokens_of(RandomModel("q8s"), 30)
+    one, many = (native(RandomModel("q8s", parts=parts)).run(("a", 0, tokens))["a"] for parts in (1, 3))
+    assert one.tobytes() == many.tobytes()
+
+
+def test_rope_tables_are_right_to_the_last_place_far_out() -> None:
+    rng = np.random.default_rng(3)
+    positions = np.sort(rng.integers(0, 1 << 20, 500)).astype(np.int32)
+    inv_freq = (1e6 ** -(np.arange(64) / 64)).astype(np.float32)
+    cosine, sine = np.empty((500, 64), np.float32), np.empty((500, 64), np.float32)
+    _native.rope_table(positions, inv_freq, 1.0, cosine, sine)
+    angles = (positions.astype(np.float32)[:, None] * inv_freq).astype(np.float64)
+    assert np.abs(cosine - np.cos(angles)).max() < 6e-8
+    assert np.abs(sine - np.sin(angles)).max() < 6e-8
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([(0, np.zeros(100, np.uint8))], "whole tile rows"),
+        ([], "cover"),
+        ([(1, np.zeros(2048 * 2, np.uint8))], "order"),
+    ],
+)
+def test_wrong_matrix_parts_are_refused(parts: list[tuple[int, np.ndarray]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _native.Matrix("f32", 16, 32, parts)
+
+
+def test_token_ids_beyond_the_vocabulary_are_refused() -> None:
+    model = RandomModel("q4s")
+    with pytest.raises(ValueError, match="vocabulary"):
+        native(model).run(("a", 0, [model.config.vocab_size]))
