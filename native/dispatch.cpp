@@ -1,5 +1,10 @@
 #include "dispatch.h"
 
+#ifdef POCKETSEEK_ARM64
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace pocketseek {
 
 #ifdef POCKETSEEK_X86
@@ -9,12 +14,18 @@ static bool has_avx512() {
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
 }
 #endif
+#ifdef POCKETSEEK_ARM64
+static bool has_dotprod() { return getauxval(AT_HWCAP) & HWCAP_ASIMDDP; }
+#endif
 
 std::vector<std::string> supported_sets() {
     std::vector<std::string> names{"scalar"};
 #ifdef POCKETSEEK_X86
     if (has_avx2()) names.push_back("avx2");
     if (has_avx512()) names.push_back("avx512");
+#endif
+#ifdef POCKETSEEK_ARM64
+    if (has_dotprod()) names.push_back("neon-dotprod");
 #endif
     return names;
 }
@@ -25,6 +36,9 @@ const KernelTable* find_table(const std::string& name) {
 #ifdef POCKETSEEK_X86
         if (name == "avx2") return &avx2_table();
         if (name == "avx512") return &avx512_table();
+#endif
+#ifdef POCKETSEEK_ARM64
+        if (name == "neon-dotprod") return &neon_dotprod_table();
 #endif
         return &scalar_table();
     }

@@ -151,6 +151,7 @@ void head(Core& core, const ModelShape& shape, Floats norm, const PyMatrix& tabl
 }  // namespace
 
 NB_MODULE(_native, m) {
+    nb::set_leak_warnings(false);  // at interpreter exit the engine may still hold its weights, and that is fine
     m.doc() = "The compiled core of pocketseek: one pass over the weights.";
     m.attr("abi") = 1;
     m.def("supported_sets", &supported_sets, "Instruction sets that this build and this processor have, slowest first.");

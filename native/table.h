@@ -62,5 +62,8 @@ const KernelTable& scalar_table();
 const KernelTable& avx2_table();
 const KernelTable& avx512_table();
 #endif
+#ifdef POCKETSEEK_ARM64
+const KernelTable& neon_dotprod_table();
+#endif
 
 }  // namespace pocketseek

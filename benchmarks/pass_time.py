@@ -1,0 +1,82 @@
+"""Time of one pass over the weights against the number of tokens in it, on random weights of a given shape.
+
+    python benchmarks/pass_time.py [--shape 1.5b|demo] [--format q4s] [--threads 2] [--set avx512] [--context 0]
+
+Prints a table (median ms, tokens/s, weight GB/s, multiply-adds/s) and ends in one JSON line. Matrices and attention, one
+sequence; logits for the last row only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from kernels.random_model import RandomModel
+from pocketseek.formats import tensor_bytes
+from pocketseek.kernels.choose import choose_kernels
+from pocketseek.kernels.contract import RowSpan
+from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvMemory
+from pocketseek.types import ModelConfig
+
+SHAPES = {
+    "1.5b": ModelConfig("qwen2", 28, 1536, 8960, 12, 2, 128, 151936, 8192, 1e-6, 10000.0, qkv_bias=True),
+    "demo": ModelConfig("llama", 30, 576, 1536, 9, 3, 64, 49152, 8192, 1e-5, 10000.0),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=SHAPES, default="1.5b")
+    parser.add_argument("--format", default="q4s")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--set", default=None)
+    parser.add_argument("--context", type=int, default=0, help="tokens already in the KV pages")
+    parser.add_argument("--rows", type=int, nargs="*", default=[1, 2, 4, 8, 16, 64, 256])
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args()
+
+    config = SHAPES[args.shape]
+    kernels = choose_kernels(args.set).open(config, args.threads)
+    model = RandomModel(args.format, config)
+    table, layers = kernels.load_matrix(model.head), [kernels.load_layer(layer) for layer in model.layers]
+    num_pages = -(-(args.context + max(args.rows)) // PAGE_TOKENS)
+    memory = KvMemory(config, num_pages)
+    for page in range(num_pages):
+        memory.page(page)[:] = 0
+    matrices = [t for layer in model.layers for t in layer.values() if len(t.shape) == 2] + [model.head]
+    weight_bytes = sum(tensor_bytes(t.format, t.shape) for t in matrices)
+    macs_per_token = sum(t.shape[0] * t.shape[1] for t in matrices[:-1])
+    head_macs = model.head.shape[0] * model.head.shape[1]
+
+    def run(rows: int) -> float:
+        start = time.perf_counter()
+        spans = [RowSpan(args.context, rows, tuple(range(num_pages)))]
+        state = kernels.begin(spans, model.inv_freq, memory)
+        hidden = kernels.embed(table, np.zeros(rows, np.int32))
+        for index, layer in enumerate(layers):
+            kernels.layer(layer, index, state, hidden)
+        kernels.head(model.head_norm, table, hidden, np.array([rows - 1], np.int32))
+        return time.perf_counter() - start
+
+    results = []
+    run(1)
+    print(f"{args.shape} {args.format} on {kernels.name}, {args.threads} threads, {weight_bytes / 1e9:.2f} GB")
+    print(f"{'rows':>5} {'ms':>8} {'tokens/s':>9} {'GB/s':>6} {'G mul-add/s':>12}")
+    for rows in args.rows:
+        seconds = statistics.median(run(rows) for _ in range(args.repeats))
+        rate = (macs_per_token * rows + head_macs) / seconds / 1e9
+        results.append({"rows": rows, "ms": round(seconds * 1e3, 2), "tokens_per_s": round(rows / seconds, 1)})
+        print(f"{rows:>5} {seconds * 1e3:>8.1f} {rows / seconds:>9.1f} {weight_bytes / seconds / 1e9:>6.1f} {rate:>12.0f}")
+    print(json.dumps({"benchmark": "pass_time", "shape": args.shape, "format": args.format, "results": results}))
+
+
+if __name__ == "__main__":
+    main()
