@@ -1,0 +1,1 @@
+"""Checkpoint in, package out: sources, families, recipe, quantisation, packing, pipeline."""
