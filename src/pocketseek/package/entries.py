@@ -1,0 +1,100 @@
+"""The values a manifest consists of. Import them from `pocketseek.package.manifest`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pocketseek.package.strict_json import JsonValue
+from pocketseek.types import ModelConfig
+
+
+@dataclass(frozen=True)
+class Extent:
+    """One run of whole tile rows of a tensor: `num_bytes` at `offset` of the chunk with index `chunk`.
+
+    first_tile: index, within the tensor, of its first 16-row tile row (0 for a vector).
+    """
+
+    chunk: int
+    offset: int
+    num_bytes: int
+    first_tile: int
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """shape: (outputs, inputs) or (values,). The extents, in order, are the tensor's bytes (see formats.py)."""
+
+    name: str
+    format: str
+    shape: tuple[int, ...]
+    stage: str
+    extents: tuple[Extent, ...]
+
+
+@dataclass(frozen=True)
+class ChunkEntry:
+    """sha256 is the chunk's file name too. segments: SHA-256 of every 1 MiB (the last may be shorter)."""
+
+    sha256: str
+    num_bytes: int
+    stage: str
+    segments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A whole file under files/, named by its hash."""
+
+    sha256: str
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Tensors and chunks are in the order of the stages; two chunks may have the same hash (and are one file then)."""
+
+    name: str
+    model: ModelConfig
+    recipe: Mapping[str, JsonValue]
+    tensors: tuple[TensorEntry, ...]
+    chunks: tuple[ChunkEntry, ...]
+    files: Mapping[str, FileEntry] = field(default_factory=dict)
+    quality: Mapping[str, JsonValue] = field(default_factory=dict)
+    provenance: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @property
+    def num_parameters(self) -> int:
+        """Values in all tensors, padding not counted."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that the chunks and files take, each stored once."""
+        return sum(entry.num_bytes for entry in self.unique_chunks()) + _unique_bytes(self.files.values())
+
+    def unique_chunks(self) -> tuple[ChunkEntry, ...]:
+        """One entry for each chunk file, in order of first use."""
+        found: dict[str, ChunkEntry] = {}
+        for entry in self.chunks:
+            found.setdefault(entry.sha256, entry)
+        return tuple(found.values())
+
+    def tensors_between(self, sha256: str, start: int, stop: int) -> tuple[str, ...]:
+        """Names of the tensors with a byte in [start, stop) of a chunk."""
+        return tuple(
+            tensor.name
+            for tensor in self.tensors
+            if any(
+                self.chunks[extent.chunk].sha256 == sha256
+                and extent.offset < stop
+                and start < extent.offset + extent.num_bytes
+                for extent in tensor.extents
+            )
+        )
+
+
+def _unique_bytes(entries: Iterable[FileEntry]) -> int:
+    return sum({entry.sha256: entry.num_bytes for entry in entries}.values())

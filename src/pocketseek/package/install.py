@@ -1,0 +1,118 @@
+"""Putting a finished package in place, and removing what dead writers left. The caller holds the destination's lock.
+
+A new package appears by one rename of its directory. Over an existing one, the new chunks and files are moved in first
+(their names are hashes, so they disturb nothing), then manifest.json is replaced, which is the commit point, and only
+then does what the new manifest does not name go. The partial directory goes last, so as long as unneeded chunks may be
+there, so is the sign of it, and `sweep` finishes the job after a crash at any point.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from pocketseek.errors import PocketseekError, UsageError
+from pocketseek.package.manifest import MAGIC, MAX_MANIFEST_BYTES, read_manifest
+from pocketseek.package.paths import (
+    CHUNKS_NAME,
+    FILES_NAME,
+    MANIFEST_NAME,
+    MARKER_NAME,
+    MARKER_TEMP_PREFIX,
+    SHA256_PATTERN,
+    SIGNATURE_NAME,
+    partial_path,
+    trash_path,
+)
+from pocketseek.package.storage import sync_dir, tree_bytes
+
+_KNOWN_NAMES = frozenset({MANIFEST_NAME, SIGNATURE_NAME, MARKER_NAME, CHUNKS_NAME, FILES_NAME})
+_MAGIC_TEXT = f'"{MAGIC}"'.encode()
+
+
+def check_replaceable(destination: Path) -> None:
+    """Raises UsageError unless the destination is free, empty, or a package (damaged or not)."""
+    if not os.path.lexists(destination) or is_package_dir(destination):
+        return
+    if destination.is_dir() and not any(destination.iterdir()):
+        return
+    raise UsageError(
+        f"{destination} exists and is not a pocketseek package; choose another destination or move it away"
+    )
+
+
+def is_package_dir(path: Path) -> bool:
+    """Whether a directory was made by a package writer, even if its manifest is damaged or gone."""
+    manifest = path / MANIFEST_NAME
+    if manifest.is_file():
+        with manifest.open("rb") as file:
+            if _MAGIC_TEXT in file.read(MAX_MANIFEST_BYTES):
+                return True
+    if not (path / CHUNKS_NAME).is_dir():
+        return False
+    return {entry.name for entry in path.iterdir() if not entry.name.startswith(MARKER_TEMP_PREFIX)} <= _KNOWN_NAMES
+
+
+def install(partial: Path, destination: Path) -> None:
+    """Make the synced package in `partial` the one at `destination`. Raises OSError."""
+    if destination.is_dir() and any(destination.iterdir()):
+        _replace(partial, destination)
+    else:  # free, or an empty directory, which rename replaces
+        os.rename(partial, destination)
+        sync_dir(destination.parent)
+
+
+def sweep(destination: Path) -> int:
+    """Remove the partial and trash directories, and chunks no manifest names. Returns the bytes freed."""
+    partial, trash = partial_path(destination), trash_path(destination)
+    freed_bytes = 0
+    if os.path.lexists(partial):
+        freed_bytes += _prune(destination) + remove_tree(partial)
+    if os.path.lexists(trash):
+        freed_bytes += remove_tree(trash)
+    return freed_bytes
+
+
+def remove_tree(path: Path) -> int:
+    """Delete a directory (or a symbolic link, but not what it points to). Returns the bytes freed."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+        return 0
+    num_bytes = tree_bytes(path)
+    shutil.rmtree(path)
+    return num_bytes
+
+
+def _replace(partial: Path, destination: Path) -> None:
+    for folder in (CHUNKS_NAME, FILES_NAME):
+        (destination / folder).mkdir(exist_ok=True)
+        for path in sorted((partial / folder).iterdir()):
+            os.replace(path, destination / folder / path.name)
+        sync_dir(destination / folder)
+    # A signature is never seen beside a manifest it was not made for: the old one goes first.
+    (destination / SIGNATURE_NAME).unlink(missing_ok=True)
+    sync_dir(destination)
+    os.replace(partial / MANIFEST_NAME, destination / MANIFEST_NAME)
+    sync_dir(destination)
+    if (partial / MARKER_NAME).exists():
+        os.replace(partial / MARKER_NAME, destination / MARKER_NAME)
+
+
+def _prune(package_dir: Path) -> int:
+    """Delete chunks and files that the manifest does not name; without a readable manifest, nothing."""
+    try:
+        manifest = read_manifest(package_dir)
+    except PocketseekError:
+        return 0
+    wanted = {
+        CHUNKS_NAME: {entry.sha256 for entry in manifest.chunks},
+        FILES_NAME: {entry.sha256 for entry in manifest.files.values()},
+    }
+    freed_bytes = 0
+    for folder, names in wanted.items():
+        for path in list((package_dir / folder).iterdir()):
+            if SHA256_PATTERN.fullmatch(path.name) and path.name not in names:
+                freed_bytes += path.lstat().st_size
+                path.unlink()
+    return freed_bytes

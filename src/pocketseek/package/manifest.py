@@ -1,0 +1,187 @@
+"""The manifest of a package: `manifest.json` as frozen values. The format is described in docs/package.md.
+
+`parse_manifest` is the only place where a manifest is read. It takes any bytes and either raises FormatError (one line)
+or returns a manifest that is consistent in itself: numbers in range, every tensor covered by its extents in order,
+extents inside their chunk, aligned, not overlapping, stages in order, names safe to use as file names, and, for the
+families known here, exactly the tensors and shapes that the model config implies. It does not look at the chunks.
+`render_manifest` writes the one canonical form: parse(render(m)) == m (with lists, not tuples, in the free parts).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pocketseek.errors import FormatError, NotFoundError
+from pocketseek.formats import MAX_CHUNK_BYTES
+from pocketseek.package.entries import ChunkEntry as ChunkEntry
+from pocketseek.package.entries import Extent as Extent
+from pocketseek.package.entries import FileEntry as FileEntry
+from pocketseek.package.entries import Manifest as Manifest
+from pocketseek.package.entries import TensorEntry as TensorEntry
+from pocketseek.package.layout import check_layout
+from pocketseek.package.model_fields import parse_model, render_model
+from pocketseek.package.paths import MANIFEST_NAME, NAME_PATTERN, SHA256_PATTERN
+from pocketseek.package.storage import storage_errors
+from pocketseek.package.strict_json import Fields, as_integer, format_error, load_object
+from pocketseek.package.strict_json import JsonValue as JsonValue
+
+MAGIC = "pocketseek-package"
+FORMAT_VERSION = 1
+MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+MAX_FILE_BYTES = 256 * 1024 * 1024
+_MAX_DIMENSION = 2**31 - 1
+
+_TENSOR_NAME = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+){1,7}")
+_WORD = re.compile(r"[a-z0-9_.]{1,64}")
+_TOP = frozenset(
+    {"magic", "format_version", "name", "model", "recipe", "tensors", "chunks", "files", "quality", "provenance"}
+)
+_TENSOR = frozenset({"name", "format", "shape", "stage", "extents"})
+_EXTENT = frozenset({"chunk", "offset", "num_bytes", "first_tile"})
+_CHUNK = frozenset({"sha256", "num_bytes", "stage", "segments"})
+_FILE = frozenset({"sha256", "num_bytes"})
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Read and check a manifest. Raises FormatError for anything that is not one."""
+    value = load_object(data, MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
+    _check_version(value)
+    top = Fields(value, MANIFEST_NAME, _TOP)
+    manifest = Manifest(
+        name=top.text("name", NAME_PATTERN),
+        model=parse_model(top.raw("model")),
+        recipe=top.free_mapping("recipe"),
+        tensors=tuple(_parse_tensor(item, index) for index, item in enumerate(top.items("tensors"))),
+        chunks=tuple(_parse_chunk(item, index) for index, item in enumerate(top.items("chunks"))),
+        files=_parse_files(top.mapping("files")),
+        quality=top.free_mapping("quality"),
+        provenance=top.free_mapping("provenance"),
+    )
+    check_layout(manifest)
+    return manifest
+
+
+def render_manifest(manifest: Manifest) -> bytes:
+    """Canonical JSON: ASCII, keys sorted, no spaces, one newline at the end. Raises ValueError for NaN or Infinity."""
+    tree = {
+        "magic": MAGIC,
+        "format_version": FORMAT_VERSION,
+        "name": manifest.name,
+        "model": render_model(manifest.model),
+        "recipe": _plain(manifest.recipe),
+        "tensors": [asdict(tensor) for tensor in manifest.tensors],
+        "chunks": [asdict(chunk) for chunk in manifest.chunks],
+        "files": {name: asdict(entry) for name, entry in manifest.files.items()},
+        "quality": _plain(manifest.quality),
+        "provenance": _plain(manifest.provenance),
+    }
+    text = json.dumps(tree, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return text.encode("ascii") + b"\n"
+
+
+def read_manifest_bytes(package_dir: Path) -> bytes:
+    """The exact bytes of a package's manifest. Raises NotFoundError, FormatError (not a package) or StorageError."""
+    path = package_dir / MANIFEST_NAME
+    with storage_errors(path):
+        try:
+            status = path.stat()
+            if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_MANIFEST_BYTES:
+                return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _no_package(package_dir) from error
+    raise format_error(str(path), "not a plain file, or too large")
+
+
+def read_manifest(package_dir: Path) -> Manifest:
+    """The checked manifest of the package in a directory; errors name the file."""
+    data = read_manifest_bytes(package_dir)
+    try:
+        return parse_manifest(data)
+    except FormatError as error:
+        raise FormatError(f"{package_dir}: {error}") from error
+
+
+def _no_package(package_dir: Path) -> NotFoundError | FormatError:
+    if package_dir.exists():
+        return FormatError(
+            f"{package_dir} is not a pocketseek package; make one from a checkpoint with `pocketseek convert`"
+        )
+    return NotFoundError(f"{package_dir} does not exist; `pocketseek models` lists what is installed")
+
+
+def _check_version(value: Mapping[str, JsonValue]) -> None:
+    """First of all, so that a package of a later format is not called damaged."""
+    if value.get("magic") != MAGIC:
+        raise format_error(MANIFEST_NAME, f"no {MAGIC!r} magic")
+    version = as_integer(value.get("format_version"), f"{MANIFEST_NAME}: format_version", 1, 2**31)
+    if version != FORMAT_VERSION:
+        raise FormatError(f"{MANIFEST_NAME}: format {version} is newer than this program; update pocketseek")
+
+
+def _parse_tensor(value: JsonValue, index: int) -> TensorEntry:
+    where = f"{MANIFEST_NAME}: tensors[{index}]"
+    fields = Fields(value, where, _TENSOR)
+    shape = tuple(as_integer(size, f"{where}.shape", 1, _MAX_DIMENSION) for size in fields.items("shape"))
+    return TensorEntry(
+        name=fields.text("name", _TENSOR_NAME),
+        format=fields.text("format", _WORD),
+        shape=shape,
+        stage=fields.text("stage", _WORD),
+        extents=tuple(_parse_extent(item, f"{where}.extents[{i}]") for i, item in enumerate(fields.items("extents"))),
+    )
+
+
+def _parse_extent(value: JsonValue, where: str) -> Extent:
+    fields = Fields(value, where, _EXTENT)
+    return Extent(
+        chunk=fields.integer("chunk", 0, _MAX_DIMENSION),
+        offset=fields.integer("offset", 0, MAX_CHUNK_BYTES - 1),
+        num_bytes=fields.integer("num_bytes", 1, MAX_CHUNK_BYTES),
+        first_tile=fields.integer("first_tile", 0, _MAX_DIMENSION),
+    )
+
+
+def _parse_chunk(value: JsonValue, index: int) -> ChunkEntry:
+    where = f"{MANIFEST_NAME}: chunks[{index}]"
+    fields = Fields(value, where, _CHUNK)
+    return ChunkEntry(
+        sha256=fields.text("sha256", SHA256_PATTERN),
+        num_bytes=fields.integer("num_bytes", 1, MAX_CHUNK_BYTES),
+        stage=fields.text("stage", _WORD),
+        segments=_parse_segments(fields.items("segments"), where),
+    )
+
+
+def _parse_segments(values: Sequence[JsonValue], where: str) -> tuple[str, ...]:
+    segments = tuple(value for value in values if isinstance(value, str) and SHA256_PATTERN.fullmatch(value))
+    if len(segments) != len(values):
+        raise format_error(f"{where}.segments", "not all SHA-256 in lower-case hexadecimal")
+    return segments
+
+
+def _parse_files(values: Mapping[str, JsonValue]) -> dict[str, FileEntry]:
+    files: dict[str, FileEntry] = {}
+    sizes: dict[str, int] = {}
+    for name, value in values.items():
+        if not NAME_PATTERN.fullmatch(name):
+            raise format_error(f"{MANIFEST_NAME}: files", f"the name {name[:80]!r} is not allowed")
+        fields = Fields(value, f"{MANIFEST_NAME}: files.{name}", _FILE)
+        entry = FileEntry(fields.text("sha256", SHA256_PATTERN), fields.integer("num_bytes", 0, MAX_FILE_BYTES))
+        if sizes.setdefault(entry.sha256, entry.num_bytes) != entry.num_bytes:
+            raise format_error(fields.where, "the same hash as another file with another size")
+        files[name] = entry
+    return files
+
+
+def _plain(value: JsonValue) -> JsonValue:
+    """Dicts and lists only, as json.dumps wants them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,67 @@
+"""`verified.json` in a package: which chunk files were found good, so that a warm start need not hash them again.
+
+It stands outside the manifest and only ever saves work: a chunk is vouched for while inode, size and mtime of its file
+are those that were recorded. It protects against accidents, not against someone who may write the package (they could
+write the marker too); `verify --full` does not read it. A missing, damaged or unwritable marker is no error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from pocketseek.errors import FormatError
+from pocketseek.package.paths import MARKER_NAME, MARKER_TEMP_PREFIX, SHA256_PATTERN
+from pocketseek.package.storage import write_all
+from pocketseek.package.strict_json import Fields, load_object
+
+_MAX_MARKER_BYTES = 4 * 1024 * 1024
+_STAMP = re.compile(r"\d{1,20}:\d{1,12}:-?\d{1,20}")
+_CLOCK_TICK_NS = 50_000_000  # file systems stamp with the kernel's tick, at most 10 ms
+
+
+def stamp_of(status: os.stat_result) -> str:
+    """`inode:size:mtime_ns`, in decimal."""
+    return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+
+
+def is_settled(status: os.stat_result) -> bool:
+    """Whether a later change would surely get another mtime."""
+    return status.st_mtime_ns < time.time_ns() - _CLOCK_TICK_NS
+
+
+def read_marker(package_dir: Path) -> Mapping[str, str]:
+    """Stamps by chunk hash; empty if there is no usable marker."""
+    try:
+        with (package_dir / MARKER_NAME).open("rb") as file:
+            data = file.read(_MAX_MARKER_BYTES + 1)
+        fields = Fields(load_object(data, MARKER_NAME, max_bytes=_MAX_MARKER_BYTES), MARKER_NAME, frozenset({"chunks"}))
+        chunks = fields.mapping("chunks")
+    except (OSError, FormatError):
+        return {}
+    return {
+        sha256: stamp
+        for sha256, stamp in chunks.items()
+        if isinstance(stamp, str) and _STAMP.fullmatch(stamp) and SHA256_PATTERN.fullmatch(sha256)
+    }
+
+
+def write_marker(package_dir: Path, stamps: Mapping[str, str]) -> None:
+    """Replace the marker in one step. A package that cannot be written goes without."""
+    data = json.dumps({"chunks": dict(stamps)}, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
+    temporary = package_dir / f"{MARKER_TEMP_PREFIX}{secrets.token_hex(8)}"
+    with suppress(OSError):
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            write_all(descriptor, data)
+            os.replace(temporary, package_dir / MARKER_NAME)
+        except OSError:
+            os.unlink(temporary)
+        finally:
+            os.close(descriptor)

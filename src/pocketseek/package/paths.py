@@ -1,0 +1,64 @@
+"""Names on disk: what a package directory holds, and the hidden neighbours that a writer needs beside it.
+
+For a destination `models/tiny` the neighbours are `models/.tiny.pocketseek-partial` (being written),
+`.tiny.pocketseek-trash` (being removed) and `.tiny.pocketseek-lock` (held with flock by whoever changes any of them).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pocketseek.errors import UsageError
+
+MANIFEST_NAME = "manifest.json"
+SIGNATURE_NAME = "manifest.sig"
+MARKER_NAME = "verified.json"
+MARKER_TEMP_PREFIX = ".verified-"
+CHUNKS_NAME = "chunks"
+FILES_NAME = "files"
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+
+_NEIGHBOUR_PATTERN = re.compile(r"\.(.+)\.pocketseek-(?:partial|trash|lock)", re.DOTALL)
+
+
+def check_model_name(name: str) -> str:
+    """The name itself. Raises UsageError if it cannot name an installed model."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise UsageError(
+            f"{name[:120]!r} cannot be a model name; use 1 to 100 letters, digits, dots, dashes and underscores, "
+            "starting with a letter or digit"
+        )
+    return name
+
+
+def chunk_path(package_dir: Path, sha256: str) -> Path:
+    return package_dir / CHUNKS_NAME / sha256
+
+
+def file_path(package_dir: Path, sha256: str) -> Path:
+    return package_dir / FILES_NAME / sha256
+
+
+def partial_path(destination: Path) -> Path:
+    return _neighbour(destination, "partial")
+
+
+def trash_path(destination: Path) -> Path:
+    return _neighbour(destination, "trash")
+
+
+def lock_path(destination: Path) -> Path:
+    return _neighbour(destination, "lock")
+
+
+def neighbour_owner(path: Path) -> Path | None:
+    """The destination that a hidden neighbour belongs to; None for any other path."""
+    match = _NEIGHBOUR_PATTERN.fullmatch(path.name)
+    return path.with_name(match.group(1)) if match else None
+
+
+def _neighbour(destination: Path, role: str) -> Path:
+    return destination.with_name(f".{destination.name}.pocketseek-{role}")

@@ -1,0 +1,130 @@
+"""Reading a package: tensors as views into memory-mapped chunks, used as they lie on disk.
+
+Opening checks the manifest and that every chunk and file is there with its size; `verify` says what is hashed then:
+"auto" (the default) what the marker does not vouch for (so: all of it before first use, nothing on a warm start, what
+was touched since), "full" everything, "quick" nothing. Views are read-only and start at multiples of 16 KiB.
+
+A package in use may be replaced or removed: the mapped chunks live on until their last view is gone. Do not write into
+chunk files, though; what is mapped changes under the reader, and truncating one kills it (SIGBUS).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketseek.errors import FormatError, IntegrityError, NotFoundError
+from pocketseek.package.manifest import Extent, Manifest
+from pocketseek.package.paths import chunk_path
+from pocketseek.package.storage import storage_errors
+from pocketseek.package.verify import Mode, Progress, check_chunks, on_settled_manifest, read_checked_file
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """A run of tile rows, beginning with tile row `first_tile` of the tensor. data: uint8, 1-D, read-only."""
+
+    first_tile: int
+    data: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor in its stored format (formats.py). More than one part only when it is larger than a chunk."""
+
+    name: str
+    format: str
+    shape: tuple[int, ...]
+    stage: str
+    parts: tuple[StoredPart, ...]
+
+
+class Package:
+    """An open package; made by `Package.open`. Reading is thread-safe, closing is not."""
+
+    def __init__(self, path: Path, manifest: Manifest, chunks: dict[str, NDArray[np.uint8]]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._chunks: dict[str, NDArray[np.uint8]] | None = chunks
+        self._tensors = {entry.name: entry for entry in manifest.tensors}
+
+    @classmethod
+    def open(cls, path: Path, *, verify: Mode = "auto", progress: Progress | None = None) -> Package:
+        """Check and map the package in a directory. progress(done_bytes, total_bytes) is called while hashing.
+
+        Raises NotFoundError, FormatError (not a package), IntegrityError (damage), StorageError (unreadable).
+        """
+
+        def check_and_map(manifest: Manifest) -> Package:
+            check_chunks(path, manifest, mode=verify, progress=progress)
+            return cls(path, manifest, _map_chunks(path, manifest))
+
+        return on_settled_manifest(path, check_and_map)
+
+    def __enter__(self) -> Package:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def has_tensor(self, name: str) -> bool:
+        return name in self._tensors
+
+    def tensor(self, name: str) -> StoredTensor:
+        """Views of a tensor's bytes. Raises FormatError if the package has no such tensor, ValueError when closed."""
+        entry = self._tensors.get(name)
+        if entry is None:
+            raise FormatError(f"{self.path} has no tensor {name}; convert the model again")
+        parts = tuple(StoredPart(extent.first_tile, self._view(extent)) for extent in entry.extents)
+        return StoredTensor(entry.name, entry.format, entry.shape, entry.stage, parts)
+
+    def has_file(self, name: str) -> bool:
+        return name in self.manifest.files
+
+    def file(self, name: str) -> bytes:
+        """The bytes of a file, checked against their hash. Raises NotFoundError, IntegrityError, StorageError."""
+        entry = self.manifest.files.get(name)
+        if entry is None:
+            raise NotFoundError(f"{self.path} has no file {name}; convert the model again")
+        return read_checked_file(self.path, name, entry)
+
+    def close(self) -> None:
+        """Let go of the maps. Views that are still held stay valid and keep their chunk mapped until they die."""
+        self._chunks = None
+
+    def _view(self, extent: Extent) -> NDArray[np.uint8]:
+        if self._chunks is None:
+            raise ValueError(f"the package {self.path} is closed")
+        chunk = self._chunks[self.manifest.chunks[extent.chunk].sha256]
+        return chunk[extent.offset : extent.offset + extent.num_bytes]
+
+
+def _map_chunks(package_dir: Path, manifest: Manifest) -> dict[str, NDArray[np.uint8]]:
+    return {
+        entry.sha256: _map_file(chunk_path(package_dir, entry.sha256), entry.num_bytes)
+        for entry in manifest.unique_chunks()
+    }
+
+
+def _map_file(path: Path, num_bytes: int) -> NDArray[np.uint8]:
+    """The array keeps the map alive (and the map its own descriptor), and with it every view."""
+    with storage_errors(path):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise IntegrityError(f"{path} vanished while the package was being opened; open it again") from error
+        try:
+            if os.fstat(descriptor).st_size != num_bytes:
+                raise IntegrityError(f"{path} changed while the package was being opened; verify the model")
+            mapped = mmap.mmap(descriptor, num_bytes, access=mmap.ACCESS_READ)
+        finally:
+            os.close(descriptor)
+    return np.frombuffer(mapped, dtype=np.uint8)

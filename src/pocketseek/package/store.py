@@ -1,0 +1,145 @@
+"""The installed models: one package directory each under the models directory, named as the user types it.
+
+Changing calls hold the destination's lock (lock.py) and survive a crash at any point; asking calls take no lock and
+write nothing. A package that is being written, replaced or removed is never listed half-done.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketseek.errors import BusyError, FormatError, NotFoundError, PocketseekError, StorageError, UsageError
+from pocketseek.package.install import is_package_dir, remove_tree, sweep
+from pocketseek.package.lock import destination_lock
+from pocketseek.package.manifest import Manifest
+from pocketseek.package.paths import (
+    MANIFEST_NAME,
+    MARKER_TEMP_PREFIX,
+    NAME_PATTERN,
+    check_model_name,
+    neighbour_owner,
+    trash_path,
+)
+from pocketseek.package.storage import storage_errors, sync_dir
+from pocketseek.package.verify import check_chunks, on_settled_manifest
+
+
+@dataclass(frozen=True)
+class InstalledModel:
+    """A package whose manifest is good and whose chunks and files are all there with their sizes."""
+
+    name: str
+    path: Path
+    num_bytes: int
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class BrokenModel:
+    """A directory under the models directory that cannot be used, and why (one line)."""
+
+    name: str
+    path: Path
+    reason: str
+
+
+class ModelStore:
+    """Cheap to make; reads the directory anew on every call. It need not exist until something is written."""
+
+    def __init__(self, models_dir: Path) -> None:
+        self.models_dir = models_dir
+
+    def list(self) -> builtins.list[InstalledModel]:
+        """The usable models by name (quick check only: nothing is hashed)."""
+        return [model for model in self._survey() if isinstance(model, InstalledModel)]
+
+    def list_broken(self) -> builtins.list[BrokenModel]:
+        """What lies among the models and cannot be used."""
+        return [model for model in self._survey() if isinstance(model, BrokenModel)]
+
+    def resolve(self, name_or_path: str) -> Path:
+        """The directory of an installed model, or of a package given by path; an installed name wins.
+
+        Raises NotFoundError (with what is installed), or FormatError if the path is something else.
+        """
+        if NAME_PATTERN.fullmatch(name_or_path) and (self.models_dir / name_or_path).is_dir():
+            return self.models_dir / name_or_path
+        path = Path(os.path.expanduser(name_or_path))
+        if name_or_path and os.path.isfile(path / MANIFEST_NAME):
+            return path
+        if name_or_path and os.path.exists(path):
+            raise FormatError(f"{name_or_path} is not a pocketseek package; make one with `pocketseek convert`")
+        raise self._not_found(name_or_path)
+
+    def path_for_new(self, name: str) -> Path:
+        """Where a model of that name is to be written. Raises UsageError for an impossible name."""
+        return self.models_dir / check_model_name(name)
+
+    def remove(self, name: str) -> int:
+        """Delete an installed model, broken or not. Returns the bytes freed.
+
+        It is gone in one step (a rename), then its bytes are deleted. Of a symbolic link only the link is removed.
+        Raises NotFoundError, UsageError (not a package), BusyError, StorageError.
+        """
+        path = self.models_dir / name
+        if not NAME_PATTERN.fullmatch(name) or not os.path.lexists(path):
+            raise self._not_found(name)
+        with destination_lock(path), storage_errors(path):
+            if not path.is_symlink() and not is_package_dir(path):
+                raise UsageError(f"{path} is not a pocketseek package; delete it by hand if you do not need it")
+            freed_bytes = sweep(path)
+            os.rename(path, trash_path(path))
+            sync_dir(self.models_dir)
+            return freed_bytes + remove_tree(trash_path(path))
+
+    def clean(self) -> int:
+        """Remove what dead writers and removers left; living ones are not disturbed. Returns the bytes freed."""
+        freed_bytes = 0
+        owners = {owner for path in self._entries() if (owner := neighbour_owner(path)) is not None}
+        for owner in sorted(owners):
+            try:
+                with destination_lock(owner), storage_errors(owner):
+                    freed_bytes += sweep(owner)
+            except (BusyError, StorageError):  # alive, or not ours to delete: it harms nobody where it is
+                continue
+        for package_dir in self._entries():
+            if NAME_PATTERN.fullmatch(package_dir.name):
+                _remove_marker_leftovers(package_dir)
+        return freed_bytes
+
+    def _survey(self) -> builtins.list[InstalledModel | BrokenModel]:
+        return [_inspect(path) for path in self._entries() if NAME_PATTERN.fullmatch(path.name) and path.is_dir()]
+
+    def _entries(self) -> builtins.list[Path]:
+        with storage_errors(self.models_dir):
+            try:
+                return sorted(self.models_dir.iterdir())
+            except FileNotFoundError:
+                return []
+
+    def _not_found(self, name: str) -> NotFoundError:
+        names = ", ".join(model.name for model in self.list())
+        hint = (
+            f"installed: {names}" if names else "nothing is installed yet; `pocketseek chat demo` installs a small one"
+        )
+        return NotFoundError(f"no model {name[:120]!r}; {hint}")
+
+
+def _inspect(path: Path) -> InstalledModel | BrokenModel:
+    def check(manifest: Manifest) -> InstalledModel:
+        check_chunks(path, manifest, mode="quick")
+        return InstalledModel(path.name, path, manifest.num_bytes, manifest)
+
+    try:
+        return on_settled_manifest(path, check)
+    except PocketseekError as error:
+        return BrokenModel(path.name, path, str(error))
+
+
+def _remove_marker_leftovers(package_dir: Path) -> None:
+    with storage_errors(package_dir):
+        for path in package_dir.glob(f"{MARKER_TEMP_PREFIX}*"):
+            path.unlink(missing_ok=True)

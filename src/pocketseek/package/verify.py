@@ -1,0 +1,225 @@
+"""Is a package what its manifest says? Quick: every file is there with its size. Full: every hash of every byte.
+
+Reads go through one 1 MiB buffer. IntegrityError names the chunk, the segment, the stage and the tensors; `find_damage`
+gives the same as values, for a caller that can fetch segments again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pocketseek.errors import IntegrityError
+from pocketseek.formats import SEGMENT_BYTES
+from pocketseek.package.manifest import ChunkEntry, FileEntry, Manifest, read_manifest
+from pocketseek.package.marker import is_settled, read_marker, stamp_of, write_marker
+from pocketseek.package.paths import chunk_path, file_path
+from pocketseek.package.storage import storage_errors
+
+Progress = Callable[[int, int], None]
+Mode = Literal["quick", "full", "auto"]
+
+_Result = TypeVar("_Result")
+
+_REMEDY = "convert or download the model again"
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was found good. num_bytes: of the chunks and files that were looked at (quick) or hashed (full)."""
+
+    full: bool
+    num_chunks: int
+    num_files: int
+    num_bytes: int
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Bytes of a chunk that are not as recorded: one segment, or the whole chunk when only its name is wrong."""
+
+    sha256: str
+    stage: str
+    offset: int
+    num_bytes: int
+    tensors: tuple[str, ...]
+
+    def describe(self) -> str:
+        where = f"segment {self.offset // SEGMENT_BYTES} (bytes {self.offset} to {self.offset + self.num_bytes - 1})"
+        return (
+            f"chunk {self.sha256} of stage {self.stage} is damaged in {where}, {', '.join(self.tensors) or 'padding'}"
+        )
+
+
+def verify_package(path: Path, *, full: bool, progress: Progress | None = None) -> VerifyReport:
+    """Check the package in a directory. progress(done_bytes, total_bytes) is called while hashing.
+
+    Raises IntegrityError at the first damage, NotFoundError, FormatError (manifest), StorageError (unreadable).
+    """
+    started_s = time.perf_counter()
+
+    def check(manifest: Manifest) -> Manifest:
+        check_chunks(path, manifest, mode="full" if full else "quick", progress=progress)
+        if full:
+            for name, entry in manifest.files.items():
+                read_checked_file(path, name, entry)
+        return manifest
+
+    manifest = on_settled_manifest(path, check)
+    duration_s = time.perf_counter() - started_s
+    return VerifyReport(full, len(manifest.unique_chunks()), len(manifest.files), manifest.num_bytes, duration_s)
+
+
+def on_settled_manifest(package_dir: Path, action: Callable[[Manifest], _Result]) -> _Result:
+    """Run `action` on the manifest; again if it found damage only because a writer replaced the package meanwhile."""
+    manifest = read_manifest(package_dir)
+    while True:
+        try:
+            return action(manifest)
+        except IntegrityError:
+            latest = read_manifest(package_dir)
+            if latest == manifest:
+                raise
+            manifest = latest
+
+
+def check_chunks(package_dir: Path, manifest: Manifest, *, mode: Mode, progress: Progress | None = None) -> None:
+    """Sizes always; hashes of all chunks (full) or of those the marker does not vouch for (auto); marks the good."""
+    stamps = {entry.sha256: _check_chunk_size(package_dir, entry) for entry in manifest.unique_chunks()}
+    for name, file in manifest.files.items():
+        _check_size(file_path(package_dir, file.sha256), file.num_bytes, f"{package_dir}: file {name}")
+    if mode == "quick":
+        return
+    known = {} if mode == "full" else read_marker(package_dir)
+    doubtful = [entry for entry in manifest.unique_chunks() if known.get(entry.sha256) != stamps[entry.sha256]]
+    if not doubtful:
+        return
+    for damage in find_damage(package_dir, manifest, doubtful, progress, keep_cached=mode == "auto"):
+        raise IntegrityError(f"{package_dir}: {damage.describe()}; {_REMEDY}")
+    write_marker(package_dir, {sha256: stamp for sha256, stamp in stamps.items() if _holds(package_dir, sha256, stamp)})
+
+
+def find_damage(
+    package_dir: Path,
+    manifest: Manifest,
+    chunks: Iterable[ChunkEntry],
+    progress: Progress | None = None,
+    *,
+    keep_cached: bool = False,
+) -> Iterator[Damage]:
+    """Hash the given chunks and yield every run of bytes that differs. keep_cached: the bytes are about to be used."""
+    entries = list(chunks)
+    report = _Counter(sum(entry.num_bytes for entry in entries), progress)
+    for entry in entries:
+        for offset, num_bytes in _wrong_runs(package_dir, entry, report.add, keep_cached):
+            tensors = manifest.tensors_between(entry.sha256, offset, offset + num_bytes)
+            yield Damage(entry.sha256, entry.stage, offset, num_bytes, tensors)
+
+
+def read_checked_file(package_dir: Path, name: str, entry: FileEntry) -> bytes:
+    """The bytes of a file of the package. Raises IntegrityError."""
+    path = file_path(package_dir, entry.sha256)
+    _check_size(path, entry.num_bytes, f"{package_dir}: file {name}")
+    with storage_errors(path):
+        data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise IntegrityError(f"{package_dir}: file {name} is damaged; {_REMEDY}")
+    return data
+
+
+class _Counter:
+    """Adds up bytes for a progress callback."""
+
+    def __init__(self, total_bytes: int, progress: Progress | None) -> None:
+        self._total_bytes = total_bytes
+        self._done_bytes = 0
+        self._progress = progress
+
+    def add(self, num_bytes: int) -> None:
+        self._done_bytes += num_bytes
+        if self._progress is not None:
+            self._progress(self._done_bytes, self._total_bytes)
+
+
+def _wrong_runs(
+    package_dir: Path, entry: ChunkEntry, report: Callable[[int], None], keep_cached: bool
+) -> list[tuple[int, int]]:
+    """(offset, bytes) of the segments that differ; of the whole chunk if all agree and yet the name is wrong."""
+    wrong: list[tuple[int, int]] = []
+    whole = hashlib.sha256()
+    buffer = memoryview(bytearray(SEGMENT_BYTES))
+    with _open(package_dir, entry) as file:
+        for index, sha256 in enumerate(entry.segments):
+            offset = index * SEGMENT_BYTES
+            due_bytes = min(SEGMENT_BYTES, entry.num_bytes - offset)
+            data = _read(file, buffer[:due_bytes], chunk_path(package_dir, entry.sha256))
+            whole.update(data)
+            if hashlib.sha256(data).hexdigest() != sha256:
+                wrong.append((offset, due_bytes))
+            if not keep_cached:
+                os.posix_fadvise(file.fileno(), offset, due_bytes, os.POSIX_FADV_DONTNEED)
+            report(due_bytes)
+    return wrong or ([] if whole.hexdigest() == entry.sha256 else [(0, entry.num_bytes)])
+
+
+def _open(package_dir: Path, entry: ChunkEntry) -> FileIO:
+    path = chunk_path(package_dir, entry.sha256)
+    with storage_errors(path):
+        try:
+            file = FileIO(path)
+        except FileNotFoundError as error:
+            raise _missing(_chunk_where(package_dir, entry)) from error
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    return file
+
+
+def _read(file: FileIO, buffer: memoryview, path: Path) -> memoryview:
+    """Fill the buffer; less only at the end of the file."""
+    num_bytes = 0
+    with storage_errors(path):
+        while num_bytes < len(buffer) and (got := file.readinto(buffer[num_bytes:])):
+            num_bytes += got
+    return buffer[:num_bytes]
+
+
+def _holds(package_dir: Path, sha256: str, stamp: str) -> bool:
+    """Whether a stamp taken before hashing may vouch for the file from now on."""
+    try:
+        status = chunk_path(package_dir, sha256).stat()
+    except OSError:
+        return False
+    return stamp_of(status) == stamp and is_settled(status)
+
+
+def _check_chunk_size(package_dir: Path, entry: ChunkEntry) -> str:
+    path = chunk_path(package_dir, entry.sha256)
+    return stamp_of(_check_size(path, entry.num_bytes, _chunk_where(package_dir, entry)))
+
+
+def _check_size(path: Path, num_bytes: int, where: str) -> os.stat_result:
+    with storage_errors(path):
+        try:
+            status = path.stat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _missing(where) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise IntegrityError(f"{where} is not a plain file; {_REMEDY}")
+    if status.st_size != num_bytes:
+        raise IntegrityError(f"{where} has {status.st_size} bytes instead of {num_bytes}; {_REMEDY}")
+    return status
+
+
+def _chunk_where(package_dir: Path, entry: ChunkEntry) -> str:
+    return f"{package_dir}: chunk {entry.sha256} of stage {entry.stage}"
+
+
+def _missing(where: str) -> IntegrityError:
+    return IntegrityError(f"{where} is missing; {_REMEDY}")

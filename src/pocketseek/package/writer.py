@@ -1,0 +1,214 @@
+"""Writing a package: tensors in, one atomic change of the destination out.
+
+Everything is written into a hidden directory beside the destination and synced; `commit` puts it in place (install.py).
+Killed at any moment, a writer leaves the old package or the new one, and hidden leftovers that the next writer of the
+same destination or `ModelStore.clean` removes. Memory: one piece, whatever the tensor or the model weighs.
+
+Placement: a tensor starts at the next multiple of 16 KiB; if it does not fit in the rest of the chunk but does fit in a
+chunk of its own it starts a new one, so that only tensors larger than a chunk are cut (between tile rows).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketseek.errors import UsageError
+from pocketseek.formats import MAX_CHUNK_BYTES, tensor_bytes
+from pocketseek.package.chunk_file import ChunkFile
+from pocketseek.package.install import check_replaceable, install, sweep
+from pocketseek.package.layout import align, check_tensor, cut_bytes
+from pocketseek.package.lock import destination_lock
+from pocketseek.package.manifest import (
+    ChunkEntry,
+    Extent,
+    FileEntry,
+    JsonValue,
+    Manifest,
+    TensorEntry,
+    parse_manifest,
+    render_manifest,
+)
+from pocketseek.package.marker import stamp_of, write_marker
+from pocketseek.package.paths import CHUNKS_NAME, FILES_NAME, MANIFEST_NAME, chunk_path, file_path, partial_path
+from pocketseek.package.storage import check_free_space, storage_errors, sync_dir, write_file
+from pocketseek.types import ModelConfig
+
+Piece = bytes | memoryview | NDArray[np.uint8]
+
+
+class PackageWriter:
+    """Use in `with`: entering takes the lock and makes the partial directory, leaving removes what was not committed.
+
+    Stages in the order of the pass, tensors in the order they shall lie on disk, then one `commit`. Not thread-safe.
+    Raises on entering: UsageError (the destination is something else), BusyError (another writer), StorageError; later
+    StorageError; ValueError for calls or piece sizes that are the caller's mistake.
+    expected_bytes: the size of the package, if known: refused at once when the disk has less free.
+    max_chunk_bytes: smaller only in tests.
+    """
+
+    def __init__(
+        self, destination: Path, *, expected_bytes: int | None = None, max_chunk_bytes: int = MAX_CHUNK_BYTES
+    ) -> None:
+        self._destination = Path(os.path.realpath(destination))
+        self._partial = partial_path(self._destination) if self._destination.name else self._destination
+        self._expected_bytes = expected_bytes
+        self._max_chunk_bytes = min(max_chunk_bytes, MAX_CHUNK_BYTES)
+        self._resources = ExitStack()
+        self._ready = False
+        self._stage = ""
+        self._chunk: ChunkFile | None = None
+        self._chunks: list[ChunkEntry] = []
+        self._tensors: list[TensorEntry] = []
+        self._files: dict[str, FileEntry] = {}
+
+    def __enter__(self) -> PackageWriter:
+        if not self._destination.name:
+            raise UsageError(f"{self._destination} cannot be a package; name a directory to create")
+        with ExitStack() as undo, self._storage_errors():
+            self._destination.parent.mkdir(parents=True, exist_ok=True)
+            check_replaceable(self._destination)
+            undo.enter_context(destination_lock(self._destination))
+            undo.callback(self._clear)
+            sweep(self._destination)
+            if self._expected_bytes is not None:
+                check_free_space(self._destination.parent, self._expected_bytes)
+            (self._partial / CHUNKS_NAME).mkdir(parents=True)
+            (self._partial / FILES_NAME).mkdir()
+            self._resources = undo.pop_all()
+        self._ready = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ready = False
+        self._resources.close()
+
+    def begin_stage(self, stage: str) -> None:
+        self._check_ready()
+        self._end_chunk()
+        self._stage = stage
+
+    def add_tensor(self, name: str, format: str, shape: tuple[int, ...], pieces: Iterable[Piece]) -> None:
+        """`pieces`, one after another, are the tensor's bytes; each is whole tile rows (a vector is one piece)."""
+        self._check_ready()
+        if not self._stage:
+            raise ValueError("begin_stage comes before add_tensor")
+        check_tensor(name, format, shape)
+        self._ready = False  # until all of it is there: a tensor whose pieces failed cannot be committed
+        extents = self._write_pieces(name, tensor_bytes(format, shape), cut_bytes(format, shape), pieces)
+        self._tensors.append(TensorEntry(name, format, shape, self._stage, extents))
+        self._ready = True
+
+    def add_file(self, name: str, data: bytes) -> None:
+        self._check_ready()
+        entry = FileEntry(hashlib.sha256(data).hexdigest(), len(data))
+        with self._storage_errors():
+            write_file(file_path(self._partial, entry.sha256), data)
+        self._files[name] = entry
+
+    def commit(
+        self,
+        *,
+        name: str,
+        model: ModelConfig,
+        recipe: Mapping[str, JsonValue],
+        quality: Mapping[str, JsonValue],
+        provenance: Mapping[str, JsonValue],
+    ) -> None:
+        """Put the package in place. FormatError, and no change, if what was added is no consistent package."""
+        self._check_ready()
+        self._end_chunk()
+        self._ready = False
+        tensors, chunks = tuple(self._tensors), tuple(self._chunks)
+        data = render_manifest(Manifest(name, model, recipe, tensors, chunks, self._files, quality, provenance))
+        parse_manifest(data)  # no reader shall be the first to find a mistake
+        with self._storage_errors():
+            write_file(self._partial / MANIFEST_NAME, data)
+            write_marker(self._partial, {entry.sha256: self._stamp(entry) for entry in chunks})
+            for folder in (self._partial / CHUNKS_NAME, self._partial / FILES_NAME, self._partial):
+                sync_dir(folder)
+            install(self._partial, self._destination)
+
+    def _write_pieces(self, name: str, num_bytes: int, row_bytes: int, pieces: Iterable[Piece]) -> tuple[Extent, ...]:
+        chunk = self._chunk_for(num_bytes, row_bytes)
+        extents: list[Extent] = []
+        start, done_bytes = chunk.num_bytes, 0
+        for piece in pieces:
+            left = _as_bytes(piece)
+            if len(left) % row_bytes or done_bytes + len(left) > num_bytes:
+                raise ValueError(f"{name}: a piece of {len(left)} bytes after {done_bytes} of {num_bytes}")
+            while left:
+                room = (self._max_chunk_bytes - chunk.num_bytes) // row_bytes * row_bytes
+                if room <= 0:
+                    extents.append(self._extent(chunk, start, done_bytes, row_bytes))
+                    chunk, start = self._next_chunk(), 0
+                    continue
+                with self._storage_errors():
+                    chunk.write(left[:room])
+                done_bytes += len(left[:room])
+                left = left[room:]
+        if done_bytes != num_bytes:
+            raise ValueError(f"{name}: {done_bytes} bytes came, {num_bytes} were due")
+        return (*extents, self._extent(chunk, start, done_bytes, row_bytes))
+
+    def _extent(self, chunk: ChunkFile, start: int, done_bytes: int, row_bytes: int) -> Extent:
+        """The run from `start` to the present end of the open chunk, when `done_bytes` of the tensor are written."""
+        num_bytes = chunk.num_bytes - start
+        return Extent(len(self._chunks), start, num_bytes, (done_bytes - num_bytes) // row_bytes)
+
+    def _chunk_for(self, num_bytes: int, row_bytes: int) -> ChunkFile:
+        """A chunk, padded, in which the tensor starts (see Placement above)."""
+        if row_bytes > self._max_chunk_bytes:
+            raise ValueError(f"a tile row of {row_bytes} bytes does not fit in a chunk of {self._max_chunk_bytes}")
+        chunk = self._chunk
+        if chunk is None:
+            return self._next_chunk()
+        room = self._max_chunk_bytes - align(chunk.num_bytes)
+        if num_bytes > room and (num_bytes <= self._max_chunk_bytes or row_bytes > room):
+            return self._next_chunk()
+        with self._storage_errors():
+            chunk.pad_to(align(chunk.num_bytes))
+        return chunk
+
+    def _next_chunk(self) -> ChunkFile:
+        self._end_chunk()
+        with self._storage_errors():
+            self._chunk = ChunkFile(self._partial / CHUNKS_NAME, self._stage)
+        return self._chunk
+
+    def _end_chunk(self) -> None:
+        if self._chunk is not None:
+            with self._storage_errors():
+                self._chunks.append(self._chunk.finish())
+            self._chunk = None
+
+    def _stamp(self, entry: ChunkEntry) -> str:
+        return stamp_of(chunk_path(self._partial, entry.sha256).stat())
+
+    def _clear(self) -> None:
+        if self._chunk is not None:
+            self._chunk.abandon()
+            self._chunk = None
+        with suppress(OSError):  # the error that brought us here matters more; clean() removes the rest later
+            sweep(self._destination)
+
+    def _storage_errors(self) -> AbstractContextManager[None]:
+        return storage_errors(self._destination, needed_bytes=self._expected_bytes)
+
+    def _check_ready(self) -> None:
+        if not self._ready:
+            raise ValueError("the package writer is not open: not entered, failed before, or already committed")
+
+
+def _as_bytes(piece: Piece) -> memoryview:
+    view = piece.data if isinstance(piece, np.ndarray) else memoryview(piece)
+    return view.cast("B") if view.nbytes else memoryview(b"")

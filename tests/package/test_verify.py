@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from package.samples import TINY, write_sample
+
+from pocketseek.errors import FormatError, IntegrityError, NotFoundError
+from pocketseek.formats import SEGMENT_BYTES
+from pocketseek.package.manifest import read_manifest
+from pocketseek.package.reader import Package
+from pocketseek.package.verify import find_damage, verify_package
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package with chunks of several segments."""
+    model = replace(TINY, vocab_size=12_000)
+    return write_sample(tmp_path_factory.mktemp("verify") / "m", model, matrix_format="f32", max_chunk_bytes=5_000_000)
+
+
+def flip(path: Path, offset: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 0x10]))
+
+
+def test_the_report_counts_what_was_checked(large: Path) -> None:
+    manifest = read_manifest(large)
+    for full in (False, True):
+        report = verify_package(large, full=full)
+        assert (report.full, report.num_chunks, report.num_files) == (full, len(manifest.chunks), 2)
+        assert report.num_bytes == manifest.num_bytes
+        assert report.duration_s >= 0
+
+
+def test_progress_grows_to_the_total(large: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    verify_package(large, full=True, progress=lambda done, total: calls.append((done, total)))
+    total = sum(chunk.num_bytes for chunk in read_manifest(large).unique_chunks())
+    assert calls[-1] == (total, total)
+    assert all(0 < after - before <= SEGMENT_BYTES for (before, _), (after, _) in pairwise(calls))
+
+
+@settings(deadline=None, max_examples=25)
+@given(data=st.data())
+def test_any_flipped_bit_is_found_by_full_and_its_segment_and_tensor_named(large: Path, data: st.DataObject) -> None:
+    manifest = read_manifest(large)
+    chunk = data.draw(st.sampled_from(manifest.chunks))
+    offset = data.draw(st.integers(0, chunk.num_bytes - 1))
+    segment = offset // SEGMENT_BYTES
+    file = large / "chunks" / chunk.sha256
+    flip(file, offset)
+    try:
+        words = f"chunk {chunk.sha256} of stage {chunk.stage} is damaged in segment {segment} "
+        with pytest.raises(IntegrityError, match=words) as caught:
+            verify_package(large, full=True)
+        assert len(str(caught.value).splitlines()) == 1
+        (damage,) = find_damage(large, manifest, manifest.unique_chunks())
+        assert (damage.sha256, damage.offset) == (chunk.sha256, segment * SEGMENT_BYTES)
+        assert damage.num_bytes == min(SEGMENT_BYTES, chunk.num_bytes - damage.offset)
+        assert damage.tensors == manifest.tensors_between(chunk.sha256, damage.offset, damage.offset + damage.num_bytes)
+    finally:
+        flip(file, offset)
+
+
+def test_damage_in_several_places_is_found_in_all_of_them(tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "m")
+    manifest = read_manifest(path)
+    hurt = manifest.chunks[1], manifest.chunks[3]
+    for chunk in hurt:
+        flip(path / "chunks" / chunk.sha256, 5)
+    found = list(find_damage(path, manifest, manifest.unique_chunks()))
+    assert [damage.sha256 for damage in found] == [chunk.sha256 for chunk in hurt]
+
+
+def test_a_chunk_cut_short_while_it_is_hashed_is_damage(tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "m")
+    manifest = read_manifest(path)
+    chunk = path / "chunks" / manifest.chunks[0].sha256
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    (damage,) = find_damage(path, manifest, manifest.chunks[:1])
+    assert (damage.offset, damage.num_bytes) == (0, manifest.chunks[0].num_bytes)
+
+
+def test_quick_does_not_hash(tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "m")
+    flip(path / "chunks" / read_manifest(path).chunks[0].sha256, 0)
+    verify_package(path, full=False)
+
+
+def test_full_hashes_files_too(tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "m")
+    flip(path / "files" / read_manifest(path).files["LICENSE"].sha256, 3)
+    with pytest.raises(IntegrityError, match="file LICENSE is damaged"):
+        verify_package(path, full=True)
+
+
+def test_full_marks_what_it_found_good(tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "m")
+    (path / "verified.json").unlink()
+    verify_package(path, full=True)
+    calls: list[int] = []
+    Package.open(path, progress=lambda done, total: calls.append(done)).close()
+    assert calls == []
+
+
+def test_a_manifest_whose_segment_hash_is_wrong_is_found(tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "m")
+    tree = json.loads((path / "manifest.json").read_bytes())
+    tree["chunks"][0]["segments"] = ["0" * 64]
+    (path / "manifest.json").write_text(json.dumps(tree))
+    with pytest.raises(IntegrityError, match="segment 0"):
+        verify_package(path, full=True)
+
+
+def test_a_chunk_whose_name_alone_is_wrong_is_damaged_as_a_whole(tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "m")
+    tree = json.loads((path / "manifest.json").read_bytes())
+    chunk = tree["chunks"][0]
+    (path / "chunks" / chunk["sha256"]).rename(path / "chunks" / ("0" * 64))
+    chunk["sha256"] = "0" * 64
+    (path / "manifest.json").write_text(json.dumps(tree))
+    manifest = read_manifest(path)
+    (damage,) = find_damage(path, manifest, manifest.chunks)
+    assert (damage.sha256, damage.offset, damage.num_bytes) == ("0" * 64, 0, chunk["num_bytes"])
+
+
+def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        verify_package(tmp_path / "nothing", full=True)
+    with pytest.raises(FormatError):
+        verify_package(tmp_path, full=False)
