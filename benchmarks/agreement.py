@@ -1,6 +1,6 @@
 """Do pocketseek and llama.cpp say the same? The same GGUF file and the same text through both; prints one JSON line.
 
-    python benchmarks/agreement.py --peer-python PATH [--model demo] [--text FILE] [--windows 2] [--window-tokens 512]
+    python benchmarks/agreement.py --peer-python PATH [--model demo] [--text FILE] [--windows 8] [--window-tokens 512]
 
 The text is cut into windows by llama.cpp's tokenizer; each window starts a new sequence, and every position of it is
 compared: `top1_agreement` is the share of positions with the same most likely next token, `mean_kl` the mean of
@@ -13,6 +13,7 @@ agreement over the `decided_positions`, where they are at least 0.1 nats apart.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import subprocess
 import tempfile
@@ -27,7 +28,7 @@ from pocketseek_model import PocketseekModel
 DECIDED_MARGIN = 0.1  # nats between the two best tokens
 
 HERE = Path(__file__).resolve().parent
-DEFAULT_TEXT = Path("/usr/share/common-licenses/GPL-3")  # on every Debian (package base-files)
+DEFAULT_TEXT = Path("/usr/share/doc/debian/FAQ/debian-faq.en.txt.gz")  # Debian package debian-faq
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,14 +50,20 @@ class Agreement:
     kernels: str
 
 
+def read_text(path: Path) -> str:
+    data = path.read_bytes()
+    return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+
+
 def peer_logits(
-    python: str, gguf: Path, text: Path, num_windows: int, window_tokens: int, threads: int
+    python: str, gguf: Path, text: str, num_windows: int, window_tokens: int, threads: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """Token ids [windows, tokens] and logits [windows, tokens, vocab] from llama.cpp in a process of its own."""
     with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch) / "logits.npz"
+        out, text_file = Path(scratch) / "logits.npz", Path(scratch) / "text.txt"
+        text_file.write_text(text, encoding="utf-8")
         numbers = [str(window_tokens), str(num_windows), str(threads)]
-        command = [python, str(HERE / "peer_logits.py"), str(gguf), str(text), str(out), *numbers]
+        command = [python, str(HERE / "peer_logits.py"), str(gguf), str(text_file), str(out), *numbers]
         if subprocess.run(command, check=False).returncode != 0:
             raise SystemExit("the peer failed; its message stands above")
         with np.load(out) as answer:
@@ -115,8 +122,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--peer-python", required=True, help="interpreter that has llama-cpp-python")
     parser.add_argument("--model", default="demo", help="demo or a GGUF file (default: %(default)s)")
-    parser.add_argument("--text", type=Path, default=DEFAULT_TEXT, help="UTF-8 text (default: %(default)s)")
-    parser.add_argument("--windows", type=int, default=2)
+    parser.add_argument("--text", type=Path, default=DEFAULT_TEXT, help="UTF-8 text, may be .gz (default: %(default)s)")
+    parser.add_argument("--windows", type=int, default=8)
     parser.add_argument("--window-tokens", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kernels", help="force one of our implementations: reference, scalar, avx2, avx512")
@@ -128,11 +135,12 @@ def main() -> None:
     arguments = parse_arguments()
     gguf = models_on_disk.gguf_for(arguments.model, arguments.cache)
     package = models_on_disk.package_for(gguf, arguments.cache)
+    text = read_text(arguments.text)
     token_ids, logits = peer_logits(
-        arguments.peer_python, gguf, arguments.text, arguments.windows, arguments.window_tokens, arguments.threads
+        arguments.peer_python, gguf, text, arguments.windows, arguments.window_tokens, arguments.threads
     )
     model = PocketseekModel(package, arguments.threads, arguments.window_tokens, arguments.kernels)
-    own_ids = model.tokenize(arguments.text.read_text(encoding="utf-8"))[: token_ids.size]
+    own_ids = model.tokenize(text)[: token_ids.size]
     agreement = compare(model, token_ids, logits, same_token_ids=own_ids == token_ids.ravel().tolist())
     print(json.dumps({"model": gguf.name, "text": str(arguments.text)} | asdict(agreement)))
 

@@ -106,3 +106,10 @@ class DownloadError(PocketseekError):
 
     exit_code = 14
     http_status = 502
+
+
+class ModelOutputError(PocketseekError):
+    """The model computed NaN or infinity where a token's score should be; only the request concerned ends."""
+
+    exit_code = 15
+    http_status = 500

@@ -12,7 +12,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pocketseek.errors import PocketseekError, UsageError
+from pocketseek.errors import FormatError, NotFoundError, StorageError, UsageError
 from pocketseek.package.manifest import MAGIC, MAX_MANIFEST_BYTES, read_manifest
 from pocketseek.package.paths import (
     CHUNKS_NAME,
@@ -103,7 +103,7 @@ def _prune(package_dir: Path) -> int:
     """Delete chunks and files that the manifest does not name; without a readable manifest, nothing."""
     try:
         manifest = read_manifest(package_dir)
-    except PocketseekError:
+    except (FormatError, NotFoundError, StorageError):
         return 0
     wanted = {
         CHUNKS_NAME: {entry.sha256 for entry in manifest.chunks},

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketseek.errors import BusyError, FormatError, NotFoundError, PocketseekError, StorageError, UsageError
+from pocketseek.errors import BusyError, FormatError, IntegrityError, NotFoundError, StorageError, UsageError
 from pocketseek.package.install import is_package_dir, remove_tree, sweep
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import Manifest
@@ -135,7 +135,7 @@ def _inspect(path: Path) -> InstalledModel | BrokenModel:
 
     try:
         return on_settled_manifest(path, check)
-    except PocketseekError as error:
+    except (FormatError, IntegrityError, NotFoundError, StorageError) as error:
         return BrokenModel(path.name, path, str(error))
 
 

@@ -1,0 +1,1 @@
+"""What machine is this? Reads facts; decides nothing."""

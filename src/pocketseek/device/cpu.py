@@ -1,0 +1,64 @@
+"""The processor, from /proc and /sys: its name, the cores this process may use, the fast ones, instruction sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pocketseek.device.reading import parse_int, read_fields, read_int, read_text
+
+# What the kernels choose by; the rest of the flags says nothing about speed here.
+_RELEVANT_SETS = (
+    "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni",
+    "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2",
+)  # fmt: skip
+# Shares of the best core. Little cores of a big.LITTLE chip have well under half of the big ones' capacity, but their
+# frequency differs less, so that the second bound is the stricter one.
+_FAST_CAPACITY_SHARE = 0.6
+_FAST_FREQUENCY_SHARE = 0.8
+_MAX_CORES = 4096
+
+
+def cpu_model(root: Path) -> str | None:
+    """The name in /proc/cpuinfo: `model name`, or the `Hardware` line of older Android kernels."""
+    fields = read_fields(root / "proc/cpuinfo")
+    return fields.get("model name") or fields.get("Hardware") or None
+
+
+def instruction_sets(root: Path) -> tuple[str, ...] | None:
+    """The sets we care about that every processor has (a thread may be moved to any of them)."""
+    text = read_text(root / "proc/cpuinfo") or ""
+    lines = [line.partition(":") for line in text.splitlines()]
+    per_core = [set(value.split()) for key, _, value in lines if key.strip() in ("flags", "Features")]
+    if not per_core:
+        return None
+    common = set.intersection(*per_core)
+    return tuple(name for name in _RELEVANT_SETS if name in common)
+
+
+def usable_cores(root: Path) -> tuple[int, ...] | None:
+    """The affinity mask of this process, as sched_getaffinity gives it, read where a test can put another one."""
+    listed = read_fields(root / "proc/self/status").get("Cpus_allowed_list")
+    return _parse_core_list(listed) if listed else None
+
+
+def performance_cores(root: Path, cores: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The fast ones of `cores`, by the kernel's capacity figure where it exists, else by maximal frequency."""
+    for name, share in (("cpu_capacity", _FAST_CAPACITY_SHARE), ("cpufreq/cpuinfo_max_freq", _FAST_FREQUENCY_SHARE)):
+        speeds = {core: read_int(root / f"sys/devices/system/cpu/cpu{core}" / name) for core in cores}
+        known = {core: speed for core, speed in speeds.items() if speed}
+        if known and len(known) == len(cores):
+            fastest = max(known.values())
+            return tuple(core for core in cores if known[core] >= share * fastest)
+    return None
+
+
+def _parse_core_list(text: str) -> tuple[int, ...] | None:
+    """ "0-3,6" -> (0, 1, 2, 3, 6); None if it is not such a list."""
+    cores: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        start, stop = parse_int(first), parse_int(last or first)
+        if start is None or stop is None or stop >= _MAX_CORES:
+            return None
+        cores.update(range(start, stop + 1))
+    return tuple(sorted(cores)) or None

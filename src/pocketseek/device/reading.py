@@ -1,0 +1,29 @@
+"""One small system file, or None. The kernel's pseudo files and Android's permissions make every read uncertain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def read_text(path: Path) -> str | None:
+    """The file's text without surrounding white space; None if it is missing, forbidden or fails while being read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip("\0 \t\r\n")
+    except (OSError, ValueError):  # ValueError: a path with a NUL byte in it
+        return None
+
+
+def read_int(path: Path) -> int | None:
+    text = read_text(path)
+    return parse_int(text) if text is not None else None
+
+
+def parse_int(text: str) -> int | None:
+    """A whole decimal number of at most 20 digits; None for anything else ("max", "", "12 kB")."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
+
+
+def read_fields(path: Path, separator: str | None = ":") -> dict[str, str]:
+    """Lines of `key<separator>value` as a dict, later lines winning; empty if unreadable. None separates at blanks."""
+    lines = (line.split(separator, 1) for line in (read_text(path) or "").splitlines())
+    return {line[0].strip(): line[1].strip() for line in lines if len(line) == 2}

@@ -1,0 +1,83 @@
+"""From a package on disk to an engine that answers: the parts are opened, checked and put together here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pocketseek.device.probe import DeviceFacts, check_device
+from pocketseek.govern.budget import default_kv_budget_bytes
+from pocketseek.govern.governor import FixedGovernor
+from pocketseek.govern.verdict import judge_kv_pages
+from pocketseek.kernels.choose import choose_kernels
+from pocketseek.kernels.kv_memory import page_bytes
+from pocketseek.package.reader import Package
+from pocketseek.package.store import ModelStore
+from pocketseek.runtime.engine import Engine
+from pocketseek.runtime.executor import KernelExecutor
+from pocketseek.runtime.work import pages_for
+from pocketseek.settings import read_settings
+from pocketseek.text.chat_template import DEFAULT_TEMPLATE, ChatTemplate
+from pocketseek.text.settings_file import parse_text_settings
+from pocketseek.text.tokenizer import Tokenizer
+from pocketseek.types import TextSettings
+
+Progress = Callable[[int, int], None]
+
+
+def load(
+    model: str | Path = "demo",
+    *,
+    num_threads: int | None = None,
+    kernels: str | None = None,
+    kv_bytes: int | None = None,
+    progress: Progress | None = None,
+) -> Engine:
+    """Open an installed model by name, or a package by path, and return an engine for it.
+
+    num_threads, kernels: instead of what the environment or this machine suggest. kv_bytes: memory for K and V of all
+    running sequences (default: a share of what is free). progress(done_bytes, total_bytes) is called while the package
+    is hashed, which happens before its first use and after it was touched.
+    Raises NotFoundError, FormatError, IntegrityError, StorageError, UsageError, NativeCoreError, MemoryLimitError.
+    """
+    settings = read_settings()
+    path = ModelStore(settings.models_dir).resolve(str(model))
+    choice = choose_kernels(kernels or settings.kernels)
+    package = Package.open(path, progress=progress)
+    try:
+        facts = check_device(data_dir=settings.home)
+        governor = FixedGovernor(
+            _num_cores(facts), num_threads=num_threads if num_threads is not None else settings.num_threads
+        )
+        model_config = package.manifest.model
+        verdict = judge_kv_pages(
+            kv_bytes if kv_bytes is not None else default_kv_budget_bytes(facts.memory_available_bytes),
+            page_bytes=page_bytes(model_config),
+            pages_per_context=pages_for(model_config.context_length),
+            max_sequences=governor.limits().max_sequences,
+        )
+        text_settings = parse_text_settings(package.file("text.json"))
+        return Engine(
+            KernelExecutor(package, choice, num_threads=governor.limits().num_threads),
+            Tokenizer.from_json(package.file("tokenizer.json"), text_settings),
+            _template(package, text_settings),
+            governor,
+            num_pages=verdict.num_pages,
+            resources=[package],
+        )
+    except BaseException:
+        package.close()
+        raise
+
+
+def _template(package: Package, settings: TextSettings) -> ChatTemplate:
+    name = "chat_template.jinja"
+    source = package.file(name).decode("utf-8", "replace") if package.has_file(name) else DEFAULT_TEMPLATE
+    return ChatTemplate(source, settings.bos_token, settings.eos_token)
+
+
+def _num_cores(facts: DeviceFacts) -> int:
+    """Performance cores that this process may use, within the container's share of processor time."""
+    cores = facts.performance_cores or facts.usable_cores
+    num_cores = len(cores) if cores else 1
+    return max(1, min(num_cores, int(facts.cpu_quota))) if facts.cpu_quota else num_cores

@@ -1,0 +1,92 @@
+"""What one pass over the weights is asked to do, and who can do it. Data only; no decisions.
+
+A `Work` is a ragged batch: each `Slice` is a run of consecutive tokens of one sequence, a decode row being a slice of
+one token. Whatever else is in the pass, the logits of a row depend only on the tokens of its own sequence up to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketseek.runtime.kv_pool import PAGE_TOKENS
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Consecutive tokens of one sequence, and where their K and V go.
+
+    token_ids: what stands at positions first_position, first_position + 1, ... (never empty).
+    pages: ids of the pages that cover positions 0 .. first_position + len(token_ids) - 1 in order, PAGE_TOKENS each:
+        position p lies in slot p % PAGE_TOKENS of pages[p // PAGE_TOKENS]. Earlier passes wrote the earlier positions.
+    num_logits: logits are wanted for the last num_logits rows; 0 for a prompt chunk that is not the last.
+    """
+
+    request_id: int
+    token_ids: tuple[int, ...]
+    first_position: int
+    pages: tuple[int, ...]
+    num_logits: int
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def end_position(self) -> int:
+        """The position after the last token."""
+        return self.first_position + len(self.token_ids)
+
+
+@dataclass(frozen=True)
+class Work:
+    """The slices that share one pass; never empty, at most one slice per request."""
+
+    slices: tuple[Slice, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(part.num_tokens for part in self.slices)
+
+    @property
+    def num_logits(self) -> int:
+        return sum(part.num_logits for part in self.slices)
+
+
+class Executor(Protocol):
+    """Runs passes and owns the KV memory by page id. Used by one thread at a time (the engine's worker)."""
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    @property
+    def context_length(self) -> int: ...
+
+    def reserve_pages(self, num_pages: int) -> None:
+        """Make page ids 0 .. num_pages - 1 usable. Called before the first pass, and again with more to grow."""
+        ...
+
+    def set_threads(self, num_threads: int) -> None:
+        """Takes effect with the next pass; never changes a result."""
+        ...
+
+    def run(self, work: Work) -> Logits:
+        """One pass. Returns float32 [work.num_logits, vocab_size]: slices in order, rows ascending.
+
+        The array may be reused by the next call; the caller copies what it keeps.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the KV memory and the weights; calling it again does nothing."""
+        ...
+
+
+def pages_for(num_tokens: int) -> int:
+    """How many pages hold num_tokens positions."""
+    return -(-num_tokens // PAGE_TOKENS)

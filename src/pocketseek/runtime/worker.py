@@ -1,0 +1,225 @@
+"""The one thread that owns scheduler and executor, and the way other threads talk to it.
+
+Callers put messages into an inbox; the worker takes them in between two passes, sleeps while there is nothing to
+compute, and puts every event into the queue of its request. It starts with the first request. It is a daemon thread, so
+that a forgotten engine does not keep the process alive; the engine's finalizer closes it before the interpreter goes.
+
+If a pass fails (or the engine is closed), every waiting request gets an EngineClosedError at its join, with the failure
+as cause, and later requests are refused. A failure of one request alone is raised at that request's join only.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import RLock, Thread, current_thread
+from time import perf_counter
+from types import TracebackType
+from typing import Protocol, Self
+
+from pocketseek.errors import EngineClosedError, PocketseekError
+from pocketseek.govern.governor import Governor
+from pocketseek.runtime.scheduler import Scheduler, SequenceEvent
+from pocketseek.runtime.sequence import SequenceState
+from pocketseek.runtime.work import Executor, Logits, Work
+from pocketseek.types import Limits, Request, TokenEvent
+
+_Outcomes = SimpleQueue[TokenEvent | PocketseekError]
+
+
+class Closeable(Protocol):
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Submit:
+    sequence: SequenceState
+    outcomes: _Outcomes
+
+
+@dataclass(frozen=True)
+class _Cancel:
+    request_id: int
+
+
+@dataclass(frozen=True)
+class _WakeUp:
+    """Only makes the worker look at its flags."""
+
+
+_Inbox = SimpleQueue[_Submit | _Cancel | _WakeUp]  # SimpleQueue.put is reentrant, hence safe in __del__
+
+
+class TokenStream(Iterator[TokenEvent]):
+    """The events of one request, which runs from the start whether or not they are read.
+
+    Closing the stream, leaving its `with` block or dropping the last reference to it cancels the request: its pages are
+    free at the next border between passes. Any thread may read or close it; a reader blocked meanwhile gets an event
+    that finishes with "cancelled".
+    """
+
+    def __init__(self, request_id: int, outcomes: _Outcomes, inbox: _Inbox, owner: object) -> None:
+        self._request_id = request_id
+        self._outcomes = outcomes
+        self._inbox = inbox
+        self._owner = owner  # the engine must not be finalized while somebody reads
+        self._ended = False
+
+    def __next__(self) -> TokenEvent:
+        if self._ended:
+            raise StopIteration
+        outcome = self._outcomes.get()
+        if isinstance(outcome, PocketseekError):
+            self._ended = True
+            raise outcome
+        self._ended = self._ended or outcome.finish_reason is not None
+        return outcome
+
+    def close(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._inbox.put(_Cancel(self._request_id))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Worker:
+    """Starts the thread when it is needed; closes executor and resources when the thread ends."""
+
+    def __init__(
+        self, scheduler: Scheduler, executor: Executor, governor: Governor, resources: Iterable[Closeable] = ()
+    ) -> None:
+        self._scheduler = scheduler
+        self._executor = executor
+        self._governor = governor
+        self._resources = (executor, *resources)
+        self._inbox: _Inbox = SimpleQueue()
+        self._outcomes: dict[int, _Outcomes] = {}
+        self._ids = itertools.count(1)
+        self._lock = RLock()  # guards _thread and _closed; reentrant since a finalizer may close from anywhere
+        self._thread: Thread | None = None
+        self._closed = False
+        self._failure: BaseException | None = None
+        self._num_threads: int | None = None
+        self.executor_s = 0.0
+        self.total_s = 0.0
+
+    # -- any thread -----------------------------------------------------------------------------------------------
+
+    def submit(self, request: Request, owner: object) -> TokenStream:
+        """Queue a request. Raises UsageError, ContextLengthError or EngineClosedError."""
+        sequence = self._scheduler.prepare(next(self._ids), request)
+        outcomes: _Outcomes = SimpleQueue()
+        with self._lock:
+            if self._closed:
+                raise self._closed_error()
+            self._inbox.put(_Submit(sequence, outcomes))
+            if self._thread is None:
+                self._thread = Thread(target=self._live, name="pocketseek-engine", daemon=True)
+                self._thread.start()
+        return TokenStream(sequence.request_id, outcomes, self._inbox, owner)
+
+    def close(self) -> None:
+        """Stop after the pass that is running, and wait for that. Calling it again does nothing."""
+        with self._lock:
+            never_started = self._thread is None and not self._closed
+            self._closed = True
+        self._inbox.put(_WakeUp())
+        if never_started:
+            self._close_resources()
+        elif self._thread is not None and self._thread is not current_thread():
+            self._thread.join()
+
+    def _closed_error(self) -> EngineClosedError:
+        if self._failure is None:
+            return EngineClosedError("the engine is closed; open the model again")
+        reason = f"{type(self._failure).__name__}: {self._failure}"
+        error = EngineClosedError(f"the engine stopped after a failure ({reason}); open the model again")
+        error.__cause__ = self._failure
+        return error
+
+    # -- the worker's thread --------------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        try:
+            while self._receive():
+                self._pass()
+        except BaseException as failure:  # noqa: BLE001  kept, and raised again at the join of every request
+            self._failure = failure
+        finally:
+            self._retire()
+
+    def _pass(self) -> None:
+        """The heart: decide, run, account."""
+        start = perf_counter()
+        work = self._scheduler.plan(self._limits())
+        if work is None:
+            return
+        logits = self._run(work)
+        events = self._scheduler.commit(work, logits)
+        self._deliver(events)
+        self.total_s += perf_counter() - start
+
+    def _limits(self) -> Limits:
+        limits = self._governor.limits()
+        if limits.num_threads != self._num_threads:
+            self._num_threads = limits.num_threads
+            self._executor.set_threads(limits.num_threads)
+        return limits
+
+    def _run(self, work: Work) -> Logits:
+        start = perf_counter()
+        logits = self._executor.run(work)
+        self.executor_s += perf_counter() - start
+        return logits
+
+    def _deliver(self, events: Iterable[SequenceEvent]) -> None:
+        for event in events:
+            finished = event.token.finish_reason is not None
+            outcomes = self._outcomes.pop(event.request_id) if finished else self._outcomes[event.request_id]
+            outcomes.put(event.error or event.token)
+
+    def _receive(self) -> bool:
+        """Take in all messages, sleeping while there is nothing to compute. False when it is time to end."""
+        while not self._closed:
+            try:
+                message = self._inbox.get(block=not self._scheduler.has_work)
+            except Empty:
+                return True
+            self._take(message)
+        return False
+
+    def _take(self, message: _Submit | _Cancel | _WakeUp) -> None:
+        if isinstance(message, _Submit):
+            self._outcomes[message.sequence.request_id] = message.outcomes
+            self._scheduler.submit(message.sequence)
+        elif isinstance(message, _Cancel) and (event := self._scheduler.cancel(message.request_id)) is not None:
+            self._deliver([event])
+
+    def _retire(self) -> None:
+        """Refuse what comes, answer what waits, let go of the memory."""
+        with self._lock:
+            self._closed = True
+        while not self._inbox.empty():
+            message = self._inbox.get()
+            if isinstance(message, _Submit):
+                self._outcomes[message.sequence.request_id] = message.outcomes
+        for outcomes in self._outcomes.values():
+            outcomes.put(self._closed_error())
+        self._outcomes.clear()
+        self._close_resources()
+
+    def _close_resources(self) -> None:
+        for resource in self._resources:
+            resource.close()

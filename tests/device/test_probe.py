@@ -1,0 +1,95 @@
+"""check_device puts the facts together and never fails for want of one."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from pocketseek.device import memory
+from pocketseek.device.probe import check_device
+
+ALWAYS_KNOWN = {"architecture", "data_dir", "storage_free_bytes", "termux"}
+
+FakeRoot = Callable[[Mapping[str, object]], Path]
+
+
+def test_an_empty_root_leaves_every_readable_fact_unknown(tmp_path: Path) -> None:
+    facts = dataclasses.asdict(check_device(tmp_path, data_dir=tmp_path))
+    assert {name for name, value in facts.items() if value is not None} == ALWAYS_KNOWN
+    assert facts["termux"] is False
+
+
+def test_this_machine_has_memory_cores_and_space() -> None:
+    facts = check_device()
+    assert facts.usable_cores
+    assert facts.memory_total_bytes is not None
+    assert facts.memory_available_bytes is not None
+    assert 0 < facts.memory_available_bytes <= facts.memory_total_bytes
+    assert facts.storage_free_bytes is not None
+
+
+def test_available_memory_is_what_the_container_leaves(fake_root: FakeRoot, tmp_path: Path) -> None:
+    root = fake_root(
+        {
+            "proc/meminfo": "MemTotal: 8000 kB\nMemAvailable: 5000 kB\n",
+            "proc/self/cgroup": "0::/",
+            "sys/fs/cgroup/memory.max": str(3000 * 1024),
+        },
+    )
+    facts = check_device(root, data_dir=tmp_path)
+    assert facts.memory_total_bytes == 8000 * 1024
+    assert facts.memory_available_bytes == facts.memory_limit_bytes == 3000 * 1024
+
+
+def test_a_limit_above_the_machines_memory_is_no_limit(fake_root: FakeRoot, tmp_path: Path) -> None:
+    root = fake_root(
+        {
+            "proc/meminfo": "MemTotal: 8000 kB\nMemAvailable: 5000 kB\n",
+            "proc/self/cgroup": "0::/",
+            "sys/fs/cgroup/memory.max": str(9000 * 1024),
+        },
+    )
+    facts = check_device(root, data_dir=tmp_path)
+    assert facts.memory_limit_bytes is None
+    assert facts.memory_available_bytes == 5000 * 1024
+
+
+def test_a_phone_with_termux_is_recognised(fake_root: FakeRoot, tmp_path: Path) -> None:
+    script = (
+        '#!/bin/sh\ncase "$1" in\n ro.build.version.release) echo 14;;\n ro.product.manufacturer) echo Xiaomi;;\n'
+        " ro.product.model) echo 23127PN0CC;;\n ro.soc.manufacturer) echo QTI;;\n ro.soc.model) echo SM8650;;\nesac\n"
+    )
+    root = fake_root({"system/bin/getprop": script, "data/data/com.termux/files/usr/bin/x": ""})
+    (root / "system/bin/getprop").chmod(0o755)
+    facts = check_device(root, data_dir=tmp_path)
+    assert (facts.android_version, facts.phone_model, facts.soc_model) == ("14", "Xiaomi 23127PN0CC", "QTI SM8650")
+    assert facts.termux
+
+
+def test_distribution_kernel_and_board_are_read(fake_root: FakeRoot, tmp_path: Path) -> None:
+    root = fake_root(
+        {
+            "etc/os-release": 'ID=debian\nPRETTY_NAME="Debian GNU/Linux 12"\n',
+            "proc/sys/kernel/osrelease": "6.1.0\n",
+            "proc/device-tree/model": "Raspberry Pi 5\0",
+        },
+    )
+    facts = check_device(root, data_dir=tmp_path)
+    assert (facts.os_name, facts.kernel_release) == ("Debian GNU/Linux 12", "6.1.0")
+    assert facts.phone_model == "Raspberry Pi 5"
+
+
+def test_free_space_is_known_before_the_data_directory_exists(tmp_path: Path) -> None:
+    assert check_device(tmp_path, data_dir=tmp_path / "not" / "yet").storage_free_bytes
+
+
+def test_process_memory_comes_from_its_status(fake_root: FakeRoot) -> None:
+    root = fake_root({"proc/self/status": "VmHWM:\t300 kB\nVmRSS:\t200 kB\nRssAnon:\t100 kB\n"})
+    assert memory.process_memory(root) == memory.ProcessMemory(200 * 1024, 300 * 1024, 100 * 1024)
+
+
+def test_process_memory_of_this_process_is_plausible() -> None:
+    now = memory.process_memory()
+    assert now.rss_bytes is not None
+    assert now.peak_rss_bytes is not None
+    assert now.anonymous_bytes is not None
+    assert now.peak_rss_bytes >= now.rss_bytes >= now.anonymous_bytes > 0

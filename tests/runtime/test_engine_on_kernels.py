@@ -1,0 +1,55 @@
+"""The whole runtime on a real, tiny model: the same bits alone and in company, with many pages and with few."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_models import tiny_hf_directory
+
+from pocketseek.convert.pipeline import convert_checkpoint
+from pocketseek.kernels.kv_memory import page_bytes
+from pocketseek.package.reader import Package
+from pocketseek.runtime.engine import Engine
+from pocketseek.runtime.load import load
+from pocketseek.types import Request, SamplingParams, TokenEvent
+
+VOCAB_SIZE = 256  # a part of the model's
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("tiny")
+    return convert_checkpoint(tiny_hf_directory(directory / "source"), directory / "package", models_dir=directory)
+
+
+def requests(context_length: int) -> list[Request]:
+    generator = np.random.default_rng(11)
+    lengths = generator.integers(1, context_length - 40, 8).tolist()
+    prompts = [tuple(generator.integers(0, VOCAB_SIZE, length).tolist()) for length in lengths]
+    return [Request(p, 30, SamplingParams(seed=i), score_prompt=i % 3 == 0) for i, p in enumerate(prompts)]
+
+
+def run_together(engine: Engine, together: Sequence[Request]) -> list[list[TokenEvent]]:
+    with ThreadPoolExecutor(4) as threads:
+        return list(threads.map(lambda one: list(engine.stream(one)), together))
+
+
+def test_requests_give_the_same_bits_alone_and_together(package: Path) -> None:
+    with load(package) as engine:
+        all_requests = requests(engine.context_length)
+        alone = [list(engine.stream(one)) for one in all_requests]
+        assert run_together(engine, all_requests) == alone
+
+
+def test_scarce_pages_change_no_bit(package: Path) -> None:
+    with load(package) as engine:
+        all_requests = [replace(one, max_tokens=200) for one in requests(engine.context_length)]
+        expected = [list(engine.stream(one)) for one in all_requests]
+    with Package.open(package) as opened:
+        kv_bytes = 5 * page_bytes(opened.manifest.model)
+    with load(package, kv_bytes=kv_bytes) as scarce:  # nearly always pre-empts, depending on who comes when
+        assert scarce.statistics().load.num_pages == 5
+        assert run_together(scarce, all_requests) == expected

@@ -1,0 +1,95 @@
+"""Any history of requests, cancellations and limits: nothing leaks, everything ends, texts are the slow loop's."""
+
+from fakes import FakeExecutor, slow_tokens
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from pocketseek.runtime.kv_pool import KvPool
+from pocketseek.runtime.scheduler import Scheduler
+from pocketseek.types import Limits, Request, SamplingParams
+
+VOCAB = 11
+NUM_PAGES = 5
+lengths = st.one_of(st.integers(1, 250), st.sampled_from([1, 60, 63, 64, 65, 127]))  # borders of pages
+requests = st.builds(
+    Request,
+    prompt_ids=st.builds(lambda token, length: (token,) * length, st.integers(0, VOCAB - 1), lengths),
+    max_tokens=st.one_of(st.integers(0, 5), st.sampled_from([60, 140])),
+    sampling=st.builds(SamplingParams, temperature=st.sampled_from([0.0, 1.0]), seed=st.integers(0, 3)),
+    stop_ids=st.sampled_from([(), (), (3,)]),
+    score_prompt=st.booleans(),
+)
+limits = st.builds(
+    Limits,
+    num_threads=st.just(1),
+    max_tokens_per_pass=st.sampled_from([1, 2, 5, 64, 256]),
+    max_sequences=st.integers(1, 5),
+)
+
+
+class Histories(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = KvPool(NUM_PAGES)
+        self.executor = FakeExecutor(vocab_size=VOCAB, context_length=300)
+        self.executor.reserve_pages(NUM_PAGES)
+        self.scheduler = Scheduler(self.pool, vocab_size=VOCAB, context_length=300)
+        self.requests: list[Request] = []
+        self.tokens: list[list[int]] = []
+        self.ended: dict[int, str] = {}
+
+    @rule(request=requests)
+    def submit(self, request: Request) -> None:
+        sequence = self.scheduler.prepare(len(self.requests), request)
+        self.scheduler.submit(sequence)
+        self.requests.append(sequence.request)
+        self.tokens.append([])
+
+    @precondition(lambda self: self.requests)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        request_id = data.draw(st.integers(0, len(self.requests) - 1))
+        event = self.scheduler.cancel(request_id)
+        assert (event is None) == (request_id in self.ended)
+        if event is not None:
+            self.ended[request_id] = "cancelled"
+
+    @precondition(lambda self: self.scheduler.has_work)
+    @rule(limits=limits, count=st.integers(1, 30))
+    def run_passes(self, limits: Limits, count: int) -> None:
+        for _ in range(count):
+            if self.scheduler.has_work:
+                self.run_pass(limits)
+
+    def run_pass(self, limits: Limits) -> None:
+        work = self.scheduler.plan(limits)
+        assert work is not None
+        assert work.num_tokens <= limits.max_tokens_per_pass
+        for event in self.scheduler.commit(work, self.executor.run(work)):
+            assert event.request_id not in self.ended
+            if event.token.token_id is not None:
+                self.tokens[event.request_id].append(event.token.token_id)
+            if event.token.finish_reason is not None:
+                self.ended[event.request_id] = event.token.finish_reason
+
+    @invariant()
+    def every_request_is_somewhere(self) -> None:
+        counts = self.scheduler.counts()
+        assert counts.num_running + counts.num_waiting + len(self.ended) == len(self.requests)
+        assert counts.num_running > 0 or self.pool.num_free == NUM_PAGES
+
+    def teardown(self) -> None:
+        while self.scheduler.has_work:
+            self.run_pass(Limits(1))
+        assert self.pool.num_free == NUM_PAGES
+        for request_id, request in enumerate(self.requests):
+            expected, reason = slow_tokens(request, VOCAB), self.ended[request_id]
+            got = self.tokens[request_id]
+            assert got == (expected[: len(got)] if reason == "cancelled" else expected)
+
+
+Histories.TestCase.settings = settings(
+    max_examples=40, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestHistories = Histories.TestCase
