@@ -1,0 +1,43 @@
+"""Which family a checkpoint belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pocketseek.convert.families import llama, qwen2, qwen3
+from pocketseek.convert.families.base import Planner
+from pocketseek.convert.families.fields import Fields
+from pocketseek.convert.sources.base import Source
+from pocketseek.convert.sources.byte_file import quoted
+from pocketseek.errors import FormatError, UnsupportedError
+
+PLANNERS: Mapping[str, Planner] = {"llama": llama.plan, "qwen2": qwen2.plan, "qwen3": qwen3.plan}
+_HF_ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3"}
+
+
+def choose_planner(source: Source) -> Planner:
+    """By `general.architecture` (GGUF), else by the first of `architectures`, else by `model_type` (config.json).
+
+    Raises UnsupportedError naming what is supported, FormatError if the checkpoint does not say what it is.
+    """
+    name, said = _name_of(source)
+    if name not in PLANNERS:
+        raise UnsupportedError(
+            f"{source.path}: architecture {quoted(said)} is not supported; use a model of {', '.join(PLANNERS)}"
+        )
+    return PLANNERS[name]
+
+
+def _name_of(source: Source) -> tuple[str, str]:
+    """The family's name ("" if unknown) and what the checkpoint says."""
+    if source.kind == "gguf":
+        said = Fields(str(source.path), source.metadata).text("general.architecture")
+        return said, said
+    config = Fields(f"{source.path}: config.json", source.metadata)
+    architectures = config.texts("architectures")
+    if architectures:
+        return _HF_ARCHITECTURES.get(architectures[0], ""), architectures[0]
+    if not config.has("model_type"):
+        raise FormatError(f"{config.where} names no architecture; get a complete checkpoint")
+    said = config.text("model_type")
+    return said, said

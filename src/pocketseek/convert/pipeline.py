@@ -1,0 +1,166 @@
+"""A checkpoint in, an installed package out: `convert_checkpoint`.
+
+Plan everything, refuse what cannot be done, then stream: stage by stage, tensor by tensor, slab by slab. Until the last
+step nothing is visible at the destination; an error, Ctrl-C or a kill leaves what was there before (see PackageWriter).
+The same checkpoint, options and day give the same package, byte for byte.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketseek.convert.encode import Loss
+from pocketseek.convert.families.base import ModelPlan, TensorPlan
+from pocketseek.convert.families.choose import choose_planner
+from pocketseek.convert.package_files import collect_files
+from pocketseek.convert.provenance import default_name, describe_provenance, sanitised
+from pocketseek.convert.quality import QualityReport
+from pocketseek.convert.recipe import Quant, choose_format, resolve_quant
+from pocketseek.convert.slabs import encode_matrix, matrix_fits_f16, read_vector
+from pocketseek.convert.sources.base import Source
+from pocketseek.convert.sources.ggml_types import TYPES_BY_NAME
+from pocketseek.convert.sources.open import open_source
+from pocketseek.formats import TENSOR_ALIGNMENT_BYTES, tensor_bytes
+from pocketseek.package.paths import check_model_name
+from pocketseek.package.store import ModelStore
+from pocketseek.package.writer import PackageWriter
+
+Progress = Callable[[str, int, int], None]
+
+_MAX_WORKERS = 4
+_MANIFEST_MARGIN_BYTES = 1 << 20  # the manifest and what rounding up to file system blocks costs
+
+
+def convert_checkpoint(
+    source: str | Path,
+    destination: str | Path | None = None,
+    *,
+    quant: Quant | None = None,
+    name: str | None = None,
+    models_dir: Path,
+    progress: Progress | None = None,
+    converted_on: date | None = None,
+) -> Path:
+    """Convert a GGUF or safetensors checkpoint (a file, or a directory with one) and return the package's directory.
+
+    destination: the directory to create, or to replace if it is a package; default: the model's name in models_dir.
+    quant: "q4", "q8" or "keep", see `recipe`. name: what the package is called; default: what the checkpoint is called.
+    progress(stage, done_bytes, total_bytes) counts bytes of the checkpoint. converted_on: default today (UTC).
+
+    Raises NotFoundError, UsageError, FormatError, UnsupportedError, StorageError, BusyError; nothing is left behind.
+    """
+    with closing(open_source(source)) as opened:
+        resolved = resolve_quant(quant, opened.kind)
+        called = _choose_name(opened, name, destination)
+        target = ModelStore(models_dir).path_for_new(called) if destination is None else Path(destination)
+        plan = choose_planner(opened)(opened)
+        files = collect_files(opened, plan.model.vocab_size)
+        provenance = describe_provenance(opened, converted_on or datetime.now(UTC).date())
+        conversion = _Conversion(opened, plan, resolved, progress or _silent)
+        with PackageWriter(target, expected_bytes=conversion.expected_bytes(files)) as writer:
+            conversion.write_tensors(writer)
+            for file_name, data in files.items():
+                writer.add_file(file_name, data)
+            writer.commit(
+                name=called,
+                model=plan.model,
+                recipe={"quant": resolved},
+                quality=conversion.quality.to_json(),
+                provenance=provenance,
+            )
+    return target
+
+
+class _Conversion:
+    """One run: what is converted, how, and how far it is."""
+
+    def __init__(self, source: Source, plan: ModelPlan, quant: Quant, progress: Progress) -> None:
+        self.quality = QualityReport()
+        self._source = source
+        self._plan = plan
+        self._quant = quant
+        self._progress = progress
+        self._done_bytes = 0
+        self._total_bytes = sum(self._stored_bytes(tensor) for tensor in plan.tensors)
+        self._num_workers = min(_MAX_WORKERS, os.cpu_count() or 1)
+
+    def expected_bytes(self, files: dict[str, bytes]) -> int:
+        tensors = sum(
+            tensor_bytes(self._planned_format(tensor), tensor.shape) + TENSOR_ALIGNMENT_BYTES
+            for tensor in self._plan.tensors
+        )
+        return tensors + sum(map(len, files.values())) + _MANIFEST_MARGIN_BYTES
+
+    def write_tensors(self, writer: PackageWriter) -> None:
+        with ThreadPoolExecutor(self._num_workers, thread_name_prefix="convert") as pool:
+            writer.begin_stage("embed")
+            inv_freq = self._plan.inv_freq
+            writer.add_tensor("rope.inv_freq", "f32", inv_freq.shape, [_vector_bytes(inv_freq)])
+            stage = "embed"
+            for tensor in self._plan.tensors:
+                if tensor.stage != stage:
+                    stage = tensor.stage
+                    writer.begin_stage(stage)
+                self._progress(stage, self._done_bytes, self._total_bytes)
+                self._write_tensor(writer, tensor, pool)
+        self._progress(stage, self._total_bytes, self._total_bytes)
+
+    def _write_tensor(self, writer: PackageWriter, tensor: TensorPlan, pool: ThreadPoolExecutor) -> None:
+        if len(tensor.shape) == 1:
+            values = read_vector(self._source, tensor)
+            writer.add_tensor(tensor.name, "f32", tensor.shape, [_vector_bytes(values)])
+            self._done_bytes += self._stored_bytes(tensor)
+            return
+        format_name = self._planned_format(tensor)
+        if self._stored_type(tensor) == "BF16" and format_name == "f16" and not matrix_fits_f16(self._source, tensor):
+            format_name = "f32"
+        losses: list[Loss] = []
+        with closing(self._pieces(tensor, format_name, pool, losses)) as pieces:
+            writer.add_tensor(tensor.name, format_name, tensor.shape, pieces)
+        self.quality.add(tensor.name, format_name, sum(losses, Loss()))
+
+    def _pieces(
+        self, tensor: TensorPlan, format_name: str, pool: ThreadPoolExecutor, losses: list[Loss]
+    ) -> Generator[NDArray[np.uint8], None, None]:
+        with closing(encode_matrix(self._source, tensor, format_name, pool, self._num_workers)) as slabs:
+            for slab in slabs:
+                losses.append(slab.rows.loss)
+                yield slab.rows.packed.reshape(-1)
+                self._done_bytes += slab.source_bytes
+                self._progress(tensor.stage, self._done_bytes, self._total_bytes)
+
+    def _planned_format(self, tensor: TensorPlan) -> str:
+        if len(tensor.shape) == 1:
+            return "f32"
+        return choose_format(self._quant, tensor.name, self._stored_type(tensor))
+
+    def _stored_type(self, tensor: TensorPlan) -> str:
+        return self._source.tensors[tensor.source_name].type
+
+    def _stored_bytes(self, tensor: TensorPlan) -> int:
+        stored = self._source.tensors[tensor.source_name]
+        return stored.num_rows * TYPES_BY_NAME[stored.type].row_bytes(stored.num_cols)
+
+
+def _choose_name(source: Source, name: str | None, destination: str | Path | None) -> str:
+    if name is not None:
+        return check_model_name(name)
+    if destination is not None and (called := sanitised(Path(destination).resolve().name)):
+        return called
+    return default_name(source)
+
+
+def _vector_bytes(values: NDArray[np.float32]) -> bytes:
+    return values.astype("<f4").tobytes()
+
+
+def _silent(_stage: str, _done_bytes: int, _total_bytes: int) -> None:
+    pass

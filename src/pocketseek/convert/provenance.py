@@ -1,0 +1,85 @@
+"""Where a package came from: its default name, and the `provenance` of its manifest.
+
+No absolute paths (a package may be passed on) and nothing that changes from run to run but the day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from datetime import date
+from pathlib import Path
+
+import pocketseek
+from pocketseek.convert.sources.base import Source
+from pocketseek.convert.sources.byte_file import read_small
+from pocketseek.errors import StorageError
+from pocketseek.package.manifest import JsonValue
+
+_MAX_NAME_CHARS = 100
+_MAX_TEXT_CHARS = 200
+_SMALL_FILE_BYTES = 4 << 20
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
+_GGUF_TEXTS = ("general.name", "general.license", "general.source.url")
+
+
+def default_name(source: Source) -> str:
+    """From `general.name`, else from the file or directory, made fit for a directory name; else "model"."""
+    said = source.metadata.get("general.name")
+    path = source.path.resolve()
+    candidates = [said if source.kind == "gguf" and isinstance(said, str) else "", _name_of_path(path)]
+    return next((name for candidate in candidates if (name := sanitised(candidate))), "model")
+
+
+def sanitised(text: str) -> str:
+    """Letters, digits, dots, dashes and underscores, beginning with a letter or digit; "" if nothing is left."""
+    name = _NOT_IN_NAMES.sub("-", text.strip()).lstrip("._-")
+    return name[:_MAX_NAME_CHARS].rstrip("._-")
+
+
+def describe_provenance(source: Source, converted_on: date) -> dict[str, JsonValue]:
+    """The manifest's `provenance`. Raises StorageError if the checkpoint's files cannot be looked at."""
+    types = Counter(tensor.type for tensor in source.tensors.values())
+    described: dict[str, JsonValue] = {
+        "kind": source.kind,
+        "files": _describe_files(source),
+        "tensor_types": dict(sorted(types.items())),
+    }
+    for key in _GGUF_TEXTS:
+        value = source.metadata.get(key)
+        if source.kind == "gguf" and isinstance(value, str):
+            described[key] = value[:_MAX_TEXT_CHARS]
+    return {
+        "converter": f"pocketseek {pocketseek.__version__}",
+        "date": converted_on.isoformat(),
+        "source": described,
+    }
+
+
+def _name_of_path(path: Path) -> str:
+    if path.is_file():
+        return path.stem if path.suffix == ".gguf" else path.parent.name
+    if path.parent.name == "snapshots":  # a download cache: models--owner--name/snapshots/<commit>
+        return path.parent.parent.name.rpartition("--")[2]
+    return path.name
+
+
+def _describe_files(source: Source) -> list[JsonValue]:
+    if source.path.is_file():
+        directory, weights = source.path.parent, [source.path.name]
+    else:
+        directory, weights = source.path, sorted(path.name for path in source.path.glob("*.safetensors"))
+    texts = sorted({*source.files, "config.json"}) if source.kind == "safetensors" else []
+    described: list[JsonValue] = [{"name": name, "bytes": _size_bytes(directory / name)} for name in weights]
+    for name in texts:
+        data = source.files[name] if name in source.files else read_small(directory / name, _SMALL_FILE_BYTES)
+        described.append({"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+    return described
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be looked at ({error.strerror}); check the storage") from error

@@ -1,0 +1,59 @@
+"""Which format each tensor of a package gets. The decision is written into the manifest, never guessed back.
+
+    quant   matrices                                             embedding and head
+    q4      q4s                                                  q8s (q4s if they are stored as Q4_0)
+    q8      q8s                                                  q8s
+    keep    the narrowest format that holds the stored type      the same
+            (table below)
+
+The head gets more bits under q4 because its errors go straight into the logits, and a tied one is the embedding too.
+Vectors (norms, biases) are f32 always. Default: keep for GGUF, which was quantised by someone already, q4 for
+safetensors. Under keep, a BF16 matrix with a value beyond float16 becomes f32 (`slabs` looks before it writes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pocketseek.convert.sources.base import SourceKind
+from pocketseek.errors import UsageError
+
+Quant = Literal["q4", "q8", "keep"]
+QUANTS: tuple[Quant, ...] = ("q4", "q8", "keep")
+
+KEEP_FORMATS: Mapping[str, str] = {
+    "F32": "f32",
+    "F16": "f16",
+    "BF16": "f16",
+    "Q4_0": "q4s",
+    "Q4_1": "q4a",
+    "Q4_K": "q4a",
+    "Q2_K": "q4a",
+    "Q3_K": "q4a",
+    "Q5_0": "q8s",
+    "Q5_1": "q8s",
+    "Q5_K": "q8s",
+    "Q6_K": "q8s",
+    "Q8_0": "q8s",
+}
+_VOCABULARY = frozenset({"embed.weight", "head.weight"})
+
+
+def resolve_quant(quant: str | None, kind: SourceKind) -> Quant:
+    """The quant asked for, or the default of this kind of checkpoint. Raises UsageError for an unknown one."""
+    if quant is None:
+        return "keep" if kind == "gguf" else "q4"
+    for known in QUANTS:
+        if quant == known:
+            return known
+    raise UsageError(f"--quant {quant!r} is unknown; use one of {', '.join(QUANTS)}")
+
+
+def choose_format(quant: Quant, name: str, stored_type: str) -> str:
+    """Format of the matrix with this canonical name."""
+    if quant == "keep":
+        return KEEP_FORMATS[stored_type]
+    if quant == "q8":
+        return "q8s"
+    return "q8s" if name in _VOCABULARY and stored_type != "Q4_0" else "q4s"

@@ -1,0 +1,1 @@
+"""Words and ids: tokenizers, chat templates, and the way back from generated ids to text."""
