@@ -67,7 +67,7 @@ class ContextLengthError(PocketseekError):
 
 
 class TemplateError(PocketseekError):
-    """The model's chat template is invalid, refuses the conversation, or misbehaves (endless loop, attribute access)."""
+    """The chat template is invalid, refuses the conversation, or misbehaves (endless loop, attribute access)."""
 
     exit_code = 9
     http_status = 422

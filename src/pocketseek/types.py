@@ -14,7 +14,7 @@ FinishReason = Literal["stop", "length", "cancelled", "error"]
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """How rotary frequencies were stretched. Already applied in the package's `rope.inv_freq` tensor; kept for the record.
+    """How rotary frequencies were stretched. Already applied in the tensor `rope.inv_freq`; kept for the record.
 
     attention_factor multiplies cos and sin at run time (yarn's mscale; 1.0 for the other kinds).
     """
@@ -88,8 +88,8 @@ class Message:
 class SamplingParams:
     """How the next token is chosen. temperature 0 is greedy; top_k 0, top_p 1 and min_p 0 switch those filters off.
 
-    Penalties follow the OpenAI/Hugging Face meaning: repetition divides (multiplies, if negative) the logits of tokens seen
-    in prompt and output; presence and frequency subtract for tokens seen in the output.
+    Penalties follow the OpenAI/Hugging Face meaning: repetition divides (multiplies, if negative) the logits of tokens
+    seen in prompt and output; presence and frequency subtract for tokens seen in the output.
     seed None: a fresh one is drawn for the request.
     """
 
@@ -123,7 +123,7 @@ class TokenEvent:
 
     token_id is None in an event that only finishes (max_tokens reached by 0, cancelled) and for a stop id.
     logprob is the natural log of the token's probability under the model's distribution before sampling filters.
-    prompt_logprobs is set on the last event of a `score_prompt` request: one value for each prompt token after the first.
+    prompt_logprobs is set on the last event of a `score_prompt` request: a value for each prompt token after the first.
     """
 
     token_id: int | None

@@ -109,3 +109,16 @@ def test_a_gguf_without_tokenizer_is_refused(tmp_path: Path) -> None:
 
 def test_settings_are_json_that_names_the_special_tokens(directory: Path) -> None:
     assert json.loads(files_of(directory)["text.json"])["eos_token"] == EOS
+
+
+def test_recommended_sampling_comes_along_when_there_is_any(directory: Path) -> None:
+    assert "sampling.json" not in files_of(directory)
+    (directory / "generation_config.json").write_text('{"temperature": 0.6, "top_p": 0.95, "do_sample": true}')
+    assert files_of(directory)["sampling.json"] == b'{"temperature":0.6,"top_p":0.95}\n'
+
+
+def test_sampling_named_by_the_caller_replaces_the_checkpoints(directory: Path) -> None:
+    (directory / "generation_config.json").write_text('{"temperature": 0.6}')
+    with closing(open_source(directory)) as source:
+        files = collect_files(source, VOCAB, {"temperature": 0.2})
+    assert files["sampling.json"] == b'{"temperature":0.2}\n'

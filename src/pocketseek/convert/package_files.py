@@ -1,4 +1,5 @@
-"""The text files of a package: tokenizer.json, text.json, chat_template.jinja if there is one, licences as found.
+"""The text files of a package: tokenizer.json, text.json, chat_template.jinja and sampling.json if there are any,
+licences as found.
 
 A tokenizer is taken over (safetensors) or rebuilt (GGUF), and loaded once, so that a broken one is found before
 anything is written, and not by the first who wants to chat.
@@ -13,6 +14,12 @@ from pocketseek.convert.sources.json_text import parse_json_object
 from pocketseek.errors import FormatError, NotFoundError
 from pocketseek.text.gguf_tokenizer import chat_template_from_gguf, text_settings_from_gguf, tokenizer_json_from_gguf
 from pocketseek.text.hf_tokenizer import chat_template_from_hf, text_settings_from_hf
+from pocketseek.text.sampling_file import (
+    Recommended,
+    recommended_from_gguf,
+    recommended_from_hf,
+    render_recommended,
+)
 from pocketseek.text.settings_file import render_text_settings
 from pocketseek.text.tokenizer import Tokenizer
 from pocketseek.types import TextSettings
@@ -20,11 +27,15 @@ from pocketseek.types import TextSettings
 TOKENIZER_NAME = "tokenizer.json"
 SETTINGS_NAME = "text.json"
 TEMPLATE_NAME = "chat_template.jinja"
+SAMPLING_NAME = "sampling.json"
 _LICENCE_PREFIXES = ("LICENSE", "LICENCE", "NOTICE")
 
 
-def collect_files(source: Source, vocab_size: int) -> dict[str, bytes]:
-    """Name -> contents. Raises NotFoundError or FormatError if the tokenizer is missing, broken or too large."""
+def collect_files(source: Source, vocab_size: int, recommended: Recommended | None = None) -> dict[str, bytes]:
+    """Name -> contents. recommended: sampling to recommend instead of what the checkpoint does.
+
+    Raises NotFoundError or FormatError if the tokenizer is missing, broken or too large.
+    """
     tokenizer_json, settings, template = _from_gguf(source) if source.kind == "gguf" else _from_hf(source)
     num_tokens = Tokenizer.from_json(tokenizer_json, settings).vocab_size
     if num_tokens > vocab_size:
@@ -35,8 +46,16 @@ def collect_files(source: Source, vocab_size: int) -> dict[str, bytes]:
     files = {TOKENIZER_NAME: tokenizer_json, SETTINGS_NAME: render_text_settings(settings)}
     if template is not None:
         files[TEMPLATE_NAME] = template.encode("utf-8")
+    if advice := _recommended(source) if recommended is None else recommended:
+        files[SAMPLING_NAME] = render_recommended(advice)
     licences = {name: data for name, data in source.files.items() if name.startswith(_LICENCE_PREFIXES)}
     return files | licences
+
+
+def _recommended(source: Source) -> Recommended:
+    if source.kind == "gguf":
+        return recommended_from_gguf(source.metadata)
+    return recommended_from_hf(_json_file(source, "generation_config.json"))
 
 
 def _from_gguf(source: Source) -> tuple[bytes, TextSettings, str | None]:

@@ -64,12 +64,17 @@ class Engine:
         governor: Governor,
         *,
         num_pages: int,
+        recommended_sampling: SamplingParams = DEFAULT_SAMPLING,
         resources: Iterable[Closeable] = (),
     ) -> None:
-        """num_pages: pages of KV memory, shared by all requests. The text settings are the tokenizer's."""
+        """num_pages: pages of KV memory, shared by all requests. The text settings are the tokenizer's.
+
+        recommended_sampling: used for answers that ask for no other.
+        """
         executor.reserve_pages(num_pages)
         scheduler = Scheduler(KvPool(num_pages), vocab_size=executor.vocab_size, context_length=executor.context_length)
         self.tokenizer = tokenizer
+        self.recommended_sampling = recommended_sampling
         self.context_length = scheduler.context_length
         self._template = template
         self._scheduler = scheduler
@@ -90,12 +95,13 @@ class Engine:
         prompt: Prompt,
         *,
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        sampling: SamplingParams = DEFAULT_SAMPLING,
+        sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
     ) -> Iterator[TextEvent]:
         """Start an answer to a raw text, token ids or a conversation; its pieces come out of the returned iterator.
 
-        stop: the answer ends before the first of these strings. max_tokens is clipped to what the context leaves.
+        sampling: by default what the model recommends. stop: the answer ends before the first of these strings.
+        max_tokens is clipped to what the context leaves.
         The last event has a finish_reason. Raises like `stream`, and TemplateError.
         """
         return self._stream_ids(self.encode_prompt(prompt), is_chat(prompt), max_tokens, sampling, stop)
@@ -105,7 +111,7 @@ class Engine:
         prompt: Prompt,
         *,
         max_tokens: int = DEFAULT_MAX_TOKENS,
-        sampling: SamplingParams = DEFAULT_SAMPLING,
+        sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
     ) -> Answer:
         """The whole answer at once; arguments and errors as in `stream_text`."""
@@ -148,7 +154,12 @@ class Engine:
         self.close()
 
     def _stream_ids(
-        self, prompt_ids: tuple[int, ...], chat: bool, max_tokens: int, sampling: SamplingParams, stop: Sequence[str]
+        self,
+        prompt_ids: tuple[int, ...],
+        chat: bool,
+        max_tokens: int,
+        sampling: SamplingParams | None,
+        stop: Sequence[str],
     ) -> Iterator[TextEvent]:
         settings = self.tokenizer.settings
         # A model without a template of its own knows no end of turn; it would go on and play the user, too.
@@ -161,7 +172,7 @@ class Engine:
             starts_in_reasoning=starts_in_reasoning(prompt_ids, self.tokenizer),
             continues_text=not chat,
         )
-        tokens = self.stream(Request(prompt_ids, max_tokens, sampling, settings.eos_ids))
+        tokens = self.stream(Request(prompt_ids, max_tokens, sampling or self.recommended_sampling, settings.eos_ids))
         return _text_events(tokens, text_stream)
 
 

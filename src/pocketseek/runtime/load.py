@@ -18,9 +18,10 @@ from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.work import pages_for
 from pocketseek.settings import read_settings
 from pocketseek.text.chat_template import DEFAULT_TEMPLATE, ChatTemplate
+from pocketseek.text.sampling_file import parse_recommended
 from pocketseek.text.settings_file import parse_text_settings
 from pocketseek.text.tokenizer import Tokenizer
-from pocketseek.types import TextSettings
+from pocketseek.types import SamplingParams, TextSettings
 
 Progress = Callable[[int, int], None]
 
@@ -63,6 +64,7 @@ def load(
             _template(package, text_settings),
             governor,
             num_pages=verdict.num_pages,
+            recommended_sampling=_recommended_sampling(package),
             resources=[package],
         )
     except BaseException:
@@ -74,6 +76,10 @@ def _template(package: Package, settings: TextSettings) -> ChatTemplate:
     name = "chat_template.jinja"
     source = package.file(name).decode("utf-8", "replace") if package.has_file(name) else DEFAULT_TEMPLATE
     return ChatTemplate(source, settings.bos_token, settings.eos_token)
+
+
+def _recommended_sampling(package: Package) -> SamplingParams:
+    return parse_recommended(package.file("sampling.json")) if package.has_file("sampling.json") else SamplingParams()
 
 
 def _num_cores(facts: DeviceFacts) -> int:
