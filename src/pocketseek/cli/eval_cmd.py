@@ -1,0 +1,48 @@
+"""`pocketseek eval MODEL --text FILE`: perplexity on a text."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pocketseek.cli import messages, options
+from pocketseek.cli.console import print_json, print_text, progress_bar
+from pocketseek.cli.messages import Words
+from pocketseek.cli.model_choice import choose_model, open_engine
+from pocketseek.cli.text_input import read_text_file
+from pocketseek.settings import read_settings
+
+
+def evaluate(
+    model: options.ModelName,
+    text: Annotated[Path, typer.Option("--text", metavar="FILE", help="A UTF-8 text file.", show_default=False)],
+    window: Annotated[int, typer.Option(help="Tokens in a window; windows do not overlap.")] = 512,
+    yes: options.Yes = False,
+    json: options.Json = False,
+) -> None:
+    """Score a text: every token after the first of each window. Lower perplexity is better."""
+    from pocketseek.apps.evaluate import evaluate_text
+
+    content = read_text_file(text)
+    settings = read_settings()
+    words = Words(settings.language)
+    name, path = choose_model(settings, model, yes=yes)
+    with closing(open_engine(settings, path)) as engine, progress_bar(unit="tokens") as show:
+        label = words(messages.SCORING)
+        result = evaluate_text(engine, content, window=window, progress=lambda done, total: show(label, done, total))
+    if json:
+        print_json({"model": name, **dataclasses.asdict(result)})
+    else:
+        print_text(
+            words(
+                messages.EVAL_RESULT,
+                perplexity=result.perplexity,
+                tokens=result.tokens,
+                window=result.window,
+                seconds=result.duration_s,
+            )
+        )

@@ -1,0 +1,132 @@
+"""`pocketseek generate MODEL "text"`: one answer, streamed."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pocketseek.cli import options
+from pocketseek.cli.console import AnswerPrinter, print_json
+from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
+from pocketseek.cli.text_input import read_stdin
+from pocketseek.errors import UsageError
+from pocketseek.settings import read_settings
+from pocketseek.types import Message, SamplingParams, TextEvent
+
+if TYPE_CHECKING:
+    from pocketseek.runtime.engine import Engine
+    from pocketseek.runtime.prompt import Prompt
+
+
+def generate(
+    model: options.ModelName,
+    text: Annotated[
+        str | None,
+        typer.Argument(metavar="TEXT", help="The prompt; '-' or none: read from standard input.", show_default=False),
+    ] = None,
+    max_tokens: options.MaxTokens = 512,
+    temperature: options.Temperature = None,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    presence_penalty: options.PresencePenalty = 0.0,
+    frequency_penalty: options.FrequencyPenalty = 0.0,
+    seed: options.Seed = None,
+    system: options.System = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, without the chat template.")] = False,
+    stop: Annotated[
+        list[str] | None, typer.Option("--stop", help="End before this text; may be repeated.", show_default=False)
+    ] = None,
+    yes: options.Yes = False,
+    json: options.Json = False,
+) -> None:
+    """Answer one prompt. Reasoning is shown dimmed on a terminal and left out of pipes."""
+    from pocketseek.apps.library import has_chat_template
+
+    if raw and system is not None:
+        raise UsageError("--raw has no place for a system message; leave out --raw or --system")
+    prompt_text = _prompt_text(text)
+    settings = read_settings()
+    name, path = choose_model(settings, model, yes=yes)
+    sampling = sampling_params(
+        path,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        presence_penalty=presence_penalty,
+        frequency_penalty=frequency_penalty,
+        seed=secrets.randbits(32) if seed is None else seed,  # drawn here so that --json can report it
+    )
+    prompt = _prompt(prompt_text, system, raw=raw or not has_chat_template(path))
+    with closing(open_engine(settings, path)) as engine:
+        answer = _Answer(engine, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json)
+    if json:
+        print_json({"model": name, **answer.facts(), "seed": sampling.seed})
+
+
+class _Answer:
+    """Runs the prompt, printing the pieces as they come unless `quiet`, and keeps what --json reports."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        prompt: Prompt,
+        max_tokens: int,
+        sampling: SamplingParams,
+        stop: tuple[str, ...],
+        *,
+        quiet: bool,
+    ) -> None:
+        self._events: list[TextEvent] = []
+        self._first_token_s: float | None = None
+        printer = AnswerPrinter()
+        start_s = time.perf_counter()
+        self._num_prompt_tokens = len(engine.encode_prompt(prompt))
+        try:
+            for event in engine.stream_text(prompt, max_tokens=max_tokens, sampling=sampling, stop=stop):
+                self._first_token_s = self._first_token_s or time.perf_counter() - start_s
+                self._events.append(event)
+                if not quiet:
+                    printer.write(event.text, event.reasoning)
+        finally:
+            printer.end()
+        self._duration_s = time.perf_counter() - start_s
+
+    def facts(self) -> dict[str, object]:
+        last = self._events[-1]
+        return {
+            "text": "".join(event.text for event in self._events),
+            "reasoning": "".join(event.reasoning for event in self._events),
+            "finish_reason": last.finish_reason,
+            "prompt_tokens": self._num_prompt_tokens,
+            "completion_tokens": last.num_tokens,
+            "first_token_s": self._first_token_s,
+            "duration_s": self._duration_s,
+        }
+
+
+def _prompt_text(text: str | None) -> str:
+    if text is None and sys.stdin.isatty():
+        raise UsageError('there is no prompt; give one: pocketseek generate MODEL "text", or pipe one in')
+    found = read_stdin() if text in (None, "-") else text
+    if found is None or not found.strip():
+        raise UsageError("the prompt is empty; give some text")
+    return found
+
+
+def _prompt(text: str, system: str | None, *, raw: bool) -> Prompt:
+    if raw:
+        if system is not None:
+            raise UsageError(
+                "this model has no chat template, so it cannot be given a system message; leave out --system"
+            )
+        return text
+    return [*([Message("system", system)] if system else []), Message("user", text)]

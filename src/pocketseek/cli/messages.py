@@ -1,0 +1,159 @@
+"""What the commands say to a person, in English and Chinese. Error messages are not here: they stay English.
+
+A message is a constant, so that a misspelt one is found by the type checker; `Words` chooses the language and fills in
+the values. Both versions of a message use the same values (a test compares them).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Message(NamedTuple):
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True)
+class Words:
+    """Messages in one language: "en" or "zh"."""
+
+    language: str
+
+    def __call__(self, message: Message, **values: object) -> str:
+        return (message.zh if self.language == "zh" else message.en).format(**values)
+
+
+UNKNOWN = Message("unknown", "未知")
+NONE = Message("none", "无")
+
+# pocketseek
+START_TITLE = Message(
+    "pocketseek {version}: DeepSeek-family language models on this device, offline",
+    "pocketseek {version}:在本机离线运行 DeepSeek 系列语言模型",
+)
+START_DEVICE = Message("This device: {device}", "本机:{device}")
+START_MODELS = Message("Installed models: {models}", "已安装的模型:{models}")
+START_NEXT = Message("What next:", "下一步:")
+START_TRY_DEMO = Message("talk to the small demo model (about 90 MB)", "与小型演示模型对话(约 90 MB)")
+START_CONVERT = Message("install a model file you have", "安装您已有的模型文件")
+START_CHAT = Message("talk to a model", "与模型对话")
+START_GENERATE = Message("ask one question", "只问一个问题")
+START_HELP = Message("all commands", "全部命令")
+
+# device, doctor
+DEVICE_PHONE = Message("phone", "手机")
+DEVICE_CHIP = Message("chip", "芯片")
+DEVICE_PROCESSOR = Message("processor", "处理器")
+DEVICE_CORES = Message("cores", "核心")
+DEVICE_CORES_VALUE = Message("{usable} usable, {fast} of them fast", "可用 {usable} 个,其中性能核 {fast} 个")
+DEVICE_QUOTA = Message("processor quota", "处理器配额")
+DEVICE_SETS = Message("instruction sets", "指令集")
+DEVICE_MEMORY = Message("memory", "内存")
+DEVICE_MEMORY_VALUE = Message("{available} available of {total}", "共 {total},可用 {available}")
+DEVICE_LIMIT = Message("memory limit", "内存上限")
+DEVICE_STORAGE = Message("free storage", "可用存储")
+DEVICE_STORAGE_VALUE = Message("{free} at {path}", "{free}({path})")
+DEVICE_KERNELS = Message("kernels", "计算内核")
+DEVICE_SYSTEM = Message("system", "系统")
+DOCTOR_PYTHON = Message("Python", "Python")
+DOCTOR_CORE = Message("compiled core", "编译核心")
+DOCTOR_SPACE = Message("free storage", "可用存储")
+DOCTOR_MODELS = Message("models", "模型")
+DOCTOR_OK = Message("Everything needed is here.", "所需的一切都已就绪。")
+DOCTOR_LOW_SPACE = Message("{free}; less than a small model needs", "{free};不足以存放一个小模型")
+DOCTOR_SPACE_UNKNOWN = Message("unknown", "未知")
+DOCTOR_NUM_MODELS = Message("{count} installed, {broken} broken", "已安装 {count} 个,损坏 {broken} 个")
+
+# models and packages
+NO_MODELS = Message(
+    "No model is installed. Try `pocketseek chat demo`, or `pocketseek convert FILE` for a model file you have.",
+    "尚未安装模型。可运行 `pocketseek chat demo`,或用 `pocketseek convert 文件` 安装已有的模型文件。",
+)
+BROKEN_MODEL = Message("broken: {reason}", "已损坏:{reason}")
+COLUMN_NAME = Message("name", "名称")
+COLUMN_FAMILY = Message("family", "系列")
+COLUMN_WEIGHTS = Message("weights", "参数量")
+COLUMN_SIZE = Message("size", "大小")
+COLUMN_CONTEXT = Message("context", "上下文")
+COLUMN_FORMATS = Message("formats", "格式")
+COLUMN_PATH = Message("path", "路径")
+COLUMN_TENSOR = Message("tensor", "张量")
+COLUMN_SHAPE = Message("shape", "形状")
+COLUMN_FORMAT = Message("format", "格式")
+COLUMN_CHECK = Message("check", "检查项")
+COLUMN_RESULT = Message("result", "结果")
+INSTALLED = Message("Installed {name} ({size}) at {path}", "已安装 {name}({size}):{path}")
+VERIFIED_FULL = Message(
+    "{path}: every byte is as it should be ({chunks} chunks, {files} files, {size}, {seconds:.1f} s)",
+    "{path}:每个字节都正确({chunks} 个分块,{files} 个文件,{size},{seconds:.1f} 秒)",
+)
+VERIFIED_QUICK = Message(
+    "{path}: sizes and header are right ({chunks} chunks, {files} files, {size}); --full checks every byte",
+    "{path}:大小与文件头正确({chunks} 个分块,{files} 个文件,{size});用 --full 检查每个字节",
+)
+CONFIRM_REMOVE = Message("Remove {name} ({size})?", "删除 {name}({size})?")
+REMOVED = Message("Removed {name}; {size} freed", "已删除 {name},释放 {size}")
+NOT_REMOVED = Message("Nothing was removed.", "未删除任何内容。")
+
+# work in progress
+CONVERTING = Message("converting", "正在转换")
+VERIFYING = Message("verifying", "正在校验")
+DEMO_DOWNLOADING = Message("downloading the demo model", "正在下载演示模型")
+DEMO_UNPACKING = Message("unpacking the demo model", "正在解压演示模型")
+DEMO_CONVERTING = Message("installing the demo model", "正在安装演示模型")
+CONFIRM_DEMO = Message(
+    "No model is installed. Install the demo model SmolLM2-135M-Instruct now (93 MB to download, 100 MB on disk)?",
+    "尚未安装模型。现在安装演示模型 SmolLM2-135M-Instruct 吗(下载 93 MB,占用 100 MB)?",
+)
+LOADING = Message("loading {name}", "正在加载 {name}")
+SCORING = Message("scoring", "正在计算")
+MEASURING = Message("measuring", "正在测量")
+
+# chat
+CHAT_WELCOME = Message(
+    "{name}. Type a message and press Enter; /help shows the commands, Ctrl-D leaves.",
+    "{name}。输入内容后按回车发送;/help 显示命令,Ctrl-D 退出。",
+)
+CHAT_HELP = Message(
+    "/help         this list\n"
+    "/reset        forget the conversation\n"
+    "/system TEXT  set what the model is told about its role (without TEXT: nothing), and start afresh\n"
+    "/save FILE    write the conversation to FILE (.json, otherwise text)\n"
+    "/exit         leave (also Ctrl-D)\n"
+    "Ctrl-C stops an answer; pressed again it leaves.",
+    "/help         显示本列表\n"
+    "/reset        清空对话\n"
+    "/system 文本  设定模型的角色(不写文本则清除),并重新开始\n"
+    "/save 文件    把对话保存到文件(.json,否则为纯文本)\n"
+    "/exit         退出(也可按 Ctrl-D)\n"
+    "Ctrl-C 停止回答,再按一次退出。",
+)
+CHAT_RESET = Message("The conversation starts afresh.", "对话已重新开始。")
+CHAT_SAVED = Message("Saved to {path}", "已保存到 {path}")
+CHAT_STOPPED = Message("[stopped]", "[已停止]")
+CHAT_CUT = Message("[cut at the token limit]", "[达到长度上限,已截断]")
+CHAT_DROPPED = Message(
+    "[the {count} oldest messages no longer fit the context and were forgotten]",
+    "[最早的 {count} 条消息超出上下文长度,已被遗忘]",
+)
+CHAT_LEAVE_HINT = Message("Press Ctrl-C again, or Ctrl-D, to leave.", "再按一次 Ctrl-C 或按 Ctrl-D 退出。")
+CHAT_UNKNOWN_COMMAND = Message(
+    "There is no command {command}; /help shows them.", "没有命令 {command};/help 显示全部命令。"
+)
+
+# eval, bench
+EVAL_RESULT = Message(
+    "perplexity {perplexity:.3f} over {tokens} tokens in windows of {window} ({seconds:.1f} s)",
+    "困惑度 {perplexity:.3f}({tokens} 个词元,窗口 {window},{seconds:.1f} 秒)",
+)
+BENCH_LOAD = Message("load", "加载")
+BENCH_LOAD_TO_FIRST = Message("load to first token, short prompt", "从加载到首词元(短提示)")
+BENCH_FIRST_TOKEN = Message("time to first token, {tokens} tokens of prompt", "首词元时间(提示 {tokens} 词元)")
+BENCH_PREFILL = Message("prefill, {tokens} tokens", "预填充({tokens} 词元)")
+BENCH_DECODE = Message("decode, {tokens} tokens", "解码({tokens} 词元)")
+BENCH_RSS = Message("peak memory (RSS)", "内存峰值(RSS)")
+BENCH_ANONYMOUS = Message("of it anonymous", "其中匿名内存")
+BENCH_RATE = Message("{rate:.1f} tokens/s", "{rate:.1f} 词元/秒")
+BENCH_SECONDS = Message("{seconds:.3f} s", "{seconds:.3f} 秒")

@@ -1,0 +1,73 @@
+"""From the MODEL a user typed (or did not) to a package and its engine; installs the demo model if that is meant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pocketseek.cli import messages
+from pocketseek.cli.console import is_interactive, progress_bar
+from pocketseek.cli.messages import Words
+from pocketseek.errors import NotFoundError
+from pocketseek.settings import Settings
+from pocketseek.types import SamplingParams
+
+if TYPE_CHECKING:
+    from pocketseek.runtime.engine import Engine
+
+_PHASES = {
+    "download": messages.DEMO_DOWNLOADING,
+    "unpack": messages.DEMO_UNPACKING,
+    "convert": messages.DEMO_CONVERTING,
+}
+
+
+def choose_model(settings: Settings, model: str | None, *, yes: bool = False) -> tuple[str, Path]:
+    """(name, package). Without a name: the only installed model, or the demo model if the user agrees.
+
+    Asked for by name, `demo` is installed without a question unless a person is there to answer it.
+    """
+    from pocketseek.apps.demo_model import DEMO_NAME
+    from pocketseek.apps.library import default_model, locate
+    from pocketseek.package.store import ModelStore
+
+    words = Words(settings.language)
+    store = ModelStore(settings.models_dir)
+    name = model if model is not None else default_model(store)
+    if name is None:
+        if not yes and not is_interactive():
+            raise NotFoundError("no model is installed; name one: `pocketseek chat demo` installs the demo model")
+        name = DEMO_NAME
+    return name, locate(store, name, lambda: _install_demo(settings, words, yes=yes))
+
+
+def _install_demo(settings: Settings, words: Words, *, yes: bool) -> Path:
+    from pocketseek.apps.demo_model import install_demo
+
+    if not yes and is_interactive() and not typer.confirm(words(messages.CONFIRM_DEMO), default=True, err=True):
+        raise NotFoundError("no model was installed; `pocketseek convert FILE` installs a model file you have")
+    with progress_bar() as show:
+        return install_demo(
+            settings.models_dir,
+            progress=lambda phase, done, total: show(words(_PHASES[phase]), done, total),
+        )
+
+
+def open_engine(settings: Settings, path: Path) -> Engine:
+    """The engine for a package, with a bar while its bytes are checked (before the first use, or after a change)."""
+    from pocketseek.runtime.load import load
+
+    label = Words(settings.language)(messages.VERIFYING)
+    with progress_bar() as show:
+        return load(path, progress=lambda done, total: show(label, done, total))
+
+
+def sampling_params(path: Path, **chosen: float | None) -> SamplingParams:
+    """The package's recommended sampling with what the user chose instead; None: not chosen."""
+    from pocketseek.apps.library import recommended_sampling
+
+    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    return replace(recommended_sampling(path), **given)

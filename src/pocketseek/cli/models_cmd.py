@@ -1,0 +1,83 @@
+"""`pocketseek models`: what is installed."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from pocketseek.cli import messages, options
+from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
+from pocketseek.cli.messages import Words
+from pocketseek.settings import read_settings
+
+if TYPE_CHECKING:
+    from pocketseek.package.manifest import Manifest
+    from pocketseek.package.store import InstalledModel
+
+
+def models(json: options.Json = False) -> None:
+    """List the installed models."""
+    from pocketseek.package.store import ModelStore
+
+    settings = read_settings()
+    store = ModelStore(settings.models_dir)
+    installed, broken = store.list(), store.list_broken()
+    if json:
+        print_json(
+            {
+                "models": [_facts(model) for model in installed],
+                "broken": [{"name": m.name, "path": str(m.path), "reason": m.reason} for m in broken],
+            }
+        )
+        return
+    words = Words(settings.language)
+    if not installed and not broken:
+        print_text(words(messages.NO_MODELS))
+        return
+    columns = (
+        messages.COLUMN_NAME,
+        messages.COLUMN_FAMILY,
+        messages.COLUMN_WEIGHTS,
+        messages.COLUMN_SIZE,
+        messages.COLUMN_CONTEXT,
+        messages.COLUMN_FORMATS,
+    )
+    rows = [_row(model) for model in installed]
+    rows += [(model.name, words(messages.BROKEN_MODEL, reason=model.reason), "", "", "", "") for model in broken]
+    print_table([words(column) for column in columns], rows)
+
+
+def num_weights(manifest: Manifest) -> int:
+    return sum(prod(tensor.shape) for tensor in manifest.tensors)
+
+
+def tensor_formats(manifest: Manifest) -> list[str]:
+    """Formats of the matrices, the most used (by weights) first."""
+    sizes: dict[str, int] = {}
+    for tensor in manifest.tensors:
+        if len(tensor.shape) > 1:
+            sizes[tensor.format] = sizes.get(tensor.format, 0) + prod(tensor.shape)
+    return sorted(sizes, key=lambda name: -sizes[name])
+
+
+def _facts(model: InstalledModel) -> dict[str, object]:
+    return {
+        "name": model.name,
+        "path": str(model.path),
+        "num_bytes": model.num_bytes,
+        "family": model.manifest.model.family,
+        "num_weights": num_weights(model.manifest),
+        "context_length": model.manifest.model.context_length,
+        "formats": tensor_formats(model.manifest),
+    }
+
+
+def _row(model: InstalledModel) -> tuple[str, ...]:
+    return (
+        model.name,
+        model.manifest.model.family,
+        f"{num_weights(model.manifest) / 1e6:.0f} M",
+        format_bytes(model.num_bytes),
+        str(model.manifest.model.context_length),
+        " ".join(tensor_formats(model.manifest)),
+    )

@@ -1,0 +1,46 @@
+"""Arguments and options that several commands share, so that they read the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+_OWN = "the model's own"  # what its makers recommend, else the defaults of SamplingParams
+
+ModelName = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Name of an installed model, path of one, or 'demo'.", show_default=False)
+]
+OptionalModelName = Annotated[
+    str | None,
+    typer.Argument(metavar="MODEL", help="As for generate; by default the one that is installed.", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
+MaxTokens = Annotated[int, typer.Option("--max-tokens", help="Longest answer, in tokens.", show_default=True)]
+Temperature = Annotated[
+    float | None,
+    typer.Option("--temperature", help="Randomness; 0 always takes the likeliest token.", show_default=_OWN),
+]
+TopK = Annotated[
+    int | None, typer.Option("--top-k", help="Choose among the K likeliest tokens; 0: all.", show_default=_OWN)
+]
+TopP = Annotated[
+    float | None, typer.Option("--top-p", help="Choose among the likeliest that make up P; 1: all.", show_default=_OWN)
+]
+MinP = Annotated[
+    float | None, typer.Option("--min-p", help="Leave out tokens below P times the likeliest.", show_default=_OWN)
+]
+RepetitionPenalty = Annotated[
+    float | None,
+    typer.Option("--repetition-penalty", help="Above 1: what was said becomes less likely.", show_default=_OWN),
+]
+PresencePenalty = Annotated[float, typer.Option("--presence-penalty", help="Subtracted once a token was used.")]
+FrequencyPenalty = Annotated[float, typer.Option("--frequency-penalty", help="Subtracted for each use of a token.")]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", help="The same seed gives the same answer; by default a new one.", show_default=False),
+]
+System = Annotated[
+    str | None, typer.Option("--system", help="What the model is told about its role.", show_default=False)
+]

@@ -1,0 +1,34 @@
+"""`pocketseek remove MODEL`: delete an installed model."""
+
+from __future__ import annotations
+
+import typer
+
+from pocketseek.cli import messages, options
+from pocketseek.cli.console import format_bytes, is_interactive, print_json, print_text
+from pocketseek.cli.messages import Words
+from pocketseek.errors import UsageError
+from pocketseek.settings import read_settings
+
+
+def remove(model: options.ModelName, yes: options.Yes = False, json: options.Json = False) -> None:
+    """Delete an installed model, broken or not. Asks first; a script says --yes."""
+    from pocketseek.package.storage import tree_bytes
+    from pocketseek.package.store import ModelStore
+
+    settings = read_settings()
+    words = Words(settings.language)
+    store = ModelStore(settings.models_dir)
+    path = store.path_for_new(model)
+    if path.is_dir() and not yes:
+        if not is_interactive():
+            raise UsageError(f"removing {model} needs a confirmation; add --yes")
+        size = format_bytes(tree_bytes(path))
+        if not typer.confirm(words(messages.CONFIRM_REMOVE, name=model, size=size), err=True):
+            print_text(words(messages.NOT_REMOVED))
+            return
+    freed_bytes = store.remove(model) + store.clean()  # whoever removes wants space, so dead writers' leftovers go too
+    if json:
+        print_json({"name": model, "freed_bytes": freed_bytes})
+    else:
+        print_text(words(messages.REMOVED, name=model, size=format_bytes(freed_bytes)))

@@ -1,0 +1,42 @@
+"""`pocketseek verify MODEL`: is every byte of a package what its manifest says?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from pocketseek.cli import messages, options
+from pocketseek.cli.console import format_bytes, print_json, print_text, progress_bar
+from pocketseek.cli.messages import Words
+from pocketseek.settings import read_settings
+
+
+def verify(
+    model: options.ModelName,
+    full: Annotated[bool, typer.Option("--full/--quick", help="Hash every byte, or look at sizes and header.")] = True,
+    json: options.Json = False,
+) -> None:
+    """Check a model against its manifest; a damaged one ends with exit code 6."""
+    from pocketseek.package.store import ModelStore
+    from pocketseek.package.verify import verify_package
+
+    settings = read_settings()
+    words = Words(settings.language)
+    path = ModelStore(settings.models_dir).resolve(model)
+    with progress_bar() as show:
+        label = words(messages.VERIFYING)
+        report = verify_package(path, full=full, progress=lambda done, total: show(label, done, total))
+    if json:
+        print_json({"ok": True, "path": str(path), **dataclasses.asdict(report)})
+        return
+    message = messages.VERIFIED_FULL if full else messages.VERIFIED_QUICK
+    values = {
+        "path": path,
+        "chunks": report.num_chunks,
+        "files": report.num_files,
+        "size": format_bytes(report.num_bytes),
+        "seconds": report.duration_s,
+    }
+    print_text(words(message, **values))

@@ -1,0 +1,119 @@
+"""What reaches a terminal is harmless; what reaches a pipe is exact."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from pocketseek.cli import console
+from pocketseek.cli.console import AnswerPrinter, format_bytes
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Called by the test itself: between a fixture and its test, pytest puts its own streams back."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    return screen
+
+
+def test_escape_sequences_of_a_model_never_reach_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    printer = AnswerPrinter()
+    printer.write("a\x1b]0;title\x07b\r\x9bc\td\n", "")
+    printer.end()
+    assert terminal.getvalue() == "a\ufffd]0;title\ufffdb\ufffd\ufffdc\td\n"
+
+
+def test_text_in_a_pipe_is_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
+    printer = AnswerPrinter()
+    printer.write("a\x1b[1mb", "")
+    printer.end()
+    assert capsys.readouterr().out == "a\x1b[1mb\n"
+
+
+def test_reasoning_is_dimmed_on_a_terminal_and_set_apart_from_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    printer = AnswerPrinter()
+    printer.write("", "hm")
+    printer.write("", "m")
+    printer.write("yes", "")
+    printer.end()
+    assert terminal.getvalue() == "\x1b[2mhmm\x1b[22m\n\nyes\n"
+
+
+def test_dimming_ends_even_if_the_answer_stops_in_its_reasoning(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    printer = AnswerPrinter()
+    printer.write("", "hm")
+    printer.end()
+    assert terminal.getvalue() == "\x1b[2mhm\x1b[22m\n"
+
+
+def test_reasoning_is_left_out_of_pipes(capsys: pytest.CaptureFixture[str]) -> None:
+    printer = AnswerPrinter()
+    printer.write("", "hm")
+    printer.write("yes", "")
+    printer.end()
+    assert capsys.readouterr().out == "yes\n"
+
+
+def test_json_survives_any_text(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"text": "巴黎\n\udcff\x1b"}
+    console.print_json(value)
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert json.loads(out) == value
+
+
+def test_progress_without_a_terminal_is_a_line_for_each_label(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress_bar() as show:
+        for done in range(5):
+            show("reading", done, 5)
+        show("writing", 0, 0)
+    captured = capsys.readouterr()
+    assert captured.err == "reading ...\nwriting ...\n"
+    assert captured.out == ""
+
+
+def test_progress_on_a_terminal_goes_to_standard_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with console.progress_bar() as show:
+        show("reading", 1_000_000, 2_000_000)
+    assert "reading" in screen.getvalue()
+    assert capsys.readouterr().out == ""
+
+
+def test_tables_in_pipes_are_tab_separated(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_table(("a", "b"), [("1", "2"), ("3", "4")])
+    assert capsys.readouterr().out == "1\t2\n3\t4\n"
+
+
+def test_tables_on_a_terminal_have_headings_and_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    console.print_table(("name", "size"), [("[red]x[/red]", "2")])
+    assert "name" in terminal.getvalue()
+    assert "[red]x[/red]" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"),
+    [
+        (None, "?"),
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (98_362_432, "98.4 MB"),
+        (15 * 10**9, "15.0 GB"),
+    ],
+)
+def test_sizes_are_in_decimal_units(num_bytes: int | None, text: str) -> None:
+    assert format_bytes(num_bytes) == text

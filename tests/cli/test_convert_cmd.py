@@ -1,0 +1,54 @@
+"""`convert` makes a package, or one line about why not and nothing on disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_models import tiny_gguf, tiny_hf_directory
+
+from pocketseek.errors import FormatError, NotFoundError, UsageError
+
+
+def test_a_gguf_file_is_installed_under_a_name(run: Callable, tmp_path: Path, home: Path) -> None:
+    facts = run("convert", tiny_gguf(tmp_path / "x.gguf"), "--name", "mine", "--json").json
+    assert facts["name"] == "mine"
+    assert facts["path"] == str(home / "models" / "mine")
+    assert "mine" in run("models").out
+
+
+def test_a_folder_of_safetensors_goes_where_it_is_told(run: Callable, tmp_path: Path) -> None:
+    source = tiny_hf_directory(tmp_path / "hf", "qwen2")
+    ended = run("convert", source, tmp_path / "out", "--quant", "q8")
+    assert str(tmp_path / "out") in ended.out
+    assert run("inspect", tmp_path / "out", "--json").json["formats"] == ["q8s"]
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(b"", FormatError), (b"nonsense" * 100, FormatError), (b"GGUF\x03\0\0\0" + b"\xff" * 16, FormatError)],
+)
+def test_a_file_that_is_no_checkpoint_leaves_nothing(
+    run: Callable, tmp_path: Path, home: Path, content: bytes, code: type[FormatError]
+) -> None:
+    (tmp_path / "bad.gguf").write_bytes(content)
+    ended = run("convert", tmp_path / "bad.gguf", "--name", "bad")
+    assert ended.code == code.exit_code
+    assert not [path for path in home.rglob("*") if path.is_file()]
+    assert run("models", "--json").json["models"] == []
+
+
+def test_a_missing_file_is_not_found(run: Callable, tmp_path: Path) -> None:
+    assert run("convert", tmp_path / "absent.gguf").code == NotFoundError.exit_code
+
+
+def test_an_impossible_name_is_refused(run: Callable, tmp_path: Path) -> None:
+    ended = run("convert", tiny_gguf(tmp_path / "x.gguf"), "--name", "../evil")
+    assert ended.code == UsageError.exit_code
+
+
+def test_leftovers_of_killed_conversions_are_removed_first(run: Callable, tmp_path: Path, home: Path) -> None:
+    partial = home / "models" / ".other.pocketseek-partial"
+    partial.mkdir(parents=True)
+    (partial / "half").write_bytes(b"half")
+    assert run("convert", tiny_gguf(tmp_path / "x.gguf"), "--name", "mine").code == 0
+    assert [path.name for path in (home / "models").iterdir()] == ["mine"]

@@ -1,0 +1,29 @@
+"""`inspect` tells what a package says about itself, by name or path."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pocketseek.errors import FormatError, NotFoundError
+
+
+def test_json_has_model_recipe_quality_provenance_and_tensors(run: Callable, tiny_package: Path) -> None:
+    facts = run("inspect", tiny_package, "--json").json
+    assert facts["model"]["family"] == "llama"
+    assert facts["model"]["num_layers"] == 2
+    assert {"recipe", "quality", "provenance", "num_weights", "num_bytes", "files"} <= set(facts)
+    assert {"name": "head.norm", "shape": [64], "format": "f32", "stage": "head"} in facts["tensors"]
+
+
+def test_every_fact_is_a_row(run: Callable, tiny_package: Path) -> None:
+    rows = dict(line.split("\t") for line in run("inspect", tiny_package).out.splitlines())
+    assert rows["model.num_layers"] == "2"
+    assert rows["path"] == str(tiny_package)
+
+
+def test_tensors_can_be_listed(run: Callable, tiny_package: Path) -> None:
+    assert "layer.0.q\t64x64\tq4a\n" in run("inspect", tiny_package, "--tensors").out
+
+
+def test_a_missing_model_and_a_folder_that_is_none_are_told_apart(run: Callable, tmp_path: Path) -> None:
+    assert run("inspect", "absent").code == NotFoundError.exit_code
+    assert run("inspect", tmp_path).code == FormatError.exit_code

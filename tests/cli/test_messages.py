@@ -1,0 +1,34 @@
+"""Both languages say the same with the same values."""
+
+import string
+from collections.abc import Callable
+
+import pytest
+
+from pocketseek.cli import messages
+from pocketseek.cli.messages import Message, Words
+
+ALL = {name: value for name, value in vars(messages).items() if isinstance(value, Message)}
+
+
+def values_of(text: str) -> set[str | None]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_both_versions_use_the_same_values(name: str) -> None:
+    assert values_of(ALL[name].en) == values_of(ALL[name].zh)
+    assert ALL[name].en
+    assert ALL[name].zh
+
+
+def test_language_is_chosen_and_values_filled_in() -> None:
+    message = Message("{n} models", "{n} 个模型")
+    assert Words("en")(message, n=2) == "2 models"
+    assert Words("zh")(message, n=2) == "2 个模型"
+
+
+def test_chinese_environment_gives_chinese_messages(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POCKETSEEK_LANG")
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    assert "已安装的模型" in run().out

@@ -1,0 +1,27 @@
+"""`models` shows what can be used and what is broken."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+
+def test_nothing_installed_is_said_with_what_to_do(run: Callable) -> None:
+    assert "pocketseek chat demo" in run("models").out
+    assert run("models", "--json").json == {"models": [], "broken": []}
+
+
+def test_an_installed_model_is_listed(run: Callable, installed: Path) -> None:
+    assert run("models").out.startswith("tiny\tllama\t")
+    (model,) = run("models", "--json").json["models"]
+    assert model["name"] == "tiny"
+    assert model["path"] == str(installed)
+    assert model["family"] == "llama"
+    assert model["context_length"] == 256
+    assert model["formats"] == ["f32"]
+    assert model["num_bytes"] > model["num_weights"] > 0
+
+
+def test_a_broken_model_is_listed_with_the_reason(run: Callable, installed: Path) -> None:
+    next((installed / "chunks").iterdir()).unlink()
+    assert "missing" in run("models").out
+    (broken,) = run("models", "--json").json["broken"]
+    assert broken["name"] == "tiny"

@@ -1,0 +1,80 @@
+"""What the front pages promise is true: the example runs, commands and links exist, both languages show the same."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_models import tiny_gguf
+
+from pocketseek.cli.main import app
+
+ROOT = Path(__file__).parents[1]
+READMES = ("README.md", "README.zh-CN.md")
+PAGES = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md"))))
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text("utf-8")
+
+
+def python_blocks(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", text_of(page), re.DOTALL | re.MULTILINE)
+
+
+def code_lines(page: str) -> list[str]:
+    """Indented lines without their comments."""
+    return [line.split("#")[0].strip() for line in text_of(page).splitlines() if line.startswith("    ")]
+
+
+def test_the_python_example_runs_and_prints(tmp_path: Path) -> None:
+    (example,) = python_blocks("README.md")
+    tiny_gguf(tmp_path / "model.gguf", type_name="Q4_1")
+    environment = os.environ | {"POCKETSEEK_HOME": str(tmp_path / "home"), "PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()[0].split()) > 1
+    assert not (tmp_path / "home").exists()
+
+
+def test_both_languages_have_the_same_code_and_as_many_sections() -> None:
+    english, chinese = READMES
+    assert python_blocks(english) == python_blocks(chinese)
+    assert code_lines(english) == code_lines(chinese)
+    assert text_of(english).count("\n## ") == text_of(chinese).count("\n## ")
+    assert text_of(english).count("\n| ") == text_of(chinese).count("\n| ")
+
+
+@pytest.mark.parametrize("page", READMES)
+def test_it_starts_with_the_two_commands(page: str) -> None:
+    commands = [line for line in code_lines(page) if line][:2]
+    assert [command.split()[0] for command in commands] == ["scripts/demo", "scripts/test"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)[^)]*\)", text_of(page))
+    missing = [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", [*READMES, "docs/cli.md"])
+def test_commands_that_are_shown_exist(page: str) -> None:
+    known = {command.name for command in app.registered_commands}
+    shown = set(re.findall(r"(?:^    |`)pocketseek ([a-z]+)", text_of(page), re.MULTILINE))
+    assert shown
+    assert shown <= known
+
+
+def test_every_command_is_documented() -> None:
+    known = {command.name for command in app.registered_commands}
+    assert known <= set(re.findall(r"`pocketseek ([a-z]+)", text_of("docs/cli.md")))
+
+
+def test_scripts_exist_and_can_be_run() -> None:
+    for name in ("scripts/demo", "scripts/test", "scripts/check", ".ci/run"):
+        assert os.access(ROOT / name, os.X_OK), name
