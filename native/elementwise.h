@@ -58,11 +58,39 @@ static inline void quantise_block(F lo, F hi, const Activations& out, size_t blo
     out.sum[block] = scale * float(sum);
 }
 
+static inline F load_padded(const float* x, int first, int n) { return n > first ? Simd::load_n(x + first, n - first) : Simd::zero(); }
+
+// One superblock of up to 256: the rule of quantise_block with one scale for all of it.
+static void quantise_superblock(const float* x, int n, const Activations& out, int row, int superblock) {
+    const int first_block = superblock * kSuperBlocks;
+    const int last_block = first_block + kSuperBlocks < out.blocks ? first_block + kSuperBlocks : out.blocks;
+    F peak = Simd::zero();
+    for (int i = first_block * kBlock; i < last_block * kBlock; i += 16) peak = Simd::max(peak, Simd::abs(load_padded(x, i, n)));
+    const float top = Simd::reduce_max(peak);
+    const bool live = top >= 1e-30f;
+    const F inverse = Simd::set1(live ? 127.0f / top : 0.0f);
+    const WideActivations& wide = out.wide;
+    wide.scale[size_t(row) * out.superblocks() + superblock] = live ? top / 127.0f : 0.0f;
+    int16_t* pairs = wide.pairs + (size_t(row) * out.superblocks() + superblock) * kSuperBlocks;
+    for (int b = first_block; b < last_block; b++) {
+        int8_t* q = wide.q + (size_t(row) * out.blocks + b) * kBlock;
+        Simd::store_int8(q, Simd::mul(load_padded(x, b * kBlock, n), inverse));
+        Simd::store_int8(q + 16, Simd::mul(load_padded(x, b * kBlock + 16, n), inverse));
+        int32_t sum = 0;
+        for (int i = 0; i < kBlock; i++) sum += q[i];
+        wide.sum8[size_t(row) * out.blocks + b] = -8 * sum;
+        pairs[b - first_block] = int16_t(-8 * sum);  // at most 8 * 32 * 127 = 32512
+    }
+    for (int b = last_block - first_block; b < kSuperBlocks; b++) pairs[b] = 0;
+}
+
 static void quantise(const float* x, int n, const Activations& out, int row) {
+    if (out.wide.q)
+        for (int s = 0; s < out.superblocks(); s++) quantise_superblock(x, n, out, row, s);
+    if (!out.q && !out.x) return;
     for (int b = 0; b < out.blocks; b++) {
         const int first = b * kBlock;
-        const F lo = n > first ? Simd::load_n(x + first, n - first) : Simd::zero();
-        const F hi = n > first + 16 ? Simd::load_n(x + first + 16, n - first - 16) : Simd::zero();
+        const F lo = load_padded(x, first, n), hi = load_padded(x, first + 16, n);
         const size_t block = size_t(row) * out.blocks + b;
         if (out.q) quantise_block(lo, hi, out, block);
         if (out.x) {

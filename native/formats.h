@@ -7,30 +7,36 @@
 
 namespace pocketseek {
 
-enum class Format { q4s, q4a, q8s, f16, f32 };
-inline constexpr int kNumFormats = 5;
+enum class Format { q4s, q4a, q4p, q8s, f16, f32 };
+inline constexpr const char* kFormatNames[] = {"q4s", "q4a", "q4p", "q8s", "f16", "f32"};
+inline constexpr int kNumFormats = 6;
 inline constexpr int kTileRows = 16;
 inline constexpr int kBlock = 32;
+inline constexpr int kSuperBlocks = 8;  // blocks that share a q4p scale
 
 inline constexpr size_t quant_bytes(Format f) {  // one block's first plane
     switch (f) {
-        case Format::q4s: case Format::q4a: return 256;
+        case Format::q4s: case Format::q4a: case Format::q4p: return 256;
         case Format::q8s: return 512;
         case Format::f16: return 1024;
         default: return 2048;
     }
 }
-inline constexpr size_t block_bytes(Format f) {  // one block over all planes
+inline constexpr size_t block_bytes(Format f) {  // one block over all planes but those per superblock
     switch (f) {
         case Format::q4s: return 256 + 32;
         case Format::q4a: return 256 + 64;
+        case Format::q4p: return 256 + 8;
         case Format::q8s: return 512 + 32;
         default: return quant_bytes(f);
     }
 }
 inline constexpr bool is_quantised(Format f) { return f != Format::f16 && f != Format::f32; }
 inline constexpr int div_up(int a, int b) { return (a + b - 1) / b; }
-inline constexpr size_t tile_row_bytes(Format f, int blocks) { return (blocks * block_bytes(f) + 63) / 64 * 64; }
+inline constexpr size_t tile_row_bytes(Format f, int blocks) {
+    const size_t scales = f == Format::q4p ? size_t(div_up(blocks, kSuperBlocks)) * 32 : 0;
+    return (blocks * block_bytes(f) + scales + 63) / 64 * 64;
+}
 
 // Some tile rows of a matrix that lie together in one mapped chunk.
 struct Part {

@@ -12,10 +12,23 @@ namespace {
 
 constexpr size_t kPanelBytes = 768 * 1024;   // int8 activations that stay in the second-level cache beside a tile row
 constexpr size_t kPieceBytes = 128 * 1024;   // weights handed to a thread at once
+constexpr int kPanelRows = 24;               // a whole number of both kinds of row groups (8 and 6)
+constexpr size_t kPairFloats = size_t(kPairPanel) * 2 * kTileRows + kPairScratchBytes / 4;
+constexpr int kExpandRows = 32;              // from here on expanding a q4p tile pays
 
 template <class T> T* grown(std::vector<T>& buffer, size_t n) {
     if (buffer.size() < n) buffer.resize(n);
     return buffer.data();
+}
+
+float* aligned(float* p) { return p + (-reinterpret_cast<uintptr_t>(p) & 63) / 4; }
+
+// D * g of one row and block of q4p, exact in f32.
+float two_level_scale(const uint8_t* tile, int blocks, int b, int r) {
+    const uint8_t* steps = tile + size_t(blocks) * 256;
+    const auto* scales = reinterpret_cast<const uint16_t*>(steps + size_t(blocks) * 8);
+    const int step = r < 8 ? steps[b * 8 + r] & 15 : steps[b * 8 + r - 8] >> 4;
+    return half_to_float(scales[b / kSuperBlocks * 16 + r]) * float(step);
 }
 
 // One row of a tiled matrix as f32, value by value as formats.py defines it.
@@ -25,12 +38,13 @@ void dequantise_row(const Matrix& m, int row, float* out) {
     const auto* planes = reinterpret_cast<const uint16_t*>(tile + size_t(blocks) * quant_bytes(m.format));
     for (int k = 0; k < m.cols; k++) {
         const int b = k / kBlock, in = k % kBlock;
-        const float d = is_quantised(m.format) ? half_to_float(planes[b * 16 + r]) : 0;
+        const float d = is_quantised(m.format) && m.format != Format::q4p ? half_to_float(planes[b * 16 + r]) : 0;
         const uint8_t* block = tile + size_t(b) * quant_bytes(m.format);
         const int byte = block[(in / 8) * 64 + r * 4 + in % 4], nibble = in % 8 < 4 ? byte & 15 : byte >> 4;
         switch (m.format) {
             case Format::q4s: out[k] = d * float(nibble - 8); break;
             case Format::q4a: out[k] = std::fma(d, float(nibble), half_to_float(planes[(blocks + b) * 16 + r])); break;
+            case Format::q4p: out[k] = two_level_scale(tile, blocks, b, r) * float(nibble - 8); break;
             case Format::q8s: out[k] = d * float(int8_t(block[(in / 4) * 64 + r * 4 + in % 4])); break;
             case Format::f16: out[k] = half_to_float(reinterpret_cast<const uint16_t*>(tile)[k * 16 + r]); break;
             case Format::f32: out[k] = reinterpret_cast<const float*>(tile)[k * 16 + r]; break;
@@ -41,7 +55,7 @@ void dequantise_row(const Matrix& m, int row, float* out) {
 }  // namespace
 
 size_t Core::workspace_bytes() const {
-    return int8_.size() + 4 * (sum8_.size() + scale_.size() + sum_.size() + x_.size() + qkv_.size() + mixed_.size() + mlp_.size() + scratch_.size());
+    return 4 * pair_.size() + int8_.size() + wide_int8_.size() + 2 * wide_pairs_.size() + 4 * (wide_sum8_.size() + wide_scale_.size() + sum8_.size() + scale_.size() + sum_.size() + x_.size() + qkv_.size() + mixed_.size() + mlp_.size() + scratch_.size());
 }
 
 void Core::embed(const Matrix& table, const int32_t* ids, int rows, float* hidden) {
@@ -49,11 +63,18 @@ void Core::embed(const Matrix& table, const int32_t* ids, int rows, float* hidde
     for (int row = 0; row < rows; row++) dequantise_row(table, ids[row], hidden + size_t(row) * table.cols);
 }
 
-Activations Core::activations(int rows, int cols, bool quantised, bool floats) {
+// Buffers for the forms of the input that its consumers need.
+Activations Core::activations(int rows, int cols, std::initializer_list<const Matrix*> consumers) {
     Activations a;
     a.blocks = div_up(cols, kBlock);
-    const size_t blocks = size_t(rows) * a.blocks;
-    if (quantised) {
+    const size_t blocks = size_t(rows) * a.blocks, superblocks = size_t(rows) * a.superblocks();
+    bool narrow = false, wide = false, floats = false;
+    for (const Matrix* m : consumers) {
+        const bool is_wide = m->format == Format::q4p;
+        wide |= is_wide, narrow |= is_quantised(m->format) && !is_wide, floats |= !is_quantised(m->format);
+    }
+    if (wide) a.wide = {grown(wide_int8_, blocks * kBlock), grown(wide_scale_, superblocks), grown(wide_sum8_, blocks), grown(wide_pairs_, superblocks * kSuperBlocks)};
+    if (narrow) {
         a.q = grown(int8_, blocks * kBlock);
         a.scale = grown(scale_, blocks);
         a.sum8 = grown(sum8_, blocks);
@@ -74,53 +95,76 @@ void Core::normalise(const float* x, const float* weight, float eps, int n, int 
     });
 }
 
-// fn(tile, first_row, last_row) over tile rows x panels of rows; panels keep the activations in cache.
-template <class Fn> void Core::for_tiles(int tiles, size_t stride, int cols, int rows, Fn fn) {
-    const int panel = std::max(int(kPanelBytes / size_t(cols)) / kGroup * kGroup, 4 * kGroup);
-    const int grain = std::max(1, std::min(tiles / (8 * pool_.num_threads()), int(kPieceBytes / stride)));
+// One pair for the rows [first, last): finish(pair, row, count, out) gets out[2][count][16] for a few rows at a time.
+template <class Finish>
+void Core::multiply_pair(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish) {
+    const uint8_t* tiles[2] = {};
+    for (int t = 0; t < pair.count; t++) tiles[t] = pair.matrix[t]->tile(pair.tile[t]);
+    const bool wide = pair.count == 2 && table_.pair && last - first >= kExpandRows && pair.matrix[0]->format == Format::q4p &&
+                      pair.matrix[1]->format == Format::q4p;
+    if (wide) {
+        float* acc = aligned(pair_.data()) + worker * kPairFloats;
+        table_.pair(tiles, in, first, last - first, reinterpret_cast<uint8_t*>(acc + kPairPanel * 2 * kTileRows), acc);
+        for (int row = first; row < last; row += kPairRows)
+            finish(pair, row, std::min(kPairRows, last - row), acc + size_t(row - first) * 2 * kTileRows);
+        return;
+    }
+    alignas(64) float out[2 * kGroup * kTileRows];
+    for (int row = first; row < last; row += kGroup) {
+        const int count = std::min(kGroup, last - row);
+        for (int t = 0; t < pair.count; t++) table_.tile[int(pair.matrix[t]->format)](tiles[t], in, row, count, out + t * count * kTileRows);
+        finish(pair, row, count, out);
+    }
+}
+
+// All pairs (find(index) names one) x panels of rows; panels keep the activations in cache.
+template <class Find, class Finish>
+void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int rows, Find find, Finish finish) {
+    const size_t cols = size_t(in.blocks) * kBlock;
+    const int panel = std::clamp(int(kPanelBytes / cols) / kPanelRows * kPanelRows, kPanelRows, kPairPanel);
+    const int grain = std::max(1, std::min(pairs / (8 * pool_.num_threads()), int(kPieceBytes / (2 * stride))));
+    if (in.wide.q && table_.pair && rows >= kExpandRows) grown(pair_, pool_.num_threads() * kPairFloats + 16);
     for (int first = 0; first < rows; first += panel) {
         const int last = std::min(rows, first + panel);
-        pool_.run(tiles, grain, [&](int begin, int end, int) {
-            for (int tile = begin; tile < end; tile++) fn(tile, first, last);
+        pool_.run(pairs, grain, [&](int begin, int end, int worker) {
+            for (int index = begin; index < end; index++) multiply_pair(find(index), in, first, last, worker, finish);
         });
     }
 }
 
 void Core::multiply(const std::vector<Product>& products, const Activations& in, int rows) {
-    int tiles = 0;
-    for (const Product& p : products) tiles += p.matrix->tiles();
-    for_tiles(tiles, products[0].matrix->stride(), in.blocks * kBlock, rows, [&](int tile, int first, int last) {
+    const auto pairs_of = [](const Matrix& m) { return div_up(m.tiles(), 2); };
+    int pairs = 0;
+    for (const Product& p : products) pairs += pairs_of(*p.matrix);
+    const auto find = [&](int index) {
         const Product* p = products.data();
-        while (tile >= p->matrix->tiles()) tile -= (p++)->matrix->tiles();
+        while (index >= pairs_of(*p->matrix)) index -= pairs_of(*(p++)->matrix);
         const Matrix& m = *p->matrix;
-        const uint8_t* weights = m.tile(tile);
-        const int width = std::min(kTileRows, m.rows - tile * kTileRows);
-        alignas(64) float out[kGroup * kTileRows];
-        for (int row = first; row < last; row += kGroup) {
-            const int count = std::min(kGroup, last - row);
-            table_.tile[int(m.format)](weights, in, row, count, out);
-            for (int i = 0; i < count; i++) {
-                float* y = p->out + size_t(row + i) * p->stride + tile * kTileRows;
-                if (p->mode == Mode::add) table_.add(y, out + i * kTileRows, width);
-                else std::memcpy(y, out + i * kTileRows, size_t(width) * 4);
+        return TilePair{{&m, &m}, {2 * index, 2 * index + 1}, std::min(2, m.tiles() - 2 * index)};
+    };
+    const auto finish = [&](const TilePair& pair, int row, int count, const float* out) {
+        const Product* p = products.data();
+        while (p->matrix != pair.matrix[0]) p++;
+        for (int t = 0; t < pair.count; t++) {
+            const int column = pair.tile[t] * kTileRows, width = std::min(kTileRows, p->matrix->rows - column);
+            for (int i = 0; i < count; i++, out += kTileRows) {
+                float* y = p->out + size_t(row + i) * p->stride + column;
+                if (p->mode == Mode::add) table_.add(y, out, width);
+                else std::memcpy(y, out, size_t(width) * 4);
             }
         }
-    });
+    };
+    multiply_pairs(pairs, products[0].matrix->stride(), in, rows, find, finish);
 }
 
 void Core::multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, float* out) {
-    for_tiles(gate.tiles(), gate.stride() + up.stride(), in.blocks * kBlock, rows, [&](int tile, int first, int last) {
-        const uint8_t *gate_tile = gate.tile(tile), *up_tile = up.tile(tile);
-        const int width = std::min(kTileRows, gate.rows - tile * kTileRows);
-        alignas(64) float g[kGroup * kTileRows], u[kGroup * kTileRows];
-        for (int row = first; row < last; row += kGroup) {
-            const int count = std::min(kGroup, last - row);
-            table_.tile[int(gate.format)](gate_tile, in, row, count, g);
-            table_.tile[int(up.format)](up_tile, in, row, count, u);
-            for (int i = 0; i < count; i++)
-                table_.swiglu(g + i * kTileRows, u + i * kTileRows, out + size_t(row + i) * gate.rows + tile * kTileRows, width);
-        }
-    });
+    const auto find = [&](int index) { return TilePair{{&gate, &up}, {index, index}, 2}; };
+    const auto finish = [&](const TilePair& pair, int row, int count, const float* values) {
+        const int column = pair.tile[0] * kTileRows, width = std::min(kTileRows, gate.rows - column);
+        for (int i = 0; i < count; i++)
+            table_.swiglu(values + i * kTileRows, values + (count + i) * kTileRows, out + size_t(row + i) * gate.rows + column, width);
+    };
+    multiply_pairs(gate.tiles(), gate.stride(), in, rows, find, finish);
 }
 
 // Biases, q/k norms and rope on the rows of qkv_; keys and values rounded to f16 into their pages.
@@ -194,11 +238,6 @@ void Core::attend(const ModelShape& s, int layer_index, const Batch& batch) {
 void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, float* hidden) {
     const ExactFloats exact;
     const int rows = batch.rows, q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim, width = q_width + 2 * kv_width;
-    auto inputs = [&](int cols, std::initializer_list<const Matrix*> consumers) {
-        const bool quantised = std::any_of(consumers.begin(), consumers.end(), [](const Matrix* m) { return is_quantised(m->format); });
-        const bool floats = std::any_of(consumers.begin(), consumers.end(), [](const Matrix* m) { return !is_quantised(m->format); });
-        return activations(rows, cols, quantised, floats);
-    };
     auto quantise_rows = [&](const float* x, int n, const Activations& out) {
         pool_.run(rows, std::max(1, rows / (4 * pool_.num_threads())), [&](int begin, int end, int) {
             for (int row = begin; row < end; row++) table_.quantise(x + size_t(row) * n, n, out, row);
@@ -209,27 +248,26 @@ void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, co
     float* mixed = grown(mixed_, size_t(rows) * q_width);
     float* mlp = grown(mlp_, size_t(rows) * s.intermediate);
 
-    Activations in = inputs(s.hidden, {&w.q, &w.k, &w.v});
+    Activations in = activations(rows, s.hidden, {&w.q, &w.k, &w.v});
     normalise(hidden, w.attn_norm, s.eps, s.hidden, rows, nullptr, in);
     multiply({{&w.q, qkv, width, Mode::store}, {&w.k, qkv + q_width, width, Mode::store}, {&w.v, qkv + q_width + kv_width, width, Mode::store}}, in, rows);
     store_keys_values(s, w, layer_index, batch);
     attend(s, layer_index, batch);
-    in = inputs(q_width, {&w.o});
+    in = activations(rows, q_width, {&w.o});
     quantise_rows(mixed, q_width, in);
     multiply({{&w.o, hidden, s.hidden, Mode::add}}, in, rows);
 
-    in = inputs(s.hidden, {&w.gate, &w.up});
+    in = activations(rows, s.hidden, {&w.gate, &w.up});
     normalise(hidden, w.mlp_norm, s.eps, s.hidden, rows, nullptr, in);
     multiply_swiglu(w.gate, w.up, in, rows, mlp);
-    in = inputs(s.intermediate, {&w.down});
+    in = activations(rows, s.intermediate, {&w.down});
     quantise_rows(mlp, s.intermediate, in);
     multiply({{&w.down, hidden, s.hidden, Mode::add}}, in, rows);
 }
 
 void Core::head(const ModelShape& s, const float* norm, const Matrix& table, const float* hidden, const int32_t* chosen, int num_chosen, float* logits) {
     const ExactFloats exact;
-    const bool quantised = is_quantised(table.format);
-    const Activations in = activations(num_chosen, s.hidden, quantised, !quantised);
+    const Activations in = activations(num_chosen, s.hidden, {&table});
     normalise(hidden, norm, s.eps, s.hidden, num_chosen, chosen, in);
     multiply({{&table, logits, table.rows, Mode::store}}, in, num_chosen);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "formats.h"
@@ -65,20 +66,28 @@ private:
     };
     struct AttentionTask { int span, first_row, num_rows, kv_head; };
 
-    Activations activations(int rows, int cols, bool quantised, bool floats);
+    Activations activations(int rows, int cols, std::initializer_list<const Matrix*> consumers);
     void normalise(const float* x, const float* weight, float eps, int n, int rows, const int32_t* chosen, const Activations& out);
+    // Two tile rows that are worked on together: neighbours in a matrix, or a gate tile and its up tile.
+    struct TilePair {
+        const Matrix* matrix[2];
+        int tile[2];
+        int count;  // 1 at the end of a matrix with an odd number
+    };
     void multiply(const std::vector<Product>& products, const Activations& in, int rows);
     void multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, float* out);
+    template <class Find, class Finish> void multiply_pairs(int pairs, size_t stride, const Activations& in, int rows, Find find, Finish finish);
+    template <class Finish> void multiply_pair(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish);
     void store_keys_values(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch);
     void attend(const ModelShape& s, int layer_index, const Batch& batch);
     void run_attention(const ModelShape& s, int layer_index, const RowSpan& span, const AttentionTask& task, float* scratch);
-    template <class Fn> void for_tiles(int tiles, size_t stride, int cols, int rows, Fn fn);
 
     const KernelTable& table_;
     Pool pool_;
-    std::vector<int8_t> int8_;
-    std::vector<int32_t> sum8_;
-    std::vector<float> scale_, sum_, x_, qkv_, mixed_, mlp_, scratch_;
+    std::vector<int8_t> int8_, wide_int8_;
+    std::vector<int32_t> sum8_, wide_sum8_;
+    std::vector<int16_t> wide_pairs_;
+    std::vector<float> pair_, wide_scale_, scale_, sum_, x_, qkv_, mixed_, mlp_, scratch_;
     std::vector<AttentionTask> tasks_;
 };
 

@@ -12,7 +12,8 @@ namespace {
 constexpr KernelTable make_table() {
     return {
         .name = Simd::name,
-        .tile = {tile_any<Format::q4s>, tile_any<Format::q4a>, tile_any<Format::q8s>, tile_any<Format::f16>, tile_any<Format::f32>},
+        .tile = {tile_any<Format::q4s>, tile_any<Format::q4a>, tile_any<Format::q4p>, tile_any<Format::q8s>, tile_any<Format::f16>, tile_any<Format::f32>},
+        .pair = Simd::has_expanded ? pair_tiles<Simd> : nullptr,
         .rms_norm = rms_norm,
         .quantise = quantise,
         .add = add,

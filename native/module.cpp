@@ -32,9 +32,8 @@ void require(bool condition, const char* message) {
 }
 
 Format format_of(const std::string& name) {
-    static const char* const names[kNumFormats] = {"q4s", "q4a", "q8s", "f16", "f32"};
     for (int i = 0; i < kNumFormats; i++)
-        if (name == names[i]) return Format(i);
+        if (name == kFormatNames[i]) return Format(i);
     throw std::invalid_argument("unknown tensor format " + name);
 }
 
@@ -153,7 +152,7 @@ void head(Core& core, const ModelShape& shape, Floats norm, const PyMatrix& tabl
 NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // at interpreter exit the engine may still hold its weights, and that is fine
     m.doc() = "The compiled core of pocketseek: one pass over the weights.";
-    m.attr("abi") = 1;
+    m.attr("abi") = 2;
     m.def("supported_sets", &supported_sets, "Instruction sets that this build and this processor have, slowest first.");
 
     m.def("rope_table", [](Ints positions, Floats inv_freq, float factor, Rows cosine, Rows sine) {

@@ -103,6 +103,20 @@ struct Simd {
             d[i].hi = _mm256_add_epi32(_mm256_madd_epi16(s[i][1], ones), zero_point);
         }
     }
+    static constexpr bool has_expanded = false;
+    static I int_zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+    template <int M>
+    static void add_q4p(const uint8_t* w, const uint8_t* steps, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&total)[M]) {
+        I d[M];
+        dot_q4<M, true>(w, a, lda, sum8, lds, d);
+        const __m128i packed = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(steps)), low = _mm_set1_epi8(15);
+        const __m256i lo = _mm256_cvtepu8_epi32(_mm_and_si128(packed, low));
+        const __m256i hi = _mm256_cvtepu8_epi32(_mm_and_si128(_mm_srli_epi16(packed, 4), low));
+        for (int i = 0; i < M; i++) {
+            total[i].lo = _mm256_add_epi32(total[i].lo, _mm256_madd_epi16(d[i].lo, lo));
+            total[i].hi = _mm256_add_epi32(total[i].hi, _mm256_madd_epi16(d[i].hi, hi));
+        }
+    }
     // |w| <= 128 and |a| <= 127 keep a pair of products below 2^15; the sign of w moves to a.
     template <int M>
     static void dot_q8(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t*, ptrdiff_t, I (&d)[M]) {

@@ -108,6 +108,18 @@ struct Simd {
         q4_group<2>(w, second, d);
         q4_group<3>(w, second, d);
     }
+    static constexpr bool has_expanded = false;
+    static I int_zero() { const int32x4_t z = vdupq_n_s32(0); return {z, z, z, z}; }
+    template <int M>
+    static void add_q4p(const uint8_t* w, const uint8_t* steps, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&total)[M]) {
+        I d[M];
+        dot_q4<M, true>(w, a, lda, sum8, lds, d);
+        const uint8x8_t packed = vld1_u8(steps);
+        const uint16x8_t lo = vmovl_u8(vand_u8(packed, vdup_n_u8(15))), hi = vmovl_u8(vshr_n_u8(packed, 4));
+        const uint32x4_t g[4] = {vmovl_u16(vget_low_u16(lo)), vmovl_u16(vget_high_u16(lo)), vmovl_u16(vget_low_u16(hi)), vmovl_u16(vget_high_u16(hi))};
+        for (int i = 0; i < M; i++)
+            for (int j = 0; j < 4; j++) total[i].v[j] = vmlaq_s32(total[i].v[j], d[i].v[j], vreinterpretq_s32_u32(g[j]));
+    }
     template <int G, int M>
     static inline __attribute__((always_inline)) void q8_group(const uint8_t* w, const int8x16_t (&a)[M], I (&d)[M]) {
         int8x16_t v[4];

@@ -65,6 +65,16 @@ struct Simd {
                 d[i].v[r] = sum;
             }
     }
+    static constexpr bool has_expanded = false;
+    static I int_zero() { return {}; }
+    // total[i] += g * (sum of (q - 8) * a[i] over one block); steps: 16 four-bit g
+    template <int M>
+    static void add_q4p(const uint8_t* w, const uint8_t* steps, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&total)[M]) {
+        I d[M];
+        dot_q4<M, true>(w, a, lda, sum8, lds, d);
+        for (int i = 0; i < M; i++)
+            for (int r = 0; r < 16; r++) total[i].v[r] += (r < 8 ? steps[r] & 15 : steps[r - 8] >> 4) * d[i].v[r];
+    }
     template <int M>
     static void dot_q8(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t*, ptrdiff_t, I (&d)[M]) {
         for (int i = 0; i < M; i++)

@@ -19,6 +19,14 @@ inline constexpr int kMaxQueries = 8;    // query vectors that share one read of
 //   sum8   [rows][blocks]           -8 * sum(q), the zero point of q4s
 //   sum    [rows][blocks]           scale * sum(q), the factor of q4a's minimum
 //   x      [rows][blocks*32]        f32 values, for f16 and f32 matrices
+//   wide   the same with one scale per 256 inputs, for q4p: scale [rows][superblocks], q and sum8 as above, and
+//          pairs [rows][superblocks*8] int16 = -8 * sum(q) again, zero beyond the last block
+struct WideActivations {
+    int8_t* q = nullptr;
+    float* scale = nullptr;
+    int32_t* sum8 = nullptr;
+    int16_t* pairs = nullptr;
+};
 struct Activations {
     int blocks = 0;
     int8_t* q = nullptr;
@@ -26,6 +34,9 @@ struct Activations {
     int32_t* sum8 = nullptr;
     float* sum = nullptr;
     float* x = nullptr;
+    WideActivations wide;
+
+    int superblocks() const { return div_up(blocks, kSuperBlocks); }
 };
 
 // Query vectors of one KV head that look at the same sequence: `num_queries` rows of `head_dim` values.
@@ -42,11 +53,19 @@ struct AttentionBlock {
 // scores and span outputs, then results, for every query
 inline constexpr size_t attention_scratch_floats(int padded_dim) { return size_t(kMaxQueries) * (kSpan + 2 * padded_dim); }
 
+inline constexpr int kPairRows = 6;      // 12 accumulators of two tile rows, and room for weights and broadcasts, in 32 registers
+inline constexpr int kPairPanel = 192;   // rows whose accumulators (24 KiB) stay in the first-level cache
+inline constexpr size_t kPairScratchBytes = 2 * 8 * 512;
+
 struct KernelTable {
     const char* name;
     // out[count][16] = weights of one tile row times rows [first, first + count) of the activations; count <= kGroup.
     using TileFn = void (*)(const uint8_t* tile, const Activations& in, int first, int count, float* out);
     TileFn tile[kNumFormats];
+    // For many rows of q4p: two tile rows at once, each superblock of them expanded to bytes g * q and then used for all rows.
+    // out: for each group of kPairRows rows [2][rows of the group][16]; rows <= kPairPanel. scratch: kPairScratchBytes, aligned to 64.
+    // Null where the instruction set gains nothing by it. The bits are those of `tile`.
+    void (*pair)(const uint8_t* const (&tiles)[2], const Activations& in, int first, int rows, uint8_t* scratch, float* out);
     void (*rms_norm)(const float* x, const float* weight, float eps, int n, float* out);
     // Row `row` of `out` from n values; pads to whole blocks with zeros. Writes the parts that `out` has buffers for.
     void (*quantise)(const float* x, int n, const Activations& out, int row);

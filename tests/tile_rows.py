@@ -23,6 +23,10 @@ def _value(format_name: str, tile_row: np.ndarray, lane: int, col: int) -> np.fl
     code = _code(format_name, tile_row, lane, block, inner)
     quant_bytes = 512 if format_name == "q8s" else 256
     blocks = _num_blocks(format_name, len(tile_row))
+    if format_name == "q4p":
+        packed = int(tile_row[blocks * 256 + block * 8 + lane % 8])
+        step = packed >> 4 if lane >= 8 else packed & 15
+        return _half(tile_row, blocks * 264 + (block // 8 * 16 + lane) * 2) * np.float32(step) * np.float32(code - 8)
     scale = _half(tile_row, blocks * quant_bytes + (block * 16 + lane) * 2)
     if format_name == "q4s":
         return scale * np.float32(code - 8)
@@ -47,4 +51,6 @@ def _half(tile_row: np.ndarray, at: int) -> np.float32:
 
 
 def _num_blocks(format_name: str, num_bytes: int) -> int:
+    if format_name == "q4p":  # the largest number that fits
+        return max(n for n in range(1, num_bytes // 264 + 1) if n * 264 + -(-n // 8) * 32 <= num_bytes)
     return num_bytes // {"q4s": 288, "q4a": 320, "q8s": 544}[format_name]  # the padding to 64 is less than a block

@@ -46,8 +46,11 @@ struct Model {
         else if (format == Format::f32) for (size_t i = 0; i < values; i++) floats[i] = random.uniform() * 0.2f;
         else {
             for (size_t i = 0; i < quants; i++) tile[i] = uint8_t(random.next() >> 24);
-            const float size = format == Format::q8s ? 0.003f : 0.03f;
-            for (size_t i = quants / 2; i < blocks * block_bytes(format) / 2; i++) halves[i] = float_to_half(random.uniform() * size);
+            const size_t steps = format == Format::q4p ? size_t(blocks) * 8 : 0;
+            for (size_t i = 0; i < steps; i++) tile[quants + i] = uint8_t(random.next() >> 24);
+            const float size = format == Format::q8s || format == Format::q4p ? 0.003f : 0.03f;
+            const size_t end = tile_row_bytes(format, blocks);
+            for (size_t i = (quants + steps) / 2; i < end / 2; i++) halves[i] = float_to_half(random.uniform() * size);
         }
     }
     const float* vector(int n, float mean) {
@@ -97,9 +100,8 @@ uint64_t run(const KernelTable& table, Format format, int threads) {
 }  // namespace
 
 int main() {
-    static const char* const formats[kNumFormats] = {"q4s", "q4a", "q8s", "f16", "f32"};
     for (const std::string& name : supported_sets())
         for (int f = 0; f < kNumFormats; f++)
             for (int threads : {1, 3})
-                std::printf("%s %s %d %016llx\n", name.c_str(), formats[f], threads, (unsigned long long)run(*find_table(name), Format(f), threads));
+                std::printf("%s %s %d %016llx\n", name.c_str(), kFormatNames[f], threads, (unsigned long long)run(*find_table(name), Format(f), threads));
 }

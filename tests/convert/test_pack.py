@@ -10,7 +10,7 @@ from pocketseek.convert.pack import Planes, pack_planes, pack_values
 from pocketseek.convert.quantize import dequantize
 from pocketseek.formats import num_blocks, num_tile_rows, tile_row_bytes
 
-QUANTISED = ("q4s", "q4a", "q8s")
+QUANTISED = ("q4s", "q4a", "q4p", "q8s")
 small_shapes = st.tuples(st.integers(1, 40), st.integers(1, 100))
 
 
@@ -18,14 +18,16 @@ def random_planes(format_name: str, rows: int, blocks: int, seed: int) -> Planes
     rng = np.random.default_rng(seed)
     shape = (rows, blocks, 32)
     quants = rng.integers(-128, 128, shape, np.int8) if format_name == "q8s" else rng.integers(0, 16, shape, np.uint8)
-    scales = rng.standard_normal((rows, blocks)).astype(np.float16)
+    num_scales = -(-blocks // 8) if format_name == "q4p" else blocks
+    scales = rng.standard_normal((rows, num_scales)).astype(np.float16)
+    steps = rng.integers(0, 16, (rows, blocks), np.uint8) if format_name == "q4p" else None
     minima = rng.standard_normal((rows, blocks)).astype(np.float16) if format_name == "q4a" else None
-    return Planes(quants, scales, minima)
+    return Planes(quants, scales, minima, steps)
 
 
 @pytest.mark.parametrize("format_name", QUANTISED)
 @settings(max_examples=15, deadline=None)
-@given(rows=st.integers(1, 40), blocks=st.integers(1, 4), seed=st.integers(0, 2**32 - 1))
+@given(rows=st.integers(1, 40), blocks=st.integers(1, 10), seed=st.integers(0, 2**32 - 1))
 def test_planes_are_found_where_the_format_says(format_name: str, rows: int, blocks: int, seed: int) -> None:
     planes = random_planes(format_name, rows, blocks, seed)
     packed = pack_planes(format_name, planes)
@@ -78,11 +80,16 @@ def test_tile_rows_have_the_size_that_formats_states(format_name: str, rows: int
 @pytest.mark.parametrize("format_name", QUANTISED)
 def test_packing_in_slabs_gives_the_same_bytes(format_name: str) -> None:
     planes = random_planes(format_name, 50, 2, seed=3)
-    minima = planes.minima
+    minima, steps = planes.minima, planes.steps
     slabs = [
         pack_planes(
             format_name,
-            Planes(planes.quants[at], planes.scales[at], None if minima is None else minima[at]),
+            Planes(
+                planes.quants[at],
+                planes.scales[at],
+                None if minima is None else minima[at],
+                None if steps is None else steps[at],
+            ),
         )
         for at in (slice(0, 16), slice(16, 48), slice(48, 50))
     ]

@@ -50,18 +50,18 @@ def test_every_value_is_within_one_step_of_its_block(format_name: str, values: n
     assert (np.abs(written - values) <= peaks * allowed + 5e-6).all()
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", [*FORMATS, "q4p"])
 def test_zeros_stay_zeros(format_name: str) -> None:
     assert not dequantize(format_name, quantize(format_name, np.zeros((3, 64), np.float32))).any()
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", [*FORMATS, "q4p"])
 def test_values_too_small_for_a_scale_become_zeros(format_name: str) -> None:
     tiny = np.full((1, 32), 1e-38, np.float32)
     assert not dequantize(format_name, quantize(format_name, tiny)).any()
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", [*FORMATS, "q4p"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
 def test_values_that_no_scale_can_carry_are_refused(format_name: str, bad: float) -> None:
     values = gaussian(4, 96)
@@ -70,16 +70,16 @@ def test_values_that_no_scale_can_carry_are_refused(format_name: str, bad: float
         quantize(format_name, values)
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("format_name", [*FORMATS, "q4p"])
 def test_rows_do_not_influence_each_other(format_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     values = gaussian(9, 160)
     whole = dequantize(format_name, quantize(format_name, values))
-    monkeypatch.setattr("pocketseek.convert.quantize._BLOCKS_AT_ONCE", 7)
+    monkeypatch.setattr("pocketseek.convert.quantize._BLOCKS_AT_ONCE", 24)
     parts = [dequantize(format_name, quantize(format_name, values[row : row + 1])) for row in range(9)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-@pytest.mark.parametrize("format_name", ["q4s", "q8s"])
+@pytest.mark.parametrize("format_name", ["q4s", "q4p", "q8s"])
 def test_columns_are_padded_with_zeros(format_name: str) -> None:
     assert not dequantize(format_name, quantize(format_name, gaussian(2, 40)))[:, 40:].any()
 
@@ -108,6 +108,27 @@ def test_errors_on_gaussian_weights_are_the_documented_ones() -> None:
     assert relative_error("q4s", values) < 0.082
     assert relative_error("q4a", values) < 0.076
     assert relative_error("q8s", values) < 0.0055
+    assert relative_error("q4p", values) < 0.087
+
+
+@pytest.mark.parametrize("cols", [32, 96, 256, 300, 512])
+def test_q4p_keeps_shape_and_range_for_any_number_of_blocks(cols: int) -> None:
+    planes = quantize("q4p", gaussian(5, cols))
+    blocks = -(-cols // 32)
+    assert planes.steps is not None
+    assert planes.quants.shape == (5, blocks, 32)
+    assert planes.steps.shape == (5, blocks)
+    assert planes.scales.shape == (5, -(-blocks // 8))
+    assert planes.quants.max() <= 15
+    assert planes.steps.max() <= 15
+    assert relative_error("q4p", gaussian(5, cols)) < 0.1
+
+
+def test_q4p_follows_blocks_of_very_different_size() -> None:
+    sizes = np.repeat(np.float32([1, 8, 2, 0, 4, 1, 3, 8, 5]), 32)
+    values = gaussian(40, len(sizes)) * sizes
+    assert relative_error("q4p", values) < 0.1
+    assert not dequantize("q4p", quantize("q4p", values))[:, 96:128].any()
 
 
 def test_q4a_follows_values_that_are_all_positive() -> None:

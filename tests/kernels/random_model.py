@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.formats import num_blocks, num_tile_rows, tile_row_bytes
+from pocketseek.formats import num_blocks, num_superblocks, num_tile_rows, tile_row_bytes
 from pocketseek.kernels.contract import LAYER_MATRICES, ModelKernels, RowSpan, TensorData
 from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvMemory
 from pocketseek.types import ModelConfig, RopeScaling
 
-QUANT_BYTES = {"q4s": 256, "q4a": 256, "q8s": 512}
+QUANT_BYTES = {"q4s": 256, "q4a": 256, "q4p": 256, "q8s": 512}
 
 
 def config(**changes: object) -> ModelConfig:
@@ -44,8 +44,16 @@ def random_matrix(rng: np.random.Generator, format_name: str, rows: int, cols: i
     if format_name in QUANT_BYTES:
         split = blocks * QUANT_BYTES[format_name]
         raw[:, :split] = rng.integers(0, 256, (tiles, split))
-        scales = rng.normal(0, 0.2 / np.sqrt(cols) / (1 if format_name != "q8s" else 8), (tiles, blocks * 16))
-        raw[:, split : split + blocks * 32] = scales.astype(np.float16).view(np.uint8)
+        if format_name == "q4p":
+            raw[:, split : split + blocks * 8] = rng.integers(0, 256, (tiles, blocks * 8))
+            split += blocks * 8
+        num_scales = num_superblocks(cols) if format_name == "q4p" else blocks
+        scales = rng.normal(
+            0,
+            0.2 / np.sqrt(cols) / (5 if format_name == "q4p" else 8 if format_name == "q8s" else 1),
+            (tiles, num_scales * 16),
+        )
+        raw[:, split : split + num_scales * 32] = scales.astype(np.float16).view(np.uint8)
         if format_name == "q4a":
             minima = rng.normal(0, 1 / np.sqrt(cols), (tiles, blocks * 16)).astype(np.float16)
             raw[:, split + blocks * 32 : split + blocks * 64] = minima.view(np.uint8)

@@ -13,7 +13,7 @@ from pocketseek.kernels.choose import supported_sets
 from pocketseek.kernels.native import NativeKernels
 from pocketseek.kernels.reference import ReferenceKernels
 
-FORMATS = ("q4s", "q4a", "q8s", "f16", "f32")
+FORMATS = ("q4s", "q4a", "q4p", "q8s", "f16", "f32")
 BEST = supported_sets()[-1]
 
 

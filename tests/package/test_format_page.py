@@ -40,6 +40,8 @@ def random_tile_row(format_name: str, blocks: int, rng: np.random.Generator) -> 
         )
         row[:] = np.ascontiguousarray(plain.T).tobytes()
         return bytes(row), plain.astype(np.float32)
+    if format_name == "q4p":
+        return random_two_level_row(row, blocks, rng)
     low, high = (-128, 128) if format_name == "q8s" else (0, 16)
     start = blocks * (512 if format_name == "q8s" else 256)
     for block in range(blocks):
@@ -58,7 +60,22 @@ def random_tile_row(format_name: str, blocks: int, rng: np.random.Generator) -> 
     return bytes(row), values
 
 
-@pytest.mark.parametrize("format_name", ["q4s", "q4a", "q8s", "f16", "f32"])
+def random_two_level_row(row: bytearray, blocks: int, rng: np.random.Generator) -> tuple[bytes, np.ndarray[Any, Any]]:
+    values = np.zeros((16, blocks * 32), np.float32)
+    scales = rng.standard_normal((-(-blocks // 8), 16)).astype("<f2")
+    for block in range(blocks):
+        quants, steps = rng.integers(0, 16, (16, 32)), rng.integers(0, 16, 16)
+        put_block(row, "q4p", block, quants)
+        for output in range(16):
+            row[blocks * 256 + block * 8 + output % 8] |= int(steps[output]) << (4 if output >= 8 else 0)
+            factor = np.float32(scales[block // 8, output]) * np.float32(steps[output])
+            values[output, block * 32 : block * 32 + 32] = factor * (quants[output] - 8).astype(np.float32)
+    place = blocks * 264
+    row[place : place + scales.nbytes] = scales.tobytes()
+    return bytes(row), values
+
+
+@pytest.mark.parametrize("format_name", ["q4s", "q4a", "q4p", "q8s", "f16", "f32"])
 def test_the_reader_on_the_page_reads_what_its_rules_describe(tmp_path: Path, format_name: str) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     page: dict[str, Any] = {}

@@ -2,7 +2,7 @@
 
 Values come in row order (rows, columns); what comes out is uint8 (tile rows, tile_row_bytes), ready to be written.
 Rows are padded to 16 and columns to 32: scales, minima and plain values with 0, quants with the code of 0 (8 in
-q4s). In q4a a padding column inside a block that holds real ones cannot be 0 (its value is near the minimum); kernels
+q4s and q4p). In q4a a padding column inside a block that holds real ones cannot be 0 (its value is near the minimum); kernels
 multiply it by a zero activation, as everywhere.
 
 Four values or codes that lie side by side are moved as one 32-bit word, so packing is one transposition of words and
@@ -22,38 +22,46 @@ from pocketseek.formats import BLOCK_COLS, FORMATS, TILE_ROWS, num_blocks, num_t
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
-ZERO_CODE = {"q4s": 8, "q4a": 0, "q8s": 0}
+ZERO_CODE = {"q4s": 8, "q4a": 0, "q4p": 8, "q8s": 0}
 _FLOAT_DTYPES = {"f16": "<f2", "f32": "<f4"}
 
 
 @dataclass(frozen=True)
 class Planes:
-    """Rows in quantised form: quants uint8 (q4s, q4a: 0..15) or int8 (q8s), shape (rows, blocks, 32).
+    """Rows in quantised form: quants uint8 (q4*: 0..15) or int8 (q8s), shape (rows, blocks, 32).
 
-    scales and minima are float16 (rows, blocks); minima only for q4a.
+    scales and minima are float16 (rows, blocks); minima only for q4a. q4p: scales (rows, superblocks) and steps uint8
+    (rows, blocks), 0..15.
     """
 
     quants: NDArray[np.uint8] | NDArray[np.int8]
     scales: NDArray[np.float16]
     minima: NDArray[np.float16] | None = None
+    steps: NDArray[np.uint8] | None = None
 
 
 def pack_planes(format_name: str, planes: Planes) -> NDArray[np.uint8]:
-    """Pack q4s, q4a or q8s. Returns uint8 (tile rows, tile_row_bytes)."""
+    """Pack q4s, q4a, q4p or q8s. Returns uint8 (tile rows, tile_row_bytes)."""
     rows, blocks, _ = planes.quants.shape
     tiles = num_tile_rows(rows)
     quants = _pad_rows(planes.quants.view(np.uint8), ZERO_CODE[format_name])
     packed = np.zeros((tiles, tile_row_bytes(format_name, blocks * BLOCK_COLS)), np.uint8)
-    words = _nibble_words(quants) if format_name in ("q4s", "q4a") else _byte_words(quants)
+    words = _nibble_words(quants) if format_name != "q8s" else _byte_words(quants)
     words_per_block = words.shape[-1]
     end = blocks * words_per_block * TILE_ROWS * 4
     plane = packed[:, :end].view("<u4").reshape(tiles, blocks, words_per_block, TILE_ROWS)
     plane[...] = words.reshape(tiles, TILE_ROWS, blocks, words_per_block).transpose(0, 2, 3, 1)
+    if planes.steps is not None:
+        start, end = end, end + blocks * TILE_ROWS // 2
+        tiled_steps = _pad_rows(planes.steps, 0).reshape(tiles, TILE_ROWS, blocks).transpose(0, 2, 1)
+        nibbles = tiled_steps[..., :8] | tiled_steps[..., 8:] << np.uint8(4)
+        packed[:, start:end].reshape(tiles, blocks, 8)[...] = nibbles
     for halves in (planes.scales, planes.minima):
         if halves is not None:
-            start, end = end, end + blocks * TILE_ROWS * 2
-            tiled = _pad_rows(halves, 0).reshape(tiles, TILE_ROWS, blocks)
-            packed[:, start:end].view("<f2").reshape(tiles, blocks, TILE_ROWS)[...] = tiled.transpose(0, 2, 1)
+            per_row = halves.shape[1]
+            start, end = end, end + per_row * TILE_ROWS * 2
+            tiled = _pad_rows(halves, 0).reshape(tiles, TILE_ROWS, per_row)
+            packed[:, start:end].view("<f2").reshape(tiles, per_row, TILE_ROWS)[...] = tiled.transpose(0, 2, 1)
     return packed
 
 

@@ -1,10 +1,11 @@
-"""Values to codes and back: the formats q4s, q4a and q8s, in blocks of 32 inputs. Pure numpy, row by row.
+"""Values to codes and back: the formats q4s, q4a, q4p and q8s, in blocks of 32 inputs. Pure numpy, row by row.
 
 Each function takes float32 (rows, columns) and gives `Planes`; columns are padded with zeros to 32. Scales are rounded
 to float16 first and codes chosen for the rounded scale, so the error is that of the values the runtime will see.
 
     q8s   d = amax / 127                                         code = round half to even(x / d)
     q4s   d of the best of a few tried grids, refitted by least squares: about 5 % less error than d = signed max / -8
+    q4p   see `two_level`
     q4a   m and d from the block's range, then one least-squares refit kept only where it lowers the error
 
 Values must be finite and the scales within float16: FormatError otherwise (the caller adds the tensor's name).
@@ -18,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.convert.pack import Planes
+from pocketseek.convert.two_level import code_two_levels
 from pocketseek.errors import FormatError
-from pocketseek.formats import BLOCK_COLS, num_blocks
+from pocketseek.formats import BLOCK_COLS, SUPERBLOCK_BLOCKS, num_blocks
 
 Floats = NDArray[np.float32]
 _Coder = Callable[[Floats], tuple[NDArray[np.uint8] | NDArray[np.int8], Floats, Floats | None]]
@@ -37,6 +39,8 @@ def quantize(format_name: str, values: Floats) -> Planes:
     blocks = num_blocks(cols)
     if cols != blocks * BLOCK_COLS:
         values = np.pad(values, ((0, 0), (0, blocks * BLOCK_COLS - cols)))
+    if format_name == "q4p":
+        return _quantize_two_levels(values, rows, blocks)
     flat = np.ascontiguousarray(values).reshape(-1, BLOCK_COLS)
     code = _CODERS[format_name]
     quants: NDArray[np.uint8] | NDArray[np.int8]
@@ -55,12 +59,33 @@ def quantize(format_name: str, values: Floats) -> Planes:
     )
 
 
+def _quantize_two_levels(values: Floats, rows: int, blocks: int) -> Planes:
+    missing = -blocks % SUPERBLOCK_BLOCKS
+    padded = np.pad(values, ((0, 0), (0, missing * BLOCK_COLS))) if missing else values
+    superblocks = np.ascontiguousarray(padded).reshape(-1, SUPERBLOCK_BLOCKS, BLOCK_COLS)
+    codes = np.empty(superblocks.shape, np.uint8)
+    steps = np.empty(superblocks.shape[:2], np.uint8)
+    scales = np.empty(len(superblocks), np.float16)
+    at_once = _BLOCKS_AT_ONCE // SUPERBLOCK_BLOCKS
+    for start in range(0, len(superblocks), at_once):
+        part = slice(start, start + at_once)
+        codes[part], steps[part], scales[part] = code_two_levels(superblocks[part])
+    return Planes(
+        np.ascontiguousarray(codes.reshape(rows, -1, BLOCK_COLS)[:, :blocks]),
+        scales.reshape(rows, -1),
+        steps=np.ascontiguousarray(steps.reshape(rows, -1)[:, :blocks]),
+    )
+
+
 def dequantize(format_name: str, planes: Planes) -> Floats:
     """The float32 values that codes stand for, (rows, blocks * 32), as the runtime reads them."""
     codes = planes.quants.astype(np.float32)
-    if format_name == "q4s":
+    if format_name in ("q4s", "q4p"):
         codes -= np.float32(8)
-    codes *= planes.scales.astype(np.float32)[..., None]
+    scales = planes.scales.astype(np.float32)
+    if planes.steps is not None:
+        scales = np.repeat(scales, SUPERBLOCK_BLOCKS, axis=1)[:, : planes.steps.shape[1]] * planes.steps
+    codes *= scales[..., None]
     if planes.minima is not None:
         codes += planes.minima.astype(np.float32)[..., None]
     return codes.reshape(codes.shape[0], -1)

@@ -14,7 +14,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.formats import BLOCK_COLS, TILE_ROWS, num_blocks, num_tile_rows, tile_row_bytes
+from pocketseek.formats import (
+    BLOCK_COLS,
+    SUPERBLOCK_BLOCKS,
+    TILE_ROWS,
+    num_blocks,
+    num_superblocks,
+    num_tile_rows,
+    tile_row_bytes,
+)
 from pocketseek.kernels.contract import LAYER_MATRICES, Floats, RowSpan, TensorData
 from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvMemory, padded_head_dim
 from pocketseek.types import ModelConfig
@@ -26,7 +34,8 @@ _Kind = TypeVar("_Kind")
 class UnpackedMatrix:
     """quants (padded rows, blocks, 32) as integers, or the values themselves with scales None.
 
-    A value is scale * (quant - zero_point) + minimum, with scales and minima (padded rows, blocks).
+    A value is scale * (quant - zero_point) + minimum, with scales and minima (padded rows, blocks). With steps (padded
+    rows, blocks; q4p) it is scale * step * (quant - zero_point), and scales are (padded rows, superblocks).
     """
 
     rows: int
@@ -34,6 +43,7 @@ class UnpackedMatrix:
     zero_point: int = 0
     scales: Floats | None = None
     minima: Floats | None = None
+    steps: Floats | None = None
 
 
 def unpack_matrix(tensor: TensorData) -> UnpackedMatrix:
@@ -54,6 +64,18 @@ def unpack_matrix(tensor: TensorData) -> UnpackedMatrix:
         quants = np.stack([packed & 15, packed >> 4], axis=3).reshape(tiles, blocks, 8, TILE_ROWS, 4)
     by_row = quants.transpose(0, 3, 1, 2, 4).reshape(tiles * TILE_ROWS, blocks, BLOCK_COLS)
     planes = raw[:, quant_bytes:].reshape(tiles, -1)
+    if tensor.format == "q4p":
+        packed_steps = planes[:, : blocks * 8].reshape(tiles, blocks, 8)
+        steps = np.concatenate([packed_steps & 15, packed_steps >> 4], axis=2)
+        scale_bytes = num_superblocks(cols) * 32
+        scales = np.ascontiguousarray(planes[:, blocks * 8 : blocks * 8 + scale_bytes]).view(np.float16)
+        return UnpackedMatrix(
+            rows,
+            by_row.astype(np.float32),
+            zero_point=8,
+            scales=_by_row(scales.reshape(tiles, -1, TILE_ROWS)),
+            steps=_by_row(steps),
+        )
 
     def plane(index: int) -> Floats:
         used = np.ascontiguousarray(planes[:, index * blocks * 32 : (index + 1) * blocks * 32])
@@ -68,7 +90,7 @@ def unpack_matrix(tensor: TensorData) -> UnpackedMatrix:
     )
 
 
-def _by_row(plane: NDArray[np.float16]) -> Floats:
+def _by_row(plane: NDArray[np.float16] | NDArray[np.uint8]) -> Floats:
     tiles, blocks, _ = plane.shape
     return plane.transpose(0, 2, 1).reshape(tiles * TILE_ROWS, blocks).astype(np.float32)
 
@@ -77,18 +99,25 @@ def dequantise(matrix: UnpackedMatrix, cols: int) -> Floats:
     """The matrix's values, (rows, cols) f32."""
     values = matrix.quants
     if matrix.scales is not None:
-        values = matrix.scales[..., None] * (values - matrix.zero_point)
+        values = _block_scales(matrix)[..., None] * (values - matrix.zero_point)
         if matrix.minima is not None:
             values = values + matrix.minima[..., None]
     return values.reshape(values.shape[0], -1)[: matrix.rows, :cols].astype(np.float32)
 
 
-def quantise_rows(x: Floats) -> tuple[NDArray[np.float32], Floats]:
-    """(rows, n) -> int8 values as floats (rows, blocks, 32) and scales (rows, blocks): scale = max|x| / 127."""
+def _block_scales(matrix: UnpackedMatrix) -> Floats:
+    """(padded rows, blocks): what multiplies a quant."""
+    if matrix.scales is None or matrix.steps is None:
+        return matrix.scales if matrix.scales is not None else np.ones(matrix.quants.shape[:2], np.float32)
+    return np.repeat(matrix.scales, SUPERBLOCK_BLOCKS, axis=1)[:, : matrix.steps.shape[1]] * matrix.steps
+
+
+def quantise_rows(x: Floats, block_cols: int = BLOCK_COLS) -> tuple[NDArray[np.float32], Floats]:
+    """(rows, n) -> int8 values as floats (rows, blocks, block_cols) and scales (rows, blocks): scale = max|x| / 127."""
     rows, n = x.shape
-    padded = np.zeros((rows, num_blocks(n) * BLOCK_COLS), np.float32)
+    padded = np.zeros((rows, -(-n // block_cols) * block_cols), np.float32)
     padded[:, :n] = x
-    blocks = padded.reshape(rows, -1, BLOCK_COLS)
+    blocks = padded.reshape(rows, -1, block_cols)
     top = np.abs(blocks).max(axis=2)
     live = top >= np.float32(1e-30)
     inverse = np.where(live, np.float32(127) / np.where(live, top, np.float32(1)), np.float32(0))
@@ -101,6 +130,8 @@ def multiply(matrix: UnpackedMatrix, x: Floats) -> Floats:
     if matrix.scales is None:
         weights = matrix.quants.reshape(matrix.quants.shape[0], -1)[: matrix.rows, : x.shape[1]]
         return (x.astype(np.float64) @ weights.astype(np.float64).T).astype(np.float32)
+    if matrix.steps is not None:
+        return _multiply_two_levels(matrix, matrix.scales, matrix.steps, x)
     quants, scales = quantise_rows(x)
     total: NDArray[np.float64] = np.zeros((len(x), len(matrix.quants)), np.float64)
     for block in range(quants.shape[1]):  # integers below 2^24: the products are exact in f32
@@ -111,6 +142,23 @@ def multiply(matrix: UnpackedMatrix, x: Floats) -> Floats:
             sums = scales[:, block] * quants[:, block].sum(axis=1, dtype=np.float32)
             added = matrix.minima[None, :, block].astype(np.float64) * sums[:, None] + total
             total = added.astype(np.float32).astype(np.float64)
+    return total[:, : matrix.rows].astype(np.float32)
+
+
+def _multiply_two_levels(matrix: UnpackedMatrix, weight_scales: Floats, steps: Floats, x: Floats) -> Floats:
+    """q4p: one scale of the activations for 256 inputs; whole numbers up to the end of a superblock."""
+    quants, scales = quantise_rows(x, SUPERBLOCK_BLOCKS * BLOCK_COLS)
+    quants = quants.reshape(len(x), -1, BLOCK_COLS)
+    total: NDArray[np.float64] = np.zeros((len(x), len(matrix.quants)), np.float64)
+    num_blocks_here = matrix.quants.shape[1]
+    for superblock in range(weight_scales.shape[1]):
+        whole: NDArray[np.float64] = np.zeros_like(total)
+        first = superblock * SUPERBLOCK_BLOCKS
+        for block in range(first, min(first + SUPERBLOCK_BLOCKS, num_blocks_here)):
+            products = quants[:, block] @ (matrix.quants[:, block] - matrix.zero_point).T
+            whole += products * steps[None, :, block]
+        factor = scales[:, superblock, None] * weight_scales[None, :, superblock]
+        total = (whole * factor + total).astype(np.float32).astype(np.float64)
     return total[:, : matrix.rows].astype(np.float32)
 
 
@@ -251,7 +299,7 @@ class ReferenceKernels:
 
 
 def _choose_rows(matrix: UnpackedMatrix, rows: NDArray[np.int32]) -> UnpackedMatrix:
-    pick = [None if plane is None else plane[rows] for plane in (matrix.scales, matrix.minima)]
+    pick = [None if plane is None else plane[rows] for plane in (matrix.scales, matrix.minima, matrix.steps)]
     return UnpackedMatrix(len(rows), matrix.quants[rows], matrix.zero_point, *pick)
 
 
