@@ -17,8 +17,8 @@ four values of inputs 4j..4j+3:
 
 so that a 64-byte load is 16 lanes of four inputs. q4s stores q with the value d*(q-8), q4a the value d*q+m, q8s d*q.
 
-q4p has two levels: the value is D*g*(q-8), with one D for 8 blocks (256 inputs, a superblock; the last one of a row may hold
-1 to 7 blocks) and a whole number g = 0..15 for each block: byte[b*8 + r] = g(r) | g(r+8) << 4 for r = 0..7.
+q4p has two levels: the value is D*g*(q-8), with one D for 8 blocks (256 inputs, a superblock; the last one of a row may
+hold 1 to 7 blocks) and a whole number g = 0..15 for each block: byte[b*8 + r] = g(r) | g(r+8) << 4 for r = 0..7.
 Vectors (norms, biases, rope frequencies) are plain little-endian f32, unpadded.
 """
 

@@ -1,9 +1,9 @@
 """q4p: values to D * g * (code - 8), one D for 256 inputs and a whole number g from 0 to 15 for each 32.
 
-A plain search that lowers the squared error (DESIGN's calibration comes later): for each block the least-squares scale of
-the best of a few grids, once for each sign, since all blocks of a superblock share the sign of D; the better sign per
-superblock; then for a few D the better of the two neighbouring g per block; last, D refitted by least squares to its codes.
-Pure numpy, rows independent of each other.
+A plain search that lowers the squared error, without calibration: for each block the least-squares scale of the best of
+a few grids, once for each sign, since all blocks of a superblock share the sign of D; the better sign per superblock;
+then for a few D the better of the two neighbouring g per block; last, D refitted by least squares to its codes. Pure
+numpy, rows independent of each other.
 """
 
 from __future__ import annotations
