@@ -10,7 +10,7 @@ namespace pocketseek {
 
 namespace {
 
-constexpr size_t kPanelBytes = 768 * 1024;   // int8 activations that stay in the second-level cache beside a tile row
+constexpr size_t kPanelBytes = 1280 * 1024;  // int8 activations that stay in the second-level cache beside a tile row
 constexpr size_t kPieceBytes = 128 * 1024;   // weights handed to a thread at once
 constexpr int kPanelRows = 24;               // a whole number of both kinds of row groups (8 and 6)
 constexpr size_t kPairFloats = size_t(kPairPanel) * 2 * kTileRows + kPairScratchBytes / 4;
@@ -121,7 +121,8 @@ void Core::multiply_pair(const TilePair& pair, const Activations& in, int first,
 template <class Find, class Finish>
 void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int rows, Find find, Finish finish) {
     const size_t cols = size_t(in.blocks) * kBlock;
-    const int panel = std::clamp(int(kPanelBytes / cols) / kPanelRows * kPanelRows, kPanelRows, kPairPanel);
+    const int most = std::clamp(int(kPanelBytes / cols) / kPanelRows * kPanelRows, kPanelRows, kPairPanel);
+    const int panel = div_up(div_up(rows, div_up(rows, most)), kPanelRows) * kPanelRows;  // panels of equal size
     const int grain = std::max(1, std::min(pairs / (8 * pool_.num_threads()), int(kPieceBytes / (2 * stride))));
     if (in.wide.q && table_.pair && rows >= kExpandRows) grown(pair_, pool_.num_threads() * kPairFloats + 16);
     for (int first = 0; first < rows; first += panel) {

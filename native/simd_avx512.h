@@ -103,15 +103,19 @@ struct Simd {
     template <int M>
     static void add_expanded(const uint8_t* const (&w)[2], const uint8_t* const (&steps)[2], int blocks, const int8_t* a, ptrdiff_t lda,
                              const int16_t* pairs, ptrdiff_t ldp, I (&c)[2][M]) {
-        for (int k = 0; k < blocks * 8; k++) {
-            const __m512i w0 = _mm512_load_si512(w[0] + 64 * k), w1 = _mm512_load_si512(w[1] + 64 * k);
+        // Unrolled by a block: GCC 12 copies all accumulators once per iteration, which must not be once per group.
+        for (int block = 0; block < blocks; block++)
 #pragma GCC unroll 8
-            for (int i = 0; i < M; i++) {
-                const __m512i b = broadcast4(a + i * lda + 4 * k);
-                c[0][i] = _mm512_dpbusd_epi32(c[0][i], w0, b);
-                c[1][i] = _mm512_dpbusd_epi32(c[1][i], w1, b);
+            for (int group = 0; group < 8; group++) {
+                const int k = block * 8 + group;
+                const __m512i w0 = _mm512_load_si512(w[0] + 64 * k), w1 = _mm512_load_si512(w[1] + 64 * k);
+#pragma GCC unroll 8
+                for (int i = 0; i < M; i++) {
+                    const __m512i b = broadcast4(a + i * lda + 4 * k);
+                    c[0][i] = _mm512_dpbusd_epi32(c[0][i], w0, b);
+                    c[1][i] = _mm512_dpbusd_epi32(c[1][i], w1, b);
+                }
             }
-        }
         for (int b = 0; b < blocks; b += 2) {
             const __m512i g0 = step_pair(steps[0] + 8 * b, b + 1 < blocks), g1 = step_pair(steps[1] + 8 * b, b + 1 < blocks);
 #pragma GCC unroll 8
