@@ -155,7 +155,7 @@ def test_q4_is_the_default_for_safetensors_with_eight_bits_for_the_vocabulary(tm
         formats = {tensor.name: tensor.format for tensor in package.manifest.tensors}
         assert package.manifest.recipe == {"quant": "q4"}
     assert formats["embed.weight"] == formats["head.weight"] == "q8s"
-    assert {formats[f"layer.0.{part}"] for part in ("q", "k", "v", "o", "gate", "up", "down")} == {"q4s"}
+    assert {formats[f"layer.0.{part}"] for part in ("q", "k", "v", "o", "gate", "up", "down")} == {"q4p"}
     assert {formats[name] for name in ("rope.inv_freq", "layer.1.attn_norm", "head.norm")} == {"f32"}
 
 

@@ -24,11 +24,11 @@ def test_an_unknown_quant_is_refused_naming_the_known_ones() -> None:
 @pytest.mark.parametrize("name", ["embed.weight", "head.weight"])
 def test_q4_gives_embedding_and_head_eight_bits(name: str) -> None:
     assert choose_format("q4", name, "BF16") == "q8s"
-    assert choose_format("q4", "layer.3.q", "BF16") == "q4s"
+    assert choose_format("q4", "layer.3.q", "BF16") == "q4p"
 
 
-def test_q4_does_not_widen_a_head_of_four_bits() -> None:
-    assert choose_format("q4", "head.weight", "Q4_0") == "q4s"
+def test_q4_keeps_what_has_four_bits_exactly() -> None:
+    assert {choose_format("q4", name, "Q4_0") for name in ("head.weight", "layer.0.down")} == {"q4s"}
 
 
 def test_q8_means_every_matrix() -> None:

@@ -1,7 +1,7 @@
 """Which format each tensor of a package gets. The decision is written into the manifest, never guessed back.
 
     quant   matrices                                             embedding and head
-    q4      q4s                                                  q8s (q4s if they are stored as Q4_0)
+    q4      q4p (q4s if stored as Q4_0, which it holds exactly)  q8s (q4s if stored as Q4_0)
     q8      q8s                                                  q8s
     keep    the narrowest format that holds the stored type      the same
             (table below)
@@ -56,4 +56,6 @@ def choose_format(quant: Quant, name: str, stored_type: str) -> str:
         return KEEP_FORMATS[stored_type]
     if quant == "q8":
         return "q8s"
-    return "q8s" if name in _VOCABULARY and stored_type != "Q4_0" else "q4s"
+    if stored_type == "Q4_0":
+        return "q4s"
+    return "q8s" if name in _VOCABULARY else "q4p"
