@@ -16,7 +16,7 @@ using F = Simd::F;
 // e^x, relative error about 1e-7: x = n ln2 + r, e^r by its degree-6 Taylor-like polynomial in Horner form (Cephes expf
 // coefficients). Clamped so that 2^n stays normal; x below -87.3 gives about 1e-38, not 0.
 static inline F exp_lanes(F x) {
-    x = Simd::max(Simd::min(x, Simd::set1(88.0f)), Simd::set1(-87.3f));
+    x = Simd::max(Simd::set1(-87.3f), Simd::min(Simd::set1(88.0f), x));  // in this order NaN stays NaN
     const F n = Simd::round(Simd::mul(x, Simd::set1(1.44269504088896341f)));
     F r = Simd::fma(n, Simd::set1(-0.693359375f), x);
     r = Simd::fma(n, Simd::set1(2.12194440e-4f), r);
@@ -42,20 +42,35 @@ static void rms_norm(const float* x, const float* weight, float eps, int n, floa
         Simd::store_n(out + i, Simd::mul(Simd::mul(Simd::load_n(x + i, n - i), factor), Simd::load_n(weight + i, n - i)), n - i);
 }
 
+// Whole numbers have no NaN: where an input is not finite, the scale is NaN and the values 0, so that the row's products become
+// NaN (and the request an error) on every instruction set.
+struct BlockScale {
+    float scale, inverse;  // value = scale * q, q = value * inverse
+    BlockScale(float top, bool finite) {
+        const bool live = top >= 1e-30f;
+        scale = !finite ? __builtin_nanf("") : live ? top / 127.0f : 0.0f;
+        inverse = finite && live ? 127.0f / top : 0.0f;
+    }
+};
+static inline F not_finite(F x) { return Simd::sub(x, x); }  // 0 or NaN
+
+static inline void store_quants(int8_t* q, F x, const BlockScale& s) {
+    if (s.inverse == 0.0f) return Simd::store_int8(q, Simd::zero());
+    Simd::store_int8(q, Simd::mul(x, Simd::set1(s.inverse)));
+}
+
 // One block of 32: scale = max|x| / 127, q = x * (127 / max|x|) rounded to nearest even. Blocks below 1e-30 become zero.
 static inline void quantise_block(F lo, F hi, const Activations& out, size_t block) {
     const float top = Simd::reduce_max(Simd::max(Simd::abs(lo), Simd::abs(hi)));
-    const bool live = top >= 1e-30f;
-    const float scale = live ? top / 127.0f : 0.0f;
-    const F inverse = Simd::set1(live ? 127.0f / top : 0.0f);
+    const BlockScale s(top, Simd::reduce_add(Simd::add(not_finite(lo), not_finite(hi))) == 0.0f);
     int8_t* q = out.q + block * kBlock;
-    Simd::store_int8(q, Simd::mul(lo, inverse));
-    Simd::store_int8(q + 16, Simd::mul(hi, inverse));
+    store_quants(q, lo, s);
+    store_quants(q + 16, hi, s);
     int32_t sum = 0;
     for (int i = 0; i < kBlock; i++) sum += q[i];
-    out.scale[block] = scale;
+    out.scale[block] = s.scale;
     out.sum8[block] = -8 * sum;
-    out.sum[block] = scale * float(sum);
+    out.sum[block] = s.scale * float(sum);
 }
 
 static inline F load_padded(const float* x, int first, int n) { return n > first ? Simd::load_n(x + first, n - first) : Simd::zero(); }
@@ -64,18 +79,20 @@ static inline F load_padded(const float* x, int first, int n) { return n > first
 static void quantise_superblock(const float* x, int n, const Activations& out, int row, int superblock) {
     const int first_block = superblock * kSuperBlocks;
     const int last_block = first_block + kSuperBlocks < out.blocks ? first_block + kSuperBlocks : out.blocks;
-    F peak = Simd::zero();
-    for (int i = first_block * kBlock; i < last_block * kBlock; i += 16) peak = Simd::max(peak, Simd::abs(load_padded(x, i, n)));
-    const float top = Simd::reduce_max(peak);
-    const bool live = top >= 1e-30f;
-    const F inverse = Simd::set1(live ? 127.0f / top : 0.0f);
+    F peak = Simd::zero(), odd = Simd::zero();
+    for (int i = first_block * kBlock; i < last_block * kBlock; i += 16) {
+        const F v = load_padded(x, i, n);
+        peak = Simd::max(peak, Simd::abs(v));
+        odd = Simd::add(odd, not_finite(v));
+    }
+    const BlockScale scale(Simd::reduce_max(peak), Simd::reduce_add(odd) == 0.0f);
     const WideActivations& wide = out.wide;
-    wide.scale[size_t(row) * out.superblocks() + superblock] = live ? top / 127.0f : 0.0f;
+    wide.scale[size_t(row) * out.superblocks() + superblock] = scale.scale;
     int16_t* pairs = wide.pairs + (size_t(row) * out.superblocks() + superblock) * kSuperBlocks;
     for (int b = first_block; b < last_block; b++) {
         int8_t* q = wide.q + (size_t(row) * out.blocks + b) * kBlock;
-        Simd::store_int8(q, Simd::mul(load_padded(x, b * kBlock, n), inverse));
-        Simd::store_int8(q + 16, Simd::mul(load_padded(x, b * kBlock + 16, n), inverse));
+        store_quants(q, load_padded(x, b * kBlock, n), scale);
+        store_quants(q + 16, load_padded(x, b * kBlock + 16, n), scale);
         int32_t sum = 0;
         for (int i = 0; i < kBlock; i++) sum += q[i];
         wide.sum8[size_t(row) * out.blocks + b] = -8 * sum;

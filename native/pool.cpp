@@ -1,6 +1,7 @@
 #include "pool.h"
 
 #include <chrono>
+#include <system_error>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -48,7 +49,12 @@ void Pool::set_num_threads(int num_threads) {
 void Pool::start(int num_threads) {
     stopping_ = false;
     const uint64_t seen = ticket_.load();
-    for (int worker = 1; worker < num_threads; worker++) workers_.emplace_back(&Pool::worker_loop, this, worker, seen);
+    try {
+        for (int worker = 1; worker < num_threads; worker++) workers_.emplace_back(&Pool::worker_loop, this, worker, seen);
+    } catch (const std::system_error&) {
+        stop();
+        throw;
+    }
 }
 
 void Pool::stop() {

@@ -4,6 +4,10 @@
 #include <cstring>
 #include <vector>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "../dispatch.h"
 #include "../half.h"
 #include "../layer.h"
@@ -66,7 +70,19 @@ uint64_t fnv(const void* data, size_t bytes) {
     return hash;
 }
 
-uint64_t run(const KernelTable& table, Format format, int threads) {
+// What a library loaded into the same process may have left behind.
+void flush_subnormals(bool on) {
+#if defined(__x86_64__)
+    _mm_setcsr(on ? _mm_getcsr() | 0x8040u : _mm_getcsr() & ~0x8040u);
+#elif defined(__aarch64__)
+    asm volatile("msr fpcr, %0" ::"r"(on ? uint64_t(1) << 24 : uint64_t(0)));
+#else
+    (void)on;
+#endif
+}
+
+// size: of the embedding's values; 1e-41 makes them subnormal, which flush-to-zero would turn into zeros.
+uint64_t run(const KernelTable& table, Format format, int threads, float size = 1.0f, bool flush = false) {
     Model model;
     const ModelShape& s = model.shape;
     const int q = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim, rows = 600, half = s.head_dim / 2;
@@ -78,6 +94,8 @@ uint64_t run(const KernelTable& table, Format format, int threads) {
     w.o = model.matrix(format, s.hidden, q), w.gate = model.matrix(format, s.intermediate, s.hidden);
     w.up = model.matrix(format, s.intermediate, s.hidden), w.down = model.matrix(format, s.hidden, s.intermediate);
     const Matrix embedding = model.matrix(format, model.vocabulary, s.hidden);
+    if (format == Format::f32)
+        for (auto* x = reinterpret_cast<float*>(model.matrices.back().data()); x < reinterpret_cast<float*>(model.matrices.back().data() + model.matrices.back().size()); x++) *x *= size;
     const float* norm = model.vector(s.hidden, 1);
 
     std::vector<int32_t> ids(rows), positions(rows);
@@ -90,18 +108,25 @@ uint64_t run(const KernelTable& table, Format format, int threads) {
     for (auto& page : pages) addresses.push_back(page.data());
     Batch batch{rows, {{0, rows, 0, addresses.data()}}, cosine.data(), sine.data()};
 
+    flush_subnormals(flush);
     Core core(table, threads);
     core.embed(embedding, ids.data(), rows, hidden.data());
     core.layer(s, w, 0, batch, hidden.data());
     core.head(s, norm, embedding, hidden.data(), positions.data(), rows, logits.data());
+    flush_subnormals(false);
     return fnv(logits.data(), logits.size() * 4);
 }
 
 }  // namespace
 
 int main() {
-    for (const std::string& name : supported_sets())
+    for (const std::string& name : supported_sets()) {
         for (int f = 0; f < kNumFormats; f++)
             for (int threads : {1, 3})
                 std::printf("%s %s %d %016llx\n", name.c_str(), kFormatNames[f], threads, (unsigned long long)run(*find_table(name), Format(f), threads));
+        for (bool flush : {false, true}) {
+            const uint64_t hash = run(*find_table(name), Format::f32, 2, 1e-41f, flush);
+            std::printf("%s f32-subnormal %d %016llx\n", name.c_str(), int(flush), (unsigned long long)hash);
+        }
+    }
 }

@@ -107,6 +107,29 @@ def test_long_contexts_agree_with_the_reference() -> None:
     assert relative_rms(actual, expected) < 1e-4
 
 
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_more_rows_than_a_panel_hold_give_the_bits_of_small_passes(format_name: str) -> None:
+    model = RandomModel(format_name, config(num_layers=1, intermediate_size=3000))
+    tokens = tokens_of(model, 450)
+    whole = native(model).run(("a", 0, tokens))["a"]
+    runner = native(model)
+    parts = [runner.run(("a", first, tokens[first : first + 25]))["a"] for first in range(0, 450, 25)]
+    assert np.concatenate(parts).tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+@pytest.mark.parametrize("instruction_set", supported_sets())
+@pytest.mark.parametrize("tensor", ["v_bias", "attn_norm", "mlp_norm"])
+def test_overflow_shows_as_nan_and_not_as_numbers(format_name: str, instruction_set: str, tensor: str) -> None:
+    model = RandomModel(format_name, config(num_layers=1))
+    model.layers[0][tensor].vector()[3] = 1e30 if tensor != "v_bias" else 1e6  # beyond f16 for K and V
+    if tensor == "mlp_norm":
+        model.layers[0][tensor].vector()[3] = np.inf
+    with np.errstate(all="ignore"):
+        logits = native(model, instruction_set).run(("a", 0, tokens_of(model, 3)))["a"]
+    assert np.isnan(logits).any(axis=1).all()
+
+
 SHAPES = [
     {"num_heads": 1, "num_kv_heads": 1, "head_dim": 64},
     {"num_heads": 20, "num_kv_heads": 2, "head_dim": 16},

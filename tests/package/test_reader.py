@@ -136,15 +136,40 @@ def test_opening_again_when_a_writer_replaced_the_package_meanwhile(
     real = reader.check_chunks
     pending = [2]
 
-    def replace_first(package_dir: Path, manifest: Manifest, *, mode: Mode, progress: Progress | None) -> None:
+    def replace_first(
+        package_dir: Path, manifest: Manifest, *, mode: Mode, progress: Progress | None
+    ) -> dict[str, str]:
         if pending:
             write_sample(package_dir, seed=pending.pop())
-        real(package_dir, manifest, mode=mode, progress=progress)
+        return real(package_dir, manifest, mode=mode, progress=progress)
 
     monkeypatch.setattr(reader, "check_chunks", replace_first)
     with Package.open(path) as package:
         assert package.manifest.recipe == {"seed": 2}
         assert stored_bytes(package, "head.norm") == sample_tensors(TINY, 2, "q8s")["head.norm"][2]
+
+
+def test_a_chunk_changed_between_checking_and_mapping_is_checked_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = reader.check_chunks
+    calls = []
+
+    def change_after_first(
+        package_dir: Path, manifest: Manifest, *, mode: Mode, progress: Progress | None
+    ) -> dict[str, str]:
+        stamps = real(package_dir, manifest, mode=mode, progress=progress)
+        calls.append(mode)
+        if len(calls) == 1:
+            chunk = package_dir / "chunks" / manifest.chunks[0].sha256
+            data = bytearray(chunk.read_bytes())
+            data[5] ^= 1
+            chunk.write_bytes(data)
+        return stamps
+
+    monkeypatch.setattr(reader, "check_chunks", change_after_first)
+    with pytest.raises(IntegrityError, match="damaged"):
+        Package.open(path)
 
 
 def test_readers_see_old_or_new_while_a_writer_replaces_again_and_again(path: Path) -> None:

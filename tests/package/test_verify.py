@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -138,3 +139,15 @@ def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
         verify_package(tmp_path / "nothing", full=True)
     with pytest.raises(FormatError):
         verify_package(tmp_path, full=False)
+
+
+def test_a_chunk_found_damaged_is_not_used_again_even_if_its_file_looks_untouched(memory_dir: Path) -> None:
+    package = write_sample(memory_dir / "m")
+    file = package / "chunks" / read_manifest(package).chunks[0].sha256
+    status = file.stat()
+    flip(file, 40)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(IntegrityError):
+        verify_package(package, full=True)
+    with pytest.raises(IntegrityError):
+        Package.open(package)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketseek.errors import MemoryLimitError
 from pocketseek.types import ModelConfig
 
 PAGE_TOKENS = 64
@@ -41,8 +42,14 @@ class KvMemory:
         return len(self._pages)
 
     def grow(self, num_pages: int) -> None:
-        """Add `num_pages` pages with the next ids. Existing pages stay where they are."""
-        slab: NDArray[np.uint8] = np.empty(num_pages * self._page_bytes + 64, np.uint8)
+        """Add `num_pages` pages with the next ids. Existing pages stay where they are. Raises MemoryLimitError."""
+        try:
+            slab: NDArray[np.uint8] = np.empty(num_pages * self._page_bytes + 64, np.uint8)
+        except MemoryError as error:
+            raise MemoryLimitError(
+                f"{num_pages * self._page_bytes} bytes for the KV cache are refused by the system; "
+                "raise its limit for this process (ulimit -v) or choose a smaller model"
+            ) from error
         start = -slab.ctypes.data % 64
         pages = slab[start : start + num_pages * self._page_bytes].reshape(num_pages, self._page_bytes)
         addresses = pages.ctypes.data + np.arange(num_pages, dtype=np.uint64) * np.uint64(self._page_bytes)

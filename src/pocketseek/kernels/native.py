@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketseek.errors import MemoryLimitError
 from pocketseek.kernels import _native
 from pocketseek.kernels.contract import LAYER_MATRICES, Floats, RowSpan, TensorData
 from pocketseek.kernels.kv_memory import KvMemory
@@ -18,7 +19,12 @@ class NativeKernels:
 
     def __init__(self, config: ModelConfig, instruction_set: str, num_threads: int) -> None:
         self._config = config
-        self._core = _native.Core(instruction_set, num_threads)
+        try:
+            self._core = _native.Core(instruction_set, num_threads)
+        except RuntimeError as error:  # std::system_error
+            raise MemoryLimitError(
+                f"{num_threads} compute threads cannot be started ({error}); set POCKETSEEK_THREADS to fewer"
+            ) from error
         self._shape = _native.ModelShape(
             config.hidden_size,
             config.intermediate_size,

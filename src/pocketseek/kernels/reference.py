@@ -119,10 +119,12 @@ def quantise_rows(x: Floats, block_cols: int = BLOCK_COLS) -> tuple[NDArray[np.f
     padded[:, :n] = x
     blocks = padded.reshape(rows, -1, block_cols)
     top = np.abs(blocks).max(axis=2)
-    live = top >= np.float32(1e-30)
+    finite = np.isfinite(top)  # where it is not, the scale is NaN and so are the products
+    blocks = np.where(finite[..., None], blocks, np.float32(0))
+    live = finite & (top >= np.float32(1e-30))
     inverse = np.where(live, np.float32(127) / np.where(live, top, np.float32(1)), np.float32(0))
-    scales = np.where(live, top / np.float32(127), np.float32(0)).astype(np.float32)
-    return np.rint(blocks * inverse[..., None]).astype(np.float32), scales
+    scales = np.where(live, top / np.float32(127), np.where(finite, np.float32(0), np.float32(np.nan)))
+    return np.rint(blocks * inverse[..., None]).astype(np.float32), scales.astype(np.float32)
 
 
 def multiply(matrix: UnpackedMatrix, x: Floats) -> Floats:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +22,12 @@ from numpy.typing import NDArray
 
 from pocketseek.errors import FormatError, IntegrityError, NotFoundError
 from pocketseek.package.manifest import Extent, Manifest
+from pocketseek.package.marker import stamp_of
 from pocketseek.package.paths import chunk_path
 from pocketseek.package.storage import storage_errors
 from pocketseek.package.verify import Mode, Progress, check_chunks, on_settled_manifest, read_checked_file
+
+_MAX_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,12 @@ class Package:
         """
 
         def check_and_map(manifest: Manifest) -> Package:
-            check_chunks(path, manifest, mode=verify, progress=progress)
-            return cls(path, manifest, _map_chunks(path, manifest))
+            for _ in range(_MAX_TRIES):
+                stamps = check_chunks(path, manifest, mode=verify, progress=progress)
+                chunks = _map_chunks(path, manifest, stamps)
+                if chunks is not None:
+                    return cls(path, manifest, chunks)
+            raise IntegrityError(f"{path} changes while it is being opened; try again when nothing writes to it")
 
         return on_settled_manifest(path, check_and_map)
 
@@ -107,23 +115,31 @@ class Package:
         return chunk[extent.offset : extent.offset + extent.num_bytes]
 
 
-def _map_chunks(package_dir: Path, manifest: Manifest) -> dict[str, NDArray[np.uint8]]:
-    return {
-        entry.sha256: _map_file(chunk_path(package_dir, entry.sha256), entry.num_bytes)
-        for entry in manifest.unique_chunks()
-    }
+def _map_chunks(
+    package_dir: Path, manifest: Manifest, stamps: Mapping[str, str]
+) -> dict[str, NDArray[np.uint8]] | None:
+    """Maps by chunk hash; None if a file is no longer the one that was checked."""
+    maps = {}
+    for entry in manifest.unique_chunks():
+        mapped = _map_file(chunk_path(package_dir, entry.sha256), entry.num_bytes, stamps[entry.sha256])
+        if mapped is None:
+            return None
+        maps[entry.sha256] = mapped
+    return maps
 
 
-def _map_file(path: Path, num_bytes: int) -> NDArray[np.uint8]:
-    """The array keeps the map alive (and the map its own descriptor), and with it every view."""
+def _map_file(path: Path, num_bytes: int, stamp: str) -> NDArray[np.uint8] | None:
+    """None unless the file has this stamp. The array keeps the map alive (and the map its own descriptor), and with it
+    every view.
+    """
     with storage_errors(path):
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise IntegrityError(f"{path} vanished while the package was being opened; open it again") from error
         try:
-            if os.fstat(descriptor).st_size != num_bytes:
-                raise IntegrityError(f"{path} changed while the package was being opened; verify the model")
+            if stamp_of(os.fstat(descriptor)) != stamp:
+                return None
             mapped = mmap.mmap(descriptor, num_bytes, access=mmap.ACCESS_READ)
         finally:
             os.close(descriptor)

@@ -91,20 +91,28 @@ def on_settled_manifest(package_dir: Path, action: Callable[[Manifest], _Result]
             manifest = latest
 
 
-def check_chunks(package_dir: Path, manifest: Manifest, *, mode: Mode, progress: Progress | None = None) -> None:
-    """Sizes always; hashes of all chunks (full) or of those the marker does not vouch for (auto); marks the good."""
+def check_chunks(
+    package_dir: Path, manifest: Manifest, *, mode: Mode, progress: Progress | None = None
+) -> dict[str, str]:
+    """Sizes always; hashes of all chunks (full) or of those the marker does not vouch for (auto); marks the good.
+
+    A damaged chunk loses its mark. Returns the stamp of every chunk's file as it was checked.
+    """
     stamps = {entry.sha256: _check_chunk_size(package_dir, entry) for entry in manifest.unique_chunks()}
     for name, file in manifest.files.items():
         _check_size(file_path(package_dir, file.sha256), file.num_bytes, f"{package_dir}: file {name}")
     if mode == "quick":
-        return
+        return stamps
     known = {} if mode == "full" else read_marker(package_dir)
     doubtful = [entry for entry in manifest.unique_chunks() if known.get(entry.sha256) != stamps[entry.sha256]]
     if not doubtful:
-        return
+        return stamps
     for damage in find_damage(package_dir, manifest, doubtful, progress, keep_cached=mode == "auto"):
+        marked = read_marker(package_dir)
+        write_marker(package_dir, {sha256: stamp for sha256, stamp in marked.items() if sha256 != damage.sha256})
         raise IntegrityError(f"{package_dir}: {damage.describe()}; {_REMEDY}")
     write_marker(package_dir, {sha256: stamp for sha256, stamp in stamps.items() if _holds(package_dir, sha256, stamp)})
+    return stamps
 
 
 def find_damage(

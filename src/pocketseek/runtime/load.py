@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def load(
         )
         model_config = package.manifest.model
         verdict = judge_kv_pages(
-            kv_bytes if kv_bytes is not None else default_kv_budget_bytes(facts.memory_available_bytes),
+            kv_bytes if kv_bytes is not None else default_kv_budget_bytes(_available_bytes(facts)),
             page_bytes=page_bytes(model_config),
             pages_per_context=pages_for(model_config.context_length),
             max_sequences=governor.limits().max_sequences,
@@ -80,6 +81,14 @@ def _template(package: Package, settings: TextSettings) -> ChatTemplate:
 
 def _recommended_sampling(package: Package) -> SamplingParams:
     return parse_recommended(package.file("sampling.json")) if package.has_file("sampling.json") else SamplingParams()
+
+
+def _available_bytes(facts: DeviceFacts) -> int | None:
+    """Free memory, or what a limit on this process's address space (ulimit -v) may leave of it."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return facts.memory_available_bytes
+    return min(limit, facts.memory_available_bytes or limit) // 2
 
 
 def _num_cores(facts: DeviceFacts) -> int:

@@ -107,11 +107,16 @@ def test_only_q_and_k_of_llama_ggufs_are_marked_as_interleaved(tmp_path: Path, p
     assert not any(tensor.interleaved_head_dim for tensor in from_hf.tensors)
 
 
-def test_a_missing_output_matrix_means_tied(tmp_path: Path, planned: Planned) -> None:
-    model = without(tiny_model(tied=False), "lm_head.weight")
-    plan = planned(write_hf(tmp_path / "hf", model))
+def test_a_gguf_without_output_matrix_is_tied(tmp_path: Path, planned: Planned) -> None:
+    plan = planned(write_model_gguf(tmp_path / "m.gguf", tiny_model(tied=True)))
     assert plan.model.tied_embeddings
-    assert plan.tensors[-1].source_name == "model.embed_tokens.weight"
+    assert plan.tensors[-1].source_name == "token_embd.weight"
+
+
+def test_an_untied_checkpoint_without_output_matrix_is_incomplete(tmp_path: Path, planned: Planned) -> None:
+    model = without(tiny_model(tied=False), "lm_head.weight")
+    with pytest.raises(FormatError, match=r"lm_head\.weight"):
+        planned(write_hf(tmp_path / "hf", model))
 
 
 def test_a_tied_model_may_store_its_output_matrix_too(tmp_path: Path, planned: Planned) -> None:

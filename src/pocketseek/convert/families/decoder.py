@@ -84,11 +84,14 @@ def _read_divisors(source: Source) -> NDArray[np.float32] | None:
 
 
 def _is_tied(source: Source, says_tied: bool) -> bool:
-    """Some files say tied and store the output matrix all the same; then it counts only if it is a different one."""
+    """Some files say tied and store the output matrix all the same; then it counts only if it is a different one.
+
+    GGUF has no flag: there a missing output matrix means tied. A safetensors checkpoint must say so.
+    """
     embedding = source.tensors.get(source_name("embed.weight", source.kind))
     output = source.tensors.get(source_name("head.weight", source.kind))
     if output is None:
-        return True
+        return says_tied or source.kind == "gguf"
     return says_tied and embedding is not None and _is_same(source, embedding, output)
 
 
