@@ -289,3 +289,13 @@ def test_invalid_values_are_refused_in_one_line_with_name_and_range(name: str, v
 )
 def test_borders_of_the_ranges_are_allowed(sampling: SamplingParams) -> None:
     validate_sampling(sampling)
+
+
+def test_frequency_counts_uses_and_presence_does_not() -> None:
+    logits = np.zeros(4, np.float32)
+    logits[1] = 1.5
+    often = SamplingParams(temperature=0.0, frequency_penalty=1.0)
+    once = SamplingParams(temperature=0.0, presence_penalty=1.0)
+    assert Sampler(often, 0, [0]).choose(logits, [1]).token_id == 1
+    assert Sampler(often, 0, [0]).choose(logits, [1, 1]).token_id != 1
+    assert Sampler(once, 0, [0]).choose(logits, [1, 1, 1]).token_id == 1
