@@ -2,7 +2,7 @@
 
 POCKETSEEK_HOME     data directory (default: $XDG_DATA_HOME/pocketseek, else ~/.local/share/pocketseek)
 POCKETSEEK_KERNELS  force one: reference, scalar, avx2, avx512, neon-dotprod (default: the best this CPU has)
-POCKETSEEK_THREADS  number of compute threads (default: one per performance core that this process may use)
+POCKETSEEK_THREADS  number of compute threads, 1 to 256 (default: one per performance core that this process may use)
 POCKETSEEK_LANG     language of messages: en or zh (default: from LC_ALL, LC_MESSAGES, LANG)
 """
 
@@ -29,17 +29,33 @@ class Settings:
         return self.home / "models"
 
 
-def read_settings() -> Settings:
-    """Read the environment. Raises UsageError if a variable has an impossible value."""
-    threads = os.environ.get("POCKETSEEK_THREADS")
-    if threads is not None and (not threads.isascii() or not threads.isdigit() or not 1 <= int(threads) <= 256):
-        raise UsageError(f"POCKETSEEK_THREADS is {threads!r}; set it to a whole number from 1 to 256 or unset it")
+def read_settings(complaints: list[str] | None = None) -> Settings:
+    """Read the environment; an empty variable counts as unset.
+
+    Raises UsageError if a variable has an impossible value. With a list of complaints that goes there instead.
+    """
+    try:
+        num_threads = _num_threads()
+    except UsageError as error:
+        if complaints is None:
+            raise
+        complaints.append(str(error))
+        num_threads = None
     return Settings(
         home=_home(),
-        kernels=os.environ.get("POCKETSEEK_KERNELS") or None,
-        num_threads=int(threads) if threads else None,
+        kernels=os.environ.get("POCKETSEEK_KERNELS", "").lower() or None,
+        num_threads=num_threads,
         language=_language(),
     )
+
+
+def _num_threads() -> int | None:
+    threads = os.environ.get("POCKETSEEK_THREADS")
+    if not threads:
+        return None
+    if not threads.isascii() or not threads.isdigit() or len(threads) > 9 or not 1 <= int(threads) <= 256:
+        raise UsageError(f"POCKETSEEK_THREADS is {threads[:40]!r}; set it to a whole number from 1 to 256 or unset it")
+    return int(threads)
 
 
 def _home() -> Path:

@@ -1,6 +1,8 @@
 """A conversation keeps what was said, fits it into the context, and survives being stopped."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,13 @@ def test_saving_never_overwrites_a_file(tmp_path: Path) -> None:
 def test_saving_where_it_cannot_be_written_says_so(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         Chat(FakeEngine()).save(tmp_path / "absent" / "chat.txt")
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match="full"):
+        Chat(FakeEngine()).save(tmp_path / "chat.txt")
+    assert list(tmp_path.iterdir()) == []

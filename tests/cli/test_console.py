@@ -117,3 +117,15 @@ def test_tables_on_a_terminal_have_headings_and_no_markup(monkeypatch: pytest.Mo
 )
 def test_sizes_are_in_decimal_units(num_bytes: int | None, text: str) -> None:
     assert format_bytes(num_bytes) == text
+
+
+def test_a_narrow_terminal_loses_columns_but_nothing_of_the_essential_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal = on_terminal(monkeypatch)
+    name = "deepseek-r1-distill-qwen-1.5b"
+    console.print_table(("name", "family", "size", "formats"), [(name, "qwen2", "1.1 GB", "q4s f16")], essential=(0, 2))
+    shown = terminal.getvalue()
+    assert name in shown
+    assert "1.1 GB" in shown
+    assert "q4s" not in shown
+    assert any(line.split() == [name, "1.1", "GB"] for line in shown.splitlines())

@@ -145,3 +145,10 @@ def test_piped_lines_are_questions(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     Conversation(chat, Words("en"), "tiny").run()
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("yes\nyes\n", "")
+
+
+def test_commands_do_not_care_about_capital_letters(capsys: pytest.CaptureFixture[str]) -> None:
+    script = Script("/HELP", "/Exit now", "never read")
+    converse(FakeEngine(), script)
+    assert "/quit" in capsys.readouterr().err
+    assert script.num_left == 1

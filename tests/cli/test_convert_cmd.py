@@ -1,5 +1,6 @@
 """`convert` makes a package, or one line about why not and nothing on disk."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,3 +53,28 @@ def test_leftovers_of_killed_conversions_are_removed_first(run: Callable, tmp_pa
     (partial / "half").write_bytes(b"half")
     assert run("convert", tiny_gguf(tmp_path / "x.gguf"), "--name", "mine").code == 0
     assert [path.name for path in (home / "models").iterdir()] == ["mine"]
+
+
+def test_the_next_command_is_told(run: Callable, tmp_path: Path) -> None:
+    source = tiny_gguf(tmp_path / "x.gguf")
+    assert run("convert", source, "--name", "mine").out.endswith("use it: pocketseek chat mine\n")
+    assert run("convert", source, tmp_path / "a b").out.endswith(f"use it: pocketseek chat '{tmp_path}/a b'\n")
+
+
+@pytest.mark.parametrize("source", ["https://example.org/x.gguf", "deepseek-ai/DeepSeek-V3"])
+def test_an_address_is_answered_with_what_to_do(run: Callable, source: str) -> None:
+    ended = run("convert", source)
+    assert ended.code == NotFoundError.exit_code
+    assert f"{source} does not exist here" in ended.error
+    assert "fetch the file first" in ended.error
+
+
+def test_the_loss_of_a_quantisation_is_told_on_a_terminal(
+    run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tiny_hf_directory(tmp_path / "hf", "qwen2")
+    assert "relative error" not in run("convert", source, tmp_path / "a", "--quant", "q8").out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    told = run("convert", source, tmp_path / "b", "--quant", "q8").out.splitlines()
+    (line,) = [line for line in told if "relative error" in line]
+    assert line.startswith("q8")

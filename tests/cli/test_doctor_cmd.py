@@ -36,3 +36,33 @@ def test_doctor_reports_a_missing_core(run: Callable, monkeypatch: pytest.Monkey
 def test_doctor_reports_a_full_disk(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_cmd, "_SMALL_MODEL_BYTES", 10**18)
     assert run("doctor").code == 1
+
+
+def test_little_space_is_only_a_warning_once_a_model_is_installed(
+    run: Callable, installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_cmd, "_SMALL_MODEL_BYTES", 10**18)
+    assert [check["name"] for check in run("doctor", "--json").json["checks"] if check["warning"]] == ["free storage"]
+
+
+@pytest.mark.parametrize("variable", ["POCKETSEEK_THREADS", "POCKETSEEK_KERNELS"])
+def test_doctor_reports_an_impossible_setting(run: Callable, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "nonsense")
+    ended = run("doctor")
+    assert ended.code == 1
+    assert "nonsense" in ended.out
+
+
+def test_doctor_reports_a_data_directory_that_cannot_be_written(run: Callable, home: Path) -> None:
+    home.write_text("a file where the directory should be")
+    ended = run("doctor")
+    assert ended.code == 1
+    assert f"{home} cannot be written" in ended.out
+
+
+def test_every_broken_model_has_a_line_with_the_remedy(run: Callable, home: Path) -> None:
+    for name in ("one", "two"):
+        (home / "models" / name).mkdir(parents=True)
+    first, second = (line for line in run("doctor").out.splitlines() if "pocketseek remove" in line)
+    assert "one is broken" in first
+    assert "two is broken" in second

@@ -22,6 +22,8 @@ def test_an_installed_model_is_listed(run: Callable, installed: Path) -> None:
 
 def test_a_broken_model_is_listed_with_the_reason(run: Callable, installed: Path) -> None:
     next((installed / "chunks").iterdir()).unlink()
-    assert "missing" in run("models").out
+    ended = run("models")
+    assert "missing" in ended.out
+    assert "`pocketseek remove tiny`" in ended.err
     (broken,) = run("models", "--json").json["broken"]
     assert broken["name"] == "tiny"

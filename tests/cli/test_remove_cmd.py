@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pocketseek.cli import remove_cmd
-from pocketseek.errors import NotFoundError, UsageError
+from pocketseek.errors import NotFoundError, StorageError, UsageError
 
 
 def test_it_is_gone_afterwards(run: Callable, installed: Path) -> None:
@@ -55,3 +55,21 @@ def test_leftovers_of_killed_conversions_go_too(run: Callable, installed: Path) 
     assert isinstance(freed_bytes, int)
     assert freed_bytes > 1_000_000
     assert list(installed.parent.iterdir()) == []
+
+
+def test_a_path_is_not_a_name(run: Callable, tiny_package: Path) -> None:
+    ended = run("remove", tiny_package, "--yes")
+    assert ended.code == UsageError.exit_code
+    assert "name of an installed model" in ended.error
+    assert tiny_package.exists()
+
+
+@pytest.mark.parametrize("command", ["remove", "inspect"])
+def test_a_forbidden_data_directory_is_a_storage_error(
+    run: Callable, installed: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def forbid(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "is_dir", forbid)
+    assert run(command, "tiny").code == StorageError.exit_code

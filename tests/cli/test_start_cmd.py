@@ -12,3 +12,8 @@ def test_bare_program_offers_what_is_installed(run: Callable, installed: Path) -
     shown = run().out
     assert "pocketseek chat tiny" in shown
     assert "Installed models: tiny" in shown
+
+
+def test_bare_program_names_a_broken_model_and_the_remedy(run: Callable, installed: Path) -> None:
+    next((installed / "chunks").iterdir()).unlink()
+    assert "`pocketseek remove tiny`" in run().out

@@ -1,9 +1,10 @@
 """`verify` passes a sound package and names what is wrong with a damaged one."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
-from pocketseek.errors import IntegrityError
+from pocketseek.errors import FormatError, IntegrityError
 
 
 def damage(package: Path) -> Path:
@@ -39,4 +40,14 @@ def test_a_missing_chunk_is_found_even_quickly(run: Callable, installed: Path) -
     next((installed / "chunks").iterdir()).unlink()
     ended = run("verify", "tiny", "--quick", "--json")
     assert ended.code == IntegrityError.exit_code
-    assert "missing" in ended.error
+    report = json.loads(ended.out)
+    assert report["ok"] is False
+    assert "missing" in report["error"]
+    assert "missing" in run("verify", "tiny", "--quick").error
+
+
+def test_an_unreadable_manifest_is_a_format_error(run: Callable, installed: Path) -> None:
+    (installed / "manifest.json").write_bytes(b"")
+    ended = run("verify", "tiny", "--json")
+    assert ended.code == FormatError.exit_code
+    assert ended.error

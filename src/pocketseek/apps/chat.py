@@ -7,12 +7,13 @@ message and the newest question always stay. They are not lost: `messages` and `
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from pocketseek.errors import UsageError
-from pocketseek.package.storage import storage_errors
+from pocketseek.package.storage import storage_errors, write_file
 from pocketseek.types import Message, SamplingParams, TextEvent
 
 _DEFAULT_SAMPLING = SamplingParams()
@@ -88,14 +89,12 @@ class Chat:
                 del self._turns[num_turns:]
 
     def save(self, path: Path) -> None:
-        """Write the conversation to a new file: JSON if the name ends in .json, text otherwise."""
+        """Write the conversation to a new file, whole or not at all: JSON if the name ends in .json, text otherwise."""
         render = _render_json if path.suffix == ".json" else _render_text
         with storage_errors(path):
-            try:
-                with path.open("x", encoding="utf-8", errors="replace") as file:
-                    file.write(render(self.messages))
-            except FileExistsError as error:
-                raise UsageError(f"{path} exists; choose another name") from error
+            if os.path.lexists(path):
+                raise UsageError(f"{path} exists; choose another name")
+            _write_new(path, render(self.messages).encode("utf-8", "replace"))
 
     def _system_messages(self) -> list[Message]:
         return [Message("system", self._system)] if self._system else []
@@ -115,6 +114,15 @@ class Chat:
         """Where the second turn of the prompt starts; None if there is only one."""
         later = range(self._first + 1, len(self._turns))
         return next((index for index in later if self._turns[index].role == "user"), None)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    partial = path.with_name(f".{os.getpid()}.pocketseek-partial")
+    try:
+        write_file(partial, data)
+        os.rename(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _render_json(messages: Sequence[Message]) -> str:

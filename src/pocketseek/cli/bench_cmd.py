@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 def bench(
     model: options.OptionalModelName = None,
-    prompt_tokens: Annotated[int, typer.Option(help="Length of the prompt.")] = 512,
-    new_tokens: Annotated[int, typer.Option(help="Length of the answer.")] = 128,
-    concurrency: Annotated[int, typer.Option(help="Sequences at the same time.")] = 1,
-    repeats: Annotated[int, typer.Option(help="Measured runs; the median counts.")] = 3,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="Length of the prompt.")] = 512,
+    new_tokens: Annotated[int, typer.Option(min=2, help="Length of the answer.")] = 128,
+    concurrency: Annotated[int, typer.Option(min=1, help="Sequences at the same time.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Measured runs; the median counts.")] = 3,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
+    from rich.table import Table
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_ANY_WIDTH = 10_000  # a terminal that everything fits
 _DIM, _PLAIN = "\x1b[2m", "\x1b[22m"
 
 
@@ -45,21 +47,38 @@ def is_interactive() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns on a terminal; tab-separated without headings otherwise."""
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], essential: Sequence[int] = ()) -> None:
+    """Columns on a terminal; tab-separated without headings otherwise.
+
+    essential: columns that stay and are never cut; on a narrow terminal the others go, the last one first.
+    """
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(row))
         return
-    from rich import box
     from rich.console import Console
+
+    console = Console()
+    shown = list(range(len(headings)))
+    table = _table(headings, rows, shown)
+    optional = [column for column in shown if essential and column not in essential]
+    while optional and console.measure(table, options=console.options.update(width=_ANY_WIDTH)).maximum > console.width:
+        shown.remove(optional.pop())
+        table = _table(headings, rows, shown)
+    console.print(table)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[int]) -> Table:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in shown:
+        table.add_column(headings[column], overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_safe(cell)) for cell in row))
-    Console().print(table)
+        table.add_row(*(Text(_safe(row[column])) for column in shown))
+    return table
 
 
 class AnswerPrinter:

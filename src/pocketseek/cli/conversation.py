@@ -17,6 +17,7 @@ from pocketseek.apps.chat import Chat
 from pocketseek.cli import messages
 from pocketseek.cli.console import AnswerPrinter, note
 from pocketseek.cli.messages import Words
+from pocketseek.cli.text_input import read_stdin_line
 from pocketseek.errors import ContextLengthError, ModelOutputError, StorageError, TemplateError, UsageError
 
 _SURVIVABLE = (ContextLengthError, ModelOutputError, StorageError, TemplateError, UsageError)
@@ -60,7 +61,7 @@ class Conversation:
                 self._say(messages.CHAT_LEAVE_HINT)
                 interrupted = True
                 continue
-            if line in ("/exit", "/quit"):
+            if _command_of(line) in ("/exit", "/quit"):
                 return
             interrupted = bool(line) and not self._handle(line)
 
@@ -82,7 +83,7 @@ class Conversation:
 
     def _run_command(self, line: str) -> None:
         name, _, argument = line.partition(" ")
-        command = self._commands.get(name)
+        command = self._commands.get(name.lower())
         if command is None:
             self._say(messages.CHAT_UNKNOWN_COMMAND, command=name)
         else:
@@ -119,9 +120,13 @@ class Conversation:
         note(self._words(message, **values))
 
 
+def _command_of(line: str) -> str:
+    return line.partition(" ")[0].lower()
+
+
 def _pipe_reader() -> LineReader:
     def read() -> str:
-        line = sys.stdin.readline()
+        line = read_stdin_line()
         if not line:
             raise EOFError
         return line

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import format_bytes, print_json, print_text, progress_bar
 from pocketseek.cli.messages import Words
-from pocketseek.errors import UsageError
+from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.settings import read_settings
+
+_ADDRESS = re.compile("(?:https?|hf|s3):/")  # one slash: Path took the other
+_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]*[\w-](?<!\.gguf)(?<!\.safetensors)")
 
 
 def convert(
@@ -41,6 +49,7 @@ def convert(
 
     if destination is not None and not str(destination):
         raise UsageError("the destination is empty; give a path or leave it out")
+    _refuse_address(source)
     settings = read_settings()
     words = Words(settings.language)
     ModelStore(settings.models_dir).clean()  # what killed conversions left takes the space that this one needs
@@ -65,5 +74,33 @@ def convert(
             }
         )
     else:
-        size = format_bytes(manifest.num_bytes)
-        print_text(words(messages.INSTALLED, name=manifest.name, size=size, path=path))
+        message = messages.INSTALLED if destination is None else messages.WRITTEN
+        values = {"name": manifest.name} if destination is None else {}
+        print_text(words(message, path=shlex.quote(str(path)), size=format_bytes(manifest.num_bytes), **values))
+        if sys.stdout.isatty():
+            for line in _losses(manifest.quality, words):
+                print_text(line)
+
+
+def _losses(quality: Mapping[str, Any], words: Words) -> list[str]:
+    """A line for every format that does not hold its weights exactly."""
+    return [
+        words(
+            messages.QUANTISATION_LOSS,
+            format=name,
+            error=facts["relative_rms_error"],
+            worst=facts["worst_relative_rms_error"],
+            tensor=facts["worst_tensor"],
+        )
+        for name, facts in quality["formats"].items()
+        if "relative_rms_error" in facts
+    ]
+
+
+def _refuse_address(source: Path) -> None:
+    """What looks like a web address or the name of a repository, and is no path here."""
+    text = _ADDRESS.sub(r"\g<0>/", str(source))
+    if not os.path.lexists(source) and (_ADDRESS.match(text) or _REPOSITORY.fullmatch(text)):
+        raise NotFoundError(
+            f"{text} does not exist here, and pocketseek does not download yet; fetch the file first, then convert it"
+        )

@@ -8,7 +8,7 @@ from pocketseek.cli import messages, options
 from pocketseek.cli.console import format_bytes, print_json, print_table
 from pocketseek.cli.messages import Words
 from pocketseek.device.probe import DeviceFacts, check_device
-from pocketseek.errors import NativeCoreError
+from pocketseek.errors import NativeCoreError, UsageError
 from pocketseek.settings import Settings, read_settings
 
 
@@ -27,12 +27,12 @@ def device(json: options.Json = False) -> None:
 
 
 def kernels_here(settings: Settings) -> tuple[str | None, str]:
-    """Which kernels a model would run on, and why; (None, what is wrong) without a compiled core."""
+    """Which kernels a model would run on, and why; (None, what is wrong) if on none."""
     from pocketseek.kernels.choose import choose_kernels
 
     try:
         choice = choose_kernels(settings.kernels)
-    except NativeCoreError as error:  # a finding here, not the end of the command
+    except (NativeCoreError, UsageError) as error:  # a finding here, not the end of the command
         return None, str(error)
     return choice.name, choice.reason
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from typing import NamedTuple
 
 import typer
 
@@ -10,24 +12,49 @@ from pocketseek.cli import messages, options
 from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
 from pocketseek.cli.device_cmd import kernels_here
 from pocketseek.cli.messages import Words
+from pocketseek.cli.models_cmd import describe_broken
 from pocketseek.device.probe import check_device
+from pocketseek.errors import StorageError
 from pocketseek.settings import Settings, read_settings
 
 _SMALL_MODEL_BYTES = 350_000_000
 
 
+class Check(NamedTuple):
+    """A finding. A warning is worth knowing and no reason to fail."""
+
+    name: str
+    ok: bool
+    detail: str
+    warning: bool = False
+
+    @property
+    def mark(self) -> str:
+        return "!!" if not self.ok else "! " if self.warning else "ok"
+
+
 def doctor(json: options.Json = False) -> None:
-    """Check the compiled core, free storage and the installed models; exit code 1 if something is amiss."""
-    settings = read_settings()
+    """Check the settings, the compiled core, storage and the installed models; exit code 1 if something is amiss."""
+    complaints: list[str] = []
+    settings = read_settings(complaints)
     words = Words(settings.language)
-    checks = [_python(words), _core(settings, words), _space(settings, words), _models(settings, words)]
-    healthy = all(good for _, good, _ in checks)
+    models, num_models = _models(settings, words)
+    checks = [
+        Check(words(messages.DOCTOR_PYTHON), True, platform.python_version()),
+        _settings(complaints, words),
+        _core(settings, words),
+        _data(settings, words),
+        _space(settings, words, num_models),
+        *models,
+    ]
+    healthy = all(check.ok for check in checks)
     if json:
-        print_json({"ok": healthy, "checks": [{"name": n, "ok": good, "detail": d} for n, good, d in checks]})
+        found = [{"name": c.name, "ok": c.ok, "warning": c.warning, "detail": c.detail} for c in checks]
+        print_json({"ok": healthy, "checks": found})
     else:
         print_table(
             (words(messages.COLUMN_CHECK), "", words(messages.COLUMN_RESULT)),
-            [(name, "ok" if good else "!!", detail) for name, good, detail in checks],
+            [(check.name, check.mark, check.detail) for check in checks],
         )
         if healthy:
             print_text(words(messages.DOCTOR_OK))
@@ -35,30 +62,46 @@ def doctor(json: options.Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _python(words: Words) -> tuple[str, bool, str]:
-    return words(messages.DOCTOR_PYTHON), True, platform.python_version()
+def _settings(complaints: list[str], words: Words) -> Check:
+    detail = "; ".join(complaints) or words(messages.DOCTOR_SETTINGS_OK)
+    return Check(words(messages.DOCTOR_SETTINGS), not complaints, detail)
 
 
-def _core(settings: Settings, words: Words) -> tuple[str, bool, str]:
+def _core(settings: Settings, words: Words) -> Check:
     kernels, reason = kernels_here(settings)
-    return words(messages.DOCTOR_CORE), kernels is not None, f"{kernels}: {reason}" if kernels else reason
+    return Check(words(messages.DOCTOR_CORE), kernels is not None, f"{kernels}: {reason}" if kernels else reason)
 
 
-def _space(settings: Settings, words: Words) -> tuple[str, bool, str]:
+def _data(settings: Settings, words: Words) -> Check:
+    """Whether the data directory, or what is there of the way to it, can be written."""
+    place = next(path for path in (settings.home, *settings.home.parents) if os.path.lexists(path))
+    good = os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK)
+    detail = str(settings.home) if good else words(messages.DOCTOR_NOT_WRITABLE, path=place)
+    return Check(words(messages.DOCTOR_DATA), good, detail)
+
+
+def _space(settings: Settings, words: Words, num_models: int) -> Check:
+    """Little space keeps the first model from being installed; those that are here run without."""
     free_bytes = check_device(data_dir=settings.home).storage_free_bytes
     label = words(messages.DOCTOR_SPACE)
     if free_bytes is None:
-        return label, True, words(messages.UNKNOWN)
+        return Check(label, True, words(messages.UNKNOWN))
     if free_bytes < _SMALL_MODEL_BYTES:
-        return label, False, words(messages.DOCTOR_LOW_SPACE, free=format_bytes(free_bytes))
-    return label, True, format_bytes(free_bytes)
+        detail = words(messages.DOCTOR_LOW_SPACE, free=format_bytes(free_bytes))
+        return Check(label, num_models > 0, detail, warning=True)
+    return Check(label, True, format_bytes(free_bytes))
 
 
-def _models(settings: Settings, words: Words) -> tuple[str, bool, str]:
+def _models(settings: Settings, words: Words) -> tuple[list[Check], int]:
+    """(findings, number of usable models): the count, and one finding for each model that is broken."""
     from pocketseek.package.store import ModelStore
 
     store = ModelStore(settings.models_dir)
-    broken = store.list_broken()
-    detail = words(messages.DOCTOR_NUM_MODELS, count=len(store.list()), broken=len(broken))
-    reasons = "; ".join(f"{model.name}: {model.reason}" for model in broken)
-    return words(messages.DOCTOR_MODELS), not broken, f"{detail}: {reasons}" if broken else detail
+    label = words(messages.DOCTOR_MODELS)
+    try:
+        num_models, broken = len(store.list()), store.list_broken()
+    except StorageError as error:  # a finding here, not the end of the command
+        return [Check(label, False, str(error))], 0
+    count = Check(label, not broken, words(messages.DOCTOR_NUM_MODELS, count=num_models, broken=len(broken)))
+    details = [describe_broken(model, words) for model in broken]
+    return [count, *(Check(label, False, detail) for detail in details)], num_models

@@ -19,8 +19,10 @@ from pocketseek.settings import read_settings
 
 def evaluate(
     model: options.ModelName,
-    text: Annotated[Path, typer.Option("--text", metavar="FILE", help="A UTF-8 text file.", show_default=False)],
-    window: Annotated[int, typer.Option(help="Tokens in a window; windows do not overlap.")] = 512,
+    text: Annotated[
+        Path, typer.Option("--text", metavar="FILE", help="A UTF-8 text file; '-': standard input.", show_default=False)
+    ],
+    window: Annotated[int, typer.Option(min=2, help="Tokens in a window; windows do not overlap.")] = 512,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:

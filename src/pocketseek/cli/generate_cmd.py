@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketseek.cli import options
-from pocketseek.cli.console import AnswerPrinter, print_json
+from pocketseek.cli import messages, options
+from pocketseek.cli.console import AnswerPrinter, note, print_json
+from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
 from pocketseek.cli.text_input import read_stdin
 from pocketseek.errors import UsageError
@@ -68,6 +69,8 @@ def generate(
     prompt = _prompt(prompt_text, system, raw=raw or not has_chat_template(path))
     with closing(open_engine(settings, path)) as engine:
         answer = _Answer(engine, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json)
+    if answer.was_cut and not json:
+        note(Words(settings.language)(messages.CHAT_CUT))
     if json:
         print_json({"model": name, **answer.facts(), "seed": sampling.seed})
 
@@ -99,6 +102,10 @@ class _Answer:
         finally:
             printer.end()
         self._duration_s = time.perf_counter() - start_s
+
+    @property
+    def was_cut(self) -> bool:
+        return self._events[-1].finish_reason == "length"
 
     def facts(self) -> dict[str, object]:
         last = self._events[-1]

@@ -1,16 +1,16 @@
 """The `pocketseek` program: which commands there are, and how errors end.
 
 This is the only place that catches PocketseekError: one line on standard error, `pocketseek: error: what; remedy`, and
-the class's exit code. Ctrl-C ends with 130; if the reader of the output went away (`| head`), the end is quiet and 141.
+the class's exit code. Output that cannot be written is a StorageError. Ctrl-C ends with 130, SIGTERM with 143, SIGHUP
+with 129; if the reader of the output went away (`| head`), the end is quiet and 141.
 Command modules import what is heavy inside their functions, so that `pocketseek --help` stays fast.
 """
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -31,7 +31,8 @@ from pocketseek.cli import (
     start_cmd,
     verify_cmd,
 )
-from pocketseek.errors import PocketseekError
+from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
+from pocketseek.errors import PocketseekError, StorageError
 
 PROGRAM = "pocketseek"
 USAGE_EXIT_CODE = 2
@@ -76,11 +77,21 @@ def start(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. arguments: by default those of the process."""
-    _accept_any_text()
+    has_output = prepare_streams()
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = _run(words)
-        sys.stdout.flush()
+        if not has_output:
+            return _fail("standard output is closed; send it to a file or a terminal", StorageError.exit_code)
+        return _ended(words)
+    finally:
+        settle_streams()
+
+
+def _ended(words: list[str]) -> int:
+    try:
+        with ending_signals():
+            code = _run(words)
+            sys.stdout.flush()
     except PocketseekError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:
@@ -88,8 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED_EXIT_CODE
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit has somewhere to go
         return BROKEN_PIPE_EXIT_CODE
+    except OSError as error:
+        return _fail(str(as_storage_error(error)), StorageError.exit_code)
     return code
 
 
@@ -112,12 +124,6 @@ def _helpful_command(words: list[str]) -> str:
 
 def _fail(message: str, exit_code: int) -> int:
     one_line = " ".join(message.split())
-    print(f"{PROGRAM}: error: {one_line}", file=sys.stderr)
+    with suppress(OSError):  # nowhere left to say it
+        print(f"{PROGRAM}: error: {one_line}", file=sys.stderr)
     return exit_code
-
-
-def _accept_any_text() -> None:
-    """A path in another encoding, or a terminal without Unicode, must not turn an answer into a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")

@@ -63,7 +63,12 @@ DOCTOR_SPACE = Message("free storage", "可用存储")
 DOCTOR_MODELS = Message("models", "模型")
 DOCTOR_OK = Message("Everything needed is here.", "所需的一切都已就绪。")
 DOCTOR_LOW_SPACE = Message("{free}; less than a small model needs", "{free};不足以存放一个小模型")
-DOCTOR_SPACE_UNKNOWN = Message("unknown", "未知")
+DOCTOR_SETTINGS = Message("settings", "设置")
+DOCTOR_SETTINGS_OK = Message("as they should be", "正常")
+DOCTOR_DATA = Message("data directory", "数据目录")
+DOCTOR_NOT_WRITABLE = Message(
+    "{path} cannot be written; change its owner or mode", "{path} 不可写;请修改其所有者或权限"
+)
 DOCTOR_NUM_MODELS = Message("{count} installed, {broken} broken", "已安装 {count} 个,损坏 {broken} 个")
 
 # models and packages
@@ -71,7 +76,11 @@ NO_MODELS = Message(
     "No model is installed. Try `pocketseek chat demo`, or `pocketseek convert FILE` for a model file you have.",
     "尚未安装模型。可运行 `pocketseek chat demo`,或用 `pocketseek convert 文件` 安装已有的模型文件。",
 )
-BROKEN_MODEL = Message("broken: {reason}", "已损坏:{reason}")
+BROKEN = Message("broken", "已损坏")
+BROKEN_REMEDY = Message(
+    "{name} is broken ({reason}): `pocketseek remove {name}`, then install or convert it again",
+    "{name} 已损坏({reason}):运行 `pocketseek remove {name}`,然后重新安装或转换",
+)
 COLUMN_NAME = Message("name", "名称")
 COLUMN_FAMILY = Message("family", "系列")
 COLUMN_WEIGHTS = Message("weights", "参数量")
@@ -84,7 +93,17 @@ COLUMN_SHAPE = Message("shape", "形状")
 COLUMN_FORMAT = Message("format", "格式")
 COLUMN_CHECK = Message("check", "检查项")
 COLUMN_RESULT = Message("result", "结果")
-INSTALLED = Message("Installed {name} ({size}) at {path}", "已安装 {name}({size}):{path}")
+INSTALLED = Message(
+    "Installed {name} ({size}) at {path}; use it: pocketseek chat {name}",
+    "已安装 {name}({size}):{path};使用:pocketseek chat {name}",
+)
+WRITTEN = Message(
+    "Written to {path} ({size}); use it: pocketseek chat {path}", "已写入 {path}({size});使用:pocketseek chat {path}"
+)
+QUANTISATION_LOSS = Message(
+    "{format}: relative error {error:.2%}, at worst {worst:.2%} ({tensor})",
+    "{format}:相对误差 {error:.2%},最大 {worst:.2%}({tensor})",
+)
 VERIFIED_FULL = Message(
     "{path}: every byte is as it should be ({chunks} chunks, {files} files, {size}, {seconds:.1f} s)",
     "{path}:每个字节都正确({chunks} 个分块,{files} 个文件,{size},{seconds:.1f} 秒)",
@@ -121,13 +140,13 @@ CHAT_HELP = Message(
     "/reset        forget the conversation\n"
     "/system TEXT  set what the model is told about its role (without TEXT: nothing), and start afresh\n"
     "/save FILE    write the conversation to FILE (.json, otherwise text)\n"
-    "/exit         leave (also Ctrl-D)\n"
+    "/exit, /quit  leave (also Ctrl-D)\n"
     "Ctrl-C stops an answer; pressed again it leaves.",
     "/help         显示本列表\n"
     "/reset        清空对话\n"
     "/system 文本  设定模型的角色(不写文本则清除),并重新开始\n"
     "/save 文件    把对话保存到文件(.json,否则为纯文本)\n"
-    "/exit         退出(也可按 Ctrl-D)\n"
+    "/exit, /quit  退出(也可按 Ctrl-D)\n"
     "Ctrl-C 停止回答,再按一次退出。",
 )
 CHAT_RESET = Message("The conversation starts afresh.", "对话已重新开始。")

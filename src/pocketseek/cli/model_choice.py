@@ -11,7 +11,7 @@ import typer
 from pocketseek.cli import messages
 from pocketseek.cli.console import is_interactive, progress_bar
 from pocketseek.cli.messages import Words
-from pocketseek.errors import NotFoundError
+from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.settings import Settings
 from pocketseek.types import SamplingParams
 
@@ -66,8 +66,20 @@ def open_engine(settings: Settings, path: Path) -> Engine:
 
 
 def sampling_params(path: Path, **chosen: float | None) -> SamplingParams:
-    """The package's recommended sampling with what the user chose instead; None: not chosen."""
+    """The package's recommended sampling with what the user chose instead; None: not chosen.
+
+    Raises UsageError, which names the option.
+    """
     from pocketseek.apps.library import recommended_sampling
+    from pocketseek.runtime.sampling import validate_sampling
 
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    return replace(recommended_sampling(path), **given)
+    sampling = replace(recommended_sampling(path), **given)
+    try:
+        validate_sampling(sampling)
+    except UsageError as error:
+        name, _, rest = str(error).partition(" ")
+        if name not in given:
+            raise
+        raise UsageError(f"--{name.replace('_', '-')} {rest}") from error
+    return sampling

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from math import prod
 from typing import TYPE_CHECKING
 
 from pocketseek.cli import messages, options
-from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
+from pocketseek.cli.console import format_bytes, note, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
     from pocketseek.package.manifest import Manifest
-    from pocketseek.package.store import InstalledModel
+    from pocketseek.package.store import BrokenModel, InstalledModel
 
 
 def models(json: options.Json = False) -> None:
@@ -43,8 +44,18 @@ def models(json: options.Json = False) -> None:
         messages.COLUMN_FORMATS,
     )
     rows = [_row(model) for model in installed]
-    rows += [(model.name, words(messages.BROKEN_MODEL, reason=model.reason), "", "", "", "") for model in broken]
-    print_table([words(column) for column in columns], rows)
+    # A script finds the reason in the row; a person below the table, where it is not squeezed into a column.
+    for model in broken:
+        in_row = ("", "", words(messages.BROKEN)) if sys.stdout.isatty() else (f"broken: {model.reason}", "", "")
+        rows.append((model.name, *in_row, "", ""))
+    print_table([words(column) for column in columns], rows, essential=(0, 3))
+    for model in broken:
+        note(describe_broken(model, words))
+
+
+def describe_broken(model: BrokenModel, words: Words) -> str:
+    """One line: what is wrong with it (without the remedy that the error came with) and what to do."""
+    return words(messages.BROKEN_REMEDY, name=model.name, reason=model.reason.rpartition("; ")[0] or model.reason)
 
 
 def num_weights(manifest: Manifest) -> int:

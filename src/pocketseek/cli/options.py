@@ -11,13 +11,14 @@ _OWN = "the model's own"  # what its makers recommend, else the defaults of Samp
 ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="Name of an installed model, path of one, or 'demo'.", show_default=False)
 ]
+InstalledName = Annotated[str, typer.Argument(metavar="NAME", help="Name of an installed model.", show_default=False)]
 OptionalModelName = Annotated[
     str | None,
     typer.Argument(metavar="MODEL", help="As for generate; by default the one that is installed.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
-MaxTokens = Annotated[int, typer.Option("--max-tokens", help="Longest answer, in tokens.", show_default=True)]
+MaxTokens = Annotated[int, typer.Option("--max-tokens", min=0, help="Longest answer, in tokens.", show_default=True)]
 Temperature = Annotated[
     float | None,
     typer.Option("--temperature", help="Randomness; 0 always takes the likeliest token.", show_default=_OWN),

@@ -1,6 +1,8 @@
-"""`pocketseek remove MODEL`: delete an installed model."""
+"""`pocketseek remove NAME`: delete an installed model."""
 
 from __future__ import annotations
+
+import os
 
 import typer
 
@@ -11,7 +13,7 @@ from pocketseek.errors import UsageError
 from pocketseek.settings import read_settings
 
 
-def remove(model: options.ModelName, yes: options.Yes = False, json: options.Json = False) -> None:
+def remove(model: options.InstalledName, yes: options.Yes = False, json: options.Json = False) -> None:
     """Delete an installed model, broken or not. Asks first; a script says --yes."""
     from pocketseek.package.storage import tree_bytes
     from pocketseek.package.store import ModelStore
@@ -19,11 +21,12 @@ def remove(model: options.ModelName, yes: options.Yes = False, json: options.Jso
     settings = read_settings()
     words = Words(settings.language)
     store = ModelStore(settings.models_dir)
-    path = store.path_for_new(model)
-    if path.is_dir() and not yes:
+    if os.sep in model and os.path.exists(model):
+        raise UsageError(f"{model} is a path; remove takes the name of an installed model, delete a folder by hand")
+    if store.is_installed(model) and not yes:
         if not is_interactive():
             raise UsageError(f"removing {model} needs a confirmation; add --yes")
-        size = format_bytes(tree_bytes(path))
+        size = format_bytes(tree_bytes(store.path_for_new(model)))
         if not typer.confirm(words(messages.CONFIRM_REMOVE, name=model, size=size), err=True):
             print_text(words(messages.NOT_REMOVED))
             return

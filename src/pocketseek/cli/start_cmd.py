@@ -6,6 +6,7 @@ from pocketseek import __version__
 from pocketseek.cli import messages
 from pocketseek.cli.console import format_bytes, print_text
 from pocketseek.cli.messages import Words
+from pocketseek.cli.models_cmd import describe_broken
 from pocketseek.device.probe import DeviceFacts, check_device
 from pocketseek.settings import read_settings
 
@@ -15,10 +16,14 @@ def start() -> None:
 
     settings = read_settings()
     words = Words(settings.language)
-    names = [model.name for model in ModelStore(settings.models_dir).list()]
+    store = ModelStore(settings.models_dir)
+    names = [model.name for model in store.list()]
     print_text(words(messages.START_TITLE, version=__version__) + "\n")
     print_text(words(messages.START_DEVICE, device=_summary(check_device(data_dir=settings.home), words)))
-    print_text(words(messages.START_MODELS, models=", ".join(names) or words(messages.NONE)) + "\n")
+    print_text(words(messages.START_MODELS, models=", ".join(names) or words(messages.NONE)))
+    for model in store.list_broken():
+        print_text(describe_broken(model, words))
+    print_text("")
     print_text(words(messages.START_NEXT))
     for command, message in _next_steps(names):
         print_text(f"  {command:<42} {words(message)}")

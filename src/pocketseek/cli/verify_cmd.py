@@ -10,6 +10,7 @@ import typer
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import format_bytes, print_json, print_text, progress_bar
 from pocketseek.cli.messages import Words
+from pocketseek.errors import IntegrityError
 from pocketseek.settings import read_settings
 
 
@@ -18,7 +19,7 @@ def verify(
     full: Annotated[bool, typer.Option("--full/--quick", help="Hash every byte, or look at sizes and header.")] = True,
     json: options.Json = False,
 ) -> None:
-    """Check a model against its manifest; a damaged one ends with exit code 6."""
+    """Check a model against its manifest. Exit code 6: it is damaged; 4: the manifest itself cannot be read."""
     from pocketseek.package.store import ModelStore
     from pocketseek.package.verify import verify_package
 
@@ -27,7 +28,13 @@ def verify(
     path = ModelStore(settings.models_dir).resolve(model)
     with progress_bar() as show:
         label = words(messages.VERIFYING)
-        report = verify_package(path, full=full, progress=lambda done, total: show(label, done, total))
+        try:
+            report = verify_package(path, full=full, progress=lambda done, total: show(label, done, total))
+        except IntegrityError as error:
+            if not json:
+                raise
+            print_json({"ok": False, "path": str(path), "error": str(error)})
+            raise typer.Exit(IntegrityError.exit_code) from error
     if json:
         print_json({"ok": True, "path": str(path), **dataclasses.asdict(report)})
         return

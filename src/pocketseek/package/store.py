@@ -63,9 +63,9 @@ class ModelStore:
     def resolve(self, name_or_path: str) -> Path:
         """The directory of an installed model, or of a package given by path; an installed name wins.
 
-        Raises NotFoundError (with what is installed), or FormatError if the path is something else.
+        Raises NotFoundError (with what is installed), FormatError if the path is something else, or StorageError.
         """
-        if NAME_PATTERN.fullmatch(name_or_path) and (self.models_dir / name_or_path).is_dir():
+        if self.is_installed(name_or_path):
             return self.models_dir / name_or_path
         path = Path(os.path.expanduser(name_or_path))
         if name_or_path and os.path.isfile(path / MANIFEST_NAME):
@@ -73,6 +73,10 @@ class ModelStore:
         if name_or_path and os.path.exists(path):
             raise FormatError(f"{name_or_path} is not a pocketseek package; make one with `pocketseek convert`")
         raise self._not_found(name_or_path)
+
+    def is_installed(self, name: str) -> bool:
+        """Whether there is a directory of that name, broken or not. Raises StorageError if that cannot be seen."""
+        return bool(NAME_PATTERN.fullmatch(name)) and _is_dir(self.models_dir / name)
 
     def path_for_new(self, name: str) -> Path:
         """Where a model of that name is to be written. Raises UsageError for an impossible name."""
@@ -85,7 +89,7 @@ class ModelStore:
         Raises NotFoundError, UsageError (not a package), BusyError, StorageError.
         """
         path = self.models_dir / name
-        if not NAME_PATTERN.fullmatch(name) or not os.path.lexists(path):
+        if not NAME_PATTERN.fullmatch(name) or not self._has(name):
             raise self._not_found(name)
         with destination_lock(path), storage_errors(path):
             if not path.is_symlink() and not is_package_dir(path):
@@ -110,8 +114,16 @@ class ModelStore:
                 _remove_marker_leftovers(package_dir)
         return freed_bytes
 
+    def _has(self, name: str) -> bool:
+        with storage_errors(self.models_dir):
+            try:
+                os.lstat(self.models_dir / name)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+        return True
+
     def _survey(self) -> builtins.list[InstalledModel | BrokenModel]:
-        return [_inspect(path) for path in self._entries() if NAME_PATTERN.fullmatch(path.name) and path.is_dir()]
+        return [_inspect(path) for path in self._entries() if NAME_PATTERN.fullmatch(path.name) and _is_dir(path)]
 
     def _entries(self) -> builtins.list[Path]:
         with storage_errors(self.models_dir):
@@ -126,6 +138,11 @@ class ModelStore:
             f"installed: {names}" if names else "nothing is installed yet; `pocketseek chat demo` installs a small one"
         )
         return NotFoundError(f"no model {name[:120]!r}; {hint}")
+
+
+def _is_dir(path: Path) -> bool:
+    with storage_errors(path):
+        return path.is_dir()
 
 
 def _inspect(path: Path) -> InstalledModel | BrokenModel:
