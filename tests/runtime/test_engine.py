@@ -1,5 +1,6 @@
 """The front door on a fake model: tokens, texts, scores."""
 
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -47,9 +48,11 @@ def test_requests_from_many_threads_give_the_same_texts_as_alone() -> None:
 
 
 def test_requests_run_together_from_the_call_on() -> None:
-    executor = FakeExecutor()
+    all_started = threading.Event()
+    executor = FakeExecutor(before_run=lambda work: all_started.wait(30))
     with fake_engine(executor) as engine:
         streams = [engine.stream(random_request(seed)) for seed in range(3)]
+        all_started.set()
         assert [ids_of(stream) for stream in streams] == [slow_tokens(random_request(seed)) for seed in range(3)]
     assert len(executor.works) < 3 * 15
 
