@@ -53,11 +53,6 @@ class ModelConfig:
     def queries_per_kv_head(self) -> int:
         return self.num_heads // self.num_kv_heads
 
-    @property
-    def kv_values_per_token(self) -> int:
-        """K and V values that one token adds over all layers."""
-        return 2 * self.num_layers * self.num_kv_heads * self.head_dim
-
 
 @dataclass(frozen=True)
 class TextSettings:

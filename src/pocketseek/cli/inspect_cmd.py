@@ -12,7 +12,7 @@ import typer
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import format_bytes, print_json, print_table
 from pocketseek.cli.messages import Words
-from pocketseek.cli.models_cmd import num_weights, tensor_formats
+from pocketseek.cli.models_cmd import tensor_formats
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _facts(path: Path, manifest: Manifest) -> dict[str, object]:
         "name": manifest.name,
         "path": str(path),
         "num_bytes": manifest.num_bytes,
-        "num_weights": num_weights(manifest),
+        "num_weights": manifest.num_parameters,
         "formats": tensor_formats(manifest),
         "num_chunks": len(manifest.unique_chunks()),
         "files": sorted(manifest.files),
@@ -69,7 +69,7 @@ def _rows(path: Path, manifest: Manifest, words: Words) -> list[tuple[str, str]]
         (words(messages.COLUMN_NAME), manifest.name),
         (words(messages.COLUMN_PATH), str(path)),
         (words(messages.COLUMN_SIZE), format_bytes(manifest.num_bytes)),
-        (words(messages.COLUMN_WEIGHTS), f"{num_weights(manifest) / 1e6:.1f} M"),
+        (words(messages.COLUMN_WEIGHTS), f"{manifest.num_parameters / 1e6:.1f} M"),
         (words(messages.COLUMN_FORMATS), " ".join(tensor_formats(manifest))),
     ]
     for title, values in (

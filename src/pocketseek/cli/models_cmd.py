@@ -58,10 +58,6 @@ def describe_broken(model: BrokenModel, words: Words) -> str:
     return words(messages.BROKEN_REMEDY, name=model.name, reason=model.reason.rpartition("; ")[0] or model.reason)
 
 
-def num_weights(manifest: Manifest) -> int:
-    return sum(prod(tensor.shape) for tensor in manifest.tensors)
-
-
 def tensor_formats(manifest: Manifest) -> list[str]:
     """Formats of the matrices, the most used (by weights) first."""
     sizes: dict[str, int] = {}
@@ -77,7 +73,7 @@ def _facts(model: InstalledModel) -> dict[str, object]:
         "path": str(model.path),
         "num_bytes": model.num_bytes,
         "family": model.manifest.model.family,
-        "num_weights": num_weights(model.manifest),
+        "num_weights": model.manifest.num_parameters,
         "context_length": model.manifest.model.context_length,
         "formats": tensor_formats(model.manifest),
     }
@@ -87,7 +83,7 @@ def _row(model: InstalledModel) -> tuple[str, ...]:
     return (
         model.name,
         model.manifest.model.family,
-        f"{num_weights(model.manifest) / 1e6:.0f} M",
+        f"{model.manifest.num_parameters / 1e6:.0f} M",
         format_bytes(model.num_bytes),
         str(model.manifest.model.context_length),
         " ".join(tensor_formats(model.manifest)),

@@ -28,7 +28,7 @@ Mode = Literal["quick", "full", "auto"]
 
 _Result = TypeVar("_Result")
 
-_REMEDY = "convert or download the model again"
+_REMEDY = "remove the model (`pocketseek remove NAME`) and install it again"
 
 
 @dataclass(frozen=True)
