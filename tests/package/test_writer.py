@@ -283,3 +283,14 @@ def test_calls_out_of_order_are_refused(tmp_path: Path) -> None:
         PackageWriter(tmp_path / "m").begin_stage("embed")
     with PackageWriter(tmp_path / "m") as writer, pytest.raises(ValueError, match="begin_stage"):
         writer.add_tensor("embed.x", "f32", (1,), [b"0000"])
+
+
+def test_a_failed_write_leaves_no_directories_that_it_made(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no luck"), PackageWriter(tmp_path / "a" / "b" / "m"):
+        raise ValueError("no luck")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_directories_made_for_a_package_stay_with_it(tmp_path: Path) -> None:
+    write_sample(tmp_path / "a" / "b" / "m")
+    assert (tmp_path / "a" / "b" / "m" / "manifest.json").is_file()

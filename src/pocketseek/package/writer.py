@@ -73,6 +73,7 @@ class PackageWriter:
         if not self._destination.name:
             raise UsageError(f"{self._destination} cannot be a package; name a directory to create")
         with ExitStack() as undo, self._storage_errors():
+            undo.callback(_remove_if_empty, _missing_parents(self._destination))
             self._destination.parent.mkdir(parents=True, exist_ok=True)
             check_replaceable(self._destination)
             undo.enter_context(destination_lock(self._destination))
@@ -212,3 +213,15 @@ class PackageWriter:
 def _as_bytes(piece: Piece) -> memoryview:
     view = piece.data if isinstance(piece, np.ndarray) else memoryview(piece)
     return view.cast("B") if view.nbytes else memoryview(b"")
+
+
+def _missing_parents(path: Path) -> list[Path]:
+    """The directories above `path` that do not exist yet, innermost first."""
+    return [parent for parent in path.parents if not parent.exists()]
+
+
+def _remove_if_empty(directories: list[Path]) -> None:
+    """After a commit they are not."""
+    with suppress(OSError):
+        for directory in directories:
+            directory.rmdir()
