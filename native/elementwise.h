@@ -54,9 +54,9 @@ struct BlockScale {
 };
 static inline F not_finite(F x) { return Simd::sub(x, x); }  // 0 or NaN
 
-static inline void store_quants(int8_t* q, F x, const BlockScale& s) {
-    if (s.inverse == 0.0f) return Simd::store_int8(q, Simd::zero());
-    Simd::store_int8(q, Simd::mul(x, Simd::set1(s.inverse)));
+static inline void store_quants(int8_t* q, F x, float inverse) {
+    if (inverse == 0.0f) return Simd::store_int8(q, Simd::zero());
+    Simd::store_int8(q, Simd::mul(x, Simd::set1(inverse)));
 }
 
 // One block of 32: scale = max|x| / 127, q = x * (127 / max|x|) rounded to nearest even. Blocks below 1e-30 become zero.
@@ -64,8 +64,8 @@ static inline void quantise_block(F lo, F hi, const Activations& out, size_t blo
     const float top = Simd::reduce_max(Simd::max(Simd::abs(lo), Simd::abs(hi)));
     const BlockScale s(top, Simd::reduce_add(Simd::add(not_finite(lo), not_finite(hi))) == 0.0f);
     int8_t* q = out.q + block * kBlock;
-    store_quants(q, lo, s);
-    store_quants(q + 16, hi, s);
+    store_quants(q, lo, s.inverse);
+    store_quants(q + 16, hi, s.inverse);
     int32_t sum = 0;
     for (int i = 0; i < kBlock; i++) sum += q[i];
     out.scale[block] = s.scale;
@@ -91,8 +91,8 @@ static void quantise_superblock(const float* x, int n, const Activations& out, i
     int16_t* pairs = wide.pairs + (size_t(row) * out.superblocks() + superblock) * kSuperBlocks;
     for (int b = first_block; b < last_block; b++) {
         int8_t* q = wide.q + (size_t(row) * out.blocks + b) * kBlock;
-        store_quants(q, load_padded(x, b * kBlock, n), scale);
-        store_quants(q + 16, load_padded(x, b * kBlock + 16, n), scale);
+        store_quants(q, load_padded(x, b * kBlock, n), scale.inverse);
+        store_quants(q + 16, load_padded(x, b * kBlock + 16, n), scale.inverse);
         int32_t sum = 0;
         for (int i = 0; i < kBlock; i++) sum += q[i];
         wide.sum8[size_t(row) * out.blocks + b] = -8 * sum;
@@ -137,15 +137,6 @@ static void rotate(float* head, const float* cosine, const float* sine, int half
         const F c = Simd::load_n(cosine + i, n), s = Simd::load_n(sine + i, n);
         Simd::store_n(head + i, Simd::sub(Simd::mul(a, c), Simd::mul(b, s)), n);
         Simd::store_n(head + half + i, Simd::add(Simd::mul(b, c), Simd::mul(a, s)), n);
-    }
-}
-
-static void write_kv(const float* k, const float* v, int head_dim, int padded_dim, int slot, uint16_t* key_page, uint16_t* value_page) {
-    for (int d = 0; d < padded_dim; d += 16) {
-        uint16_t half[16];
-        Simd::store_half(half, Simd::load_n(k + d, head_dim - d));
-        for (int j = 0; j < 16 && d + j < head_dim; j++) key_page[(d + j) * kPageTokens + slot] = half[j];
-        Simd::store_half(value_page + slot * padded_dim + d, Simd::load_n(v + d, head_dim - d));
     }
 }
 

@@ -16,11 +16,6 @@ constexpr int kPanelRows = 24;               // a whole number of both kinds of 
 constexpr size_t kPairFloats = size_t(kPairPanel) * 2 * kTileRows + kPairScratchBytes / 4;
 constexpr int kExpandRows = 32;              // from here on expanding a q4p tile pays
 
-template <class T> T* grown(std::vector<T>& buffer, size_t n) {
-    if (buffer.size() < n) buffer.resize(n);
-    return buffer.data();
-}
-
 float* aligned(float* p) { return p + (-reinterpret_cast<uintptr_t>(p) & 63) / 4; }
 
 // D * g of one row and block of q4p, exact in f32.
@@ -55,7 +50,7 @@ void dequantise_row(const Matrix& m, int row, float* out) {
 }  // namespace
 
 size_t Core::workspace_bytes() const {
-    return 4 * pair_.size() + int8_.size() + wide_int8_.size() + 2 * wide_pairs_.size() + 4 * (wide_sum8_.size() + wide_scale_.size() + sum8_.size() + scale_.size() + sum_.size() + x_.size() + qkv_.size() + mixed_.size() + mlp_.size() + scratch_.size());
+    return 4 * pair_.size() + int8_.size() + wide_int8_.size() + 2 * wide_pairs_.size() + 4 * (wide_sum8_.size() + wide_scale_.size() + sum8_.size() + scale_.size() + sum_.size() + x_.size() + qkv_.size() + mixed_.size() + mlp_.size() + scratch_.size() + partial_.size());
 }
 
 void Core::embed(const Matrix& table, const int32_t* ids, int rows, float* hidden) {
@@ -166,74 +161,6 @@ void Core::multiply_swiglu(const Matrix& gate, const Matrix& up, const Activatio
             table_.swiglu(values + i * kTileRows, values + (count + i) * kTileRows, out + size_t(row + i) * gate.rows + column, width);
     };
     multiply_pairs(gate.tiles(), gate.stride(), in, rows, find, finish);
-}
-
-// Biases, q/k norms and rope on the rows of qkv_; keys and values rounded to f16 into their pages.
-void Core::store_keys_values(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch) {
-    const int q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim, width = q_width + 2 * kv_width, half = s.head_dim / 2;
-    auto prepare_heads = [&](float* x, int heads, const float* bias, const float* norm, int row) {
-        if (bias) table_.add(x, bias, heads * s.head_dim);
-        for (int h = 0; h < heads; h++) {
-            float* head = x + h * s.head_dim;
-            if (norm) table_.rms_norm(head, norm, s.eps, s.head_dim, head);
-            table_.rotate(head, batch.cosine + size_t(row) * half, batch.sine + size_t(row) * half, half);
-        }
-    };
-    for (const RowSpan& span : batch.spans)
-        pool_.run(span.num_rows, std::max(1, span.num_rows / (4 * pool_.num_threads())), [&](int begin, int end, int) {
-            for (int i = begin; i < end; i++) {
-                const int row = span.first_row + i, position = span.first_position + i;
-                float *q = qkv_.data() + size_t(row) * width, *k = q + q_width, *v = k + kv_width;
-                prepare_heads(q, s.heads, w.q_bias, w.q_norm, row);
-                prepare_heads(k, s.kv_heads, w.k_bias, w.k_norm, row);
-                if (w.v_bias) table_.add(v, w.v_bias, kv_width);
-                auto* page = const_cast<uint8_t*>(span.pages[position / kPageTokens]) + layer_index * s.layer_bytes();
-                for (int h = 0; h < s.kv_heads; h++, page += s.head_bytes())
-                    table_.write_kv(k + h * s.head_dim, v + h * s.head_dim, s.head_dim, s.padded_dim(), position % kPageTokens,
-                                    reinterpret_cast<uint16_t*>(page), reinterpret_cast<uint16_t*>(page + s.key_bytes()));
-            }
-        });
-}
-
-void Core::run_attention(const ModelShape& s, int layer_index, const RowSpan& span, const AttentionTask& task, float* scratch) {
-    const int q_width = s.heads * s.head_dim, width = q_width + 2 * s.kv_heads * s.head_dim, padded = s.padded_dim();
-    const int queries = task.num_rows * s.group();
-    float* results = scratch + size_t(kMaxQueries) * (kSpan + padded);
-    for (int first = 0; first < queries; first += kMaxQueries) {
-        const float* query[kMaxQueries];
-        float *out[kMaxQueries], *target[kMaxQueries];
-        int length[kMaxQueries];
-        const int count = std::min(kMaxQueries, queries - first);
-        for (int i = 0; i < count; i++) {
-            const int offset = (first + i) / s.group(), head = task.kv_head * s.group() + (first + i) % s.group();
-            const int row = task.first_row + offset;
-            query[i] = qkv_.data() + size_t(row) * width + head * s.head_dim;
-            target[i] = mixed_.data() + size_t(row) * q_width + head * s.head_dim;
-            out[i] = results + size_t(i) * padded;
-            length[i] = span.first_position + (row - span.first_row) + 1;
-        }
-        const size_t base = layer_index * s.layer_bytes() + task.kv_head * s.head_bytes();
-        table_.attend({.num_queries = count, .head_dim = s.head_dim, .padded_dim = padded, .query = query, .out = out, .length = length,
-                       .pages = span.pages, .key_offset = base, .value_offset = base + s.key_bytes(),
-                       .scale = 1.0f / std::sqrt(float(s.head_dim)), .scratch = scratch});
-        for (int i = 0; i < count; i++) std::memcpy(target[i], out[i], size_t(s.head_dim) * 4);
-    }
-}
-
-void Core::attend(const ModelShape& s, int layer_index, const Batch& batch) {
-    const int rows_per_task = std::max(1, kMaxQueries / s.group());
-    tasks_.clear();
-    for (int index = 0; index < int(batch.spans.size()); index++) {
-        const RowSpan& span = batch.spans[index];
-        for (int row = 0; row < span.num_rows; row += rows_per_task)
-            for (int head = 0; head < s.kv_heads; head++)
-                tasks_.push_back({index, span.first_row + row, std::min(rows_per_task, span.num_rows - row), head});
-    }
-    const size_t each = attention_scratch_floats(s.padded_dim());
-    float* scratch = grown(scratch_, each * pool_.num_threads());
-    pool_.run(int(tasks_.size()), 1, [&](int begin, int end, int worker) {
-        for (int i = begin; i < end; i++) run_attention(s, layer_index, batch.spans[tasks_[i].span], tasks_[i], scratch + worker * each);
-    });
 }
 
 void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, float* hidden) {

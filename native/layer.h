@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "formats.h"
+#include "kv_layout.h"
 #include "pool.h"
 #include "table.h"
 
@@ -14,13 +15,10 @@ namespace pocketseek {
 struct ModelShape {
     int hidden, intermediate, heads, kv_heads, head_dim;
     float eps;
+    KvFormat kv_format = KvFormat::f16;
 
-    int padded_dim() const { return div_up(head_dim, 16) * 16; }
     int group() const { return heads / kv_heads; }
-    // A page: [layer][kv head]{ key [head_dim][64] f16, value [64][padded_dim] f16 }
-    size_t key_bytes() const { return size_t(head_dim) * kPageTokens * 2; }
-    size_t head_bytes() const { return key_bytes() + size_t(padded_dim()) * kPageTokens * 2; }
-    size_t layer_bytes() const { return head_bytes() * kv_heads; }
+    KvShape kv() const { return {kv_format, kv_heads, head_dim}; }
 };
 
 // Absent vectors (biases, q/k norms) are null.
@@ -41,6 +39,11 @@ struct Batch {
     std::vector<RowSpan> spans;
     const float *cosine = nullptr, *sine = nullptr;  // [rows][head_dim / 2]
 };
+
+template <class T> T* grown(std::vector<T>& buffer, size_t n) {
+    if (buffer.size() < n) buffer.resize(n);
+    return buffer.data();
+}
 
 // Buffers that live from pass to pass and grow to the largest one seen.
 class Core {
@@ -65,6 +68,8 @@ private:
         Mode mode;
     };
     struct AttentionTask { int span, first_row, num_rows, kv_head; };
+    struct SpanTask { int task, start; size_t first_result; };
+    struct AttentionScratch;
 
     Activations activations(int rows, int cols, std::initializer_list<const Matrix*> consumers);
     void normalise(const float* x, const float* weight, float eps, int n, int rows, const int32_t* chosen, const Activations& out);
@@ -80,15 +85,23 @@ private:
     template <class Finish> void multiply_pair(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish);
     void store_keys_values(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch);
     void attend(const ModelShape& s, int layer_index, const Batch& batch);
-    void run_attention(const ModelShape& s, int layer_index, const RowSpan& span, const AttentionTask& task, float* scratch);
+    void plan_attention(const ModelShape& s, const Batch& batch, int block_rows);
+    static int chunk_queries(const ModelShape& s);
+    void pack_queries(const ModelShape& s, const AttentionTask& task, float* packed) const;
+    void attend_chunk(const ModelShape& s, int layer_index, const RowSpan& span, const AttentionTask& task, int first, int start,
+                      const AttentionScratch& scratch, float* sums, SpanState* state) const;
+    float* attention_target(const ModelShape& s, const AttentionTask& task, int i);
+    void attend_whole(const ModelShape& s, int layer_index, const RowSpan& span, const AttentionTask& task, const AttentionScratch& scratch);
+    void attend_by_spans(const ModelShape& s, int layer_index, const Batch& batch, int block_queries);
 
     const KernelTable& table_;
     Pool pool_;
     std::vector<int8_t> int8_, wide_int8_;
     std::vector<int32_t> sum8_, wide_sum8_;
     std::vector<int16_t> wide_pairs_;
-    std::vector<float> pair_, wide_scale_, scale_, sum_, x_, qkv_, mixed_, mlp_, scratch_;
+    std::vector<float> pair_, wide_scale_, scale_, sum_, x_, qkv_, mixed_, mlp_, scratch_, partial_;
     std::vector<AttentionTask> tasks_;
+    std::vector<SpanTask> span_tasks_;
 };
 
 }  // namespace pocketseek

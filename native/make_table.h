@@ -19,8 +19,10 @@ constexpr KernelTable make_table() {
         .add = add,
         .swiglu = swiglu,
         .rotate = rotate,
-        .write_kv = write_kv,
-        .attend = attend,
+        .write_kv = {write_kv_half, write_kv_int8},
+        .attend_span = {attend_span<HalfPage>, attend_span<Int8Page>},
+        .merge_span = merge_span,
+        .finish_attention = finish_attention,
     };
 }
 

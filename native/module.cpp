@@ -37,6 +37,12 @@ Format format_of(const std::string& name) {
     throw std::invalid_argument("unknown tensor format " + name);
 }
 
+KvFormat kv_format_of(const std::string& name) {
+    for (int i = 0; i < kNumKvFormats; i++)
+        if (name == kKvFormatNames[i]) return KvFormat(i);
+    throw std::invalid_argument("unknown KV format " + name);
+}
+
 struct PyMatrix {
     Matrix matrix;
     std::vector<Bytes> owners;
@@ -152,7 +158,7 @@ void head(Core& core, const ModelShape& shape, Floats norm, const PyMatrix& tabl
 NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // at interpreter exit the engine may still hold its weights, and that is fine
     m.doc() = "The compiled core of pocketseek: one pass over the weights.";
-    m.attr("abi") = 2;
+    m.attr("abi") = 3;
     m.def("supported_sets", &supported_sets, "Instruction sets that this build and this processor have, slowest first.");
 
     m.def("rope_table", [](Ints positions, Floats inv_freq, float factor, Rows cosine, Rows sine) {
@@ -161,12 +167,12 @@ NB_MODULE(_native, m) {
             rope_table(positions.data(), int(rows), inv_freq.data(), int(half), factor, cosine.data(), sine.data());
         }, "positions"_a, "inv_freq"_a, "factor"_a, "cosine"_a, "sine"_a);
     nb::class_<ModelShape>(m, "ModelShape")
-        .def("__init__", [](ModelShape* self, int hidden, int intermediate, int heads, int kv_heads, int head_dim, float eps) {
+        .def("__init__", [](ModelShape* self, int hidden, int intermediate, int heads, int kv_heads, int head_dim, float eps, const std::string& kv_format) {
                 require(hidden > 0 && intermediate > 0 && heads > 0 && kv_heads > 0 && heads % kv_heads == 0, "impossible model shape");
                 require(head_dim >= 2 && head_dim % 2 == 0 && head_dim <= 1024, "impossible head dimension");
-                new (self) ModelShape{hidden, intermediate, heads, kv_heads, head_dim, eps};
-            }, "hidden"_a, "intermediate"_a, "heads"_a, "kv_heads"_a, "head_dim"_a, "eps"_a)
-        .def_prop_ro("layer_bytes", &ModelShape::layer_bytes);
+                new (self) ModelShape{hidden, intermediate, heads, kv_heads, head_dim, eps, kv_format_of(kv_format)};
+            }, "hidden"_a, "intermediate"_a, "heads"_a, "kv_heads"_a, "head_dim"_a, "eps"_a, "kv_format"_a)
+        .def_prop_ro("layer_bytes", [](const ModelShape& s) { return s.kv().layer_bytes(); });
     nb::class_<PyMatrix>(m, "Matrix")
         .def(nb::init<const std::string&, int, int, std::vector<std::tuple<int, Bytes>>>(), "format"_a, "rows"_a, "cols"_a, "parts"_a);
     nb::class_<PyLayer>(m, "Layer").def(nb::init<const ModelShape&, const nb::dict&>(), "shape"_a, "entries"_a);

@@ -33,6 +33,11 @@ struct Simd {
     }
     static __m128i half8(const uint16_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
     static F load_half(const uint16_t* p) { return {_mm256_cvtph_ps(half8(p)), _mm256_cvtph_ps(half8(p + 8))}; }
+    static constexpr int accumulators = 6;  // two registers each, of 16
+    static __m256 int8_to_float(const int8_t* p) {
+        return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+    }
+    static F load_int8(const int8_t* p) { return {int8_to_float(p), int8_to_float(p + 8)}; }
     static void store_half(uint16_t* p, F a) {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(a.lo, _MM_FROUND_TO_NEAREST_INT));
         _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8), _mm256_cvtps_ph(a.hi, _MM_FROUND_TO_NEAREST_INT));

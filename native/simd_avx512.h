@@ -23,6 +23,8 @@ struct Simd {
     static void store(float* p, F a) { _mm512_storeu_ps(p, a); }
     static void store_n(float* p, F a, int n) { _mm512_mask_storeu_ps(p, mask(n), a); }
     static F load_half(const uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+    static constexpr int accumulators = 24;  // of 32 registers
+    static F load_int8(const int8_t* p) { return to_float(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))); }
     static void store_half(uint16_t* p, F a) {
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
     }

@@ -36,6 +36,14 @@ struct Simd {
     static F load_half(const uint16_t* p) {
         return each([=](int i) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))); });
     }
+    static constexpr int accumulators = 6;  // four registers each, of 32
+    static F load_int8(const int8_t* p) {
+        const int8x16_t bytes = vld1q_s8(p);
+        const int16x8_t half[2] = {vmovl_s8(vget_low_s8(bytes)), vmovl_s8(vget_high_s8(bytes))};
+        return each([&](int i) {
+            return vcvtq_f32_s32(vmovl_s16(i % 2 ? vget_high_s16(half[i / 2]) : vget_low_s16(half[i / 2])));
+        });
+    }
     static void store_half(uint16_t* p, F a) {
         for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(a.v[i])));
     }

@@ -25,6 +25,8 @@ struct Simd {
     static void store(float* p, F a) { std::memcpy(p, a.v, 64); }
     static void store_n(float* p, F a, int n) { for (int i = 0; i < 16 && i < n; i++) p[i] = a.v[i]; }
     static F load_half(const uint16_t* p) { return each([=](int i) { return half_to_float(p[i]); }); }
+    static constexpr int accumulators = 12;  // values of sixteen lanes that a loop may keep
+    static F load_int8(const int8_t* p) { return each([=](int i) { return float(p[i]); }); }
     static void store_half(uint16_t* p, F a) { for (int i = 0; i < 16; i++) p[i] = float_to_half(a.v[i]); }
     static F add(F a, F b) { return each([&](int i) { return a.v[i] + b.v[i]; }); }
     static F sub(F a, F b) { return each([&](int i) { return a.v[i] - b.v[i]; }); }

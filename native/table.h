@@ -5,13 +5,13 @@
 #include <cstdint>
 
 #include "formats.h"
+#include "kv_layout.h"
 
 namespace pocketseek {
 
 inline constexpr int kGroup = 8;         // rows of a pass that share one unpacking of a weight tile
-inline constexpr int kPageTokens = 64;   // tokens in a KV page
 inline constexpr int kSpan = 512;        // attention is split at multiples of this absolute position
-inline constexpr int kMaxQueries = 8;    // query vectors that share one read of a page
+inline constexpr int kMaxQueries = 12;   // query vectors that share one read of a page
 
 // The input of a matrix product, for the rows of a pass. Quantised part: int8 with a scale per row and block of 32.
 //   q      [rows][blocks*32]        values
@@ -39,19 +39,23 @@ struct Activations {
     int superblocks() const { return div_up(blocks, kSuperBlocks); }
 };
 
-// Query vectors of one KV head that look at the same sequence: `num_queries` rows of `head_dim` values.
-struct AttentionBlock {
+// The softmax of a query over some positions: the largest score, and the sum of exp(score - max). Sum 0: it sees none of them.
+struct SpanState { float max, sum; };
+
+// Query vectors of one KV head that look at the same sequence, over the positions [start, start + kSpan).
+inline constexpr int kScoreStride = kSpan + 16;  // not a power of two: twelve rows would meet in the same cache sets
+struct SpanAttention {
     int num_queries, head_dim, padded_dim;  // padded_dim: V's row length in the page, a multiple of 16
-    const float* const* query;              // [num_queries]
-    float* const* out;                      // [num_queries]
-    const int* length;                      // positions that each query sees: 0 .. length-1
-    const uint8_t* const* pages;            // page base addresses, 64 positions each
-    size_t key_offset, value_offset;        // of this layer and head inside a page
+    int start;
+    const float* queries;         // [head_dim][kMaxQueries]
+    const int* length;            // [num_queries] positions that each query sees: 0 .. length-1; ascending
+    const uint8_t* const* pages;  // page base addresses, 64 positions each, from position 0 on
+    KvLayout layout;
     float scale;
-    float* scratch;                         // attention_scratch_floats(padded_dim)
+    float* scores;                // [kMaxQueries][kScoreStride] scratch
+    float* out;                   // [num_queries][padded_dim] sum of exp(score - max) * value
+    SpanState* state;             // [num_queries]
 };
-// scores and span outputs, then results, for every query
-inline constexpr size_t attention_scratch_floats(int padded_dim) { return size_t(kMaxQueries) * (kSpan + 2 * padded_dim); }
 
 inline constexpr int kPairRows = 6;      // 12 accumulators of two tile rows, and room for weights and broadcasts, in 32 registers
 inline constexpr int kPairPanel = 192;   // rows whose accumulators (24 KiB) stay in the first-level cache
@@ -72,8 +76,11 @@ struct KernelTable {
     void (*add)(float* y, const float* x, int n);                              // y += x
     void (*swiglu)(const float* gate, const float* up, float* y, int n);       // y = silu(gate) * up
     void (*rotate)(float* head, const float* cosine, const float* sine, int half);  // rotate-half rope, in place
-    void (*write_kv)(const float* k, const float* v, int head_dim, int padded_dim, int slot, uint16_t* key_page, uint16_t* value_page);
-    void (*attend)(const AttentionBlock& block);
+    using WriteKv = void (*)(const float* k, const float* v, int head_dim, int padded_dim, int slot, const KvLayout& layout, uint8_t* page);
+    WriteKv write_kv[kNumKvFormats];
+    void (*attend_span[kNumKvFormats])(const SpanAttention& block);
+    void (*merge_span)(SpanState& running, float* out, const SpanState& span, const float* span_out, int padded_dim);
+    void (*finish_attention)(const SpanState& state, const float* sums, int head_dim, float* out);  // out = sums / state.sum
 };
 
 const KernelTable& scalar_table();

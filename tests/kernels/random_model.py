@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pocketseek.formats import num_blocks, num_superblocks, num_tile_rows, tile_row_bytes
 from pocketseek.kernels.contract import LAYER_MATRICES, ModelKernels, RowSpan, TensorData
-from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvMemory
+from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvFormat, KvMemory
 from pocketseek.types import ModelConfig, RopeScaling
 
 QUANT_BYTES = {"q4s": 256, "q4a": 256, "q4p": 256, "q8s": 512}
@@ -107,9 +107,11 @@ class RandomModel:
 class Runner:
     """Runs passes of one model on one implementation, sequences laid out over scattered pages."""
 
-    def __init__(self, model: RandomModel, kernels: ModelKernels, num_pages: int = 48) -> None:
+    def __init__(
+        self, model: RandomModel, kernels: ModelKernels, num_pages: int = 48, kv_format: KvFormat = "f16"
+    ) -> None:
         self.model, self.kernels = model, kernels
-        self.memory = KvMemory(model.config, num_pages)
+        self.memory = KvMemory(model.config, num_pages, kv_format)
         for page_id in range(num_pages):
             self.memory.page(page_id)[:] = 0xFF  # NaN: reading what was never written must not matter
         self.embed, self.head = kernels.load_matrix(model.embed), kernels.load_matrix(model.head)

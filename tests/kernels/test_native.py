@@ -88,25 +88,6 @@ def test_cuts_and_company_change_no_bit(format_name: str, data: st.DataObject) -
         assert np.concatenate(parts[name]).tobytes() == logits.tobytes()
 
 
-@pytest.mark.parametrize("cut", [1, 64, 511, 512, 513, 700, 1030])
-def test_long_contexts_cross_spans_with_the_same_bits(cut: int) -> None:
-    model = RandomModel("f16", config(num_layers=1))
-    tokens = tokens_of(model, 1060)
-    whole = native(model).run(("a", 0, tokens))["a"]
-    runner = native(model)
-    first = runner.run(("a", 0, tokens[:cut]))["a"]
-    second = runner.run(("a", cut, tokens[cut:]))["a"]
-    assert np.concatenate([first, second]).tobytes() == whole.tobytes()
-
-
-def test_long_contexts_agree_with_the_reference() -> None:
-    model = RandomModel("f32", config(num_layers=1))
-    tokens = tokens_of(model, 1100)
-    expected = Runner(model, ReferenceKernels(model.config)).run(("a", 0, tokens))["a"]
-    actual = native(model).run(("a", 0, tokens))["a"]
-    assert relative_rms(actual, expected) < 1e-4
-
-
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_more_rows_than_a_panel_hold_give_the_bits_of_small_passes(format_name: str) -> None:
     model = RandomModel(format_name, config(num_layers=1, intermediate_size=3000))

@@ -16,7 +16,7 @@ def rope_table(
 
 class ModelShape:
     def __init__(
-        self, hidden: int, intermediate: int, heads: int, kv_heads: int, head_dim: int, eps: float
+        self, hidden: int, intermediate: int, heads: int, kv_heads: int, head_dim: int, eps: float, kv_format: str
     ) -> None: ...
     @property
     def layer_bytes(self) -> int: ...

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pocketseek.kernels.contract import ModelKernels
 
 NATIVE_SETS = ("scalar", "avx2", "avx512", "neon-dotprod")
-_ABI = 2
+_ABI = 3
 _REMEDY = "install a C++20 compiler (Debian: apt install g++; Termux: pkg install clang) and run `pip install .` again"
 
 

@@ -1,11 +1,14 @@
 """Memory for K and V, by page id. A page holds 64 tokens of every layer:
 
-    page    [layer][kv head]{ key [head_dim][64], value [64][padded_dim] }      all f16; padded_dim = head_dim up to 16
+    f16     [layer][kv head]{ key [head_dim][64], value [64][padded_dim] }    padded_dim = head_dim up to 16
+    q8      [layer][kv head]{ key, value, key scale [64], value scale [64] }  int8, and an f32 scale per token and head
 
 Keys lie token beside token, so that sixteen scores are computed in the lanes of one register.
 """
 
 from __future__ import annotations
+
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,23 +17,38 @@ from pocketseek.errors import MemoryLimitError
 from pocketseek.types import ModelConfig
 
 PAGE_TOKENS = 64
+KvFormat = Literal["f16", "q8"]
+KV_FORMATS: tuple[KvFormat, ...] = get_args(KvFormat)
 
 
 def padded_head_dim(config: ModelConfig) -> int:
     return -(-config.head_dim // 16) * 16
 
 
-def page_bytes(config: ModelConfig) -> int:
+def head_dtype(config: ModelConfig, kv_format: KvFormat) -> np.dtype[np.void]:
+    """One KV head's part of a layer's part of a page: key (head_dim, 64), value (64, padded_dim), q8's scales."""
+    number = np.float16 if kv_format == "f16" else np.int8
+    fields: list[Any] = [
+        ("key", number, (config.head_dim, PAGE_TOKENS)),
+        ("value", number, (PAGE_TOKENS, padded_head_dim(config))),
+    ]
+    if kv_format == "q8":
+        fields += [("key_scale", np.float32, PAGE_TOKENS), ("value_scale", np.float32, PAGE_TOKENS)]
+    return np.dtype(fields)
+
+
+def page_bytes(config: ModelConfig, kv_format: KvFormat = "f16") -> int:
     """Bytes of one page of 64 tokens over all layers."""
-    values = config.head_dim + padded_head_dim(config)
-    return config.num_layers * config.num_kv_heads * values * PAGE_TOKENS * 2
+    return config.num_layers * config.num_kv_heads * head_dtype(config, kv_format).itemsize
 
 
 class KvMemory:
     """Pages that grow in slabs. Untouched pages cost no memory: the system provides them on first use."""
 
-    def __init__(self, config: ModelConfig, num_pages: int = 0) -> None:
-        self._page_bytes = page_bytes(config)
+    def __init__(self, config: ModelConfig, num_pages: int = 0, kv_format: KvFormat = "f16") -> None:
+        self.kv_format = kv_format
+        self._config = config
+        self._page_bytes = page_bytes(config, kv_format)
         self._slabs: list[NDArray[np.uint8]] = []
         self._pages: list[NDArray[np.uint8]] = []
         self.addresses: NDArray[np.uint64] = np.empty(0, np.uint64)
@@ -59,3 +77,8 @@ class KvMemory:
 
     def page(self, page_id: int) -> NDArray[np.uint8]:
         return self._pages[page_id]
+
+    def layer_of_page(self, page_id: int, layer: int) -> NDArray[np.void]:
+        """One record per KV head (head_dtype), for reading and writing."""
+        heads = self.page(page_id).view(head_dtype(self._config, self.kv_format))
+        return heads.reshape(self._config.num_layers, self._config.num_kv_heads)[layer]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,26 @@ from numpy.typing import NDArray
 from pocketseek.errors import MemoryLimitError
 from pocketseek.kernels import _native
 from pocketseek.kernels.contract import LAYER_MATRICES, Floats, RowSpan, TensorData
-from pocketseek.kernels.kv_memory import KvMemory
+from pocketseek.kernels.kv_memory import KV_FORMATS, KvFormat, KvMemory
 from pocketseek.types import ModelConfig
+
+
+@dataclass(frozen=True)
+class _Rows:
+    batch: _native.Batch
+    shape: _native.ModelShape
+
+
+def _shape(config: ModelConfig, kv_format: KvFormat) -> _native.ModelShape:
+    return _native.ModelShape(
+        config.hidden_size,
+        config.intermediate_size,
+        config.num_heads,
+        config.num_kv_heads,
+        config.head_dim,
+        config.rms_norm_eps,
+        kv_format,
+    )
 
 
 class NativeKernels:
@@ -25,14 +44,7 @@ class NativeKernels:
             raise MemoryLimitError(
                 f"{num_threads} compute threads cannot be started ({error}); set POCKETSEEK_THREADS to fewer"
             ) from error
-        self._shape = _native.ModelShape(
-            config.hidden_size,
-            config.intermediate_size,
-            config.num_heads,
-            config.num_kv_heads,
-            config.head_dim,
-            config.rms_norm_eps,
-        )
+        self._shapes = {kv_format: _shape(config, kv_format) for kv_format in KV_FORMATS}
 
     @property
     def name(self) -> str:
@@ -51,11 +63,12 @@ class NativeKernels:
             name: self.load_matrix(tensor) if name in LAYER_MATRICES else tensor.vector()
             for name, tensor in tensors.items()
         }
-        return _native.Layer(self._shape, entries)
+        return _native.Layer(self._shapes["f16"], entries)
 
     def begin(self, spans: Sequence[RowSpan], inv_freq: Floats, memory: KvMemory) -> object:
         rows = [(span.first_position, span.num_rows, memory.addresses[list(span.pages)]) for span in spans]
-        return _native.Batch(rows, inv_freq, self._config.rope_scaling.attention_factor)
+        batch = _native.Batch(rows, inv_freq, self._config.rope_scaling.attention_factor)
+        return _Rows(batch, self._shapes[memory.kv_format])
 
     def embed(self, table: object, token_ids: NDArray[np.int32]) -> Floats:
         hidden = np.empty((len(token_ids), self._config.hidden_size), np.float32)
@@ -63,12 +76,14 @@ class NativeKernels:
         return hidden
 
     def layer(self, weights: object, index: int, rows: object, hidden: Floats) -> None:
-        self._core.layer(self._shape, weights, index, rows, hidden)
+        if not isinstance(rows, _Rows):
+            raise TypeError(f"expected the rows of a pass from begin(), got {type(rows).__name__}")
+        self._core.layer(rows.shape, weights, index, rows.batch, hidden)
 
     def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32]) -> Floats:
         logits = np.empty((len(chosen), self._config.vocab_size), np.float32)
         if len(chosen):
-            self._core.head(self._shape, norm, table, hidden, chosen, logits)
+            self._core.head(self._shapes["f16"], norm, table, hidden, chosen, logits)
         return logits
 
     def set_num_threads(self, num_threads: int) -> None:

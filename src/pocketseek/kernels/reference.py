@@ -1,8 +1,8 @@
 """The arithmetic of a pass in plain numpy: slow, obvious, and the text to read first.
 
 It does what the compiled core does: int8 activations for quantised matrices, exact integer sums per block of 32, blocks
-added in ascending order; f32 for f16 and f32 matrices; K and V rounded to f16. It does not promise the same bits: numpy
-has no fused multiply-add and its own exp. `tests/kernels/test_native.py` states how close the two are.
+added in ascending order; f32 for f16 and f32 matrices; K and V rounded to f16 or int8. It does not promise the same
+bits: numpy has no fused multiply-add and its own exp. `tests/kernels/test_native.py` states how close the two are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pocketseek.formats import (
     tile_row_bytes,
 )
 from pocketseek.kernels.contract import LAYER_MATRICES, Floats, RowSpan, TensorData
-from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvMemory, padded_head_dim
+from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvMemory
 from pocketseek.types import ModelConfig
 
 _Kind = TypeVar("_Kind")
@@ -252,52 +252,51 @@ class ReferenceKernels:
         mixed = np.empty((len(x), c.num_heads, c.head_dim), np.float32)
         first = 0
         for span in batch.spans:
-            own = slice(first, first + span.num_rows)
-            keys, values = self._pages(span, index, batch.memory)
-            self._write(span, heads["k"][own], heads["v"][own], keys, values)
+            pages = [batch.memory.layer_of_page(page_id, index) for page_id in span.pages]
+            for row in range(span.num_rows):
+                page, slot = divmod(span.first_position + row, PAGE_TOKENS)
+                write_kv(pages[page], slot, heads["k"][first + row], heads["v"][first + row])
+            num_pages = -(-(span.first_position + span.num_rows) // PAGE_TOKENS)
+            keys, values = read_kv(pages[:num_pages], c.head_dim)
             for row in range(first, first + span.num_rows):
                 length = span.first_position + row - first + 1
                 mixed[row] = self._attend(heads["q"][row], keys, values, length)
             first += span.num_rows
         return mixed.reshape(len(x), -1)
 
-    def _pages(
-        self, span: RowSpan, index: int, memory: KvMemory
-    ) -> tuple[list[NDArray[np.float16]], list[NDArray[np.float16]]]:
-        """Views of this layer's keys (kv heads, head_dim, 64) and values (kv heads, 64, head_dim), page by page."""
-        c = self._config
-        padded = padded_head_dim(c)
-        head = (c.head_dim + padded) * PAGE_TOKENS
-        keys, values = [], []
-        for page_id in span.pages:
-            page = memory.page(page_id).view(np.float16).reshape(c.num_layers, c.num_kv_heads, head)[index]
-            split = c.head_dim * PAGE_TOKENS
-            keys.append(page[:, :split].reshape(-1, c.head_dim, PAGE_TOKENS))
-            values.append(page[:, split:].reshape(-1, PAGE_TOKENS, padded)[..., : c.head_dim])
-        return keys, values
-
-    def _write(
-        self, span: RowSpan, k: Floats, v: Floats, keys: list[NDArray[np.float16]], values: list[NDArray[np.float16]]
-    ) -> None:
-        for row in range(span.num_rows):
-            page, slot = divmod(span.first_position + row, PAGE_TOKENS)
-            keys[page][:, :, slot] = k[row]
-            values[page][:, slot] = v[row]
-
-    def _attend(
-        self, q: Floats, keys: list[NDArray[np.float16]], values: list[NDArray[np.float16]], length: int
-    ) -> Floats:
+    def _attend(self, q: Floats, keys: NDArray[np.float64], values: NDArray[np.float64], length: int) -> Floats:
         """q (heads, head_dim) over positions 0 .. length-1: softmax(q k / sqrt(head_dim)) v."""
         c = self._config
-        num_pages = -(-length // PAGE_TOKENS)
-        k = np.concatenate([page.astype(np.float64) for page in keys[:num_pages]], axis=2)[:, :, :length]
-        v = np.concatenate([page.astype(np.float64) for page in values[:num_pages]], axis=1)[:, :length]
         grouped = q.reshape(c.num_kv_heads, c.queries_per_kv_head, c.head_dim).astype(np.float64)
-        scores = grouped @ k / np.sqrt(c.head_dim)
+        scores = grouped @ keys[:, :, :length] / np.sqrt(c.head_dim)
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        out = (weights / weights.sum(axis=-1, keepdims=True)) @ v
+        out = (weights / weights.sum(axis=-1, keepdims=True)) @ values[:, :length]
         result: Floats = out.reshape(c.num_heads, c.head_dim).astype(np.float32)
         return result
+
+
+def write_kv(heads: NDArray[np.void], slot: int, k: Floats, v: Floats) -> None:
+    """One token into one layer of a page. heads: records of kv_memory.head_dtype; k, v: (kv heads, head_dim)."""
+    head_dim = k.shape[1]
+    names = heads.dtype.names or ()
+    if "key_scale" in names:
+        (k, key_scales), (v, value_scales) = (quantise_rows(x, head_dim) for x in (k, v))
+        k, v = k[:, 0], v[:, 0]
+        heads["key_scale"][:, slot], heads["value_scale"][:, slot] = key_scales[:, 0], value_scales[:, 0]
+    heads["key"][:, :, slot] = k
+    heads["value"][:, slot, :head_dim] = v
+
+
+def read_kv(pages: Sequence[NDArray[np.void]], head_dim: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Keys (kv heads, head_dim, positions) and values (kv heads, positions, head_dim) of all slots of the pages."""
+    keys, values = [], []
+    for heads in pages:
+        key, value = heads["key"].astype(np.float64), heads["value"][..., :head_dim].astype(np.float64)
+        if "key_scale" in (heads.dtype.names or ()):
+            key, value = key * heads["key_scale"][:, None], value * heads["value_scale"][..., None]
+        keys.append(key)
+        values.append(value)
+    return np.concatenate(keys, axis=2), np.concatenate(values, axis=1)
 
 
 def _choose_rows(matrix: UnpackedMatrix, rows: NDArray[np.int32]) -> UnpackedMatrix:
