@@ -103,7 +103,7 @@ uint64_t run(const KernelTable& table, Format format, int threads, float size = 
     std::vector<float> inv_freq(half), cosine(rows * half), sine(rows * half), hidden(rows * s.hidden), logits(rows * model.vocabulary);
     for (int i = 0; i < half; i++) inv_freq[i] = 1.0f / float(1 + i * i);
     rope_table(positions.data(), rows, inv_freq.data(), half, 1.1f, cosine.data(), sine.data());
-    std::vector<std::vector<uint8_t>> pages(div_up(rows, kPageTokens), std::vector<uint8_t>(s.layer_bytes(), 0xff));
+    std::vector<std::vector<uint8_t>> pages(div_up(rows, kPageTokens), std::vector<uint8_t>(s.kv().layer_bytes(), 0xff));
     std::vector<const uint8_t*> addresses;
     for (auto& page : pages) addresses.push_back(page.data());
     Batch batch{rows, {{0, rows, 0, addresses.data()}}, cosine.data(), sine.data()};

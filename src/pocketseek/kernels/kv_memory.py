@@ -81,4 +81,5 @@ class KvMemory:
     def layer_of_page(self, page_id: int, layer: int) -> NDArray[np.void]:
         """One record per KV head (head_dtype), for reading and writing."""
         heads = self.page(page_id).view(head_dtype(self._config, self.kv_format))
-        return heads.reshape(self._config.num_layers, self._config.num_kv_heads)[layer]
+        chosen: NDArray[np.void] = heads.reshape(self._config.num_layers, self._config.num_kv_heads)[layer]
+        return chosen
