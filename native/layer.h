@@ -51,8 +51,7 @@ public:
     void layer(const ModelShape& shape, const LayerWeights& weights, int layer_index, const Batch& batch, float* hidden);
     // logits[num_chosen][table.rows] of the chosen rows of hidden
     void head(const ModelShape& shape, const float* norm, const Matrix& table, const float* hidden, const int32_t* chosen, int num_chosen, float* logits);
-    void set_num_threads(int n) { pool_.set_num_threads(n); }
-    int num_threads() const { return pool_.num_threads(); }
+    Pool& pool() { return pool_; }
     size_t workspace_bytes() const;
     const KernelTable& table() const { return table_; }
 
