@@ -134,14 +134,15 @@ void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int r
 }
 
 void Core::multiply(const std::vector<Product>& products, const Activations& in, int rows) {
-    const auto pairs_of = [](const Matrix& m) { return div_up(m.tiles(), 2); };
+    const int together = table_.pair && rows >= kExpandRows ? 2 : 1;  // a smallest piece is one tile where pairs gain nothing
+    const auto pairs_of = [=](const Matrix& m) { return div_up(m.tiles(), together); };
     int pairs = 0;
     for (const Product& p : products) pairs += pairs_of(*p.matrix);
     const auto find = [&](int index) {
         const Product* p = products.data();
         while (index >= pairs_of(*p->matrix)) index -= pairs_of(*(p++)->matrix);
         const Matrix& m = *p->matrix;
-        return TilePair{{&m, &m}, {2 * index, 2 * index + 1}, std::min(2, m.tiles() - 2 * index)};
+        return TilePair{{&m, &m}, {together * index, together * index + 1}, std::min(together, m.tiles() - together * index)};
     };
     const auto finish = [&](const TilePair& pair, int row, int count, const float* out) {
         const Product* p = products.data();
@@ -180,7 +181,7 @@ void Core::store_keys_values(const ModelShape& s, const LayerWeights& w, int lay
         }
     };
     for (const RowSpan& span : batch.spans)
-        pool_.run(span.num_rows, 1, [&](int begin, int end, int) {
+        pool_.run(span.num_rows, std::max(1, span.num_rows / (4 * pool_.num_threads())), [&](int begin, int end, int) {
             for (int i = begin; i < end; i++) {
                 const int row = span.first_row + i, position = span.first_position + i;
                 float *q = qkv_.data() + size_t(row) * width, *k = q + q_width, *v = k + kv_width;

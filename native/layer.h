@@ -71,7 +71,7 @@ private:
     struct TilePair {
         const Matrix* matrix[2];
         int tile[2];
-        int count;  // 1 at the end of a matrix with an odd number
+        int count;  // 1 at the end of a matrix with an odd number, and where pairs gain nothing
     };
     void multiply(const std::vector<Product>& products, const Activations& in, int rows);
     void multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, float* out);
