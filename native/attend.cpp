@@ -17,6 +17,10 @@ namespace {
 constexpr int kBlockQueries = 96;    // queries of a task: with a span of head size 128 they fill about 350 KB
 constexpr int kTasksPerThread = 4;   // fewer, and threads wait for the slowest one
 
+// Queries of a task in order of row, then head. A chunk is what shares one read of a page: whole rows where they fit.
+int chunk_rows(const ModelShape& s) { return std::max(1, kMaxQueries / s.group()); }
+int chunk_queries(const ModelShape& s) { return chunk_rows(s) * std::min(s.group(), kMaxQueries); }
+
 }  // namespace
 
 // Biases, q/k norms and rope on the rows of qkv_; keys and values rounded into their pages.
@@ -32,7 +36,7 @@ void Core::store_keys_values(const ModelShape& s, const LayerWeights& w, int lay
         }
     };
     for (const RowSpan& span : batch.spans)
-        pool_.run(span.num_rows, std::max(1, span.num_rows / (4 * pool_.num_threads())), [&](int begin, int end, int) {
+        pool_.run(span.num_rows, 1, [&](int begin, int end, int) {
             for (int i = begin; i < end; i++) {
                 const int row = span.first_row + i, position = span.first_position + i;
                 float *q = qkv_.data() + size_t(row) * width, *k = q + q_width, *v = k + kv_width;
@@ -52,24 +56,22 @@ struct Core::AttentionScratch {
     float *scores, *queries, *sums, *span_sums;
     SpanState *state, *span_state;
 
+    static size_t packed(const ModelShape& s, int block_queries) { return size_t(div_up(block_queries, chunk_queries(s))) * kMaxQueries; }
     static size_t floats(const ModelShape& s, int block_queries) {
         const size_t padded = s.kv().padded_dim();
-        return size_t(kMaxQueries) * (kScoreStride + padded + 2) + size_t(block_queries + kMaxQueries) * (s.head_dim + padded + 2) + 16;
+        return kMaxQueries * (kScoreStride + padded + 2) + packed(s, block_queries) * s.head_dim + block_queries * (padded + 2) + 16;
     }
     AttentionScratch(float* memory, const ModelShape& s, int block_queries) {
-        const size_t padded = s.kv().padded_dim(), queries_in_block = block_queries + kMaxQueries;
+        const size_t padded = s.kv().padded_dim();
         memory += (-reinterpret_cast<uintptr_t>(memory) & 63) / 4;
         scores = memory, memory += size_t(kMaxQueries) * kScoreStride;
         span_sums = memory, memory += kMaxQueries * padded;
-        sums = memory, memory += queries_in_block * padded;
-        queries = memory, memory += queries_in_block * s.head_dim;
+        sums = memory, memory += block_queries * padded;
+        queries = memory, memory += packed(s, block_queries) * s.head_dim;
         span_state = reinterpret_cast<SpanState*>(memory), memory += 2 * kMaxQueries;
         state = reinterpret_cast<SpanState*>(memory);
     }
 };
-
-// Queries of a task in order of row, then head. A chunk is what shares one read of a page: whole rows where they fit.
-int Core::chunk_queries(const ModelShape& s) { return std::max(1, kMaxQueries / s.group()) * std::min(s.group(), kMaxQueries); }
 
 // queries[chunk][head_dim][kMaxQueries]
 void Core::pack_queries(const ModelShape& s, const AttentionTask& task, float* packed) const {
@@ -131,18 +133,18 @@ void Core::plan_attention(const ModelShape& s, const Batch& batch, int block_row
 }
 
 void Core::attend(const ModelShape& s, int layer_index, const Batch& batch) {
-    const int threads = pool_.num_threads(), chunk_rows = std::max(1, kMaxQueries / s.group());
-    const int most_rows = std::max(1, kBlockQueries / (chunk_rows * s.group())) * chunk_rows;
+    const int threads = pool_.num_threads(), step = chunk_rows(s);
+    const int most_rows = std::max(1, kBlockQueries / (step * s.group())) * step;
     const auto tasks_with = [&](int rows) {
         int blocks = 0;
         for (const RowSpan& span : batch.spans) blocks += div_up(span.num_rows, rows);
         return blocks * s.kv_heads;
     };
     int block_rows = most_rows;
-    while (block_rows > chunk_rows && tasks_with(block_rows) < kTasksPerThread * threads) block_rows -= chunk_rows;
+    while (block_rows > step && tasks_with(block_rows) < kTasksPerThread * threads) block_rows -= step;
     plan_attention(s, batch, block_rows);
 
-    const int block_queries = std::max(block_rows * s.group(), kMaxQueries);
+    const int block_queries = block_rows * s.group();
     const size_t each = AttentionScratch::floats(s, block_queries);
     float* memory = grown(scratch_, each * threads);
     if (threads > 1 && int(tasks_.size()) < kTasksPerThread * threads) return attend_by_spans(s, layer_index, batch, block_queries);

@@ -11,7 +11,7 @@ namespace pocketseek {
 namespace {
 
 constexpr size_t kPanelBytes = 1280 * 1024;  // int8 activations that stay in the second-level cache beside a tile row
-constexpr size_t kPieceBytes = 128 * 1024;   // weights handed to a thread at once
+constexpr size_t kPieceBytes = 32 * 1024;    // weights of the smallest piece handed to a thread, times groups of rows: 2 us and more
 constexpr int kPanelRows = 24;               // a whole number of both kinds of row groups (8 and 6)
 constexpr size_t kPairFloats = size_t(kPairPanel) * 2 * kTileRows + kPairScratchBytes / 4;
 constexpr int kExpandRows = 32;              // from here on expanding a q4p tile pays
@@ -81,7 +81,7 @@ Activations Core::activations(int rows, int cols, std::initializer_list<const Ma
 
 void Core::normalise(const float* x, const float* weight, float eps, int n, int rows, const int32_t* chosen, const Activations& out) {
     float* scratch = grown(scratch_, size_t(pool_.num_threads()) * n);
-    pool_.run(rows, std::max(1, rows / (4 * pool_.num_threads())), [&](int begin, int end, int worker) {
+    pool_.run(rows, 1, [&](int begin, int end, int worker) {
         float* y = scratch + size_t(worker) * n;
         for (int row = begin; row < end; row++) {
             table_.rms_norm(x + size_t(chosen ? chosen[row] : row) * n, weight, eps, n, y);
@@ -118,7 +118,7 @@ void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int r
     const size_t cols = size_t(in.blocks) * kBlock;
     const int most = std::clamp(int(kPanelBytes / cols) / kPanelRows * kPanelRows, kPanelRows, kPairPanel);
     const int panel = div_up(div_up(rows, div_up(rows, most)), kPanelRows) * kPanelRows;  // panels of equal size
-    const int grain = std::max(1, std::min(pairs / (8 * pool_.num_threads()), int(kPieceBytes / (2 * stride))));
+    const int grain = std::max(1, std::min(pairs / (8 * pool_.num_threads()), int(kPieceBytes / (2 * stride * div_up(std::min(rows, panel), kGroup)))));
     if (in.wide.q && table_.pair && rows >= kExpandRows) grown(pair_, pool_.num_threads() * kPairFloats + 16);
     for (int first = 0; first < rows; first += panel) {
         const int last = std::min(rows, first + panel);
@@ -129,14 +129,15 @@ void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int r
 }
 
 void Core::multiply(const std::vector<Product>& products, const Activations& in, int rows) {
-    const auto pairs_of = [](const Matrix& m) { return div_up(m.tiles(), 2); };
+    const int together = table_.pair && rows >= kExpandRows ? 2 : 1;  // a smallest piece is one tile where pairs gain nothing
+    const auto pairs_of = [=](const Matrix& m) { return div_up(m.tiles(), together); };
     int pairs = 0;
     for (const Product& p : products) pairs += pairs_of(*p.matrix);
     const auto find = [&](int index) {
         const Product* p = products.data();
         while (index >= pairs_of(*p->matrix)) index -= pairs_of(*(p++)->matrix);
         const Matrix& m = *p->matrix;
-        return TilePair{{&m, &m}, {2 * index, 2 * index + 1}, std::min(2, m.tiles() - 2 * index)};
+        return TilePair{{&m, &m}, {together * index, together * index + 1}, std::min(together, m.tiles() - together * index)};
     };
     const auto finish = [&](const TilePair& pair, int row, int count, const float* out) {
         const Product* p = products.data();
@@ -167,7 +168,7 @@ void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, co
     const ExactFloats exact;
     const int rows = batch.rows, q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim, width = q_width + 2 * kv_width;
     auto quantise_rows = [&](const float* x, int n, const Activations& out) {
-        pool_.run(rows, std::max(1, rows / (4 * pool_.num_threads())), [&](int begin, int end, int) {
+        pool_.run(rows, 1, [&](int begin, int end, int) {
             for (int row = begin; row < end; row++) table_.quantise(x + size_t(row) * n, n, out, row);
         });
     };

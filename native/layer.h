@@ -54,8 +54,7 @@ public:
     void layer(const ModelShape& shape, const LayerWeights& weights, int layer_index, const Batch& batch, float* hidden);
     // logits[num_chosen][table.rows] of the chosen rows of hidden
     void head(const ModelShape& shape, const float* norm, const Matrix& table, const float* hidden, const int32_t* chosen, int num_chosen, float* logits);
-    void set_num_threads(int n) { pool_.set_num_threads(n); }
-    int num_threads() const { return pool_.num_threads(); }
+    Pool& pool() { return pool_; }
     size_t workspace_bytes() const;
     const KernelTable& table() const { return table_; }
 
@@ -77,7 +76,7 @@ private:
     struct TilePair {
         const Matrix* matrix[2];
         int tile[2];
-        int count;  // 1 at the end of a matrix with an odd number
+        int count;  // 1 at the end of a matrix with an odd number, and where pairs gain nothing
     };
     void multiply(const std::vector<Product>& products, const Activations& in, int rows);
     void multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, float* out);
@@ -86,7 +85,6 @@ private:
     void store_keys_values(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch);
     void attend(const ModelShape& s, int layer_index, const Batch& batch);
     void plan_attention(const ModelShape& s, const Batch& batch, int block_rows);
-    static int chunk_queries(const ModelShape& s);
     void pack_queries(const ModelShape& s, const AttentionTask& task, float* packed) const;
     void attend_chunk(const ModelShape& s, int layer_index, const RowSpan& span, const AttentionTask& task, int first, int start,
                       const AttentionScratch& scratch, float* sums, SpanState* state) const;

@@ -31,6 +31,8 @@ void require(bool condition, const char* message) {
     if (!condition) throw std::invalid_argument(message);
 }
 
+void require_threads(int num_threads) { require(num_threads >= 1 && num_threads <= 256, "num_threads must be from 1 to 256"); }
+
 Format format_of(const std::string& name) {
     for (int i = 0; i < kNumFormats; i++)
         if (name == kFormatNames[i]) return Format(i);
@@ -180,13 +182,25 @@ NB_MODULE(_native, m) {
         .def(nb::init<std::vector<std::tuple<int, int, Addresses>>, Floats, float>(), "spans"_a, "inv_freq"_a, "rope_factor"_a);
     nb::class_<Core>(m, "Core")
         .def("__init__", [](Core* self, const std::string& name, int num_threads) {
-                require(num_threads >= 1 && num_threads <= 256, "num_threads must be from 1 to 256");
+                require_threads(num_threads);
                 new (self) Core(table_for(name), num_threads);
             }, "instruction_set"_a, "num_threads"_a)
         .def_prop_ro("name", [](const Core& core) { return core.table().name; })
-        .def_prop_ro("num_threads", &Core::num_threads)
+        .def_prop_ro("num_threads", [](Core& core) { return core.pool().num_threads(); })
+        .def_prop_ro("spin_s", [](Core& core) { return core.pool().spin_s(); })
+        .def_prop_ro("cores", [](Core& core) { return core.pool().cores(); })
+        .def_prop_ro("tasks_done", [](Core& core) { return core.pool().tasks_done(); })
         .def_prop_ro("workspace_bytes", &Core::workspace_bytes)
-        .def("set_num_threads", &Core::set_num_threads, "num_threads"_a, nb::call_guard<nb::gil_scoped_release>())
+        .def("set_num_threads", [](Core& core, int num_threads) {
+                require_threads(num_threads);
+                core.pool().set_num_threads(num_threads);
+            }, "num_threads"_a, nb::call_guard<nb::gil_scoped_release>())
+        .def("set_cores", [](Core& core, const std::vector<int>& cores) { core.pool().set_cores(cores); }, "cores"_a,
+             nb::call_guard<nb::gil_scoped_release>())
+        .def("set_spin", [](Core& core, double spin_s) {
+                require(spin_s >= 0 && spin_s <= 1, "spin_s must be from 0 to 1 second");
+                core.pool().set_spin(spin_s);
+            }, "spin_s"_a)
         .def("embed", &embed, "table"_a, "ids"_a, "hidden"_a)
         .def("layer", &layer, "shape"_a, "weights"_a, "index"_a, "batch"_a, "hidden"_a)
         .def("head", &head, "shape"_a, "norm"_a, "table"_a, "hidden"_a, "chosen"_a, "logits"_a);

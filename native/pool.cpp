@@ -1,5 +1,6 @@
 #include "pool.h"
 
+#include <algorithm>
 #include <chrono>
 #include <system_error>
 
@@ -37,74 +38,181 @@ ExactFloats::~ExactFloats() {
 #endif
 }
 
-Pool::Pool(int num_threads, double spin_s) : spin_s_(spin_s) { start(num_threads); }
-Pool::~Pool() { stop(); }
+Pool::Pool(int num_threads, double spin_s) : spin_s_(spin_s) {
+    team_.push_back(std::make_unique<Member>());
+    set_num_threads(num_threads);
+    update_spin();
+}
+
+Pool::~Pool() {
+    release_owner();
+    keep(1);
+}
+
+std::vector<uint64_t> Pool::tasks_done() const {
+    std::vector<uint64_t> done;
+    for (const auto& member : team_) done.push_back(member->tasks_done.load(std::memory_order_relaxed));
+    return done;
+}
 
 void Pool::set_num_threads(int num_threads) {
-    if (num_threads == this->num_threads()) return;
-    stop();
-    start(num_threads);
-}
-
-void Pool::start(int num_threads) {
-    stopping_ = false;
-    const uint64_t seen = ticket_.load();
+    const int before = this->num_threads();
+    keep_ = std::max(before, num_threads);
     try {
-        for (int worker = 1; worker < num_threads; worker++) workers_.emplace_back(&Pool::worker_loop, this, worker, seen);
+        while (this->num_threads() < num_threads) add_worker();
     } catch (const std::system_error&) {
-        stop();
+        keep(before);
         throw;
     }
+    keep(num_threads);
+    update_spin();
 }
 
-void Pool::stop() {
-    stopping_ = true;
+void Pool::set_spin(double spin_s) {
+    spin_s_ = spin_s;
+    update_spin();
+}
+
+void Pool::update_spin() {
+    const int cores = cores_.empty() ? num_own_cores() : num_cores(mask_);
+    const bool crowded = cores && num_threads() > cores;  // who spins takes the core from who works
+    spin_ns_ = crowded ? 0 : int64_t(spin_s_ * 1e9);
+}
+
+void Pool::add_worker() {
+    team_.reserve(team_.size() + 1);  // nothing may fail once the thread runs
+    auto member = std::make_unique<Member>();
+    Member& self = *member;
+    const int worker = num_threads();
+    const uint64_t seen = ticket_.load();
+    self.thread = std::thread([this, &self, worker, seen] { live(self, worker, seen); });
+    team_.push_back(std::move(member));
+    if (!cores_.empty()) place_worker(self, mask_);
+}
+
+// Ends the workers from this index on.
+void Pool::keep(int num_threads) {
+    keep_ = num_threads;
+    if (num_threads >= this->num_threads()) return;
     ticket_.fetch_add(2);
     ticket_.notify_all();
-    for (std::thread& thread : workers_) thread.join();
-    workers_.clear();
+    for (size_t i = num_threads; i < team_.size(); i++) team_[i]->thread.join();
+    team_.resize(num_threads);
+}
+
+void Pool::set_cores(const std::vector<int>& cores) {
+    if (cores == cores_) return;
+    if (cores.empty()) {
+        release_owner();
+        for (size_t i = 1; i < team_.size(); i++) place_worker(*team_[i], home_);
+        cores_.clear();
+    } else {
+        const CoreMask mask = choose_cores(cores);
+        if (cores_.empty()) home_ = view_cores()->own;
+        cores_ = cores, mask_ = mask;
+        owner_placed_ = false;
+        for (size_t i = 1; i < team_.size(); i++) place_worker(*team_[i], mask_);
+    }
+    update_spin();
+}
+
+// A core that has gone offline since it was chosen costs speed, never a pass: that is why nobody looks at move_thread's answer.
+void Pool::place_worker(Member& member, const CoreMask& mask) {
+    member.number.wait(0);
+    move_thread(member.number, mask);
+}
+
+void Pool::place_owner() {
+    const int thread = current_thread();
+    if (thread == owner_ && owner_placed_) return;
+    if (thread != owner_) {
+        release_owner();
+        const std::optional<CoreView> view = view_cores();
+        if (!view) return;
+        owner_ = thread, owner_had_ = view->own;
+    }
+    move_thread(owner_, mask_);
+    owner_placed_ = true;
+}
+
+void Pool::release_owner() {
+    if (owner_) move_thread(owner_, owner_had_);
+    owner_ = 0, owner_placed_ = false;
 }
 
 void Pool::run_job(int tasks, int grain, Call call, void* context) {
-    tasks_ = tasks, grain_ = grain, call_ = call, context_ = context;
+    Member& owner = *team_[0];
+    if (tasks <= grain || num_threads() == 1) {
+        owner.tasks_done.fetch_add(uint64_t(tasks), std::memory_order_relaxed);
+        return call(context, 0, tasks, 0);
+    }
+    tasks_ = tasks, grain_ = grain, share_ = kSlowest * num_threads(), call_ = call, context_ = context;
     next_.store(0, std::memory_order_relaxed);
     const uint64_t open = (ticket_.load(std::memory_order_relaxed) | 1) + 2;
     ticket_.store(open);
     if (sleepers_.load()) ticket_.notify_all();
-    work(0);
+    work(owner, 0);
     ticket_.store(open & ~uint64_t(1));
-    while (active_.load()) relax();
+    wait_for_workers();
 }
 
-void Pool::work(int worker) {
-    for (;;) {
-        const int begin = next_.fetch_add(grain_, std::memory_order_relaxed);
-        if (begin >= tasks_) return;
-        call_(context_, begin, begin + grain_ < tasks_ ? begin + grain_ : tasks_, worker);
+void Pool::work(Member& member, int worker) {
+    uint64_t done = 0;
+    int begin = next_.load(std::memory_order_relaxed);
+    while (begin < tasks_) {
+        const int left = tasks_ - begin, piece = std::min(left, std::max(grain_, left / share_));
+        if (!next_.compare_exchange_weak(begin, begin + piece, std::memory_order_relaxed)) continue;
+        call_(context_, begin, begin + piece, worker);
+        done += uint64_t(piece);
+        begin = next_.load(std::memory_order_relaxed);
     }
+    member.tasks_done.fetch_add(done, std::memory_order_relaxed);
 }
 
-void Pool::worker_loop(int worker, uint64_t seen) {
+// True once check() is; false if the spin time passes before.
+template <class Check> bool Pool::spin_until(Check check) const {
     using Clock = std::chrono::steady_clock;
+    if (check()) return true;
+    const auto deadline = Clock::now() + std::chrono::nanoseconds(spin_ns_.load(std::memory_order_relaxed));
+    for (int turn = 1; !check(); turn++) {
+        if (turn % 64 == 0 && Clock::now() > deadline) return false;
+        relax();
+    }
+    return true;
+}
+
+void Pool::wait_for_workers() {
+    if (spin_until([&] { return !active_.load(); })) return;
+    owner_sleeps_ = true;
+    while (const int active = active_.load()) active_.wait(active);
+    owner_sleeps_ = false;
+}
+
+// The ticket of an open loop that is newer than `seen`, or any if the worker is to leave.
+uint64_t Pool::wait_for_loop(int worker, uint64_t seen) {
+    uint64_t ticket;
+    const auto due = [&] {
+        ticket = ticket_.load();
+        return (ticket != seen && (ticket & 1)) || worker >= keep_.load();
+    };
+    while (!spin_until(due)) {
+        sleepers_.fetch_add(1);
+        ticket_.wait(ticket);
+        sleepers_.fetch_sub(1);
+    }
+    return ticket;
+}
+
+void Pool::live(Member& member, int worker, uint64_t seen) {
     const ExactFloats exact;
-    while (!stopping_) {
-        uint64_t ticket = ticket_.load();
-        const auto deadline = Clock::now() + std::chrono::duration<double>(spin_s_);
-        for (int turn = 1; (ticket == seen || !(ticket & 1)) && !stopping_; turn++) {
-            if (turn % 64 == 0 && Clock::now() > deadline) {
-                sleepers_.fetch_add(1);
-                ticket_.wait(ticket);
-                sleepers_.fetch_sub(1);
-            } else {
-                relax();
-            }
-            ticket = ticket_.load();
-        }
-        if (stopping_) return;
+    member.number = std::max(1, current_thread());
+    member.number.notify_all();
+    for (;;) {
+        seen = wait_for_loop(worker, seen);
+        if (worker >= keep_.load()) return;
         active_.fetch_add(1);
-        if (ticket_.load() == ticket) work(worker);
-        active_.fetch_sub(1);
-        seen = ticket;
+        if (ticket_.load() == seen) work(member, worker);
+        if (active_.fetch_sub(1) == 1 && owner_sleeps_.load()) active_.notify_all();
     }
 }
 

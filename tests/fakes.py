@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from pocketseek.errors import UsageError
 from pocketseek.govern.governor import FixedGovernor
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.sampling import Sampler
@@ -47,6 +48,8 @@ class FakeExecutor:
         self.context_length = context_length
         self.works: list[Work] = []
         self.threads: list[int] = []
+        self.cores: list[tuple[int, ...]] = []
+        self.usable_cores = set(range(8))
         self.num_closed = 0
         self._before_run = before_run
         self._logits = logits
@@ -58,6 +61,11 @@ class FakeExecutor:
 
     def set_threads(self, num_threads: int) -> None:
         self.threads.append(num_threads)
+
+    def set_cores(self, cores: tuple[int, ...]) -> None:
+        if not self.usable_cores.issuperset(cores):
+            raise UsageError("a core is offline")
+        self.cores.append(cores)
 
     def close(self) -> None:
         self.num_closed += 1

@@ -142,8 +142,9 @@ class TextEvent:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the governor allows for the next pass."""
+    """What the governor allows for the next pass. cores: those to compute on; empty: no restriction."""
 
     num_threads: int
     max_tokens_per_pass: int = 256
     max_sequences: int = 16
+    cores: tuple[int, ...] = ()

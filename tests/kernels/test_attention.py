@@ -26,7 +26,7 @@ def relative_rms(actual: np.ndarray, expected: np.ndarray) -> float:
 
 
 @both_kv_formats
-@pytest.mark.parametrize("heads", [(6, 2, 24), (14, 1, 64), (5, 5, 16), (26, 2, 8)], ids=str)
+@pytest.mark.parametrize("heads", [(6, 2, 24), (14, 1, 64), (5, 5, 16), (26, 2, 8), (14, 2, 32)], ids=str)
 def test_every_instruction_set_gives_the_bits_of_the_scalar_twin(kv: KvFormat, heads: tuple[int, int, int]) -> None:
     num_heads, num_kv_heads, head_dim = heads
     shape = config(num_layers=1, num_heads=num_heads, num_kv_heads=num_kv_heads, head_dim=head_dim)

@@ -268,3 +268,23 @@ def test_thread_count_is_set_when_it_changes() -> None:
     with Engine(executor, tokenizer, template, Alternating(), num_pages=8) as engine:  # type: ignore[arg-type]
         list(engine.stream(random_request(1)))
     assert executor.threads == [2, 1, 3]
+
+
+def test_cores_are_set_when_they_change_and_asked_for_again_when_refused() -> None:
+    class Moving:
+        """The cores 8 and 9 are offline until the fourth pass."""
+
+        def __init__(self) -> None:
+            self.num_asked = 0
+
+        def limits(self) -> Limits:
+            self.num_asked += 1
+            if self.num_asked == 4:
+                executor.usable_cores.update((8, 9))
+            return Limits(1, cores=() if self.num_asked in (1, 6) else (8, 9) if self.num_asked > 2 else (0, 1))
+
+    executor = FakeExecutor()
+    tokenizer, template = ByteTokenizer(), FakeTemplate()
+    with Engine(executor, tokenizer, template, Moving(), num_pages=8) as engine:  # type: ignore[arg-type]
+        assert ids_of(engine.stream(random_request(1))) == slow_tokens(random_request(1))
+    assert executor.cores == [(0, 1), (8, 9), (), (8, 9)]

@@ -73,3 +73,10 @@ class ModelKernels(Protocol):
         ...
 
     def set_num_threads(self, num_threads: int) -> None: ...
+
+    def set_cores(self, cores: tuple[int, ...]) -> None:
+        """Keep to these cores from the next pass on; empty: to none in particular.
+
+        Raises UsageError, and changes nothing, for a core that is offline or forbidden.
+        """
+        ...

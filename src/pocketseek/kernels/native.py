@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.errors import MemoryLimitError
+from pocketseek.errors import MemoryLimitError, UsageError
 from pocketseek.kernels import _native
 from pocketseek.kernels.contract import LAYER_MATRICES, Floats, RowSpan, TensorData
 from pocketseek.kernels.kv_memory import KV_FORMATS, KvFormat, KvMemory
@@ -41,9 +41,7 @@ class NativeKernels:
         try:
             self._core = _native.Core(instruction_set, num_threads)
         except RuntimeError as error:  # std::system_error
-            raise MemoryLimitError(
-                f"{num_threads} compute threads cannot be started ({error}); set POCKETSEEK_THREADS to fewer"
-            ) from error
+            raise _cannot_start(num_threads, error) from error
         self._shapes = {kv_format: _shape(config, kv_format) for kv_format in KV_FORMATS}
 
     @property
@@ -87,4 +85,28 @@ class NativeKernels:
         return logits
 
     def set_num_threads(self, num_threads: int) -> None:
-        self._core.set_num_threads(num_threads)
+        try:
+            self._core.set_num_threads(num_threads)
+        except RuntimeError as error:
+            raise _cannot_start(num_threads, error) from error
+
+    def set_cores(self, cores: tuple[int, ...]) -> None:
+        """Workers move at once, the thread that runs passes with its next one; it gets its own mask back at the end."""
+        try:
+            self._core.set_cores(cores)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    def set_spin(self, spin_s: float) -> None:
+        """How long idle workers look for the next loop before they sleep; 0 to 1 second."""
+        self._core.set_spin(spin_s)
+
+    def tasks_done(self) -> list[int]:
+        """Tasks (tile rows, rows, heads) that each thread has done since it was started; the caller's come first."""
+        return self._core.tasks_done
+
+
+def _cannot_start(num_threads: int, error: RuntimeError) -> MemoryLimitError:
+    return MemoryLimitError(
+        f"{num_threads} compute threads cannot be started ({error}); set POCKETSEEK_THREADS to fewer"
+    )

@@ -209,6 +209,9 @@ class ReferenceKernels:
     def set_num_threads(self, num_threads: int) -> None:
         """numpy decides for itself."""
 
+    def set_cores(self, cores: tuple[int, ...]) -> None:
+        """Nor about cores is numpy asked."""
+
     def load_matrix(self, tensor: TensorData) -> object:
         return unpack_matrix(tensor)
 

@@ -61,6 +61,9 @@ class KernelExecutor:
     def set_threads(self, num_threads: int) -> None:
         self._kernels.set_num_threads(num_threads)
 
+    def set_cores(self, cores: tuple[int, ...]) -> None:
+        self._kernels.set_cores(cores)
+
     def run(self, work: Work) -> Floats:
         """One pass; returns logits float32 (work.num_logits, vocab_size)."""
         hidden = self._run_layers(work)

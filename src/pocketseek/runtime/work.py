@@ -75,6 +75,13 @@ class Executor(Protocol):
         """Takes effect with the next pass; never changes a result."""
         ...
 
+    def set_cores(self, cores: tuple[int, ...]) -> None:
+        """Compute on these cores from the next pass on, on any if empty; never changes a result.
+
+        Raises UsageError, and changes nothing, for a core that is offline or forbidden.
+        """
+        ...
+
     def run(self, work: Work) -> Logits:
         """One pass. Returns float32 [work.num_logits, vocab_size]: slices in order, rows ascending.
 

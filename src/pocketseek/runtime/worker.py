@@ -19,7 +19,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Protocol, Self
 
-from pocketseek.errors import EngineClosedError, PocketseekError
+from pocketseek.errors import EngineClosedError, PocketseekError, UsageError
 from pocketseek.govern.governor import Governor
 from pocketseek.runtime.scheduler import Scheduler, SequenceEvent
 from pocketseek.runtime.sequence import SequenceState
@@ -112,6 +112,8 @@ class Worker:
         self._closed = False
         self._failure: BaseException | None = None
         self._num_threads: int | None = None
+        self._cores: tuple[int, ...] = ()
+        self.cores_refusal: UsageError | None = None
         self.executor_s = 0.0
         self.total_s = 0.0
 
@@ -176,7 +178,18 @@ class Worker:
         if limits.num_threads != self._num_threads:
             self._num_threads = limits.num_threads
             self._executor.set_threads(limits.num_threads)
+        if limits.cores != self._cores:
+            self._set_cores(limits.cores)
         return limits
+
+    def _set_cores(self, cores: tuple[int, ...]) -> None:
+        """Cores go offline, and an app to the background, whenever the system likes: then the pass runs where it ran
+        before, slower perhaps, and the next pass asks again."""
+        try:
+            self._executor.set_cores(cores)
+            self._cores, self.cores_refusal = cores, None
+        except UsageError as refusal:
+            self.cores_refusal = refusal
 
     def _run(self, work: Work) -> Logits:
         start = perf_counter()
