@@ -22,7 +22,7 @@ X86_DOTS = ("vpdpbusd", "vpdpbusds", "vpdpbssd", "vpmaddubsw")  # one product pe
 
 LABEL = re.compile(r"^([A-Za-z_.$][\w.$]*):")
 BRANCH = re.compile(r"^(?:j\w+|b|b\.?\w\w|cbn?z|tbn?z)\s+(?:.*,\s*)?(\.L[\w.$]+)$")
-COMMENT = re.compile(r"\s*(?://|#[^0-9]).*$")  # "#16" is a number on arm64
+COMMENT = re.compile(r"\s*(?://|#\s|#(?:NO_)?APP).*$")  # "#16" and "#-16" are numbers on arm64
 ENCODING = re.compile(r"^\{\w+\}\s+")  # "{vex} vpdpbusd ..."
 
 

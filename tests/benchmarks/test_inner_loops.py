@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
+import inner_loops
 import pytest
-
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "inner_loops.py"
-spec = importlib.util.spec_from_file_location("inner_loops", SCRIPT)
-assert spec is not None
-assert spec.loader is not None
-inner_loops = importlib.util.module_from_spec(spec)
-sys.modules["inner_loops"] = inner_loops
-spec.loader.exec_module(inner_loops)
 
 ARM = """\
 \t.text
@@ -105,7 +94,7 @@ def test_a_loop_continued_from_two_places_reaches_to_the_last_of_them() -> None:
 
 
 def test_clangs_labels_and_numbers_are_understood() -> None:
-    text = "f:                        // @f\n// %bb.0:\n.LBB0_1:      // =>This Inner Loop\n\tadd\tx0, x0, #16\n"
+    text = "f:                        // @f\n// %bb.0:\n.LBB0_1:      // =>This Inner Loop\n\tldur\tq2, [x0, #-16]\n"
     text += "\tsmmla\tv0.4s, v1.16b, v2.16b\n\tb.ne\t.LBB0_1\n.Lfunc_end0:\n"
     (loop,) = inner_loops.find_loops(text)
-    assert (loop.multiply_adds, loop.instructions[0]) == (32, "add\tx0, x0, #16")
+    assert (loop.multiply_adds, loop.instructions[0]) == (32, "ldur\tq2, [x0, #-16]")
