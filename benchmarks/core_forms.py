@@ -70,11 +70,26 @@ FORMS = {
         uxtl2 v v 2 1@5
         sxtl v v 2 1@5
         sxtl2 v v 2 1@5
+        ushll v v i 2 1@5
+        ushll2 v v i 2 1@5
+        sshll v v i 2 1@5
+        sshll2 v v i 2 1@5
+        mov v v 2 1@45
+        ins v v 2 1@45
         +mla v v v 5 2@4
+        mul v v v 5 2@4
+        smull v v v 4 1@4
+        smull2 v v v 4 1@4
+        umull v v v 4 1@4
+        umull2 v v v 4 1@4
+        +smlal v v v 4 1@4
+        +smlal2 v v v 4 1@4
         scvtf v v 4 2@4
         fcvtl v v 4 2@4
         ld1r v m 7 1@67+1@45
         ld1 v m 5 1@67
+        ld1 v v m 5 2@67
+        ld1 v v v v m 6 4@67
         ldr q m 5 1@67
         ldr d m 5 1@67
         ldr s m 5 1@67
@@ -121,10 +136,24 @@ FORMS = {
         uxtl2 v v 2 1@9,11
         sxtl v v 2 1@9,11
         sxtl2 v v 2 1@9,11
+        ushll v v i 2 1@9,11
+        ushll2 v v i 2 1@9,11
+        sshll v v i 2 1@9,11
+        sshll2 v v i 2 1@9,11
+        ins v v 2 1@8,9,10,11
         +mla v v v 4 1@8,10
+        mul v v v 4 1@8,10
+        smull v v v 3 1@8,10
+        smull2 v v v 3 1@8,10
+        umull v v v 3 1@8,10
+        umull2 v v v 3 1@8,10
+        +smlal v v v 4 1@8,10
+        +smlal2 v v v 4 1@8,10
         fcvtl v v 4 2@8,10
         ld1r v m 8 1@12,13,14+1@8,9,10,11
         ld1 v m 6 1@12,13,14
+        ld1 v v m 6 2@12,13,14
+        ld1 v v v v m 7 4@12,13,14
         prfm p m 4 1@12,13,14
     """,
     "spr": """
