@@ -108,6 +108,9 @@ FORMS = {
         add w w i 1 1@123
         add x x x 1 1@123
         sub x x i 1 1@123
+        subs w w i 1 1@123
+        subs x x i 1 1@123
+        lsl x x i 1 1@123
         cmp w w 1 1@123
         cmp x x 1 1@123
         cmp w i 1 1@123

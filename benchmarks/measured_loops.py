@@ -17,7 +17,7 @@ LABELS = {"tile": "{}", "pair": "{} pair"}
 
 @dataclass(frozen=True)
 class Measurement:
-    """Multiply-adds per cycle by (set, kernel, rows) and of the bare dot product by set; the clock while it ran."""
+    """Multiply-adds per cycle by (set, kernel, rows; 0 for pair) and of the bare dot product by set; the clock."""
 
     processor: str
     rates: dict[tuple[str, str, int], float]

@@ -102,14 +102,16 @@ def runs_on(source: Source, core: Core) -> bool:
 
 
 def choose_rows(kernels: list[Kernel], wanted: list[int]) -> list[Kernel]:
-    """For every wanted row count the loop that does it or the most rows below; of pair loops that with most rows."""
+    """For every wanted row count the loop that does it or the most rows below; of pair loops the largest."""
     groups: dict[tuple[str, bool], list[Kernel]] = {}
     for kernel in kernels:
         groups.setdefault((kernel.label, kernel.is_pair), []).append(kernel)
     chosen = []
     for (_, is_pair), group in groups.items():
-        limits = [max(kernel.rows for kernel in group)] if is_pair else wanted
-        counts = {max((kernel.rows for kernel in group if kernel.rows <= limit), default=0) for limit in limits}
+        if is_pair:
+            chosen.append(max(group, key=lambda kernel: (kernel.loop.multiply_adds, kernel.rows)))
+            continue
+        counts = {max((kernel.rows for kernel in group if kernel.rows <= limit), default=0) for limit in wanted}
         chosen += [kernel for kernel in group if kernel.rows in counts]
     return sorted(chosen, key=lambda kernel: (kernel.label, kernel.rows))
 
@@ -145,7 +147,7 @@ def prediction_of(
         decode_limit=round(loop.multiply_adds * core.width / len(loop.instructions), 1),
         predicted=round(loop.multiply_adds / cycles, 1) if complete else None,
         unknown=sorted(set(answer["unknown"])) + ["(loop-carried analysis)"] * answer["loop_carried_timed_out"],
-        measured=rates.get((kernel.set_name, kernel.label, kernel.rows)),
+        measured=rates.get((kernel.set_name, kernel.label, 0 if kernel.is_pair else kernel.rows)),
     )
 
 
@@ -176,11 +178,11 @@ def notes_of(predictions: list[Prediction]) -> list[tuple[str, list[str]]]:
         return [f"{p.set_name} {p.kernel} {p.rows}" for p in chosen]
 
     unknown = sorted({instruction for p in predictions for instruction in p.unknown})
-    odd = [p for p in predictions if p.blocks_per_turn < 1 or p.blocks_per_turn % 1]
+    odd = [p for p in predictions if p.rows and p.blocks_per_turn % 1]
     return [
         ("INCOMPLETE, no data (add them to benchmarks/core_forms.py)", unknown),
         ("jumps inside the loop, taken as straight code", names([p for p in predictions if p.num_branches > 1])),
-        ("no whole number of blocks per turn (padded rows, part of a block, or another algorithm)", names(odd)),
+        ("no whole number of blocks per turn (padded rows or part of a block)", names(odd)),
     ]
 
 
