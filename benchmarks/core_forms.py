@@ -86,6 +86,7 @@ FORMS = {
         +smlal2 v v v 4 1@4
         scvtf v v 4 2@4
         fcvtl v v 4 2@4
+        fcvtl2 v v 4 2@4
         ld1r v m 7 1@67+1@45
         ld1 v m 5 1@67
         ld1 v v m 5 2@67
@@ -116,6 +117,9 @@ FORMS = {
         cmp w i 1 1@123
         cmp x i 1 1@123
         bgt l 1 1@0
+        bge l 1 1@0
+        blt l 1 1@0
+        ble l 1 1@0
     """,
     "v2": """
         +sdot v v v 3 1@8,9,10,11
@@ -152,7 +156,10 @@ FORMS = {
         umull2 v v v 3 1@8,10
         +smlal v v v 4 1@8,10
         +smlal2 v v v 4 1@8,10
+        fcvtl2 v v 4 2@8,10
         fcvtl v v 4 2@8,10
+        blt l 1 1@0,1
+        ble l 1 1@0,1
         ld1r v m 8 1@12,13,14+1@8,9,10,11
         ld1 v m 6 1@12,13,14
         ld1 v v m 6 2@12,13,14
@@ -179,6 +186,8 @@ FORMS = {
         vpunpcklqdq xmm xmm xmm 1 1@15
         vpmovzxbd xmm zmm 3 1@5
         vpmovzxbd xmm ymm 3 1@5
+        vpbroadcastd xmm zmm 3 1@5
+        vpbroadcastd xmm ymm 3 1@5
         vpbroadcastd m zmm 8 1@23
         vpbroadcastd m ymm 7 1@2,3,11
         prefetcht0 m 0 1@2,3,11
