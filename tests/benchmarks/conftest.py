@@ -1,0 +1,6 @@
+"""The programs in benchmarks/ import one another by name, as scripts beside each other do."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
