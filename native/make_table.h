@@ -4,6 +4,7 @@
 #include "attention.h"
 #include "elementwise.h"
 #include "matmul.h"
+#include "measure_loops.h"
 #include "table.h"
 
 namespace pocketseek {
@@ -21,6 +22,7 @@ constexpr KernelTable make_table() {
         .rotate = rotate,
         .write_kv = write_kv,
         .attend = attend,
+        .limits = {read_piece, int8_dots, f32_fmas},
     };
 }
 
