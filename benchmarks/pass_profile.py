@@ -1,19 +1,19 @@
 """Where the time of one decode step of the engine goes outside the kernels.
 
-    python benchmarks/pass_profile.py [--model 1.5b|demo|PACKAGE ...] [--tokens 64] [--context 128] [--sampling sampled|greedy]
+    python benchmarks/pass_profile.py [--model 1.5b|demo|PACKAGE ...] [--context 128] [--sampling sampled|greedy]
 
-A real engine (`pocketseek.load`) answers one request; its parts are wrapped with clocks, which cost a microsecond each. A
-row is the shortest time of that part among all decode steps, without the parts listed below it that it calls: whatever
-else runs on the machine can only lengthen it.
+A real engine (`pocketseek.load`) answers one request; its parts are wrapped with clocks, which cost a microsecond each.
+A row is the shortest time of that part among all decode steps, without the parts listed below it that it calls:
+whatever else runs on the machine can only lengthen it.
 
     plan, commit, sampling, deliver      the worker's thread, between two passes
     executor                             Python around the native calls of a pass (embedding, layers, head)
-    between passes                       the worker's loop and what else ran between the end of a pass and the next start
+    between passes                       the worker's loop, from the end of a pass to the next plan
     native                               inside the native calls
 
 `overhead` is everything but native, as a share of the whole step. Text events are made by another thread while the
-next pass runs, so they are listed apart and not counted. Ends in a JSON line. Models come from
-benchmarks/models_on_disk.py (`--cache`).
+next pass runs, so they are listed apart and not counted. Random weights give nearly flat logits, the worst case of
+sampling. Ends in a JSON line. Models come from benchmarks/models_on_disk.py (`--cache`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ SAMPLING = {
     "top-k": SamplingParams(temperature=0.7, top_k=40, top_p=0.9, seed=1),
     "greedy": SamplingParams(temperature=0.0),
 }
-NATIVE_CALLS = ("begin", "embed", "layer", "head")
 PARTS = ("plan", "commit", "sampling", "deliver", "executor", "between passes", "native")
 
 

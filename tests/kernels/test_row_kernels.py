@@ -1,4 +1,4 @@
-"""The row functions on their own: the bits of the scalar twin on every instruction set, whatever the length of a row."""
+"""The row functions on their own: the bits of the scalar twin on every instruction set, whatever a row's length."""
 
 from __future__ import annotations
 

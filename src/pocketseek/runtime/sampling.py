@@ -6,7 +6,7 @@ token id, lowest first, so that "the best n" is always one definite set. Nothing
 batching, pre-emption or speculation cannot change a text. Exponentials are float32, their sums float64: on one machine
 the result is always the same; another instruction set may differ when a draw falls within about 1e-8 of a border.
 
-Cost for 152 000 logits on a PC: greedy 0.2 ms, sampled 0.5 ms, at worst 4 ms (nearly flat logits under top-p alone).
+Cost for 152 000 logits on a PC: greedy 0.15 ms, sampled 0.3 to 0.5 ms, nearly flat logits 1 ms.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _head(values: LogitsRow, best: np.float32, params: SamplingParams, share: fl
 
 
 def _at_least(weights: LogitsRow, floor: float) -> npt.NDArray[np.intp]:
-    """Where the weights reach `floor`: indices, since indexing with a mask takes five times as long where it is mixed."""
+    """Where the weights reach `floor`: indices, since a mask that is mixed takes five times as long."""
     return np.flatnonzero(weights >= np.float32(floor))
 
 
