@@ -4,7 +4,8 @@
 
 A line gives the time of one call, the bytes that it has to read from memory, its multiply-adds, both rates, and what is
 possible: the longer of bytes / read bandwidth and multiply-adds / peak (int8 for quantised weights, else f32), as
-measured in the same run by kernels/measure.py. `%` is possible time / time. Times are the best of many short sweeps.
+measured in the same run by kernels/measure.py. `%` is possible time / time. Times are the best of many short sweeps;
+with one thread they are processor time, so that on a busy machine `--threads 1` can still be trusted.
 
     matrices     one product of the 1.5B shape as the head does it (norm, quantise, multiply), all threads. The calls
                  go round a pool of matrices (`--pool-mb`) larger than the last-level cache: weights come from memory.
@@ -85,6 +86,8 @@ class Bench:
         self._core = _native.Core(limits.instruction_set, limits.num_threads)
         self._pool = np.ones(pool_bytes + 64, np.uint8)
         self._rng = np.random.default_rng(1)
+        clock = time.process_time if limits.num_threads == 1 else time.perf_counter
+        self._best_time = partial(best_time, clock=clock)
 
     def line(
         self, kernel: str, rows: int, num_bytes: int, multiply_adds: int, seconds: float, *, int8: bool, threads: int
@@ -106,7 +109,7 @@ class Bench:
                 chosen, out = np.arange(count, dtype=np.int32), np.empty((count, outputs), np.float32)
                 arguments = (hidden, chosen, out)
                 products = (partial(self._core.head, shape, norm, matrix, *arguments) for matrix in pool)
-                seconds = best_time(in_turn(products))
+                seconds = self._best_time(in_turn(products))
                 yield self.line(
                     f"{format_name} {outputs}x{inputs}",
                     count,
@@ -150,7 +153,7 @@ class Bench:
             )
             hidden = self._rows(1, TINY)
             layers = (partial(self._core.layer, shape, layer, 0, batch, hidden) for batch in batches)
-            seconds = best_time(in_turn(layers))
+            seconds = self._best_time(in_turn(layers))
             if not context:
                 bare = seconds
                 continue
@@ -174,7 +177,7 @@ class Bench:
 
         def line(kernel: str, values: int, per_value: int, call: Callable[[], object], num_bytes: int = 0) -> Line:
             return self.line(
-                kernel, count, num_bytes, count * values * per_value, best_time(call), int8=False, threads=1
+                kernel, count, num_bytes, count * values * per_value, self._best_time(call), int8=False, threads=1
             )
 
         yield line("rms_norm 1536", HIDDEN, 3, lambda: _native.rms_norm(name, x, weight, 1e-6, out))
@@ -204,13 +207,13 @@ class Bench:
         return self._rng.normal(0, 1, (count, width)).astype(np.float32)
 
 
-def best_time(call: Callable[[], object]) -> float:
+def best_time(call: Callable[[], object], clock: Callable[[], float]) -> float:
     """Seconds per call, from the fastest sweep."""
     deadline = time.perf_counter() + MOST_S
-    calls = max(1, round(SWEEP_S / min(sweep(call, 1) for _ in range(3))))
-    best = sweep(call, calls)
+    calls = max(1, round(SWEEP_S / min(sweep(call, 1, clock) for _ in range(3))))
+    best = sweep(call, calls, clock)
     while time.perf_counter() < deadline:
-        best = min(best, sweep(call, calls))
+        best = min(best, sweep(call, calls, clock))
     return best
 
 
@@ -219,11 +222,11 @@ def in_turn(calls: Iterator[Callable[[], object]]) -> Callable[[], object]:
     return lambda: next(calls)()
 
 
-def sweep(call: Callable[[], object], calls: int) -> float:
-    start = time.perf_counter()
+def sweep(call: Callable[[], object], calls: int, clock: Callable[[], float]) -> float:
+    start = clock()
     for _ in range(calls):
         call()
-    return (time.perf_counter() - start) / calls
+    return (clock() - start) / calls
 
 
 def main() -> None:
