@@ -3,8 +3,9 @@
     python benchmarks/pass_profile.py [--model 1.5b|demo|PACKAGE ...] [--context 128] [--sampling sampled|greedy]
 
 A real engine (`pocketseek.load`) answers one request; its parts are wrapped with clocks, which cost a microsecond each.
-A row is the shortest time of that part among all decode steps, without the parts listed below it that it calls:
-whatever else runs on the machine can only lengthen it.
+A row is the shortest processor time of the worker's thread in that part among all decode steps, without the parts
+listed below it that it calls: whatever else runs on the machine can only lengthen it. On a busy machine use
+`--threads 1`: with more, the worker spins while it waits for threads that do not get a core.
 
     plan, commit, sampling, deliver      the worker's thread, between two passes
     executor                             Python around the native calls of a pass (embedding, layers, head)
@@ -53,11 +54,11 @@ class Clock:
     def timed(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
             self._inner.append(0.0)
-            start = time.perf_counter()
+            start = time.thread_time()
             try:
                 return function(*args, **kwargs)
             finally:
-                elapsed = time.perf_counter() - start
+                elapsed = time.thread_time() - start
                 self.step[name] += elapsed - self._inner.pop()
                 self._inner[-1] += elapsed
 
@@ -98,7 +99,7 @@ def profile(engine: Engine, prompt_ids: tuple[int, ...], tokens: int, sampling: 
     run_pass = worker._pass
 
     def timed_pass() -> None:
-        now = time.perf_counter()
+        now = time.thread_time()
         whole, started[0] = now - started[0], now
         accounted = sum(clock.step.values())
         steps.append({**clock.step, "between passes": whole - accounted})
@@ -113,14 +114,14 @@ def profile(engine: Engine, prompt_ids: tuple[int, ...], tokens: int, sampling: 
 
 
 def text_event_s(engine: Engine, ids: list[int]) -> float:
-    """Seconds per token of turning ids into text, measured alone."""
+    """Processor seconds per token of turning ids into text, measured alone."""
     from pocketseek.text.text_stream import TextStream
 
     stream = TextStream(engine.tokenizer, reasoning_end=engine.tokenizer.settings.reasoning_end)
-    start = time.perf_counter()
+    start = time.thread_time()
     for token in ids:
         stream.push(token)
-    return (time.perf_counter() - start) / len(ids)
+    return (time.thread_time() - start) / len(ids)
 
 
 def main() -> None:
