@@ -4,6 +4,7 @@
 #include "attention.h"
 #include "elementwise.h"
 #include "matmul.h"
+#include "measure_loops.h"
 #include "table.h"
 
 namespace pocketseek {
@@ -23,6 +24,7 @@ constexpr KernelTable make_table() {
         .attend_span = {attend_span<HalfPage>, attend_span<Int8Page>},
         .merge_span = merge_span,
         .finish_attention = finish_attention,
+        .limits = {read_piece, int8_dots, f32_fmas},
     };
 }
 

@@ -12,7 +12,9 @@
 
 #include "dispatch.h"
 #include "layer.h"
+#include "measure.h"
 #include "rope.h"
+#include "row_kernels.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -155,6 +157,24 @@ void head(Core& core, const ModelShape& shape, Floats norm, const PyMatrix& tabl
     core.head(shape, norm.data(), table.matrix, hidden.data(), chosen.data(), int(chosen.size()), logits.data());
 }
 
+Pool make_pool(int num_threads) {
+    require(num_threads >= 1 && num_threads <= 256, "num_threads must be from 1 to 256");
+    return Pool(num_threads);
+}
+
+double measure_read(const std::string& set, int num_threads, Bytes data, int repeats) {
+    require(data.size() >= kReadPieceBytes + 64, "the data to read is too small to measure");
+    Pool pool = make_pool(num_threads);
+    nb::gil_scoped_release release;
+    return read_bandwidth(table_for(set), pool, data.data(), data.size(), repeats);
+}
+
+template <auto Peak> double measure_peak(const std::string& set, int num_threads, int repeats) {
+    Pool pool = make_pool(num_threads);
+    nb::gil_scoped_release release;
+    return Peak(table_for(set), pool, repeats);
+}
+
 }  // namespace
 
 NB_MODULE(_native, m) {
@@ -168,6 +188,10 @@ NB_MODULE(_native, m) {
             for (const Rows& out : {cosine, sine}) require(out.shape(0) == rows && out.shape(1) == half, "outputs must be (positions, frequencies)");
             rope_table(positions.data(), int(rows), inv_freq.data(), int(half), factor, cosine.data(), sine.data());
         }, "positions"_a, "inv_freq"_a, "factor"_a, "cosine"_a, "sine"_a);
+    bind_row_kernels(m);
+    m.def("read_bandwidth", &measure_read, "instruction_set"_a, "num_threads"_a, "data"_a, "repeats"_a, "Bytes per second.");
+    m.def("int8_peak", &measure_peak<int8_peak>, "instruction_set"_a, "num_threads"_a, "repeats"_a, "Multiply-adds per second.");
+    m.def("f32_peak", &measure_peak<f32_peak>, "instruction_set"_a, "num_threads"_a, "repeats"_a, "Multiply-adds per second.");
     nb::class_<ModelShape>(m, "ModelShape")
         .def("__init__", [](ModelShape* self, int hidden, int intermediate, int heads, int kv_heads, int head_dim, float eps, const std::string& kv_format) {
                 require(hidden > 0 && intermediate > 0 && heads > 0 && kv_heads > 0 && heads % kv_heads == 0, "impossible model shape");

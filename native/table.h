@@ -61,6 +61,16 @@ inline constexpr int kPairRows = 6;      // 12 accumulators of two tile rows, an
 inline constexpr int kPairPanel = 192;   // rows whose accumulators (24 KiB) stay in the first-level cache
 inline constexpr size_t kPairScratchBytes = 2 * 8 * 512;
 
+// Loops that only read or only multiply, for measure.h: what they reach no kernel can pass.
+inline constexpr int kReadStreams = 8;
+inline constexpr size_t kReadStreamBytes = 128 * 1024 + 9 * 64;  // no power of two: streams in different sets of the cache
+inline constexpr size_t kReadPieceBytes = kReadStreams * kReadStreamBytes;
+struct LimitLoops {
+    uint64_t (*read)(const uint8_t* data);                // a piece aligned to 64; returns something that depends on every byte
+    uint64_t (*int8_dots)(int turns);                     // these two return the multiply-adds they did
+    uint64_t (*f32_fmas)(int turns);
+};
+
 struct KernelTable {
     const char* name;
     // out[count][16] = weights of one tile row times rows [first, first + count) of the activations; count <= kGroup.
@@ -81,6 +91,7 @@ struct KernelTable {
     void (*attend_span[kNumKvFormats])(const SpanAttention& block);
     void (*merge_span)(SpanState& running, float* out, const SpanState& span, const float* span_out, int padded_dim);
     void (*finish_attention)(const SpanState& state, const float* sums, int head_dim, float* out);  // out = sums / state.sum
+    LimitLoops limits;
 };
 
 const KernelTable& scalar_table();

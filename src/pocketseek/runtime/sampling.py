@@ -6,7 +6,7 @@ token id, lowest first, so that "the best n" is always one definite set. Nothing
 batching, pre-emption or speculation cannot change a text. Exponentials are float32, their sums float64: on one machine
 the result is always the same; another instruction set may differ when a draw falls within about 1e-8 of a border.
 
-Cost for 152 000 logits on a PC: greedy 0.2 ms, sampled 0.5 ms, at worst 4 ms (nearly flat logits under top-p alone).
+Cost for 152 000 logits on a PC: greedy 0.15 ms, sampled 0.3 to 0.5 ms, nearly flat logits 2.5 ms.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_TOP_K = 1_000_000
 MAX_SEED = 2**64 - 1
 
 _SMALLEST_TEMPERATURE = np.finfo(np.float32).tiny
-_HEAD_FLOORS = (math.exp(-3), math.exp(-6), math.exp(-10))
+_HEAD_FLOORS = (math.exp(-6), math.exp(-10))
 
 # name: (lowest, highest, lowest is allowed, whole number)
 _RANGES: dict[str, tuple[float, float, bool, bool]] = {
@@ -111,23 +111,28 @@ def _head(values: LogitsRow, best: np.float32, params: SamplingParams, share: fl
     weights = _weights(values, best, params.temperature)
     mass = float(weights.sum(dtype=np.float64))
     enough = share * mass * (1.0 + 1e-9)  # the caller sums in another order
-    inside = weights >= np.float32(params.min_p)
     for floor in _HEAD_FLOORS:
         if floor <= params.min_p:
             break
-        head = weights >= np.float32(floor)
+        head = _at_least(weights, floor)
         if weights[head].sum(dtype=np.float64) >= enough:
-            inside = head
-            break
-    return np.sort(values[inside])[::-1], mass
+            return np.sort(values[head])[::-1], mass
+    allowed = values[_at_least(weights, params.min_p)] if params.min_p else values
+    return np.sort(allowed)[::-1], mass
+
+
+def _at_least(weights: LogitsRow, floor: float) -> npt.NDArray[np.intp]:
+    """Where the weights reach `floor`: indices, since a mask that is mixed takes five times as long."""
+    return np.flatnonzero(weights >= np.float32(floor))
 
 
 def _weights(values: LogitsRow, best: np.float32, temperature: float) -> LogitsRow:
     """Unnormalised probabilities; the best token's is 1."""
     divisor = max(np.float32(temperature), _SMALLEST_TEMPERATURE)
     with np.errstate(over="ignore", under="ignore"):  # far-off tokens become -inf and then weight 0: meant
-        weights: LogitsRow = np.exp((values - best) / divisor)
-    return weights
+        weights: LogitsRow = values - best
+        weights /= divisor
+        return np.exp(weights, out=weights)
 
 
 def _token_at(scores: LogitsRow, value: np.float32, rank: int) -> int:
@@ -144,7 +149,8 @@ def log_probability(logits: LogitsRow, token_id: int) -> float:
     best = logits.max()
     _require_finite(best)
     with np.errstate(over="ignore", under="ignore"):
-        total = np.exp(logits - best).sum(dtype=np.float64)
+        weights = logits - best
+        total = np.exp(weights, out=weights).sum(dtype=np.float64)
     return float(logits[token_id]) - float(best) - math.log(total)
 
 

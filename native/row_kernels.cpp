@@ -1,0 +1,87 @@
+#include "row_kernels.h"
+
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "dispatch.h"
+#include "pool.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace pocketseek {
+namespace {
+
+using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using ConstRows = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Rows = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using ByteRows = nb::ndarray<int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+const KernelTable& table_for(const std::string& name) {
+    if (const KernelTable* table = find_table(name)) return *table;
+    throw std::invalid_argument("instruction set " + name + " is not available on this processor");
+}
+
+void require_shape(bool fits) {
+    if (!fits) throw std::invalid_argument("the arrays' shapes do not fit together");
+}
+
+template <class A, class B> bool same_shape(const A& a, const B& b) { return a.shape(0) == b.shape(0) && a.shape(1) == b.shape(1); }
+
+void rms_norm(const std::string& set, ConstRows x, Floats weight, float eps, Rows out) {
+    require_shape(same_shape(x, out) && weight.size() == x.shape(1));
+    const KernelTable& table = table_for(set);
+    const ExactFloats exact;
+    const size_t n = x.shape(1);
+    for (size_t row = 0; row < x.shape(0); row++) table.rms_norm(x.data() + row * n, weight.data(), eps, int(n), out.data() + row * n);
+}
+
+void swiglu(const std::string& set, ConstRows gate, ConstRows up, Rows out) {
+    require_shape(same_shape(gate, up) && same_shape(gate, out));
+    const KernelTable& table = table_for(set);
+    const ExactFloats exact;
+    const size_t n = gate.shape(1);
+    for (size_t row = 0; row < gate.shape(0); row++) table.swiglu(gate.data() + row * n, up.data() + row * n, out.data() + row * n, int(n));
+}
+
+// One head a row, turned in place.
+void rotate(const std::string& set, Rows heads, ConstRows cosine, ConstRows sine) {
+    require_shape(same_shape(cosine, sine) && cosine.shape(0) == heads.shape(0) && 2 * cosine.shape(1) == heads.shape(1));
+    const KernelTable& table = table_for(set);
+    const ExactFloats exact;
+    const size_t half = cosine.shape(1);
+    for (size_t row = 0; row < heads.shape(0); row++)
+        table.rotate(heads.data() + 2 * row * half, cosine.data() + row * half, sine.data() + row * half, int(half));
+}
+
+// wide: one scale per 256 inputs, for q4p; otherwise one per 32.
+void quantise(const std::string& set, ConstRows x, bool wide, ByteRows quants, Rows scales) {
+    const size_t rows = x.shape(0), n = x.shape(1);
+    Activations out;
+    out.blocks = div_up(int(n), kBlock);
+    const size_t groups = wide ? out.superblocks() : out.blocks, padded = size_t(out.blocks) * kBlock;
+    require_shape(quants.shape(0) == rows && quants.shape(1) == padded && scales.shape(0) == rows && scales.shape(1) == groups);
+    const KernelTable& table = table_for(set);
+    const ExactFloats exact;
+    std::vector<int32_t> sum8(rows * out.blocks);
+    std::vector<float> sums(wide ? 0 : rows * out.blocks);
+    std::vector<int16_t> pairs(wide ? rows * groups * kSuperBlocks : 0);
+    if (wide) out.wide = {quants.data(), scales.data(), sum8.data(), pairs.data()};
+    else out.q = quants.data(), out.scale = scales.data(), out.sum8 = sum8.data(), out.sum = sums.data();
+    for (size_t row = 0; row < rows; row++) table.quantise(x.data() + row * n, int(n), out, int(row));
+}
+
+}  // namespace
+
+void bind_row_kernels(nb::module_& m) {
+    m.def("rms_norm", &rms_norm, "instruction_set"_a, "x"_a, "weight"_a, "eps"_a, "out"_a);
+    m.def("swiglu", &swiglu, "instruction_set"_a, "gate"_a, "up"_a, "out"_a);
+    m.def("rotate", &rotate, "instruction_set"_a, "heads"_a, "cosine"_a, "sine"_a);
+    m.def("quantise", &quantise, "instruction_set"_a, "x"_a, "wide"_a, "quants"_a, "scales"_a);
+}
+
+}  // namespace pocketseek
