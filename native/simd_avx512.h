@@ -1,4 +1,7 @@
 // AVX-512 (F, BW, DQ, VL) with VNNI: sixteen lanes in one register, four products per lane and instruction.
+//
+// The expected rates are in matmul.h. At full load the clock is about 3.5 GHz where the nominal one is 2.6: vpdpbusd alone reaches
+// 2.8 per nominal cycle, loops of 2 tiles x 8 rows with their loads in bare assembly 147 multiply-adds, this pair kernel 113.
 #pragma once
 
 #include <immintrin.h>
@@ -75,7 +78,7 @@ struct Simd {
         }
     }
     static constexpr bool has_expanded = true;
-    static constexpr int expanded_tiles = 2, expanded_rows = 6;  // 12 accumulators
+    static constexpr int expanded_tiles = 2, expanded_rows = 8;  // 16 accumulators hide the latency better than 12; 24 gain no more
     static I int_zero() { return _mm512_setzero_si512(); }
     static __m128i nibbles16(const uint8_t* steps) {  // sixteen four-bit numbers as bytes
         const __m128i packed = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(steps)), low = _mm_set1_epi8(15);
