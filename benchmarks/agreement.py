@@ -126,7 +126,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--windows", type=int, default=8)
     parser.add_argument("--window-tokens", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--kernels", help="force one of our implementations: reference, scalar, avx2, avx512")
+    parser.add_argument("--kernels", help="force one of our implementations: reference, scalar, avx2, avx-vnni, avx512")
     parser.add_argument("--cache", type=Path, default=models_on_disk.DEFAULT_CACHE, help="where model files are kept")
     return parser.parse_args()
 

@@ -12,7 +12,7 @@ namespace {
 
 constexpr size_t kPanelBytes = 1280 * 1024;  // int8 activations that stay in the second-level cache beside a tile row
 constexpr size_t kPieceBytes = 32 * 1024;    // weights of the smallest piece handed to a thread, times groups of rows: 2 us and more
-constexpr int kPanelRows = 24;               // a whole number of both kinds of row groups (8 and 6)
+constexpr int kPanelRows = 24;               // a whole number of every kind of row groups (6, 8 and 12)
 constexpr size_t kPairFloats = size_t(kPairPanel) * 2 * kTileRows + kPairScratchBytes / 4;
 constexpr int kExpandRows = 32;              // from here on expanding a q4p tile pays
 
@@ -100,8 +100,8 @@ void Core::multiply_pair(const TilePair& pair, const Activations& in, int first,
     if (wide) {
         float* acc = aligned(pair_.data()) + worker * kPairFloats;
         table_.pair(tiles, in, first, last - first, reinterpret_cast<uint8_t*>(acc + kPairPanel * 2 * kTileRows), acc);
-        for (int row = first; row < last; row += kPairRows)
-            finish(pair, row, std::min(kPairRows, last - row), acc + size_t(row - first) * 2 * kTileRows);
+        for (int row = first; row < last; row += table_.pair_rows)
+            finish(pair, row, std::min(table_.pair_rows, last - row), acc + size_t(row - first) * 2 * kTileRows);
         return;
     }
     alignas(64) float out[2 * kGroup * kTileRows];

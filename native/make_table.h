@@ -15,6 +15,7 @@ constexpr KernelTable make_table() {
         .name = Simd::name,
         .tile = {tile_any<Format::q4s>, tile_any<Format::q4a>, tile_any<Format::q4p>, tile_any<Format::q8s>, tile_any<Format::f16>, tile_any<Format::f32>},
         .pair = Simd::has_expanded ? pair_tiles<Simd> : nullptr,
+        .pair_rows = expanded_rows<Simd>(),
         .rms_norm = rms_norm,
         .quantise = quantise,
         .add = add,

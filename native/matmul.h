@@ -110,21 +110,23 @@ struct TwoLevelTile {
         : quants(tile), steps(tile + size_t(blocks) * 256), scales(reinterpret_cast<const uint16_t*>(steps + size_t(blocks) * 8)) {}
 };
 
-// One expanded superblock of two tile rows for M rows: acc[t][i] becomes fma(exact integer sum, scale, acc[t][i]).
+// One expanded superblock of some tile rows for M rows: acc[t][i] becomes fma(exact integer sum, scale, acc[t][i]).
 template <class S, int M>
-static void pair_superblock(const TwoLevelTile (&tiles)[2], const uint8_t* const (&w)[2], int s, const Activations& in, int row, float* acc) {
+static void expanded_superblock(const TwoLevelTile* tiles, const uint8_t* const* w, int s, const Activations& in, int row, float* acc) {
+    constexpr int T = S::expanded_tiles;
     const int blocks = in.blocks, superblocks = in.superblocks(), first_block = s * kSuperBlocks;
     const int count = blocks - first_block < kSuperBlocks ? blocks - first_block : kSuperBlocks;
     const ptrdiff_t lda = ptrdiff_t(blocks) * kBlock, ldp = ptrdiff_t(superblocks) * kSuperBlocks;
-    const uint8_t* steps[2] = {tiles[0].steps + first_block * 8, tiles[1].steps + first_block * 8};
-    typename S::I c[2][M];
-    for (int t = 0; t < 2; t++) for (int i = 0; i < M; i++) c[t][i] = S::int_zero();
+    const uint8_t* steps[T];
+    for (int t = 0; t < T; t++) steps[t] = tiles[t].steps + first_block * 8;
+    typename S::I c[T][M];
+    for (int t = 0; t < T; t++) for (int i = 0; i < M; i++) c[t][i] = S::int_zero();
     S::template add_expanded<M>(w, steps, count, in.wide.q + size_t(row) * lda + size_t(first_block) * kBlock, lda,
                                 in.wide.pairs + size_t(row) * ldp + first_block, ldp, c);
     const float* as = in.wide.scale + size_t(row) * superblocks + s;
-    for (int t = 0; t < 2; t++) {
+    for (int t = 0; t < T; t++) {
         const F scale = S::load_half(tiles[t].scales + 16 * s);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
         for (int i = 0; i < M; i++) {
             float* y = acc + (t * M + i) * 16;
             const F before = s ? S::load(y) : S::zero();
@@ -133,7 +135,20 @@ static void pair_superblock(const TwoLevelTile (&tiles)[2], const uint8_t* const
     }
 }
 
-// Two tile rows for many rows, so that each broadcast of four activations serves both. Per superblock and row: 128 dot products,
+// The same for two tile rows and 1 to M rows.
+template <class S, int M>
+static void pair_superblock(const TwoLevelTile (&tiles)[2], const uint8_t* const (&w)[2], int s, const Activations& in, int row, int rows, float* acc) {
+    if constexpr (M > 1) if (rows < M) return pair_superblock<S, M - 1>(tiles, w, s, in, row, rows, acc);
+    for (int t = 0; t < 2; t += S::expanded_tiles) expanded_superblock<S, M>(tiles + t, w + t, s, in, row, acc + t * M * 16);
+}
+
+template <class S> constexpr int expanded_rows() {
+    if constexpr (S::has_expanded) return S::expanded_rows;
+    else return 0;
+}
+
+// Two tile rows for many rows, so that each expansion serves all of them; the weights of the next superblock are on their way
+// meanwhile. Per superblock and row of AVX-512: 128 dot products,
 // 8 corrections and 6 instructions of f32, next to the expansion shared by all rows: 90 % of the ports' work is wanted products.
 template <class S>
 static void pair_tiles(const uint8_t* const (&stored)[2], const Activations& in, int first, int rows, uint8_t* scratch, float* out) {
@@ -142,20 +157,14 @@ static void pair_tiles(const uint8_t* const (&stored)[2], const Activations& in,
         const uint8_t* const expanded[2] = {scratch, scratch + kPairScratchBytes / 2};
         for (int s = 0; s < in.superblocks(); s++) {
             for (int t = 0; t < 2; t++)
-                for (int b = s * kSuperBlocks; b < in.blocks && b < (s + 1) * kSuperBlocks; b++)
+                for (int b = s * kSuperBlocks; b < in.blocks && b < (s + 1) * kSuperBlocks; b++) {
+                    const uint8_t* next = tiles[t].quants + size_t(b + kSuperBlocks) * 256;
+                    for (int line = 0; line < 256; line += 64) S::prefetch(next + line);
                     S::expand_block(tiles[t].quants + size_t(b) * 256, tiles[t].steps + size_t(b) * 8,
                                     scratch + t * kPairScratchBytes / 2 + (b % kSuperBlocks) * 512);
-            for (int row = 0; row < rows; row += kPairRows) {
-                float* acc = out + size_t(row) * 32;
-                switch (rows - row) {
-                    case 1: pair_superblock<S, 1>(tiles, expanded, s, in, first + row, acc); break;
-                    case 2: pair_superblock<S, 2>(tiles, expanded, s, in, first + row, acc); break;
-                    case 3: pair_superblock<S, 3>(tiles, expanded, s, in, first + row, acc); break;
-                    case 4: pair_superblock<S, 4>(tiles, expanded, s, in, first + row, acc); break;
-                    case 5: pair_superblock<S, 5>(tiles, expanded, s, in, first + row, acc); break;
-                    default: pair_superblock<S, kPairRows>(tiles, expanded, s, in, first + row, acc);
                 }
-            }
+            for (int row = 0; row < rows; row += S::expanded_rows)
+                pair_superblock<S, S::expanded_rows>(tiles, expanded, s, in, first + row, rows - row, out + size_t(row) * 32);
         }
     }
 }
@@ -167,24 +176,17 @@ static void tile_rows(const uint8_t* tile, const Activations& in, int first, flo
     else float_tile<format, M>(tile, in, first, out);
 }
 
+// Exactly `count` rows, at most M.
 template <Format format, int M>
-static void tile_up_to(const uint8_t* tile, const Activations& in, int first, int count, float* out) {
-    while (count >= M) {
-        tile_rows<format, M>(tile, in, first, out);
-        first += M, count -= M, out += 16 * M;
-    }
-    if constexpr (M > 1) if (count) tile_up_to<format, M / 2>(tile, in, first, count, out);
+static void tile_exactly(const uint8_t* tile, const Activations& in, int first, int count, float* out) {
+    if constexpr (M > 1) if (count < M) return tile_exactly<format, M - 1>(tile, in, first, count, out);
+    tile_rows<format, M>(tile, in, first, out);
 }
 
 template <Format format>
 static void tile_any(const uint8_t* tile, const Activations& in, int first, int count, float* out) {
-    switch (Simd::rows == kGroup ? count : 0) {  // exact sizes where all rows fit the registers
-        case 3: return tile_rows<format, 3>(tile, in, first, out);
-        case 5: return tile_rows<format, 5>(tile, in, first, out);
-        case 6: return tile_rows<format, 6>(tile, in, first, out);
-        case 7: return tile_rows<format, 7>(tile, in, first, out);
-        default: return tile_up_to<format, Simd::rows>(tile, in, first, count, out);
-    }
+    for (; count > 0; count -= Simd::rows, first += Simd::rows, out += 16 * Simd::rows)
+        tile_exactly<format, Simd::rows>(tile, in, first, count, out);
 }
 
 }  // namespace

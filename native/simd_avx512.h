@@ -1,4 +1,7 @@
 // AVX-512 (F, BW, DQ, VL) with VNNI: sixteen lanes in one register, four products per lane and instruction.
+//
+// The expected rates are in matmul.h. At full load the clock is about 3.5 GHz where the nominal one is 2.6: vpdpbusd alone reaches
+// 2.8 per nominal cycle, loops of 2 tiles x 8 rows with their loads in bare assembly 147 multiply-adds, this pair kernel 113.
 #pragma once
 
 #include <immintrin.h>
@@ -77,6 +80,7 @@ struct Simd {
         }
     }
     static constexpr bool has_expanded = true;
+    static constexpr int expanded_tiles = 2, expanded_rows = 8;  // 16 accumulators hide the latency better than 12; 24 gain no more
     static I int_zero() { return _mm512_setzero_si512(); }
     static __m128i nibbles16(const uint8_t* steps) {  // sixteen four-bit numbers as bytes
         const __m128i packed = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(steps)), low = _mm_set1_epi8(15);
@@ -103,7 +107,7 @@ struct Simd {
         return both ? _mm512_or_si512(first, _mm512_slli_epi32(_mm512_cvtepu8_epi32(nibbles16(steps + 8)), 16)) : first;
     }
     template <int M>
-    static void add_expanded(const uint8_t* const (&w)[2], const uint8_t* const (&steps)[2], int blocks, const int8_t* a, ptrdiff_t lda,
+    static void add_expanded(const uint8_t* const* w, const uint8_t* const* steps, int blocks, const int8_t* a, ptrdiff_t lda,
                              const int16_t* pairs, ptrdiff_t ldp, I (&c)[2][M]) {
         // Unrolled by a block: GCC 12 copies all accumulators once per iteration, which must not be once per group.
         for (int block = 0; block < blocks; block++)
@@ -111,7 +115,7 @@ struct Simd {
             for (int group = 0; group < 8; group++) {
                 const int k = block * 8 + group;
                 const __m512i w0 = _mm512_load_si512(w[0] + 64 * k), w1 = _mm512_load_si512(w[1] + 64 * k);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
                 for (int i = 0; i < M; i++) {
                     const __m512i b = broadcast4(a + i * lda + 4 * k);
                     c[0][i] = _mm512_dpbusd_epi32(c[0][i], w0, b);
@@ -120,7 +124,7 @@ struct Simd {
             }
         for (int b = 0; b < blocks; b += 2) {
             const __m512i g0 = step_pair(steps[0] + 8 * b, b + 1 < blocks), g1 = step_pair(steps[1] + 8 * b, b + 1 < blocks);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
             for (int i = 0; i < M; i++) {
                 const __m512i sums = broadcast4(reinterpret_cast<const int8_t*>(pairs + i * ldp + b));
                 c[0][i] = _mm512_dpwssd_epi32(c[0][i], sums, g0);

@@ -57,7 +57,6 @@ struct SpanAttention {
     SpanState* state;             // [num_queries]
 };
 
-inline constexpr int kPairRows = 6;      // 12 accumulators of two tile rows, and room for weights and broadcasts, in 32 registers
 inline constexpr int kPairPanel = 192;   // rows whose accumulators (24 KiB) stay in the first-level cache
 inline constexpr size_t kPairScratchBytes = 2 * 8 * 512;
 
@@ -77,9 +76,10 @@ struct KernelTable {
     using TileFn = void (*)(const uint8_t* tile, const Activations& in, int first, int count, float* out);
     TileFn tile[kNumFormats];
     // For many rows of q4p: two tile rows at once, each superblock of them expanded to bytes g * q and then used for all rows.
-    // out: for each group of kPairRows rows [2][rows of the group][16]; rows <= kPairPanel. scratch: kPairScratchBytes, aligned to 64.
+    // out: for each group of pair_rows rows [2][rows of the group][16]; rows <= kPairPanel. scratch: kPairScratchBytes, aligned to 64.
     // Null where the instruction set gains nothing by it. The bits are those of `tile`.
     void (*pair)(const uint8_t* const (&tiles)[2], const Activations& in, int first, int rows, uint8_t* scratch, float* out);
+    int pair_rows;  // rows of a group; a divisor of 24
     void (*rms_norm)(const float* x, const float* weight, float eps, int n, float* out);
     // Row `row` of `out` from n values; pads to whole blocks with zeros. Writes the parts that `out` has buffers for.
     void (*quantise)(const float* x, int n, const Activations& out, int row);
@@ -97,6 +97,7 @@ struct KernelTable {
 const KernelTable& scalar_table();
 #ifdef POCKETSEEK_X86
 const KernelTable& avx2_table();
+const KernelTable& avx_vnni_table();
 const KernelTable& avx512_table();
 #endif
 #ifdef POCKETSEEK_ARM64

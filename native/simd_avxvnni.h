@@ -1,0 +1,104 @@
+// AVX-VNNI (VEX vpdpbusd, 256 bits): the lanes of lanes256.h with four products per 32-bit lane and instruction.
+//
+// Expected rate with four rows of q4: per block and row 16 vpdpbusd + 2 vpdpwssd, next to 8 shifts for all rows, on two ports:
+// 10 cycles for 512 multiply-adds, 51 per cycle of the 64 that the ports allow. Many rows of q4p: 58 (128 of 142 instructions per
+// superblock, row and tile are products). Measured per cycle of a nominal 2.6 GHz, at a clock of 3.8: 63 and 78. Half a tile at a
+// time for eight rows is slower (57): every product then wants a load of its own.
+#pragma once
+
+#include "lanes256.h"
+
+namespace pocketseek {
+namespace {
+
+struct Simd : Lanes256 {
+    static constexpr const char* name = "avx-vnni";
+
+    static __m256i dot4(__m256i sum, __m256i w, __m256i a) { return _mm256_dpbusd_avx_epi32(sum, w, a); }
+    static __m256i dot2(__m256i sum, __m256i a, __m256i b) { return _mm256_dpwssd_avx_epi32(sum, a, b); }
+    static I dot4(I sum, I w, __m256i a) { return {dot4(sum.lo, w.lo, a), dot4(sum.hi, w.hi, a)}; }
+    static I set1_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+
+    static constexpr int rows = 4;  // 8 accumulators, 4 registers of weights, the mask and a broadcast
+    template <int M, bool ZeroPoint>
+    static void dot_q4(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&d)[M]) {
+        const __m256i low = _mm256_set1_epi8(15);
+        for (int i = 0; i < M; i++) d[i] = set1_int(ZeroPoint ? sum8[i * lds] : 0);
+#pragma GCC unroll 4
+        for (int g = 0; g < 4; g++) {
+            const __m256i v0 = load8(w + g * 64), v1 = load8(w + g * 64 + 32);
+            const I lo = {_mm256_and_si256(v0, low), _mm256_and_si256(v1, low)};
+            const I hi = {_mm256_and_si256(_mm256_srli_epi16(v0, 4), low), _mm256_and_si256(_mm256_srli_epi16(v1, 4), low)};
+#pragma GCC unroll 4
+            for (int i = 0; i < M; i++) {
+                d[i] = dot4(d[i], lo, broadcast4(a + i * lda + 8 * g));
+                d[i] = dot4(d[i], hi, broadcast4(a + i * lda + 8 * g + 4));
+            }
+        }
+    }
+    template <int M>
+    static void add_q4p(const uint8_t* w, const uint8_t* steps, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&total)[M]) {
+        I d[M];
+        dot_q4<M, true>(w, a, lda, sum8, lds, d);
+        const I g = steps16(steps);  // low half of each lane; the high half of d meets 0
+#pragma GCC unroll 4
+        for (int i = 0; i < M; i++) total[i] = {dot2(total[i].lo, d[i].lo, g.lo), dot2(total[i].hi, d[i].hi, g.hi)};
+    }
+    // The instruction wants unsigned weights: w + 128, taken back by 16 * (-8 * sum(a)).
+    template <int M>
+    static void dot_q8(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&d)[M]) {
+        const __m256i flip = _mm256_set1_epi8(char(0x80));
+        for (int i = 0; i < M; i++) d[i] = set1_int(16 * sum8[i * lds]);
+#pragma GCC unroll 8
+        for (int g = 0; g < 8; g++) {
+            const I v = {_mm256_xor_si256(load8(w + g * 64), flip), _mm256_xor_si256(load8(w + g * 64 + 32), flip)};
+#pragma GCC unroll 4
+            for (int i = 0; i < M; i++) d[i] = dot4(d[i], v, broadcast4(a + i * lda + 4 * g));
+        }
+    }
+
+    static constexpr bool has_expanded = true;
+    static constexpr int expanded_tiles = 1, expanded_rows = 6;  // 12 accumulators, 2 registers of weights and a broadcast
+    // Thirty-two bytes (at most 15) times the g of their lanes: the even bytes and the odd bytes of 16-bit pairs.
+    static __m256i times(__m256i q, __m256i g) {
+        const __m256i even = _mm256_set1_epi16(0x00ff);
+        const __m256i lo = _mm256_mullo_epi16(_mm256_and_si256(q, even), g);
+        return _mm256_or_si256(lo, _mm256_mullo_epi16(_mm256_srli_epi16(q, 8), _mm256_slli_epi16(g, 8)));
+    }
+    // One block of q4p as bytes g * q (at most 15 * 15), groups of four inputs in order: 8 x 64 bytes.
+    static void expand_block(const uint8_t* w, const uint8_t* steps, uint8_t* out) {
+        const __m256i low = _mm256_set1_epi8(15);
+        const I g32 = steps16(steps);
+        const __m256i g[2] = {_mm256_or_si256(g32.lo, _mm256_slli_epi32(g32.lo, 16)), _mm256_or_si256(g32.hi, _mm256_slli_epi32(g32.hi, 16))};
+        auto* line = reinterpret_cast<__m256i*>(out);
+        for (int i = 0; i < 4; i++, line += 4)
+            for (int half = 0; half < 2; half++) {
+                const __m256i v = load8(w + 64 * i + 32 * half);
+                _mm256_store_si256(line + half, times(_mm256_and_si256(v, low), g[half]));
+                _mm256_store_si256(line + 2 + half, times(_mm256_and_si256(_mm256_srli_epi16(v, 4), low), g[half]));
+            }
+    }
+    template <int M>
+    static void add_expanded(const uint8_t* const* w, const uint8_t* const* steps, int blocks, const int8_t* a, ptrdiff_t lda,
+                             const int16_t* pairs, ptrdiff_t ldp, I (&c)[1][M]) {
+        for (int block = 0; block < blocks; block++)
+#pragma GCC unroll 8
+            for (int group = 0; group < 8; group++) {
+                const int k = block * 8 + group;
+                const I v = {load8(*w + 64 * k), load8(*w + 64 * k + 32)};
+#pragma GCC unroll 8
+                for (int i = 0; i < M; i++) c[0][i] = dot4(c[0][i], v, broadcast4(a + i * lda + 4 * k));
+            }
+        for (int b = 0; b < blocks; b += 2) {  // -8 * g * sum(a) for two blocks at once
+            const I g = steps_pair(*steps + 8 * b, b + 1 < blocks);
+#pragma GCC unroll 8
+            for (int i = 0; i < M; i++) {
+                const __m256i sums = broadcast4(pairs + i * ldp + b);
+                c[0][i] = {dot2(c[0][i].lo, sums, g.lo), dot2(c[0][i].hi, sums, g.hi)};
+            }
+        }
+    }
+};
+
+}  // namespace
+}  // namespace pocketseek
