@@ -15,7 +15,7 @@ namespace {
 
 inline constexpr int kPrefetchBytes = 2048;
 
-template <Format format, int M>
+template <class S, Format format, int M>
 static void quantised_tile(const uint8_t* tile, const Activations& in, int first, float* out) {
     const int blocks = in.blocks;
     const uint8_t* w = tile;
@@ -32,13 +32,17 @@ static void quantised_tile(const uint8_t* tile, const Activations& in, int first
     F acc[M];
     for (int i = 0; i < M; i++) acc[i] = Simd::zero();
     for (int b = 0; b < blocks; b++) {
-        Simd::I d[M];
         for (size_t line = 0; line < quant_bytes(format); line += 64) Simd::prefetch(w + kPrefetchBytes + line);
-        if constexpr (format == Format::q8s) Simd::template dot_q8<M>(w, a, lda, sum8, lds, d);
-        else Simd::template dot_q4<M, format == Format::q4s>(w, a, lda, sum8, lds, d);
-        const F scale = Simd::load_half(scales);
+        if constexpr (requires { S::adds_blocks; }) {  // sums that must not all be alive at once
+            S::template add_block<format, M>(w, scales, a, lda, sum8, as, lds, acc);
+        } else {
+            typename S::I d[M];
+            if constexpr (format == Format::q8s) S::template dot_q8<M>(w, a, lda, sum8, lds, d);
+            else S::template dot_q4<M, format == Format::q4s>(w, a, lda, sum8, lds, d);
+            const F scale = Simd::load_half(scales);
 #pragma GCC unroll 8
-        for (int i = 0; i < M; i++) acc[i] = Simd::fma(Simd::to_float(d[i]), Simd::mul(scale, Simd::set1(as[i * lds])), acc[i]);
+            for (int i = 0; i < M; i++) acc[i] = Simd::fma(S::to_float(d[i]), Simd::mul(scale, Simd::set1(as[i * lds])), acc[i]);
+        }
         if constexpr (format == Format::q4a) {
             const F minimum = Simd::load_half(minima);
 #pragma GCC unroll 8
@@ -110,25 +114,31 @@ struct TwoLevelTile {
         : quants(tile), steps(tile + size_t(blocks) * 256), scales(reinterpret_cast<const uint16_t*>(steps + size_t(blocks) * 8)) {}
 };
 
-// One expanded superblock of two tile rows for M rows: acc[t][i] becomes fma(exact integer sum, scale, acc[t][i]).
+// One expanded superblock of two tile rows for M rows: acc[t][i] becomes fma(exact integer sum, scale, acc[t][i]). A set gives
+//   expanded_tiles    1 or 2: tile rows whose M sums of integers fit its registers together
+//   expand_block      512 bytes of one block, in the order its dot products want
+//   add_expanded<M>   exact sums of up to eight such blocks for expanded_tiles tile rows
 template <class S, int M>
 static void pair_superblock(const TwoLevelTile (&tiles)[2], const uint8_t* const (&w)[2], int s, const Activations& in, int row, float* acc) {
     const int blocks = in.blocks, superblocks = in.superblocks(), first_block = s * kSuperBlocks;
     const int count = blocks - first_block < kSuperBlocks ? blocks - first_block : kSuperBlocks;
     const ptrdiff_t lda = ptrdiff_t(blocks) * kBlock, ldp = ptrdiff_t(superblocks) * kSuperBlocks;
     const uint8_t* steps[2] = {tiles[0].steps + first_block * 8, tiles[1].steps + first_block * 8};
-    typename S::I c[2][M];
-    for (int t = 0; t < 2; t++) for (int i = 0; i < M; i++) c[t][i] = S::int_zero();
-    S::template add_expanded<M>(w, steps, count, in.wide.q + size_t(row) * lda + size_t(first_block) * kBlock, lda,
-                                in.wide.pairs + size_t(row) * ldp + first_block, ldp, c);
     const float* as = in.wide.scale + size_t(row) * superblocks + s;
-    for (int t = 0; t < 2; t++) {
-        const F scale = S::load_half(tiles[t].scales + 16 * s);
+    constexpr int T = S::expanded_tiles;
+    for (int first = 0; first < 2; first += T) {
+        typename S::I c[T][M];
+        for (int t = 0; t < T; t++) for (int i = 0; i < M; i++) c[t][i] = S::int_zero();
+        S::template add_expanded<M>(w + first, steps + first, count, in.wide.q + size_t(row) * lda + size_t(first_block) * kBlock, lda,
+                                    in.wide.pairs + size_t(row) * ldp + first_block, ldp, c);
+        for (int t = 0; t < T; t++) {
+            const F scale = S::load_half(tiles[first + t].scales + 16 * s);
 #pragma GCC unroll 8
-        for (int i = 0; i < M; i++) {
-            float* y = acc + (t * M + i) * 16;
-            const F before = s ? S::load(y) : S::zero();
-            S::store(y, S::fma(S::to_float(c[t][i]), S::mul(scale, S::set1(as[size_t(i) * superblocks])), before));
+            for (int i = 0; i < M; i++) {
+                float* y = acc + ((first + t) * M + i) * 16;
+                const F before = s ? S::load(y) : S::zero();
+                S::store(y, S::fma(S::to_float(c[t][i]), S::mul(scale, S::set1(as[size_t(i) * superblocks])), before));
+            }
         }
     }
 }
@@ -163,7 +173,7 @@ static void pair_tiles(const uint8_t* const (&stored)[2], const Activations& in,
 template <Format format, int M>
 static void tile_rows(const uint8_t* tile, const Activations& in, int first, float* out) {
     if constexpr (format == Format::q4p) two_level_tile<M>(tile, in, first, out);
-    else if constexpr (is_quantised(format)) quantised_tile<format, M>(tile, in, first, out);
+    else if constexpr (is_quantised(format)) quantised_tile<Simd, format, M>(tile, in, first, out);
     else float_tile<format, M>(tile, in, first, out);
 }
 
@@ -178,8 +188,8 @@ static void tile_up_to(const uint8_t* tile, const Activations& in, int first, in
 
 template <Format format>
 static void tile_any(const uint8_t* tile, const Activations& in, int first, int count, float* out) {
+    if (Simd::rows >= 3 && count == 3) return tile_rows<format, 3>(tile, in, first, out);
     switch (Simd::rows == kGroup ? count : 0) {  // exact sizes where all rows fit the registers
-        case 3: return tile_rows<format, 3>(tile, in, first, out);
         case 5: return tile_rows<format, 5>(tile, in, first, out);
         case 6: return tile_rows<format, 6>(tile, in, first, out);
         case 7: return tile_rows<format, 7>(tile, in, first, out);

@@ -75,6 +75,7 @@ struct Simd {
         }
     }
     static constexpr bool has_expanded = true;
+    static constexpr int expanded_tiles = 2;  // each broadcast serves both
     static I int_zero() { return _mm512_setzero_si512(); }
     static __m128i nibbles16(const uint8_t* steps) {  // sixteen four-bit numbers as bytes
         const __m128i packed = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(steps)), low = _mm_set1_epi8(15);
@@ -101,7 +102,7 @@ struct Simd {
         return both ? _mm512_or_si512(first, _mm512_slli_epi32(_mm512_cvtepu8_epi32(nibbles16(steps + 8)), 16)) : first;
     }
     template <int M>
-    static void add_expanded(const uint8_t* const (&w)[2], const uint8_t* const (&steps)[2], int blocks, const int8_t* a, ptrdiff_t lda,
+    static void add_expanded(const uint8_t* const* w, const uint8_t* const* steps, int blocks, const int8_t* a, ptrdiff_t lda,
                              const int16_t* pairs, ptrdiff_t ldp, I (&c)[2][M]) {
         // Unrolled by a block: GCC 12 copies all accumulators once per iteration, which must not be once per group.
         for (int block = 0; block < blocks; block++)
