@@ -203,6 +203,7 @@ uint64_t run(const KernelTable& table, const Case& what, const Passes& how) {
 
 // bits [SET]: of all sets here, or of one
 int main(int argc, char** argv) {
+    std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // in qemu it takes minutes: show each line
     for (const std::string& name : supported_sets()) {
         if (argc > 1 && name != argv[1]) continue;
         for (const Case& what : kCases)
