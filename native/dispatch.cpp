@@ -26,7 +26,11 @@ static bool has_avx512() {
 }
 #endif
 #ifdef POCKETSEEK_ARM64
+#ifndef HWCAP2_I8MM
+#define HWCAP2_I8MM (1 << 13)  // headers before Linux 5.6
+#endif
 static bool has_dotprod() { return getauxval(AT_HWCAP) & HWCAP_ASIMDDP; }
+static bool has_i8mm() { return has_dotprod() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM); }
 #endif
 
 std::vector<std::string> supported_sets() {
@@ -38,6 +42,7 @@ std::vector<std::string> supported_sets() {
 #endif
 #ifdef POCKETSEEK_ARM64
     if (has_dotprod()) names.push_back("neon-dotprod");
+    if (has_i8mm()) names.push_back("neon-i8mm");
 #endif
     return names;
 }
@@ -52,6 +57,7 @@ const KernelTable* find_table(const std::string& name) {
 #endif
 #ifdef POCKETSEEK_ARM64
         if (name == "neon-dotprod") return &neon_dotprod_table();
+        if (name == "neon-i8mm") return &neon_i8mm_table();
 #endif
         return &scalar_table();
     }

@@ -15,7 +15,7 @@ namespace {
 
 inline constexpr int kPrefetchBytes = 2048;
 
-template <Format format, int M>
+template <class S, Format format, int M>
 static void quantised_tile(const uint8_t* tile, const Activations& in, int first, float* out) {
     const int blocks = in.blocks;
     const uint8_t* w = tile;
@@ -32,13 +32,17 @@ static void quantised_tile(const uint8_t* tile, const Activations& in, int first
     F acc[M];
     for (int i = 0; i < M; i++) acc[i] = Simd::zero();
     for (int b = 0; b < blocks; b++) {
-        Simd::I d[M];
         for (size_t line = 0; line < quant_bytes(format); line += 64) Simd::prefetch(w + kPrefetchBytes + line);
-        if constexpr (format == Format::q8s) Simd::template dot_q8<M>(w, a, lda, sum8, lds, d);
-        else Simd::template dot_q4<M, format == Format::q4s>(w, a, lda, sum8, lds, d);
-        const F scale = Simd::load_half(scales);
+        if constexpr (requires { S::adds_blocks; }) {  // sums that must not all be alive at once
+            S::template add_block<format, M>(w, scales, a, lda, sum8, as, lds, acc);
+        } else {
+            typename S::I d[M];
+            if constexpr (format == Format::q8s) S::template dot_q8<M>(w, a, lda, sum8, lds, d);
+            else S::template dot_q4<M, format == Format::q4s>(w, a, lda, sum8, lds, d);
+            const F scale = Simd::load_half(scales);
 #pragma GCC unroll 8
-        for (int i = 0; i < M; i++) acc[i] = Simd::fma(Simd::to_float(d[i]), Simd::mul(scale, Simd::set1(as[i * lds])), acc[i]);
+            for (int i = 0; i < M; i++) acc[i] = Simd::fma(S::to_float(d[i]), Simd::mul(scale, Simd::set1(as[i * lds])), acc[i]);
+        }
         if constexpr (format == Format::q4a) {
             const F minimum = Simd::load_half(minima);
 #pragma GCC unroll 8
@@ -110,7 +114,11 @@ struct TwoLevelTile {
         : quants(tile), steps(tile + size_t(blocks) * 256), scales(reinterpret_cast<const uint16_t*>(steps + size_t(blocks) * 8)) {}
 };
 
-// One expanded superblock of some tile rows for M rows: acc[t][i] becomes fma(exact integer sum, scale, acc[t][i]).
+// One expanded superblock of some tile rows for M rows: acc[t][i] becomes fma(exact integer sum, scale, acc[t][i]). A set gives
+//   expanded_tiles    1 or 2: tile rows whose sums for M rows fit its registers together
+//   expanded_rows     the largest M, a divisor of 24
+//   expand_block      512 bytes of one block, in the order its dot products want
+//   add_expanded<M>   exact sums of up to eight such blocks for expanded_tiles tile rows
 template <class S, int M>
 static void expanded_superblock(const TwoLevelTile* tiles, const uint8_t* const* w, int s, const Activations& in, int row, float* acc) {
     constexpr int T = S::expanded_tiles;
@@ -172,7 +180,7 @@ static void pair_tiles(const uint8_t* const (&stored)[2], const Activations& in,
 template <Format format, int M>
 static void tile_rows(const uint8_t* tile, const Activations& in, int first, float* out) {
     if constexpr (format == Format::q4p) two_level_tile<M>(tile, in, first, out);
-    else if constexpr (is_quantised(format)) quantised_tile<format, M>(tile, in, first, out);
+    else if constexpr (is_quantised(format)) quantised_tile<Simd, format, M>(tile, in, first, out);
     else float_tile<format, M>(tile, in, first, out);
 }
 

@@ -58,7 +58,7 @@ struct SpanAttention {
 };
 
 inline constexpr int kPairPanel = 192;   // rows whose accumulators (24 KiB) stay in the first-level cache
-inline constexpr size_t kPairScratchBytes = 2 * 8 * 512;
+inline constexpr size_t kPairScratchBytes = 2 * 8 * 512;  // a superblock of two tile rows as bytes
 
 // Loops that only read or only multiply, for measure.h: what they reach no kernel can pass.
 inline constexpr int kReadStreams = 8;
@@ -75,7 +75,7 @@ struct KernelTable {
     // out[count][16] = weights of one tile row times rows [first, first + count) of the activations; count <= kGroup.
     using TileFn = void (*)(const uint8_t* tile, const Activations& in, int first, int count, float* out);
     TileFn tile[kNumFormats];
-    // For many rows of q4p: two tile rows at once, each superblock of them expanded to bytes g * q and then used for all rows.
+    // For many rows of q4p: two tile rows at once, each superblock of them expanded to bytes and then used for all rows.
     // out: for each group of pair_rows rows [2][rows of the group][16]; rows <= kPairPanel. scratch: kPairScratchBytes, aligned to 64.
     // Null where the instruction set gains nothing by it. The bits are those of `tile`.
     void (*pair)(const uint8_t* const (&tiles)[2], const Activations& in, int first, int rows, uint8_t* scratch, float* out);
@@ -102,6 +102,7 @@ const KernelTable& avx512_table();
 #endif
 #ifdef POCKETSEEK_ARM64
 const KernelTable& neon_dotprod_table();
+const KernelTable& neon_i8mm_table();
 #endif
 
 }  // namespace pocketseek

@@ -1,5 +1,10 @@
-// Prints a hash of the logits of a random model for every instruction set here and every format: the lines must be the same
-// on every processor. Deterministic weights from an integer generator; no files, no Python.
+// Prints hashes of the logits of a random model: for every instruction set here, every case, every way to put the same tokens into
+// passes and several numbers of threads. A line is
+//
+//     set case passes threads hash
+//
+// and the hash may depend on the case alone: bits.expected has one line per case, written by the scalar twin, and scripts/bits
+// compares. Deterministic weights from an integer generator; no files, no Python.
 #include <cstdio>
 #include <cstring>
 #include <vector>
@@ -27,7 +32,7 @@ struct Random {
 };
 
 struct Model {
-    ModelShape shape{72, 100, 6, 2, 24, 1e-6f};
+    ModelShape shape{72, 300, 6, 2, 24, 1e-6f};  // 3, 10 and 5 blocks: whole and part superblocks, odd numbers of tiles
     int vocabulary = 53;
     std::vector<std::vector<uint8_t>> matrices;
     std::vector<std::vector<float>> vectors;
@@ -82,51 +87,129 @@ void flush_subnormals(bool on) {
 }
 
 // size: of the embedding's values; 1e-41 makes them subnormal, which flush-to-zero would turn into zeros.
-uint64_t run(const KernelTable& table, Format format, int threads, float size = 1.0f, bool flush = false) {
-    Model model;
-    const ModelShape& s = model.shape;
-    const int q = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim, rows = 600, half = s.head_dim / 2;
+struct Case {
+    const char* name;
+    Format format;
+    float size = 1.0f;
+    bool flush = false;
+    KvFormat kv = KvFormat::f16;
+};
+constexpr Case kCases[] = {
+    {"q4s", Format::q4s}, {"q4a", Format::q4a}, {"q4p", Format::q4p}, {"q8s", Format::q8s}, {"f16", Format::f16}, {"f32", Format::f32},
+    {"f32-subnormal", Format::f32, 1e-41f}, {"f32-subnormal", Format::f32, 1e-41f, true}, {"f32-kv8", Format::f32, 1.0f, false, KvFormat::q8},
+};
+
+// Three sequences; a pass takes `count` more tokens of each. Every way must give every token the same logits.
+constexpr int kSequences = 3;
+constexpr int kLengths[kSequences] = {530, 40, 9};  // the first reaches into a second attention span
+struct Pass { int count[kSequences]; };
+struct Passes {
+    const char* name;
+    int threads;
+    std::vector<Pass> passes;  // what is left at the end comes in one pass per sequence
+};
+const Passes kPasses[] = {
+    {"whole", 1, {}},
+    {"whole", 3, {}},
+    {"cut", 3, {{{1}}, {{7}}, {{33}}, {{2}}, {{64}}, {{3}}, {{8}}, {{5}}, {{193}}, {{4}}, {{6}}, {{0, 1}}, {{0, 32}}}},
+    {"mixed", 1, {{{1, 1, 1}}, {{5, 1, 1}}, {{30, 1, 1}}, {{1, 37, 1}}, {{250, 0, 3}}, {{1, 0, 1}}}},
+};
+
+struct RandomModel : Model {
     LayerWeights w;
-    w.attn_norm = model.vector(s.hidden, 1), w.mlp_norm = model.vector(s.hidden, 1);
-    w.q_bias = model.vector(q, 0), w.k_bias = model.vector(kv, 0), w.v_bias = model.vector(kv, 0);
-    w.q_norm = model.vector(s.head_dim, 1), w.k_norm = model.vector(s.head_dim, 1);
-    w.q = model.matrix(format, q, s.hidden), w.k = model.matrix(format, kv, s.hidden), w.v = model.matrix(format, kv, s.hidden);
-    w.o = model.matrix(format, s.hidden, q), w.gate = model.matrix(format, s.intermediate, s.hidden);
-    w.up = model.matrix(format, s.intermediate, s.hidden), w.down = model.matrix(format, s.hidden, s.intermediate);
-    const Matrix embedding = model.matrix(format, model.vocabulary, s.hidden);
-    if (format == Format::f32)
-        for (auto* x = reinterpret_cast<float*>(model.matrices.back().data()); x < reinterpret_cast<float*>(model.matrices.back().data() + model.matrices.back().size()); x++) *x *= size;
-    const float* norm = model.vector(s.hidden, 1);
+    Matrix embedding;
+    const float* norm;
+    std::vector<float> inv_freq;
 
-    std::vector<int32_t> ids(rows), positions(rows);
-    for (int i = 0; i < rows; i++) ids[i] = int32_t(model.random.next() % uint32_t(model.vocabulary)), positions[i] = i;
-    std::vector<float> inv_freq(half), cosine(rows * half), sine(rows * half), hidden(rows * s.hidden), logits(rows * model.vocabulary);
-    for (int i = 0; i < half; i++) inv_freq[i] = 1.0f / float(1 + i * i);
-    rope_table(positions.data(), rows, inv_freq.data(), half, 1.1f, cosine.data(), sine.data());
-    std::vector<std::vector<uint8_t>> pages(div_up(rows, kPageTokens), std::vector<uint8_t>(s.kv().layer_bytes(), 0xff));
+    RandomModel(Format format, float size, KvFormat kv_format) {
+        shape.kv_format = kv_format;
+        const ModelShape& s = shape;
+        const int q = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim;
+        w.attn_norm = vector(s.hidden, 1), w.mlp_norm = vector(s.hidden, 1);
+        w.q_bias = vector(q, 0), w.k_bias = vector(kv, 0), w.v_bias = vector(kv, 0);
+        w.q_norm = vector(s.head_dim, 1), w.k_norm = vector(s.head_dim, 1);
+        w.q = matrix(format, q, s.hidden), w.k = matrix(format, kv, s.hidden), w.v = matrix(format, kv, s.hidden);
+        w.o = matrix(format, s.hidden, q), w.gate = matrix(format, s.intermediate, s.hidden);
+        w.up = matrix(format, s.intermediate, s.hidden), w.down = matrix(format, s.hidden, s.intermediate);
+        embedding = matrix(format, vocabulary, s.hidden);
+        if (format == Format::f32) {
+            auto* x = reinterpret_cast<float*>(matrices.back().data());
+            for (size_t i = 0; i < matrices.back().size() / 4; i++) x[i] *= size;
+        }
+        norm = vector(s.hidden, 1);
+        for (int i = 0; i < s.head_dim / 2; i++) inv_freq.push_back(1.0f / float(1 + i * i));
+    }
+};
+
+struct Sequence {
+    std::vector<int32_t> ids;
+    std::vector<std::vector<uint8_t>> pages;
     std::vector<const uint8_t*> addresses;
-    for (auto& page : pages) addresses.push_back(page.data());
-    Batch batch{rows, {{0, rows, 0, addresses.data()}}, cosine.data(), sine.data()};
+    std::vector<float> logits;
+    int done = 0;
 
-    flush_subnormals(flush);
-    Core core(table, threads);
-    core.embed(embedding, ids.data(), rows, hidden.data());
-    core.layer(s, w, 0, batch, hidden.data());
-    core.head(s, norm, embedding, hidden.data(), positions.data(), rows, logits.data());
+    Sequence(RandomModel& model, int length) : logits(size_t(length) * model.vocabulary) {
+        for (int i = 0; i < length; i++) ids.push_back(int32_t(model.random.next() % uint32_t(model.vocabulary)));
+        pages.assign(div_up(length, kPageTokens), std::vector<uint8_t>(model.shape.kv().layer_bytes(), 0xff));  // NaN until written
+        for (auto& page : pages) addresses.push_back(page.data());
+    }
+};
+
+void run_pass(Core& core, const RandomModel& model, std::vector<Sequence>& sequences, const Pass& pass) {
+    const ModelShape& s = model.shape;
+    const int half = s.head_dim / 2;
+    Batch batch;
+    std::vector<int32_t> ids, positions, chosen;
+    for (int n = 0; n < kSequences; n++) {
+        Sequence& sequence = sequences[n];
+        if (!pass.count[n]) continue;
+        batch.spans.push_back({batch.rows, pass.count[n], sequence.done, sequence.addresses.data()});
+        for (int i = 0; i < pass.count[n]; i++) {
+            ids.push_back(sequence.ids[sequence.done + i]), positions.push_back(sequence.done + i);
+            chosen.push_back(batch.rows++);
+        }
+    }
+    std::vector<float> cosine(size_t(batch.rows) * half), sine(cosine.size()), hidden(size_t(batch.rows) * s.hidden), logits(size_t(batch.rows) * model.vocabulary);
+    rope_table(positions.data(), batch.rows, model.inv_freq.data(), half, 1.1f, cosine.data(), sine.data());
+    batch.cosine = cosine.data(), batch.sine = sine.data();
+    core.embed(model.embedding, ids.data(), batch.rows, hidden.data());
+    core.layer(s, model.w, 0, batch, hidden.data());
+    core.head(s, model.norm, model.embedding, hidden.data(), chosen.data(), batch.rows, logits.data());
+    const float* from = logits.data();
+    for (int n = 0; n < kSequences; n++) {
+        const size_t size = size_t(pass.count[n]) * model.vocabulary;
+        std::memcpy(sequences[n].logits.data() + size_t(sequences[n].done) * model.vocabulary, from, size * 4);
+        sequences[n].done += pass.count[n], from += size;
+    }
+}
+
+uint64_t run(const KernelTable& table, const Case& what, const Passes& how) {
+    RandomModel model(what.format, what.size, what.kv);
+    std::vector<Sequence> sequences;
+    for (int length : kLengths) sequences.emplace_back(model, length);
+    Core core(table, how.threads);
+    flush_subnormals(what.flush);
+    for (const Pass& pass : how.passes) run_pass(core, model, sequences, pass);
+    for (int n = 0; n < kSequences; n++) {
+        Pass rest{};
+        rest.count[n] = kLengths[n] - sequences[n].done;
+        if (rest.count[n]) run_pass(core, model, sequences, rest);
+    }
     flush_subnormals(false);
-    return fnv(logits.data(), logits.size() * 4);
+    std::vector<float> all;
+    for (const Sequence& sequence : sequences) all.insert(all.end(), sequence.logits.begin(), sequence.logits.end());
+    return fnv(all.data(), all.size() * 4);
 }
 
 }  // namespace
 
-int main() {
+// bits [SET]: of all sets here, or of one
+int main(int argc, char** argv) {
+    std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // in qemu it takes minutes: show each line
     for (const std::string& name : supported_sets()) {
-        for (int f = 0; f < kNumFormats; f++)
-            for (int threads : {1, 3})
-                std::printf("%s %s %d %016llx\n", name.c_str(), kFormatNames[f], threads, (unsigned long long)run(*find_table(name), Format(f), threads));
-        for (bool flush : {false, true}) {
-            const uint64_t hash = run(*find_table(name), Format::f32, 2, 1e-41f, flush);
-            std::printf("%s f32-subnormal %d %016llx\n", name.c_str(), int(flush), (unsigned long long)hash);
-        }
+        if (argc > 1 && name != argv[1]) continue;
+        for (const Case& what : kCases)
+            for (const Passes& how : kPasses)
+                std::printf("%s %s %s %d %016llx\n", name.c_str(), what.name, how.name, how.threads, (unsigned long long)run(*find_table(name), what, how));
     }
 }

@@ -1,7 +1,8 @@
 """The only reader of the environment. Everything else takes arguments.
 
 POCKETSEEK_HOME     data directory (default: $XDG_DATA_HOME/pocketseek, else ~/.local/share/pocketseek)
-POCKETSEEK_KERNELS  force one: reference, scalar, avx2, avx-vnni, avx512, neon-dotprod (default: the best this CPU has)
+POCKETSEEK_KERNELS  force one: reference, scalar, avx2, avx-vnni, avx512, neon-dotprod, neon-i8mm
+                    (default: the best this CPU has)
 POCKETSEEK_THREADS  number of compute threads, 1 to 256 (default: one per performance core that this process may use)
 POCKETSEEK_LANG     language of messages: en or zh (default: from LC_ALL, LC_MESSAGES, LANG)
 """

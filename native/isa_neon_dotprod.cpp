@@ -1,4 +1,4 @@
-#include "simd_neon.h"
+#include "simd_neon_dotprod.h"
 // the lanes come first
 #include "make_table.h"
 
