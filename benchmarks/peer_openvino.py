@@ -7,6 +7,7 @@ sequence. Settings that mattered: two threads, one stream, activations quantised
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ class OpenVinoRunner:
         self.vocab_size = model.output("logits").partial_shape[2].get_length()
         used = ("INFERENCE_PRECISION_HINT", "KV_CACHE_PRECISION", "DYNAMIC_QUANTIZATION_GROUP_SIZE")
         properties = ", ".join(f"{name} {compiled.get_property(name)}" for name in used)
-        self.system = f"openvino {ov.__version__}: {properties}"
+        self.system = f"openvino {ov.__version__}: {properties}, up to {os.environ.get('ONEDNN_MAX_CPU_ISA', 'any')}"
 
     def forget(self) -> None:
         self._request.reset_state()

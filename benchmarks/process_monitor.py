@@ -70,10 +70,10 @@ class WorkerError(Exception):
     """A worker ended without a result; the message is its own."""
 
 
-def run_worker(command: list[str]) -> Outcome:
+def run_worker(command: list[str], environment: dict[str, str]) -> Outcome:
     """Start the worker, wait for it, and read its result. Raises WorkerError if it fails or crashes."""
     started_s, busy_s, own_s = time.monotonic(), machine_busy_s(), children_cpu_s()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     with process, MemorySampler(process.pid) as sampler:
         output, errors = process.communicate()
     if process.returncode != 0:
