@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,17 +62,17 @@ class Engine:
             return models_on_disk.package_for(source, cache, quant)
         checkpoint = models_on_disk.checkpoint_for(gguf, cache)
         export = export_openvino if self.name == OPENVINO else export_onnx
-        return models_on_disk.cached(
-            cache / self.name / gguf.stem.lower(), lambda target: export(self.python, checkpoint, target)
-        )
+        path = cache / self.name / gguf.stem.lower()
+        return models_on_disk.cached(path, lambda target: export(self.python, checkpoint, target), source=checkpoint)
 
 
 def parse_peer(text: str) -> Engine:
     """NAME=PYTHON, as on the command line."""
     name, _, python = text.partition("=")
-    if name not in PEERS or not python:
-        raise ValueError
-    return Engine(name, os.path.expanduser(python))
+    path = shutil.which(os.path.expanduser(python))
+    if name not in PEERS or path is None:
+        raise ArgumentTypeError(f"{text!r} is not NAME=PYTHON with one of {', '.join(PEERS)} and an interpreter")
+    return Engine(name, path)
 
 
 def ours() -> Engine:

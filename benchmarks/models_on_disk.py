@@ -44,14 +44,14 @@ def gguf_for(model: str, cache: Path) -> Path:
 def checkpoint_for(gguf: Path, cache: Path) -> Path:
     """Path of the same weights as a float16 Hugging Face checkpoint."""
     path = cache / "checkpoints" / gguf.stem.lower()
-    return cached(path, lambda target: dequantised_checkpoint.write_checkpoint(gguf, target))
+    return cached(path, lambda target: dequantised_checkpoint.write_checkpoint(gguf, target), source=gguf)
 
 
 def package_for(source: Path, cache: Path, quant: str = "keep") -> Path:
     """Path of our package with the same weights; converts when it is not there yet or the source is newer."""
     stem = source.name.removesuffix(".gguf").lower()
     package = cache / "models" / (stem if quant == "keep" else f"{stem}-{quant}")
-    if package.is_dir() and package.stat().st_mtime >= source.stat().st_mtime:
+    if _is_current(package, source):
         return package
     print(f"converting {source.name} ...", file=sys.stderr)
     kind: SourceKind = "gguf" if source.is_file() else "safetensors"
@@ -95,12 +95,17 @@ def weight_bytes(path: Path) -> int:
     return sum(f.stat().st_size for f in files_of(path) if f.suffix in (".bin", ".data") or f.parent.name == "chunks")
 
 
-def cached(path: Path, make: Callable[[Path], None]) -> Path:
-    """The file or directory; what is half made has another name."""
-    if not path.exists():
+def cached(path: Path, make: Callable[[Path], None], source: Path | None = None) -> Path:
+    """The file or directory, made anew if the source is newer; what is half made has another name."""
+    if not _is_current(path, source):
         print(f"making {path.relative_to(path.parent.parent)} ...", file=sys.stderr)
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".unfinished-{path.name}")
         make(unfinished)
+        shutil.rmtree(path, ignore_errors=True)
         unfinished.rename(path)
     return path
+
+
+def _is_current(path: Path, source: Path | None) -> bool:
+    return path.exists() and (source is None or path.stat().st_mtime >= source.stat().st_mtime)
