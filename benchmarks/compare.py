@@ -20,6 +20,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import engines
 import models_on_disk
@@ -91,15 +92,16 @@ def job_for(arguments: argparse.Namespace) -> Job:
     )
 
 
-def measure_limits() -> dict[str, float] | None:
+def measure_limits(threads: int) -> dict[str, Any] | None:
     """What the machine could do at best, measured in the same run: memory bandwidth and int8 multiply-adds."""
     if not MACHINE_LIMITS.is_file():
         return None
     print("measuring the machine's limits", file=sys.stderr, flush=True)
-    answer = subprocess.run([sys.executable, str(MACHINE_LIMITS)], stdout=subprocess.PIPE, text=True, check=False)
+    command = [sys.executable, str(MACHINE_LIMITS), "--threads", str(threads)]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if answer.returncode != 0:
         raise SystemExit("machine_limits.py failed; its message stands above")
-    limits: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
+    limits: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
     print(
         f"limits of this machine: {limits['read_bandwidth_bytes_per_s'] / 1e9:.1f} GB/s read, "
         f"{limits['int8_multiply_adds_per_s'] / 1e9:.0f} G int8 multiply-adds/s"
@@ -151,7 +153,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    before, limits = machine(), measure_limits()
+    before, limits = machine(), measure_limits(arguments.threads)
     models = [compare_model(model, arguments) for model in arguments.model or ["demo", "1.5b"]]
     run = {"machine": before, "limits": limits, "threads": arguments.threads, "rounds": arguments.rounds}
     print(json.dumps({**run, "quant": arguments.quant, "models": models}))

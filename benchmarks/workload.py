@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-PREFILL_TOKENS = 1536  # of each length so many in all, at least one prompt: the first one is often a slow one
+PREFILL_REPEATS, PREFILL_TOKENS = 3, 1536  # of each length at most so many, but at least one: a first one is often slow
 PAGE_POSITIONS = 64
 
 
@@ -99,7 +99,8 @@ def measure(job: Job, open_runner: Callable[[Job], Runner]) -> dict[str, object]
     sequences = sequences_s(runner, job, ids)
     prefills, decodes = {}, {}
     for context in job.contexts:
-        prefills[context] = [prefill_s(runner, ids[:context]) for _ in range(max(1, PREFILL_TOKENS // context))]
+        repeats = min(PREFILL_REPEATS, max(1, PREFILL_TOKENS // context))
+        prefills[context] = [prefill_s(runner, ids[:context]) for _ in range(repeats)]
         decodes[context] = [pass_s(runner, [ids[p : p + 1]], p) for p in range(context, context + job.decode_tokens)]
     return {
         "engine": runner.engine,
