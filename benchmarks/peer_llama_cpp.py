@@ -14,16 +14,25 @@ class LlamaCppRunner:
     engine = "llama.cpp"
 
     def __init__(self, job: workload.Job) -> None:
-        self._model = LlamaCppModel(job.model, job.threads, job.context_tokens, UBATCH_TOKENS, all_logits=False)
+        self._model = LlamaCppModel(
+            job.model,
+            job.threads,
+            job.kv_positions,
+            UBATCH_TOKENS,
+            all_logits=False,
+            num_sequences=job.num_sequences or 1,
+        )
         self.system = system_info()
         self.vocab_size = self._model.vocab_size
-        self.kv_bytes = job.context_tokens * self._model.kv_bytes_per_token
+        self.kv_bytes = job.kv_positions * self._model.kv_bytes_per_token
 
     def forget(self) -> None:
         self._model.forget()
 
-    def run(self, token_ids: list[int], first_position: int) -> int:
-        return int(self._model.run(token_ids, first_position).argmax())
+    def run(self, token_ids: list[list[int]], first_position: int) -> list[int]:
+        if len(token_ids) == 1:
+            return [int(self._model.run(token_ids[0], first_position).argmax())]
+        return [int(logits.argmax()) for logits in self._model.run_sequences(token_ids, first_position)]
 
 
 if __name__ == "__main__":

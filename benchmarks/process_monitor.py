@@ -66,14 +66,18 @@ class MemorySampler:
             self.peak_rss_bytes = max(self.peak_rss_bytes, memory.get("VmHWM", 0))
 
 
-def run_worker(command: list[str]) -> Outcome:
-    """Start the worker, wait for it, and read its result. Exits with the worker's own message if it fails."""
+class WorkerError(Exception):
+    """A worker ended without a result; the message is its own."""
+
+
+def run_worker(command: list[str], environment: dict[str, str]) -> Outcome:
+    """Start the worker, wait for it, and read its result. Raises WorkerError if it fails or crashes."""
     started_s, busy_s, own_s = time.monotonic(), machine_busy_s(), children_cpu_s()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     with process, MemorySampler(process.pid) as sampler:
         output, errors = process.communicate()
     if process.returncode != 0:
-        raise SystemExit(f"{' '.join(command[:2])} failed with code {process.returncode}:\n{errors.strip()}")
+        raise WorkerError(f"{' '.join(command[:2])} failed with code {process.returncode}:\n{errors.strip()}")
     elapsed_s = time.monotonic() - started_s
     other_s = (machine_busy_s() - busy_s) - (children_cpu_s() - own_s)
     result = json.loads(output.splitlines()[-1])

@@ -253,12 +253,13 @@ def write_safetensors(directory: Path, shape: Shape, seed: int) -> None:
                 file.write(slab.data)
 
 
-def safetensors_header(plans: list[TensorPlan]) -> bytes:
+def safetensors_header(plans: list[TensorPlan], dtype: str = "BF16") -> bytes:
+    """dtype: of all tensors, one of two bytes."""
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     start = 0
     for plan in plans:
         stop = start + 2 * plan.num_values
-        entries[plan.hf_name] = {"dtype": "BF16", "shape": plan.shape, "data_offsets": [start, stop]}
+        entries[plan.hf_name] = {"dtype": dtype, "shape": plan.shape, "data_offsets": [start, stop]}
         start = stop
     text = json.dumps(entries, separators=(",", ":"))
     text += " " * (-len(text) % 8)

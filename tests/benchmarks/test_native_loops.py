@@ -61,7 +61,15 @@ def test_an_option_for_one_compiler_is_given_to_no_other() -> None:
 
 def test_every_instruction_set_with_flags_of_its_own_is_found() -> None:
     found = {source.path.name: source.is_arm for source in native_loops.sources()}
-    assert found.items() >= {"isa_avx2.cpp": False, "isa_avx512.cpp": False, "isa_neon_dotprod.cpp": True, "isa_neon_i8mm.cpp": True}.items()
+    assert (
+        found.items()
+        >= {
+            "isa_avx2.cpp": False,
+            "isa_avx512.cpp": False,
+            "isa_neon_dotprod.cpp": True,
+            "isa_neon_i8mm.cpp": True,
+        }.items()
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,5 +20,7 @@ def test_an_override_is_followed(name: str) -> None:
 
 
 def test_unknown_kernels_are_refused_with_the_known_names() -> None:
-    with pytest.raises(UsageError, match="choose one of reference, scalar, avx2, avx-vnni, avx512, neon-dotprod, neon-i8mm"):
+    with pytest.raises(
+        UsageError, match="choose one of reference, scalar, avx2, avx-vnni, avx512, neon-dotprod, neon-i8mm"
+    ):
         choose_kernels("neural")
