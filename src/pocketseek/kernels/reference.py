@@ -290,8 +290,9 @@ class ReferenceKernels:
         """q (heads, head_dim) over positions 0 .. length-1: softmax(q k / sqrt(head_dim)) v."""
         c = self._config
         num_pages = -(-length // PAGE_TOKENS)
-        k = np.concatenate([page.astype(np.float64) for page in keys[:num_pages]], axis=2)[:, :, :length]
-        v = np.concatenate([page.astype(np.float64) for page in values[:num_pages]], axis=1)[:, :length]
+        # cut before widening: beyond the length lies anything, and arm64 warns of a signalling NaN in it
+        k = np.concatenate(keys[:num_pages], axis=2)[:, :, :length].astype(np.float64)
+        v = np.concatenate(values[:num_pages], axis=1)[:, :length].astype(np.float64)
         grouped = q.reshape(c.num_kv_heads, c.queries_per_kv_head, c.head_dim).astype(np.float64)
         scores = grouped @ k / np.sqrt(c.head_dim)
         weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
