@@ -113,7 +113,7 @@ class Runner:
         self.model, self.kernels = model, kernels
         self.memory = KvMemory(model.config, num_pages, kv_format)
         for page_id in range(num_pages):
-            self.memory.page(page_id)[:] = 0xFF  # NaN: reading what was never written must not matter
+            self.memory.page(page_id)[:] = 0x7D  # 0x7D7D is a signalling NaN: what was never written must not matter
         self.embed, self.head = kernels.load_matrix(model.embed), kernels.load_matrix(model.head)
         self.layers = [kernels.load_layer(layer) for layer in model.layers]
         self._free = list(np.random.default_rng(0).permutation(num_pages))

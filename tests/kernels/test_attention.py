@@ -98,7 +98,7 @@ def test_a_head_of_int8_pages_is_read_back_as_it_was_rounded() -> None:
     rng = np.random.default_rng(5)
     k, v = (rng.normal(size=(2, 24)).astype(np.float32) for _ in range(2))
     write_kv(heads, 7, k, v)
-    keys, values = read_kv([heads], 24)
+    keys, values = read_kv([heads], 24, 8)
     for read, written in ((keys[:, :, 7], k), (values[:, 7], v)):
         steps = np.abs(written).max(axis=1, keepdims=True) / 127
         assert (np.abs(read - written) <= steps * 0.501).all()

@@ -259,8 +259,7 @@ class ReferenceKernels:
             for row in range(span.num_rows):
                 page, slot = divmod(span.first_position + row, PAGE_TOKENS)
                 write_kv(pages[page], slot, heads["k"][first + row], heads["v"][first + row])
-            num_pages = -(-(span.first_position + span.num_rows) // PAGE_TOKENS)
-            keys, values = read_kv(pages[:num_pages], c.head_dim)
+            keys, values = read_kv(pages, c.head_dim, span.first_position + span.num_rows)
             for row in range(first, first + span.num_rows):
                 length = span.first_position + row - first + 1
                 mixed[row] = self._attend(heads["q"][row], keys, values, length)
@@ -290,13 +289,20 @@ def write_kv(heads: NDArray[np.void], slot: int, k: Floats, v: Floats) -> None:
     heads["value"][:, slot, :head_dim] = v
 
 
-def read_kv(pages: Sequence[NDArray[np.void]], head_dim: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Keys (kv heads, head_dim, positions) and values (kv heads, positions, head_dim) of all slots of the pages."""
+def read_kv(
+    pages: Sequence[NDArray[np.void]], head_dim: int, length: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Keys (kv heads, head_dim, length) and values (kv heads, length, head_dim) of positions 0 .. length-1.
+
+    Cut before widening: beyond the length lies anything, and arm64 warns of a signalling NaN in it.
+    """
     keys, values = [], []
-    for heads in pages:
-        key, value = heads["key"].astype(np.float64), heads["value"][..., :head_dim].astype(np.float64)
+    for index, heads in enumerate(pages[: -(-length // PAGE_TOKENS)]):
+        n = min(PAGE_TOKENS, length - index * PAGE_TOKENS)
+        key, value = heads["key"][..., :n].astype(np.float64), heads["value"][:, :n, :head_dim].astype(np.float64)
         if "key_scale" in (heads.dtype.names or ()):
-            key, value = key * heads["key_scale"][:, None], value * heads["value_scale"][..., None]
+            key = key * heads["key_scale"][:, None, :n]
+            value = value * heads["value_scale"][:, :n, None]
         keys.append(key)
         values.append(value)
     return np.concatenate(keys, axis=2), np.concatenate(values, axis=1)
