@@ -76,6 +76,7 @@ struct Lanes256 {
     static float reduce_add(F a) { return reduce(a, [](__m256 x, __m256 y) { return _mm256_add_ps(x, y); }); }
     static float reduce_max(F a) { return reduce(a, [](__m256 x, __m256 y) { return _mm256_max_ps(x, y); }); }
     static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+    static void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
     static I int_zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
     static __m256i load8(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }

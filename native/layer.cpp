@@ -90,26 +90,56 @@ void Core::normalise(const float* x, const float* weight, float eps, int n, int 
     });
 }
 
-// One pair for the rows [first, last): finish(pair, row, count, out) gets out[2][count][16] for a few rows at a time.
+// finish(pair, row, count, out) gets out[pair.count][count][16] for a few rows at a time.
 template <class Finish>
-void Core::multiply_pair(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish) {
-    const uint8_t* tiles[2] = {};
-    for (int t = 0; t < pair.count; t++) tiles[t] = pair.matrix[t]->tile(pair.tile[t]);
-    const bool wide = pair.count == 2 && table_.pair && last - first >= kExpandRows && pair.matrix[0]->format == Format::q4p &&
-                      pair.matrix[1]->format == Format::q4p;
-    if (wide) {
-        float* acc = aligned(pair_.data()) + worker * kPairFloats;
-        table_.pair(tiles, in, first, last - first, reinterpret_cast<uint8_t*>(acc + kPairPanel * 2 * kTileRows), acc);
-        for (int row = first; row < last; row += table_.pair_rows)
-            finish(pair, row, std::min(table_.pair_rows, last - row), acc + size_t(row - first) * 2 * kTileRows);
-        return;
+void Core::multiply_expanded(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish) {
+    const uint8_t* const tiles[2] = {pair.data(0), pair.data(1)};
+    float* acc = aligned(pair_.data()) + worker * kPairFloats;
+    table_.pair(tiles, in, first, last - first, reinterpret_cast<uint8_t*>(acc + kPairPanel * 2 * kTileRows), acc);
+    for (int row = first; row < last; row += table_.pair_rows)
+        finish(pair, row, std::min(table_.pair_rows, last - row), acc + size_t(row - first) * 2 * kTileRows);
+}
+
+// The pairs from `begin` on that are read together: at most `most` tiles.
+template <class Find> Core::Together Core::gather(int begin, int end, int most, Find& find) {
+    Together all;
+    for (int index = begin; index < end; index++) {
+        const TilePair pair = find(index);
+        if (all.num_tiles + pair.count > most) break;
+        all.pairs[all.num_pairs++] = pair;
+        for (int t = 0; t < pair.count; t++) all.format[all.num_tiles] = pair.format(t), all.tile[all.num_tiles++] = pair.data(t);
     }
-    alignas(64) float out[2 * kGroup * kTileRows];
+    return all;
+}
+
+// out[tiles][count][16]; tiles of different formats (a mixed recipe) are read one after the other.
+void Core::multiply_tiles(const Together& tiles, const Together& following, const Activations& in, int row, int count, float* out) const {
+    const bool known = tiles.uniform() && following.uniform() && following.num_tiles && following.format[0] == tiles.format[0];
+    for (int t = 0; t < tiles.num_tiles;) {
+        TileGroup group;
+        const Format format = tiles.format[t];
+        float* results = out + size_t(t) * count * kTileRows;
+        for (; t < tiles.num_tiles && tiles.format[t] == format; t++) group.tile[group.count++] = tiles.tile[t];
+        if (known) std::copy_n(following.tile, following.num_tiles, group.next);
+        table_.group[int(format)](group, in, row, count, results);
+    }
+}
+
+// Some pairs of the piece [begin, end), for all rows; returns the first that is left. What comes after the piece is a guess.
+template <class Find, class Finish>
+int Core::multiply_together(int begin, int end, int num_pairs, const Activations& in, int first, int last, Find& find, Finish& finish) {
+    const int most = last - first <= kGroup ? kTogether : 2;  // tiles that are read again for more rows should stay in a small cache
+    const Together tiles = gather(begin, end, most, find), unknown{};
+    const int after = begin + tiles.num_pairs;
+    const Together following = after < end ? gather(after, end, most, find) : gather(pool_.upcoming(), num_pairs, most, find);
+    alignas(64) float out[kTogether * kGroup * kTileRows];
     for (int row = first; row < last; row += kGroup) {
         const int count = std::min(kGroup, last - row);
-        for (int t = 0; t < pair.count; t++) table_.tile[int(pair.matrix[t]->format)](tiles[t], in, row, count, out + t * count * kTileRows);
-        finish(pair, row, count, out);
+        multiply_tiles(tiles, row + count == last ? following : unknown, in, row, count, out);
+        const float* values = out;
+        for (int p = 0; p < tiles.num_pairs; values += tiles.pairs[p++].count * count * kTileRows) finish(tiles.pairs[p], row, count, values);
     }
+    return after;
 }
 
 // All pairs (find(index) names one) x panels of rows; panels keep the activations in cache.
@@ -123,7 +153,12 @@ void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int r
     for (int first = 0; first < rows; first += panel) {
         const int last = std::min(rows, first + panel);
         pool_.run(pairs, grain, [&](int begin, int end, int worker) {
-            for (int index = begin; index < end; index++) multiply_pair(find(index), in, first, last, worker, finish);
+            while (begin < end) {
+                const TilePair pair = find(begin);
+                const bool expand = pair.count == 2 && table_.pair && last - first >= kExpandRows && pair.format(0) == Format::q4p && pair.format(1) == Format::q4p;
+                if (expand) multiply_expanded(pair, in, first, last, worker, finish), begin++;
+                else begin = multiply_together(begin, end, pairs, in, first, last, find, finish);
+            }
         });
     }
 }

@@ -1,6 +1,7 @@
 // One step of the pass: embedding, a transformer layer, the head. Phases over rows or tile rows, each a parallel loop.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 #include <vector>
@@ -77,11 +78,27 @@ private:
         const Matrix* matrix[2];
         int tile[2];
         int count;  // 1 at the end of a matrix with an odd number, and where pairs gain nothing
+
+        Format format(int t) const { return matrix[t]->format; }
+        const uint8_t* data(int t) const { return matrix[t]->tile(tile[t]); }
+    };
+    // The tiles of some pairs in a row, to be read together.
+    struct Together {
+        TilePair pairs[kTogether];
+        Format format[kTogether];
+        const uint8_t* tile[kTogether];
+        int num_pairs = 0, num_tiles = 0;
+
+        bool uniform() const { return std::all_of(format, format + num_tiles, [&](Format f) { return f == format[0]; }); }
     };
     void multiply(const std::vector<Product>& products, const Activations& in, int rows);
     void multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, float* out);
     template <class Find, class Finish> void multiply_pairs(int pairs, size_t stride, const Activations& in, int rows, Find find, Finish finish);
-    template <class Finish> void multiply_pair(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish);
+    template <class Finish> void multiply_expanded(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish);
+    template <class Find> static Together gather(int begin, int end, int most, Find& find);
+    void multiply_tiles(const Together& tiles, const Together& following, const Activations& in, int row, int count, float* out) const;
+    template <class Find, class Finish>
+    int multiply_together(int begin, int end, int num_pairs, const Activations& in, int first, int last, Find& find, Finish& finish);
     void store_keys_values(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch);
     void attend(const ModelShape& s, int layer_index, const Batch& batch);
     void plan_attention(const ModelShape& s, const Batch& batch, int block_rows);

@@ -3,6 +3,7 @@
 
 #include "attention.h"
 #include "elementwise.h"
+#include "expanded.h"
 #include "matmul.h"
 #include "measure_loops.h"
 #include "table.h"
@@ -13,7 +14,7 @@ namespace {
 constexpr KernelTable make_table() {
     return {
         .name = Simd::name,
-        .tile = {tile_any<Format::q4s>, tile_any<Format::q4a>, tile_any<Format::q4p>, tile_any<Format::q8s>, tile_any<Format::f16>, tile_any<Format::f32>},
+        .group = {multiply_group<Format::q4s>, multiply_group<Format::q4a>, multiply_group<Format::q4p>, multiply_group<Format::q8s>, multiply_group<Format::f16>, multiply_group<Format::f32>},
         .pair = Simd::has_expanded ? pair_tiles<Simd> : nullptr,
         .pair_rows = expanded_rows<Simd>(),
         .rms_norm = rms_norm,

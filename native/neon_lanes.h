@@ -95,6 +95,7 @@ struct NeonLanes {
         return x > y ? x : y;
     }
     static void prefetch(const void* p) { __builtin_prefetch(p); }
+    static void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }  // for the second-level cache
     static I int_zero() { const int32x4_t z = vdupq_n_s32(0); return {z, z, z, z}; }
 };
 

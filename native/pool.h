@@ -53,6 +53,9 @@ public:
                 const_cast<void*>(static_cast<const void*>(&fn)));
     }
 
+    // Inside a loop: where the next piece will begin if no other thread takes one before. For fetching ahead.
+    int upcoming() const { return next_.load(std::memory_order_relaxed); }
+
 private:
     using Call = void (*)(void*, int, int, int);
     struct alignas(64) Member {

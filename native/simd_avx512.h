@@ -58,6 +58,7 @@ struct Simd {
     static float reduce_add(F a) { return reduce(a, [](F x, F y) { return _mm512_add_ps(x, y); }); }
     static float reduce_max(F a) { return reduce(a, [](F x, F y) { return _mm512_max_ps(x, y); }); }
     static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+    static void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
     static constexpr int rows = 8;
     static __m512i broadcast4(const int8_t* a) {

@@ -39,6 +39,23 @@ struct Activations {
     int superblocks() const { return div_up(blocks, kSuperBlocks); }
 };
 
+// Tile rows of one format and width that are read together; `next` is what will be read after them (null: nothing known).
+inline constexpr int kTogether = 4;
+struct TileGroup {
+    int count = 0;
+    const uint8_t* tile[kTogether] = {};
+    const uint8_t* next[kTogether] = {};
+};
+
+// Where the planes of a q4p tile row begin.
+struct TwoLevelTile {
+    const uint8_t *quants, *steps;
+    const uint16_t* scales;
+
+    TwoLevelTile(const uint8_t* tile, int blocks)
+        : quants(tile), steps(tile + size_t(blocks) * 256), scales(reinterpret_cast<const uint16_t*>(steps + size_t(blocks) * 8)) {}
+};
+
 // The softmax of a query over some positions: the largest score, and the sum of exp(score - max). Sum 0: it sees none of them.
 struct SpanState { float max, sum; };
 
@@ -72,12 +89,12 @@ struct LimitLoops {
 
 struct KernelTable {
     const char* name;
-    // out[count][16] = weights of one tile row times rows [first, first + count) of the activations; count <= kGroup.
-    using TileFn = void (*)(const uint8_t* tile, const Activations& in, int first, int count, float* out);
-    TileFn tile[kNumFormats];
+    // out[tiles of the group][count][16] = their weights times rows [first, first + count) of the activations; count <= kGroup.
+    using GroupFn = void (*)(const TileGroup& group, const Activations& in, int first, int count, float* out);
+    GroupFn group[kNumFormats];
     // For many rows of q4p: two tile rows at once, each superblock of them expanded to bytes and then used for all rows.
     // out: for each group of pair_rows rows [2][rows of the group][16]; rows <= kPairPanel. scratch: kPairScratchBytes, aligned to 64.
-    // Null where the instruction set gains nothing by it. The bits are those of `tile`.
+    // Null where the instruction set gains nothing by it. The bits are those of `group`.
     void (*pair)(const uint8_t* const (&tiles)[2], const Activations& in, int first, int rows, uint8_t* scratch, float* out);
     int pair_rows;  // rows of a group; a divisor of 24
     void (*rms_norm)(const float* x, const float* weight, float eps, int n, float* out);
