@@ -54,20 +54,23 @@ struct BlockScale {
 };
 static inline F not_finite(F x) { return Simd::sub(x, x); }  // 0 or NaN
 
-static inline void store_quants(int8_t* q, F x, float inverse) {
-    if (inverse == 0.0f) return Simd::store_int8(q, Simd::zero());
-    Simd::store_int8(q, Simd::mul(x, Simd::set1(inverse)));
+// Whole numbers from -127 to 127; 0 where the scale is 0 or NaN.
+static inline F rounded(F x, float inverse) { return inverse == 0.0f ? Simd::zero() : Simd::round(Simd::mul(x, Simd::set1(inverse))); }
+static inline void store_quants(int8_t* q, F x, float inverse) { Simd::store_int8(q, rounded(x, inverse)); }
+
+// One block; returns the sum of what was stored (in f32 lanes: exact, and nothing just stored has to be read back).
+static inline int32_t quantise_pair(int8_t* q, F lo, F hi, float inverse) {
+    const F a = rounded(lo, inverse), b = rounded(hi, inverse);
+    Simd::store_int8(q, a);
+    Simd::store_int8(q + 16, b);
+    return int32_t(Simd::reduce_add(Simd::add(a, b)));
 }
 
 // One block of 32: scale = max|x| / 127, q = x * (127 / max|x|) rounded to nearest even. Blocks below 1e-30 become zero.
 static inline void quantise_block(F lo, F hi, const Activations& out, size_t block) {
     const float top = Simd::reduce_max(Simd::max(Simd::abs(lo), Simd::abs(hi)));
     const BlockScale s(top, Simd::reduce_add(Simd::add(not_finite(lo), not_finite(hi))) == 0.0f);
-    int8_t* q = out.q + block * kBlock;
-    store_quants(q, lo, s.inverse);
-    store_quants(q + 16, hi, s.inverse);
-    int32_t sum = 0;
-    for (int i = 0; i < kBlock; i++) sum += q[i];
+    const int32_t sum = quantise_pair(out.q + block * kBlock, lo, hi, s.inverse);
     out.scale[block] = s.scale;
     out.sum8[block] = -8 * sum;
     out.sum[block] = s.scale * float(sum);
@@ -75,39 +78,43 @@ static inline void quantise_block(F lo, F hi, const Activations& out, size_t blo
 
 static inline F load_padded(const float* x, int first, int n) { return n > first ? Simd::load_n(x + first, n - first) : Simd::zero(); }
 
-// One superblock of up to 256: the rule of quantise_block with one scale for all of it.
-static void quantise_superblock(const float* x, int n, const Activations& out, int row, int superblock) {
+// One superblock of up to 256: the rule of quantise_block with one scale for all of it. load(i): sixteen values from index i.
+template <class Load>
+static inline void quantise_superblock(Load load, const Activations& out, int row, int superblock) {
     const int first_block = superblock * kSuperBlocks;
     const int last_block = first_block + kSuperBlocks < out.blocks ? first_block + kSuperBlocks : out.blocks;
-    F peak = Simd::zero(), odd = Simd::zero();
-    for (int i = first_block * kBlock; i < last_block * kBlock; i += 16) {
-        const F v = load_padded(x, i, n);
-        peak = Simd::max(peak, Simd::abs(v));
-        odd = Simd::add(odd, not_finite(v));
-    }
-    const BlockScale scale(Simd::reduce_max(peak), Simd::reduce_add(odd) == 0.0f);
+    F peak[2] = {Simd::zero(), Simd::zero()}, odd[2] = {Simd::zero(), Simd::zero()};
+    for (int i = first_block * kBlock; i < last_block * kBlock; i += kBlock)
+        for (int j = 0; j < 2; j++) {
+            const F v = load(i + 16 * j);
+            peak[j] = Simd::max(peak[j], Simd::abs(v));
+            odd[j] = Simd::add(odd[j], not_finite(v));
+        }
+    const BlockScale scale(Simd::reduce_max(Simd::max(peak[0], peak[1])), Simd::reduce_add(Simd::add(odd[0], odd[1])) == 0.0f);
     const WideActivations& wide = out.wide;
     wide.scale[size_t(row) * out.superblocks() + superblock] = scale.scale;
     int16_t* pairs = wide.pairs + (size_t(row) * out.superblocks() + superblock) * kSuperBlocks;
     for (int b = first_block; b < last_block; b++) {
-        int8_t* q = wide.q + (size_t(row) * out.blocks + b) * kBlock;
-        store_quants(q, load_padded(x, b * kBlock, n), scale.inverse);
-        store_quants(q + 16, load_padded(x, b * kBlock + 16, n), scale.inverse);
-        int32_t sum = 0;
-        for (int i = 0; i < kBlock; i++) sum += q[i];
-        wide.sum8[size_t(row) * out.blocks + b] = -8 * sum;
+        const size_t block = size_t(row) * out.blocks + b;
+        const int32_t sum = quantise_pair(wide.q + block * kBlock, load(b * kBlock), load(b * kBlock + 16), scale.inverse);
+        wide.sum8[block] = -8 * sum;
         pairs[b - first_block] = int16_t(-8 * sum);  // at most 8 * 32 * 127 = 32512
     }
     for (int b = last_block - first_block; b < kSuperBlocks; b++) pairs[b] = 0;
 }
 
 static void quantise(const float* x, int n, const Activations& out, int row) {
+    constexpr int size = kSuperBlocks * kBlock;
     if (out.wide.q)
-        for (int s = 0; s < out.superblocks(); s++) quantise_superblock(x, n, out, row, s);
+        for (int s = 0; s < out.superblocks(); s++) {
+            if ((s + 1) * size <= n) quantise_superblock([&](int i) { return Simd::load(x + i); }, out, row, s);
+            else quantise_superblock([&](int i) { return load_padded(x, i, n); }, out, row, s);
+        }
     if (!out.q && !out.x) return;
     for (int b = 0; b < out.blocks; b++) {
         const int first = b * kBlock;
-        const F lo = load_padded(x, first, n), hi = load_padded(x, first + 16, n);
+        const bool whole = first + kBlock <= n;
+        const F lo = whole ? Simd::load(x + first) : load_padded(x, first, n), hi = whole ? Simd::load(x + first + 16) : load_padded(x, first + 16, n);
         const size_t block = size_t(row) * out.blocks + b;
         if (out.q) quantise_block(lo, hi, out, block);
         if (out.x) {

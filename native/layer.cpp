@@ -11,7 +11,7 @@ namespace pocketseek {
 namespace {
 
 constexpr size_t kPanelBytes = 1280 * 1024;  // int8 activations that stay in the second-level cache beside a tile row
-constexpr size_t kPieceBytes = 32 * 1024;    // weights of the smallest piece handed to a thread, times groups of rows: 2 us and more
+constexpr size_t kPieceBytes = 160 * 1024;   // weights of the smallest piece handed to a thread, times groups of rows: 5 us and more
 constexpr int kPanelRows = 24;               // a whole number of every kind of row groups (6, 8 and 12)
 constexpr size_t kPairFloats = size_t(kPairPanel) * 2 * kTileRows + kPairScratchBytes / 4;
 constexpr int kExpandRows = 32;              // from here on expanding a q4p tile pays
@@ -148,7 +148,8 @@ void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int r
     const size_t cols = size_t(in.blocks) * kBlock;
     const int most = std::clamp(int(kPanelBytes / cols) / kPanelRows * kPanelRows, kPanelRows, kPairPanel);
     const int panel = div_up(div_up(rows, div_up(rows, most)), kPanelRows) * kPanelRows;  // panels of equal size
-    const int grain = std::max(1, std::min(pairs / (8 * pool_.num_threads()), int(kPieceBytes / (2 * stride * div_up(std::min(rows, panel), kGroup)))));
+    const int together = std::max(1, kTogether / find(0).count);  // fewer streams would be slower
+    const int grain = std::clamp(int(kPieceBytes / (stride * find(0).count * div_up(std::min(rows, panel), kGroup))), 1, together);
     if (in.wide.q && table_.pair && rows >= kExpandRows) grown(pair_, pool_.num_threads() * kPairFloats + 16);
     for (int first = 0; first < rows; first += panel) {
         const int last = std::min(rows, first + panel);
@@ -193,8 +194,9 @@ void Core::multiply_swiglu(const Matrix& gate, const Matrix& up, const Activatio
     const auto find = [&](int index) { return TilePair{{&gate, &up}, {index, index}, 2}; };
     const auto finish = [&](const TilePair& pair, int row, int count, const float* values) {
         const int column = pair.tile[0] * kTileRows, width = std::min(kTileRows, gate.rows - column);
-        for (int i = 0; i < count; i++)
-            table_.swiglu(values + i * kTileRows, values + (count + i) * kTileRows, out + size_t(row + i) * gate.rows + column, width);
+        float mixed[kPanelRows * kTileRows];
+        table_.swiglu(values, values + count * kTileRows, mixed, count * kTileRows);
+        for (int i = 0; i < count; i++) std::memcpy(out + size_t(row + i) * gate.rows + column, mixed + i * kTileRows, size_t(width) * 4);
     };
     multiply_pairs(gate.tiles(), gate.stride(), in, rows, find, finish);
 }
