@@ -1,4 +1,4 @@
-// One thread, everything hot in the first-level cache: time of KernelTable.tile and KernelTable.pair of every instruction set of this
+// One thread, everything hot in the first-level cache: time of KernelTable.group (one tile row) and KernelTable.pair of every instruction set of this
 // machine, the shortest of many runs. benchmarks/predict_cores.py builds and runs it.
 //
 // Prints lines of words: kind (tile, pair, or peak for the bare dot product instruction), set, format, rows, multiply-adds per cycle,
@@ -97,8 +97,10 @@ void print_line(const std::string& kind, const std::string& set, const char* for
 
 void print_tile(const std::string& set, Format format, int rows) {
     Data data(format, kBlocks, rows);
-    const auto tile = find_table(set)->tile[int(format)];
-    const Speed speed = fastest([&] { tile(data.tile(format, 0), data.in, 0, rows, data.out.data()); });
+    const auto multiply = find_table(set)->group[int(format)];
+    TileGroup group;
+    group.count = 1, group.tile[0] = data.tile(format, 0);
+    const Speed speed = fastest([&] { multiply(group, data.in, 0, rows, data.out.data()); });
     print_line("tile", set, kFormatNames[int(format)], rows, double(rows) * kBlocks * 512, speed);
 }
 
