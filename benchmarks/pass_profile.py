@@ -70,7 +70,7 @@ class Counted:
 
     def __init__(self, core: Any, clock: Clock) -> None:
         self._core = core
-        for name in ("embed", "layer", "head"):
+        for name in ("embed", "layers", "head"):
             setattr(self, name, clock.timed(getattr(core, name), "native"))
 
     def __getattr__(self, name: str) -> Any:
