@@ -77,7 +77,9 @@ class Counted:
         return getattr(self._core, name)
 
 
-def profile(engine: Engine, prompt_ids: tuple[int, ...], tokens: int, sampling: SamplingParams) -> dict[str, float]:
+def profile(
+    engine: Engine, prompt_ids: tuple[int, ...], tokens: int, sampling: SamplingParams, logprobs: bool
+) -> dict[str, float]:
     """Shortest seconds per decode step by part, and their sum."""
     clock, steps = Clock(), []
     worker = engine._worker
@@ -107,7 +109,7 @@ def profile(engine: Engine, prompt_ids: tuple[int, ...], tokens: int, sampling: 
         run_pass()
 
     worker._pass = timed_pass
-    list(engine.stream(Request(prompt_ids, tokens, sampling)))
+    list(engine.stream(Request(prompt_ids, tokens, sampling, logprobs=logprobs)))
     decode = steps[3:]  # nothing, the prompt, and the first decode step, which warms up
     shortest = {name: min(step.get(name, 0.0) for step in decode) for name in PARTS}
     return {**shortest, "step": sum(shortest.values())}
@@ -131,6 +133,7 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sampling", choices=SAMPLING, nargs="*", default=["sampled", "greedy"])
+    parser.add_argument("--logprobs", action="store_true", help="ask for log-probabilities, which text streams do not")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
     args = parser.parse_args()
     results = []
@@ -139,7 +142,7 @@ def main() -> None:
         for name in args.sampling:
             with pocketseek.load(str(package), num_threads=args.threads) as engine:
                 prompt_ids = tuple(1000 + i % 40000 for i in range(args.context))
-                parts = profile(engine, prompt_ids, args.tokens, SAMPLING[name])
+                parts = profile(engine, prompt_ids, args.tokens, SAMPLING[name], args.logprobs)
                 text_s = text_event_s(engine, [1000 + i for i in range(200)])
             overhead = 1 - parts["native"] / parts["step"]
             print(f"\n{package.name}, {name}, {args.context} tokens before, {args.threads} threads")

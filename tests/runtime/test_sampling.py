@@ -230,6 +230,14 @@ def test_reported_logprob_is_of_the_raw_distribution() -> None:
     assert choice.logprob == pytest.approx(1.0 - math.log(1 + math.e + math.e**2), abs=1e-6)
 
 
+def test_without_logprobs_the_same_token_is_chosen() -> None:
+    logits = np.random.default_rng(8).standard_normal(300, np.float32)
+    choices = [Sampler(SamplingParams(), 5, [1], logprobs=wanted).choose(logits, []) for wanted in (True, False)]
+    assert choices[0].token_id == choices[1].token_id
+    assert choices[0].logprob is not None
+    assert choices[1].logprob is None
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("sampling", [GREEDY, SamplingParams(), SamplingParams(repetition_penalty=1.1)])
 def test_unusable_logits_are_reported(bad: float, sampling: SamplingParams) -> None:

@@ -70,9 +70,14 @@ class KernelExecutor:
 
     def run(self, work: Work) -> Floats:
         """One pass; returns logits float32 (work.num_logits, vocab_size), which the next pass overwrites."""
-        hidden = self._run_layers(work)
-        chosen = _rows_with_logits(work)
+        spans = [RowSpan(part.first_position, part.num_tokens, part.pages) for part in work.slices]
+        rows = self._kernels.begin(spans, self._inv_freq, self._memory)
+        token_ids = np.array([token for part in work.slices for token in part.token_ids], np.int32)
+        hidden = self._hidden.rows(len(token_ids))
+        chosen = _rows_with_logits(work)  # before the layers, which leave nothing of the interpreter in the caches
         logits = self._logits.rows(len(chosen))
+        self._kernels.embed(self._embed, token_ids, hidden)
+        self._kernels.layers(self._layers, 0, rows, hidden)
         self._kernels.head(self._head_norm, self._head, hidden, chosen, logits)
         return logits
 
@@ -82,15 +87,6 @@ class KernelExecutor:
         self._embed = self._head = None
         self._memory = KvMemory(self._config)
         self._hidden, self._logits = _RowBuffer(self._config.hidden_size), _RowBuffer(self._config.vocab_size)
-
-    def _run_layers(self, work: Work) -> Floats:
-        spans = [RowSpan(part.first_position, part.num_tokens, part.pages) for part in work.slices]
-        rows = self._kernels.begin(spans, self._inv_freq, self._memory)
-        token_ids = np.array([token for part in work.slices for token in part.token_ids], np.int32)
-        hidden = self._hidden.rows(len(token_ids))
-        self._kernels.embed(self._embed, token_ids, hidden)
-        self._kernels.layers(self._layers, 0, rows, hidden)
-        return hidden
 
     def _layer_tensors(self, index: int) -> dict[str, TensorData]:
         names: Sequence[str] = (*LAYER_MATRICES, *LAYER_NORMS)
