@@ -35,6 +35,9 @@ from pocketseek.types import Request, SamplingParams
 
 SAMPLING = {
     "sampled": SamplingParams(temperature=0.6, top_p=0.95, seed=1),  # what DeepSeek recommends for its R1 models
+    "peaked": SamplingParams(
+        temperature=0.1, top_p=0.95, seed=1
+    ),  # for random weights: steep like a real model's logits
     "top-k": SamplingParams(temperature=0.7, top_k=40, top_p=0.9, seed=1),
     "greedy": SamplingParams(temperature=0.0),
 }

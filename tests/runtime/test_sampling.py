@@ -174,7 +174,7 @@ def test_sorting_only_the_head_changes_nothing(
 ) -> None:
     logits = np.random.default_rng(6).standard_normal(5000, np.float32) * np.float32(scale)
     with_heads = [choose(logits, sampling, seed) for seed in range(60)]
-    monkeypatch.setattr(sampling_module, "_HEAD_FLOORS", ())
+    monkeypatch.setattr(sampling_module, "_HEADS", ())
     assert with_heads == [choose(logits, sampling, seed) for seed in range(60)]
 
 

@@ -37,7 +37,9 @@ class KernelExecutor:
         self._kernels = choice.open(config, num_threads)
         self._memory = KvMemory(config, num_pages)
         self._inv_freq = self._tensor("rope.inv_freq").vector()
-        self._layers: tuple[object, ...] = tuple(self._kernels.load_layer(self._layer_tensors(i)) for i in range(config.num_layers))
+        self._layers: tuple[object, ...] = tuple(
+            self._kernels.load_layer(self._layer_tensors(i)) for i in range(config.num_layers)
+        )
         self._head_norm = self._tensor("head.norm").vector()
         self._head = self._kernels.load_matrix(self._tensor("head.weight"))
         tied = config.tied_embeddings
