@@ -1,6 +1,6 @@
 """Where the time of one decode step of the engine goes outside the kernels.
 
-    python benchmarks/pass_profile.py [--model 1.5b|demo|PACKAGE ...] [--context 128] [--sampling sampled|greedy]
+    python benchmarks/pass_profile.py [--model 1.5b|demo|PACKAGE ...] [--context 128] [--sampling sampled|peaked|greedy]
 
 A real engine (`pocketseek.load`) answers one request; its parts are wrapped with clocks, which cost a microsecond each.
 A row is the shortest processor time of the worker's thread in that part among all decode steps, without the parts
@@ -14,7 +14,8 @@ listed below it that it calls: whatever else runs on the machine can only length
 
 `overhead` is everything but native, as a share of the whole step. Text events are made by another thread while the
 next pass runs, so they are listed apart and not counted. Random weights give nearly flat logits, the worst case of
-sampling. Ends in a JSON line. Models come from benchmarks/models_on_disk.py (`--cache`).
+sampling; `--sampling peaked` makes them as steep as a real model's. Ends in a JSON line.
+Models come from benchmarks/models_on_disk.py (`--cache`).
 """
 
 from __future__ import annotations
