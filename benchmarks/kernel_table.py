@@ -102,7 +102,7 @@ class Bench:
     def matrices(self, format_name: str, shapes: tuple[tuple[int, int], ...], rows: list[int]) -> Iterator[Line]:
         for outputs, inputs in shapes:
             pool = cycle(self._matrices(format_name, outputs, inputs))
-            shape = _native.ModelShape(inputs, TINY, 1, 1, TINY, 1e-6)
+            shape = _native.ModelShape(inputs, TINY, 1, 1, TINY, 1e-6, "f16")
             norm, num_bytes = np.ones(inputs, np.float32), tensor_bytes(format_name, (outputs, inputs))
             for count in rows:
                 hidden = self._rows(count, inputs)
@@ -132,7 +132,7 @@ class Bench:
     # -- attention ------------------------------------------------------------------------------------------------
 
     def attention(self, contexts: tuple[int, ...]) -> Iterator[Line]:
-        shape = _native.ModelShape(TINY, TINY, HEADS, KV_HEADS, HEAD_DIM, 1e-6)
+        shape = _native.ModelShape(TINY, TINY, HEADS, KV_HEADS, HEAD_DIM, 1e-6, "f16")
         widths = {"q": (HEADS * HEAD_DIM, TINY), "o": (TINY, HEADS * HEAD_DIM), "k": (KV_HEADS * HEAD_DIM, TINY)}
         widths["v"] = widths["k"]
         entries: dict[str, object] = {"attn_norm": np.ones(TINY, np.float32), "mlp_norm": np.ones(TINY, np.float32)}
@@ -148,11 +148,10 @@ class Bench:
             first = np.uint64(self._pool.ctypes.data + start)
             pages = first + np.arange(count * num_pages, dtype=np.uint64) * np.uint64(shape.layer_bytes)
             inv_freq = np.ones(HEAD_DIM // 2, np.float32)
-            batches = cycle(
-                [_native.Batch([(context, 1, part)], inv_freq, 1.0) for part in pages.reshape(count, num_pages)[:5000]]
-            )
+            ids = np.arange(count * num_pages).reshape(count, num_pages)[:5000].tolist()
+            batches = cycle([_native.Batch([(context, 1, part)], pages, inv_freq, 1.0) for part in ids])
             hidden = self._rows(1, TINY)
-            layers = (partial(self._core.layer, shape, layer, 0, batch, hidden) for batch in batches)
+            layers = (partial(self._core.layers, shape, [layer], 0, batch, hidden) for batch in batches)
             seconds = self._best_time(in_turn(layers))
             if not context:
                 bare = seconds

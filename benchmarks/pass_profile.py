@@ -1,6 +1,6 @@
 """Where the time of one decode step of the engine goes outside the kernels.
 
-    python benchmarks/pass_profile.py [--model 1.5b|demo|PACKAGE ...] [--context 128] [--sampling sampled|greedy]
+    python benchmarks/pass_profile.py [--model 1.5b|demo|PACKAGE ...] [--context 128] [--sampling sampled|peaked|greedy]
 
 A real engine (`pocketseek.load`) answers one request; its parts are wrapped with clocks, which cost a microsecond each.
 A row is the shortest processor time of the worker's thread in that part among all decode steps, without the parts
@@ -14,7 +14,8 @@ listed below it that it calls: whatever else runs on the machine can only length
 
 `overhead` is everything but native, as a share of the whole step. Text events are made by another thread while the
 next pass runs, so they are listed apart and not counted. Random weights give nearly flat logits, the worst case of
-sampling. Ends in a JSON line. Models come from benchmarks/models_on_disk.py (`--cache`).
+sampling; `--sampling peaked` makes them as steep as a real model's. Ends in a JSON line.
+Models come from benchmarks/models_on_disk.py (`--cache`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ from pocketseek.types import Request, SamplingParams
 
 SAMPLING = {
     "sampled": SamplingParams(temperature=0.6, top_p=0.95, seed=1),  # what DeepSeek recommends for its R1 models
+    "peaked": SamplingParams(
+        temperature=0.1, top_p=0.95, seed=1
+    ),  # for random weights: steep like a real model's logits
     "top-k": SamplingParams(temperature=0.7, top_k=40, top_p=0.9, seed=1),
     "greedy": SamplingParams(temperature=0.0),
 }
@@ -70,14 +74,16 @@ class Counted:
 
     def __init__(self, core: Any, clock: Clock) -> None:
         self._core = core
-        for name in ("embed", "layer", "head"):
+        for name in ("embed", "layers", "head"):
             setattr(self, name, clock.timed(getattr(core, name), "native"))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._core, name)
 
 
-def profile(engine: Engine, prompt_ids: tuple[int, ...], tokens: int, sampling: SamplingParams) -> dict[str, float]:
+def profile(
+    engine: Engine, prompt_ids: tuple[int, ...], tokens: int, sampling: SamplingParams, logprobs: bool
+) -> dict[str, float]:
     """Shortest seconds per decode step by part, and their sum."""
     clock, steps = Clock(), []
     worker = engine._worker
@@ -107,7 +113,7 @@ def profile(engine: Engine, prompt_ids: tuple[int, ...], tokens: int, sampling: 
         run_pass()
 
     worker._pass = timed_pass
-    list(engine.stream(Request(prompt_ids, tokens, sampling)))
+    list(engine.stream(Request(prompt_ids, tokens, sampling, logprobs=logprobs)))
     decode = steps[3:]  # nothing, the prompt, and the first decode step, which warms up
     shortest = {name: min(step.get(name, 0.0) for step in decode) for name in PARTS}
     return {**shortest, "step": sum(shortest.values())}
@@ -131,6 +137,7 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sampling", choices=SAMPLING, nargs="*", default=["sampled", "greedy"])
+    parser.add_argument("--logprobs", action="store_true", help="ask for log-probabilities, which text streams do not")
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
     args = parser.parse_args()
     results = []
@@ -139,7 +146,7 @@ def main() -> None:
         for name in args.sampling:
             with pocketseek.load(str(package), num_threads=args.threads) as engine:
                 prompt_ids = tuple(1000 + i % 40000 for i in range(args.context))
-                parts = profile(engine, prompt_ids, args.tokens, SAMPLING[name])
+                parts = profile(engine, prompt_ids, args.tokens, SAMPLING[name], args.logprobs)
                 text_s = text_event_s(engine, [1000 + i for i in range(200)])
             overhead = 1 - parts["native"] / parts["step"]
             print(f"\n{package.name}, {name}, {args.context} tokens before, {args.threads} threads")

@@ -63,16 +63,17 @@ def main() -> None:
     macs_per_token = sum(t.shape[0] * t.shape[1] for t in matrices[:-1])
     head_macs = model.head.shape[0] * model.head.shape[1]
 
+    logits = np.empty((1, config.vocab_size), np.float32)
     clock = time.process_time if args.threads == 1 else time.perf_counter
 
     def run(rows: int) -> float:
         start = clock()
         spans = [RowSpan(args.context, rows, tuple(range(num_pages)))]
         state = kernels.begin(spans, model.inv_freq, memory)
-        hidden = kernels.embed(table, np.zeros(rows, np.int32))
-        for index, layer in enumerate(layers):
-            kernels.layer(layer, index, state, hidden)
-        kernels.head(model.head_norm, table, hidden, np.array([rows - 1], np.int32))
+        hidden = np.empty((rows, config.hidden_size), np.float32)
+        kernels.embed(table, np.zeros(rows, np.int32), hidden)
+        kernels.layers(layers, 0, state, hidden)
+        kernels.head(model.head_norm, table, hidden, np.array([rows - 1], np.int32), logits)
         return clock() - start
 
     buffer_bytes = BUFFER_MB * 1024 * 1024

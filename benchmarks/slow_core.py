@@ -54,15 +54,17 @@ class Team:
         self.table = kernels.load_matrix(model.head)
         self.layers = [kernels.load_layer(layer) for layer in model.layers]
         self.memory = KvMemory(model.config, -(-rows // 64))
+        self.logits = np.empty((1, model.config.vocab_size), np.float32)
         self.times: list[float] = []
 
     def run_pass(self) -> None:
         span = RowSpan(0, self.rows, tuple(range(self.memory.num_pages)))
         state = self.kernels.begin([span], self.model.inv_freq, self.memory)
-        hidden = self.kernels.embed(self.table, np.zeros(self.rows, np.int32))
-        for index, layer in enumerate(self.layers):
-            self.kernels.layer(layer, index, state, hidden)
-        self.kernels.head(self.model.head_norm, self.table, hidden, np.array([self.rows - 1], np.int32))
+        hidden = np.empty((self.rows, self.model.config.hidden_size), np.float32)
+        self.kernels.embed(self.table, np.zeros(self.rows, np.int32), hidden)
+        self.kernels.layers(self.layers, 0, state, hidden)
+        last = np.array([self.rows - 1], np.int32)
+        self.kernels.head(self.model.head_norm, self.table, hidden, last, self.logits)
 
     def measure(self, seconds: float) -> None:
         os.sched_setaffinity(0, {self.cores[0]})

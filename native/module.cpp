@@ -102,20 +102,25 @@ private:
     }
 };
 
-// One pass's rows: spans (first_position, page addresses, number of rows) in row order, rope tables for all rows.
+// One pass's rows: spans (first_position, number of rows, page ids) in row order, rope tables for all rows.
+// addresses: of all pages, by id.
 struct PyBatch {
     Batch batch;
     std::vector<std::vector<const uint8_t*>> pages;
     std::vector<float> cosine, sine;
 
-    PyBatch(std::vector<std::tuple<int, int, Addresses>> spans, Floats inv_freq, float rope_factor) {
+    PyBatch(const std::vector<std::tuple<int, int, std::vector<int>>>& spans, Addresses addresses, Floats inv_freq, float rope_factor) {
         std::vector<int32_t> positions;
         pages.reserve(spans.size());
-        for (auto& [first_position, num_rows, addresses] : spans) {
+        for (const auto& [first_position, num_rows, page_ids] : spans) {
             require(first_position >= 0 && num_rows > 0, "a span needs rows");
-            require(size_t(first_position + num_rows) <= addresses.size() * kPageTokens, "a span reaches beyond its pages");
+            require(size_t(first_position) + size_t(num_rows) <= page_ids.size() * kPageTokens, "a span reaches beyond its pages");
             pages.emplace_back();
-            for (size_t i = 0; i < addresses.size(); i++) pages.back().push_back(reinterpret_cast<const uint8_t*>(addresses.data()[i]));
+            pages.back().reserve(page_ids.size());
+            for (const int id : page_ids) {
+                require(id >= 0 && size_t(id) < addresses.size(), "a page id is beyond the KV memory");
+                pages.back().push_back(reinterpret_cast<const uint8_t*>(addresses.data()[id]));
+            }
             batch.spans.push_back({batch.rows, num_rows, first_position, pages.back().data()});
             for (int i = 0; i < num_rows; i++) positions.push_back(first_position + i);
             batch.rows += num_rows;
@@ -135,18 +140,21 @@ const KernelTable& table_for(const std::string& name) {
     return *table;
 }
 
+// Keeps the GIL: were it let go for these few microseconds, a reader of events would take it and the pass would wait.
 void embed(Core& core, const PyMatrix& table, Ints ids, Rows hidden) {
     require(hidden.shape(0) == ids.size() && int(hidden.shape(1)) == table.matrix.cols, "hidden must be (tokens, hidden size)");
     for (size_t i = 0; i < ids.size(); i++) require(ids.data()[i] >= 0 && ids.data()[i] < table.matrix.rows, "token id beyond the vocabulary");
-    nb::gil_scoped_release release;
     core.embed(table.matrix, ids.data(), int(ids.size()), hidden.data());
 }
 
-void layer(Core& core, const ModelShape& shape, const PyLayer& weights, int index, const PyBatch& batch, Rows hidden) {
+// A run of consecutive layers, so that the interpreter is left and entered once for all of them.
+void layers(Core& core, const ModelShape& shape, const std::vector<const PyLayer*>& run, int first, const PyBatch& batch, Rows hidden) {
+    require(first >= 0, "layers are counted from 0");
+    for (const PyLayer* layer : run) require(layer, "a layer is missing");
     require(int(hidden.shape(0)) == batch.batch.rows && int(hidden.shape(1)) == shape.hidden, "hidden must be (rows, hidden size)");
     require(batch.half_dim * 2 == shape.head_dim, "rope frequencies must be half of the head dimension");
     nb::gil_scoped_release release;
-    core.layer(shape, weights.weights, index, batch.batch, hidden.data());
+    for (size_t i = 0; i < run.size(); i++) core.layer(shape, run[i]->weights, first + int(i), batch.batch, hidden.data());
 }
 
 void head(Core& core, const ModelShape& shape, Floats norm, const PyMatrix& table, ConstRows hidden, Ints chosen, Rows logits) {
@@ -180,7 +188,7 @@ template <auto Peak> double measure_peak(const std::string& set, int num_threads
 NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // at interpreter exit the engine may still hold its weights, and that is fine
     m.doc() = "The compiled core of pocketseek: one pass over the weights.";
-    m.attr("abi") = 3;
+    m.attr("abi") = 4;
     m.def("supported_sets", &supported_sets, "Instruction sets that this build and this processor have, slowest first.");
 
     m.def("rope_table", [](Ints positions, Floats inv_freq, float factor, Rows cosine, Rows sine) {
@@ -203,7 +211,7 @@ NB_MODULE(_native, m) {
         .def(nb::init<const std::string&, int, int, std::vector<std::tuple<int, Bytes>>>(), "format"_a, "rows"_a, "cols"_a, "parts"_a);
     nb::class_<PyLayer>(m, "Layer").def(nb::init<const ModelShape&, const nb::dict&>(), "shape"_a, "entries"_a);
     nb::class_<PyBatch>(m, "Batch")
-        .def(nb::init<std::vector<std::tuple<int, int, Addresses>>, Floats, float>(), "spans"_a, "inv_freq"_a, "rope_factor"_a);
+        .def(nb::init<const std::vector<std::tuple<int, int, std::vector<int>>>&, Addresses, Floats, float>(), "spans"_a, "addresses"_a, "inv_freq"_a, "rope_factor"_a);
     nb::class_<Core>(m, "Core")
         .def("__init__", [](Core* self, const std::string& name, int num_threads) {
                 require_threads(num_threads);
@@ -226,7 +234,7 @@ NB_MODULE(_native, m) {
                 core.pool().set_spin(spin_s);
             }, "spin_s"_a)
         .def("embed", &embed, "table"_a, "ids"_a, "hidden"_a)
-        .def("layer", &layer, "shape"_a, "weights"_a, "index"_a, "batch"_a, "hidden"_a)
+        .def("layers", &layers, "shape"_a, "weights"_a, "first"_a, "batch"_a, "hidden"_a)
         .def("head", &head, "shape"_a, "norm"_a, "table"_a, "hidden"_a, "chosen"_a, "logits"_a);
 }
 

@@ -103,6 +103,7 @@ class Request:
     """One sequence to run. stop_ids end it (the id itself is not emitted as text).
 
     score_prompt: report the log-probability of every prompt token after the first (evaluation); used with max_tokens=0.
+    logprobs: report the log-probability of every generated token, which takes a pass over the vocabulary.
     """
 
     prompt_ids: tuple[int, ...]
@@ -110,6 +111,7 @@ class Request:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     stop_ids: tuple[int, ...] = ()
     score_prompt: bool = False
+    logprobs: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,13 @@ class TokenEvent:
     """One generated token, or the end of a request.
 
     token_id is None in an event that only finishes (max_tokens reached by 0, cancelled) and for a stop id.
-    logprob is the natural log of the token's probability under the model's distribution before sampling filters.
+    logprob is the natural log of the token's probability under the model's distribution before sampling filters; None
+    if the request does without.
     prompt_logprobs is set on the last event of a `score_prompt` request: a value for each prompt token after the first.
     """
 
     token_id: int | None
-    logprob: float = 0.0
+    logprob: float | None = 0.0
     finish_reason: FinishReason | None = None
     prompt_logprobs: tuple[float, ...] | None = None
 

@@ -129,11 +129,12 @@ class Runner:
             spans.append(RowSpan(first, len(tokens), tuple(pages)))
         rows = self.kernels.begin(spans, self.model.inv_freq, self.memory)
         token_ids = np.array([token for _, _, tokens in pieces for token in tokens], np.int32)
-        hidden = self.kernels.embed(self.embed, token_ids)
-        for index, layer in enumerate(self.layers):
-            self.kernels.layer(layer, index, rows, hidden)
+        hidden = np.empty((len(token_ids), self.model.config.hidden_size), np.float32)
+        self.kernels.embed(self.embed, token_ids, hidden)
+        self.kernels.layers(self.layers, 0, rows, hidden)
         chosen = np.arange(len(token_ids), dtype=np.int32)
-        logits = self.kernels.head(self.model.head_norm, self.head, hidden, chosen)
+        logits = np.empty((len(token_ids), self.model.config.vocab_size), np.float32)
+        self.kernels.head(self.model.head_norm, self.head, hidden, chosen, logits)
         ends = np.cumsum([len(tokens) for _, _, tokens in pieces])[:-1]
         return dict(zip([name for name, _, _ in pieces], np.split(logits, ends), strict=True))
 

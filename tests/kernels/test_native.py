@@ -10,6 +10,7 @@ from kernels.random_model import RandomModel, Runner, config, tokens_of
 
 from pocketseek.kernels import _native
 from pocketseek.kernels.choose import supported_sets
+from pocketseek.kernels.contract import RowSpan
 from pocketseek.kernels.native import NativeKernels
 from pocketseek.kernels.reference import ReferenceKernels
 
@@ -167,3 +168,30 @@ def test_token_ids_beyond_the_vocabulary_are_refused() -> None:
     model = RandomModel("q4s")
     with pytest.raises(ValueError, match="vocabulary"):
         native(model).run(("a", 0, [model.config.vocab_size]))
+
+
+@pytest.mark.parametrize("kind", ["native", "reference"])
+def test_layers_one_by_one_give_the_bits_of_all_at_once(kind: str) -> None:
+    model = RandomModel("q4p", config(num_layers=3))
+    tokens = tokens_of(model, 30)
+
+    def hidden_after(*runs: tuple[int, int]) -> bytes:
+        kernels = ReferenceKernels(model.config) if kind == "reference" else NativeKernels(model.config, BEST, 2)
+        runner = Runner(model, kernels)
+        rows = kernels.begin([RowSpan(0, len(tokens), (3,))], model.inv_freq, runner.memory)
+        hidden = np.empty((len(tokens), model.config.hidden_size), np.float32)
+        kernels.embed(runner.embed, np.array(tokens, np.int32), hidden)
+        for first, end in runs:
+            kernels.layers(runner.layers[first:end], first, rows, hidden)
+        return hidden.tobytes()
+
+    assert hidden_after((0, 1), (1, 3)) == hidden_after((0, 3))
+    assert hidden_after((0, 2)) != hidden_after((0, 3))
+
+
+def test_page_ids_beyond_the_memory_are_refused() -> None:
+    model = RandomModel("q4s")
+    runner = native(model)
+    for page_id in (-1, runner.memory.num_pages):
+        with pytest.raises(ValueError, match="page id"):
+            runner.kernels.begin([RowSpan(0, 1, (page_id,))], model.inv_freq, runner.memory)

@@ -97,8 +97,10 @@ def check_head(format_name: str, vocabulary: int, hidden_size: int, rows: int, p
 
     def outcome(kernels: NativeKernels | ReferenceKernels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         table = kernels.load_matrix(tensor)
-        hidden = kernels.embed(table, ids)
-        return hidden, kernels.head(norm.vector(), table, hidden, chosen)
+        hidden, logits = np.empty((rows, hidden_size), np.float32), np.empty((rows, vocabulary), np.float32)
+        kernels.embed(table, ids, hidden)
+        kernels.head(norm.vector(), table, hidden, chosen, logits)
+        return hidden, logits
 
     outcomes = {name: outcome(NativeKernels(shape, name, 2)) for name in supported_sets()}
     embedded, logits = outcome(ReferenceKernels(shape))

@@ -53,3 +53,11 @@ def test_scarce_pages_change_no_bit(package: Path) -> None:
     with load(package, kv_bytes=kv_bytes) as scarce:  # nearly always pre-empts, depending on who comes when
         assert scarce.statistics().load.num_pages == 5
         assert run_together(scarce, all_requests) == expected
+
+
+def test_requests_without_logprobs_get_the_same_tokens(package: Path) -> None:
+    with load(package) as engine:
+        with_logprobs = requests(engine.context_length)[1]
+        without = list(engine.stream(replace(with_logprobs, logprobs=False)))
+        assert {event.logprob for event in without} == {None}
+        assert [event.token_id for event in without] == [event.token_id for event in engine.stream(with_logprobs)]

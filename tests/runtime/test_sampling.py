@@ -174,7 +174,7 @@ def test_sorting_only_the_head_changes_nothing(
 ) -> None:
     logits = np.random.default_rng(6).standard_normal(5000, np.float32) * np.float32(scale)
     with_heads = [choose(logits, sampling, seed) for seed in range(60)]
-    monkeypatch.setattr(sampling_module, "_HEAD_FLOORS", ())
+    monkeypatch.setattr(sampling_module, "_HEADS", ())
     assert with_heads == [choose(logits, sampling, seed) for seed in range(60)]
 
 
@@ -228,6 +228,14 @@ def test_reported_logprob_is_of_the_raw_distribution() -> None:
     choice = Sampler(sampling, 1, [1]).choose(logits, [])
     assert choice.token_id == 2
     assert choice.logprob == pytest.approx(1.0 - math.log(1 + math.e + math.e**2), abs=1e-6)
+
+
+def test_without_logprobs_the_same_token_is_chosen() -> None:
+    logits = np.random.default_rng(8).standard_normal(300, np.float32)
+    choices = [Sampler(SamplingParams(), 5, [1], logprobs=wanted).choose(logits, []) for wanted in (True, False)]
+    assert choices[0].token_id == choices[1].token_id
+    assert choices[0].logprob is not None
+    assert choices[1].logprob is None
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

@@ -128,9 +128,8 @@ def _run(engine: Engine, number: int, prompt_tokens: int, new_tokens: int, concu
 
 
 def _request(engine: Engine, number: int, prompt_tokens: int, new_tokens: int) -> Request:
-    return Request(
-        _made_up_prompt(number, prompt_tokens, engine.tokenizer.vocab_size), new_tokens, SamplingParams(temperature=0)
-    )
+    prompt = _made_up_prompt(number, prompt_tokens, engine.tokenizer.vocab_size)
+    return Request(prompt, new_tokens, SamplingParams(temperature=0), logprobs=False)
 
 
 def _made_up_prompt(number: int, num_tokens: int, vocab_size: int) -> tuple[int, ...]:

@@ -48,7 +48,11 @@ class Layer:
 
 class Batch:
     def __init__(
-        self, spans: Sequence[tuple[int, int, NDArray[np.uint64]]], inv_freq: NDArray[np.float32], rope_factor: float
+        self,
+        spans: Sequence[tuple[int, int, Sequence[int]]],
+        addresses: NDArray[np.uint64],
+        inv_freq: NDArray[np.float32],
+        rope_factor: float,
     ) -> None: ...
 
 class Core:
@@ -69,8 +73,8 @@ class Core:
     def set_cores(self, cores: Sequence[int]) -> None: ...
     def set_spin(self, spin_s: float) -> None: ...
     def embed(self, table: object, ids: NDArray[np.int32], hidden: NDArray[np.float32]) -> None: ...
-    def layer(
-        self, shape: ModelShape, weights: object, index: int, batch: object, hidden: NDArray[np.float32]
+    def layers(
+        self, shape: ModelShape, weights: Sequence[object], first: int, batch: object, hidden: NDArray[np.float32]
     ) -> None: ...
     def head(
         self,

@@ -60,16 +60,20 @@ class ModelKernels(Protocol):
         """Prepare the rows of a pass: rope tables and page addresses."""
         ...
 
-    def embed(self, table: object, token_ids: NDArray[np.int32]) -> Floats:
-        """Returns hidden states (tokens, hidden size)."""
+    def embed(self, table: object, token_ids: NDArray[np.int32], hidden: Floats) -> None:
+        """Write the embeddings into `hidden` (tokens, hidden size)."""
         ...
 
-    def layer(self, weights: object, index: int, rows: object, hidden: Floats) -> None:
-        """Run layer `index` on `hidden` (rows, hidden size) in place; writes K and V of the rows into their pages."""
+    def layers(self, weights: Sequence[object], first: int, rows: object, hidden: Floats) -> None:
+        """Run the layers first, first + 1, ... on `hidden` (rows, hidden size) in place, with these weights.
+
+        Writes K and V of the rows into their pages. Running one by one gives the same as running all at once, which
+        costs less.
+        """
         ...
 
-    def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32]) -> Floats:
-        """Returns logits (chosen rows, vocabulary)."""
+    def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32], logits: Floats) -> None:
+        """Write `logits` (chosen rows, vocabulary)."""
         ...
 
     def set_num_threads(self, num_threads: int) -> None: ...

@@ -64,25 +64,21 @@ class NativeKernels:
         return _native.Layer(self._shapes["f16"], entries)
 
     def begin(self, spans: Sequence[RowSpan], inv_freq: Floats, memory: KvMemory) -> object:
-        rows = [(span.first_position, span.num_rows, memory.addresses[list(span.pages)]) for span in spans]
-        batch = _native.Batch(rows, inv_freq, self._config.rope_scaling.attention_factor)
+        rows = [(span.first_position, span.num_rows, span.pages) for span in spans]
+        batch = _native.Batch(rows, memory.addresses, inv_freq, self._config.rope_scaling.attention_factor)
         return _Rows(batch, self._shapes[memory.kv_format])
 
-    def embed(self, table: object, token_ids: NDArray[np.int32]) -> Floats:
-        hidden = np.empty((len(token_ids), self._config.hidden_size), np.float32)
+    def embed(self, table: object, token_ids: NDArray[np.int32], hidden: Floats) -> None:
         self._core.embed(table, token_ids, hidden)
-        return hidden
 
-    def layer(self, weights: object, index: int, rows: object, hidden: Floats) -> None:
+    def layers(self, weights: Sequence[object], first: int, rows: object, hidden: Floats) -> None:
         if not isinstance(rows, _Rows):
             raise TypeError(f"expected the rows of a pass from begin(), got {type(rows).__name__}")
-        self._core.layer(rows.shape, weights, index, rows.batch, hidden)
+        self._core.layers(rows.shape, weights, first, rows.batch, hidden)
 
-    def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32]) -> Floats:
-        logits = np.empty((len(chosen), self._config.vocab_size), np.float32)
+    def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32], logits: Floats) -> None:
         if len(chosen):
             self._core.head(self._shapes["f16"], norm, table, hidden, chosen, logits)
-        return logits
 
     def set_num_threads(self, num_threads: int) -> None:
         try:

@@ -226,12 +226,16 @@ class ReferenceKernels:
         factor = np.float32(self._config.rope_scaling.attention_factor)
         return _Rows(spans, np.cos(angles) * factor, np.sin(angles) * factor, memory)
 
-    def embed(self, table: object, token_ids: NDArray[np.int32]) -> Floats:
+    def embed(self, table: object, token_ids: NDArray[np.int32], hidden: Floats) -> None:
         matrix = _expect(table, UnpackedMatrix)
-        return dequantise(_choose_rows(matrix, token_ids), self._config.hidden_size)
+        hidden[:] = dequantise(_choose_rows(matrix, token_ids), self._config.hidden_size)
 
-    def layer(self, weights: object, index: int, rows: object, hidden: Floats) -> None:
-        layer, batch, eps = _expect(weights, _Layer), _expect(rows, _Rows), self._config.rms_norm_eps
+    def layers(self, weights: Sequence[object], first: int, rows: object, hidden: Floats) -> None:
+        for index, layer in enumerate(weights, first):
+            self._layer(_expect(layer, _Layer), index, _expect(rows, _Rows), hidden)
+
+    def _layer(self, layer: _Layer, index: int, batch: _Rows, hidden: Floats) -> None:
+        eps = self._config.rms_norm_eps
         x = rms_norm(hidden, layer.vectors["attn_norm"], eps)
         mixed = self._attention(layer, index, batch, x)
         hidden += multiply(layer.matrices["o"], mixed)
@@ -239,9 +243,9 @@ class ReferenceKernels:
         gated = silu(multiply(layer.matrices["gate"], x)) * multiply(layer.matrices["up"], x)
         hidden += multiply(layer.matrices["down"], gated)
 
-    def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32]) -> Floats:
+    def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32], logits: Floats) -> None:
         x = rms_norm(hidden[chosen], norm, self._config.rms_norm_eps)
-        return multiply(_expect(table, UnpackedMatrix), x)
+        logits[:] = multiply(_expect(table, UnpackedMatrix), x)
 
     def _attention(self, layer: _Layer, index: int, batch: _Rows, x: Floats) -> Floats:
         c = self._config

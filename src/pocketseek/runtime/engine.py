@@ -172,7 +172,8 @@ class Engine:
             starts_in_reasoning=starts_in_reasoning(prompt_ids, self.tokenizer),
             continues_text=not chat,
         )
-        tokens = self.stream(Request(prompt_ids, max_tokens, sampling or self.recommended_sampling, settings.eos_ids))
+        sampling = sampling or self.recommended_sampling
+        tokens = self.stream(Request(prompt_ids, max_tokens, sampling, settings.eos_ids, logprobs=False))
         return _text_events(tokens, text_stream)
 
 

@@ -24,6 +24,8 @@ from pocketseek.kernels.kv_memory import KvMemory
 from pocketseek.package.reader import Package
 from pocketseek.runtime.work import Work
 
+KEPT_ROWS = 16
+
 
 class KernelExecutor:
     """Runs `Work` with the chosen kernels. Used by one thread at a time; closing the package is the caller's part."""
@@ -35,11 +37,15 @@ class KernelExecutor:
         self._kernels = choice.open(config, num_threads)
         self._memory = KvMemory(config, num_pages)
         self._inv_freq = self._tensor("rope.inv_freq").vector()
-        self._layers = [self._kernels.load_layer(self._layer_tensors(i)) for i in range(config.num_layers)]
+        self._layers: tuple[object, ...] = tuple(
+            self._kernels.load_layer(self._layer_tensors(i)) for i in range(config.num_layers)
+        )
         self._head_norm = self._tensor("head.norm").vector()
         self._head = self._kernels.load_matrix(self._tensor("head.weight"))
         tied = config.tied_embeddings
         self._embed = self._head if tied else self._kernels.load_matrix(self._tensor("embed.weight"))
+        self._hidden = _RowBuffer(config.hidden_size)
+        self._logits = _RowBuffer(config.vocab_size)
 
     @property
     def vocab_size(self) -> int:
@@ -65,24 +71,24 @@ class KernelExecutor:
         self._kernels.set_cores(cores)
 
     def run(self, work: Work) -> Floats:
-        """One pass; returns logits float32 (work.num_logits, vocab_size)."""
-        hidden = self._run_layers(work)
-        return self._kernels.head(self._head_norm, self._head, hidden, _rows_with_logits(work))
-
-    def close(self) -> None:
-        """Let go of weights and KV memory. The executor is of no use afterwards."""
-        self._layers = []
-        self._embed = self._head = None
-        self._memory = KvMemory(self._config)
-
-    def _run_layers(self, work: Work) -> Floats:
+        """One pass; returns logits float32 (work.num_logits, vocab_size), which the next pass overwrites."""
         spans = [RowSpan(part.first_position, part.num_tokens, part.pages) for part in work.slices]
         rows = self._kernels.begin(spans, self._inv_freq, self._memory)
         token_ids = np.array([token for part in work.slices for token in part.token_ids], np.int32)
-        hidden = self._kernels.embed(self._embed, token_ids)
-        for index, layer in enumerate(self._layers):
-            self._kernels.layer(layer, index, rows, hidden)
-        return hidden
+        hidden = self._hidden.rows(len(token_ids))
+        chosen = _rows_with_logits(work)  # before the layers, which leave nothing of the interpreter in the caches
+        logits = self._logits.rows(len(chosen))
+        self._kernels.embed(self._embed, token_ids, hidden)
+        self._kernels.layers(self._layers, 0, rows, hidden)
+        self._kernels.head(self._head_norm, self._head, hidden, chosen, logits)
+        return logits
+
+    def close(self) -> None:
+        """Let go of weights and KV memory. The executor is of no use afterwards."""
+        self._layers = ()
+        self._embed = self._head = None
+        self._memory = KvMemory(self._config)
+        self._hidden, self._logits = _RowBuffer(self._config.hidden_size), _RowBuffer(self._config.vocab_size)
 
     def _layer_tensors(self, index: int) -> dict[str, TensorData]:
         names: Sequence[str] = (*LAYER_MATRICES, *LAYER_NORMS)
@@ -94,6 +100,24 @@ class KernelExecutor:
             raise IntegrityError(f"the package lacks the tensor {name}; convert or install the model again")
         stored = self._package.tensor(name)
         return TensorData(stored.format, stored.shape, tuple((part.first_tile, part.data) for part in stored.parts))
+
+
+class _RowBuffer:
+    """Rows that every pass writes anew. Fresh memory of this size would cost a page fault for every 4 kB of it.
+
+    Only as many rows as sequences usually run are kept: scoring may ask for 64 rows of logits, which are 39 MB.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._kept: Floats = np.empty((0, width), np.float32)
+
+    def rows(self, count: int) -> Floats:
+        if count > KEPT_ROWS:
+            return np.empty((count, self._width), np.float32)
+        if count > len(self._kept):
+            self._kept = np.empty((count, self._width), np.float32)
+        return self._kept[:count]
 
 
 def _rows_with_logits(work: Work) -> NDArray[np.int32]:

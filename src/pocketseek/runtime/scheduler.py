@@ -202,7 +202,7 @@ class Scheduler:
         reason: FinishReason,
         *,
         token_id: int | None = None,
-        logprob: float = 0.0,
+        logprob: float | None = 0.0,
         error: ModelOutputError | None = None,
     ) -> SequenceEvent:
         """Remove the sequence and free its pages."""

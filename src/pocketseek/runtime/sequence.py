@@ -28,7 +28,12 @@ class SequenceState:
         self.last_pass = 0
         self.prompt_logprobs: list[float] = []
         self._output: list[int] = []
-        self._sampler = Sampler(request.sampling, secrets.randbits(64) if seed is None else seed, request.prompt_ids)
+        self._sampler = Sampler(
+            request.sampling,
+            secrets.randbits(64) if seed is None else seed,
+            request.prompt_ids,
+            logprobs=request.logprobs,
+        )
 
     @property
     def num_prompt(self) -> int:
