@@ -24,50 +24,59 @@ namespace {
 
 inline constexpr int step_blocks(Format f) { return f == Format::f32 ? 1 : f == Format::f16 ? 2 : f == Format::q8s ? 4 : kSuperBlocks; }
 
-// What is to be fetched while a step of all tiles is computed, a block at a time.
+// What is fetched while a block is computed: a block of the next step of some tile, and a line of the scales of the next tile, which
+// are a stream of their own that would start cold (rather far ahead, so not for the first-level cache). Addresses are worked out before
+// the loop over blocks, so that it has no branches; where nothing is known to come, they are those of the block itself.
+struct Fetch { const uint8_t *block, *scales; };
+
+template <Format format>
+static inline void fetch(const Fetch& ahead) {
+    for (size_t line = 0; line < quant_bytes(format); line += 64) Simd::prefetch(ahead.block + line);
+    if constexpr (is_quantised(format)) Simd::prefetch_far(ahead.scales);
+}
+
+// Gives each block of a step something to fetch: the next step of all tiles, a block of each in turn.
 template <Format format>
 class Ahead {
 public:
-    Ahead() = default;
-    Ahead(const TileGroup& group, int step, int blocks) {
-        const int first_block = (step + 1) * step_blocks(format);
-        const bool inside = first_block < blocks;
+    Ahead(const TileGroup& group, int step, int blocks) : group_(group), blocks_(blocks), first_block_(step * step_blocks(format)) {
+        const int next_block = first_block_ + step_blocks(format);
+        const bool inside = next_block < blocks;
         for (int t = 0; t < group.count && (inside || group.next[t]); t++)
-            from_[num_streams_++] = inside ? group.tile[t] + first_block * quant_bytes(format) : group.next[t];
+            from_[num_streams_++] = inside ? group.tile[t] + next_block * quant_bytes(format) : group.next[t];
     }
-    void fetch_block() {
-        if (!num_streams_) return;
-        const uint8_t* block = from_[stream_] + offset_;
-        for (size_t line = 0; line < quant_bytes(format); line += 64) Simd::prefetch(block + line);
-        if (++stream_ == num_streams_) stream_ = 0, offset_ += quant_bytes(format);
+    void plan(int tile, int count, Fetch* out) {
+        const size_t quants = blocks_ * quant_bytes(format), lines = (tile_row_bytes(format, blocks_) - quants) / 64;
+        const uint8_t* scales = (group_.next[tile] ? group_.next[tile] : group_.tile[tile]) + quants;
+        for (int i = 0; i < count; i++) {
+            const size_t block = first_block_ + i;
+            out[i] = {num_streams_ ? from_[stream_] + offset_ : group_.tile[tile] + block * quant_bytes(format), scales + 64 * (block < lines ? block : 0)};
+            if (++stream_ >= num_streams_) stream_ = 0, offset_ += quant_bytes(format);
+        }
     }
 
 private:
-    const uint8_t* from_[kTogether];
-    int num_streams_ = 0, stream_ = 0;
+    const TileGroup& group_;
+    int blocks_, first_block_, num_streams_ = 0, stream_ = 0;
     size_t offset_ = 0;
+    const uint8_t* from_[kTogether];
 };
 
-// The scales of the next group, one line per block: a stream of their own that would start cold. Rather far ahead, so not for L1.
+// One step of one tile for the rows from `row` on.
 template <Format format>
-static void fetch_scales(const uint8_t* next, int block, int blocks) {
-    const size_t quants = blocks * quant_bytes(format);
-    if (next && size_t(block) * 64 < tile_row_bytes(format, blocks) - quants) Simd::prefetch_far(next + quants + size_t(block) * 64);
-}
-
-// One step of one tile for M rows.
 struct Step {
-    const uint8_t *tile, *next;
+    const uint8_t* tile;
     const Activations& in;
-    int index, row;  // of the step, of the first row
+    int index, row;
+    const Fetch* ahead;  // of each block
 
-    template <Format format> int first_block() const { return index * step_blocks(format); }
-    template <Format format> int last_block() const { return first_block<format>() + step_blocks(format) < in.blocks ? first_block<format>() + step_blocks(format) : in.blocks; }
+    int first_block() const { return index * step_blocks(format); }
+    int num_blocks() const { return in.blocks - first_block() < step_blocks(format) ? in.blocks - first_block() : step_blocks(format); }
 };
 
-template <int M> static void load_sums(const Step& step, const float* out, F (&acc)[M]) {
+template <int M> static void load_sums(bool begun, const float* out, F (&acc)[M]) {
 #pragma GCC unroll 8
-    for (int i = 0; i < M; i++) acc[i] = step.index ? Simd::load(out + 16 * i) : Simd::zero();
+    for (int i = 0; i < M; i++) acc[i] = begun ? Simd::load(out + 16 * i) : Simd::zero();
 }
 template <int M> static void store_sums(float* out, const F (&acc)[M]) {
 #pragma GCC unroll 8
@@ -75,18 +84,18 @@ template <int M> static void store_sums(float* out, const F (&acc)[M]) {
 }
 
 template <class S, Format format, int M>
-static void quantised_step(const Step& step, Ahead<format>& ahead, float* out) {
+static void quantised_step(const Step<format>& step, float* out) {
     const Activations& in = step.in;
-    const int blocks = in.blocks, last = step.last_block<format>();
+    const int blocks = in.blocks, last = step.first_block() + step.num_blocks();
     const auto* scales = reinterpret_cast<const uint16_t*>(step.tile + size_t(blocks) * quant_bytes(format));
     const size_t lds = blocks, start = step.row * lds;
     const ptrdiff_t lda = ptrdiff_t(blocks) * kBlock;
 
     F acc[M];
-    load_sums<M>(step, out, acc);
-    for (int b = step.first_block<format>(); b < last; b++) {
-        ahead.fetch_block();
-        fetch_scales<format>(step.next, b, blocks);
+    load_sums<M>(step.index, out, acc);
+    const Fetch* ahead = step.ahead;
+    for (int b = step.first_block(); b < last; b++) {
+        fetch<format>(*ahead++);
         const uint8_t* w = step.tile + size_t(b) * quant_bytes(format);
         const int8_t* a = in.q + step.row * lda + size_t(b) * kBlock;
         const float* as = in.scale + start + b;
@@ -114,9 +123,9 @@ static void quantised_step(const Step& step, Ahead<format>& ahead, float* out) {
 // q4p: D * g * (q - 8). A step is a superblock, and all in it are exact integers below 2^24 (8 * 15 * 32512), so there is one fused
 // multiply-add for 256 inputs: the sum of a block fits 16 bits and meets its g in one multiply-add of 16-bit pairs.
 template <int M>
-static void two_level_step(const Step& step, Ahead<Format::q4p>& ahead, float* out) {
+static void two_level_step(const Step<Format::q4p>& step, float* out) {
     const Activations& in = step.in;
-    const int blocks = in.blocks, superblocks = in.superblocks(), last = step.last_block<Format::q4p>();
+    const int blocks = in.blocks, superblocks = in.superblocks(), last = step.first_block() + step.num_blocks();
     const TwoLevelTile tile(step.tile, blocks);
     const ptrdiff_t lda = ptrdiff_t(blocks) * kBlock;
     const int8_t* a = in.wide.q + step.row * lda;
@@ -125,13 +134,13 @@ static void two_level_step(const Step& step, Ahead<Format::q4p>& ahead, float* o
 
     Simd::I total[M];
     for (int i = 0; i < M; i++) total[i] = Simd::int_zero();
-    for (int b = step.first_block<Format::q4p>(); b < last; b++) {
-        ahead.fetch_block();
-        fetch_scales<Format::q4p>(step.next, b, blocks);
+    const Fetch* ahead = step.ahead;
+    for (int b = step.first_block(); b < last; b++) {
+        fetch<Format::q4p>(*ahead++);
         Simd::template add_q4p<M>(tile.quants + size_t(b) * 256, tile.steps + size_t(b) * 8, a + size_t(b) * kBlock, lda, sum8 + b, blocks, total);
     }
     F acc[M];
-    load_sums<M>(step, out, acc);
+    load_sums<M>(step.index, out, acc);
     const F scale = Simd::load_half(tile.scales + 16 * step.index);
 #pragma GCC unroll 8
     for (int i = 0; i < M; i++) acc[i] = Simd::fma(Simd::to_float(total[i]), Simd::mul(scale, Simd::set1(as[size_t(i) * superblocks])), acc[i]);
@@ -139,13 +148,14 @@ static void two_level_step(const Step& step, Ahead<Format::q4p>& ahead, float* o
 }
 
 template <Format format, int M>
-static void float_step(const Step& step, Ahead<format>& ahead, float* out) {
-    const int cols = step.in.blocks * kBlock, last = step.last_block<format>();
+static void float_step(const Step<format>& step, float* out) {
+    const int cols = step.in.blocks * kBlock, last = step.first_block() + step.num_blocks();
     const float* x = step.in.x + size_t(step.row) * cols;
     F acc[M];
-    load_sums<M>(step, out, acc);
-    for (int b = step.first_block<format>(); b < last; b++) {
-        ahead.fetch_block();
+    load_sums<M>(step.index, out, acc);
+    const Fetch* ahead = step.ahead;
+    for (int b = step.first_block(); b < last; b++) {
+        fetch<format>(*ahead++);
         for (int k = b * kBlock; k < (b + 1) * kBlock; k++) {
             F w;
             if constexpr (format == Format::f16) w = Simd::load_half(reinterpret_cast<const uint16_t*>(step.tile) + size_t(16) * k);
@@ -159,22 +169,23 @@ static void float_step(const Step& step, Ahead<format>& ahead, float* out) {
 
 // Exactly `count` rows, at most M.
 template <Format format, int M>
-static void step_exactly(const Step& step, Ahead<format>& ahead, int count, float* out) {
-    if constexpr (M > 1) if (count < M) return step_exactly<format, M - 1>(step, ahead, count, out);
-    if constexpr (format == Format::q4p) two_level_step<M>(step, ahead, out);
-    else if constexpr (is_quantised(format)) quantised_step<Simd, format, M>(step, ahead, out);
-    else float_step<format, M>(step, ahead, out);
+static void step_exactly(const Step<format>& step, int count, float* out) {
+    if constexpr (M > 1) if (count < M) return step_exactly<format, M - 1>(step, count, out);
+    if constexpr (format == Format::q4p) two_level_step<M>(step, out);
+    else if constexpr (is_quantised(format)) quantised_step<Simd, format, M>(step, out);
+    else float_step<format, M>(step, out);
 }
 
 template <Format format>
 static void multiply_group(const TileGroup& group, const Activations& in, int first, int count, float* out) {
-    Ahead<format> nothing;
+    Fetch plan[step_blocks(format)];
     for (int s = 0; s * step_blocks(format) < in.blocks; s++) {
         Ahead<format> ahead(group, s, in.blocks);
         for (int t = 0; t < group.count; t++)
             for (int row = 0; row < count; row += Simd::rows) {
-                const Step step{group.tile[t], row ? nullptr : group.next[t], in, s, first + row};
-                step_exactly<format, Simd::rows>(step, row ? nothing : ahead, count - row, out + size_t(t * count + row) * 16);
+                const Step<format> step{group.tile[t], in, s, first + row, plan};
+                if (!row) ahead.plan(t, step.num_blocks(), plan);
+                step_exactly<format, Simd::rows>(step, count - row, out + size_t(t * count + row) * 16);
             }
     }
 }
