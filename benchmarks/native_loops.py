@@ -123,7 +123,7 @@ def kernels_of(compiler: str, source: Source) -> list[Kernel]:
 
 
 def kernel_of(set_name: str, pair_tiles: int, function: str, loop: Loop, is_only_loop: bool) -> Kernel:
-    """Name a loop by its demangled function, such as `quantised_tile<(pocketseek::Format)0, 4>(...)`.
+    """Name a loop by its demangled function, such as `quantised_step<(pocketseek::Format)0, 4>(...)`.
 
     A loop over expanded tiles may do a part of a block, so only its function's name tells its rows, and only if that
     function holds no other loop.

@@ -33,6 +33,9 @@ class OpenVinoRunner:
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": ACTIVATION_GROUP,
+            # On a processor with bfloat16 instructions the default is bf16, and then int8 activations are not used:
+            # prefill 71 tokens/s instead of 250 on the 1.5b model, a pass of eight tokens 226 ms instead of 57.
+            "INFERENCE_PRECISION_HINT": "f32",
         }
         compiled = core.compile_model(model, "CPU", settings)
         self._request = compiled.create_infer_request()

@@ -148,8 +148,10 @@ void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int r
     const size_t cols = size_t(in.blocks) * kBlock;
     const int most = std::clamp(int(kPanelBytes / cols) / kPanelRows * kPanelRows, kPanelRows, kPairPanel);
     const int panel = div_up(div_up(rows, div_up(rows, most)), kPanelRows) * kPanelRows;  // panels of equal size
-    const int together = std::max(1, kTogether / find(0).count);  // fewer streams would be slower
-    const int grain = std::clamp(int(kPieceBytes / (stride * find(0).count * div_up(std::min(rows, panel), kGroup))), 1, together);
+    // Whole groups are read fastest; but where threads are many, a slow core would hold up the others with the last one.
+    const int whole = std::max(1, kTogether / find(0).count), fewest = 4 * Pool::kSlowest * pool_.num_threads();
+    const int most_tiles = pairs < fewest ? 1 : whole;
+    const int grain = std::clamp(int(kPieceBytes / (stride * find(0).count * div_up(std::min(rows, panel), kGroup))), 1, most_tiles);
     if (in.wide.q && table_.pair && rows >= kExpandRows) grown(pair_, pool_.num_threads() * kPairFloats + 16);
     for (int first = 0; first < rows; first += panel) {
         const int last = std::min(rows, first + panel);

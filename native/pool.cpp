@@ -24,7 +24,7 @@ ExactFloats::ExactFloats() {
     _mm_setcsr((unsigned(saved_) & ~0xe040u));  // FTZ, DAZ off; round to nearest
 #elif defined(__aarch64__)
     asm volatile("mrs %0, fpcr" : "=r"(saved_));
-    asm volatile("msr fpcr, %0" ::"r"(saved_ & ~uint64_t(0x1c00000)));  // FZ and rounding mode
+    asm volatile("msr fpcr, %0" ::"r"(saved_ & ~uint64_t(0x7c00000)));  // AHP, DN, FZ and the rounding mode
 #else
     saved_ = 0;
 #endif

@@ -17,11 +17,11 @@ def loop_of(num_dots: int) -> Loop:
 @pytest.mark.parametrize(
     ("function", "num_dots", "label", "rows", "blocks"),
     [
-        ("quantised_tile<(pocketseek::Format)0, 4>", 128, "q4s", 4, 1),
-        ("two_level_tile<2>", 64, "q4p", 2, 1),
-        ("tile_any<(pocketseek::Format)3>", 64, "q8s", 2, 1),
+        ("quantised_step<(pocketseek::Format)0, 4>", 128, "q4s", 4, 1),
+        ("two_level_step<2>", 64, "q4p", 2, 1),
+        ("multiply_group<(pocketseek::Format)3>", 64, "q8s", 2, 1),
         ("pair_superblock<pocketseek::(anonymous namespace)::Simd, 6>", 384, "q4p pair", 6, 1),
-        ("quantised_tile<(pocketseek::Format)1, 3>", 128, "q4a", 3, 4 / 3),
+        ("quantised_step<(pocketseek::Format)1, 3>", 128, "q4a", 3, 4 / 3),
         ("something_new<7>", 32, "something_new", 7, 1 / 7),
         ("something_new", 32, "something_new", 0, 0),
     ],
@@ -41,7 +41,7 @@ def test_a_pair_loop_may_do_its_tiles_one_after_the_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "rows"), [("tile_any<(pocketseek::Format)3>", 2), ("pair_tiles<pocketseek::Simd>", 0)]
+    ("function", "rows"), [("multiply_group<(pocketseek::Format)3>", 2), ("pair_tiles<pocketseek::Simd>", 0)]
 )
 def test_one_of_several_loops_of_a_function_has_the_rows_of_its_multiply_adds_if_it_does_whole_blocks(
     function: str, rows: int
