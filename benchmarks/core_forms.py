@@ -109,6 +109,7 @@ FORMS = {
         add w w i 1 1@123
         add x x x 1 1@123
         sub x x i 1 1@123
+        sub x x x 1 1@123
         subs w w i 1 1@123
         subs x x i 1 1@123
         lsl x x i 1 1@123
@@ -191,6 +192,8 @@ FORMS = {
         vpbroadcastd m zmm 8 1@23
         vpbroadcastd m ymm 7 1@2,3,11
         prefetcht0 m 0 1@2,3,11
+        prefetcht1 m 0 1@2,3,11
+        vpslld i ymm ymm 1 1@01
         vpsignb ymm ymm ymm 1 1@01
         vpabsb ymm ymm 1 1@01
         vcvtdq2ps zmm zmm 4 1@05
@@ -202,7 +205,9 @@ FORMS = {
         kmovd k gpr 3 1@0
         kmovd m k 7 1@5+1@2,3,11
         addq i m 6 1@0,1,5,6,10+1@2,3,11+1@78+1@49
+        addl i m 6 1@0,1,5,6,10+1@2,3,11+1@78+1@49
         cmpq gpr m 6 1@0,1,5,6,10+1@2,3,11
+        cmpl gpr m 6 1@0,1,5,6,10+1@2,3,11
     """,
 }
 

@@ -21,6 +21,11 @@ constexpr int kTasksPerThread = 4;   // fewer, and threads wait for the slowest 
 int chunk_rows(const ModelShape& s) { return std::max(1, kMaxQueries / s.group()); }
 int chunk_queries(const ModelShape& s) { return chunk_rows(s) * std::min(s.group(), kMaxQueries); }
 
+const RowSpan& span_of(const Batch& batch, int row) {
+    const auto after = std::upper_bound(batch.spans.begin(), batch.spans.end(), row, [](int r, const RowSpan& span) { return r < span.first_row; });
+    return *(after - 1);
+}
+
 }  // namespace
 
 // Biases, q/k norms and rope on the rows of qkv_; keys and values rounded into their pages.
@@ -35,20 +40,20 @@ void Core::store_keys_values(const ModelShape& s, const LayerWeights& w, int lay
             table_.rotate(head, batch.cosine + size_t(row) * half, batch.sine + size_t(row) * half, half);
         }
     };
-    for (const RowSpan& span : batch.spans)
-        pool_.run(span.num_rows, 1, [&](int begin, int end, int) {
-            for (int i = begin; i < end; i++) {
-                const int row = span.first_row + i, position = span.first_position + i;
-                float *q = qkv_.data() + size_t(row) * width, *k = q + q_width, *v = k + kv_width;
-                prepare_heads(q, s.heads, w.q_bias, w.q_norm, row);
-                prepare_heads(k, s.kv_heads, w.k_bias, w.k_norm, row);
-                if (w.v_bias) table_.add(v, w.v_bias, kv_width);
-                auto* page = const_cast<uint8_t*>(span.pages[position / kPageTokens]);
-                for (int h = 0; h < s.kv_heads; h++)
-                    table_.write_kv[int(s.kv_format)](k + h * s.head_dim, v + h * s.head_dim, s.head_dim, kv.padded_dim(), position % kPageTokens,
-                                                      kv.layout(layer_index, h), page);
-            }
-        });
+    pool_.run(batch.rows, 1, [&](int begin, int end, int) {
+        for (int row = begin; row < end; row++) {
+            const RowSpan& span = span_of(batch, row);
+            const int position = span.first_position + row - span.first_row;
+            float *q = qkv_.data() + size_t(row) * width, *k = q + q_width, *v = k + kv_width;
+            prepare_heads(q, s.heads, w.q_bias, w.q_norm, row);
+            prepare_heads(k, s.kv_heads, w.k_bias, w.k_norm, row);
+            if (w.v_bias) table_.add(v, w.v_bias, kv_width);
+            auto* page = const_cast<uint8_t*>(span.pages[position / kPageTokens]);
+            for (int h = 0; h < s.kv_heads; h++)
+                table_.write_kv[int(s.kv_format)](k + h * s.head_dim, v + h * s.head_dim, s.head_dim, kv.padded_dim(), position % kPageTokens,
+                                                  kv.layout(layer_index, h), page);
+        }
+    });
 }
 
 // Scratch of one worker, and the buffers of one task's queries.
