@@ -18,7 +18,7 @@ both_kv_formats = pytest.mark.parametrize("kv", KV_FORMATS)
 
 
 def native(model: RandomModel, kv: KvFormat, instruction_set: str = BEST, threads: int = 2) -> Runner:
-    return Runner(model, NativeKernels(model.config, instruction_set, threads), kv_format=kv)
+    return Runner(model, NativeKernels(model.config, instruction_set, threads), num_pages=64, kv_format=kv)
 
 
 def relative_rms(actual: np.ndarray, expected: np.ndarray) -> float:
