@@ -285,6 +285,7 @@ def test_cores_are_set_when_they_change_and_asked_for_again_when_refused() -> No
 
     executor = FakeExecutor()
     tokenizer, template = ByteTokenizer(), FakeTemplate()
+    # tokenizer and template are fakes (tests/fakes.py) with only the methods that an engine calls
     with Engine(executor, tokenizer, template, Moving(), num_pages=8) as engine:  # type: ignore[arg-type]
         assert ids_of(engine.stream(random_request(1))) == slow_tokens(random_request(1))
     assert executor.cores == [(0, 1), (8, 9), (), (8, 9)]

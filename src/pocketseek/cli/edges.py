@@ -25,7 +25,8 @@ def prepare_streams() -> bool:
     has_output = sys.stdout is not None
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  kept until the end
+            # not in a `with`: the stream stands in for sys.stdin and the like until the process ends
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):  # a path in another encoding must not turn an answer into a traceback
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
