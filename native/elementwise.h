@@ -93,14 +93,11 @@ static inline void quantise_superblock(Load load, const Activations& out, int ro
     const BlockScale scale(Simd::reduce_max(Simd::max(peak[0], peak[1])), Simd::reduce_add(Simd::add(odd[0], odd[1])) == 0.0f);
     const WideActivations& wide = out.wide;
     wide.scale[size_t(row) * out.superblocks() + superblock] = scale.scale;
-    int16_t* pairs = wide.pairs + (size_t(row) * out.superblocks() + superblock) * kSuperBlocks;
     for (int b = first_block; b < last_block; b++) {
         const size_t block = size_t(row) * out.blocks + b;
         const int32_t sum = quantise_pair(wide.q + block * kBlock, load(b * kBlock), load(b * kBlock + 16), scale.inverse);
         wide.sum8[block] = -8 * sum;
-        pairs[b - first_block] = int16_t(-8 * sum);  // at most 8 * 32 * 127 = 32512
     }
-    for (int b = last_block - first_block; b < kSuperBlocks; b++) pairs[b] = 0;
 }
 
 static void quantise(const float* x, int n, const Activations& out, int row) {
@@ -126,6 +123,16 @@ static void quantise(const float* x, int n, const Activations& out, int row) {
 
 static void add(float* y, const float* x, int n) {
     for (int i = 0; i < n; i += 16) Simd::store_n(y + i, Simd::add(Simd::load_n(y + i, n - i), Simd::load_n(x + i, n - i)), n - i);
+}
+
+static void store_tile(float* y, ptrdiff_t stride, const float* values, int count, int width) {
+    if (width == 16) for (int i = 0; i < count; i++) Simd::store(y + i * stride, Simd::load(values + 16 * i));
+    else for (int i = 0; i < count; i++) Simd::store_n(y + i * stride, Simd::load(values + 16 * i), width);
+}
+
+static void add_tile(float* y, ptrdiff_t stride, const float* values, int count, int width) {
+    if (width == 16) for (int i = 0; i < count; i++) Simd::store(y + i * stride, Simd::add(Simd::load(y + i * stride), Simd::load(values + 16 * i)));
+    else for (int i = 0; i < count; i++) add(y + i * stride, values + 16 * i, width);
 }
 
 static void swiglu(const float* gate, const float* up, float* y, int n) {

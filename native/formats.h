@@ -14,6 +14,8 @@ inline constexpr int kTileRows = 16;
 inline constexpr int kBlock = 32;
 inline constexpr int kSuperBlocks = 8;  // blocks that share a q4p scale
 
+inline constexpr size_t kExpandedBytes = kSuperBlocks * kBlock * kTileRows;  // a superblock of a q4p tile row, a byte for each value
+
 inline constexpr size_t quant_bytes(Format f) {  // one block's first plane
     switch (f) {
         case Format::q4s: case Format::q4a: case Format::q4p: return 256;

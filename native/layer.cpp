@@ -12,11 +12,11 @@ namespace {
 
 constexpr size_t kPanelBytes = 1280 * 1024;  // int8 activations that stay in the second-level cache beside a tile row
 constexpr size_t kPieceBytes = 160 * 1024;   // weights of the smallest piece handed to a thread, times groups of rows: 5 us and more
-constexpr int kPanelRows = 24;               // a whole number of every kind of row groups (6, 8 and 12)
-constexpr size_t kPairFloats = size_t(kPairPanel) * 2 * kTileRows + kPairScratchBytes / 4;
+constexpr int kSweepRows = 192;              // rows that one reading of a tile row serves, where tiles are not expanded
 constexpr int kExpandRows = 32;              // from here on expanding a q4p tile pays
+constexpr int kExpandedSweep = 264;          // rows that one expansion serves: their sums (33 KiB) stay in the second-level cache
 
-float* aligned(float* p) { return p + (-reinterpret_cast<uintptr_t>(p) & 63) / 4; }
+template <class T> T* aligned(T* p) { return p + (-reinterpret_cast<uintptr_t>(p) & 63) / sizeof(T); }
 
 // D * g of one row and block of q4p, exact in f32.
 float two_level_scale(const uint8_t* tile, int blocks, int b, int r) {
@@ -50,7 +50,9 @@ void dequantise_row(const Matrix& m, int row, float* out) {
 }  // namespace
 
 size_t Core::workspace_bytes() const {
-    return 4 * pair_.size() + int8_.size() + wide_int8_.size() + 2 * wide_pairs_.size() + 4 * (wide_sum8_.size() + wide_scale_.size() + sum8_.size() + scale_.size() + sum_.size() + x_.size() + qkv_.size() + mixed_.size() + mlp_.size() + scratch_.size() + partial_.size());
+    const size_t words = pair_.size() + wide_sum8_.size() + wide_scale_.size() + panel_scale_.size() + sum8_.size() + scale_.size() + sum_.size() + x_.size() +
+                         qkv_.size() + mixed_.size() + mlp_.size() + scratch_.size() + partial_.size();
+    return 4 * words + int8_.size() + wide_int8_.size() + panel_.size();
 }
 
 void Core::embed(const Matrix& table, const int32_t* ids, int rows, float* hidden) {
@@ -58,17 +60,27 @@ void Core::embed(const Matrix& table, const int32_t* ids, int rows, float* hidde
     for (int row = 0; row < rows; row++) dequantise_row(table, ids[row], hidden + size_t(row) * table.cols);
 }
 
-// Buffers for the forms of the input that its consumers need.
-Activations Core::activations(int rows, int cols, std::initializer_list<const Matrix*> consumers) {
+// Buffers for the forms of the input that its consumers need. Many rows of the wide form go into a panel, group by group, if `expand`.
+Activations Core::activations(int rows, int cols, std::initializer_list<const Matrix*> consumers, bool expand) {
     Activations a;
     a.blocks = div_up(cols, kBlock);
-    const size_t blocks = size_t(rows) * a.blocks, superblocks = size_t(rows) * a.superblocks();
     bool narrow = false, wide = false, floats = false;
     for (const Matrix* m : consumers) {
         const bool is_wide = m->format == Format::q4p;
         wide |= is_wide, narrow |= is_quantised(m->format) && !is_wide, floats |= !is_quantised(m->format);
     }
-    if (wide) a.wide = {grown(wide_int8_, blocks * kBlock), grown(wide_scale_, superblocks), grown(wide_sum8_, blocks), grown(wide_pairs_, superblocks * kSuperBlocks)};
+    const size_t blocks = size_t(rows) * a.blocks;
+    if (wide) {
+        int wide_rows = rows;
+        if (expand && table_.pair && rows >= kExpandRows) {
+            const int group_rows = table_.pair_rows, groups = div_up(rows, group_rows);
+            const size_t panels = size_t(groups) * group_rows * a.superblocks();
+            a.panel = {groups, group_rows, aligned(grown(panel_, panels * kSuperBlocks * kBlock + 64)), grown(panel_scale_, panels)};
+            wide_rows = group_rows * pool_.num_threads();
+        }
+        a.wide = {grown(wide_int8_, size_t(wide_rows) * a.blocks * kBlock), grown(wide_scale_, size_t(wide_rows) * a.superblocks()),
+                  grown(wide_sum8_, size_t(wide_rows) * a.blocks)};
+    }
     if (narrow) {
         a.q = grown(int8_, blocks * kBlock);
         a.scale = grown(scale_, blocks);
@@ -79,25 +91,57 @@ Activations Core::activations(int rows, int cols, std::initializer_list<const Ma
     return a;
 }
 
-void Core::normalise(const float* x, const float* weight, float eps, int n, int rows, const int32_t* chosen, const Activations& out) {
-    float* scratch = grown(scratch_, size_t(pool_.num_threads()) * n);
-    pool_.run(rows, 1, [&](int begin, int end, int worker) {
-        float* y = scratch + size_t(worker) * n;
-        for (int row = begin; row < end; row++) {
-            table_.rms_norm(x + size_t(chosen ? chosen[row] : row) * n, weight, eps, n, y);
-            table_.quantise(y, n, out, row);
+// The rows of one group: its place in the buffers of all rows, and the worker's own rows of the wide form, to be packed.
+static Activations rows_of_group(Activations a, int group, int worker) {
+    const size_t first = size_t(group) * a.panel.group_rows, own = size_t(worker) * a.panel.group_rows, blocks = a.blocks;
+    a.wide = {a.wide.q + own * blocks * kBlock, a.wide.scale + own * a.superblocks(), a.wide.sum8 + own * blocks};
+    if (a.q) a.q += first * blocks * kBlock, a.scale += first * blocks, a.sum8 += first * blocks, a.sum += first * blocks;
+    if (a.x) a.x += first * blocks * kBlock;
+    return a;
+}
+
+// values(row, worker) gives n values of a row.
+template <class Values>
+void Core::quantise_rows(int n, int rows, const Activations& out, Values values) {
+    if (!out.panel.values)
+        return pool_.run(rows, 1, [&](int begin, int end, int worker) {
+            for (int row = begin; row < end; row++) table_.quantise(values(row, worker), n, out, row);
+        });
+    const int group_rows = out.panel.group_rows;
+    pool_.run(out.panel.num_groups, 1, [&](int begin, int end, int worker) {
+        for (int group = begin; group < end; group++) {
+            const int first = group * group_rows, count = std::min(group_rows, rows - first);
+            const Activations to = rows_of_group(out, group, worker);
+            for (int i = 0; i < count; i++) table_.quantise(values(first + i, worker), n, to, i);
+            table_.pack(to, count, out.panel, group);
         }
     });
 }
 
-// finish(pair, row, count, out) gets out[pair.count][count][16] for a few rows at a time.
+void Core::normalise(const float* x, const float* weight, float eps, int n, int rows, const int32_t* chosen, const Activations& out) {
+    float* scratch = grown(scratch_, size_t(pool_.num_threads()) * n);
+    quantise_rows(n, rows, out, [&](int row, int worker) {
+        float* y = scratch + size_t(worker) * n;
+        table_.rms_norm(x + size_t(chosen ? chosen[row] : row) * n, weight, eps, n, y);
+        return y;
+    });
+}
+
+// finish(pair, row, count, values) gets values[t] = [count][16] of each tile of a pair, for a few rows at a time.
 template <class Finish>
 void Core::multiply_expanded(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish) {
-    const uint8_t* const tiles[2] = {pair.data(0), pair.data(1)};
-    float* acc = aligned(pair_.data()) + worker * kPairFloats;
-    table_.pair(tiles, in, first, last - first, reinterpret_cast<uint8_t*>(acc + kPairPanel * 2 * kTileRows), acc);
-    for (int row = first; row < last; row += table_.pair_rows)
-        finish(pair, row, std::min(table_.pair_rows, last - row), acc + size_t(row - first) * 2 * kTileRows);
+    const Panel& panel = in.panel;
+    const uint8_t* const tiles[2] = {pair.data(0), pair.data(pair.count - 1)};
+    const size_t each = size_t(2) * panel.group_rows * kTileRows;
+    float* out = aligned(pair_.data() + worker * pair_floats(panel));
+    const int first_group = first / panel.group_rows, num_groups = div_up(last, panel.group_rows) - first_group;
+    table_.pair(tiles, in.blocks, panel, first_group, num_groups, reinterpret_cast<uint8_t*>(out + each * num_groups), out);
+    for (int row = first; row < last; row += panel.group_rows, out += each)
+        finish(pair, row, std::min(panel.group_rows, last - row), {out, out + each / 2});
+}
+
+size_t Core::pair_floats(const Panel& panel) const {
+    return size_t(std::min(panel.num_groups * panel.group_rows, kExpandedSweep)) * 2 * kTileRows + kPairScratchBytes / 4 + 16;
 }
 
 // The pairs from `begin` on that are read together: at most `most` tiles.
@@ -137,29 +181,31 @@ int Core::multiply_together(int begin, int end, int num_pairs, const Activations
         const int count = std::min(kGroup, last - row);
         multiply_tiles(tiles, row + count == last ? following : unknown, in, row, count, out);
         const float* values = out;
-        for (int p = 0; p < tiles.num_pairs; values += tiles.pairs[p++].count * count * kTileRows) finish(tiles.pairs[p], row, count, values);
+        for (int p = 0; p < tiles.num_pairs; values += tiles.pairs[p++].count * count * kTileRows)
+            finish(tiles.pairs[p], row, count, {values, values + count * kTileRows});
     }
     return after;
 }
 
-// All pairs (find(index) names one) x panels of rows; panels keep the activations in cache.
+// All pairs (find(index) names one) x sweeps over some rows.
 template <class Find, class Finish>
 void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int rows, Find find, Finish finish) {
+    const Panel& panel = in.panel;
     const size_t cols = size_t(in.blocks) * kBlock;
-    const int most = std::clamp(int(kPanelBytes / cols) / kPanelRows * kPanelRows, kPanelRows, kPairPanel);
-    const int panel = div_up(div_up(rows, div_up(rows, most)), kPanelRows) * kPanelRows;  // panels of equal size
+    const int step = panel.values ? panel.group_rows : kGroup;
+    const int most = panel.values ? kExpandedSweep : std::clamp(int(kPanelBytes / cols), step, kSweepRows);
+    const int sweep = div_up(div_up(rows, div_up(rows, most)), step) * step;  // of equal size
     // Whole groups are read fastest; but where threads are many, a slow core would hold up the others with the last one.
     const int whole = std::max(1, kTogether / find(0).count), fewest = 4 * Pool::kSlowest * pool_.num_threads();
     const int most_tiles = pairs < fewest ? 1 : whole;
-    const int grain = std::clamp(int(kPieceBytes / (stride * find(0).count * div_up(std::min(rows, panel), kGroup))), 1, most_tiles);
-    if (in.wide.q && table_.pair && rows >= kExpandRows) grown(pair_, pool_.num_threads() * kPairFloats + 16);
-    for (int first = 0; first < rows; first += panel) {
-        const int last = std::min(rows, first + panel);
+    const int grain = std::clamp(int(kPieceBytes / (stride * find(0).count * div_up(std::min(rows, sweep), kGroup))), 1, most_tiles);
+    if (panel.values) grown(pair_, pool_.num_threads() * pair_floats(panel));
+    for (int first = 0; first < rows; first += sweep) {
+        const int last = std::min(rows, first + sweep);
         pool_.run(pairs, grain, [&](int begin, int end, int worker) {
             while (begin < end) {
                 const TilePair pair = find(begin);
-                const bool expand = pair.count == 2 && table_.pair && last - first >= kExpandRows && pair.format(0) == Format::q4p && pair.format(1) == Format::q4p;
-                if (expand) multiply_expanded(pair, in, first, last, worker, finish), begin++;
+                if (panel.values && pair.format(0) == Format::q4p) multiply_expanded(pair, in, first, last, worker, finish), begin++;
                 else begin = multiply_together(begin, end, pairs, in, first, last, find, finish);
             }
         });
@@ -167,7 +213,7 @@ void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int r
 }
 
 void Core::multiply(const std::vector<Product>& products, const Activations& in, int rows) {
-    const int together = table_.pair && rows >= kExpandRows ? 2 : 1;  // a smallest piece is one tile where pairs gain nothing
+    const int together = in.panel.values ? 2 : 1;  // a smallest piece is one tile where pairs gain nothing
     const auto pairs_of = [=](const Matrix& m) { return div_up(m.tiles(), together); };
     int pairs = 0;
     for (const Product& p : products) pairs += pairs_of(*p.matrix);
@@ -177,16 +223,12 @@ void Core::multiply(const std::vector<Product>& products, const Activations& in,
         const Matrix& m = *p->matrix;
         return TilePair{{&m, &m}, {together * index, together * index + 1}, std::min(together, m.tiles() - together * index)};
     };
-    const auto finish = [&](const TilePair& pair, int row, int count, const float* out) {
+    const auto finish = [&](const TilePair& pair, int row, int count, const Results& values) {
         const Product* p = products.data();
         while (p->matrix != pair.matrix[0]) p++;
         for (int t = 0; t < pair.count; t++) {
             const int column = pair.tile[t] * kTileRows, width = std::min(kTileRows, p->matrix->rows - column);
-            for (int i = 0; i < count; i++, out += kTileRows) {
-                float* y = p->out + size_t(row + i) * p->stride + column;
-                if (p->mode == Mode::add) table_.add(y, out, width);
-                else std::memcpy(y, out, size_t(width) * 4);
-            }
+            (p->mode == Mode::add ? table_.add_tile : table_.store_tile)(p->out + size_t(row) * p->stride + column, p->stride, values[t], count, width);
         }
     };
     multiply_pairs(pairs, products[0].matrix->stride(), in, rows, find, finish);
@@ -194,11 +236,11 @@ void Core::multiply(const std::vector<Product>& products, const Activations& in,
 
 void Core::multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, float* out) {
     const auto find = [&](int index) { return TilePair{{&gate, &up}, {index, index}, 2}; };
-    const auto finish = [&](const TilePair& pair, int row, int count, const float* values) {
+    const auto finish = [&](const TilePair& pair, int row, int count, const Results& values) {
         const int column = pair.tile[0] * kTileRows, width = std::min(kTileRows, gate.rows - column);
-        float mixed[kPanelRows * kTileRows];
-        table_.swiglu(values, values + count * kTileRows, mixed, count * kTileRows);
-        for (int i = 0; i < count; i++) std::memcpy(out + size_t(row + i) * gate.rows + column, mixed + i * kTileRows, size_t(width) * 4);
+        float mixed[kGroup * kTileRows];
+        table_.swiglu(values[0], values[1], mixed, count * kTileRows);
+        table_.store_tile(out + size_t(row) * gate.rows + column, gate.rows, mixed, count, width);
     };
     multiply_pairs(gate.tiles(), gate.stride(), in, rows, find, finish);
 }
@@ -206,10 +248,8 @@ void Core::multiply_swiglu(const Matrix& gate, const Matrix& up, const Activatio
 void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, float* hidden) {
     const ExactFloats exact;
     const int rows = batch.rows, q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim, width = q_width + 2 * kv_width;
-    auto quantise_rows = [&](const float* x, int n, const Activations& out) {
-        pool_.run(rows, 1, [&](int begin, int end, int) {
-            for (int row = begin; row < end; row++) table_.quantise(x + size_t(row) * n, n, out, row);
-        });
+    const auto quantise = [&](const float* x, int n, const Activations& out) {
+        quantise_rows(n, rows, out, [&](int row, int) { return x + size_t(row) * n; });
     };
 
     float* qkv = grown(qkv_, size_t(rows) * width);
@@ -222,14 +262,14 @@ void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, co
     store_keys_values(s, w, layer_index, batch);
     attend(s, layer_index, batch);
     in = activations(rows, q_width, {&w.o});
-    quantise_rows(mixed, q_width, in);
+    quantise(mixed, q_width, in);
     multiply({{&w.o, hidden, s.hidden, Mode::add}}, in, rows);
 
-    in = activations(rows, s.hidden, {&w.gate, &w.up});
+    in = activations(rows, s.hidden, {&w.gate, &w.up}, w.gate.format == w.up.format);
     normalise(hidden, w.mlp_norm, s.eps, s.hidden, rows, nullptr, in);
     multiply_swiglu(w.gate, w.up, in, rows, mlp);
     in = activations(rows, s.intermediate, {&w.down});
-    quantise_rows(mlp, s.intermediate, in);
+    quantise(mlp, s.intermediate, in);
     multiply({{&w.down, hidden, s.hidden, Mode::add}}, in, rows);
 }
 

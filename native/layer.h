@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <vector>
@@ -71,7 +72,10 @@ private:
     struct SpanTask { int task, start; size_t first_result; };
     struct AttentionScratch;
 
-    Activations activations(int rows, int cols, std::initializer_list<const Matrix*> consumers);
+    using Results = std::array<const float*, 2>;  // of a pair of tiles
+
+    Activations activations(int rows, int cols, std::initializer_list<const Matrix*> consumers, bool expand = true);
+    template <class Values> void quantise_rows(int n, int rows, const Activations& out, Values values);
     void normalise(const float* x, const float* weight, float eps, int n, int rows, const int32_t* chosen, const Activations& out);
     // Two tile rows that are worked on together: neighbours in a matrix, or a gate tile and its up tile.
     struct TilePair {
@@ -95,6 +99,7 @@ private:
     void multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, float* out);
     template <class Find, class Finish> void multiply_pairs(int pairs, size_t stride, const Activations& in, int rows, Find find, Finish finish);
     template <class Finish> void multiply_expanded(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish);
+    size_t pair_floats(const Panel& panel) const;
     template <class Find> static Together gather(int begin, int end, int most, Find& find);
     void multiply_tiles(const Together& tiles, const Together& following, const Activations& in, int row, int count, float* out) const;
     template <class Find, class Finish>
@@ -113,8 +118,8 @@ private:
     Pool pool_;
     std::vector<int8_t> int8_, wide_int8_;
     std::vector<int32_t> sum8_, wide_sum8_;
-    std::vector<int16_t> wide_pairs_;
-    std::vector<float> pair_, wide_scale_, scale_, sum_, x_, qkv_, mixed_, mlp_, scratch_, partial_;
+    std::vector<uint8_t> panel_;
+    std::vector<float> pair_, wide_scale_, panel_scale_, scale_, sum_, x_, qkv_, mixed_, mlp_, scratch_, partial_;
     std::vector<AttentionTask> tasks_;
     std::vector<SpanTask> span_tasks_;
 };

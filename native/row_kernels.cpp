@@ -69,8 +69,7 @@ void quantise(const std::string& set, ConstRows x, bool wide, ByteRows quants, R
     const ExactFloats exact;
     std::vector<int32_t> sum8(rows * out.blocks);
     std::vector<float> sums(wide ? 0 : rows * out.blocks);
-    std::vector<int16_t> pairs(wide ? rows * groups * kSuperBlocks : 0);
-    if (wide) out.wide = {quants.data(), scales.data(), sum8.data(), pairs.data()};
+    if (wide) out.wide = {quants.data(), scales.data(), sum8.data()};
     else out.q = quants.data(), out.scale = scales.data(), out.sum8 = sum8.data(), out.sum = sums.data();
     for (size_t row = 0; row < rows; row++) table.quantise(x.data() + row * n, int(n), out, int(row));
 }

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "formats.h"
+
 namespace pocketseek {
 namespace {
 
@@ -61,7 +63,7 @@ struct Simd {
     static void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 
     static constexpr int rows = 8;
-    static __m512i broadcast4(const int8_t* a) {
+    static __m512i broadcast4(const void* a) {
         int32_t four;
         std::memcpy(&four, a, 4);
         return _mm512_set1_epi32(four);
@@ -80,21 +82,23 @@ struct Simd {
             for (int i = 0; i < M; i++) d[i] = _mm512_dpbusd_epi32(d[i], hi, broadcast4(a + i * lda + 8 * g + 4));
         }
     }
-    static constexpr bool has_expanded = true;
-    static constexpr int expanded_tiles = 2, expanded_rows = 8;  // 16 accumulators hide the latency better than 12; 24 gain no more
     static I int_zero() { return _mm512_setzero_si512(); }
     static __m128i nibbles16(const uint8_t* steps) {  // sixteen four-bit numbers as bytes
         const __m128i packed = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(steps)), low = _mm_set1_epi8(15);
         return _mm_unpacklo_epi64(_mm_and_si128(packed, low), _mm_and_si128(_mm_srli_epi16(packed, 4), low));
     }
-    // One block of q4p as bytes g * q (at most 15 * 15), groups of four inputs in order: 8 x 64 bytes.
+
+    static constexpr bool has_expanded = true;
+    static constexpr int expanded_tiles = 2, expanded_rows = 8;  // 16 accumulators hide the latency better than 12; 24 gain no more
+    static constexpr int panel_unit = 4, panel_flip = 0x80;      // vpdpbusd wants one side unsigned: a + 128
+    // One block of q4p as bytes g * (q - 8), groups of four inputs in order: 8 x 64 bytes.
     static void expand_block(const uint8_t* w, const uint8_t* steps, uint8_t* out) {
         const __m512i low = _mm512_set1_epi8(15), even = _mm512_set1_epi16(0x00ff);
         const __m512i g32 = _mm512_cvtepu8_epi32(nibbles16(steps)), g = _mm512_or_si512(g32, _mm512_slli_epi32(g32, 16));
-        const __m512i g_odd = _mm512_slli_epi16(g, 8);
+        const __m512i g_odd = _mm512_slli_epi16(g, 8), zero = _mm512_slli_epi16(_mm512_or_si512(g, g_odd), 3);  // 8 * g in every byte
         const auto times = [&](__m512i q) {  // bytes in pairs: the low byte times g, the high byte times g
             const __m512i lo = _mm512_mullo_epi16(_mm512_and_si512(q, even), g);
-            return _mm512_or_si512(lo, _mm512_mullo_epi16(_mm512_srli_epi16(q, 8), g_odd));
+            return _mm512_sub_epi8(_mm512_or_si512(lo, _mm512_mullo_epi16(_mm512_srli_epi16(q, 8), g_odd)), zero);
         };
         for (int i = 0; i < 4; i++) {
             const __m512i v = _mm512_loadu_si512(w + 64 * i);
@@ -102,36 +106,28 @@ struct Simd {
             _mm512_store_si512(out + 128 * i + 64, times(_mm512_and_si512(_mm512_srli_epi16(v, 4), low)));
         }
     }
-    // c[t][i] += -8 * g * sum(a) for two blocks at once: pairs of 16-bit numbers
-    static __m512i step_pair(const uint8_t* steps, bool both) {
-        const __m512i first = _mm512_cvtepu8_epi32(nibbles16(steps));
-        return both ? _mm512_or_si512(first, _mm512_slli_epi32(_mm512_cvtepu8_epi32(nibbles16(steps + 8)), 16)) : first;
+    static I start_sums(const uint8_t* expanded, int blocks) {
+        const __m512i offset = _mm512_set1_epi8(char(0x80));
+        __m512i even = _mm512_setzero_si512(), odd = even;
+        for (int k = 0; k < 8 * blocks; k += 2) {
+            even = _mm512_dpbusd_epi32(even, offset, _mm512_load_si512(expanded + 64 * k));
+            odd = _mm512_dpbusd_epi32(odd, offset, _mm512_load_si512(expanded + 64 * k + 64));
+        }
+        return _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_add_epi32(even, odd));
     }
-    template <int M>
-    static void add_expanded(const uint8_t* const* w, const uint8_t* const* steps, int blocks, const int8_t* a, ptrdiff_t lda,
-                             const int16_t* pairs, ptrdiff_t ldp, I (&c)[2][M]) {
+    static void add_expanded(const uint8_t* w, int blocks, const uint8_t* panel, I (&c)[2][expanded_rows]) {
         // Unrolled by a block: GCC 12 copies all accumulators once per iteration, which must not be once per group.
-        for (int block = 0; block < blocks; block++)
+        for (int block = 0; block < blocks; block++, w += 512, panel += 32 * expanded_rows)
 #pragma GCC unroll 8
-            for (int group = 0; group < 8; group++) {
-                const int k = block * 8 + group;
-                const __m512i w0 = _mm512_load_si512(w[0] + 64 * k), w1 = _mm512_load_si512(w[1] + 64 * k);
+            for (int k = 0; k < 8; k++) {
+                const __m512i w0 = _mm512_load_si512(w + 64 * k), w1 = _mm512_load_si512(w + 64 * k + kExpandedBytes);
 #pragma GCC unroll 12
-                for (int i = 0; i < M; i++) {
-                    const __m512i b = broadcast4(a + i * lda + 4 * k);
-                    c[0][i] = _mm512_dpbusd_epi32(c[0][i], w0, b);
-                    c[1][i] = _mm512_dpbusd_epi32(c[1][i], w1, b);
+                for (int i = 0; i < expanded_rows; i++) {
+                    const __m512i a = broadcast4(panel + (k * expanded_rows + i) * 4);
+                    c[0][i] = _mm512_dpbusd_epi32(c[0][i], a, w0);
+                    c[1][i] = _mm512_dpbusd_epi32(c[1][i], a, w1);
                 }
             }
-        for (int b = 0; b < blocks; b += 2) {
-            const __m512i g0 = step_pair(steps[0] + 8 * b, b + 1 < blocks), g1 = step_pair(steps[1] + 8 * b, b + 1 < blocks);
-#pragma GCC unroll 12
-            for (int i = 0; i < M; i++) {
-                const __m512i sums = broadcast4(reinterpret_cast<const int8_t*>(pairs + i * ldp + b));
-                c[0][i] = _mm512_dpwssd_epi32(c[0][i], sums, g0);
-                c[1][i] = _mm512_dpwssd_epi32(c[1][i], sums, g1);
-            }
-        }
     }
     template <int M>
     static void add_q4p(const uint8_t* w, const uint8_t* steps, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&total)[M]) {

@@ -59,44 +59,46 @@ struct Simd : Lanes256 {
 
     static constexpr bool has_expanded = true;
     static constexpr int expanded_tiles = 1, expanded_rows = 6;  // 12 accumulators, 2 registers of weights and a broadcast
+    static constexpr int panel_unit = 4, panel_flip = 0x80;      // vpdpbusd wants one side unsigned: a + 128
     // Thirty-two bytes (at most 15) times the g of their lanes: the even bytes and the odd bytes of 16-bit pairs.
     static __m256i times(__m256i q, __m256i g) {
         const __m256i even = _mm256_set1_epi16(0x00ff);
         const __m256i lo = _mm256_mullo_epi16(_mm256_and_si256(q, even), g);
         return _mm256_or_si256(lo, _mm256_mullo_epi16(_mm256_srli_epi16(q, 8), _mm256_slli_epi16(g, 8)));
     }
-    // One block of q4p as bytes g * q (at most 15 * 15), groups of four inputs in order: 8 x 64 bytes.
+    // One block of q4p as bytes g * (q - 8), groups of four inputs in order: 8 x 64 bytes.
     static void expand_block(const uint8_t* w, const uint8_t* steps, uint8_t* out) {
         const __m256i low = _mm256_set1_epi8(15);
         const I g32 = steps16(steps);
         const __m256i g[2] = {_mm256_or_si256(g32.lo, _mm256_slli_epi32(g32.lo, 16)), _mm256_or_si256(g32.hi, _mm256_slli_epi32(g32.hi, 16))};
+        const auto eight = [](__m256i x) { return _mm256_slli_epi16(_mm256_or_si256(x, _mm256_slli_epi16(x, 8)), 3); };  // 8 * g in every byte
+        const __m256i zero[2] = {eight(g[0]), eight(g[1])};
         auto* line = reinterpret_cast<__m256i*>(out);
         for (int i = 0; i < 4; i++, line += 4)
             for (int half = 0; half < 2; half++) {
                 const __m256i v = load8(w + 64 * i + 32 * half);
-                _mm256_store_si256(line + half, times(_mm256_and_si256(v, low), g[half]));
-                _mm256_store_si256(line + 2 + half, times(_mm256_and_si256(_mm256_srli_epi16(v, 4), low), g[half]));
+                _mm256_store_si256(line + half, _mm256_sub_epi8(times(_mm256_and_si256(v, low), g[half]), zero[half]));
+                _mm256_store_si256(line + 2 + half, _mm256_sub_epi8(times(_mm256_and_si256(_mm256_srli_epi16(v, 4), low), g[half]), zero[half]));
             }
     }
-    template <int M>
-    static void add_expanded(const uint8_t* const* w, const uint8_t* const* steps, int blocks, const int8_t* a, ptrdiff_t lda,
-                             const int16_t* pairs, ptrdiff_t ldp, I (&c)[1][M]) {
-        for (int block = 0; block < blocks; block++)
+    static I start_sums(const uint8_t* expanded, int blocks) {
+        const __m256i offset = _mm256_set1_epi8(char(0x80));
+        I sum = int_zero();
+        for (int k = 0; k < 8 * blocks; k++)
+            sum = {dot4(sum.lo, offset, load8(expanded + 64 * k)), dot4(sum.hi, offset, load8(expanded + 64 * k + 32))};
+        return {_mm256_sub_epi32(_mm256_setzero_si256(), sum.lo), _mm256_sub_epi32(_mm256_setzero_si256(), sum.hi)};
+    }
+    static void add_expanded(const uint8_t* w, int blocks, const uint8_t* panel, I (&c)[1][expanded_rows]) {
+        for (int block = 0; block < blocks; block++, w += 512, panel += 32 * expanded_rows)
 #pragma GCC unroll 8
-            for (int group = 0; group < 8; group++) {
-                const int k = block * 8 + group;
-                const I v = {load8(*w + 64 * k), load8(*w + 64 * k + 32)};
+            for (int k = 0; k < 8; k++) {
+                const __m256i lo = load8(w + 64 * k), hi = load8(w + 64 * k + 32);
 #pragma GCC unroll 8
-                for (int i = 0; i < M; i++) c[0][i] = dot4(c[0][i], v, broadcast4(a + i * lda + 4 * k));
+                for (int i = 0; i < expanded_rows; i++) {
+                    const __m256i a = broadcast4(panel + (k * expanded_rows + i) * 4);
+                    c[0][i] = {dot4(c[0][i].lo, a, lo), dot4(c[0][i].hi, a, hi)};
+                }
             }
-        for (int b = 0; b < blocks; b += 2) {  // -8 * g * sum(a) for two blocks at once
-            const I g = steps_pair(*steps + 8 * b, b + 1 < blocks);
-#pragma GCC unroll 8
-            for (int i = 0; i < M; i++) {
-                const __m256i sums = broadcast4(pairs + i * ldp + b);
-                c[0][i] = {dot2(c[0][i].lo, sums, g.lo), dot2(c[0][i].hi, sums, g.hi)};
-            }
-        }
     }
 };
 

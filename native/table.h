@@ -19,13 +19,27 @@ inline constexpr int kMaxQueries = 12;   // query vectors that share one read of
 //   sum8   [rows][blocks]           -8 * sum(q), the zero point of q4s
 //   sum    [rows][blocks]           scale * sum(q), the factor of q4a's minimum
 //   x      [rows][blocks*32]        f32 values, for f16 and f32 matrices
-//   wide   the same with one scale per 256 inputs, for q4p: scale [rows][superblocks], q and sum8 as above, and
-//          pairs [rows][superblocks*8] int16 = -8 * sum(q) again, zero beyond the last block
+//   wide   the same with one scale per 256 inputs, for q4p: scale [rows][superblocks], q and sum8 as above
+//   panel  the same for many rows, packed once for all matrices that read it
 struct WideActivations {
     int8_t* q = nullptr;
     float* scale = nullptr;
     int32_t* sum8 = nullptr;
-    int16_t* pairs = nullptr;
+};
+// Wide activations in the order in which the expanded kernel of an instruction set reads them: groups of rows that are multiplied
+// together, so that a superblock of all rows is one stream.
+//
+//     values  [superblock][group]{ [inputs / unit][rows of the group][unit] }    unit: 4, 8 or 16 inputs, as the set wants them
+//     scale   [superblock][group][rows of the group]
+//
+// Rows that the last group lacks are zeros.
+struct Panel {
+    int num_groups = 0, group_rows = 0;
+    uint8_t* values = nullptr;
+    float* scale = nullptr;
+
+    uint8_t* values_of(int superblock, int group) const { return values + (size_t(superblock) * num_groups + group) * group_rows * kSuperBlocks * kBlock; }
+    float* scale_of(int superblock, int group) const { return scale + (size_t(superblock) * num_groups + group) * group_rows; }
 };
 struct Activations {
     int blocks = 0;
@@ -35,6 +49,7 @@ struct Activations {
     float* sum = nullptr;
     float* x = nullptr;
     WideActivations wide;
+    Panel panel;
 
     int superblocks() const { return div_up(blocks, kSuperBlocks); }
 };
@@ -74,8 +89,7 @@ struct SpanAttention {
     SpanState* state;             // [num_queries]
 };
 
-inline constexpr int kPairPanel = 192;   // rows whose accumulators (24 KiB) stay in the first-level cache
-inline constexpr size_t kPairScratchBytes = 2 * 8 * 512;  // a superblock of two tile rows as bytes
+inline constexpr size_t kPairScratchBytes = 2 * kExpandedBytes;
 
 // Loops that only read or only multiply, for measure.h: what they reach no kernel can pass.
 inline constexpr int kReadStreams = 8;
@@ -92,11 +106,15 @@ struct KernelTable {
     // out[tiles of the group][count][16] = their weights times rows [first, first + count) of the activations; count <= kGroup.
     using GroupFn = void (*)(const TileGroup& group, const Activations& in, int first, int count, float* out);
     GroupFn group[kNumFormats];
-    // For many rows of q4p: two tile rows at once, each superblock of them expanded to bytes and then used for all rows.
-    // out: for each group of pair_rows rows [2][rows of the group][16]; rows <= kPairPanel. scratch: kPairScratchBytes, aligned to 64.
-    // Null where the instruction set gains nothing by it. The bits are those of `group`.
-    void (*pair)(const uint8_t* const (&tiles)[2], const Activations& in, int first, int rows, uint8_t* scratch, float* out);
-    int pair_rows;  // rows of a group; a divisor of 24
+    // For many rows of q4p: two tile rows at once, each superblock of them expanded to bytes and then used for all groups of the panel
+    // from `first` on. out: [count][2][group_rows][16]. scratch: kPairScratchBytes, aligned to 64. The bits are those of `group`.
+    // Null where the instruction set gains nothing by it.
+    void (*pair)(const uint8_t* const (&tiles)[2], int blocks, const Panel& panel, int first, int count, uint8_t* scratch, float* out);
+    void (*pack)(const Activations& rows, int count, const Panel& panel, int group);  // the first `count` wide rows into a group of the panel
+    int pair_rows;  // rows of a group; 0 without `pair`
+    // y[i][0 .. width) = or += values[i], values of a tile: [count][16]; rows of y are `stride` apart
+    void (*store_tile)(float* y, ptrdiff_t stride, const float* values, int count, int width);
+    void (*add_tile)(float* y, ptrdiff_t stride, const float* values, int count, int width);
     void (*rms_norm)(const float* x, const float* weight, float eps, int n, float* out);
     // Row `row` of `out` from n values; pads to whole blocks with zeros. Writes the parts that `out` has buffers for.
     void (*quantise)(const float* x, int n, const Activations& out, int row);
