@@ -17,7 +17,7 @@ def test_safetensors_become_q4_unless_asked_otherwise() -> None:
 
 
 def test_an_unknown_quant_is_refused_naming_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="q4, q8, keep"):
+    with pytest.raises(UsageError, match="q4, q4-pure, q8, keep"):
         resolve_quant("q5", "gguf")
 
 
@@ -25,6 +25,12 @@ def test_an_unknown_quant_is_refused_naming_the_known_ones() -> None:
 def test_q4_gives_embedding_and_head_eight_bits(name: str) -> None:
     assert choose_format("q4", name, "BF16") == "q8s"
     assert choose_format("q4", "layer.3.q", "BF16") == "q4p"
+
+
+@pytest.mark.parametrize("name", ["embed.weight", "head.weight", "layer.3.q"])
+def test_q4_pure_gives_every_matrix_four_bits(name: str) -> None:
+    assert choose_format("q4-pure", name, "BF16") == "q4p"
+    assert choose_format("q4-pure", name, "Q4_0") == "q4s"
 
 
 def test_q4_keeps_what_has_four_bits_exactly() -> None:

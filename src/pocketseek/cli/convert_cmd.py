@@ -34,7 +34,7 @@ def convert(
         typer.Argument(metavar="DST", help="Where the package goes; by default it is installed.", show_default=False),
     ] = None,
     quant: Annotated[
-        Literal["q4", "q8", "keep"] | None,
+        Literal["q4", "q4-pure", "q8", "keep"] | None,
         typer.Option(help="Bits of the weights; default: keep for GGUF, q4 for safetensors.", show_default=False),
     ] = None,
     name: Annotated[

@@ -2,11 +2,13 @@
 
     quant   matrices                                             embedding and head
     q4      q4p (q4s if stored as Q4_0, which it holds exactly)  q8s (q4s if stored as Q4_0)
+    q4-pure the same                                             the same as matrices
     q8      q8s                                                  q8s
     keep    the narrowest format that holds the stored type      the same
             (table below)
 
-The head gets more bits under q4 because its errors go straight into the logits, and a tied one is the embedding too.
+The head gets more bits under q4 because its errors go straight into the logits, and a tied one is the embedding too. q4-pure is
+for the smallest package and the fastest pass: what other engines call 4 bits throughout.
 Vectors (norms, biases) are f32 always. Default: keep for GGUF, which was quantised by someone already, q4 for
 safetensors. Under keep, a BF16 matrix with a value beyond float16 becomes f32 (`slabs` looks before it writes).
 """
@@ -19,8 +21,8 @@ from typing import Literal
 from pocketseek.convert.sources.base import SourceKind
 from pocketseek.errors import UsageError
 
-Quant = Literal["q4", "q8", "keep"]
-QUANTS: tuple[Quant, ...] = ("q4", "q8", "keep")
+Quant = Literal["q4", "q4-pure", "q8", "keep"]
+QUANTS: tuple[Quant, ...] = ("q4", "q4-pure", "q8", "keep")
 
 KEEP_FORMATS: Mapping[str, str] = {
     "F32": "f32",
@@ -58,4 +60,4 @@ def choose_format(quant: Quant, name: str, stored_type: str) -> str:
         return "q8s"
     if stored_type == "Q4_0":
         return "q4s"
-    return "q8s" if name in _VOCABULARY else "q4p"
+    return "q8s" if quant == "q4" and name in _VOCABULARY else "q4p"
