@@ -1,4 +1,4 @@
-// One thread, everything hot in the first-level cache: time of KernelTable.group (one tile row) and KernelTable.pair of every instruction set of this
+// One thread, everything hot in the first-level cache: time of KernelTable.group (two tile rows) and KernelTable.pair of every instruction set of this
 // machine, the shortest of many runs. benchmarks/predict_cores.py builds and runs it.
 //
 // Prints lines of words: kind (tile, pair, or peak for the bare dot product instruction), set, format, rows, multiply-adds per cycle,
@@ -17,7 +17,7 @@ using namespace pocketseek;
 
 namespace {
 
-constexpr int kBlocks = 32;       // 1024 inputs: a q8s tile row is 17 KiB, eight rows of activations are 8 KiB
+constexpr int kBlocks = 16;       // 512 inputs: two q8s tile rows are 17 KiB, eight rows of activations are 4 KiB
 constexpr int kPairBlocks = 8;    // 48 rows of activations, two tiles, the same expanded and the results are 30 KiB
 constexpr int kFewRows = 24, kManyRows = 48;
 constexpr int kRounds = 200, kRunsPerRound = 50, kChain = 600;
@@ -72,18 +72,18 @@ struct Data {
     std::vector<int8_t> q;
     std::vector<float> scale, sum, x, out;
     std::vector<int32_t> sum8;
-    std::vector<int16_t> pairs;
+    std::vector<uint8_t> panel;
     alignas(64) uint8_t scratch[kPairScratchBytes];
     Activations in;
 
     Data(Format format, int blocks, int rows)
         : tiles(2 * tile_row_bytes(format, blocks) + 64), q(size_t(rows) * blocks * kBlock), scale(size_t(rows) * blocks, 0.5f), sum(scale),
-          x(q.size(), 1.0f), out(size_t(rows) * 32), sum8(scale.size(), -64), pairs(size_t(rows) * div_up(blocks, kSuperBlocks) * kSuperBlocks, -64) {
+          x(q.size(), 1.0f), out(size_t(rows) * 32 + 16), sum8(scale.size(), -64), panel(q.size() + 64) {
         std::mt19937 random(1);
         for (uint8_t& byte : tiles) byte = uint8_t(random() & 0x3b);  // as f16: at most 0.9
         for (int8_t& value : q) value = int8_t(random() % 255 - 127);
         in = {.blocks = blocks, .q = q.data(), .scale = scale.data(), .sum8 = sum8.data(), .sum = sum.data(), .x = x.data(),
-              .wide = {q.data(), scale.data(), sum8.data(), pairs.data()}};
+              .wide = {q.data(), scale.data(), sum8.data()}};
     }
     const uint8_t* tile(Format format, int index) const {
         const auto base = (reinterpret_cast<uintptr_t>(tiles.data()) + 63) / 64 * 64;
@@ -99,17 +99,20 @@ void print_tile(const std::string& set, Format format, int rows) {
     Data data(format, kBlocks, rows);
     const auto multiply = find_table(set)->group[int(format)];
     TileGroup group;
-    group.count = 1, group.tile[0] = data.tile(format, 0);
+    group.count = 2, group.tile[0] = data.tile(format, 0), group.tile[1] = data.tile(format, 1);
     const Speed speed = fastest([&] { multiply(group, data.in, 0, rows, data.out.data()); });
-    print_line("tile", set, kFormatNames[int(format)], rows, double(rows) * kBlocks * 512, speed);
+    print_line("tile", set, kFormatNames[int(format)], rows, double(rows) * kBlocks * 1024, speed);
 }
 
 // What kManyRows take longer than kFewRows: expanding the tiles, which many rows share, is in both and drops out.
 void print_pair(const std::string& set) {
     Data data(Format::q4p, kPairBlocks, kManyRows);
     const uint8_t* const tiles[2] = {data.tile(Format::q4p, 0), data.tile(Format::q4p, 1)};
-    const auto pair = find_table(set)->pair;
-    const auto of_rows = [&](int rows) { return fastest([&] { pair(tiles, data.in, 0, rows, data.scratch, data.out.data()); }); };
+    const KernelTable& table = *find_table(set);
+    uint8_t* values = data.panel.data() + (-reinterpret_cast<uintptr_t>(data.panel.data()) & 63);
+    const Panel panel{kManyRows / table.pair_rows, table.pair_rows, values, data.scale.data()};
+    for (int group = 0; group < panel.num_groups; group++) table.pack(data.in, table.pair_rows, panel, group);
+    const auto of_rows = [&](int rows) { return fastest([&] { table.pair(tiles, kPairBlocks, panel, 0, rows / table.pair_rows, data.scratch, data.out.data()); }); };
     const Speed many = of_rows(kManyRows), few = of_rows(kFewRows);
     print_line("pair", set, "q4p", 0, (kManyRows - kFewRows) * kPairBlocks * 1024.0, {many.cycles - few.cycles, many.ghz});
 }

@@ -33,6 +33,8 @@ inline constexpr size_t block_bytes(Format f) {  // one block over all planes bu
         default: return quant_bytes(f);
     }
 }
+// What a block has in the planes behind the first, scales per superblock shared out.
+inline constexpr size_t scale_bytes(Format f) { return block_bytes(f) - quant_bytes(f) + (f == Format::q4p ? 32 / kSuperBlocks : 0); }
 inline constexpr bool is_quantised(Format f) { return f != Format::f16 && f != Format::f32; }
 inline constexpr int div_up(int a, int b) { return (a + b - 1) / b; }
 inline constexpr size_t tile_row_bytes(Format f, int blocks) {

@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kPanelBytes = 1280 * 1024;  // int8 activations that stay in the second-level cache beside a tile row
 constexpr size_t kPieceBytes = 160 * 1024;   // weights of the smallest piece handed to a thread, times groups of rows: 5 us and more
+constexpr int kSlowest = 10;                 // little cores of phones are four to eight times slower at dot products
 constexpr int kSweepRows = 192;              // rows that one reading of a tile row serves, where tiles are not expanded
 constexpr int kExpandRows = 32;              // from here on expanding a q4p tile pays
 constexpr int kExpandedSweep = 264;          // rows that one expansion serves: their sums (33 KiB) stay in the second-level cache
@@ -171,11 +172,11 @@ void Core::multiply_tiles(const Together& tiles, const Together& following, cons
 
 // Some pairs of the piece [begin, end), for all rows; returns the first that is left. What comes after the piece is a guess.
 template <class Find, class Finish>
-int Core::multiply_together(int begin, int end, int num_pairs, const Activations& in, int first, int last, Find& find, Finish& finish) {
+int Core::multiply_together(int begin, int end, int num_pairs, const Activations& in, int first, int last, int worker, Find& find, Finish& finish) {
     const int most = last - first <= kGroup ? kTogether : 2;  // tiles that are read again for more rows should stay in a small cache
     const Together tiles = gather(begin, end, most, find), unknown{};
     const int after = begin + tiles.num_pairs;
-    const Together following = after < end ? gather(after, end, most, find) : gather(pool_.upcoming(), num_pairs, most, find);
+    const Together following = after < end ? gather(after, end, most, find) : gather(pool_.upcoming(worker), num_pairs, most, find);
     alignas(64) float out[kTogether * kGroup * kTileRows];
     for (int row = first; row < last; row += kGroup) {
         const int count = std::min(kGroup, last - row);
@@ -196,7 +197,7 @@ void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int r
     const int most = panel.values ? kExpandedSweep : std::clamp(int(kPanelBytes / cols), step, kSweepRows);
     const int sweep = div_up(div_up(rows, div_up(rows, most)), step) * step;  // of equal size
     // Whole groups are read fastest; but where threads are many, a slow core would hold up the others with the last one.
-    const int whole = std::max(1, kTogether / find(0).count), fewest = 4 * Pool::kSlowest * pool_.num_threads();
+    const int whole = std::max(1, kTogether / find(0).count), fewest = 4 * kSlowest * pool_.num_threads();
     const int most_tiles = pairs < fewest ? 1 : whole;
     const int grain = std::clamp(int(kPieceBytes / (stride * find(0).count * div_up(std::min(rows, sweep), kGroup))), 1, most_tiles);
     if (panel.values) grown(pair_, pool_.num_threads() * pair_floats(panel));
@@ -206,7 +207,7 @@ void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int r
             while (begin < end) {
                 const TilePair pair = find(begin);
                 if (panel.values && pair.format(0) == Format::q4p) multiply_expanded(pair, in, first, last, worker, finish), begin++;
-                else begin = multiply_together(begin, end, pairs, in, first, last, find, finish);
+                else begin = multiply_together(begin, end, pairs, in, first, last, worker, find, finish);
             }
         });
     }

@@ -103,7 +103,7 @@ private:
     template <class Find> static Together gather(int begin, int end, int most, Find& find);
     void multiply_tiles(const Together& tiles, const Together& following, const Activations& in, int row, int count, float* out) const;
     template <class Find, class Finish>
-    int multiply_together(int begin, int end, int num_pairs, const Activations& in, int first, int last, Find& find, Finish& finish);
+    int multiply_together(int begin, int end, int num_pairs, const Activations& in, int first, int last, int worker, Find& find, Finish& finish);
     void store_keys_values(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch);
     void attend(const ModelShape& s, int layer_index, const Batch& batch);
     void plan_attention(const ModelShape& s, const Batch& batch, int block_rows);

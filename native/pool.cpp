@@ -146,8 +146,12 @@ void Pool::run_job(int tasks, int grain, Call call, void* context) {
         owner.tasks_done.fetch_add(uint64_t(tasks), std::memory_order_relaxed);
         return call(context, 0, tasks, 0);
     }
-    tasks_ = tasks, grain_ = grain, share_ = kSlowest * num_threads(), call_ = call, context_ = context;
-    next_.store(0, std::memory_order_relaxed);
+    tasks_ = tasks, grain_ = grain, call_ = call, context_ = context;
+    const int threads = num_threads(), pieces = (tasks + grain - 1) / grain;  // shares are whole pieces
+    for (int w = 0; w < threads; w++) {
+        const int begin = int(int64_t(pieces) * w / threads) * grain, end = int(int64_t(pieces) * (w + 1) / threads) * grain;
+        team_[w]->rest.store(packed({begin, std::min(end, tasks)}), std::memory_order_relaxed);
+    }
     const uint64_t open = (ticket_.load(std::memory_order_relaxed) | 1) + 2;
     ticket_.store(open);
     if (sleepers_.load()) ticket_.notify_all();
@@ -158,15 +162,42 @@ void Pool::run_job(int tasks, int grain, Call call, void* context) {
 
 void Pool::work(Member& member, int worker) {
     uint64_t done = 0;
-    int begin = next_.load(std::memory_order_relaxed);
-    while (begin < tasks_) {
-        const int left = tasks_ - begin, piece = std::min(left, std::max(grain_, left / share_));
-        if (!next_.compare_exchange_weak(begin, begin + piece, std::memory_order_relaxed)) continue;
-        call_(context_, begin, begin + piece, worker);
-        done += uint64_t(piece);
-        begin = next_.load(std::memory_order_relaxed);
+    for (Range piece; take(member, piece) || (take_over(member) && take(member, piece));) {
+        call_(context_, piece.begin, piece.end, worker);
+        done += uint64_t(piece.end - piece.begin);
     }
     member.tasks_done.fetch_add(done, std::memory_order_relaxed);
+}
+
+// The first piece of what the member has left.
+bool Pool::take(Member& member, Range& piece) {
+    uint64_t seen = member.rest.load(std::memory_order_relaxed);
+    for (;;) {
+        const Range rest = unpacked(seen);
+        if (rest.begin >= rest.end) return false;
+        piece = {rest.begin, rest.end - rest.begin < grain_ ? rest.end : rest.begin + grain_};
+        if (member.rest.compare_exchange_weak(seen, packed({piece.end, rest.end}), std::memory_order_relaxed)) return true;
+    }
+}
+
+// Moves the rear half of the largest rest, in whole pieces, or all of a last piece, to a member that has nothing; false if nobody has.
+bool Pool::take_over(Member& member) {
+    for (;;) {
+        Member* from = nullptr;
+        uint64_t seen = 0;
+        int most = 0;
+        for (const auto& other : team_) {
+            const uint64_t packed_rest = other->rest.load(std::memory_order_relaxed);
+            const Range rest = unpacked(packed_rest);
+            if (rest.end - rest.begin > most) from = other.get(), seen = packed_rest, most = rest.end - rest.begin;
+        }
+        if (!from) return false;
+        const Range rest = unpacked(seen);
+        const int middle = rest.begin + most / 2 / grain_ * grain_;
+        if (!from->rest.compare_exchange_strong(seen, packed({rest.begin, middle}), std::memory_order_relaxed)) continue;
+        member.rest.store(packed({middle, rest.end}), std::memory_order_relaxed);
+        return true;
+    }
 }
 
 // True once check() is; false if the spin time passes before.

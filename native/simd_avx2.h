@@ -13,6 +13,7 @@ namespace {
 struct Simd : Lanes256 {
     static constexpr const char* name = "avx2";
 
+    static constexpr int tiles = 1;
     static constexpr int rows = 4;  // 8 accumulators, 4 registers of weights, the mask, a broadcast and a product
     static I add_products(I sum, I w, __m256i a) {
         return {in_order(_mm256_add_epi16(sum.lo, _mm256_maddubs_epi16(w.lo, a))), in_order(_mm256_add_epi16(sum.hi, _mm256_maddubs_epi16(w.hi, a)))};

@@ -68,18 +68,28 @@ struct Simd {
         std::memcpy(&four, a, 4);
         return _mm512_set1_epi32(four);
     }
-    template <int M, bool ZeroPoint>
-    static void dot_q4(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&d)[M]) {
+    static constexpr int tiles = 2;  // worked on together, with half the rows: every broadcast serves both
+    template <bool ZeroPoint, int T, int M>
+    static void dot_q4(const uint8_t* const (&w)[T], const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&d)[T][M]) {
         const __m512i low = _mm512_set1_epi8(15);
-        for (int i = 0; i < M; i++) d[i] = ZeroPoint ? _mm512_set1_epi32(sum8[i * lds]) : _mm512_setzero_si512();
+#pragma GCC unroll 8
+        for (int i = 0; i < M; i++)
+            for (int t = 0; t < T; t++) d[t][i] = ZeroPoint ? _mm512_set1_epi32(sum8[i * lds]) : _mm512_setzero_si512();
 #pragma GCC unroll 4
         for (int g = 0; g < 4; g++) {
-            const __m512i v = _mm512_loadu_si512(w + g * 64);
-            const __m512i lo = _mm512_and_si512(v, low), hi = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
+            __m512i half[2][T];
+            for (int t = 0; t < T; t++) {
+                const __m512i v = _mm512_loadu_si512(w[t] + g * 64);
+                half[0][t] = _mm512_and_si512(v, low), half[1][t] = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
+            }
+#pragma GCC unroll 2
+            for (int h = 0; h < 2; h++)
 #pragma GCC unroll 8
-            for (int i = 0; i < M; i++) d[i] = _mm512_dpbusd_epi32(d[i], lo, broadcast4(a + i * lda + 8 * g));
-#pragma GCC unroll 8
-            for (int i = 0; i < M; i++) d[i] = _mm512_dpbusd_epi32(d[i], hi, broadcast4(a + i * lda + 8 * g + 4));
+                for (int i = 0; i < M; i++) {
+                    const __m512i four = broadcast4(a + i * lda + 8 * g + 4 * h);
+#pragma GCC unroll 2
+                    for (int t = 0; t < T; t++) d[t][i] = _mm512_dpbusd_epi32(d[t][i], half[h][t], four);
+                }
         }
     }
     static I int_zero() { return _mm512_setzero_si512(); }
@@ -129,24 +139,34 @@ struct Simd {
                 }
             }
     }
-    template <int M>
-    static void add_q4p(const uint8_t* w, const uint8_t* steps, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&total)[M]) {
-        I d[M];
-        dot_q4<M, true>(w, a, lda, sum8, lds, d);
-        const __m512i g = _mm512_cvtepu8_epi32(nibbles16(steps));  // low half of each lane; the high half of d meets 0
+    template <int T, int M>
+    static void add_q4p(const uint8_t* const (&w)[T], const uint8_t* const (&steps)[T], const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&total)[T][M]) {
+        I d[T][M];
+        dot_q4<true, T, M>(w, a, lda, sum8, lds, d);
+#pragma GCC unroll 2
+        for (int t = 0; t < T; t++) {
+            const __m512i g = _mm512_cvtepu8_epi32(nibbles16(steps[t]));  // low half of each lane; the high half of d meets 0
 #pragma GCC unroll 8
-        for (int i = 0; i < M; i++) total[i] = _mm512_dpwssd_epi32(total[i], d[i], g);
+            for (int i = 0; i < M; i++) total[t][i] = _mm512_dpwssd_epi32(total[t][i], d[t][i], g);
+        }
     }
     // The instruction wants unsigned weights: w + 128, taken back by 16 * (-8 * sum(a)).
-    template <int M>
-    static void dot_q8(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&d)[M]) {
+    template <int T, int M>
+    static void dot_q8(const uint8_t* const (&w)[T], const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&d)[T][M]) {
         const __m512i flip = _mm512_set1_epi8(char(0x80));
-        for (int i = 0; i < M; i++) d[i] = _mm512_set1_epi32(16 * sum8[i * lds]);
+#pragma GCC unroll 8
+        for (int i = 0; i < M; i++)
+            for (int t = 0; t < T; t++) d[t][i] = _mm512_set1_epi32(16 * sum8[i * lds]);
 #pragma GCC unroll 8
         for (int g = 0; g < 8; g++) {
-            const __m512i v = _mm512_xor_si512(_mm512_loadu_si512(w + g * 64), flip);
+            __m512i v[T];
+            for (int t = 0; t < T; t++) v[t] = _mm512_xor_si512(_mm512_loadu_si512(w[t] + g * 64), flip);
 #pragma GCC unroll 8
-            for (int i = 0; i < M; i++) d[i] = _mm512_dpbusd_epi32(d[i], v, broadcast4(a + i * lda + 4 * g));
+            for (int i = 0; i < M; i++) {
+                const __m512i four = broadcast4(a + i * lda + 4 * g);
+#pragma GCC unroll 2
+                for (int t = 0; t < T; t++) d[t][i] = _mm512_dpbusd_epi32(d[t][i], v[t], four);
+            }
         }
     }
 };

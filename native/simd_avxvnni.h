@@ -19,6 +19,7 @@ struct Simd : Lanes256 {
     static I dot4(I sum, I w, __m256i a) { return {dot4(sum.lo, w.lo, a), dot4(sum.hi, w.hi, a)}; }
     static I set1_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 
+    static constexpr int tiles = 1;
     static constexpr int rows = 4;  // 8 accumulators, 4 registers of weights, the mask and a broadcast
     template <int M, bool ZeroPoint>
     static void dot_q4(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&d)[M]) {

@@ -8,6 +8,7 @@ namespace {
 
 struct Simd : NeonBlocks<NeonSdot> {
     static constexpr const char* name = "neon-dotprod";
+    static constexpr int tiles = 1;
     static constexpr int rows = 4;  // 16 accumulators of f32; eight rows would keep all 32 in memory
 
     // For many rows: 24 accumulators (six rows of one tile), six registers of activations and two of weights stay in registers over

@@ -68,6 +68,7 @@ struct NeonSmmla {
 
 struct Simd : NeonBlocks<NeonSmmla> {
     static constexpr const char* name = "neon-i8mm";
+    static constexpr int tiles = 1;
     static constexpr int rows = 8;
 
     // For many rows: 3 row pairs x 8 output pairs are 24 accumulators; weights stream, activations are paired when loaded. Per

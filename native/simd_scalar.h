@@ -53,6 +53,7 @@ struct Simd {
     static void prefetch(const void*) {}
     static void prefetch_far(const void*) {}
 
+    static constexpr int tiles = 1;
     static constexpr int rows = 4;  // rows that the int8 tile kernels take at once
     // d[i] = sum of q * a[i] over one block, for row i of the activations; with ZeroPoint, of (q - 8) * a[i].
     template <int M, bool ZeroPoint>
