@@ -3,12 +3,12 @@
 // An output is one lane from the first input to the last: blocks of 32 in ascending order, each an exact int32 sum that enters
 // the f32 accumulator by one fused multiply-add (q4p: 256 inputs are one exact sum). Nothing depends on what shares the call.
 //
-// The tile rows are worked on in turn, one or two at a time, a step of 2 KiB of weights each; accumulators rest in `out` between steps:
+// The tile rows are worked on in turn, one or two at a time, a step of 4 KiB of weights each; accumulators rest in `out` between steps:
 //
 //     tile 0   [step 0] [step 1] ...        order of work: tile 0 step 0, tile 1 step 0, ... tile 0 step 1, ...
 //     tile 1   [step 0] [step 1] ...        with each block, the same block of the next step is fetched
 //
-// so that memory is read as four streams, 8 KiB ahead. One stream reaches 60 % of what a core can read: the hardware's prefetcher stops
+// so that memory is read as four streams, 16 KiB ahead. One stream reaches 60 % of what a core can read: the hardware's prefetcher stops
 // at the end of each page of 4 KiB, and four streams stop at different times. What is fetched goes to the second-level cache: few lines
 // can be on their way to the first, which costs Zen 4 a tenth. (Eight streams are no better, two are worse; fetching every second line
 // is much worse, further ahead no better.)
@@ -26,7 +26,8 @@
 namespace pocketseek {
 namespace {
 
-inline constexpr int step_blocks(Format f) { return f == Format::f32 ? 1 : f == Format::f16 ? 2 : f == Format::q8s ? 4 : kSuperBlocks; }
+inline constexpr int kStepBytes = 4096;
+inline constexpr int step_blocks(Format f) { return int(kStepBytes / quant_bytes(f)); }
 
 // One step of T tiles for the rows from `row` on; their results are `apart` floats from each other.
 template <Format format, int T>
@@ -105,8 +106,8 @@ static POCKETSEEK_OWN_REGISTERS void quantised_step(const Step<format, T>& step,
     store_sums<T, M>(out, step.apart, acc);
 }
 
-// q4p: D * g * (q - 8). A step is a superblock, and all in it are exact integers below 2^24 (8 * 15 * 32512), so there is one fused
-// multiply-add for 256 inputs: the sum of a block fits 16 bits and meets its g in one multiply-add of 16-bit pairs.
+// q4p: D * g * (q - 8). All in a superblock are exact integers below 2^24 (8 * 15 * 32512), so there is one fused multiply-add for
+// 256 inputs: the sum of a block fits 16 bits and meets its g in one multiply-add of 16-bit pairs.
 template <int T, int M>
 static POCKETSEEK_OWN_REGISTERS void two_level_step(const Step<Format::q4p, T>& step, float* out) {
     const Activations& in = step.in;
@@ -114,27 +115,32 @@ static POCKETSEEK_OWN_REGISTERS void two_level_step(const Step<Format::q4p, T>& 
     const ptrdiff_t lda = ptrdiff_t(blocks) * kBlock;
     const int8_t* a = in.wide.q + step.row * lda + size_t(first) * kBlock;
     const int32_t* sum8 = in.wide.sum8 + size_t(step.row) * blocks + first;
-    const float* as = in.wide.scale + size_t(step.row) * superblocks + step.index;
+    const float* as = in.wide.scale + size_t(step.row) * superblocks + first / kSuperBlocks;
     const uint8_t *w[T], *steps[T];
-    Simd::I total[T][M];
+    const uint16_t* scales[T];
     for (int t = 0; t < T; t++) {
         const TwoLevelTile tile(step.tile[t], blocks);
-        w[t] = tile.quants + size_t(first) * 256, steps[t] = tile.steps + size_t(first) * 8;
-        for (int i = 0; i < M; i++) total[t][i] = Simd::int_zero();
-    }
-    for (int b = 0; b < count; b++, a += kBlock) {
-        for (int t = 0; t < T; t++) step.fetch(t, b);
-        if constexpr (Simd::tiles > 1) Simd::template add_q4p<T, M>(w, steps, a, lda, sum8 + b, blocks, total);
-        else Simd::template add_q4p<M>(w[0], steps[0], a, lda, sum8 + b, blocks, total[0]);
-        for (int t = 0; t < T; t++) w[t] += 256, steps[t] += 8;
+        w[t] = tile.quants + size_t(first) * 256, steps[t] = tile.steps + size_t(first) * 8, scales[t] = tile.scales + first * 2;
     }
     F acc[T][M];
     load_sums<T, M>(step.index, out, step.apart, acc);
+    for (int b = 0; b < count; as++) {
+        Simd::I total[T][M];
+        for (int t = 0; t < T; t++) for (int i = 0; i < M; i++) total[t][i] = Simd::int_zero();
+        const int end = b + kSuperBlocks < count ? b + kSuperBlocks : count;
+        for (; b < end; b++, a += kBlock) {
+            for (int t = 0; t < T; t++) step.fetch(t, b);
+            if constexpr (Simd::tiles > 1) Simd::template add_q4p<T, M>(w, steps, a, lda, sum8 + b, blocks, total);
+            else Simd::template add_q4p<M>(w[0], steps[0], a, lda, sum8 + b, blocks, total[0]);
+            for (int t = 0; t < T; t++) w[t] += 256, steps[t] += 8;
+        }
 #pragma GCC unroll 2
-    for (int t = 0; t < T; t++) {
-        const F scale = Simd::load_half(TwoLevelTile(step.tile[t], blocks).scales + 16 * step.index);
+        for (int t = 0; t < T; t++) {
+            const F scale = Simd::load_half(scales[t]);
+            scales[t] += 16;
 #pragma GCC unroll 8
-        for (int i = 0; i < M; i++) acc[t][i] = Simd::fma(Simd::to_float(total[t][i]), Simd::mul(scale, Simd::set1(as[size_t(i) * superblocks])), acc[t][i]);
+            for (int i = 0; i < M; i++) acc[t][i] = Simd::fma(Simd::to_float(total[t][i]), Simd::mul(scale, Simd::set1(as[size_t(i) * superblocks])), acc[t][i]);
+        }
     }
     store_sums<T, M>(out, step.apart, acc);
 }
