@@ -111,7 +111,7 @@ void print_pair(const std::string& set) {
     const KernelTable& table = *find_table(set);
     uint8_t* values = data.panel.data() + (-reinterpret_cast<uintptr_t>(data.panel.data()) & 63);
     const Panel panel{kManyRows / table.pair_rows, table.pair_rows, values, data.scale.data()};
-    for (int group = 0; group < panel.num_groups; group++) table.pack(data.in, table.pair_rows, panel, group);
+    for (int group = 0; group < panel.num_groups; group++) table.pack(data.in, table.pair_rows, panel, group, 0, data.in.superblocks());
     const auto of_rows = [&](int rows) { return fastest([&] { table.pair(tiles, kPairBlocks, panel, 0, rows / table.pair_rows, data.scratch, data.out.data()); }); };
     const Speed many = of_rows(kManyRows), few = of_rows(kFewRows);
     print_line("pair", set, "q4p", 0, (kManyRows - kFewRows) * kPairBlocks * 1024.0, {many.cycles - few.cycles, many.ghz});

@@ -58,25 +58,30 @@ static inline F not_finite(F x) { return Simd::sub(x, x); }  // 0 or NaN
 static inline F rounded(F x, float inverse) { return inverse == 0.0f ? Simd::zero() : Simd::round(Simd::mul(x, Simd::set1(inverse))); }
 static inline void store_quants(int8_t* q, F x, float inverse) { Simd::store_int8(q, rounded(x, inverse)); }
 
-// One block; returns the sum of what was stored (in f32 lanes: exact, and nothing just stored has to be read back).
-static inline int32_t quantise_pair(int8_t* q, F lo, F hi, float inverse) {
+// One block; returns the sums of what was stored (in f32 lanes: exact in any order, and nothing just stored has to be read back).
+static inline F quantise_pair(int8_t* q, F lo, F hi, float inverse) {
     const F a = rounded(lo, inverse), b = rounded(hi, inverse);
     Simd::store_int8(q, a);
     Simd::store_int8(q + 16, b);
-    return int32_t(Simd::reduce_add(Simd::add(a, b)));
+    return Simd::add(a, b);
+}
+
+// sums[i] = all lanes of v[i]; whole numbers, so that any order will do. Eight at once take a set with wide registers a third of the time.
+template <class S>
+static inline void sum_lanes(const typename S::F (&v)[kSuperBlocks], float* sums) {
+    if constexpr (requires { S::sum_lanes(v, sums); }) S::sum_lanes(v, sums);
+    else for (int i = 0; i < kSuperBlocks; i++) sums[i] = S::reduce_add(v[i]);
 }
 
 // One block of 32: scale = max|x| / 127, q = x * (127 / max|x|) rounded to nearest even. Blocks below 1e-30 become zero.
 static inline void quantise_block(F lo, F hi, const Activations& out, size_t block) {
     const float top = Simd::reduce_max(Simd::max(Simd::abs(lo), Simd::abs(hi)));
     const BlockScale s(top, Simd::reduce_add(Simd::add(not_finite(lo), not_finite(hi))) == 0.0f);
-    const int32_t sum = quantise_pair(out.q + block * kBlock, lo, hi, s.inverse);
+    const int32_t sum = int32_t(Simd::reduce_add(quantise_pair(out.q + block * kBlock, lo, hi, s.inverse)));
     out.scale[block] = s.scale;
     out.sum8[block] = -8 * sum;
     out.sum[block] = s.scale * float(sum);
 }
-
-static inline F load_padded(const float* x, int first, int n) { return n > first ? Simd::load_n(x + first, n - first) : Simd::zero(); }
 
 // One superblock of up to 256: the rule of quantise_block with one scale for all of it. load(i): sixteen values from index i.
 template <class Load>
@@ -93,25 +98,31 @@ static inline void quantise_superblock(Load load, const Activations& out, int ro
     const BlockScale scale(Simd::reduce_max(Simd::max(peak[0], peak[1])), Simd::reduce_add(Simd::add(odd[0], odd[1])) == 0.0f);
     const WideActivations& wide = out.wide;
     wide.scale[size_t(row) * out.superblocks() + superblock] = scale.scale;
-    for (int b = first_block; b < last_block; b++) {
-        const size_t block = size_t(row) * out.blocks + b;
-        const int32_t sum = quantise_pair(wide.q + block * kBlock, load(b * kBlock), load(b * kBlock + 16), scale.inverse);
-        wide.sum8[block] = -8 * sum;
-    }
+    F lanes[kSuperBlocks];
+    const size_t block = size_t(row) * out.blocks;
+    for (int i = 0; i < kSuperBlocks; i++) lanes[i] = Simd::zero();
+    for (int b = first_block; b < last_block; b++)
+        lanes[b - first_block] = quantise_pair(wide.q + (block + b) * kBlock, load(b * kBlock), load(b * kBlock + 16), scale.inverse);
+    float sums[kSuperBlocks];
+    sum_lanes<Simd>(lanes, sums);
+    for (int b = first_block; b < last_block; b++) wide.sum8[block + b] = -8 * int32_t(sums[b - first_block]);
 }
 
-static void quantise(const float* x, int n, const Activations& out, int row) {
+// Value i is x[i / 16 * step + i % 16].
+static void quantise(const float* x, ptrdiff_t step, int n, const Activations& out, int row, int first, int last) {
     constexpr int size = kSuperBlocks * kBlock;
+    const auto load = [=](int i) { return Simd::load(x + i / 16 * step); };
+    const auto load_padded = [=](int i) { return n > i ? Simd::load_n(x + i / 16 * step, n - i) : Simd::zero(); };
     if (out.wide.q)
-        for (int s = 0; s < out.superblocks(); s++) {
-            if ((s + 1) * size <= n) quantise_superblock([&](int i) { return Simd::load(x + i); }, out, row, s);
-            else quantise_superblock([&](int i) { return load_padded(x, i, n); }, out, row, s);
+        for (int s = first; s < last; s++) {
+            if ((s + 1) * size <= n) quantise_superblock(load, out, row, s);
+            else quantise_superblock(load_padded, out, row, s);
         }
     if (!out.q && !out.x) return;
-    for (int b = 0; b < out.blocks; b++) {
-        const int first = b * kBlock;
-        const bool whole = first + kBlock <= n;
-        const F lo = whole ? Simd::load(x + first) : load_padded(x, first, n), hi = whole ? Simd::load(x + first + 16) : load_padded(x, first + 16, n);
+    for (int b = first * kSuperBlocks; b < out.blocks && b < last * kSuperBlocks; b++) {
+        const int start = b * kBlock;
+        const bool whole = start + kBlock <= n;
+        const F lo = whole ? load(start) : load_padded(start), hi = whole ? load(start + 16) : load_padded(start + 16);
         const size_t block = size_t(row) * out.blocks + b;
         if (out.q) quantise_block(lo, hi, out, block);
         if (out.x) {

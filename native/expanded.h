@@ -23,12 +23,12 @@ template <class S> constexpr int expanded_rows() {
 }
 
 template <class S>
-static void pack_group(const Activations& rows, int count, const Panel& panel, int group) {
+static void pack_group(const Activations& rows, int count, const Panel& panel, int group, int first, int last) {
     if constexpr (S::has_expanded) {
         constexpr int M = S::expanded_rows, U = S::panel_unit;
         constexpr uint64_t flip = 0x0101010101010101u * S::panel_flip;
         const int blocks = rows.blocks, superblocks = rows.superblocks();
-        for (int s = 0; s < superblocks; s++) {
+        for (int s = first; s < last; s++) {
             const int inputs = (blocks - s * kSuperBlocks < kSuperBlocks ? blocks - s * kSuperBlocks : kSuperBlocks) * kBlock;
             uint8_t* to = panel.values_of(s, group);
             float* scale = panel.scale_of(s, group);

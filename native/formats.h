@@ -47,6 +47,7 @@ struct Part {
     int first_tile;
     int num_tiles;
     const uint8_t* data;
+    size_t stride;  // from one tile row to the next
 };
 
 // A weight matrix (rows = outputs, cols = inputs), possibly spread over several chunks.
@@ -61,8 +62,12 @@ struct Matrix {
     size_t stride() const { return tile_row_bytes(format, blocks()); }
     const uint8_t* tile(int index) const {
         for (const Part& part : parts)
-            if (index < part.first_tile + part.num_tiles) return part.data + (index - part.first_tile) * stride();
+            if (index < part.first_tile + part.num_tiles) return part.data + (index - part.first_tile) * part.stride;
         return nullptr;
+    }
+    // The next tile rows of a matrix whose format and size are set.
+    void add_part(int num_tiles, const uint8_t* data) {
+        parts.push_back({parts.empty() ? 0 : parts.back().first_tile + parts.back().num_tiles, num_tiles, data, stride()});
     }
 };
 

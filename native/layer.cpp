@@ -101,20 +101,32 @@ static Activations rows_of_group(Activations a, int group, int worker) {
     return a;
 }
 
-// values(row, worker) gives n values of a row.
+// values(row, worker) gives n values of a row. A task is a whole row, or a group of rows if they go into a panel.
 template <class Values>
 void Core::quantise_rows(int n, int rows, const Activations& out, Values values) {
-    if (!out.panel.values)
-        return pool_.run(rows, 1, [&](int begin, int end, int worker) {
-            for (int row = begin; row < end; row++) table_.quantise(values(row, worker), n, out, row);
-        });
-    const int group_rows = out.panel.group_rows;
-    pool_.run(out.panel.num_groups, 1, [&](int begin, int end, int worker) {
+    const Panel& panel = out.panel;
+    const int group_rows = panel.values ? panel.group_rows : 1, all = out.superblocks();
+    pool_.run(div_up(rows, group_rows), 1, [&](int begin, int end, int worker) {
         for (int group = begin; group < end; group++) {
             const int first = group * group_rows, count = std::min(group_rows, rows - first);
-            const Activations to = rows_of_group(out, group, worker);
-            for (int i = 0; i < count; i++) table_.quantise(values(first + i, worker), n, to, i);
-            table_.pack(to, count, out.panel, group);
+            const Activations to = panel.values ? rows_of_group(out, group, worker) : out;
+            for (int i = 0; i < count; i++) table_.quantise(values(first + i, worker), kTileRows, n, to, panel.values ? i : first + i, 0, all);
+            if (panel.values) table_.pack(to, count, panel, group, 0, all);
+        }
+    });
+}
+
+// A task is a superblock of a group of rows, which lies in one piece.
+void Core::quantise_mlp(int n, int rows, const Activations& out, const MlpRows& mlp) {
+    const Panel& panel = out.panel;
+    const int group_rows = panel.values ? panel.group_rows : mlp.group_rows, groups = div_up(rows, group_rows), all = out.superblocks();
+    pool_.run(groups * all, 1, [&](int begin, int end, int worker) {
+        for (int task = begin; task < end; task++) {
+            const int group = task / all, part = task % all, first = group * group_rows, count = std::min(group_rows, rows - first);
+            const Activations to = panel.values ? rows_of_group(out, group, worker) : out;
+            for (int i = 0; i < count; i++)
+                table_.quantise(mlp.tile(first + i, 0), ptrdiff_t(mlp.group_rows) * kTileRows, n, to, panel.values ? i : first + i, part, part + 1);
+            if (panel.values) table_.pack(to, count, panel, group, part, part + 1);
         }
     });
 }
@@ -146,26 +158,26 @@ size_t Core::pair_floats(const Panel& panel) const {
 }
 
 // The pairs from `begin` on that are read together: at most `most` tiles.
-template <class Find> Core::Together Core::gather(int begin, int end, int most, Find& find) {
-    Together all;
+template <class Find> void Core::gather(int begin, int end, int most, Find& find, Together& all) {
+    all.num_pairs = all.num_tiles = 0;
     for (int index = begin; index < end; index++) {
-        const TilePair pair = find(index);
+        TilePair& pair = all.pairs[all.num_pairs];
+        pair = find(index);
         if (all.num_tiles + pair.count > most) break;
-        all.pairs[all.num_pairs++] = pair;
+        all.num_pairs++;
         for (int t = 0; t < pair.count; t++) all.format[all.num_tiles] = pair.format(t), all.tile[all.num_tiles++] = pair.data(t);
     }
-    return all;
 }
 
-// out[tiles][count][16]; tiles of different formats (a mixed recipe) are read one after the other.
-void Core::multiply_tiles(const Together& tiles, const Together& following, const Activations& in, int row, int count, float* out) const {
-    const bool known = tiles.uniform() && following.uniform() && following.num_tiles && following.format[0] == tiles.format[0];
+// out[tiles][count][16]; tiles of different formats (a mixed recipe) are read one after the other. `following`: null if unknown.
+void Core::multiply_tiles(const Together& tiles, const Together* following, const Activations& in, int row, int count, float* out) const {
+    const bool known = following && tiles.uniform() && following->uniform() && following->num_tiles && following->format[0] == tiles.format[0];
     for (int t = 0; t < tiles.num_tiles;) {
         TileGroup group;
         const Format format = tiles.format[t];
         float* results = out + size_t(t) * count * kTileRows;
         for (; t < tiles.num_tiles && tiles.format[t] == format; t++) group.tile[group.count++] = tiles.tile[t];
-        if (known) std::copy_n(following.tile, following.num_tiles, group.next);
+        if (known) std::copy_n(following->tile, following->num_tiles, group.next);
         table_.group[int(format)](group, in, row, count, results);
     }
 }
@@ -174,13 +186,15 @@ void Core::multiply_tiles(const Together& tiles, const Together& following, cons
 template <class Find, class Finish>
 int Core::multiply_together(int begin, int end, int num_pairs, const Activations& in, int first, int last, int worker, Find& find, Finish& finish) {
     const int most = last - first <= kGroup ? kTogether : 2;  // tiles that are read again for more rows should stay in a small cache
-    const Together tiles = gather(begin, end, most, find), unknown{};
+    Together tiles, following;
+    gather(begin, end, most, find, tiles);
     const int after = begin + tiles.num_pairs;
-    const Together following = after < end ? gather(after, end, most, find) : gather(pool_.upcoming(worker), num_pairs, most, find);
+    if (after < end) gather(after, end, most, find, following);
+    else gather(pool_.upcoming(worker), num_pairs, most, find, following);
     alignas(64) float out[kTogether * kGroup * kTileRows];
     for (int row = first; row < last; row += kGroup) {
         const int count = std::min(kGroup, last - row);
-        multiply_tiles(tiles, row + count == last ? following : unknown, in, row, count, out);
+        multiply_tiles(tiles, row + count == last ? &following : nullptr, in, row, count, out);
         const float* values = out;
         for (int p = 0; p < tiles.num_pairs; values += tiles.pairs[p++].count * count * kTileRows)
             finish(tiles.pairs[p], row, count, {values, values + count * kTileRows});
@@ -235,13 +249,10 @@ void Core::multiply(const std::vector<Product>& products, const Activations& in,
     multiply_pairs(pairs, products[0].matrix->stride(), in, rows, find, finish);
 }
 
-void Core::multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, float* out) {
+void Core::multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, const MlpRows& out) {
     const auto find = [&](int index) { return TilePair{{&gate, &up}, {index, index}, 2}; };
     const auto finish = [&](const TilePair& pair, int row, int count, const Results& values) {
-        const int column = pair.tile[0] * kTileRows, width = std::min(kTileRows, gate.rows - column);
-        float mixed[kGroup * kTileRows];
-        table_.swiglu(values[0], values[1], mixed, count * kTileRows);
-        table_.store_tile(out + size_t(row) * gate.rows + column, gate.rows, mixed, count, width);
+        table_.swiglu(values[0], values[1], out.tile(row, pair.tile[0]), count * kTileRows);
     };
     multiply_pairs(gate.tiles(), gate.stride(), in, rows, find, finish);
 }
@@ -249,13 +260,9 @@ void Core::multiply_swiglu(const Matrix& gate, const Matrix& up, const Activatio
 void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, float* hidden) {
     const ExactFloats exact;
     const int rows = batch.rows, q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim, width = q_width + 2 * kv_width;
-    const auto quantise = [&](const float* x, int n, const Activations& out) {
-        quantise_rows(n, rows, out, [&](int row, int) { return x + size_t(row) * n; });
-    };
 
     float* qkv = grown(qkv_, size_t(rows) * width);
     float* mixed = grown(mixed_, size_t(rows) * q_width);
-    float* mlp = grown(mlp_, size_t(rows) * s.intermediate);
 
     Activations in = activations(rows, s.hidden, {&w.q, &w.k, &w.v});
     normalise(hidden, w.attn_norm, s.eps, s.hidden, rows, nullptr, in);
@@ -263,14 +270,16 @@ void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, co
     store_keys_values(s, w, layer_index, batch);
     attend(s, layer_index, batch);
     in = activations(rows, q_width, {&w.o});
-    quantise(mixed, q_width, in);
+    quantise_rows(q_width, rows, in, [&](int row, int) { return mixed + size_t(row) * q_width; });
     multiply({{&w.o, hidden, s.hidden, Mode::add}}, in, rows);
 
     in = activations(rows, s.hidden, {&w.gate, &w.up}, w.gate.format == w.up.format);
     normalise(hidden, w.mlp_norm, s.eps, s.hidden, rows, nullptr, in);
+    const int group_rows = in.panel.values ? in.panel.group_rows : kGroup, tiles = w.gate.tiles();
+    const MlpRows mlp{group_rows, tiles, grown(mlp_, size_t(div_up(rows, group_rows)) * group_rows * tiles * kTileRows)};
     multiply_swiglu(w.gate, w.up, in, rows, mlp);
     in = activations(rows, s.intermediate, {&w.down});
-    quantise(mlp, s.intermediate, in);
+    quantise_mlp(s.intermediate, rows, in, mlp);
     multiply({{&w.down, hidden, s.hidden, Mode::add}}, in, rows);
 }
 

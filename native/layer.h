@@ -88,20 +88,29 @@ private:
     };
     // The tiles of some pairs in a row, to be read together.
     struct Together {
-        TilePair pairs[kTogether];
+        TilePair pairs[kTogether + 1];  // and one that did not fit
         Format format[kTogether];
         const uint8_t* tile[kTogether];
-        int num_pairs = 0, num_tiles = 0;
+        int num_pairs, num_tiles;
 
         bool uniform() const { return std::all_of(format, format + num_tiles, [&](Format f) { return f == format[0]; }); }
     };
     void multiply(const std::vector<Product>& products, const Activations& in, int rows);
-    void multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, float* out);
+    // Rows of the feed-forward's inner width as they are computed: [group of rows][tile][row of the group][16], so that a tile's results
+    // are written as one piece.
+    struct MlpRows {
+        int group_rows, tiles;
+        float* data;
+
+        float* tile(int row, int index) const { return data + ((size_t(row / group_rows) * tiles + index) * group_rows + row % group_rows) * kTileRows; }
+    };
+    void quantise_mlp(int n, int rows, const Activations& out, const MlpRows& mlp);
+    void multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, const MlpRows& out);
     template <class Find, class Finish> void multiply_pairs(int pairs, size_t stride, const Activations& in, int rows, Find find, Finish finish);
     template <class Finish> void multiply_expanded(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish);
     size_t pair_floats(const Panel& panel) const;
-    template <class Find> static Together gather(int begin, int end, int most, Find& find);
-    void multiply_tiles(const Together& tiles, const Together& following, const Activations& in, int row, int count, float* out) const;
+    template <class Find> static void gather(int begin, int end, int most, Find& find, Together& all);
+    void multiply_tiles(const Together& tiles, const Together* following, const Activations& in, int row, int count, float* out) const;
     template <class Find, class Finish>
     int multiply_together(int begin, int end, int num_pairs, const Activations& in, int first, int last, int worker, Find& find, Finish& finish);
     void store_keys_values(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch);

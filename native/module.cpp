@@ -58,7 +58,7 @@ struct PyMatrix {
         for (auto& [first_tile, data] : parts) {
             require(first_tile == next && data.size() && data.size() % matrix.stride() == 0, "parts must be whole tile rows in order");
             const int count = int(data.size() / matrix.stride());
-            matrix.parts.push_back({first_tile, count, data.data()});
+            matrix.add_part(count, data.data());
             owners.push_back(data);
             next += count;
         }

@@ -71,7 +71,7 @@ void quantise(const std::string& set, ConstRows x, bool wide, ByteRows quants, R
     std::vector<float> sums(wide ? 0 : rows * out.blocks);
     if (wide) out.wide = {quants.data(), scales.data(), sum8.data()};
     else out.q = quants.data(), out.scale = scales.data(), out.sum8 = sum8.data(), out.sum = sums.data();
-    for (size_t row = 0; row < rows; row++) table.quantise(x.data() + row * n, int(n), out, int(row));
+    for (size_t row = 0; row < rows; row++) table.quantise(x.data() + row * n, kTileRows, int(n), out, int(row), 0, out.superblocks());
 }
 
 }  // namespace

@@ -59,6 +59,18 @@ struct Simd {
     }
     static float reduce_add(F a) { return reduce(a, [](F x, F y) { return _mm512_add_ps(x, y); }); }
     static float reduce_max(F a) { return reduce(a, [](F x, F y) { return _mm512_max_ps(x, y); }); }
+    // Four vectors become one of their sums within each quarter, then the quarters are added.
+    static __m128 sum_four(F a, F b, F c, F d) {
+        const auto halves = [](F x, F y) { return _mm512_add_ps(_mm512_unpacklo_ps(x, y), _mm512_unpackhi_ps(x, y)); };
+        const __m512d ab = _mm512_castps_pd(halves(a, b)), cd = _mm512_castps_pd(halves(c, d));
+        const F quarters = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+        const __m256 two = _mm256_add_ps(_mm512_castps512_ps256(quarters), _mm512_extractf32x8_ps(quarters, 1));
+        return _mm_add_ps(_mm256_castps256_ps128(two), _mm256_extractf128_ps(two, 1));
+    }
+    static void sum_lanes(const F (&v)[8], float* sums) {
+        _mm_storeu_ps(sums, sum_four(v[0], v[1], v[2], v[3]));
+        _mm_storeu_ps(sums + 4, sum_four(v[4], v[5], v[6], v[7]));
+    }
     static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
     static void prefetch_far(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 

@@ -110,14 +110,16 @@ struct KernelTable {
     // from `first` on. out: [count][2][group_rows][16]. scratch: kPairScratchBytes, aligned to 64. The bits are those of `group`.
     // Null where the instruction set gains nothing by it.
     void (*pair)(const uint8_t* const (&tiles)[2], int blocks, const Panel& panel, int first, int count, uint8_t* scratch, float* out);
-    void (*pack)(const Activations& rows, int count, const Panel& panel, int group);  // the first `count` wide rows into a group of the panel
+    // Superblocks [first, last) of the first `count` wide rows into a group of the panel.
+    void (*pack)(const Activations& rows, int count, const Panel& panel, int group, int first, int last);
     int pair_rows;  // rows of a group; 0 without `pair`
     // y[i][0 .. width) = or += values[i], values of a tile: [count][16]; rows of y are `stride` apart
     void (*store_tile)(float* y, ptrdiff_t stride, const float* values, int count, int width);
     void (*add_tile)(float* y, ptrdiff_t stride, const float* values, int count, int width);
     void (*rms_norm)(const float* x, const float* weight, float eps, int n, float* out);
-    // Row `row` of `out` from n values; pads to whole blocks with zeros. Writes the parts that `out` has buffers for.
-    void (*quantise)(const float* x, int n, const Activations& out, int row);
+    // Superblocks [first, last) of row `row` of `out` from n values, sixteen together and those `step` apart; pads to whole blocks with
+    // zeros. Writes the forms that `out` has buffers for.
+    void (*quantise)(const float* x, ptrdiff_t step, int n, const Activations& out, int row, int first, int last);
     void (*add)(float* y, const float* x, int n);                              // y += x
     void (*swiglu)(const float* gate, const float* up, float* y, int n);       // y = silu(gate) * up
     void (*rotate)(float* head, const float* cosine, const float* sine, int half);  // rotate-half rope, in place

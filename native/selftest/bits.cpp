@@ -44,7 +44,7 @@ struct Model {
         matrices.emplace_back(m.tiles() * m.stride());
         uint8_t* data = matrices.back().data();
         for (int tile = 0; tile < m.tiles(); tile++, data += m.stride()) fill(format, m.blocks(), data);
-        m.parts.push_back({0, m.tiles(), matrices.back().data()});
+        m.add_part(m.tiles(), matrices.back().data());
         return m;
     }
     void fill(Format format, int blocks, uint8_t* tile) {
