@@ -17,7 +17,7 @@ using namespace pocketseek;
 
 namespace {
 
-constexpr int kBlocks = 32;       // 512 inputs: two q8s tile rows are 17 KiB, eight rows of activations are 4 KiB
+constexpr int kBlocks = 16;       // 512 inputs: two q8s tile rows are 17 KiB, eight rows of activations are 4 KiB
 constexpr int kPairBlocks = 8;    // 48 rows of activations, two tiles, the same expanded and the results are 30 KiB
 constexpr int kFewRows = 24, kManyRows = 48;
 constexpr int kRounds = 200, kRunsPerRound = 50, kChain = 600;

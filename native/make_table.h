@@ -4,6 +4,7 @@
 #include "attention.h"
 #include "elementwise.h"
 #include "expanded.h"
+#include "logits.h"
 #include "matmul.h"
 #include "measure_loops.h"
 #include "table.h"
@@ -29,6 +30,9 @@ constexpr KernelTable make_table() {
         .attend_span = {attend_span<HalfPage>, attend_span<Int8Page>},
         .merge_span = merge_span,
         .finish_attention = finish_attention,
+        .exp_weights = exp_weights,
+        .exp_mass = exp_mass,
+        .at_least = at_least,
         .limits = {read_piece, int8_dots, f32_fmas},
     };
 }

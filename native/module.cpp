@@ -109,7 +109,8 @@ struct PyBatch {
     std::vector<std::vector<const uint8_t*>> pages;
     std::vector<float> cosine, sine;
 
-    PyBatch(const std::vector<std::tuple<int, int, std::vector<int>>>& spans, Addresses addresses, Floats inv_freq, float rope_factor) {
+    PyBatch(const std::vector<std::tuple<int, int, std::vector<int>>>& spans, Addresses addresses, size_t page_bytes, Floats inv_freq, float rope_factor)
+        : page_bytes(page_bytes) {
         std::vector<int32_t> positions;
         pages.reserve(spans.size());
         for (const auto& [first_position, num_rows, page_ids] : spans) {
@@ -132,6 +133,7 @@ struct PyBatch {
         half_dim = half;
     }
     int half_dim = 0;
+    size_t page_bytes;
 };
 
 const KernelTable& table_for(const std::string& name) {
@@ -153,6 +155,7 @@ void layers(Core& core, const ModelShape& shape, const std::vector<const PyLayer
     for (const PyLayer* layer : run) require(layer, "a layer is missing");
     require(int(hidden.shape(0)) == batch.batch.rows && int(hidden.shape(1)) == shape.hidden, "hidden must be (rows, hidden size)");
     require(batch.half_dim * 2 == shape.head_dim, "rope frequencies must be half of the head dimension");
+    require((size_t(first) + run.size()) * shape.kv().layer_bytes() <= batch.page_bytes, "the pages have no room for these layers");
     nb::gil_scoped_release release;
     for (size_t i = 0; i < run.size(); i++) core.layer(shape, run[i]->weights, first + int(i), batch.batch, hidden.data());
 }
@@ -188,7 +191,7 @@ template <auto Peak> double measure_peak(const std::string& set, int num_threads
 NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // at interpreter exit the engine may still hold its weights, and that is fine
     m.doc() = "The compiled core of pocketseek: one pass over the weights.";
-    m.attr("abi") = 4;
+    m.attr("abi") = 5;
     m.def("supported_sets", &supported_sets, "Instruction sets that this build and this processor have, slowest first.");
 
     m.def("rope_table", [](Ints positions, Floats inv_freq, float factor, Rows cosine, Rows sine) {
@@ -211,7 +214,7 @@ NB_MODULE(_native, m) {
         .def(nb::init<const std::string&, int, int, std::vector<std::tuple<int, Bytes>>>(), "format"_a, "rows"_a, "cols"_a, "parts"_a);
     nb::class_<PyLayer>(m, "Layer").def(nb::init<const ModelShape&, const nb::dict&>(), "shape"_a, "entries"_a);
     nb::class_<PyBatch>(m, "Batch")
-        .def(nb::init<const std::vector<std::tuple<int, int, std::vector<int>>>&, Addresses, Floats, float>(), "spans"_a, "addresses"_a, "inv_freq"_a, "rope_factor"_a);
+        .def(nb::init<const std::vector<std::tuple<int, int, std::vector<int>>>&, Addresses, size_t, Floats, float>(), "spans"_a, "addresses"_a, "page_bytes"_a, "inv_freq"_a, "rope_factor"_a);
     nb::class_<Core>(m, "Core")
         .def("__init__", [](Core* self, const std::string& name, int num_threads) {
                 require_threads(num_threads);

@@ -19,6 +19,8 @@ namespace {
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using ConstRows = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Rows = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Vector = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Indices = nb::ndarray<int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using ByteRows = nb::ndarray<int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 const KernelTable& table_for(const std::string& name) {
@@ -74,12 +76,31 @@ void quantise(const std::string& set, ConstRows x, bool wide, ByteRows quants, R
     for (size_t row = 0; row < rows; row++) table.quantise(x.data() + row * n, kTileRows, int(n), out, int(row), 0, out.superblocks());
 }
 
+void exp_weights(const std::string& set, Floats x, float best, float divisor, Vector out) {
+    require_shape(x.size() == out.size());
+    const ExactFloats exact;
+    table_for(set).exp_weights(x.data(), int(x.size()), best, divisor, out.data());
+}
+
+double exp_mass(const std::string& set, Floats x, float best, float divisor) {
+    const ExactFloats exact;
+    return table_for(set).exp_mass(x.data(), int(x.size()), best, divisor);
+}
+
+int at_least(const std::string& set, Floats x, float threshold, Indices found) {
+    return table_for(set).at_least(x.data(), int(x.size()), threshold, found.data(), int(found.size()));
+}
+
 }  // namespace
 
 void bind_row_kernels(nb::module_& m) {
     m.def("rms_norm", &rms_norm, "instruction_set"_a, "x"_a, "weight"_a, "eps"_a, "out"_a);
     m.def("swiglu", &swiglu, "instruction_set"_a, "gate"_a, "up"_a, "out"_a);
     m.def("rotate", &rotate, "instruction_set"_a, "heads"_a, "cosine"_a, "sine"_a);
+    m.def("exp_weights", &exp_weights, "instruction_set"_a, "x"_a, "best"_a, "divisor"_a, "out"_a, "e^((x - best) / divisor).");
+    m.def("exp_mass", &exp_mass, "instruction_set"_a, "x"_a, "best"_a, "divisor"_a, "The sum of exp_weights.");
+    m.def("at_least", &at_least, "instruction_set"_a, "x"_a, "threshold"_a, "found"_a,
+          "Writes the indices of values that reach the threshold; returns how many, or len(found) + 1 if there is no room for all.");
     m.def("quantise", &quantise, "instruction_set"_a, "x"_a, "wide"_a, "quants"_a, "scales"_a);
 }
 

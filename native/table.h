@@ -128,6 +128,10 @@ struct KernelTable {
     void (*attend_span[kNumKvFormats])(const SpanAttention& block);
     void (*merge_span)(SpanState& running, float* out, const SpanState& span, const float* span_out, int padded_dim);
     void (*finish_attention)(const SpanState& state, const float* sums, int head_dim, float* out);  // out = sums / state.sum
+    // A row of logits (logits.h).
+    void (*exp_weights)(const float* x, int n, float best, float divisor, float* out);
+    double (*exp_mass)(const float* x, int n, float best, float divisor);
+    int (*at_least)(const float* x, int n, float threshold, int32_t* found, int most);
     LimitLoops limits;
 };
 

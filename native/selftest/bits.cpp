@@ -86,17 +86,21 @@ void flush_subnormals(bool on) {
 #endif
 }
 
-// size: of the embedding's values; 1e-41 makes them subnormal, which flush-to-zero would turn into zeros.
+// size: of the embedding's values; 1e-41 makes them subnormal, which flush-to-zero would turn into zeros. mixed: every matrix of the
+// layer has a format of its own, `format` is that of the embedding. head_dim: with 6 heads.
 struct Case {
     const char* name;
     Format format;
     float size = 1.0f;
     bool flush = false;
     KvFormat kv = KvFormat::f16;
+    bool mixed = false;
+    int head_dim = 24;
 };
 constexpr Case kCases[] = {
     {"q4s", Format::q4s}, {"q4a", Format::q4a}, {"q4p", Format::q4p}, {"q8s", Format::q8s}, {"f16", Format::f16}, {"f32", Format::f32},
     {"f32-subnormal", Format::f32, 1e-41f}, {"f32-subnormal", Format::f32, 1e-41f, true}, {"f32-kv8", Format::f32, 1.0f, false, KvFormat::q8},
+    {"mixed", Format::q8s, 1.0f, false, KvFormat::f16, true}, {"q4p-head128-kv8", Format::q4p, 1.0f, false, KvFormat::q8, false, 128},
 };
 
 // Three sequences; a pass takes `count` more tokens of each. Every way must give every token the same logits.
@@ -122,20 +126,22 @@ struct RandomModel : Model {
     const float* norm;
     std::vector<float> inv_freq;
 
-    RandomModel(Format format, float size, KvFormat kv_format) {
-        shape.kv_format = kv_format;
+    explicit RandomModel(const Case& what) {
+        const Format format = what.format;
+        shape.kv_format = what.kv, shape.head_dim = what.head_dim;
         const ModelShape& s = shape;
+        const auto of = [&](Format one) { return what.mixed ? one : format; };
         const int q = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim;
         w.attn_norm = vector(s.hidden, 1), w.mlp_norm = vector(s.hidden, 1);
         w.q_bias = vector(q, 0), w.k_bias = vector(kv, 0), w.v_bias = vector(kv, 0);
         w.q_norm = vector(s.head_dim, 1), w.k_norm = vector(s.head_dim, 1);
-        w.q = matrix(format, q, s.hidden), w.k = matrix(format, kv, s.hidden), w.v = matrix(format, kv, s.hidden);
-        w.o = matrix(format, s.hidden, q), w.gate = matrix(format, s.intermediate, s.hidden);
-        w.up = matrix(format, s.intermediate, s.hidden), w.down = matrix(format, s.hidden, s.intermediate);
+        w.q = matrix(of(Format::q4p), q, s.hidden), w.k = matrix(of(Format::q8s), kv, s.hidden), w.v = matrix(of(Format::f16), kv, s.hidden);
+        w.o = matrix(of(Format::q4a), s.hidden, q), w.gate = matrix(of(Format::q4p), s.intermediate, s.hidden);
+        w.up = matrix(of(Format::q4s), s.intermediate, s.hidden), w.down = matrix(of(Format::q4p), s.hidden, s.intermediate);
         embedding = matrix(format, vocabulary, s.hidden);
         if (format == Format::f32) {
             auto* x = reinterpret_cast<float*>(matrices.back().data());
-            for (size_t i = 0; i < matrices.back().size() / 4; i++) x[i] *= size;
+            for (size_t i = 0; i < matrices.back().size() / 4; i++) x[i] *= what.size;
         }
         norm = vector(s.hidden, 1);
         for (int i = 0; i < s.head_dim / 2; i++) inv_freq.push_back(1.0f / float(1 + i * i));
@@ -185,7 +191,7 @@ void run_pass(Core& core, const RandomModel& model, std::vector<Sequence>& seque
 }
 
 uint64_t run(const KernelTable& table, const Case& what, const Passes& how) {
-    RandomModel model(what.format, what.size, what.kv);
+    RandomModel model(what);
     std::vector<Sequence> sequences;
     for (int length : kLengths) sequences.emplace_back(model, length);
     Core core(table, how.threads);

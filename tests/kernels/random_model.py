@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,12 +72,18 @@ def random_vector(rng: np.random.Generator, size: int, mean: float = 1.0) -> Ten
 
 
 class RandomModel:
-    """Tensors of a whole model; `format_name` for all matrices."""
+    """Tensors of a whole model; `format_name` for all matrices that `formats` does not name."""
 
     def __init__(
-        self, format_name: str, model_config: ModelConfig | None = None, seed: int = 1, parts: int = 1
+        self,
+        format_name: str,
+        model_config: ModelConfig | None = None,
+        seed: int = 1,
+        parts: int = 1,
+        formats: Mapping[str, str] | None = None,
     ) -> None:
         rng = np.random.default_rng(seed)
+        of = dict.fromkeys(LAYER_MATRICES, format_name) | dict(formats or {})
         self.config = c = model_config or config()
         q, kv = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
         shapes = {
@@ -95,7 +101,7 @@ class RandomModel:
         self.head_norm = random_vector(rng, c.hidden_size).vector()
         self.layers: list[dict[str, TensorData]] = []
         for _ in range(c.num_layers):
-            layer = {name: random_matrix(rng, format_name, *shapes[name], parts) for name in LAYER_MATRICES}
+            layer = {name: random_matrix(rng, of[name], *shapes[name], parts) for name in LAYER_MATRICES}
             layer |= {name: random_vector(rng, c.hidden_size) for name in ("attn_norm", "mlp_norm")}
             if c.qkv_bias:
                 layer |= {f"{n}_bias": random_vector(rng, s, 0) for n, s in (("q", q), ("k", kv), ("v", kv))}

@@ -5,7 +5,7 @@ Derandomised, so that a failure here is a failure everywhere; hypothesis prints 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from kernels.random_model import RandomModel, Runner, config, random_matrix, ran
 from numpy.typing import NDArray
 
 from pocketseek.kernels.choose import supported_sets
+from pocketseek.kernels.contract import LAYER_MATRICES
 from pocketseek.kernels.kv_memory import KV_FORMATS, KvFormat
 from pocketseek.kernels.native import NativeKernels
 from pocketseek.kernels.reference import ReferenceKernels
@@ -55,9 +56,16 @@ def layer_config(**changes: int) -> ModelConfig:
     return config(**{"num_layers": 1, "hidden_size": 48, "intermediate_size": 32, "vocab_size": 20, **changes})
 
 
-def check_model(format_name: str, shape: ModelConfig, rows: int, cut: int = 0, kv: KvFormat = "f16") -> None:
+def check_model(
+    format_name: str,
+    shape: ModelConfig,
+    rows: int,
+    cut: int = 0,
+    kv: KvFormat = "f16",
+    formats: Mapping[str, str] | None = None,
+) -> None:
     """One pass of `rows` rows, or two with the first `cut` rows in the first."""
-    model = RandomModel(format_name, shape)
+    model = RandomModel(format_name, shape, formats=formats)
     tokens = tokens_of(model, rows)
     pieces = [("a", first, part) for first, part in ((0, tokens[:cut]), (cut, tokens[cut:])) if part]
 
@@ -147,3 +155,18 @@ def test_layers_of_any_width(
         qk_norm=extras,
     )
     check_model(format_name, shape, rows)
+
+
+@odd_examples(30)
+@given(
+    formats=st.fixed_dictionaries(dict.fromkeys(LAYER_MATRICES, any_format)),
+    hidden=num_inputs,
+    intermediate=num_inputs,
+    rows=num_rows,
+    data=st.data(),
+)
+def test_layers_of_mixed_formats(
+    formats: dict[str, str], hidden: int, intermediate: int, rows: int, data: st.DataObject
+) -> None:
+    shape = layer_config(hidden_size=hidden, intermediate_size=intermediate)
+    check_model("q4p", shape, rows, cut=data.draw(st.integers(0, rows - 1)), formats=formats)

@@ -56,7 +56,7 @@ def convert_checkpoint(
 
     destination: the directory to create, or to replace if it is a package; default: the model's name in models_dir
     (default: where installed models live).
-    quant: "q4", "q4-pure", "q8" or "keep", see `recipe`. name: what the package is called; default: what the checkpoint is called.
+    quant: "q4", "q4-pure", "q8" or "keep", see `recipe`. name: what the package is called; default: as the checkpoint.
     progress(stage, done_bytes, total_bytes) counts bytes of the checkpoint. converted_on: default today (UTC).
     recommended: sampling that the package recommends; default: what the checkpoint does.
 

@@ -7,8 +7,8 @@
     keep    the narrowest format that holds the stored type      the same
             (table below)
 
-The head gets more bits under q4 because its errors go straight into the logits, and a tied one is the embedding too. q4-pure is
-for the smallest package and the fastest pass: what other engines call 4 bits throughout.
+The head gets more bits under q4 because its errors go straight into the logits, and a tied one is the embedding too.
+q4-pure is for the smallest package and the fastest pass: what other engines call 4 bits throughout.
 Vectors (norms, biases) are f32 always. Default: keep for GGUF, which was quantised by someone already, q4 for
 safetensors. Under keep, a BF16 matrix with a value beyond float16 becomes f32 (`slabs` looks before it writes).
 """

@@ -48,7 +48,7 @@ class KvMemory:
     def __init__(self, config: ModelConfig, num_pages: int = 0, kv_format: KvFormat = "f16") -> None:
         self.kv_format = kv_format
         self._config = config
-        self._page_bytes = page_bytes(config, kv_format)
+        self.page_bytes = page_bytes(config, kv_format)
         self._slabs: list[NDArray[np.uint8]] = []
         self._pages: list[NDArray[np.uint8]] = []
         self.addresses: NDArray[np.uint64] = np.empty(0, np.uint64)
@@ -62,15 +62,15 @@ class KvMemory:
     def grow(self, num_pages: int) -> None:
         """Add `num_pages` pages with the next ids. Existing pages stay where they are. Raises MemoryLimitError."""
         try:
-            slab: NDArray[np.uint8] = np.empty(num_pages * self._page_bytes + 64, np.uint8)
+            slab: NDArray[np.uint8] = np.empty(num_pages * self.page_bytes + 64, np.uint8)
         except MemoryError as error:
             raise MemoryLimitError(
-                f"{num_pages * self._page_bytes} bytes for the KV cache are refused by the system; "
+                f"{num_pages * self.page_bytes} bytes for the KV cache are refused by the system; "
                 "raise its limit for this process (ulimit -v) or choose a smaller model"
             ) from error
         start = -slab.ctypes.data % 64
-        pages = slab[start : start + num_pages * self._page_bytes].reshape(num_pages, self._page_bytes)
-        addresses = pages.ctypes.data + np.arange(num_pages, dtype=np.uint64) * np.uint64(self._page_bytes)
+        pages = slab[start : start + num_pages * self.page_bytes].reshape(num_pages, self.page_bytes)
+        addresses = pages.ctypes.data + np.arange(num_pages, dtype=np.uint64) * np.uint64(self.page_bytes)
         self._slabs.append(slab)
         self._pages.extend(pages)
         self.addresses = np.concatenate([self.addresses, addresses.astype(np.uint64)])

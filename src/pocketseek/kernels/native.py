@@ -65,7 +65,9 @@ class NativeKernels:
 
     def begin(self, spans: Sequence[RowSpan], inv_freq: Floats, memory: KvMemory) -> object:
         rows = [(span.first_position, span.num_rows, span.pages) for span in spans]
-        batch = _native.Batch(rows, memory.addresses, inv_freq, self._config.rope_scaling.attention_factor)
+        batch = _native.Batch(
+            rows, memory.addresses, memory.page_bytes, inv_freq, self._config.rope_scaling.attention_factor
+        )
         return _Rows(batch, self._shapes[memory.kv_format])
 
     def embed(self, table: object, token_ids: NDArray[np.int32], hidden: Floats) -> None:

@@ -3,8 +3,9 @@
 Order of the steps: repetition penalty, presence and frequency penalties, then temperature 0 takes the best token;
 otherwise temperature, top-k, top-p (over what top-k left), min-p (against the best), and a draw. Equal logits rank by
 token id, lowest first, so that "the best n" is always one definite set. Nothing is drawn from a stateful generator, so
-batching, pre-emption or speculation cannot change a text. Exponentials are float32, their sums float64: on one machine
-the result is always the same; another instruction set may differ when a draw falls within about 1e-8 of a border.
+batching, pre-emption or speculation cannot change a text. Exponentials and sums of the core (kernels/logits.py)
+are the same bits on every processor; nearly flat logits, which are dealt into buckets by numpy, and kernels without a
+core may differ from one machine to another when a draw falls within about 1e-6 of a border.
 
 Cost for 152 000 logits on a PC: greedy 0.01 ms, sampled 0.3 ms, nearly flat logits 0.6 ms, the log-probability 0.15 ms;
 right after a pass, which leaves cold caches, up to twice that.
@@ -22,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketseek.errors import ModelOutputError, UsageError
+from pocketseek.kernels.logits import Indices, at_least, exp_mass, exp_weights
 from pocketseek.runtime.counter_random import uniform
 from pocketseek.types import SamplingParams
 
@@ -123,12 +125,12 @@ def _rank(
     temperature, min_p = params.temperature, params.min_p
     mass = _mass(values, best, temperature) if min_p else None
     for floor, share_of_values in _HEADS:
-        near = _near(values, best, temperature, floor)
-        if floor <= min_p or np.count_nonzero(near) > len(values) * share_of_values:
+        near = None if floor <= min_p else _near(values, best, temperature, floor, int(len(values) * share_of_values))
+        if near is None:
             break
         mass = _mass(values, best, temperature) if mass is None else mass
-        head = _Sorted(values[near.nonzero()[0]], best, temperature)
-        if head.mass >= share * mass * (1.0 + 1e-9):  # the two masses are sums in different orders
+        head = _Sorted(values[near], best, temperature)
+        if head.mass >= share * mass * (1.0 + 1e-6):  # the two masses are sums in different orders
             return head, mass
     allowed = _at_least(values, best, temperature, min_p) if min_p else values
     ranking = (_Sorted if len(allowed) <= _FEW else _Buckets)(allowed, best, temperature)
@@ -193,28 +195,25 @@ def _first(sums: npt.NDArray[np.float64], target: float, side: Side) -> int:
     return index if index < len(sums) else int(sums.searchsorted(sums[-1]))
 
 
-def _near(values: LogitsRow, best: np.float32, temperature: float, floor: float) -> npt.NDArray[np.bool_]:
-    """Which weights are at least `floor`, some slightly smaller ones included: without exponentials."""
-    near: npt.NDArray[np.bool_] = values >= float(best) + float(_divisor(temperature)) * (math.log(floor) - 0.01)
-    return near
+def _near(values: LogitsRow, best: np.float32, temperature: float, floor: float, most: int) -> Indices | None:
+    """Whose weights are at least `floor`, some slightly smaller too: without exponentials. None: over `most`."""
+    return at_least(values, float(best) + float(_divisor(temperature)) * (math.log(floor) - 0.01), most)
 
 
 def _at_least(values: LogitsRow, best: np.float32, temperature: float, floor: float) -> LogitsRow:
     """Values whose weights reach `floor`. By indices, since a mask that is mixed takes five times as long."""
-    near = values[_near(values, best, temperature, floor).nonzero()[0]]
+    near = values[_near(values, best, temperature, floor, len(values))]
     return near[(_weights(near, best, temperature) >= np.float32(floor)).nonzero()[0]]
 
 
 def _mass(values: LogitsRow, best: np.float32, temperature: float) -> float:
     """Sum of the weights."""
-    blocks = (values[start : start + _BLOCK] for start in range(0, len(values), _BLOCK))
-    return math.fsum(_weights(block, best, temperature).sum(dtype=np.float64) for block in blocks)
+    return exp_mass(values, best, _divisor(temperature))
 
 
 def _weights(values: LogitsRow, best: np.float32, temperature: float) -> LogitsRow:
     """Unnormalised probabilities; the best token's is 1."""
-    exponents = _exponents(values, best, temperature)
-    return np.exp(exponents, out=exponents)
+    return exp_weights(values, best, _divisor(temperature))
 
 
 def _exponents(values: LogitsRow, best: np.float32, temperature: float) -> LogitsRow:
