@@ -149,7 +149,9 @@ class Bench:
             pages = first + np.arange(count * num_pages, dtype=np.uint64) * np.uint64(shape.layer_bytes)
             inv_freq = np.ones(HEAD_DIM // 2, np.float32)
             ids = np.arange(count * num_pages).reshape(count, num_pages)[:5000].tolist()
-            batches = cycle([_native.Batch([(context, 1, part)], pages, inv_freq, 1.0) for part in ids])
+            batches = cycle(
+                [_native.Batch([(context, 1, part)], pages, shape.layer_bytes, inv_freq, 1.0) for part in ids]
+            )
             hidden = self._rows(1, TINY)
             layers = (partial(self._core.layers, shape, [layer], 0, batch, hidden) for batch in batches)
             seconds = self._best_time(in_turn(layers))
