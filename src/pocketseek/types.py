@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 RopeKind = Literal["none", "linear", "llama3", "yarn"]
-FinishReason = Literal["stop", "length", "cancelled", "error"]
+FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
+Priority = Literal["interactive", "background"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,9 @@ class Request:
 
     score_prompt: report the log-probability of every prompt token after the first (evaluation); used with max_tokens=0.
     logprobs: report the log-probability of every generated token, which takes a pass over the vocabulary.
+    priority: somebody waits for it, or it may wait a moment, be merged with others and give way. Never changes a text.
+    client: whose it is; clients of one class get equal shares. deadline_s: seconds from submission after which the
+    request ends with "deadline", whatever it has by then.
     """
 
     prompt_ids: tuple[int, ...]
@@ -112,6 +116,9 @@ class Request:
     stop_ids: tuple[int, ...] = ()
     score_prompt: bool = False
     logprobs: bool = True
+    priority: Priority = "interactive"
+    client: str = ""
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -145,9 +152,15 @@ class TextEvent:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the governor allows for the next pass. cores: those to compute on; empty: no restriction."""
+    """What the governor allows for the next pass. cores: those to compute on; empty: no restriction.
+
+    max_pass_s: while interactive answers are written, prompt chunks are cut so that a pass stays below it (None: not).
+    coalesce_s: how long background requests wait for others when nothing runs (0: not).
+    """
 
     num_threads: int
     max_tokens_per_pass: int = 256
     max_sequences: int = 16
     cores: tuple[int, ...] = ()
+    max_pass_s: float | None = 0.25
+    coalesce_s: float = 0.5

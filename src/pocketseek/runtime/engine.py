@@ -16,6 +16,7 @@ from typing import Self
 from pocketseek.errors import UsageError
 from pocketseek.govern.governor import Governor
 from pocketseek.runtime.kv_pool import KvPool
+from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prompt import Prompt, encode_prompt, is_chat, starts_in_reasoning
 from pocketseek.runtime.scheduler import Scheduler, SchedulerCounts
 from pocketseek.runtime.work import Executor
@@ -42,11 +43,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class EngineStatistics:
-    """Since the engine was opened. executor_s: time inside passes; outside_s: planning, sampling, accounting."""
+    """Since the engine was opened. executor_s: time inside passes; outside_s: planning, sampling, accounting.
+
+    num_wakeups: how often it began to compute after it had slept.
+    """
 
     load: SchedulerCounts
     executor_s: float
     outside_s: float
+    num_wakeups: int
 
 
 class Engine:
@@ -66,13 +71,16 @@ class Engine:
         num_pages: int,
         recommended_sampling: SamplingParams = DEFAULT_SAMPLING,
         resources: Iterable[Closeable] = (),
+        policy: Policy | None = None,
     ) -> None:
         """num_pages: pages of KV memory, shared by all requests. The text settings are the tokenizer's.
 
-        recommended_sampling: used for answers that ask for no other.
+        recommended_sampling: used for answers that ask for no other. policy: by default one that knows no costs yet.
         """
         executor.reserve_pages(num_pages)
-        scheduler = Scheduler(KvPool(num_pages), vocab_size=executor.vocab_size, context_length=executor.context_length)
+        scheduler = Scheduler(
+            KvPool(num_pages), vocab_size=executor.vocab_size, context_length=executor.context_length, policy=policy
+        )
         self.tokenizer = tokenizer
         self.recommended_sampling = recommended_sampling
         self.context_length = scheduler.context_length
@@ -139,7 +147,8 @@ class Engine:
     def statistics(self) -> EngineStatistics:
         """Totals and present load; while requests run, the figures may be a pass apart."""
         worker = self._worker
-        return EngineStatistics(self._scheduler.counts(), worker.executor_s, worker.total_s - worker.executor_s)
+        outside_s = worker.total_s - worker.executor_s
+        return EngineStatistics(self._scheduler.counts(), worker.executor_s, outside_s, worker.num_wakeups)
 
     def close(self) -> None:
         """Stop after the running pass and free the memory. Waiting requests get EngineClosedError. May be repeated."""

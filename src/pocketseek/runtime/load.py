@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,13 @@ from pocketseek.govern.governor import FixedGovernor
 from pocketseek.govern.verdict import judge_kv_pages
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.kv_memory import page_bytes
+from pocketseek.package.manifest import render_manifest
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
+from pocketseek.runtime.cost_file import CostFile
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor
+from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.work import pages_for
 from pocketseek.settings import read_settings
 from pocketseek.text.chat_template import DEFAULT_TEMPLATE, ChatTemplate
@@ -58,6 +62,7 @@ def load(
             pages_per_context=pages_for(model_config.context_length),
             max_sequences=governor.limits().max_sequences,
         )
+        cost_file = _cost_file(settings.home, package, facts, choice.name)
         text_settings = parse_text_settings(package.file("text.json"))
         return Engine(
             KernelExecutor(package, choice, num_threads=governor.limits().num_threads),
@@ -66,7 +71,8 @@ def load(
             governor,
             num_pages=verdict.num_pages,
             recommended_sampling=_recommended_sampling(package),
-            resources=[package],
+            resources=[package, cost_file],
+            policy=Policy(cost_file.costs),
         )
     except BaseException:
         package.close()
@@ -81,6 +87,13 @@ def _template(package: Package, settings: TextSettings) -> ChatTemplate:
 
 def _recommended_sampling(package: Package) -> SamplingParams:
     return parse_recommended(package.file("sampling.json")) if package.has_file("sampling.json") else SamplingParams()
+
+
+def _cost_file(home: Path, package: Package, facts: DeviceFacts, kernels_name: str) -> CostFile:
+    """Threads and cores change while the engine runs; what else a pass's time depends on is in the file's name."""
+    processor = facts.cpu_model or facts.soc_model or facts.architecture
+    device = {"processor": processor, "kernels": kernels_name, "kv": "f16"}
+    return CostFile(home, hashlib.sha256(render_manifest(package.manifest)).hexdigest(), device)
 
 
 def _available_bytes(facts: DeviceFacts) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 
 from pocketseek.runtime.sampling import Choice, Sampler, log_probability
@@ -26,6 +27,9 @@ class SequenceState:
         self.pages: list[int] = []
         self.num_computed = 0
         self.last_pass = 0
+        self.arrival = 0  # the scheduler's count of arrivals
+        self.arrival_s = 0.0  # by the scheduler's clock
+        self.num_served = 0  # tokens that ever went through a pass, a pre-emption notwithstanding
         self.prompt_logprobs: list[float] = []
         self._output: list[int] = []
         self._sampler = Sampler(
@@ -34,6 +38,10 @@ class SequenceState:
             request.prompt_ids,
             logprobs=request.logprobs,
         )
+
+    @property
+    def deadline_at_s(self) -> float:
+        return math.inf if self.request.deadline_s is None else self.arrival_s + self.request.deadline_s
 
     @property
     def num_prompt(self) -> int:

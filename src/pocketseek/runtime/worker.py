@@ -1,8 +1,9 @@
 """The one thread that owns scheduler and executor, and the way other threads talk to it.
 
 Callers put messages into an inbox; the worker takes them in between two passes, sleeps while there is nothing to
-compute, and puts every event into the queue of its request. It starts with the first request. It is a daemon thread, so
-that a forgotten engine does not keep the process alive; the engine's finalizer closes it before the interpreter goes.
+compute (until a message comes, or the time that the scheduler names), and puts every event into the queue of its
+request. It starts with the first request. It is a daemon thread, so that a forgotten engine does not keep the process
+alive; the engine's finalizer closes it before the interpreter goes.
 
 If a pass fails (or the engine is closed), every waiting request gets an EngineClosedError at its join, with the failure
 as cause, and later requests are refused. A failure of one request alone is raised at that request's join only.
@@ -25,6 +26,8 @@ from pocketseek.runtime.scheduler import Scheduler, SequenceEvent
 from pocketseek.runtime.sequence import SequenceState
 from pocketseek.runtime.work import Executor, Logits, Work
 from pocketseek.types import Limits, Request, TokenEvent
+
+_LONGEST_SLEEP_S = 3600.0  # then it looks again
 
 _Outcomes = SimpleQueue[TokenEvent | PocketseekError]
 
@@ -116,6 +119,8 @@ class Worker:
         self.cores_refusal: UsageError | None = None
         self.executor_s = 0.0
         self.total_s = 0.0
+        self.num_wakeups = 0  # passes after a sleep
+        self._slept = False
 
     # -- any thread -----------------------------------------------------------------------------------------------
 
@@ -165,13 +170,18 @@ class Worker:
     def _pass(self) -> None:
         """The heart: decide, run, account."""
         start = perf_counter()
-        work = self._scheduler.plan(self._limits())
+        limits = self._limits()
+        work = self._scheduler.plan(limits)
         if work is None:
             return
+        self.num_wakeups += self._slept
+        self._slept = False
         logits = self._run(work)
         events = self._scheduler.commit(work, logits)
         self._deliver(events)
-        self.total_s += perf_counter() - start
+        pass_s = perf_counter() - start
+        self.total_s += pass_s
+        self._scheduler.policy.costs.observe(limits, work.num_tokens, pass_s)
 
     def _limits(self) -> Limits:
         limits = self._governor.limits()
@@ -206,9 +216,12 @@ class Worker:
     def _receive(self) -> bool:
         """Take in all messages, sleeping while there is nothing to compute. False when it is time to end."""
         while not self._closed:
+            wait_s = self._scheduler.wait_s()
+            self._slept = self._slept or wait_s != 0.0
             try:
-                message = self._inbox.get(block=not self._scheduler.has_work)
+                message = self._inbox.get(wait_s != 0.0, None if wait_s is None else min(wait_s, _LONGEST_SLEEP_S))
             except Empty:
+                self._deliver(self._scheduler.expire())
                 return True
             self._take(message)
         return False
