@@ -129,25 +129,28 @@ class TokenEvent:
     logprob is the natural log of the token's probability under the model's distribution before sampling filters; None
     if the request does without.
     prompt_logprobs is set on the last event of a `score_prompt` request: a value for each prompt token after the first.
+    num_cached_prompt_tokens: prompt tokens that need not be computed; it says how an answer came about, not what it is.
     """
 
     token_id: int | None
     logprob: float | None = 0.0
     finish_reason: FinishReason | None = None
     prompt_logprobs: tuple[float, ...] | None = None
+    num_cached_prompt_tokens: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
 class TextEvent:
     """A piece of an answer: `reasoning` is text inside the reasoning tags, `text` the answer proper.
 
-    num_tokens: tokens generated so far. The last event has a finish_reason.
+    num_tokens: tokens generated so far. The last event has a finish_reason. num_cached_prompt_tokens: as in TokenEvent.
     """
 
     text: str = ""
     reasoning: str = ""
     num_tokens: int = 0
     finish_reason: FinishReason | None = None
+    num_cached_prompt_tokens: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ class Limits:
 
     max_pass_s: while interactive answers are written, prompt chunks are cut so that a pass stays below it (None: not).
     coalesce_s: how long background requests wait for others when nothing runs (0: not).
+    num_pages: pages of KV memory; None: as many as the engine was opened with.
     """
 
     num_threads: int
@@ -164,3 +168,4 @@ class Limits:
     cores: tuple[int, ...] = ()
     max_pass_s: float | None = 0.25
     coalesce_s: float = 0.5
+    num_pages: int | None = None

@@ -12,7 +12,9 @@ from pocketseek.runtime.engine import Engine
 SHORT_S = 0.3
 
 
-def measured(profile: Profile, concurrency: int, **kwargs: Callable[[int, int], None]) -> tuple[LoadReport, list[Engine]]:
+def measured(
+    profile: Profile, concurrency: int, **kwargs: Callable[[int, int], None]
+) -> tuple[LoadReport, list[Engine]]:
     opened: list[Engine] = []
 
     def open_engine() -> Engine:
@@ -44,6 +46,10 @@ def test_percentiles_are_in_order_and_the_curve_ends_at_the_slowest() -> None:
     assert between.p50_s <= between.p95_s <= between.p99_s <= between.curve_s[-1]
     assert list(between.curve_s) == sorted(between.curve_s)
     assert len(between.curve_s) == len(CURVE_PERCENTS)
+
+
+def test_conversations_behind_one_system_prompt_are_read_once() -> None:
+    assert measured("chat", 2)[0].cached_prompt_tokens > 0
 
 
 def test_nothing_runs_on_and_the_engine_is_closed_afterwards() -> None:

@@ -10,7 +10,7 @@ from pocketseek.apps.load_page import render_page
 
 LATENCY = Latency(9, 0.2, 0.9, 1.0, tuple(percent / 100 for percent in CURVE_PERCENTS))
 FULL, EMPTY = ClassReport(9, LATENCY, LATENCY), ClassReport(0, None, None)
-REPORT = LoadReport("mixed", 4, 20.0, 100.0, 200.0, 9.5, 31.6, 3, 0, 17, 64, FULL, FULL, FULL)
+REPORT = LoadReport("mixed", 4, 20.0, 100.0, 200.0, 9.5, 31.6, 3, 128, 20, 10, 0, 0, 17, 64, FULL, FULL, FULL)
 
 
 def charts(page: str) -> list[ElementTree.Element]:

@@ -47,7 +47,7 @@ def test_load_table_names_both_classes(run: Callable, tiny_package: Path) -> Non
     out = run("bench", tiny_package, *LOAD).out
     assert "interactive: time to first token" in out
     assert "background: time to first token" in out
-    assert "pre-emptions\t0" in out
+    assert "pre-emptions / of these to disk\t0 / 0" in out
 
 
 def test_a_page_that_cannot_be_is_refused_before_measuring(run: Callable, tiny_package: Path, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_long_day_of_requests_ends_with_every_text_right_and_every_page_free(c
     coming = sorted((random.uniform(0, busy_s), number) for number in range(count))
     while coming or engine.scheduler.has_work:
         while coming and coming[0][0] <= engine.clock.now_s:
-            engine.submit(_random_request(random), coming.pop(0)[0])
+            engine.submit(_random_request(random), at_s=coming.pop(0)[0])
         if random.random() < 0.02:
             engine.cancel(random.randrange(len(engine.requests) or 1))
         if random.random() < 0.05:

@@ -1,12 +1,13 @@
 """How an engine behaves under load: simulated clients, each asking again when its answer is complete.
 
-    chat    short prompts, short answers, interactive, with a moment of thought in between
-    doc     pieces of a document, short summaries, background, one after the other
+    chat    conversations of four short turns behind one system prompt, interactive, with a moment of thought in between
+    doc     pieces of a document behind one instruction, short summaries, background, one after the other
     mixed   both, every second client a document; before it the chats run alone for a quarter of the time, so that what
             background costs them can be seen
 
-Prompts are made up and different every time. Time to first token is from asking to reading, inter-token latency between
-two tokens as the client reads them. Answers that are not complete at the end are cancelled; what came of them counts.
+Prompts are made up: random tokens, different for every client, but what conversations share in life they share here.
+Time to first token is from asking to reading, inter-token latency between two tokens as the client reads them. Answers
+that are not complete at the end are cancelled; what came of them counts.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from pocketseek.types import Priority, Request, SamplingParams
 
 Profile = Literal["chat", "doc", "mixed"]
 CURVE_PERCENTS = tuple(range(0, 101, 5))
-_CHAT_PROMPT, _CHAT_ANSWER, _CHAT_PAUSE_S = (48, 192), 48, (0.1, 0.6)
-_DOC_PROMPT, _DOC_ANSWER = (512, 1024), 64
+_CHAT_SYSTEM, _CHAT_TURN, _CHAT_ANSWER, _CHAT_TURNS, _CHAT_PAUSE_S = 128, (32, 128), 48, 4, (0.1, 0.6)
+_DOC_SYSTEM, _DOC_PROMPT, _DOC_ANSWER = 64, (512, 1024), 64
 _MAX_CLIENTS = 1000
 _PROGRESS_S = 0.5
 
@@ -55,6 +56,8 @@ class ClassReport:
 class LoadReport:
     """Rates are those of the whole engine. tokens_per_pass: prompt tokens read and tokens written.
 
+    cached_prompt_tokens: those that need not be read; drafted_tokens: guesses that were checked, accepted_tokens: those
+    that were right. preemptions: how often a request had to give way; swapped_out: how often its pages went to disk.
     interactive_alone is measured by the mixed profile only, and not part of the other figures.
     """
 
@@ -66,7 +69,11 @@ class LoadReport:
     tokens_per_pass: float
     passes_per_s: float
     wakeups: int
+    cached_prompt_tokens: int
+    drafted_tokens: int
+    accepted_tokens: int
     preemptions: int
+    swapped_out: int
     peak_pages: int
     num_pages: int
     interactive: ClassReport
@@ -81,7 +88,6 @@ class _Samples:
     first_s: list[float] = field(default_factory=list)
     between_s: list[float] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
-    pages: list[int] = field(default_factory=list)
 
     def report(self) -> ClassReport:
         return ClassReport(len(self.ended), _latency(self.first_s), _latency(self.between_s))
@@ -129,9 +135,12 @@ def _measure(
     load.run(progress)
     elapsed_s = time.perf_counter() - start_s
     after = engine.statistics()
-    num_tokens = after.load.num_tokens - before.load.num_tokens
-    num_prompt_tokens = after.load.num_prompt_tokens - before.load.num_prompt_tokens
-    num_passes = after.load.num_passes - before.load.num_passes
+
+    def counted(name: str) -> int:
+        return int(getattr(after.load, name) - getattr(before.load, name))
+
+    num_tokens, num_prompt_tokens = counted("num_tokens"), counted("num_prompt_tokens")
+    num_passes = counted("num_passes")
     return LoadReport(
         profile=profile,
         concurrency=concurrency,
@@ -141,8 +150,12 @@ def _measure(
         tokens_per_pass=(num_tokens + num_prompt_tokens) / max(1, num_passes),
         passes_per_s=num_passes / elapsed_s,
         wakeups=after.num_wakeups - before.num_wakeups,
-        preemptions=after.load.num_preemptions - before.load.num_preemptions,
-        peak_pages=max((*load.interactive.pages, *load.background.pages), default=0),
+        cached_prompt_tokens=counted("num_cached_prompt_tokens"),
+        drafted_tokens=counted("num_drafted"),
+        accepted_tokens=counted("num_accepted"),
+        preemptions=counted("num_preemptions"),
+        swapped_out=counted("num_swapped_out"),
+        peak_pages=after.load.num_peak_pages,
         num_pages=after.load.num_pages,
         interactive=load.interactive.report(),
         background=load.background.report(),
@@ -181,39 +194,49 @@ class _Load:
 
     def _chat(self, number: int) -> None:
         random = Random(number)
-        self._ask(self._request(random, number, _CHAT_PROMPT, _CHAT_ANSWER, "interactive"), self.interactive)
-        while not self._over.wait(random.uniform(*_CHAT_PAUSE_S)):
-            self._ask(self._request(random, number, _CHAT_PROMPT, _CHAT_ANSWER, "interactive"), self.interactive)
+        conversation: list[int] = []
+        num_turns = 0
+        while True:
+            if num_turns % _CHAT_TURNS == 0:
+                conversation = self._tokens(Random(_CHAT_SYSTEM), _CHAT_SYSTEM)
+            conversation += self._tokens(random, random.randint(*_CHAT_TURN))
+            conversation += self._ask(conversation, _CHAT_ANSWER, "interactive", number, self.interactive)
+            num_turns += 1
+            if self._over.wait(random.uniform(*_CHAT_PAUSE_S)):
+                return
 
     def _doc(self, number: int) -> None:
         random = Random(number)
         while not self._over.is_set():
-            self._ask(self._request(random, number, _DOC_PROMPT, _DOC_ANSWER, "background"), self.background)
+            prompt = self._tokens(Random(_DOC_SYSTEM), _DOC_SYSTEM) + self._tokens(random, random.randint(*_DOC_PROMPT))
+            self._ask(prompt, _DOC_ANSWER, "background", number, self.background)
 
-    def _request(
-        self, random: Random, number: int, lengths: tuple[int, int], max_tokens: int, priority: Priority
-    ) -> Request:
+    def _tokens(self, random: Random, count: int) -> list[int]:
+        return [random.randrange(self._engine.tokenizer.vocab_size) for _ in range(count)]
+
+    def _ask(
+        self, prompt: Sequence[int], max_tokens: int, priority: Priority, number: int, samples: _Samples
+    ) -> list[int]:
+        """The answer, as far as it came."""
         longest = max(1, self._engine.context_length - max_tokens)
-        num_prompt = min(longest, random.randint(*lengths))
-        vocab_size = self._engine.tokenizer.vocab_size
-        prompt = tuple(random.randrange(vocab_size) for _ in range(num_prompt))
         sampling = SamplingParams(temperature=0)
-        return Request(prompt, max_tokens, sampling, logprobs=False, priority=priority, client=str(number))
-
-    def _ask(self, request: Request, samples: _Samples) -> None:
+        request = Request(
+            tuple(prompt[:longest]), max_tokens, sampling, logprobs=False, priority=priority, client=str(number)
+        )
+        answer: list[int] = []
         last_s = time.perf_counter()
         into = samples.first_s
         with self._engine.stream(request) as stream:
             for event in stream:
                 now_s = time.perf_counter()
                 if event.token_id is not None:
+                    answer.append(event.token_id)
                     into.append(now_s - last_s)
                     into, last_s = samples.between_s, now_s
-                load = self._engine.statistics().load
-                samples.pages.append(load.num_pages - load.num_free_pages)
                 if self._over.is_set() and self._seconds:
-                    return
+                    return answer
         samples.ended.append(request.client)
+        return answer
 
 
 def _latency(samples_s: Sequence[float]) -> Latency | None:

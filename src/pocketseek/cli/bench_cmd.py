@@ -34,11 +34,17 @@ def bench(
     report: Annotated[
         Path | None, typer.Option(help="With --profile: write a page with charts (HTML) here.", show_default=False)
     ] = None,
+    kv: options.Kv = None,
+    speculation: options.Speculation = False,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
-    """Measure load time, time to first token, prefill and decode rates, and memory; or how it behaves under load."""
+    """Measure load time, time to first token, prefill and decode rates, and memory; or how it behaves under load.
+
+    Without speculation unless asked for: the made-up prompts are answered with loops, which are guessed too well.
+    """
     from pocketseek.apps.bench import bench_model
+    from pocketseek.kernels.kv_memory import choose_kv_format
     from pocketseek.runtime.load import load
 
     if report is not None and profile is None:
@@ -61,7 +67,7 @@ def bench(
     with progress_bar(unit="runs") as show:
         label = words(messages.MEASURING)
         measured = bench_model(
-            lambda: load(path),
+            lambda: load(path, kv=kv, prefix_cache=False, speculation=speculation),
             prompt_tokens=prompt_tokens,
             new_tokens=new_tokens,
             concurrency=concurrency,
@@ -69,7 +75,7 @@ def bench(
             progress=lambda done, total: show(label, done, total),
         )
     if json:
-        print_json({"model": name, **dataclasses.asdict(measured)})
+        print_json({"model": name, "kv": choose_kv_format(kv or settings.kv), **dataclasses.asdict(measured)})
     else:
         print_table((name, ""), _rows(measured, words))
 

@@ -67,7 +67,9 @@ def _rows(report: LoadReport, words: Words) -> list[tuple[str, str]]:
         (words(messages.LOAD_PER_PASS), f"{report.tokens_per_pass:.1f}"),
         (words(messages.LOAD_PASSES), f"{report.passes_per_s:.1f}"),
         (words(messages.LOAD_PAGES), f"{report.peak_pages} / {report.num_pages}"),
-        (words(messages.LOAD_PREEMPTIONS), str(report.preemptions)),
+        (words(messages.LOAD_CACHED), str(report.cached_prompt_tokens)),
+        (words(messages.LOAD_DRAFTS), f"{report.accepted_tokens} / {report.drafted_tokens}"),
+        (words(messages.LOAD_PREEMPTIONS), f"{report.preemptions} / {report.swapped_out}"),
     ]
     classes = (
         (messages.LOAD_INTERACTIVE, report.interactive),

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from pocketseek.types import Limits
 
 MAX_TOKENS = 65_536  # the answer of tokens_within when nothing is known
+_FEW = 3  # fewer than eight
 _FASTER, _SLOWER = 0.5, 0.25  # weights of a pass that was faster or slower than expected
 
 
@@ -42,6 +43,12 @@ class CostModel:
     def points(self) -> tuple[CostPoint, ...]:
         """What was observed, by size."""
         return tuple(self._by_size[size] for size in sorted(self._by_size))
+
+    @property
+    def tells_sizes_apart(self) -> bool:
+        """Passes of a few tokens and of many were seen."""
+        sizes = self._by_size.keys()
+        return bool(sizes) and min(sizes) <= _FEW and max(sizes) > _FEW
 
     def observe(self, num_tokens: int, seconds: float) -> None:
         """A pass of num_tokens took that long."""

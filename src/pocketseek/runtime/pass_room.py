@@ -36,7 +36,11 @@ class Groups:
 
 
 class PassRoom:
-    """`order` is who to serve; ask `most` and tell `take` for one after the other."""
+    """`order` is who to serve; ask `most` and tell `take` for one after the other.
+
+    writing: those of them who decode. for_drafts: how many tokens may be added to those. num_tokens: about how many the
+    pass has without that.
+    """
 
     def __init__(self, groups: Groups, room: int, prompt_room: int, background_room: int) -> None:
         self._left = room
@@ -47,6 +51,13 @@ class PassRoom:
         writing = _turns(groups.writing, room, keep=bool(groups.guaranteed or groups.reading))
         left = room - len(writing)
         background = _turns(groups.background_writing, left, keep=bool(groups.background_reading))
+        self.writing = [*writing, *background]
+        reading = [*groups.guaranteed, *groups.reading, *groups.background_reading]
+        kept = max(1, room // 4) if reading else 0
+        self.for_drafts = max(0, room - kept - len(self.writing))
+        self.num_tokens = min(
+            room, len(self.writing) + min(self._prompts_left, sum(one.num_pending for one in reading))
+        )
         self.order = [*writing, *groups.guaranteed, *groups.reading, *background, *groups.background_reading]
 
     def most(self, sequence: SequenceState) -> int:

@@ -30,6 +30,7 @@ from pocketseek.runtime.client_shares import Client, ClientShares, client_of
 from pocketseek.runtime.cost_model import PassCosts
 from pocketseek.runtime.pass_room import Groups, PassRoom
 from pocketseek.runtime.sequence import SequenceState
+from pocketseek.runtime.speculate import PassCost, typical_pass_cost
 from pocketseek.runtime.work import Slice
 from pocketseek.types import Limits
 
@@ -134,6 +135,16 @@ class Policy:
             prompt_room = self._tokens_within(limits.max_pass_s, limits) - groups.num_writing
         background_room = 0 if groups.reading else self._background_room(groups, room, limits)
         return PassRoom(groups, room, prompt_room, background_room)
+
+    def pass_cost(self, limits: Limits) -> PassCost:
+        """Relative time of a pass with so many tokens: as learnt here, or what is typical until enough is known."""
+        costs = self.costs.of(limits)
+        return costs.seconds if costs.tells_sizes_apart else typical_pass_cost
+
+    def reading_s(self, num_tokens: int, limits: Limits) -> float:
+        """How long it takes to compute so many tokens in full passes; 0.0 while nothing is known."""
+        chunk = max(1, min(num_tokens, limits.max_tokens_per_pass))
+        return self.costs.of(limits).seconds(chunk) * num_tokens / chunk
 
     def _groups(self, running: Iterable[SequenceState]) -> Groups:
         groups = Groups([], [], [], [], [])
