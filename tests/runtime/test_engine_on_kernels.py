@@ -17,6 +17,7 @@ from pocketseek.kernels.kv_memory import KV_FORMATS, KvFormat, page_bytes
 from pocketseek.package.reader import Package
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.load import load
+from pocketseek.runtime.swap import SwapSpace
 from pocketseek.types import Limits, Request, SamplingParams, TokenEvent
 
 VOCAB_SIZE = 256  # a part of the model's
@@ -56,6 +57,37 @@ def test_scarce_pages_change_no_bit(package: Path) -> None:
     with load(package, kv_bytes=kv_bytes) as scarce:  # nearly always pre-empts, depending on who comes when
         assert scarce.statistics().load.num_pages == 5
         assert run_together(scarce, all_requests) == expected
+
+
+@pytest.mark.parametrize("kv", KV_FORMATS)
+@pytest.mark.parametrize("disk", [True, False])
+def test_who_was_pre_empted_gives_the_same_bits_swapped_or_computed_again(
+    package: Path, kv: KvFormat, disk: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with load(package, kv=kv) as engine:
+        all_requests = [replace(one, max_tokens=200) for one in requests(engine.context_length)]
+        expected = [list(engine.stream(one)) for one in all_requests]
+    if not disk:
+        monkeypatch.setattr(SwapSpace, "put", lambda swap, request_id, pages: False)
+    with Package.open(package) as opened:
+        kv_bytes = 5 * page_bytes(opened.manifest.model, kv)
+    with load(package, kv=kv, kv_bytes=kv_bytes) as scarce:
+        streams = [scarce.stream(one) for one in all_requests]
+        assert [list(stream) for stream in streams] == expected
+        counts = scarce.statistics().load
+    assert counts.num_preemptions > 0
+    assert (counts.num_swapped_out > 0) == disk
+
+
+@pytest.mark.parametrize("kv", KV_FORMATS)
+def test_several_answers_to_a_prompt_give_the_bits_of_each_alone(package: Path, kv: KvFormat) -> None:
+    with load(package, kv=kv) as engine:
+        one = replace(requests(engine.context_length)[1], max_tokens=80, sampling=SamplingParams(seed=5))
+        together = [list(stream) for stream in engine.stream_choices(one, 4)]
+        num_prompt_tokens = engine.statistics().load.num_prompt_tokens
+        alone = [list(engine.stream(replace(one, sampling=SamplingParams(seed=5 + i)))) for i in range(4)]
+    assert together == alone
+    assert num_prompt_tokens == len(one.prompt_ids)
 
 
 @pytest.mark.parametrize("kv", KV_FORMATS)
