@@ -8,9 +8,9 @@ from fakes import FakeExecutor
 
 from pocketseek.runtime.counts import SequenceEvent
 from pocketseek.runtime.kv_pool import KvPool
-from pocketseek.runtime.prefix_archive import PrefixArchive
-from pocketseek.runtime.prefix_cache import PrefixCache
-from pocketseek.runtime.prefix_page import PageKey, key_of_page
+from pocketseek.runtime.prefix.archive import PrefixArchive
+from pocketseek.runtime.prefix.cache import PrefixCache
+from pocketseek.runtime.prefix.page import PageKey, key_of_page
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.work import Work
 from pocketseek.types import Limits, Request

@@ -16,8 +16,8 @@ from prefix_bench import DictStore
 from pocketseek.runtime.counts import SequenceEvent
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.policy import Policy
-from pocketseek.runtime.prefix_archive import PrefixArchive
-from pocketseek.runtime.prefix_cache import PrefixCache
+from pocketseek.runtime.prefix.archive import PrefixArchive
+from pocketseek.runtime.prefix.cache import PrefixCache
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.speculate import Speculation
 from pocketseek.runtime.swap import SwapSpace

@@ -10,7 +10,7 @@ from fakes import ByteTokenizer, FakeExecutor, FakeTemplate, ids_of, random_requ
 from pocketseek.errors import ContextLengthError, MemoryLimitError
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.kv_pool import KvPool
-from pocketseek.runtime.prefix_cache import PrefixCache
+from pocketseek.runtime.prefix.cache import PrefixCache
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.types import Limits, Request, TokenEvent
 

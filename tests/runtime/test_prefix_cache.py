@@ -8,7 +8,7 @@ import pytest
 from fakes import VOCAB_SIZE, slow_tokens
 from prefix_bench import DictStore, PrefixBench
 
-from pocketseek.runtime.prefix_page import PageKey, key_of_page
+from pocketseek.runtime.prefix.page import PageKey, key_of_page
 from pocketseek.types import Limits, Request, SamplingParams
 
 

@@ -18,7 +18,7 @@ from pocketseek.kernels.kv_memory import page_bytes
 from pocketseek.package.reader import Package
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.load import load
-from pocketseek.runtime.prefix_store import PrefixStore
+from pocketseek.runtime.prefix.store import PrefixStore
 from pocketseek.types import Request, SamplingParams, TokenEvent
 
 VOCAB_SIZE = 256  # a part of the model's

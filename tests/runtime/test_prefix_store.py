@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from package.crashes import count_lines, run_killed_at_line, run_killed_before_change
 
 from pocketseek.errors import FormatError
-from pocketseek.runtime import prefix_store
-from pocketseek.runtime.prefix_page import PageKey, key_of_page
-from pocketseek.runtime.prefix_record import HEADER_BYTES, parse_record, record_bytes, render_header
-from pocketseek.runtime.prefix_store import PrefixStore, identity_of
+from pocketseek.runtime.prefix import store as prefix_store
+from pocketseek.runtime.prefix.page import PageKey, key_of_page
+from pocketseek.runtime.prefix.record import HEADER_BYTES, parse_record, record_bytes, render_header
+from pocketseek.runtime.prefix.store import PrefixStore, identity_of
 
 PAGE_BYTES = 1000
 RECORD_BYTES = record_bytes(PAGE_BYTES)

@@ -20,9 +20,9 @@ from pocketseek.govern.governor import Governor
 from pocketseek.runtime.counts import SchedulerCounts
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.policy import Policy
-from pocketseek.runtime.prefix_archive import PrefixArchive
-from pocketseek.runtime.prefix_cache import PrefixCache
-from pocketseek.runtime.prefix_store import PrefixStore
+from pocketseek.runtime.prefix.archive import PrefixArchive
+from pocketseek.runtime.prefix.cache import PrefixCache
+from pocketseek.runtime.prefix.store import PrefixStore
 from pocketseek.runtime.prompt import Prompt, encode_prompt, is_chat, starts_in_reasoning
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.speculate import PromptLookup, Speculation
@@ -102,7 +102,7 @@ class Engine:
         cache = PrefixCache(
             pool, enabled=prefix_cache, root=prefix_store.identity if prefix_store else b"", archive=archive
         )
-        swap = SwapSpace(swap_folder, executor) if swap_folder is not None else None
+        swap = _swap_space(swap_folder, executor, num_pages) if swap_folder is not None else None
         scheduler = Scheduler(
             pool,
             vocab_size=executor.vocab_size,
@@ -255,6 +255,11 @@ class Engine:
         )
         streams = [self.stream(request)] if count == 1 else self.stream_choices(request, count)
         return [_text_events(tokens, text) for tokens, text in zip(streams, text_streams, strict=True)]
+
+
+def _swap_space(folder: Path, executor: Executor, num_pages: int) -> SwapSpace:
+    """Never more on disk than there is in memory."""
+    return SwapSpace(folder, executor, limit_bytes=num_pages * executor.read_page(0).nbytes)
 
 
 def _answer(num_prompt_tokens: int, events: Sequence[TextEvent]) -> Answer:

@@ -22,7 +22,7 @@ from pocketseek.runtime.cost_file import CostFile
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.policy import Policy
-from pocketseek.runtime.prefix_store import PrefixStore, identity_of
+from pocketseek.runtime.prefix.store import PrefixStore, identity_of
 from pocketseek.runtime.work import pages_for
 from pocketseek.settings import read_settings
 from pocketseek.text.chat_template import DEFAULT_TEMPLATE, ChatTemplate

@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterator
 
 from pocketseek.runtime.kv_pool import PAGE_TOKENS
 from pocketseek.runtime.policy import Policy
-from pocketseek.runtime.prefix_cache import PrefixCache
+from pocketseek.runtime.prefix.cache import PrefixCache
 from pocketseek.runtime.sequence import SequenceState
 from pocketseek.runtime.swap import SwapSpace
 from pocketseek.runtime.work import PageMemory, pages_for

@@ -28,7 +28,7 @@ from pocketseek.runtime.counts import SchedulerCounts, SequenceEvent, Totals
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.pass_room import PassRoom
 from pocketseek.runtime.policy import Policy
-from pocketseek.runtime.prefix_cache import PrefixCache
+from pocketseek.runtime.prefix.cache import PrefixCache
 from pocketseek.runtime.roster import Roster
 from pocketseek.runtime.sampling import LogitsRow
 from pocketseek.runtime.sequence import SCORE_ROWS, SequenceState

@@ -6,7 +6,7 @@ import math
 import secrets
 from collections.abc import Sequence
 
-from pocketseek.runtime.prefix_page import PageKey
+from pocketseek.runtime.prefix.page import PageKey
 from pocketseek.runtime.sampling import Choice, LogitsRow, Sampler, log_probability
 from pocketseek.runtime.speculate import NO_DRAFT, Draft, Drafter
 from pocketseek.runtime.work import Logits, Slice, pages_for

@@ -6,7 +6,7 @@
     12      4      bytes of the tokens (256)
     16      8      bytes of the page
     24      32     identity: the model, and all else that decides what the page holds
-    56      32     chain of the page before (prefix_page.py)
+    56      32     chain of the page before (page.py)
     88      32     SHA-256 of everything but itself
     120     256    token ids, int32
     376            the page as it lies in the KV memory
@@ -20,7 +20,7 @@ import struct
 from hashlib import sha256
 
 from pocketseek.errors import FormatError
-from pocketseek.runtime.prefix_page import TOKENS_BYTES, PageKey
+from pocketseek.runtime.prefix.page import TOKENS_BYTES, PageKey
 
 MAGIC = b"psprefix"
 VERSION = 1

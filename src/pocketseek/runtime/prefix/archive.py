@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pocketseek.runtime.prefix_page import CachedPage, PageKey
-from pocketseek.runtime.prefix_store import PrefixStore
+from pocketseek.runtime.prefix.page import CachedPage, PageKey
+from pocketseek.runtime.prefix.store import PrefixStore
 from pocketseek.runtime.work import PageMemory
 
 MIN_KEPT_PAGES = 4  # 256 tokens: a second of reading on a phone

@@ -22,8 +22,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from pocketseek.runtime.kv_pool import PAGE_TOKENS, KvPool
-from pocketseek.runtime.prefix_archive import PrefixArchive
-from pocketseek.runtime.prefix_page import CachedPage, PageKey, key_of_page
+from pocketseek.runtime.prefix.archive import PrefixArchive
+from pocketseek.runtime.prefix.page import CachedPage, PageKey, key_of_page
 from pocketseek.runtime.sequence import SequenceState
 
 

@@ -1,6 +1,6 @@
 """Computed pages on disk, so that a prompt that was read before need not be computed again after a restart.
 
-    <root>/<identity>/<chain>              one page (prefix_record.py), both names SHA-256 in hexadecimal
+    <root>/<identity>/<chain>              one page (record.py), both names SHA-256 in hexadecimal
     <root>/<identity>/.<random>.partial    being written, flock'ed by its writer
 
 The identity stands for the model and everything else that decides what a page holds (`identity_of`); pages of other
@@ -34,8 +34,8 @@ from pathlib import Path
 from pocketseek.errors import FormatError
 from pocketseek.package.paths import SHA256_PATTERN
 from pocketseek.package.storage import write_all
-from pocketseek.runtime.prefix_page import PageKey
-from pocketseek.runtime.prefix_record import parse_record, record_bytes, render_header
+from pocketseek.runtime.prefix.page import PageKey
+from pocketseek.runtime.prefix.record import parse_record, record_bytes, render_header
 
 DEFAULT_LIMIT_BYTES = 1 << 30
 _FREE_SHARE = 10  # at most a tenth of what is free, the store itself counted as free
