@@ -7,8 +7,8 @@ median over the rounds of tokens per second from the first token to the last, wi
 ratios round by round; tokens per pass; tokens drafted and accepted. The token ids are compared every time: a difference
 ends the benchmark. Ends in a JSON line.
 
-Tasks with greedy sampling: `quote` repeats a text of the prompt, `edit` writes code of the prompt once more with
-another name, `code` continues a table of constants. `chat`: questions with the model's own sampling and fixed seeds.
+Tasks with greedy sampling: `quote` a sentence of a text, `summarise` it, `rewrite` it with correct spelling, rename a
+function in `code`, continue a `table` of constants. `chat`: questions with the model's own sampling and fixed seeds.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def max_temperature(samples):
         return None
     return max(valid)
 '''
+RENAMING = "the function mean_temperature to mean_celsius in this Python code"
 GREEDY = SamplingParams(temperature=0.0)
 QUESTIONS = (
     "Why is the sky blue?",
@@ -56,6 +57,10 @@ QUESTIONS = (
     "What is the difference between a virus and a bacterium?",
     "Write a short poem about the sea.",
 )
+
+
+def _asked(question: str) -> list[Message]:
+    return [Message("user", question)]
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,18 @@ class Task:
     max_tokens: int
 
 
+MISSPELT = PARAGRAPH.replace("harbour", "habour").replace("engineer", "enginer")
 TASKS = {
-    "quote": Task((f"{PARAGRAPH}\n\nOnce more, word for word:\n\nThe lighthouse stands",), GREEDY, 120),
-    "edit": Task((f"{CODE}\n\ndef min_temperature(samples):\n",), GREEDY, 80),
-    "code": Task(("KEYS = {\n" + "".join(f'    "key_{i}": Key({i}, "key {i}"),\n' for i in range(1, 6)),), GREEDY, 120),
-    "chat": Task(tuple([Message("user", question)] for question in QUESTIONS), None, 160),
+    "quote": Task(
+        (_asked(f"Quote the sentence of this text that says who built the lighthouse.\n\n{PARAGRAPH}"),), GREEDY, 120
+    ),
+    "summarise": Task((_asked(f"Summarize this text:\n\n{PARAGRAPH}"),), GREEDY, 200),
+    "rewrite": Task((_asked(f"Rewrite this text with correct spelling:\n\n{MISSPELT}"),), GREEDY, 200),
+    "code": Task((_asked(f"Rename {RENAMING}. Answer with the whole code.\n\n```python\n{CODE}```"),), GREEDY, 200),
+    "table": Task(
+        ("KEYS = {\n" + "".join(f'    "key_{i}": Key({i}, "key {i}"),\n' for i in range(1, 6)),), GREEDY, 120
+    ),
+    "chat": Task(tuple(_asked(question) for question in QUESTIONS), None, 160),
 }
 
 
