@@ -61,6 +61,8 @@ def bench(
             profile=profile,
             seconds=seconds,
             page=report,
+            kv=kv,
+            speculation=speculation,
             as_json=json,
         )
         return

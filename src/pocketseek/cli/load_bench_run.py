@@ -24,6 +24,8 @@ def run_load_bench(
     profile: Profile,
     seconds: float,
     page: Path | None,
+    kv: str | None,
+    speculation: bool,
     as_json: bool,
 ) -> None:
     from pocketseek.apps.load_bench import bench_load
@@ -35,7 +37,7 @@ def run_load_bench(
     with progress_bar(unit="seconds") as show:
         label = words(messages.MEASURING)
         report = bench_load(
-            lambda: load(path),
+            lambda: load(path, kv=kv, speculation=speculation, prefix_store_bytes=0),
             concurrency=concurrency,
             profile=profile,
             seconds=seconds,
