@@ -79,8 +79,7 @@ class NativeKernels:
         self._core.layers(rows.shape, weights, first, rows.batch, hidden)
 
     def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32], logits: Floats) -> None:
-        if len(chosen):
-            self._core.head(self._shapes["f16"], norm, table, hidden, chosen, logits)
+        self._core.head(self._shapes["f16"], norm, table, hidden, chosen, logits)
 
     def set_num_threads(self, num_threads: int) -> None:
         try:
