@@ -144,7 +144,9 @@ def main() -> None:
     for model in args.model:
         package = Path(model) if Path(model).is_dir() else package_for(gguf_for(model, args.cache), args.cache)
         for name in args.sampling:
-            with pocketseek.load(str(package), num_threads=args.threads) as engine:
+            with pocketseek.load(
+                str(package), num_threads=args.threads, prefix_cache=False, speculation=False
+            ) as engine:
                 prompt_ids = tuple(1000 + i % 40000 for i in range(args.context))
                 parts = profile(engine, prompt_ids, args.tokens, SAMPLING[name], args.logprobs)
                 text_s = text_event_s(engine, [1000 + i for i in range(200)])

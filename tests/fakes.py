@@ -33,6 +33,14 @@ def fake_logits(tokens: Sequence[int], vocab_size: int) -> Logits:
     return generator.standard_normal(vocab_size, np.float32) * np.float32(3.0)
 
 
+def looping_logits(tokens: Sequence[int], vocab_size: int) -> Logits:
+    """Random-looking, but what stood seven tokens ago is likely: texts that repeat themselves, not always."""
+    row = fake_logits(tokens, vocab_size)
+    if len(tokens) > 7:
+        row[tokens[-7]] += 13.0
+    return row
+
+
 class FakeExecutor:
     """before_run is called with the work of every pass, e.g. to wait or to fail. `works` records all passes."""
 
@@ -59,6 +67,14 @@ class FakeExecutor:
         more = max(0, num_pages - len(self._memory))
         self._memory = np.concatenate([self._memory, np.full((more, 64), _EMPTY, np.int64)])
 
+    def release_pages(self, page_ids: Iterable[int]) -> None:
+        self._memory[list(page_ids)] = _EMPTY
+
+    @property
+    def num_written_pages(self) -> int:
+        """Pages that hold something: what a real executor has memory for."""
+        return int((self._memory != _EMPTY).any(axis=1).sum())
+
     def set_threads(self, num_threads: int) -> None:
         self.threads.append(num_threads)
 
@@ -66,6 +82,12 @@ class FakeExecutor:
         if not self.usable_cores.issuperset(cores):
             raise UsageError("a core is offline")
         self.cores.append(cores)
+
+    def read_page(self, page_id: int) -> memoryview:
+        return memoryview(self._memory[page_id]).cast("B")
+
+    def write_page(self, page_id: int, data: memoryview) -> None:
+        self._memory[page_id] = np.frombuffer(data, np.int64)
 
     def close(self) -> None:
         self.num_closed += 1
@@ -94,7 +116,8 @@ class FakeExecutor:
 def _check_work(work: Work) -> None:
     assert work.slices
     pages = [page for part in work.slices for page in part.pages]
-    assert len(set(pages)) == len(pages), "two sequences write to one page"
+    written = [page for part in work.slices for page in part.pages[part.first_position // 64 :]]
+    assert all(pages.count(page) == 1 for page in written), "a page is written that somebody else reads or writes"
     assert len({part.request_id for part in work.slices}) == len(work.slices)
     for part in work.slices:
         assert part.token_ids
@@ -110,19 +133,24 @@ def scripted_logits(answers: Mapping[bytes, bytes]) -> Callable[[Sequence[int], 
         for prompt, answer in answers.items():
             ids = ByteTokenizer().encode(prompt.decode(), add_special=False)
             if list(tokens[: len(ids)]) == ids:
-                row[[*answer, EOS_ID][len(tokens) - len(ids)]] = 50.0
+                script = [*answer, EOS_ID]
+                row[script[min(len(tokens) - len(ids), len(answer))]] = 50.0  # a draft may look beyond the end
         return row
 
     return logits
 
 
-def slow_tokens(request: Request, vocab_size: int = VOCAB_SIZE) -> list[int]:
+def slow_tokens(
+    request: Request,
+    vocab_size: int = VOCAB_SIZE,
+    logits: Callable[[Sequence[int], int], Logits] = fake_logits,
+) -> list[int]:
     """What an engine on FakeExecutor must generate: one sequence, one token at a time, no pages, no batches."""
     assert request.sampling.seed is not None
     sampler = Sampler(request.sampling, request.sampling.seed, request.prompt_ids)
     output: list[int] = []
     while len(output) < request.max_tokens:
-        choice = sampler.choose(fake_logits([*request.prompt_ids, *output], vocab_size), output)
+        choice = sampler.choose(logits([*request.prompt_ids, *output], vocab_size), output)
         if choice.token_id in request.stop_ids:
             break
         output.append(choice.token_id)

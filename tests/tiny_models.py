@@ -159,8 +159,10 @@ def write_hf(directory: Path, model: TinyModel, *, dtype: str = "F32", num_shard
     return directory
 
 
-def tiny_hf_directory(directory: Path, family: str = "llama", *, dtype: str = "F32", num_shards: int = 1) -> Path:
-    return write_hf(directory, tiny_model(family), dtype=dtype, num_shards=num_shards)
+def tiny_hf_directory(
+    directory: Path, family: str = "llama", *, dtype: str = "F32", num_shards: int = 1, context: int = 256
+) -> Path:
+    return write_hf(directory, tiny_model(family, context=context), dtype=dtype, num_shards=num_shards)
 
 
 # --- as a GGUF file ---

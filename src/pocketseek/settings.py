@@ -4,6 +4,7 @@ POCKETSEEK_HOME     data directory (default: $XDG_DATA_HOME/pocketseek, else ~/.
 POCKETSEEK_KERNELS  force one: reference, scalar, avx2, avx-vnni, avx512, neon-dotprod, neon-i8mm
                     (default: the best this CPU has)
 POCKETSEEK_THREADS  number of compute threads, 1 to 256 (default: one per performance core that this process may use)
+POCKETSEEK_KV       format of keys and values in memory: f16 (default) or q8
 POCKETSEEK_LANG     language of messages: en or zh (default: from LC_ALL, LC_MESSAGES, LANG)
 """
 
@@ -24,6 +25,7 @@ class Settings:
     kernels: str | None
     num_threads: int | None
     language: str
+    kv: str | None = None
 
     @property
     def models_dir(self) -> Path:
@@ -47,6 +49,7 @@ def read_settings(complaints: list[str] | None = None) -> Settings:
         kernels=os.environ.get("POCKETSEEK_KERNELS", "").lower() or None,
         num_threads=num_threads,
         language=_language(),
+        kv=os.environ.get("POCKETSEEK_KV", "").lower() or None,
     )
 
 

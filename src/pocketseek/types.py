@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 RopeKind = Literal["none", "linear", "llama3", "yarn"]
-FinishReason = Literal["stop", "length", "cancelled", "error"]
+FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
+Priority = Literal["interactive", "background"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,9 @@ class Request:
 
     score_prompt: report the log-probability of every prompt token after the first (evaluation); used with max_tokens=0.
     logprobs: report the log-probability of every generated token, which takes a pass over the vocabulary.
+    priority: somebody waits for it, or it may wait a moment, be merged with others and give way. Never changes a text.
+    client: whose it is; clients of one class get equal shares. deadline_s: seconds from submission after which the
+    request ends with "deadline", whatever it has by then.
     """
 
     prompt_ids: tuple[int, ...]
@@ -112,6 +116,9 @@ class Request:
     stop_ids: tuple[int, ...] = ()
     score_prompt: bool = False
     logprobs: bool = True
+    priority: Priority = "interactive"
+    client: str = ""
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -122,32 +129,43 @@ class TokenEvent:
     logprob is the natural log of the token's probability under the model's distribution before sampling filters; None
     if the request does without.
     prompt_logprobs is set on the last event of a `score_prompt` request: a value for each prompt token after the first.
+    num_cached_prompt_tokens: prompt tokens that need not be computed; it says how an answer came about, not what it is.
     """
 
     token_id: int | None
     logprob: float | None = 0.0
     finish_reason: FinishReason | None = None
     prompt_logprobs: tuple[float, ...] | None = None
+    num_cached_prompt_tokens: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
 class TextEvent:
     """A piece of an answer: `reasoning` is text inside the reasoning tags, `text` the answer proper.
 
-    num_tokens: tokens generated so far. The last event has a finish_reason.
+    num_tokens: tokens generated so far. The last event has a finish_reason. num_cached_prompt_tokens: as in TokenEvent.
     """
 
     text: str = ""
     reasoning: str = ""
     num_tokens: int = 0
     finish_reason: FinishReason | None = None
+    num_cached_prompt_tokens: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the governor allows for the next pass. cores: those to compute on; empty: no restriction."""
+    """What the governor allows for the next pass. cores: those to compute on; empty: no restriction.
+
+    max_pass_s: while interactive answers are written, prompt chunks are cut so that a pass stays below it (None: not).
+    coalesce_s: how long background requests wait for others when nothing runs (0: not).
+    num_pages: pages of KV memory; None: as many as the engine was opened with.
+    """
 
     num_threads: int
     max_tokens_per_pass: int = 256
     max_sequences: int = 16
     cores: tuple[int, ...] = ()
+    max_pass_s: float | None = 0.25
+    coalesce_s: float = 0.5
+    num_pages: int | None = None

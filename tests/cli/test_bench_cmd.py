@@ -25,3 +25,39 @@ def test_nothing_installed_is_an_error_for_a_script(run: Callable) -> None:
 
 def test_senseless_figures_are_refused(run: Callable, tiny_package: Path) -> None:
     assert run("bench", tiny_package, "--new-tokens", "1").code == UsageError.exit_code
+
+
+LOAD = ("--concurrency", "2", "--profile", "mixed", "--seconds", "0.3")
+
+
+def test_load_json_has_every_figure_and_the_page_is_written(run: Callable, tiny_package: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    ended = run("bench", tiny_package, *LOAD, "--report", page, "--json")
+    facts = ended.json
+    assert facts["model"] == str(tiny_package)
+    for name in ("tokens_per_s", "tokens_per_pass", "passes_per_s", "peak_pages"):
+        assert facts[name] > 0, name
+    for figure in ("p50_s", "p95_s", "p99_s"):
+        assert facts["interactive"]["first_token"][figure] > 0, figure
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert str(page) in ended.err
+
+
+def test_load_table_names_both_classes(run: Callable, tiny_package: Path) -> None:
+    out = run("bench", tiny_package, *LOAD).out
+    assert "interactive: time to first token" in out
+    assert "background: time to first token" in out
+    assert "pre-emptions / of these to disk\t0 / 0" in out
+
+
+def test_a_page_that_cannot_be_is_refused_before_measuring(run: Callable, tiny_package: Path, tmp_path: Path) -> None:
+    assert run("bench", tiny_package, "--report", tmp_path / "r.html").code == UsageError.exit_code
+    assert "--profile" in run("bench", tiny_package, "--report", tmp_path / "r.html").error
+    nowhere = run("bench", tiny_package, *LOAD, "--report", tmp_path / "absent" / "r.html")
+    assert nowhere.code == UsageError.exit_code
+    assert "absent" in nowhere.error
+
+
+def test_a_load_that_makes_no_sense_is_refused(run: Callable, tiny_package: Path) -> None:
+    for wrong in (("--profile", "other"), ("--profile", "mixed"), ("--profile", "chat", "--seconds", "0")):
+        assert run("bench", tiny_package, *wrong).code == UsageError.exit_code, wrong

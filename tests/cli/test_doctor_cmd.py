@@ -45,7 +45,7 @@ def test_little_space_is_only_a_warning_once_a_model_is_installed(
     assert [check["name"] for check in run("doctor", "--json").json["checks"] if check["warning"]] == ["free storage"]
 
 
-@pytest.mark.parametrize("variable", ["POCKETSEEK_THREADS", "POCKETSEEK_KERNELS"])
+@pytest.mark.parametrize("variable", ["POCKETSEEK_THREADS", "POCKETSEEK_KERNELS", "POCKETSEEK_KV"])
 def test_doctor_reports_an_impossible_setting(run: Callable, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "nonsense")
     ended = run("doctor")

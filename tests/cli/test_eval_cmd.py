@@ -38,3 +38,16 @@ def test_unreadable_texts_are_told_apart(run: Callable, tiny_package: Path, tmp_
     assert run("eval", tiny_package, "--text", tmp_path / "absent").code == NotFoundError.exit_code
     assert run("eval", tiny_package, "--text", tmp_path).code == StorageError.exit_code
     assert run("eval", tiny_package, "--text", tmp_path / "bad.txt").code == FormatError.exit_code
+
+
+def test_the_kv_format_is_reported_and_changes_the_result_but_little(
+    run: Callable, tiny_package: Path, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, asked = (
+        run("eval", tiny_package, "--text", text, "--window", 64, "--kv", kv, "--json").json for kv in ("f16", "q8")
+    )
+    assert (plain["kv"], asked["kv"]) == ("f16", "q8")
+    assert 0 < abs(plain["perplexity"] - asked["perplexity"]) < 0.05 * plain["perplexity"]
+    monkeypatch.setenv("POCKETSEEK_KV", "q8")
+    by_environment = run("eval", tiny_package, "--text", text, "--window", 64, "--json").json
+    assert (by_environment["kv"], by_environment["perplexity"]) == ("q8", asked["perplexity"])

@@ -29,6 +29,11 @@ def test_the_same_seed_gives_the_same_answer(run: Callable, tiny_package: Path) 
     assert answers[0]["seed"] == 7
 
 
+def test_speculation_changes_no_answer(run: Callable, tiny_package: Path) -> None:
+    arguments = ("generate", tiny_package, "hello hello hello", "--seed", 7, "--max-tokens", 60)
+    assert run(*arguments, "--no-speculation").out == run(*arguments, "--speculation").out == run(*arguments).out
+
+
 def test_json_reports_the_answer_and_the_seed_that_was_drawn(run: Callable, tiny_package: Path) -> None:
     first = run("generate", tiny_package, "hello", *SHORT, "--json").json
     assert {"text", "reasoning", "prompt_tokens", "completion_tokens", "first_token_s", "duration_s"} <= set(first)

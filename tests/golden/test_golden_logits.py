@@ -17,6 +17,7 @@ import pytest
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.errors import NativeCoreError
 from pocketseek.kernels.choose import choose_kernels, supported_sets
+from pocketseek.kernels.kv_memory import KvFormat
 from pocketseek.package.reader import Package
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.work import Slice, Work, pages_for
@@ -63,11 +64,14 @@ def golden(case: str) -> tuple[list[int], Logits]:
         return file["input_ids"].tolist(), file["logits"]
 
 
-def run_in_passes(package_path: Path, kernels: str, token_ids: list[int], pass_tokens: list[int]) -> Logits:
+def run_in_passes(
+    package_path: Path, kernels: str, token_ids: list[int], pass_tokens: list[int], kv: KvFormat = "f16"
+) -> Logits:
     """Logits of every position, the prompt cut into passes of the given lengths."""
     with Package.open(package_path) as package:
         pages = tuple(range(pages_for(len(token_ids))))
-        executor = KernelExecutor(package, choose_kernels(kernels), num_threads=2, num_pages=len(pages))
+        choice = choose_kernels(kernels)
+        executor = KernelExecutor(package, choice, num_threads=2, num_pages=len(pages), kv_format=kv)
         rows = [executor.run(work).copy() for work in _works(token_ids, pass_tokens, pages)]
         executor.close()
     return np.concatenate(rows)
@@ -118,6 +122,15 @@ def test_quantised_weights_and_activations_stay_near_the_golden_distribution(
     golden_log, own_log = log_softmax(expected), log_softmax(logits)
     mean_kl = (np.exp(golden_log) * (golden_log - own_log)).sum(axis=-1).mean()
     assert mean_kl <= MAX_MEAN_KL[quant]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_int8_pages_stay_near_the_golden_distribution(case: str, kernels: str, convert: Convert) -> None:
+    token_ids, expected = golden(case)
+    logits = run_in_passes(convert(case, "keep"), kernels, token_ids, [len(token_ids)], "q8")
+    golden_log, own_log = log_softmax(expected), log_softmax(logits)
+    mean_kl = (np.exp(golden_log) * (golden_log - own_log)).sum(axis=-1).mean()
+    assert mean_kl <= MAX_MEAN_KL["q8"]
 
 
 def test_the_committed_files_stay_small() -> None:

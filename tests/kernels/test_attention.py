@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels.random_model import RandomModel, Runner, config, tokens_of
 
-from pocketseek.kernels.choose import supported_sets
+from pocketseek.kernels.choose import KernelChoice, supported_sets
 from pocketseek.kernels.kv_memory import KV_FORMATS, KvFormat
 from pocketseek.kernels.native import NativeKernels
 from pocketseek.kernels.reference import ReferenceKernels, read_kv, write_kv
@@ -50,10 +50,14 @@ def test_agrees_with_the_numpy_reference_over_several_spans(kv: KvFormat) -> Non
     assert relative_rms(actual, expected) < (1e-4 if kv == "f16" else 5e-4)
 
 
-def test_int8_pages_change_the_result_but_little() -> None:
+@pytest.mark.parametrize("kernels", ["reference", *supported_sets()])
+def test_int8_pages_change_the_result_but_little(kernels: str) -> None:
     model = RandomModel("f32")
     tokens = tokens_of(model, 300)
-    half, eight = (native(model, kv).run(("a", 0, tokens))["a"] for kv in KV_FORMATS)
+    choice = KernelChoice(kernels, "tested")
+    half, eight = (
+        Runner(model, choice.open(model.config, 2), kv_format=kv).run(("a", 0, tokens))["a"] for kv in KV_FORMATS
+    )
     assert 1e-5 < relative_rms(eight, half) < 2e-2
 
 

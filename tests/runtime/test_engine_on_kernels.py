@@ -1,20 +1,23 @@
-"""The whole runtime on a real, tiny model: the same bits alone and in company, with many pages and with few."""
+"""The whole runtime on a real, tiny model: the same bits alone and in company, whatever pages there are and become."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 from tiny_models import tiny_hf_directory
 
 from pocketseek.convert.pipeline import convert_checkpoint
-from pocketseek.kernels.kv_memory import page_bytes
+from pocketseek.govern.governor import FixedGovernor
+from pocketseek.kernels.kv_memory import KV_FORMATS, KvFormat, page_bytes
 from pocketseek.package.reader import Package
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.load import load
-from pocketseek.types import Request, SamplingParams, TokenEvent
+from pocketseek.types import Limits, Request, SamplingParams, TokenEvent
 
 VOCAB_SIZE = 256  # a part of the model's
 
@@ -53,6 +56,36 @@ def test_scarce_pages_change_no_bit(package: Path) -> None:
     with load(package, kv_bytes=kv_bytes) as scarce:  # nearly always pre-empts, depending on who comes when
         assert scarce.statistics().load.num_pages == 5
         assert run_together(scarce, all_requests) == expected
+
+
+@pytest.mark.parametrize("kv", KV_FORMATS)
+def test_a_pool_that_shrinks_and_grows_meanwhile_changes_no_bit(
+    package: Path, kv: KvFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with load(package, kv=kv) as engine:
+        all_requests = [replace(one, max_tokens=100) for one in requests(engine.context_length)]
+        expected = [list(engine.stream(one)) for one in all_requests]
+    passes, all_there = count(), Event()
+
+    def limits(governor: FixedGovernor) -> Limits:
+        number = next(passes) if all_there.is_set() else 0  # requests are measured by the pool when they come
+        return Limits(2, num_pages=(None, 6, 2, 40)[number // 10 % 4])
+
+    monkeypatch.setattr(FixedGovernor, "limits", limits)
+    with load(package, kv=kv) as elastic:
+        streams = [elastic.stream(one) for one in all_requests]
+        all_there.set()
+        assert [list(stream) for stream in streams] == expected
+        assert elastic.statistics().load.num_preemptions > 0
+
+
+def test_int8_pages_give_other_bits_than_f16(package: Path) -> None:
+    scores = []
+    for kv in KV_FORMATS:
+        with load(package, kv=kv) as engine:
+            scores.append(engine.score(requests(engine.context_length)[0].prompt_ids))
+    assert scores[0] != scores[1]
+    assert np.allclose(scores[0], scores[1], atol=0.1)
 
 
 def test_requests_without_logprobs_get_the_same_tokens(package: Path) -> None:

@@ -76,13 +76,70 @@ def test_empty_pool_is_refused(num_pages: int) -> None:
         KvPool(num_pages)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["allocate", "retain", "release"]), st.integers(0, 5)), max_size=40))
+def test_growing_adds_ids() -> None:
+    pool = KvPool(2)
+    pool.allocate(2)
+    pool.resize(4)
+    assert pool.allocate(2) == [2, 3]
+
+
+def test_shrinking_takes_free_pages_at_once_and_waits_for_those_in_use() -> None:
+    pool = KvPool(6)
+    pool.allocate(4)
+    pool.resize(2)
+    assert (pool.num_pages, pool.num_used, pool.num_free, pool.shortage(0)) == (2, 4, 0, 2)
+    pool.release([0])
+    assert pool.num_free == 0  # three are in use still
+    pool.release([2, 3])
+    assert (pool.num_used, pool.num_free) == (1, 1)
+    assert pool.allocate(1) == [0]
+
+
+def test_a_page_beyond_the_pool_keeps_its_owners_and_belongs_again_when_the_pool_grows() -> None:
+    pool = KvPool(3)
+    pool.allocate(3)
+    pool.retain([2])
+    pool.release([0, 1])
+    pool.resize(1)
+    assert pool.num_references(2) == 2
+    pool.resize(3)
+    assert (pool.num_used, pool.num_free) == (1, 2)
+    pool.release([2, 2])
+    assert pool.allocate(3) == [0, 1, 2]
+
+
+def test_memory_of_lost_pages_goes_back_and_that_of_pages_taken_again_stays() -> None:
+    pool = KvPool(4)
+    pool.allocate(2)
+    pool.resize(1)
+    assert pool.take_vacated() == [2, 3]
+    pool.release([0, 1])
+    assert pool.take_vacated() == [0, 1]  # 0 was let go while 1, beyond the pool, was in memory still
+    pool.resize(4)
+    pool.resize(2)
+    pool.resize(4)
+    pool.allocate(3)
+    assert pool.take_vacated() == [3]
+
+
+@pytest.mark.parametrize("num_pages", [0, -1])
+def test_shrinking_to_nothing_is_refused(num_pages: int) -> None:
+    with pytest.raises(UsageError):
+        KvPool(2).resize(num_pages)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["allocate", "retain", "release", "resize"]), st.integers(0, 5)), max_size=40)
+)
 def test_counts_agree_with_a_dictionary(steps: list[tuple[str, int]]) -> None:
-    pool, counts = KvPool(6), dict.fromkeys(range(6), 0)
+    pool, counts, size = KvPool(6), dict.fromkeys(range(6), 0), 6
+    written: set[int] = set()
     for action, number in steps:
-        free = [page for page, count in counts.items() if count == 0]
-        if action == "allocate" and number <= len(free):
+        num_beyond = sum(count > 0 for page, count in counts.items() if page >= size)
+        free = [page for page, count in counts.items() if count == 0 and page < size]
+        if action == "allocate" and number <= len(free) - num_beyond:
             assert pool.allocate(number) == free[:number]
+            written |= set(free[:number])
             counts |= dict.fromkeys(free[:number], 1)
         elif action == "retain" and counts[number]:
             pool.retain([number])
@@ -90,5 +147,14 @@ def test_counts_agree_with_a_dictionary(steps: list[tuple[str, int]]) -> None:
         elif action == "release" and counts[number]:
             pool.release([number])
             counts[number] -= 1
+        elif action == "resize":
+            size = number + 1
+            pool.resize(size)
+        vacated = pool.take_vacated()
+        assert not any(counts[page] for page in vacated)
+        written -= set(vacated)
+        num_used = sum(count > 0 for count in counts.values())
         assert {page: pool.num_references(page) for page in counts} == counts
-        assert pool.num_free == sum(count == 0 for count in counts.values())
+        assert (pool.num_pages, pool.num_used, pool.num_free) == (size, num_used, max(0, size - num_used))
+        assert pool.shortage(2) == max(0, num_used + 2 - size)
+        assert len(written) <= max(size, num_used)

@@ -40,6 +40,25 @@ def test_a_model_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch,
         load("nothing-here")
 
 
+def test_int8_pages_make_room_for_more_tokens(package: Path) -> None:
+    contexts = []
+    for kv in ("f16", "q8"):
+        with load(package, kv=kv, kv_bytes=100_000) as engine:
+            contexts.append(engine.statistics().load.num_pages)
+    assert (
+        contexts[1] > 1.25 * contexts[0]
+    )  # a tiny model's pages are mostly what rounding up to the system's pages adds
+
+
+def test_the_environment_names_the_kv_format_and_the_argument_wins(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POCKETSEEK_KV", "q9")
+    with pytest.raises(UsageError, match="'q9'; choose one of f16, q8"):
+        load(package)
+    load(package, kv="q8").close()
+
+
 @pytest.mark.parametrize("num_threads", [0, -1])
 def test_impossible_thread_counts_are_refused(package: Path, num_threads: int) -> None:
     with pytest.raises(UsageError, match="number of threads"):

@@ -9,9 +9,10 @@ import pytest
 from fakes import VOCAB_SIZE, FakeExecutor, fake_logits, slow_tokens
 
 from pocketseek.errors import ContextLengthError, ModelOutputError, UsageError
+from pocketseek.runtime.counts import SequenceEvent
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.sampling import log_probability
-from pocketseek.runtime.scheduler import Scheduler, SequenceEvent
+from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.work import Work
 from pocketseek.types import Limits, Request, SamplingParams, TokenEvent
 

@@ -1,12 +1,18 @@
-"""Any history of requests, cancellations and limits: nothing leaks, everything ends, texts are the slow loop's."""
+"""Any history of requests, cancellations, limits and pool sizes: nothing leaks, all ends, texts are the slow loop's."""
 
-from fakes import FakeExecutor, slow_tokens
+from dataclasses import replace
+
+import pytest
+from fakes import FakeExecutor, fake_logits, looping_logits, slow_tokens
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from pocketseek.errors import ContextLengthError
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.scheduler import Scheduler
+from pocketseek.runtime.speculate import PromptLookup, Speculation
+from pocketseek.runtime.work import pages_for
 from pocketseek.types import Limits, Request, SamplingParams
 
 VOCAB = 11
@@ -29,18 +35,26 @@ limits = st.builds(
 
 
 class Histories(RuleBasedStateMachine):
+    speculation: Speculation | None = None
+    logits = staticmethod(fake_logits)
+
     def __init__(self) -> None:
         super().__init__()
         self.pool = KvPool(NUM_PAGES)
-        self.executor = FakeExecutor(vocab_size=VOCAB, context_length=300)
+        self.executor = FakeExecutor(vocab_size=VOCAB, context_length=300, logits=self.logits)
         self.executor.reserve_pages(NUM_PAGES)
-        self.scheduler = Scheduler(self.pool, vocab_size=VOCAB, context_length=300)
+        self.scheduler = Scheduler(self.pool, vocab_size=VOCAB, context_length=300, speculation=self.speculation)
         self.requests: list[Request] = []
         self.tokens: list[list[int]] = []
         self.ended: dict[int, str] = {}
+        self.num_pages = NUM_PAGES  # asked for
 
     @rule(request=requests)
     def submit(self, request: Request) -> None:
+        if len(request.prompt_ids) >= self.scheduler.context_length:
+            with pytest.raises(ContextLengthError):
+                self.scheduler.prepare(0, replace(request, max_tokens=1))
+            return
         sequence = self.scheduler.prepare(len(self.requests), request)
         self.scheduler.submit(sequence)
         self.requests.append(sequence.request)
@@ -55,6 +69,12 @@ class Histories(RuleBasedStateMachine):
         if event is not None:
             self.ended[request_id] = "cancelled"
 
+    @rule(num_pages=st.one_of(st.none(), st.integers(1, 8)))
+    def resize(self, num_pages: int | None) -> None:
+        self.executor.reserve_pages(num_pages or 0)
+        self.scheduler.set_num_pages(num_pages)
+        self.num_pages = num_pages or NUM_PAGES
+
     @precondition(lambda self: self.scheduler.has_work)
     @rule(limits=limits, count=st.integers(1, 30))
     def run_passes(self, limits: Limits, count: int) -> None:
@@ -65,6 +85,7 @@ class Histories(RuleBasedStateMachine):
     def run_pass(self, limits: Limits) -> None:
         work = self.scheduler.plan(limits)
         assert work is not None
+        self.executor.release_pages(self.scheduler.take_vacated_pages())
         assert work.num_tokens <= limits.max_tokens_per_pass
         for event in self.scheduler.commit(work, self.executor.run(work)):
             assert event.request_id not in self.ended
@@ -77,19 +98,37 @@ class Histories(RuleBasedStateMachine):
     def every_request_is_somewhere(self) -> None:
         counts = self.scheduler.counts()
         assert counts.num_running + counts.num_waiting + len(self.ended) == len(self.requests)
-        assert counts.num_running > 0 or self.pool.num_free == NUM_PAGES
+        assert counts.num_running > 0 or self.pool.num_free == self.pool.num_pages
+
+    @invariant()
+    def no_more_pages_are_in_use_or_in_memory_than_the_pool_has(self) -> None:
+        self.executor.release_pages(self.scheduler.take_vacated_pages())
+        open_requests = [i for i in range(len(self.requests)) if i not in self.ended]
+        lengths = [len(self.requests[i].prompt_ids) + len(self.tokens[i]) for i in open_requests[:1]]
+        assert self.pool.num_pages <= max([self.num_pages, *map(pages_for, lengths)])
+        assert self.pool.num_used <= self.pool.num_pages
+        assert self.executor.num_written_pages <= self.pool.num_pages
 
     def teardown(self) -> None:
         while self.scheduler.has_work:
             self.run_pass(Limits(1))
-        assert self.pool.num_free == NUM_PAGES
+        assert self.pool.num_free == self.pool.num_pages == self.num_pages
         for request_id, request in enumerate(self.requests):
-            expected, reason = slow_tokens(request, VOCAB), self.ended[request_id]
+            expected, reason = slow_tokens(request, VOCAB, self.logits), self.ended[request_id]
             got = self.tokens[request_id]
             assert got == (expected[: len(got)] if reason == "cancelled" else expected)
+
+
+class SpeculatedHistories(Histories):
+    """The same with drafts, of which about half are right, and passes that cost nothing, so that many are made."""
+
+    speculation = Speculation(PromptLookup, pass_cost=lambda num_tokens: 1.0)
+    logits = staticmethod(looping_logits)
 
 
 Histories.TestCase.settings = settings(
     max_examples=40, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestHistories = Histories.TestCase
+SpeculatedHistories.TestCase.settings = Histories.TestCase.settings
+TestSpeculatedHistories = SpeculatedHistories.TestCase

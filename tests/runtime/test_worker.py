@@ -289,3 +289,33 @@ def test_cores_are_set_when_they_change_and_asked_for_again_when_refused() -> No
     with Engine(executor, tokenizer, template, Moving(), num_pages=8) as engine:  # type: ignore[arg-type]
         assert ids_of(engine.stream(random_request(1))) == slow_tokens(random_request(1))
     assert executor.cores == [(0, 1), (8, 9), (), (8, 9)]
+
+
+def test_worker_wakes_by_itself_when_background_has_waited_long_enough() -> None:
+    executor = FakeExecutor()
+    with fake_engine(executor) as engine:
+        wishes = [replace(random_request(seed), priority="background") for seed in range(3)]
+        streams = [engine.stream(wish) for wish in wishes]
+        assert [ids_of(stream) for stream in streams] == [slow_tokens(wish) for wish in wishes]
+        assert engine.statistics().num_wakeups == 1
+    assert len(executor.works[0].slices) == 3
+
+
+def test_worker_wakes_by_itself_for_a_deadline() -> None:
+    with fake_engine() as engine:
+        events = list(engine.stream(replace(random_request(1), priority="background", deadline_s=0.01)))
+        assert [event.finish_reason for event in events] == ["deadline"]
+        assert engine.statistics().load.num_passes == 0
+
+
+def test_deadline_ends_a_running_answer_with_what_it_has() -> None:
+    with gated_engine() as (engine, gate, _):
+        stream = engine.stream(replace(random_request(1), deadline_s=0.05))
+        gate.let_through(1)
+        first = next(stream)
+        assert gate.reached.wait(WAIT_S)
+        Event().wait(0.1)  # the deadline passes while a pass runs
+        gate.let_through(1)
+        rest = list(stream)
+    assert rest[-1].finish_reason == "deadline"
+    assert [first.token_id, *(event.token_id for event in rest[:-1])] == slow_tokens(random_request(1))[: len(rest)]

@@ -22,6 +22,9 @@ def chat(
     frequency_penalty: options.FrequencyPenalty = 0.0,
     seed: options.Seed = None,
     system: options.System = None,
+    kv: options.Kv = None,
+    prefix_cache: options.PrefixCache = True,
+    speculation: options.Speculation = True,
     yes: options.Yes = False,
 ) -> None:
     """Talk to a model. /help shows what can be typed; Ctrl-C stops an answer, Ctrl-D leaves."""
@@ -41,6 +44,6 @@ def chat(
         frequency_penalty=frequency_penalty,
         seed=seed,
     )
-    with closing(open_engine(settings, path)) as engine:
+    with closing(open_engine(settings, path, kv=kv, prefix_cache=prefix_cache, speculation=speculation)) as engine:
         conversation = Chat(engine, system=system or "", max_tokens=max_tokens, sampling=sampling)
         Conversation(conversation, Words(settings.language), name).run()

@@ -14,7 +14,7 @@ from pocketseek.cli.device_cmd import kernels_here
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models_cmd import describe_broken
 from pocketseek.device.probe import check_device
-from pocketseek.errors import StorageError
+from pocketseek.errors import StorageError, UsageError
 from pocketseek.settings import Settings, read_settings
 
 _SMALL_MODEL_BYTES = 350_000_000
@@ -41,7 +41,7 @@ def doctor(json: options.Json = False) -> None:
     models, num_models = _models(settings, words)
     checks = [
         Check(words(messages.DOCTOR_PYTHON), True, platform.python_version()),
-        _settings(complaints, words),
+        _settings([*complaints, *_kv_complaints(settings)], words),
         _core(settings, words),
         _data(settings, words),
         _space(settings, words, num_models),
@@ -65,6 +65,16 @@ def doctor(json: options.Json = False) -> None:
 def _settings(complaints: list[str], words: Words) -> Check:
     detail = "; ".join(complaints) or words(messages.DOCTOR_SETTINGS_OK)
     return Check(words(messages.DOCTOR_SETTINGS), not complaints, detail)
+
+
+def _kv_complaints(settings: Settings) -> list[str]:
+    from pocketseek.kernels.kv_memory import choose_kv_format
+
+    try:
+        choose_kv_format(settings.kv)
+    except UsageError as error:
+        return [str(error)]
+    return []
 
 
 def _core(settings: Settings, words: Words) -> Check:

@@ -23,21 +23,23 @@ def evaluate(
         Path, typer.Option("--text", metavar="FILE", help="A UTF-8 text file; '-': standard input.", show_default=False)
     ],
     window: Annotated[int, typer.Option(min=2, help="Tokens in a window; windows do not overlap.")] = 512,
+    kv: options.Kv = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
     """Score a text: every token after the first of each window. Lower perplexity is better."""
     from pocketseek.apps.evaluate import evaluate_text
+    from pocketseek.kernels.kv_memory import choose_kv_format
 
     content = read_text_file(text)
     settings = read_settings()
     words = Words(settings.language)
     name, path = choose_model(settings, model, yes=yes)
-    with closing(open_engine(settings, path)) as engine, progress_bar(unit="tokens") as show:
+    with closing(open_engine(settings, path, kv=kv)) as engine, progress_bar(unit="tokens") as show:
         label = words(messages.SCORING)
         result = evaluate_text(engine, content, window=window, progress=lambda done, total: show(label, done, total))
     if json:
-        print_json({"model": name, **dataclasses.asdict(result)})
+        print_json({"model": name, "kv": choose_kv_format(kv or settings.kv), **dataclasses.asdict(result)})
     else:
         print_text(
             words(

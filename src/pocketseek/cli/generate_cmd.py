@@ -44,6 +44,9 @@ def generate(
     stop: Annotated[
         list[str] | None, typer.Option("--stop", help="End before this text; may be repeated.", show_default=False)
     ] = None,
+    kv: options.Kv = None,
+    prefix_cache: options.PrefixCache = True,
+    speculation: options.Speculation = True,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -67,7 +70,7 @@ def generate(
         seed=secrets.randbits(32) if seed is None else seed,  # drawn here so that --json can report it
     )
     prompt = _prompt(prompt_text, system, raw=raw or not has_chat_template(path))
-    with closing(open_engine(settings, path)) as engine:
+    with closing(open_engine(settings, path, kv=kv, prefix_cache=prefix_cache, speculation=speculation)) as engine:
         answer = _Answer(engine, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json)
     if answer.was_cut and not json:
         note(Words(settings.language)(messages.CHAT_CUT))
@@ -114,6 +117,7 @@ class _Answer:
             "reasoning": "".join(event.reasoning for event in self._events),
             "finish_reason": last.finish_reason,
             "prompt_tokens": self._num_prompt_tokens,
+            "cached_tokens": last.num_cached_prompt_tokens,
             "completion_tokens": last.num_tokens,
             "first_token_s": self._first_token_s,
             "duration_s": self._duration_s,

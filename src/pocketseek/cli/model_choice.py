@@ -56,13 +56,21 @@ def _install_demo(settings: Settings, words: Words, *, yes: bool) -> Path:
         )
 
 
-def open_engine(settings: Settings, path: Path) -> Engine:
+def open_engine(
+    settings: Settings, path: Path, *, kv: str | None = None, prefix_cache: bool = True, speculation: bool = True
+) -> Engine:
     """The engine for a package, with a bar while its bytes are checked (before the first use, or after a change)."""
     from pocketseek.runtime.load import load
 
     label = Words(settings.language)(messages.VERIFYING)
     with progress_bar() as show:
-        return load(path, progress=lambda done, total: show(label, done, total))
+        return load(
+            path,
+            kv=kv,
+            prefix_cache=prefix_cache,
+            speculation=speculation,
+            progress=lambda done, total: show(label, done, total),
+        )
 
 
 def sampling_params(path: Path, **chosen: float | None) -> SamplingParams:

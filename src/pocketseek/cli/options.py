@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,12 @@ InstalledName = Annotated[str, typer.Argument(metavar="NAME", help="Name of an i
 OptionalModelName = Annotated[
     str | None,
     typer.Argument(metavar="MODEL", help="As for generate; by default the one that is installed.", show_default=False),
+]
+Kv = Annotated[
+    Literal["f16", "q8"] | None,
+    typer.Option(
+        "--kv", help="How keys and values are kept; q8 takes half the memory.", show_default="POCKETSEEK_KV, else f16"
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
@@ -41,6 +47,16 @@ FrequencyPenalty = Annotated[float, typer.Option("--frequency-penalty", help="Su
 Seed = Annotated[
     int | None,
     typer.Option("--seed", help="The same seed gives the same answer; by default a new one.", show_default=False),
+]
+PrefixCache = Annotated[
+    bool,
+    typer.Option("--prefix-cache/--no-prefix-cache", help="Keep what was computed of prompts, on disk too."),
+]
+Speculation = Annotated[
+    bool,
+    typer.Option(
+        "--speculation/--no-speculation", help="Check guesses of what comes next; faster or not, the same answer."
+    ),
 ]
 System = Annotated[
     str | None, typer.Option("--system", help="What the model is told about its role.", show_default=False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pocketseek.errors import NativeCoreError, UsageError
 from pocketseek.kernels.reference import ReferenceKernels
@@ -42,6 +45,16 @@ def supported_sets() -> list[str]:
     if _native.abi != _ABI:
         raise NativeCoreError(f"the compiled core is of another version (abi {_native.abi}, not {_ABI}); {_REMEDY}")
     return _native.supported_sets()
+
+
+def build_of(name: str) -> str:
+    """What tells one build of the kernels `name` from another. Within a build equal inputs give equal bits, always."""
+    if name == "reference":
+        return f"reference, numpy {np.__version__}"
+    from pocketseek.kernels import _native
+
+    status = os.stat(_native.__file__)
+    return f"{name}, abi {_native.abi}, {status.st_size} bytes, {status.st_mtime_ns}"
 
 
 def choose_kernels(override: str | None = None) -> KernelChoice:

@@ -117,7 +117,7 @@ def quantise_rows(x: Floats, block_cols: int = BLOCK_COLS) -> tuple[NDArray[np.f
     rows, n = x.shape
     padded = np.zeros((rows, -(-n // block_cols) * block_cols), np.float32)
     padded[:, :n] = x
-    blocks = padded.reshape(rows, -1, block_cols)
+    blocks = padded.reshape(rows, padded.shape[1] // block_cols, block_cols)
     top = np.abs(blocks).max(axis=2)
     finite = np.isfinite(top)  # where it is not, the scale is NaN and so are the products
     blocks = np.where(finite[..., None], blocks, np.float32(0))

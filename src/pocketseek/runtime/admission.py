@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from pocketseek.errors import ContextLengthError, UsageError
 from pocketseek.runtime.kv_pool import PAGE_TOKENS
 from pocketseek.runtime.sampling import validate_sampling
-from pocketseek.types import Request
+from pocketseek.types import Priority, Request
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ def check_request(request: Request, capacity: Capacity) -> Request:
     validate_sampling(request.sampling)
     _check_prompt(request.prompt_ids, capacity.vocab_size)
     _check_max_tokens(request.max_tokens)
+    _check_service(request)
     room = capacity.context_length - len(request.prompt_ids)
     if room < 0 or (room == 0 and request.max_tokens > 0):
         raise ContextLengthError(_too_long(len(request.prompt_ids), capacity))
@@ -49,6 +52,18 @@ def _check_prompt(prompt_ids: Sequence[int], vocab_size: int) -> None:
 def _check_max_tokens(max_tokens: int) -> None:
     if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 0:
         raise UsageError(f"max_tokens is {max_tokens!r:.40}; use a whole number, 0 or more")
+
+
+def _check_service(request: Request) -> None:
+    if request.priority not in get_args(Priority):
+        raise UsageError(f"the priority is {request.priority!r:.40}; use one of {', '.join(get_args(Priority))}")
+    if not isinstance(request.client, str):
+        raise UsageError(f"the client is {request.client!r:.40}; use a text")
+    deadline_s = request.deadline_s
+    if deadline_s is None:
+        return
+    if isinstance(deadline_s, bool) or not isinstance(deadline_s, int | float) or not 0 < deadline_s < math.inf:
+        raise UsageError(f"deadline_s is {deadline_s!r:.40}; use a number of seconds above 0, or none")
 
 
 def _too_long(num_prompt: int, capacity: Capacity) -> str:

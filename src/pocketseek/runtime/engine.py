@@ -7,17 +7,26 @@ call, not at the first read, and end early when their stream is closed, dropped 
 
 from __future__ import annotations
 
+import secrets
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from pocketseek.errors import UsageError
 from pocketseek.govern.governor import Governor
+from pocketseek.runtime.counts import SchedulerCounts
 from pocketseek.runtime.kv_pool import KvPool
+from pocketseek.runtime.policy import Policy
+from pocketseek.runtime.prefix_archive import PrefixArchive
+from pocketseek.runtime.prefix_cache import PrefixCache
+from pocketseek.runtime.prefix_store import PrefixStore
 from pocketseek.runtime.prompt import Prompt, encode_prompt, is_chat, starts_in_reasoning
-from pocketseek.runtime.scheduler import Scheduler, SchedulerCounts
+from pocketseek.runtime.scheduler import Scheduler
+from pocketseek.runtime.speculate import PromptLookup, Speculation
+from pocketseek.runtime.swap import SwapSpace
 from pocketseek.runtime.work import Executor
 from pocketseek.runtime.worker import Closeable, TokenStream, Worker
 from pocketseek.text.chat_template import DEFAULT_STOP, DEFAULT_TEMPLATE, ChatTemplate
@@ -38,15 +47,22 @@ class Answer:
     num_prompt_tokens: int
     num_tokens: int
     finish_reason: FinishReason
+    num_cached_prompt_tokens: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
 class EngineStatistics:
-    """Since the engine was opened. executor_s: time inside passes; outside_s: planning, sampling, accounting."""
+    """Since the engine was opened. executor_s: time inside passes; outside_s: planning, sampling, accounting.
+
+    num_wakeups: how often it began to compute after it had slept.
+    num_store_failures: times that the disk refused to keep or give pages of the prefix cache.
+    """
 
     load: SchedulerCounts
     executor_s: float
     outside_s: float
+    num_wakeups: int = 0
+    num_store_failures: int = 0
 
 
 class Engine:
@@ -65,22 +81,52 @@ class Engine:
         *,
         num_pages: int,
         recommended_sampling: SamplingParams = DEFAULT_SAMPLING,
+        prefix_cache: bool = True,
+        prefix_store: PrefixStore | None = None,
+        swap_folder: Path | None = None,
+        speculation: bool = True,
         resources: Iterable[Closeable] = (),
+        policy: Policy | None = None,
     ) -> None:
         """num_pages: pages of KV memory, shared by all requests. The text settings are the tokenizer's.
 
-        recommended_sampling: used for answers that ask for no other.
+        recommended_sampling: used for answers that ask for no other. prefix_cache: do not compute again what is still
+        in the KV memory; prefix_store: nor what an earlier engine left on disk. swap_folder: where the pages of
+        requests that have to give way may go (None: they are computed again). speculation: let passes check guesses of
+        what comes next, which changes how fast an answer comes and never the answer. policy: by default one that knows
+        no costs.
         """
         executor.reserve_pages(num_pages)
-        scheduler = Scheduler(KvPool(num_pages), vocab_size=executor.vocab_size, context_length=executor.context_length)
+        pool = KvPool(num_pages)
+        archive = PrefixArchive(prefix_store, executor) if prefix_cache and prefix_store is not None else None
+        cache = PrefixCache(
+            pool, enabled=prefix_cache, root=prefix_store.identity if prefix_store else b"", archive=archive
+        )
+        swap = SwapSpace(swap_folder, executor) if swap_folder is not None else None
+        scheduler = Scheduler(
+            pool,
+            vocab_size=executor.vocab_size,
+            context_length=executor.context_length,
+            policy=policy,
+            cache=cache,
+            memory=executor,
+            swap=swap,
+            speculation=Speculation(PromptLookup) if speculation else None,
+        )
         self.tokenizer = tokenizer
         self.recommended_sampling = recommended_sampling
-        self.context_length = scheduler.context_length
         self._template = template
         self._scheduler = scheduler
-        self._worker = Worker(scheduler, executor, governor, resources)
+        self._prefix_store = prefix_store
+        closeables = (*((swap,) if swap is not None else ()), *resources)
+        self._worker = Worker(scheduler, executor, governor, closeables, archive)
         # Also runs at interpreter exit, while the worker can still finish its pass in peace.
         self._finalizer = weakref.finalize(self, self._worker.close)
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that a request may have now, answer included: the model's context, or what the KV memory holds."""
+        return self._scheduler.context_length
 
     def stream(self, request: Request) -> TokenStream:
         """Start a request; its tokens come out of the returned iterator.
@@ -88,7 +134,18 @@ class Engine:
         Raises UsageError or ContextLengthError before anything runs, EngineClosedError if the engine is closed. The
         iterator raises EngineClosedError if the engine stops meanwhile, ModelOutputError if the model computes NaN.
         """
-        return self._worker.submit(request, owner=self)
+        return self._worker.submit([request], owner=self)[0]
+
+    def stream_choices(self, request: Request, count: int) -> list[TokenStream]:
+        """Start `count` answers to one prompt, which is read once and whose K and V they share.
+
+        Choice i is what a request with the seed + i gives alone (without a seed, all are drawn). Raises like `stream`.
+        """
+        if count < 1:
+            raise UsageError(f"{count} answers are asked for; ask for at least 1")
+        seed = secrets.randbits(32) if request.sampling.seed is None else request.sampling.seed
+        samplings = [replace(request.sampling, seed=(seed + i) % 2**64) for i in range(count)]
+        return self._worker.submit([replace(request, sampling=sampling) for sampling in samplings], owner=self)
 
     def stream_text(
         self,
@@ -104,7 +161,8 @@ class Engine:
         max_tokens is clipped to what the context leaves.
         The last event has a finish_reason. Raises like `stream`, and TemplateError.
         """
-        return self._stream_ids(self.encode_prompt(prompt), is_chat(prompt), max_tokens, sampling, stop)
+        (events,) = self._stream_ids(self.encode_prompt(prompt), is_chat(prompt), max_tokens, sampling, stop, 1)
+        return events
 
     def generate(
         self,
@@ -115,16 +173,22 @@ class Engine:
         stop: Sequence[str] = (),
     ) -> Answer:
         """The whole answer at once; arguments and errors as in `stream_text`."""
+        (answer,) = self.generate_choices(prompt, 1, max_tokens=max_tokens, sampling=sampling, stop=stop)
+        return answer
+
+    def generate_choices(
+        self,
+        prompt: Prompt,
+        count: int,
+        *,
+        max_tokens: int = DEFAULT_MAX_TOKENS,
+        sampling: SamplingParams | None = None,
+        stop: Sequence[str] = (),
+    ) -> list[Answer]:
+        """Several answers to one prompt, computed together: see `stream_choices` and `stream_text`."""
         prompt_ids = self.encode_prompt(prompt)
-        events = list(self._stream_ids(prompt_ids, is_chat(prompt), max_tokens, sampling, stop))
-        last = events[-1]
-        return Answer(
-            text="".join(event.text for event in events),
-            reasoning="".join(event.reasoning for event in events),
-            num_prompt_tokens=len(prompt_ids),
-            num_tokens=last.num_tokens,
-            finish_reason=last.finish_reason or "stop",
-        )
+        streams = self._stream_ids(prompt_ids, is_chat(prompt), max_tokens, sampling, stop, count)
+        return [_answer(len(prompt_ids), list(events)) for events in streams]
 
     def score(self, token_ids: Sequence[int]) -> list[float]:
         """Natural log-probabilities of every token after the first, given those before it."""
@@ -139,7 +203,17 @@ class Engine:
     def statistics(self) -> EngineStatistics:
         """Totals and present load; while requests run, the figures may be a pass apart."""
         worker = self._worker
-        return EngineStatistics(self._scheduler.counts(), worker.executor_s, worker.total_s - worker.executor_s)
+        return EngineStatistics(
+            self._scheduler.counts(),
+            executor_s=worker.executor_s,
+            outside_s=worker.total_s - worker.executor_s,
+            num_wakeups=worker.num_wakeups,
+            num_store_failures=self._prefix_store.num_failures if self._prefix_store else 0,
+        )
+
+    def apply_limits(self) -> None:
+        """Have the governor asked soon, even if nothing is running: an idle engine then gives memory back, too."""
+        self._worker.apply_limits()
 
     def close(self) -> None:
         """Stop after the running pass and free the memory. Waiting requests get EngineClosedError. May be repeated."""
@@ -160,21 +234,39 @@ class Engine:
         max_tokens: int,
         sampling: SamplingParams | None,
         stop: Sequence[str],
-    ) -> Iterator[TextEvent]:
+        count: int,
+    ) -> list[Iterator[TextEvent]]:
         settings = self.tokenizer.settings
         # A model without a template of its own knows no end of turn; it would go on and play the user, too.
         template_stop = DEFAULT_STOP if chat and self._template.source == DEFAULT_TEMPLATE else ()
-        text_stream = TextStream(
-            self.tokenizer,
-            stop=(*_checked_stop(stop), *template_stop),
-            reasoning_start=settings.reasoning_start,
-            reasoning_end=settings.reasoning_end,
-            starts_in_reasoning=starts_in_reasoning(prompt_ids, self.tokenizer),
-            continues_text=not chat,
+        text_streams = [
+            TextStream(
+                self.tokenizer,
+                stop=(*_checked_stop(stop), *template_stop),
+                reasoning_start=settings.reasoning_start,
+                reasoning_end=settings.reasoning_end,
+                starts_in_reasoning=starts_in_reasoning(prompt_ids, self.tokenizer),
+                continues_text=not chat,
+            )
+            for _ in range(count)
+        ]
+        request = Request(
+            prompt_ids, max_tokens, sampling or self.recommended_sampling, settings.eos_ids, logprobs=False
         )
-        sampling = sampling or self.recommended_sampling
-        tokens = self.stream(Request(prompt_ids, max_tokens, sampling, settings.eos_ids, logprobs=False))
-        return _text_events(tokens, text_stream)
+        streams = [self.stream(request)] if count == 1 else self.stream_choices(request, count)
+        return [_text_events(tokens, text) for tokens, text in zip(streams, text_streams, strict=True)]
+
+
+def _answer(num_prompt_tokens: int, events: Sequence[TextEvent]) -> Answer:
+    last = events[-1]
+    return Answer(
+        text="".join(event.text for event in events),
+        reasoning="".join(event.reasoning for event in events),
+        num_prompt_tokens=num_prompt_tokens,
+        num_tokens=last.num_tokens,
+        finish_reason=last.finish_reason or "stop",
+        num_cached_prompt_tokens=last.num_cached_prompt_tokens,
+    )
 
 
 def _text_events(tokens: TokenStream, text_stream: TextStream) -> Iterator[TextEvent]:
@@ -189,11 +281,11 @@ def _text_events(tokens: TokenStream, text_stream: TextStream) -> Iterator[TextE
             if event.finish_reason is not None:
                 late_text, late_reasoning = text_stream.flush()
                 text, reasoning = text + late_text, reasoning + late_reasoning
+            finish_reason: FinishReason | None = "stop" if text_stream.stopped else event.finish_reason
+            if text or reasoning or finish_reason is not None:
+                yield TextEvent(text, reasoning, num_tokens, finish_reason, event.num_cached_prompt_tokens)
             if text_stream.stopped:
-                yield TextEvent(text, reasoning, num_tokens, "stop")
                 return
-            if text or reasoning or event.finish_reason is not None:
-                yield TextEvent(text, reasoning, num_tokens, event.finish_reason)
 
 
 def _checked_stop(stop: Sequence[str]) -> tuple[str, ...]:

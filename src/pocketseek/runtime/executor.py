@@ -5,7 +5,7 @@ Weights are used as they lie in the mapped chunks; nothing is copied or repacked
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from pocketseek.kernels.contract import (
     RowSpan,
     TensorData,
 )
-from pocketseek.kernels.kv_memory import KvMemory
+from pocketseek.kernels.kv_memory import DEFAULT_KV_FORMAT, KvFormat, KvMemory
 from pocketseek.package.reader import Package
 from pocketseek.runtime.work import Work
 
@@ -30,12 +30,20 @@ KEPT_ROWS = 16
 class KernelExecutor:
     """Runs `Work` with the chosen kernels. Used by one thread at a time; closing the package is the caller's part."""
 
-    def __init__(self, package: Package, choice: KernelChoice, *, num_threads: int, num_pages: int = 0) -> None:
+    def __init__(
+        self,
+        package: Package,
+        choice: KernelChoice,
+        *,
+        num_threads: int,
+        num_pages: int = 0,
+        kv_format: KvFormat = DEFAULT_KV_FORMAT,
+    ) -> None:
         config = package.manifest.model
         self._config = config
         self._package = package
         self._kernels = choice.open(config, num_threads)
-        self._memory = KvMemory(config, num_pages)
+        self._memory = KvMemory(config, num_pages, kv_format)
         self._inv_freq = self._tensor("rope.inv_freq").vector()
         self._layers: tuple[object, ...] = tuple(
             self._kernels.load_layer(self._layer_tensors(i)) for i in range(config.num_layers)
@@ -64,6 +72,10 @@ class KernelExecutor:
         if num_pages > self._memory.num_pages:
             self._memory.grow(num_pages - self._memory.num_pages)
 
+    def release_pages(self, page_ids: Iterable[int]) -> None:
+        """Give the memory behind these pages back to the system; their contents are lost, the ids stay usable."""
+        self._memory.release(page_ids)
+
     def set_threads(self, num_threads: int) -> None:
         self._kernels.set_num_threads(num_threads)
 
@@ -82,6 +94,16 @@ class KernelExecutor:
         self._kernels.layers(self._layers, 0, rows, hidden)
         self._kernels.head(self._head_norm, self._head, hidden, chosen, logits)
         return logits
+
+    @property
+    def kv_format(self) -> KvFormat:
+        return self._memory.kv_format
+
+    def read_page(self, page_id: int) -> memoryview:
+        return self._memory.page(page_id).data
+
+    def write_page(self, page_id: int, data: memoryview) -> None:
+        self._memory.page(page_id)[:] = np.frombuffer(data, np.uint8)
 
     def close(self) -> None:
         """Let go of weights and KV memory. The executor is of no use afterwards."""

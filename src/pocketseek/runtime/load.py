@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import resource
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
+from pocketseek import __version__
 from pocketseek.device.probe import DeviceFacts, check_device
 from pocketseek.govern.budget import default_kv_budget_bytes
 from pocketseek.govern.governor import FixedGovernor
 from pocketseek.govern.verdict import judge_kv_pages
-from pocketseek.kernels.choose import choose_kernels
-from pocketseek.kernels.kv_memory import page_bytes
+from pocketseek.kernels.choose import build_of, choose_kernels
+from pocketseek.kernels.kv_memory import KvFormat, choose_kv_format, page_bytes, used_page_bytes
+from pocketseek.package.manifest import render_manifest
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
+from pocketseek.runtime.cost_file import CostFile
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor
+from pocketseek.runtime.policy import Policy
+from pocketseek.runtime.prefix_store import PrefixStore, identity_of
 from pocketseek.runtime.work import pages_for
 from pocketseek.settings import read_settings
 from pocketseek.text.chat_template import DEFAULT_TEMPLATE, ChatTemplate
@@ -32,19 +39,30 @@ def load(
     *,
     num_threads: int | None = None,
     kernels: str | None = None,
+    kv: str | None = None,
     kv_bytes: int | None = None,
+    prefix_cache: bool = True,
+    prefix_store: Path | None = None,
+    prefix_store_bytes: int | None = None,
+    speculation: bool = True,
     progress: Progress | None = None,
 ) -> Engine:
     """Open an installed model by name, or a package by path, and return an engine for it.
 
-    num_threads, kernels: instead of what the environment or this machine suggest. kv_bytes: memory for K and V of all
-    running sequences (default: a share of what is free). progress(done_bytes, total_bytes) is called while the package
+    num_threads, kernels: instead of what the environment or this machine suggest. kv: how K and V are kept, "f16" or
+    "q8" (half the memory, see docs/runtime.md). kv_bytes: memory for K and V of all running sequences (default: a share
+    of what is free). speculation: see `Engine`.
+    prefix_cache: keep computed pages of prompts for later ones, in the KV memory while nobody needs it and on disk in
+    the directory prefix_store (default: cache/prefix in the data directory), in at most prefix_store_bytes (default:
+    1 GiB or a tenth of what is free; 0: not on disk).
+    progress(done_bytes, total_bytes) is called while the package
     is hashed, which happens before its first use and after it was touched.
     Raises NotFoundError, FormatError, IntegrityError, StorageError, UsageError, NativeCoreError, MemoryLimitError.
     """
     settings = read_settings()
     path = ModelStore(settings.models_dir).resolve(str(model))
     choice = choose_kernels(kernels or settings.kernels)
+    kv_format = choose_kv_format(kv or settings.kv)
     package = Package.open(path, progress=progress)
     try:
         facts = check_device(data_dir=settings.home)
@@ -54,23 +72,49 @@ def load(
         model_config = package.manifest.model
         verdict = judge_kv_pages(
             kv_bytes if kv_bytes is not None else default_kv_budget_bytes(_available_bytes(facts)),
-            page_bytes=page_bytes(model_config),
+            page_bytes=page_bytes(model_config, kv_format),
             pages_per_context=pages_for(model_config.context_length),
             max_sequences=governor.limits().max_sequences,
         )
+        cost_file = _cost_file(settings.home, package, facts, choice.name, kv_format)
         text_settings = parse_text_settings(package.file("text.json"))
+        executor = KernelExecutor(package, choice, num_threads=governor.limits().num_threads, kv_format=kv_format)
+        store = PrefixStore(
+            prefix_store if prefix_store is not None else settings.home / "cache" / "prefix",
+            _identity(package, choice.name, kv_format),
+            page_bytes=used_page_bytes(model_config, kv_format),
+            limit_bytes=prefix_store_bytes,
+        )
         return Engine(
-            KernelExecutor(package, choice, num_threads=governor.limits().num_threads),
+            executor,
             Tokenizer.from_json(package.file("tokenizer.json"), text_settings),
             _template(package, text_settings),
             governor,
             num_pages=verdict.num_pages,
             recommended_sampling=_recommended_sampling(package),
-            resources=[package],
+            prefix_cache=prefix_cache,
+            prefix_store=store if prefix_cache and prefix_store_bytes != 0 else None,
+            swap_folder=settings.home / "cache" / "swap",
+            speculation=speculation,
+            resources=[package, cost_file],
+            policy=Policy(cost_file.costs),
         )
     except BaseException:
         package.close()
         raise
+
+
+def _identity(package: Package, kernels: str, kv_format: str) -> bytes:
+    """Of the pages that this model computes here. Other weights, kernels or layouts compute others."""
+    return identity_of(
+        {
+            "manifest": sha256(render_manifest(package.manifest)).hexdigest(),
+            "adapter": "",
+            "kv_format": kv_format,
+            "kernels": build_of(kernels),
+            "pocketseek": __version__,
+        }
+    )
 
 
 def _template(package: Package, settings: TextSettings) -> ChatTemplate:
@@ -81,6 +125,13 @@ def _template(package: Package, settings: TextSettings) -> ChatTemplate:
 
 def _recommended_sampling(package: Package) -> SamplingParams:
     return parse_recommended(package.file("sampling.json")) if package.has_file("sampling.json") else SamplingParams()
+
+
+def _cost_file(home: Path, package: Package, facts: DeviceFacts, kernels_name: str, kv_format: KvFormat) -> CostFile:
+    """Threads and cores change while the engine runs; what else a pass's time depends on is in the file's name."""
+    processor = facts.cpu_model or facts.soc_model or facts.architecture
+    device = {"processor": processor, "kernels": kernels_name, "kv": kv_format}
+    return CostFile(home, hashlib.sha256(render_manifest(package.manifest)).hexdigest(), device)
 
 
 def _available_bytes(facts: DeviceFacts) -> int | None:

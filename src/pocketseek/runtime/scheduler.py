@@ -1,200 +1,270 @@
-"""Which tokens fill the next pass, and what its logits mean: plain continuous batching.
+"""Which tokens fill the next pass, and what its logits mean: continuous batching.
 
     work = scheduler.plan(limits);  logits = executor.run(work);  events = scheduler.commit(work, logits)
 
-- Requests are admitted first come, first served, while their prompt's pages are free, with one spare page for every
-  sequence already running so that admission does not at once force a pre-emption.
-- A pass takes the decode rows first, then prompt chunks in order of arrival, up to limits.max_tokens_per_pass. If there
-  are more decode rows than room, those served longest ago go first and a quarter of the room is kept for prompts.
-- A sequence grows by a page when it needs one. If none is free the youngest sequence is pre-empted: it gives up its
-  pages, waits at the head of the queue and is computed again later; its text does not change. The oldest sequence can
-  always go on, because a request that does not fit the pool alone is refused by `prepare`: so every request ends.
-- limits.max_sequences caps admission; sequences already running are not stopped when it falls.
+- Who runs, and on which pages, is the roster's part (roster.py); who comes first, how much of a pass each may take and
+  when it is worth waiting for others is the policy's (policy.py, pass_room.py).
+- A pass takes decode rows, then drafts (speculate.py), then prompt chunks, up to limits.max_tokens_per_pass. A draft
+  takes a page only if one is free after everybody else had his, and gives it back if it fails.
+- Of prompts that have a beginning in common and are read at the same time, one computes it and the others wait for it.
+- `submit` takes several sequences with one prompt: it is read once.
+- `plan` may find that nothing is to be done yet; `wait_s` says for how long. `expire` ends what missed its deadline.
+- New requests are measured by the size of the pool that was asked for last (`set_num_pages`).
 
-Not thread-safe but for `prepare`: one thread (the engine's worker) owns it. submit and cancel are called between commit
-and plan, not while a pass runs, because cancelling frees pages at once.
+Not thread-safe but for `prepare`: one thread (the engine's worker) owns it. submit, cancel, expire and set_num_pages
+are called between commit and plan, not while a pass runs, because they free pages at once.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import dataclasses
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from itertools import zip_longest
 
 from pocketseek.errors import ModelOutputError
 from pocketseek.runtime.admission import Capacity, check_request
+from pocketseek.runtime.counts import SchedulerCounts, SequenceEvent, Totals
 from pocketseek.runtime.kv_pool import KvPool
+from pocketseek.runtime.pass_room import PassRoom
+from pocketseek.runtime.policy import Policy
+from pocketseek.runtime.prefix_cache import PrefixCache
+from pocketseek.runtime.roster import Roster
+from pocketseek.runtime.sampling import LogitsRow
 from pocketseek.runtime.sequence import SCORE_ROWS, SequenceState
-from pocketseek.runtime.work import Logits, Slice, Work
+from pocketseek.runtime.speculate import MAX_DRAFT_TOKENS, MAX_DRAFTS_PER_PASS, Speculation, draft_lengths
+from pocketseek.runtime.swap import SwapSpace
+from pocketseek.runtime.work import Logits, PageMemory, Slice, Work
 from pocketseek.types import FinishReason, Limits, Request, TokenEvent
 
-
-@dataclass(frozen=True)
-class SequenceEvent:
-    """What happened to one request. `error` is set if it failed; the token event then finishes with "error"."""
-
-    request_id: int
-    token: TokenEvent
-    error: ModelOutputError | None = None
-
-
-@dataclass(frozen=True)
-class SchedulerCounts:
-    """Totals since the start, and the present load. Prompt tokens computed again after a pre-emption count again."""
-
-    num_passes: int
-    num_tokens: int
-    num_prompt_tokens: int
-    num_preemptions: int
-    num_running: int
-    num_waiting: int
-    num_pages: int
-    num_free_pages: int
+RETRY_S = 1.0  # when nothing runs and yet nobody can be admitted: the limits may change without a message
 
 
 class Scheduler:
-    """Owns the sequences and the page accounting of one engine."""
+    """Owns the sequences of one engine."""
 
-    def __init__(self, pool: KvPool, *, vocab_size: int, context_length: int) -> None:
-        self._pool = pool
+    def __init__(
+        self,
+        pool: KvPool,
+        *,
+        vocab_size: int,
+        context_length: int,
+        policy: Policy | None = None,
+        cache: PrefixCache | None = None,
+        speculation: Speculation | None = None,
+        memory: PageMemory | None = None,
+        swap: SwapSpace | None = None,
+    ) -> None:
+        """cache: of this pool; without one, nothing is shared. memory, swap: see `Roster`."""
+        self.policy = policy or Policy()
+        self._cache = cache or PrefixCache(pool, enabled=False)
+        self._roster = Roster(self._cache, self.policy, memory=memory, swap=swap)
         self._capacity = Capacity(vocab_size, context_length, pool.num_pages)
-        self._waiting: deque[SequenceState] = deque()  # both in order of arrival, all of _running before _waiting
-        self._running: list[SequenceState] = []
-        self._num_passes = 0
-        self._num_tokens = 0
-        self._num_prompt_tokens = 0
-        self._num_preemptions = 0
+        self._speculation = speculation
+        self._next_plan_s: float | None = None  # by the policy's clock; None: when something arrives
+        self._totals = Totals()
 
     @property
     def has_work(self) -> bool:
-        return bool(self._running or self._waiting)
+        return bool(self._roster.running or self._roster.waiting)
 
     @property
     def context_length(self) -> int:
-        """Tokens that one request may have, answer included: the model's context, or what the KV memory holds."""
+        """Tokens that a request may have, answer included: the model's context, or what the pool holds."""
         return self._capacity.context_length
 
     def counts(self) -> SchedulerCounts:
+        """Readable from any thread; the figures may be a pass apart from each other."""
         return SchedulerCounts(
-            num_passes=self._num_passes,
-            num_tokens=self._num_tokens,
-            num_prompt_tokens=self._num_prompt_tokens,
-            num_preemptions=self._num_preemptions,
-            num_running=len(self._running),
-            num_waiting=len(self._waiting),
-            num_pages=self._pool.num_pages,
-            num_free_pages=self._pool.num_free,
+            **dataclasses.asdict(self._totals),
+            num_preemptions=self._roster.num_preemptions,
+            num_swapped_out=self._roster.num_swapped_out,
+            num_running=len(self._roster.running),
+            num_waiting=len(self._roster.waiting),
+            num_pages=self._cache.num_pages,
+            num_free_pages=self._cache.num_available,
+            num_cached_pages=self._cache.num_cached,
         )
 
     def prepare(self, request_id: int, request: Request) -> SequenceState:
         """Check a request and make it a sequence, on any thread. Raises UsageError or ContextLengthError."""
-        return SequenceState(request_id, check_request(request, self._capacity))
+        speculation = None if request.score_prompt else self._speculation
+        drafter = speculation.new_drafter() if speculation is not None else None
+        sequence = SequenceState(request_id, check_request(request, self._capacity), drafter)
+        sequence.arrival_s = self.policy.clock()
+        return sequence
 
-    def submit(self, sequence: SequenceState) -> None:
-        """Queue what `prepare` made; its id must not be in use."""
-        self._waiting.append(sequence)
+    def submit(self, sequence: SequenceState, *followers: SequenceState) -> None:
+        """Queue what `prepare` made; its id must not be in use. followers: other answers to the same prompt."""
+        sequence.followers = list(followers)
+        self._roster.waiting.append(sequence)
+        for arrival in (sequence, *followers):
+            self.policy.arrived(arrival)
+        self._next_plan_s = -math.inf
 
     def cancel(self, request_id: int) -> SequenceEvent | None:
         """Drop a request and free its pages; None if it is not here (any more)."""
-        for sequence in (*self._running, *self._waiting):
-            if sequence.request_id == request_id:
-                return self._finish(sequence, "cancelled")
-        return None
+        sequence = next((one for one in self._roster if one.request_id == request_id), None)
+        if sequence is None:
+            return None
+        event = self._finish(sequence, "cancelled")
+        self._roster.fit()
+        return event
+
+    def expire(self) -> list[SequenceEvent]:
+        """Drop the requests whose deadline has passed and free their pages."""
+        now_s = self.policy.clock()
+        late = [sequence for sequence in self._roster if sequence.deadline_at_s <= now_s]
+        events = [self._finish(sequence, "deadline") for sequence in late]
+        self._roster.fit()
+        return events
+
+    def wait_s(self) -> float | None:
+        """Seconds until `expire` or `plan` may have something to do: 0.0: now; None: not before something arrives."""
+        if not self.has_work or self._next_plan_s is None:
+            return None
+        return max(0.0, self._next_plan_s - self.policy.clock())
+
+    def set_num_pages(self, num_pages: int | None) -> None:
+        """Resize the pool; None: as many pages as at first. The executor must have reserved them. No text changes."""
+        self._roster.resize(num_pages)
+        self._capacity = dataclasses.replace(self._capacity, num_pages=self._roster.num_pages)
+
+    def take_vacated_pages(self) -> list[int]:
+        """Pages whose memory is not needed any more, each reported once; to be released before the next plan."""
+        return self._cache.take_vacated()
 
     # -- decide ---------------------------------------------------------------------------------------------------
 
     def plan(self, limits: Limits) -> Work | None:
-        """Fill a pass; None if there is no request."""
-        self._grow()
-        self._admit(limits.max_sequences)
-        slices = tuple(self._fill(max(1, limits.max_tokens_per_pass)))
+        """Fill a pass; None if there is nothing to compute, or not yet."""
+        due_s = self._roster.arrange(limits)
+        slices = tuple(self._fill(self.policy.room(self._roster.running, limits), limits))
+        self._totals.num_peak_pages = max(self._totals.num_peak_pages, self._cache.num_in_use)
+        self._next_plan_s = -math.inf if slices else self._next_due_s(due_s)
         return Work(slices) if slices else None
 
-    def _grow(self) -> None:
-        """Give every running sequence the page its newest token needs, oldest first."""
-        index = 0
-        while index < len(self._running):
-            sequence = self._running[index]
-            if self._pool.can_allocate(sequence.num_missing_pages):
-                sequence.pages += self._pool.allocate(sequence.num_missing_pages)
-                index += 1
-            else:
-                self._preempt_youngest()  # maybe the sequence itself, if none is younger
-
-    def _preempt_youngest(self) -> None:
-        victim = self._running.pop()
-        self._pool.release(victim.forget())
-        self._waiting.appendleft(victim)
-        self._num_preemptions += 1
-
-    def _admit(self, max_sequences: int) -> None:
-        while self._waiting and len(self._running) < max(1, max_sequences):
-            num_missing = self._waiting[0].num_missing_pages
-            if not self._pool.can_allocate(num_missing + len(self._running)):
-                return
-            sequence = self._waiting.popleft()
-            sequence.pages += self._pool.allocate(num_missing)
-            self._running.append(sequence)
-
-    def _fill(self, room: int) -> Iterator[Slice]:
-        decoding = [sequence for sequence in self._running if sequence.is_decoding]
-        reading = [sequence for sequence in self._running if not sequence.is_decoding]
-        if reading:  # at room 1 the decode rows go first; they end, and until then no prompt can add to them
-            decoding = _served_longest_ago(decoding, max(1, room - max(1, room // 4)))
-        else:
-            decoding = _served_longest_ago(decoding, room)
+    def _fill(self, room: PassRoom, limits: Limits) -> Iterator[Slice]:
+        drafts = self._drafts(room, limits)
         score_rows = SCORE_ROWS
-        for sequence in (*decoding, *reading):
-            part = sequence.next_slice(room, score_rows) if room else None
+        coming: set[bytes] = set()  # pages that this pass completes
+        for sequence in room.order:
+            most = room.most(sequence)
+            if not most or self._cache.waits_for(sequence, coming):
+                continue
+            part = sequence.next_slice(most, score_rows, drafts.get(sequence.request_id, ())[: most - 1])
             if part is not None:
-                room -= part.num_tokens
+                coming |= self._cache.completed_by(sequence, part.end_position)
+                room.take(sequence, part.num_tokens)
                 if not sequence.is_decoding:
                     score_rows = max(0, score_rows - part.num_logits)
-                sequence.last_pass = self._num_passes + 1
+                sequence.last_pass = self._totals.num_passes + 1
                 yield part
+
+    def _drafts(self, room: PassRoom, limits: Limits) -> dict[int, Sequence[int]]:
+        """What to add to the decode rows, by request id."""
+        most = min(room.for_drafts, MAX_DRAFTS_PER_PASS)
+        if self._speculation is None or most < 1:
+            return {}
+        drafts = [sequence.draft(min(most, MAX_DRAFT_TOKENS)) for sequence in room.writing]
+        lengths = draft_lengths(
+            drafts,
+            room=most,
+            num_tokens=room.num_tokens,
+            num_sequences=len(room.order),
+            pass_cost=self._speculation.pass_cost or self.policy.pass_cost(limits),
+        )
+        return {
+            sequence.request_id: draft.token_ids[: self._roster.lend_pages(sequence, length)]
+            for sequence, draft, length in zip(room.writing, drafts, lengths, strict=True)
+            if length
+        }
+
+    def _next_due_s(self, due_s: float | None) -> float | None:
+        """When to look again without a pass: for a deadline, or when a wait for others (or for pages) may be over."""
+        if due_s is None:
+            due_s = self.policy.clock() + RETRY_S
+        deadlines_s = [sequence.deadline_at_s for sequence in self._roster]
+        return min(due_s, *deadlines_s) if deadlines_s else None
 
     # -- account --------------------------------------------------------------------------------------------------
 
     def commit(self, work: Work, logits: Logits) -> list[SequenceEvent]:
-        """Sample, finish, release. logits: [work.num_logits, vocab_size]. At most one event for each slice."""
+        """Sample, accept drafts, finish, release. logits: [work.num_logits, vocab_size].
+
+        One event for each new token, those of a request in order.
+        """
         if logits.shape != (work.num_logits, self._capacity.vocab_size):
             raise ValueError(
                 f"the executor returned {logits.shape}, not {(work.num_logits, self._capacity.vocab_size)}"
             )
-        self._num_passes += 1
-        by_id = {sequence.request_id: sequence for sequence in self._running}
+        self._totals.num_passes += 1
+        by_id = {sequence.request_id: sequence for sequence in self._roster.running}
         events: list[SequenceEvent] = []
         row = 0
         for part in work.slices:
             rows = logits[row : row + part.num_logits]
             row += part.num_logits
-            event = self._commit_slice(by_id[part.request_id], part, rows)
-            if event is not None:
-                events.append(event)
+            events.extend(self._commit_slice(by_id[part.request_id], part, rows))
+        self.policy.passed()
+        self._roster.fit()
         return events
 
-    def _commit_slice(self, sequence: SequenceState, part: Slice, rows: Logits) -> SequenceEvent | None:
+    def _commit_slice(self, sequence: SequenceState, part: Slice, rows: Logits) -> Iterator[SequenceEvent]:
         if not sequence.is_decoding:
-            self._num_prompt_tokens += part.num_tokens
+            self._totals.num_prompt_tokens += part.num_tokens
+        self.policy.served(sequence, part)
+        draft = part.token_ids[sequence.num_pending :]
         try:
             sequence.advance(part, rows)
-            if sequence.num_pending:
-                return None
-            return self._next_token(sequence, rows)
+            self._cache.register(sequence)
         except ModelOutputError as error:  # unusable logits end this request, not the engine
-            return self._finish(sequence, "error", error=error)
+            yield self._finish(sequence, "error", error=error)
+            return
+        if sequence.num_pending:
+            return
+        if sequence.num_output == 0:
+            yield from self._begin_answers(sequence, rows)
+        else:
+            yield from self._next_tokens(sequence, draft, rows)
 
-    def _next_token(self, sequence: SequenceState, rows: Logits) -> SequenceEvent:
-        if sequence.is_full:  # max_tokens is 0: only the prompt was wanted
-            return self._finish(sequence, "length")
-        choice = sequence.choose(rows)
+    def _begin_answers(self, sequence: SequenceState, rows: Logits) -> Iterator[SequenceEvent]:
+        """The prompt is read: its own answer begins here, and those of its followers."""
+        self._totals.num_cached_prompt_tokens += sequence.num_cached_prompt
+        self._cache.keep(sequence)
+        for one in (sequence, *self._roster.start_followers(sequence)):
+            if one.is_full:  # max_tokens is 0: only the prompt was wanted
+                yield self._finish(one, "length")
+            else:
+                yield from self._next_tokens(one, (), rows)
+
+    def _next_tokens(self, sequence: SequenceState, draft: Sequence[int], rows: Logits) -> Iterator[SequenceEvent]:
+        """The token that is due, and on while the draft had it right. The last rows are its own and the draft's."""
+        self._totals.num_drafted += len(draft)
+        for row, guess in zip_longest(rows[-1 - len(draft) :], draft):
+            event = self._next_token(sequence, row)
+            yield event
+            if event.token.finish_reason is not None:
+                return
+            if event.token.token_id != guess:
+                break
+            self._totals.num_accepted += 1
+            sequence.accept_draft()
+        self._roster.take_back_pages(sequence)
+
+    def _next_token(self, sequence: SequenceState, row: LogitsRow) -> SequenceEvent:
+        try:
+            choice = sequence.choose(row)
+        except ModelOutputError as error:
+            return self._finish(sequence, "error", error=error)
         if choice.token_id in sequence.request.stop_ids:
             return self._finish(sequence, "stop", logprob=choice.logprob)
         sequence.append(choice.token_id)
-        self._num_tokens += 1
+        self._totals.num_tokens += 1
         if sequence.is_full:
             return self._finish(sequence, "length", token_id=choice.token_id, logprob=choice.logprob)
-        return SequenceEvent(sequence.request_id, TokenEvent(choice.token_id, choice.logprob))
+        token = TokenEvent(choice.token_id, choice.logprob, num_cached_prompt_tokens=sequence.num_cached_prompt)
+        return SequenceEvent(sequence.request_id, token)
 
     def _finish(
         self,
@@ -206,18 +276,9 @@ class Scheduler:
         error: ModelOutputError | None = None,
     ) -> SequenceEvent:
         """Remove the sequence and free its pages."""
-        if sequence in self._running:
-            self._running.remove(sequence)
-        else:
-            self._waiting.remove(sequence)
-        self._pool.release(sequence.forget())
+        self.policy.left(sequence)
+        self._roster.remove(sequence)
         complete = sequence.request.score_prompt and reason in ("stop", "length")
         scores = tuple(sequence.prompt_logprobs) if complete else None
-        return SequenceEvent(sequence.request_id, TokenEvent(token_id, logprob, reason, scores), error)
-
-
-def _served_longest_ago(sequences: Sequence[SequenceState], count: int) -> list[SequenceState]:
-    """At most `count` of them; the sort is stable, so equals keep their order of arrival."""
-    if len(sequences) <= count:
-        return list(sequences)
-    return sorted(sequences, key=lambda sequence: sequence.last_pass)[:count]
+        token = TokenEvent(token_id, logprob, reason, scores, sequence.num_cached_prompt)
+        return SequenceEvent(sequence.request_id, token, error)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import secrets
+from collections.abc import Sequence
 
-from pocketseek.runtime.sampling import Choice, Sampler, log_probability
+from pocketseek.runtime.prefix_page import PageKey
+from pocketseek.runtime.sampling import Choice, LogitsRow, Sampler, log_probability
+from pocketseek.runtime.speculate import NO_DRAFT, Draft, Drafter
 from pocketseek.runtime.work import Logits, Slice, pages_for
 from pocketseek.types import Request
 
@@ -14,26 +18,44 @@ SCORE_ROWS = 64  # rows of logits that scoring may ask for in one pass: 39 MB at
 class SequenceState:
     """Owned by the scheduler. Tokens from num_computed on still have to go through a pass.
 
+    num_registered: leading pages that the prefix cache knows. num_cached_prompt: prompt tokens that never went through
+    a pass for this request, because others had computed them. num_swapped: tokens whose pages wait on disk.
+    followers: other answers to the same prompt, which begin (`follow`) when it has been read.
+
     Giving up the pages (`forget`) only sets num_computed back: tokens and scores stay, and since a token is a function
     of logits, history, seed and position, computing them again leads to the same text.
     """
 
-    def __init__(self, request_id: int, request: Request) -> None:
+    def __init__(self, request_id: int, request: Request, drafter: Drafter | None = None) -> None:
         seed = request.sampling.seed
         self.request_id = request_id
         self.request = request
         self.tokens = list(request.prompt_ids)
         self.pages: list[int] = []
         self.num_computed = 0
+        self.num_registered = 0
+        self.page_keys: list[PageKey] = []
+        self.num_cached_prompt = 0
+        self.num_swapped = 0
+        self.followers: list[SequenceState] = []
         self.last_pass = 0
+        self.arrival = 0  # the scheduler's count of arrivals
+        self.arrival_s = 0.0  # by the scheduler's clock
+        self.num_served = 0  # tokens that ever went through a pass, a pre-emption notwithstanding
         self.prompt_logprobs: list[float] = []
         self._output: list[int] = []
+        self._num_seen = 0  # positions before it were computed or skipped at some time
+        self._drafter = drafter
         self._sampler = Sampler(
             request.sampling,
             secrets.randbits(64) if seed is None else seed,
             request.prompt_ids,
             logprobs=request.logprobs,
         )
+
+    @property
+    def deadline_at_s(self) -> float:
+        return math.inf if self.request.deadline_s is None else self.arrival_s + self.request.deadline_s
 
     @property
     def num_prompt(self) -> int:
@@ -60,8 +82,24 @@ class SequenceState:
     def is_full(self) -> bool:
         return self.num_output >= self.request.max_tokens
 
-    def next_slice(self, max_tokens: int, max_score_rows: int) -> Slice | None:
-        """The next tokens to compute, at most max_tokens; None if scoring must wait for a pass with room for rows."""
+    def draft(self, max_tokens: int) -> Draft:
+        """What may follow, up to an end token: nothing comes behind that, and nothing behind the answer's last token.
+
+        The token that is due needs no draft, so that max_tokens - 1 are left of an answer.
+        """
+        most = min(max_tokens, self.request.max_tokens - self.num_output - 1)
+        if self._drafter is None or most < 1:
+            return NO_DRAFT
+        draft = self._drafter.draft(self.tokens, most)
+        ends = (i for i, token_id in enumerate(draft.token_ids) if token_id in self.request.stop_ids)
+        end = next(ends, None)
+        return draft if end is None else Draft(draft.token_ids[:end], draft.chances[:end])
+
+    def next_slice(self, max_tokens: int, max_score_rows: int, draft: Sequence[int] = ()) -> Slice | None:
+        """The next tokens to compute, at most max_tokens; None if scoring must wait for a pass with room for rows.
+
+        draft: for a decoding sequence, what goes behind its newest token; the caller has seen to room and pages.
+        """
         end = min(len(self.tokens), self.num_computed + max_tokens)
         num_logits = int(end == len(self.tokens) and not self.is_full)
         if self._scores_from is not None and self.num_computed < self._scores_from:
@@ -71,9 +109,9 @@ class SequenceState:
             num_logits = end - self.num_computed
         if end == self.num_computed:
             return None
-        token_ids = tuple(self.tokens[self.num_computed : end])
-        pages = tuple(self.pages[: pages_for(end)])
-        return Slice(self.request_id, token_ids, self.num_computed, pages, num_logits)
+        token_ids = (*self.tokens[self.num_computed : end], *draft)
+        pages = tuple(self.pages[: pages_for(end + len(draft))])
+        return Slice(self.request_id, token_ids, self.num_computed, pages, num_logits + len(draft))
 
     @property
     def _scores_from(self) -> int | None:
@@ -82,21 +120,47 @@ class SequenceState:
         return num_scores if self.request.score_prompt and num_scores < self.num_prompt - 1 else None
 
     def advance(self, part: Slice, rows: Logits) -> None:
-        """The slice went through a pass: its K and V are in the pages; take the prompt's scores from its rows."""
-        self.num_computed = part.end_position
+        """The slice went through a pass: its K and V are in the pages; take the prompt's scores from its rows.
+
+        K and V of a draft count when its tokens are accepted; what is not accepted is written over before it is read.
+        """
+        end = min(part.end_position, len(self.tokens))
+        self.num_cached_prompt += max(0, min(part.first_position, self.num_prompt) - self._num_seen)
+        self._num_seen = max(self._num_seen, end)
+        self.num_computed = end
         if self._scores_from is not None:
             for row in rows[: self.num_prompt - 1 - part.first_position]:
                 self.prompt_logprobs.append(log_probability(row, self.tokens[len(self.prompt_logprobs) + 1]))
 
-    def choose(self, rows: Logits) -> Choice:
-        """The next token, from the last row. Does not append it. Raises ModelOutputError for unusable logits."""
-        return self._sampler.choose(rows[-1], self._output)
+    def choose(self, row: LogitsRow) -> Choice:
+        """The next token, from the newest one's row; does not append it. May raise ModelOutputError."""
+        return self._sampler.choose(row, self._output)
 
     def append(self, token_id: int) -> None:
         self.tokens.append(token_id)
         self._output.append(token_id)
 
+    def accept_draft(self) -> None:
+        """The newest token was in the pass that chose it: its K and V are in the pages."""
+        self.num_computed += 1
+
+    def spare_pages(self) -> list[int]:
+        """Give up the pages that only a draft needed."""
+        num_needed = pages_for(len(self.tokens))
+        spare, self.pages = self.pages[num_needed:], self.pages[:num_needed]
+        return spare
+
+    def follow(self, leader: SequenceState) -> list[int]:
+        """Stand where the leader stands, which has just read the same prompt. Returns its pages, now those of both."""
+        self.pages = list(leader.pages)
+        self.page_keys = list(leader.page_keys)
+        self.num_computed, self.num_registered = leader.num_computed, leader.num_registered
+        self.num_cached_prompt, self.num_served = leader.num_cached_prompt, leader.num_served
+        self.prompt_logprobs = list(leader.prompt_logprobs)
+        self._num_seen = self.num_computed
+        return self.pages
+
     def forget(self) -> list[int]:
         """Give up the pages: everything has to be computed again."""
-        pages, self.pages, self.num_computed = self.pages, [], 0
+        pages, self.pages, self.num_computed, self.num_registered = self.pages, [], 0, 0
         return pages

@@ -1,11 +1,13 @@
 """What one pass over the weights is asked to do, and who can do it. Data only; no decisions.
 
 A `Work` is a ragged batch: each `Slice` is a run of consecutive tokens of one sequence, a decode row being a slice of
-one token. Whatever else is in the pass, the logits of a row depend only on the tokens of its own sequence up to it.
+one token, or of more with a draft behind it. Whatever else is in the pass, the logits of a row depend only on the
+tokens of its own sequence up to it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +26,7 @@ class Slice:
     token_ids: what stands at positions first_position, first_position + 1, ... (never empty).
     pages: ids of the pages that cover positions 0 .. first_position + len(token_ids) - 1 in order, PAGE_TOKENS each:
         position p lies in slot p % PAGE_TOKENS of pages[p // PAGE_TOKENS]. Earlier passes wrote the earlier positions.
+        They may have written some of these, too, with the wrong tokens of a draft: write them anew.
     num_logits: logits are wanted for the last num_logits rows; 0 for a prompt chunk that is not the last.
     """
 
@@ -58,7 +61,19 @@ class Work:
         return sum(part.num_logits for part in self.slices)
 
 
-class Executor(Protocol):
+class PageMemory(Protocol):
+    """The K and V of pages as bytes. Used between passes."""
+
+    def read_page(self, page_id: int) -> memoryview:
+        """The bytes of a page as they lie in memory, every page as long as the others; not copied. Between passes."""
+        ...
+
+    def write_page(self, page_id: int, data: memoryview) -> None:
+        """Put back what `read_page` gave, here or in an earlier process with the same model and kernels."""
+        ...
+
+
+class Executor(PageMemory, Protocol):
     """Runs passes and owns the KV memory by page id. Used by one thread at a time (the engine's worker)."""
 
     @property
@@ -69,6 +84,10 @@ class Executor(Protocol):
 
     def reserve_pages(self, num_pages: int) -> None:
         """Make page ids 0 .. num_pages - 1 usable. Called before the first pass, and again with more to grow."""
+        ...
+
+    def release_pages(self, page_ids: Iterable[int]) -> None:
+        """Nobody uses these pages: give their memory back. Their contents are lost; the ids stay usable."""
         ...
 
     def set_threads(self, num_threads: int) -> None:

@@ -1,8 +1,9 @@
 """The one thread that owns scheduler and executor, and the way other threads talk to it.
 
 Callers put messages into an inbox; the worker takes them in between two passes, sleeps while there is nothing to
-compute, and puts every event into the queue of its request. It starts with the first request. It is a daemon thread, so
-that a forgotten engine does not keep the process alive; the engine's finalizer closes it before the interpreter goes.
+compute (until a message comes, or the time that the scheduler names), and puts every event into the queue of its
+request. It starts with the first request. It is a daemon thread, so that a forgotten engine does not keep the process
+alive; the engine's finalizer closes it before the interpreter goes.
 
 If a pass fails (or the engine is closed), every waiting request gets an EngineClosedError at its join, with the failure
 as cause, and later requests are refused. A failure of one request alone is raised at that request's join only.
@@ -11,7 +12,7 @@ as cause, and later requests are refused. A failure of one request alone is rais
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread, current_thread
@@ -19,12 +20,15 @@ from time import perf_counter
 from types import TracebackType
 from typing import Protocol, Self
 
-from pocketseek.errors import EngineClosedError, PocketseekError, UsageError
+from pocketseek.errors import EngineClosedError, MemoryLimitError, PocketseekError, UsageError
 from pocketseek.govern.governor import Governor
-from pocketseek.runtime.scheduler import Scheduler, SequenceEvent
+from pocketseek.runtime.counts import SequenceEvent
+from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.sequence import SequenceState
 from pocketseek.runtime.work import Executor, Logits, Work
 from pocketseek.types import Limits, Request, TokenEvent
+
+_LONGEST_SLEEP_S = 3600.0  # then it looks again
 
 _Outcomes = SimpleQueue[TokenEvent | PocketseekError]
 
@@ -33,10 +37,23 @@ class Closeable(Protocol):
     def close(self) -> None: ...
 
 
+class IdleWork(Protocol):
+    """What can wait until there is no request: done a step at a time, and all of it when the engine is closed."""
+
+    @property
+    def has_work(self) -> bool: ...
+
+    def step(self) -> None: ...
+
+    def finish(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class _Submit:
-    sequence: SequenceState
-    outcomes: _Outcomes
+    """One request, or several with the same prompt."""
+
+    sequences: tuple[SequenceState, ...]
+    outcomes: tuple[_Outcomes, ...]
 
 
 @dataclass(frozen=True)
@@ -49,7 +66,13 @@ class _WakeUp:
     """Only makes the worker look at its flags."""
 
 
-_Inbox = SimpleQueue[_Submit | _Cancel | _WakeUp]  # SimpleQueue.put is reentrant, hence safe in __del__
+@dataclass(frozen=True)
+class _ApplyLimits:
+    """Asks the governor although there may be nothing to compute."""
+
+
+_Message = _Submit | _Cancel | _WakeUp | _ApplyLimits
+_Inbox = SimpleQueue[_Message]  # SimpleQueue.put is reentrant, hence safe in __del__
 
 
 class TokenStream(Iterator[TokenEvent]):
@@ -98,12 +121,18 @@ class Worker:
     """Starts the thread when it is needed; closes executor and resources when the thread ends."""
 
     def __init__(
-        self, scheduler: Scheduler, executor: Executor, governor: Governor, resources: Iterable[Closeable] = ()
+        self,
+        scheduler: Scheduler,
+        executor: Executor,
+        governor: Governor,
+        resources: Iterable[Closeable] = (),
+        idle_work: IdleWork | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._executor = executor
         self._governor = governor
         self._resources = (executor, *resources)
+        self._idle_work = idle_work
         self._inbox: _Inbox = SimpleQueue()
         self._outcomes: dict[int, _Outcomes] = {}
         self._ids = itertools.count(1)
@@ -114,23 +143,34 @@ class Worker:
         self._num_threads: int | None = None
         self._cores: tuple[int, ...] = ()
         self.cores_refusal: UsageError | None = None
+        self._num_pages: int | None = None
+        self.pages_refusal: MemoryLimitError | None = None
         self.executor_s = 0.0
         self.total_s = 0.0
+        self.num_wakeups = 0  # passes after a sleep
+        self._slept = False
 
     # -- any thread -----------------------------------------------------------------------------------------------
 
-    def submit(self, request: Request, owner: object) -> TokenStream:
-        """Queue a request. Raises UsageError, ContextLengthError or EngineClosedError."""
-        sequence = self._scheduler.prepare(next(self._ids), request)
-        outcomes: _Outcomes = SimpleQueue()
+    def submit(self, requests: Sequence[Request], owner: object) -> list[TokenStream]:
+        """Queue one request, or several with one prompt. Raises UsageError, ContextLengthError, EngineClosedError."""
+        sequences = tuple(self._scheduler.prepare(next(self._ids), request) for request in requests)
+        outcomes: tuple[_Outcomes, ...] = tuple(SimpleQueue() for _ in requests)
         with self._lock:
             if self._closed:
                 raise self._closed_error()
-            self._inbox.put(_Submit(sequence, outcomes))
+            self._inbox.put(_Submit(sequences, outcomes))
             if self._thread is None:
                 self._thread = Thread(target=self._live, name="pocketseek-engine", daemon=True)
                 self._thread.start()
-        return TokenStream(sequence.request_id, outcomes, self._inbox, owner)
+        return [
+            TokenStream(sequence.request_id, queue, self._inbox, owner)
+            for sequence, queue in zip(sequences, outcomes, strict=True)
+        ]
+
+    def apply_limits(self) -> None:
+        """Ask the governor at the next border between passes, or now if nothing runs."""
+        self._inbox.put(_ApplyLimits())
 
     def close(self) -> None:
         """Stop after the pass that is running, and wait for that. Calling it again does nothing."""
@@ -165,13 +205,21 @@ class Worker:
     def _pass(self) -> None:
         """The heart: decide, run, account."""
         start = perf_counter()
-        work = self._scheduler.plan(self._limits())
+        limits = self._limits()
+        work = self._scheduler.plan(limits)
+        self._give_memory_back()
         if work is None:
+            self._use_idle_time()
             return
+        self.num_wakeups += self._slept
+        self._slept = False
         logits = self._run(work)
         events = self._scheduler.commit(work, logits)
         self._deliver(events)
-        self.total_s += perf_counter() - start
+        self._give_memory_back()
+        pass_s = perf_counter() - start
+        self.total_s += pass_s
+        self._scheduler.policy.costs.observe(limits, work.num_tokens, pass_s)
 
     def _limits(self) -> Limits:
         limits = self._governor.limits()
@@ -180,6 +228,8 @@ class Worker:
             self._executor.set_threads(limits.num_threads)
         if limits.cores != self._cores:
             self._set_cores(limits.cores)
+        if limits.num_pages != self._num_pages:
+            self._set_num_pages(limits.num_pages)
         return limits
 
     def _set_cores(self, cores: tuple[int, ...]) -> None:
@@ -190,6 +240,21 @@ class Worker:
             self._cores, self.cores_refusal = cores, None
         except UsageError as refusal:
             self.cores_refusal = refusal
+
+    def _set_num_pages(self, num_pages: int | None) -> None:
+        """If the system refuses more memory, the pool stays as it is, and the next pass asks again."""
+        try:
+            if num_pages is not None:
+                self._executor.reserve_pages(num_pages)
+        except MemoryLimitError as refusal:
+            self.pages_refusal = refusal
+            return
+        self._scheduler.set_num_pages(num_pages)
+        self._num_pages, self.pages_refusal = num_pages, None
+
+    def _give_memory_back(self) -> None:
+        if vacated := self._scheduler.take_vacated_pages():
+            self._executor.release_pages(vacated)
 
     def _run(self, work: Work) -> Logits:
         start = perf_counter()
@@ -206,19 +271,35 @@ class Worker:
     def _receive(self) -> bool:
         """Take in all messages, sleeping while there is nothing to compute. False when it is time to end."""
         while not self._closed:
+            wait_s = self._scheduler.wait_s()
+            sleeps = wait_s != 0.0 and not self._has_idle_work
+            self._slept = self._slept or sleeps
             try:
-                message = self._inbox.get(block=not self._scheduler.has_work)
+                message = self._inbox.get(sleeps, None if wait_s is None else min(wait_s, _LONGEST_SLEEP_S))
             except Empty:
+                self._deliver(self._scheduler.expire())
                 return True
             self._take(message)
         return False
 
-    def _take(self, message: _Submit | _Cancel | _WakeUp) -> None:
+    @property
+    def _has_idle_work(self) -> bool:
+        return self._idle_work is not None and self._idle_work.has_work
+
+    def _use_idle_time(self) -> None:
+        if self._idle_work is not None and self._idle_work.has_work:
+            self._idle_work.step()
+
+    def _take(self, message: _Message) -> None:
         if isinstance(message, _Submit):
-            self._outcomes[message.sequence.request_id] = message.outcomes
-            self._scheduler.submit(message.sequence)
+            self._outcomes |= _by_id(message)
+            self._scheduler.submit(*message.sequences)
         elif isinstance(message, _Cancel) and (event := self._scheduler.cancel(message.request_id)) is not None:
             self._deliver([event])
+            self._give_memory_back()
+        elif isinstance(message, _ApplyLimits):
+            self._limits()
+            self._give_memory_back()
 
     def _retire(self) -> None:
         """Refuse what comes, answer what waits, let go of the memory."""
@@ -227,12 +308,21 @@ class Worker:
         while not self._inbox.empty():
             message = self._inbox.get()
             if isinstance(message, _Submit):
-                self._outcomes[message.sequence.request_id] = message.outcomes
+                self._outcomes |= _by_id(message)
         for outcomes in self._outcomes.values():
             outcomes.put(self._closed_error())
         self._outcomes.clear()
-        self._close_resources()
+        try:
+            if self._idle_work is not None and self._failure is None:
+                self._idle_work.finish()
+        finally:
+            self._close_resources()
 
     def _close_resources(self) -> None:
         for resource in self._resources:
             resource.close()
+
+
+def _by_id(message: _Submit) -> dict[int, _Outcomes]:
+    ids = (sequence.request_id for sequence in message.sequences)
+    return dict(zip(ids, message.outcomes, strict=True))

@@ -1,0 +1,94 @@
+"""The part of `pocketseek bench` that simulates clients (`--profile`): run, print, write the page."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pocketseek.cli import messages
+from pocketseek.cli.console import note, print_json, print_table, progress_bar
+from pocketseek.cli.messages import Words
+from pocketseek.errors import UsageError
+
+if TYPE_CHECKING:
+    from pocketseek.apps.load_bench import ClassReport, LoadReport, Profile
+
+
+def run_load_bench(
+    name: str,
+    path: Path,
+    words: Words,
+    *,
+    concurrency: int,
+    profile: Profile,
+    seconds: float,
+    page: Path | None,
+    as_json: bool,
+) -> None:
+    from pocketseek.apps.load_bench import bench_load
+    from pocketseek.apps.load_page import render_page
+    from pocketseek.runtime.load import load
+
+    if page is not None and not page.parent.is_dir():
+        raise UsageError(f"there is no folder {str(page.parent)!r:.200} for the report; make it first")
+    with progress_bar(unit="seconds") as show:
+        label = words(messages.MEASURING)
+        report = bench_load(
+            lambda: load(path),
+            concurrency=concurrency,
+            profile=profile,
+            seconds=seconds,
+            progress=lambda done, total: show(label, done, total),
+        )
+    rows = _rows(report, words)
+    if page is not None:
+        page.write_text(render_page(f"pocketseek bench {name}", report, rows), encoding="utf-8")
+        note(words(messages.LOAD_PAGE, path=page))
+    if as_json:
+        print_json({"model": name, **dataclasses.asdict(report)})
+    else:
+        print_table((name, ""), rows)
+
+
+def _rows(report: LoadReport, words: Words) -> list[tuple[str, str]]:
+    rows = [
+        (
+            words(messages.LOAD_PROFILE),
+            words(
+                messages.LOAD_PROFILE_VALUE,
+                profile=report.profile,
+                clients=report.concurrency,
+                seconds=report.seconds,
+            ),
+        ),
+        (words(messages.LOAD_WRITTEN), words(messages.BENCH_RATE, rate=report.tokens_per_s)),
+        (words(messages.LOAD_READ), words(messages.BENCH_RATE, rate=report.prompt_tokens_per_s)),
+        (words(messages.LOAD_PER_PASS), f"{report.tokens_per_pass:.1f}"),
+        (words(messages.LOAD_PASSES), f"{report.passes_per_s:.1f}"),
+        (words(messages.LOAD_PAGES), f"{report.peak_pages} / {report.num_pages}"),
+        (words(messages.LOAD_CACHED), str(report.cached_prompt_tokens)),
+        (words(messages.LOAD_DRAFTS), f"{report.accepted_tokens} / {report.drafted_tokens}"),
+        (words(messages.LOAD_PREEMPTIONS), f"{report.preemptions} / {report.swapped_out}"),
+    ]
+    classes = (
+        (messages.LOAD_INTERACTIVE, report.interactive),
+        (messages.LOAD_BACKGROUND, report.background),
+        (messages.LOAD_ALONE, report.interactive_alone),
+    )
+    for heading, one in classes:
+        if one is not None:
+            rows += _class_rows(words(heading), one, words)
+    return rows
+
+
+def _class_rows(heading: str, one: ClassReport, words: Words) -> list[tuple[str, str]]:
+    rows = [(f"{heading}: {words(messages.LOAD_REQUESTS)}", str(one.requests))] if one.first_token else []
+    for message, latency in (
+        (messages.LOAD_FIRST_TOKEN, one.first_token),
+        (messages.LOAD_BETWEEN, one.between_tokens),
+    ):
+        if latency is not None:
+            figures = " / ".join(f"{value * 1000:.1f}" for value in (latency.p50_s, latency.p95_s, latency.p99_s))
+            rows.append((f"{heading}: {words(message)}", figures))
+    return rows

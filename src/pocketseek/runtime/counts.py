@@ -1,0 +1,58 @@
+"""What the scheduler tells: the events of a pass, and how much it has done and has to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pocketseek.errors import ModelOutputError
+from pocketseek.types import TokenEvent
+
+
+@dataclass(frozen=True)
+class SequenceEvent:
+    """What happened to one request in a pass. error: what ended it, when the finish_reason is "error"."""
+
+    request_id: int
+    token: TokenEvent
+    error: ModelOutputError | None = None
+
+
+@dataclass
+class Totals:
+    """Since the start. Prompt tokens computed again after a pre-emption count again.
+
+    num_cached_prompt_tokens: those that need not be computed at all. num_drafted: tokens of drafts that went through a
+    pass; num_accepted: those that are in the answers. num_peak_pages: the most that sequences held in a pass.
+    """
+
+    num_passes: int = 0
+    num_tokens: int = 0
+    num_prompt_tokens: int = 0
+    num_cached_prompt_tokens: int = 0
+    num_drafted: int = 0
+    num_accepted: int = 0
+    num_peak_pages: int = 0
+
+
+@dataclass(frozen=True)
+class SchedulerCounts:
+    """Totals since the start (see `Totals`), and the present load.
+
+    num_swapped_out: pre-emptions whose pages went to disk.
+    num_free_pages: free, or idle in the prefix cache; num_cached_pages: all that the cache knows, idle or in use.
+    """
+
+    num_passes: int
+    num_tokens: int
+    num_prompt_tokens: int
+    num_cached_prompt_tokens: int
+    num_drafted: int
+    num_accepted: int
+    num_peak_pages: int
+    num_preemptions: int
+    num_swapped_out: int
+    num_running: int
+    num_waiting: int
+    num_pages: int
+    num_free_pages: int
+    num_cached_pages: int

@@ -1,0 +1,192 @@
+"""What the scheduler decides by: who is admitted next, who gives way, what fills a pass, when background may start.
+
+Classes. `interactive` requests are admitted before `background` ones and have a pass's room before them; if they lack
+pages or a place, background gives way, the youngest first, and is computed again later. Within a class clients get
+equal shares by tokens served (client_shares.py), and requests of one client are served in order of arrival.
+
+No starvation. If background waits or runs and none of it gets any further for STARVED_PASSES passes, the oldest of it
+becomes the guaranteed one until it ends: admitted before everything else, never asked to give way for an arrival, and
+with a row or a small chunk in every pass. So background costs a busy engine one sequence, and progresses at the latest
+STARVED_PASSES passes after what runs then has left a place and its pages free.
+
+Latency. While interactive answers are written, all prompt chunks together keep a pass within limits.max_pass_s by the
+learnt costs. Background prompts rest while an interactive prompt is read, and while interactive requests are about (one
+is here, or was RECENT_S ago) their chunks are so short that somebody who arrives waits half as long as reading a
+typical prompt takes. Otherwise passes are filled.
+
+Coalescing. When nothing runs and only fresh background waits, it waits until limits.coalesce_s after the first arrival,
+or until there is enough to fill a pass.
+
+Time comes from `clock`, in seconds. Nothing here changes a text: only when its tokens are computed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from pocketseek.runtime.client_shares import Client, ClientShares, client_of
+from pocketseek.runtime.cost_model import PassCosts
+from pocketseek.runtime.pass_room import Groups, PassRoom
+from pocketseek.runtime.sequence import SequenceState
+from pocketseek.runtime.speculate import PassCost, typical_pass_cost
+from pocketseek.runtime.work import Slice
+from pocketseek.types import Limits
+
+STARVED_PASSES = 64
+RECENT_S = 30.0
+_PROMPT_WEIGHT = 0.25  # of the newest interactive prompt in their typical length
+
+
+class Policy:
+    """Told by the scheduler what happens; owned by the same thread, but `clock` may be called from any."""
+
+    def __init__(self, costs: PassCosts | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.costs = costs or PassCosts()
+        self.clock = clock
+        self._shares = ClientShares()
+        self._num_arrivals = 0
+        self._num_interactive = 0
+        self._interactive_until_s = float("-inf")  # when the last one left
+        self._typical_prompt = 0.0
+        self._background: dict[int, SequenceState] = {}  # by id, in order of arrival
+        self._guaranteed: SequenceState | None = None
+        self._num_starved_passes = 0
+
+    # -- what happens -----------------------------------------------------------------------------------------------
+
+    def arrived(self, sequence: SequenceState) -> None:
+        self._num_arrivals += 1
+        sequence.arrival = self._num_arrivals
+        self._shares.arrive(sequence)
+        if _is_background(sequence):
+            self._background[sequence.request_id] = sequence
+        else:
+            self._num_interactive += 1
+
+    def left(self, sequence: SequenceState) -> None:
+        self._shares.leave(sequence)
+        if _is_background(sequence):
+            del self._background[sequence.request_id]
+        else:
+            self._num_interactive -= 1
+            self._interactive_until_s = self.clock()
+        if sequence is self._guaranteed:
+            self._guaranteed = None
+
+    def served(self, sequence: SequenceState, part: Slice) -> None:
+        """The part went through a pass. What is computed again after a pre-emption is charged to nobody."""
+        if sequence.num_served == 0 and not _is_background(sequence):
+            self._note_prompt(sequence.num_prompt - part.first_position)
+        num_tokens = part.end_position - max(part.first_position, sequence.num_served)
+        if num_tokens <= 0:
+            return
+        sequence.num_served = part.end_position
+        self._shares.charge(sequence, num_tokens)
+        if _is_background(sequence):
+            self._num_starved_passes = -1  # `passed` follows
+
+    def passed(self) -> None:
+        """A pass was accounted for."""
+        self._num_starved_passes += 1 if self._background else -self._num_starved_passes
+        if self._num_starved_passes >= STARVED_PASSES and self._guaranteed is None:
+            self._guaranteed = next(iter(self._background.values()))
+
+    def _note_prompt(self, num_tokens: int) -> None:
+        weight = _PROMPT_WEIGHT if self._typical_prompt else 1.0
+        self._typical_prompt += weight * (num_tokens - self._typical_prompt)
+
+    # -- who --------------------------------------------------------------------------------------------------------
+
+    def rank(self, sequence: SequenceState) -> tuple[bool, int]:
+        """Sorts running sequences: the last of them is the first to give up its pages."""
+        return self._gives_way(sequence), sequence.arrival
+
+    def next_in(self, waiting: Iterable[SequenceState], running: Iterable[SequenceState]) -> SequenceState | None:
+        """Whom to admit next; nobody overtakes it."""
+        admitted: Counter[Client] = Counter()  # counts as served before it is computed
+        for sequence in running:
+            admitted[client_of(sequence)] += sequence.num_pending
+
+        def order(sequence: SequenceState) -> tuple[bool, bool, int, int]:
+            share = self._shares.served(sequence) + admitted[client_of(sequence)]
+            return sequence is not self._guaranteed, _is_background(sequence), share, sequence.arrival
+
+        return min(waiting, key=order, default=None)
+
+    def victims(self, newcomer: SequenceState, running: Sequence[SequenceState]) -> list[SequenceState]:
+        """Who may be asked to give way to it, in this order."""
+        if _is_background(newcomer):
+            return []
+        return sorted(filter(self._gives_way, running), key=self.rank, reverse=True)
+
+    def _gives_way(self, sequence: SequenceState) -> bool:
+        return _is_background(sequence) and sequence is not self._guaranteed
+
+    # -- how much ---------------------------------------------------------------------------------------------------
+
+    def room(self, running: Iterable[SequenceState], limits: Limits) -> PassRoom:
+        """Shares out the next pass."""
+        groups = self._groups(running)
+        room = max(1, limits.max_tokens_per_pass)
+        prompt_room = room
+        if groups.writing and limits.max_pass_s is not None:
+            prompt_room = self._tokens_within(limits.max_pass_s, limits) - groups.num_writing
+        background_room = 0 if groups.reading else self._background_room(groups, room, limits)
+        return PassRoom(groups, room, prompt_room, background_room)
+
+    def pass_cost(self, limits: Limits) -> PassCost:
+        """Relative time of a pass with so many tokens: as learnt here, or what is typical until enough is known."""
+        costs = self.costs.of(limits)
+        return costs.seconds if costs.tells_sizes_apart else typical_pass_cost
+
+    def reading_s(self, num_tokens: int, limits: Limits) -> float:
+        """How long it takes to compute so many tokens in full passes; 0.0 while nothing is known."""
+        chunk = max(1, min(num_tokens, limits.max_tokens_per_pass))
+        return self.costs.of(limits).seconds(chunk) * num_tokens / chunk
+
+    def _groups(self, running: Iterable[SequenceState]) -> Groups:
+        groups = Groups([], [], [], [], [])
+        for sequence in running:
+            first = not self._gives_way(sequence)
+            if sequence.is_decoding:
+                (groups.writing if first else groups.background_writing).append(sequence)
+            elif sequence is self._guaranteed:
+                groups.guaranteed.append(sequence)
+            else:
+                (groups.reading if first else groups.background_reading).append(sequence)
+        for reading in (groups.reading, groups.background_reading):
+            if len(reading) > 1:
+                reading.sort(key=lambda sequence: (self._shares.served(sequence), sequence.arrival))
+        return groups
+
+    def _background_room(self, groups: Groups, room: int, limits: Limits) -> int:
+        if not self._num_interactive and self.clock() - self._interactive_until_s > RECENT_S:
+            return room
+        wait_s = 0.5 * self.costs.of(limits).seconds(max(1, round(self._typical_prompt)))
+        if limits.max_pass_s is not None:
+            wait_s = min(wait_s, limits.max_pass_s)
+        return max(1, self._tokens_within(wait_s, limits) - groups.num_writing)
+
+    def _tokens_within(self, seconds: float, limits: Limits) -> int:
+        return self.costs.of(limits).tokens_within(seconds)
+
+    # -- when -------------------------------------------------------------------------------------------------------
+
+    def coalesces_until_s(
+        self, running: Sequence[SequenceState], waiting: Sequence[SequenceState], limits: Limits
+    ) -> float | None:
+        """When those who wait should start, by the clock; None: now."""
+        if running or not waiting or limits.coalesce_s <= 0 or self._num_interactive:
+            return None
+        if any(sequence.num_served for sequence in waiting) or len(waiting) >= limits.max_sequences:
+            return None
+        if sum(sequence.num_pending for sequence in waiting) >= limits.max_tokens_per_pass:
+            return None
+        due_s = min(sequence.arrival_s for sequence in waiting) + limits.coalesce_s
+        return due_s if due_s > self.clock() else None
+
+
+def _is_background(sequence: SequenceState) -> bool:
+    return sequence.request.priority == "background"

@@ -1,0 +1,249 @@
+"""Computed pages on disk, so that a prompt that was read before need not be computed again after a restart.
+
+    <root>/<identity>/<chain>              one page (prefix_record.py), both names SHA-256 in hexadecimal
+    <root>/<identity>/.<random>.partial    being written, flock'ed by its writer
+
+The identity stands for the model and everything else that decides what a page holds (`identity_of`); pages of other
+identities are never read, and give way like the rest: all of <root> together stays within limit_bytes, those used
+longest ago are removed first, and of a chain its end before its beginning (by mtime, which `keep` sets).
+
+It is only a cache. A damaged or foreign file is removed and counts as missing; a full, read-only or vanished disk makes
+`keep` return False and `read` return None, is counted in num_failures and logged once. A file appears under its name by
+a rename after its bytes were synced, so that a crash leaves whole pages only; the directory itself is not synced, since
+a page that is lost costs time and nothing else. Several processes may use one store: each sees the others' pages when
+it refreshes, and until then together they may exceed the limit by what they write meanwhile. Files that do not look
+like the store's own are left alone outside of directories named by an identity. Conversations lie here: mode 0700.
+
+Bytes go to disk in `_save` and come back in `_load`, nowhere else. Used by one thread.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from pocketseek.errors import FormatError
+from pocketseek.package.paths import SHA256_PATTERN
+from pocketseek.package.storage import write_all
+from pocketseek.runtime.prefix_page import PageKey
+from pocketseek.runtime.prefix_record import parse_record, record_bytes, render_header
+
+DEFAULT_LIMIT_BYTES = 1 << 30
+_FREE_SHARE = 10  # at most a tenth of what is free, the store itself counted as free
+_DEPTH_NS = 1_000  # the next page of a chain counts as used this much earlier
+_CHAIN_NS = 100_000_000  # more than the longest chain has of them
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    num_bytes: int
+    used_ns: int
+
+
+def identity_of(facts: Mapping[str, str]) -> bytes:
+    """What names a directory of pages: equal facts, equal pages."""
+    return sha256(json.dumps(dict(facts), sort_keys=True).encode()).digest()
+
+
+class PrefixStore:
+    """Nothing is touched on disk before the first read or write."""
+
+    def __init__(self, root: Path, identity: bytes, *, page_bytes: int, limit_bytes: int | None = None) -> None:
+        """limit_bytes: of all pages under root; by default 1 GiB or a tenth of what is free, whichever is less."""
+        self.identity = identity
+        self.num_failures = 0
+        self._root = root
+        self._folder = root / identity.hex()
+        self._page_bytes = page_bytes
+        self._limit_bytes = limit_bytes
+        self._files: dict[Path, _Stored] | None = None
+        self._num_bytes = 0
+        self._buffer = bytearray()
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all files known, those of other models too."""
+        return self._num_bytes
+
+    def refresh(self) -> None:
+        """Look at the directory again, and bring it within the limit."""
+        self._scan()
+        try:
+            self._make_room(0, before_ns=None)
+        except OSError as error:
+            self._failed(error)
+
+    def read(self, key: PageKey) -> memoryview | None:
+        """A page, or None if it is not here. Valid until the next call."""
+        path = self._path(key)
+        if path not in self._known():
+            return None
+        try:
+            return parse_record(self._load(path), self.identity, key, self._page_bytes)
+        except FileNotFoundError:  # somebody else's limit
+            pass
+        except OSError as error:
+            self._failed(error)
+        except FormatError:
+            self._discard(path)
+        self._forget(path)
+        return None
+
+    def keep(self, key: PageKey, depth: int, page: memoryview, *, used_ns: int) -> bool:
+        """Store a page, or note that it was used if it is here; False if that cannot be.
+
+        depth: how many pages stand before it. used_ns: when its chain was used; the same for all pages of a chain,
+        which do not push out one another.
+        """
+        path, stamp_ns = self._path(key), used_ns - depth * _DEPTH_NS
+        num_bytes = record_bytes(page.nbytes)
+        try:
+            if path in self._known():
+                os.utime(path, ns=(stamp_ns, stamp_ns))
+            elif not self._make_room(num_bytes, before_ns=used_ns - _CHAIN_NS):
+                return False
+            else:
+                self._save(path, render_header(self.identity, key, page), page, stamp_ns)
+        except OSError as error:
+            self._forget(path)
+            self._failed(error)
+            return False
+        self._forget(path)
+        self._remember(path, _Stored(num_bytes, stamp_ns))
+        return True
+
+    # -- the disk --------------------------------------------------------------------------------------------------
+
+    def _save(self, path: Path, header: bytes, page: memoryview, stamp_ns: int) -> None:
+        """Whole or not at all. The one place where pages go to disk."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # see _remove_unless_locked
+            write_all(descriptor, header)
+            write_all(descriptor, page)
+            os.fsync(descriptor)
+            os.utime(descriptor, ns=(stamp_ns, stamp_ns))
+            os.rename(partial, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(partial)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def _load(self, path: Path) -> memoryview:
+        """The bytes of a file, at most one more than a record has. The one place where pages come from disk."""
+        wanted_bytes = record_bytes(self._page_bytes) + 1
+        if len(self._buffer) != wanted_bytes:
+            self._buffer = bytearray(wanted_bytes)
+        view = memoryview(self._buffer)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        num_read = 0
+        try:
+            while num_read < wanted_bytes and (count := os.readv(descriptor, [view[num_read:]])):
+                num_read += count
+        finally:
+            os.close(descriptor)
+        return view[:num_read]
+
+    # -- what is there ---------------------------------------------------------------------------------------------
+
+    def _path(self, key: PageKey) -> Path:
+        return self._folder / key.chain.hex()
+
+    def _known(self) -> dict[Path, _Stored]:
+        return self._scan() if self._files is None else self._files
+
+    def _scan(self) -> dict[Path, _Stored]:
+        files: dict[Path, _Stored] = {}
+        self._files = files
+        self._num_bytes = 0
+        for folder in _entries(self._root):
+            if SHA256_PATTERN.fullmatch(folder.name) and folder.is_dir(follow_symlinks=False):
+                for entry in _entries(Path(folder.path)):
+                    self._take_in(entry)
+        return files
+
+    def _take_in(self, entry: os.DirEntry[str]) -> None:
+        with suppress(FileNotFoundError), suppress(PermissionError):
+            status = entry.stat(follow_symlinks=False)
+            if not entry.is_file(follow_symlinks=False):
+                return
+            if SHA256_PATTERN.fullmatch(entry.name):
+                self._remember(Path(entry.path), _Stored(status.st_size, status.st_mtime_ns))
+            else:
+                _remove_unless_locked(entry.path)
+
+    def _remember(self, path: Path, stored: _Stored) -> None:
+        self._known()[path] = stored
+        self._num_bytes += stored.num_bytes
+
+    def _forget(self, path: Path) -> None:
+        stored = self._known().pop(path, None)
+        self._num_bytes -= stored.num_bytes if stored else 0
+
+    def _make_room(self, num_bytes: int, *, before_ns: int | None) -> bool:
+        """Remove what was used longest ago, unless it was used after before_ns. False if that is not enough."""
+        limit_bytes = self._current_limit_bytes()
+        while self._num_bytes + num_bytes > limit_bytes:
+            oldest = min(self._known().items(), key=lambda item: item[1].used_ns, default=None)
+            if oldest is None or (before_ns is not None and oldest[1].used_ns > before_ns):
+                return False
+            self._remove(oldest[0])
+        return True
+
+    def _current_limit_bytes(self) -> int:
+        if self._limit_bytes is not None:
+            return self._limit_bytes
+        place = next(folder for folder in (self._root, *self._root.parents) if folder.exists())
+        free_bytes = shutil.disk_usage(place).free
+        return min(DEFAULT_LIMIT_BYTES, (free_bytes + self._num_bytes) // _FREE_SHARE)
+
+    def _remove(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        self._forget(path)
+        with suppress(OSError):  # there are more pages in it
+            path.parent.rmdir()
+
+    def _discard(self, path: Path) -> None:
+        """A file that is of no use to anybody."""
+        try:
+            self._remove(path)
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        if self.num_failures == 0:
+            _log.info("the prefix store %s cannot be used: %s", self._root, error)
+        self.num_failures += 1
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """What is in a directory; nothing if it cannot be read."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        yield from entries
+
+
+def _remove_unless_locked(path: str) -> None:
+    """The kernel drops a lock when its holder dies: what can be locked was left behind by a crash, or is no page."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(descriptor)
