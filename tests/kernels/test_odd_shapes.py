@@ -158,7 +158,7 @@ def test_layers_of_any_width(
     check_model(format_name, shape, rows)
 
 
-# All kinds of neighbours within the piece of one thread: q, k and v are one loop, and a panel holds no rows for small kernels.
+# All kinds of neighbours in the piece of one thread: q, k and v are one loop, and a panel has no rows for small kernels.
 @odd_examples(60)
 @given(
     formats=st.fixed_dictionaries(dict.fromkeys(LAYER_MATRICES, any_format | st.just("q4p"))),
