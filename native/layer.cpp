@@ -52,9 +52,9 @@ void dequantise_row(const Matrix& m, int row, float* out) {
 }  // namespace
 
 size_t Core::workspace_bytes() const {
-    const size_t words = pair_.size() + wide_sum8_.size() + wide_scale_.size() + panel_scale_.size() + sum8_.size() + scale_.size() + sum_.size() + x_.size() +
-                         qkv_.size() + mixed_.size() + mlp_.size() + scratch_.size() + partial_.size();
-    return 4 * words + int8_.size() + wide_int8_.size() + panel_.size();
+    const auto bytes = [](const auto&... buffers) { return (0 + ... + (buffers.capacity() * sizeof(buffers[0]))); };
+    return bytes(int8_, wide_int8_, sum8_, wide_sum8_, panel_, pair_, wide_scale_, panel_scale_, scale_, sum_, x_, qkv_, mixed_, mlp_, scratch_, partial_) +
+           bytes(tasks_, span_tasks_);
 }
 
 void Core::embed(const Matrix& table, const int32_t* ids, int rows, float* hidden) {

@@ -42,8 +42,12 @@ struct Batch {
     const float *cosine = nullptr, *sine = nullptr;  // [rows][head_dim / 2]
 };
 
+// Room for n values; what was there is lost when it grows, so that old and new never take memory together.
 template <class T> T* grown(std::vector<T>& buffer, size_t n) {
-    if (buffer.size() < n) buffer.resize(n);
+    if (buffer.size() < n) {
+        std::vector<T>().swap(buffer);
+        buffer.resize(n);
+    }
     return buffer.data();
 }
 

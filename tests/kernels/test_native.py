@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels.random_model import RandomModel, Runner, config, tokens_of
+from kernels.random_model import FORMATS, RandomModel, Runner, config, relative_rms, tokens_of
 
 from pocketseek.kernels import _native
 from pocketseek.kernels.choose import supported_sets
@@ -14,16 +14,11 @@ from pocketseek.kernels.contract import RowSpan
 from pocketseek.kernels.native import NativeKernels
 from pocketseek.kernels.reference import ReferenceKernels
 
-FORMATS = ("q4s", "q4a", "q4p", "q8s", "f16", "f32")
 BEST = supported_sets()[-1]
 
 
 def native(model: RandomModel, instruction_set: str = BEST, threads: int = 2) -> Runner:
     return Runner(model, NativeKernels(model.config, instruction_set, threads))
-
-
-def relative_rms(actual: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.sqrt(np.mean((actual - expected) ** 2) / np.mean(expected**2)))
 
 
 @pytest.mark.parametrize("format_name", FORMATS)

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels.random_model import RandomModel, Runner, config, random_matrix, random_vector, tokens_of
+from kernels.random_model import (
+    FORMATS,
+    RandomModel,
+    Runner,
+    config,
+    random_matrix,
+    random_vector,
+    relative_rms,
+    tokens_of,
+)
 from numpy.typing import NDArray
 
 from pocketseek.kernels.choose import supported_sets
@@ -21,7 +30,6 @@ from pocketseek.kernels.native import NativeKernels
 from pocketseek.kernels.reference import ReferenceKernels
 from pocketseek.types import ModelConfig
 
-FORMATS = ("q4s", "q4a", "q4p", "q8s", "f16", "f32")
 MAX_ROWS = 40
 HEAD_DIMS = (2, 24, 64, 80, 96, 128, 160, 192, 250, 256)
 
@@ -33,10 +41,6 @@ num_inputs = st.builds(lambda edge, off: max(1, edge + off), st.sampled_from(ran
 
 def odd_examples(number: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return settings(max_examples=number, deadline=None, derandomize=True, database=None)
-
-
-def relative_rms(actual: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.sqrt(np.mean((actual - expected) ** 2) / np.mean(expected**2)))
 
 
 def bound(format_name: str) -> float:
@@ -158,7 +162,7 @@ def test_layers_of_any_width(
     check_model(format_name, shape, rows)
 
 
-# All kinds of neighbours in the piece of one thread: q, k and v are one loop, and a panel has no rows for small kernels.
+# All kinds of neighbours in the piece of one thread: q, k and v are one loop; a panel has no rows for small kernels.
 @odd_examples(60)
 @given(
     formats=st.fixed_dictionaries(dict.fromkeys(LAYER_MATRICES, any_format | st.just("q4p"))),
