@@ -123,20 +123,23 @@ def kernels_of(compiler: str, source: Source) -> list[Kernel]:
 
 
 def kernel_of(set_name: str, pair_tiles: int, function: str, loop: Loop, is_only_loop: bool) -> Kernel:
-    """Name a loop by its demangled function, such as `quantised_step<(pocketseek::Format)0, 4>(...)`.
+    """Name a loop by its demangled function, such as `quantised_step<Simd, (pocketseek::Format)0, 2, 8>(...)`.
 
+    The last two numbers are tile rows and rows; a single one is rows, of one tile row.
     A loop over expanded tiles may do a part of a block, so only its function's name tells its rows, and only if that
     function holds no other loop.
     """
     short = function.replace("pocketseek::", "").replace("(anonymous namespace)::", "")
     head = re.split(r"\((?!Format\))", short)[0].split(" ", 1)[-1]  # name and template arguments, no return type
     name, _, arguments = head.partition("<")
-    index, rows = re.search(r"\(Format\)(\d+)", arguments), re.search(r"(?:^|[ ,])(\d+)>$", arguments)
+    index, numbers = re.search(r"\(Format\)(\d+)", arguments), re.findall(r"(?<!\))\b\d+\b", arguments)
     is_pair = "pair" in name or "expanded" in name
     label = format_names()[int(index[1])] if index else "q4p" if is_pair or "two_level" in name else name
-    made = loop.multiply_adds // MULTIPLY_ADDS_PER_ROW if label in format_names() and not is_pair else 0
-    num_rows = int(rows[1]) if rows and is_only_loop else made
-    return Kernel(set_name, label, num_rows, pair_tiles if is_pair else 1, is_pair, loop)
+    num_tiles = pair_tiles if is_pair else int(numbers[-2]) if len(numbers) > 1 else 1
+    whole_blocks = label in format_names() and not is_pair
+    made = loop.multiply_adds // (MULTIPLY_ADDS_PER_ROW * num_tiles) if whole_blocks else 0
+    num_rows = int(numbers[-1]) if numbers and is_only_loop else made
+    return Kernel(set_name, label, num_rows, num_tiles, is_pair, loop)
 
 
 def format_names() -> list[str]:

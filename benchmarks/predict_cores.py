@@ -111,6 +111,8 @@ def choose_rows(kernels: list[Kernel], wanted: list[int]) -> list[Kernel]:
         if is_pair:
             chosen.append(max(group, key=lambda kernel: (kernel.loop.multiply_adds, kernel.rows)))
             continue
+        most_tiles = max(kernel.num_tiles for kernel in group)  # fewer are what a matrix has left at its end
+        group = [kernel for kernel in group if kernel.num_tiles == most_tiles]
         counts = {max((kernel.rows for kernel in group if kernel.rows <= limit), default=0) for limit in wanted}
         chosen += [kernel for kernel in group if kernel.rows in counts]
     return sorted(chosen, key=lambda kernel: (kernel.label, kernel.rows))

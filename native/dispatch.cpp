@@ -1,5 +1,7 @@
 #include "dispatch.h"
 
+#include <stdexcept>
+
 #ifdef POCKETSEEK_X86
 #include <cpuid.h>
 #endif
@@ -62,6 +64,11 @@ const KernelTable* find_table(const std::string& name) {
         return &scalar_table();
     }
     return nullptr;
+}
+
+const KernelTable& table_for(const std::string& name) {
+    if (const KernelTable* table = find_table(name)) return *table;
+    throw std::invalid_argument("instruction set " + name + " is not available on this processor");
 }
 
 }  // namespace pocketseek

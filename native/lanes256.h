@@ -95,13 +95,6 @@ struct Lanes256 {
         const __m128i packed = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(steps)), low = _mm_set1_epi8(15);
         return {_mm256_cvtepu8_epi32(_mm_and_si128(packed, low)), _mm256_cvtepu8_epi32(_mm_and_si128(_mm_srli_epi16(packed, 4), low))};
     }
-    // Those of two blocks, as the halves of each lane; of one, if it is the last.
-    static I steps_pair(const uint8_t* steps, bool both) {
-        const I first = steps16(steps);
-        if (!both) return first;
-        const I second = steps16(steps + 8);
-        return {_mm256_or_si256(first.lo, _mm256_slli_epi32(second.lo, 16)), _mm256_or_si256(first.hi, _mm256_slli_epi32(second.hi, 16))};
-    }
 };
 
 }  // namespace

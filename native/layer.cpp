@@ -1,6 +1,7 @@
 #include "layer.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -10,9 +11,9 @@ namespace pocketseek {
 
 namespace {
 
-constexpr size_t kPanelBytes = 1280 * 1024;  // int8 activations that stay in the second-level cache beside a tile row
-constexpr size_t kPieceBytes = 160 * 1024;   // weights of the smallest piece handed to a thread, times groups of rows: 5 us and more
-constexpr int kSlowest = 10;                 // little cores of phones are four to eight times slower at dot products
+constexpr size_t kSweepBytes = 1280 * 1024;  // int8 activations without a panel that stay in the second-level cache beside a tile row
+constexpr size_t kPieceBytes = 160 * 1024;   // weights of a piece times groups of rows, at most, if it is more than a tile row: about 10 us
+constexpr int kPieces = 6;                   // per thread and loop at least, see most_of_piece
 constexpr int kSweepRows = 192;              // rows that one reading of a tile row serves, where tiles are not expanded
 constexpr int kExpandRows = 32;              // from here on expanding a q4p tile pays
 constexpr int kExpandedSweep = 264;          // rows that one expansion serves: their sums (33 KiB) stay in the second-level cache
@@ -51,9 +52,9 @@ void dequantise_row(const Matrix& m, int row, float* out) {
 }  // namespace
 
 size_t Core::workspace_bytes() const {
-    const size_t words = pair_.size() + wide_sum8_.size() + wide_scale_.size() + panel_scale_.size() + sum8_.size() + scale_.size() + sum_.size() + x_.size() +
-                         qkv_.size() + mixed_.size() + mlp_.size() + scratch_.size() + partial_.size();
-    return 4 * words + int8_.size() + wide_int8_.size() + panel_.size();
+    const auto bytes = [](const auto&... buffers) { return (0 + ... + (buffers.capacity() * sizeof(buffers[0]))); };
+    return bytes(int8_, wide_int8_, sum8_, wide_sum8_, panel_, pair_, wide_scale_, panel_scale_, scale_, sum_, x_, qkv_, mixed_, mlp_, scratch_, partial_) +
+           bytes(tasks_, span_tasks_);
 }
 
 void Core::embed(const Matrix& table, const int32_t* ids, int rows, float* hidden) {
@@ -157,13 +158,16 @@ size_t Core::pair_floats(const Panel& panel) const {
     return size_t(std::min(panel.num_groups * panel.group_rows, kExpandedSweep)) * 2 * kTileRows + kPairScratchBytes / 4 + 16;
 }
 
-// The pairs from `begin` on that are read together: at most `most` tiles.
-template <class Find> void Core::gather(int begin, int end, int most, Find& find, Together& all) {
+// With a panel there is no other form of the wide rows: a q4p pair must be expanded, also where pairs of other formats lie around it.
+bool Core::is_expanded(const TilePair& pair, const Activations& in) { return in.panel.values && pair.format(0) == Format::q4p; }
+
+// The pairs from `begin` on that are read together: at most `most` tiles, up to one that is expanded.
+template <class Find> void Core::gather(int begin, int end, int most, const Activations& in, Find& find, Together& all) {
     all.num_pairs = all.num_tiles = 0;
     for (int index = begin; index < end; index++) {
         TilePair& pair = all.pairs[all.num_pairs];
         pair = find(index);
-        if (all.num_tiles + pair.count > most) break;
+        if (all.num_tiles + pair.count > most || is_expanded(pair, in)) break;
         all.num_pairs++;
         for (int t = 0; t < pair.count; t++) all.format[all.num_tiles] = pair.format(t), all.tile[all.num_tiles++] = pair.data(t);
     }
@@ -182,15 +186,16 @@ void Core::multiply_tiles(const Together& tiles, const Together* following, cons
     }
 }
 
-// Some pairs of the piece [begin, end), for all rows; returns the first that is left. What comes after the piece is a guess.
+// Some pairs of the piece [begin, end), for all rows; returns the first that is left. What comes after the piece is right unless another
+// thread takes it over.
 template <class Find, class Finish>
 int Core::multiply_together(int begin, int end, int num_pairs, const Activations& in, int first, int last, int worker, Find& find, Finish& finish) {
     const int most = last - first <= kGroup ? kTogether : 2;  // tiles that are read again for more rows should stay in a small cache
     Together tiles, following;
-    gather(begin, end, most, find, tiles);
+    gather(begin, end, most, in, find, tiles);
     const int after = begin + tiles.num_pairs;
-    if (after < end) gather(after, end, most, find, following);
-    else gather(pool_.upcoming(worker), num_pairs, most, find, following);
+    if (after < end) gather(after, end, most, in, find, following);
+    else gather(pool_.upcoming(worker), num_pairs, most, in, find, following);
     alignas(64) float out[kTogether * kGroup * kTileRows];
     for (int row = first; row < last; row += kGroup) {
         const int count = std::min(kGroup, last - row);
@@ -202,25 +207,33 @@ int Core::multiply_together(int begin, int end, int num_pairs, const Activations
     return after;
 }
 
+// How many of `all` tasks may make a piece: at most `whole`, a power of two. A thread reads a whole group fastest, as four streams
+// instead of one (1.4 times as fast). But a loop may end with a wait for one piece on the slowest core. With six pieces per thread and a
+// core that reads four times slower, that is two thirds of a share in the worst case and a third on average, about what the streams gain;
+// fewer pieces lose more. Nothing else depends on their number, since the rest of a share is taken over by halves. Threads that are
+// many read many streams between them, also with a tile each: in the 1.5B shape pieces are whole groups on up to four threads, half
+// groups on eight. Unmeasured beyond two threads and on cores of unequal kinds.
+static int most_of_piece(int all, int whole, int threads) {
+    return std::clamp(int(std::bit_floor(unsigned(all / (kPieces * threads)))), 1, whole);
+}
+
 // All pairs (find(index) names one) x sweeps over some rows.
 template <class Find, class Finish>
 void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int rows, Find find, Finish finish) {
     const Panel& panel = in.panel;
     const size_t cols = size_t(in.blocks) * kBlock;
     const int step = panel.values ? panel.group_rows : kGroup;
-    const int most = panel.values ? kExpandedSweep : std::clamp(int(kPanelBytes / cols), step, kSweepRows);
+    const int most = panel.values ? kExpandedSweep : std::clamp(int(kSweepBytes / cols), step, kSweepRows);
     const int sweep = div_up(div_up(rows, div_up(rows, most)), step) * step;  // of equal size
-    // Whole groups are read fastest; but where threads are many, a slow core would hold up the others with the last one.
-    const int whole = std::max(1, kTogether / find(0).count), fewest = 4 * kSlowest * pool_.num_threads();
-    const int most_tiles = pairs < fewest ? 1 : whole;
-    const int grain = std::clamp(int(kPieceBytes / (stride * find(0).count * div_up(std::min(rows, sweep), kGroup))), 1, most_tiles);
+    const int width = find(0).count, most_pairs = most_of_piece(pairs, kTogether / width, pool_.num_threads());
+    const int grain = std::clamp(int(kPieceBytes / (stride * width * div_up(std::min(rows, sweep), kGroup))), 1, most_pairs);
     if (panel.values) grown(pair_, pool_.num_threads() * pair_floats(panel));
     for (int first = 0; first < rows; first += sweep) {
         const int last = std::min(rows, first + sweep);
         pool_.run(pairs, grain, [&](int begin, int end, int worker) {
             while (begin < end) {
                 const TilePair pair = find(begin);
-                if (panel.values && pair.format(0) == Format::q4p) multiply_expanded(pair, in, first, last, worker, finish), begin++;
+                if (is_expanded(pair, in)) multiply_expanded(pair, in, first, last, worker, finish), begin++;
                 else begin = multiply_together(begin, end, pairs, in, first, last, worker, find, finish);
             }
         });
@@ -228,7 +241,7 @@ void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int r
 }
 
 void Core::multiply(const std::vector<Product>& products, const Activations& in, int rows) {
-    const int together = in.panel.values ? 2 : 1;  // a smallest piece is one tile where pairs gain nothing
+    const int together = in.panel.values ? 2 : 1;  // without a panel the unit is one tile, and `gather` puts four together
     const auto pairs_of = [=](const Matrix& m) { return div_up(m.tiles(), together); };
     int pairs = 0;
     for (const Product& p : products) pairs += pairs_of(*p.matrix);
@@ -258,6 +271,7 @@ void Core::multiply_swiglu(const Matrix& gate, const Matrix& up, const Activatio
 }
 
 void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, float* hidden) {
+    if (!batch.rows) return;
     const ExactFloats exact;
     const int rows = batch.rows, q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim, width = q_width + 2 * kv_width;
 
@@ -284,6 +298,7 @@ void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, co
 }
 
 void Core::head(const ModelShape& s, const float* norm, const Matrix& table, const float* hidden, const int32_t* chosen, int num_chosen, float* logits) {
+    if (!num_chosen) return;
     const ExactFloats exact;
     const Activations in = activations(num_chosen, s.hidden, {&table});
     normalise(hidden, norm, s.eps, s.hidden, num_chosen, chosen, in);

@@ -42,8 +42,12 @@ struct Batch {
     const float *cosine = nullptr, *sine = nullptr;  // [rows][head_dim / 2]
 };
 
+// Room for n values; what was there is lost when it grows, so that old and new never take memory together.
 template <class T> T* grown(std::vector<T>& buffer, size_t n) {
-    if (buffer.size() < n) buffer.resize(n);
+    if (buffer.size() < n) {
+        std::vector<T>().swap(buffer);
+        buffer.resize(n);
+    }
     return buffer.data();
 }
 
@@ -81,7 +85,7 @@ private:
     struct TilePair {
         const Matrix* matrix[2];
         int tile[2];
-        int count;  // 1 at the end of a matrix with an odd number, and where pairs gain nothing
+        int count;  // 1 at the end of a matrix with an odd number, and where nothing is expanded
 
         Format format(int t) const { return matrix[t]->format; }
         const uint8_t* data(int t) const { return matrix[t]->tile(tile[t]); }
@@ -109,7 +113,8 @@ private:
     template <class Find, class Finish> void multiply_pairs(int pairs, size_t stride, const Activations& in, int rows, Find find, Finish finish);
     template <class Finish> void multiply_expanded(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish);
     size_t pair_floats(const Panel& panel) const;
-    template <class Find> static void gather(int begin, int end, int most, Find& find, Together& all);
+    static bool is_expanded(const TilePair& pair, const Activations& in);
+    template <class Find> static void gather(int begin, int end, int most, const Activations& in, Find& find, Together& all);
     void multiply_tiles(const Together& tiles, const Together* following, const Activations& in, int row, int count, float* out) const;
     template <class Find, class Finish>
     int multiply_together(int begin, int end, int num_pairs, const Activations& in, int first, int last, int worker, Find& find, Finish& finish);

@@ -136,16 +136,14 @@ struct PyBatch {
     size_t page_bytes;
 };
 
-const KernelTable& table_for(const std::string& name) {
-    const KernelTable* table = find_table(name);
-    if (!table) throw std::invalid_argument("instruction set " + name + " is not available on this processor");
-    return *table;
-}
+// Keeps the GIL for few rows (6 us each at a width of 1536): were it let go, a reader of events would take it and the pass would wait.
+constexpr size_t kFewRows = 16;
 
-// Keeps the GIL: were it let go for these few microseconds, a reader of events would take it and the pass would wait.
 void embed(Core& core, const PyMatrix& table, Ints ids, Rows hidden) {
     require(hidden.shape(0) == ids.size() && int(hidden.shape(1)) == table.matrix.cols, "hidden must be (tokens, hidden size)");
     for (size_t i = 0; i < ids.size(); i++) require(ids.data()[i] >= 0 && ids.data()[i] < table.matrix.rows, "token id beyond the vocabulary");
+    std::optional<nb::gil_scoped_release> release;
+    if (ids.size() > kFewRows) release.emplace();
     core.embed(table.matrix, ids.data(), int(ids.size()), hidden.data());
 }
 
@@ -169,7 +167,7 @@ void head(Core& core, const ModelShape& shape, Floats norm, const PyMatrix& tabl
 }
 
 Pool make_pool(int num_threads) {
-    require(num_threads >= 1 && num_threads <= 256, "num_threads must be from 1 to 256");
+    require_threads(num_threads);
     return Pool(num_threads);
 }
 
@@ -221,9 +219,6 @@ NB_MODULE(_native, m) {
                 new (self) Core(table_for(name), num_threads);
             }, "instruction_set"_a, "num_threads"_a)
         .def_prop_ro("name", [](const Core& core) { return core.table().name; })
-        .def_prop_ro("num_threads", [](Core& core) { return core.pool().num_threads(); })
-        .def_prop_ro("spin_s", [](Core& core) { return core.pool().spin_s(); })
-        .def_prop_ro("cores", [](Core& core) { return core.pool().cores(); })
         .def_prop_ro("tasks_done", [](Core& core) { return core.pool().tasks_done(); })
         .def_prop_ro("workspace_bytes", &Core::workspace_bytes)
         .def("set_num_threads", [](Core& core, int num_threads) {

@@ -142,11 +142,11 @@ void Pool::release_owner() {
 
 void Pool::run_job(int tasks, int grain, Call call, void* context) {
     Member& owner = *team_[0];
-    if (tasks <= grain || num_threads() == 1) {
+    tasks_ = tasks, grain_ = grain, call_ = call, context_ = context;
+    if (tasks <= grain || num_threads() == 1) {  // nobody has a rest now: upcoming() is `tasks`
         owner.tasks_done.fetch_add(uint64_t(tasks), std::memory_order_relaxed);
         return call(context, 0, tasks, 0);
     }
-    tasks_ = tasks, grain_ = grain, call_ = call, context_ = context;
     const int threads = num_threads(), pieces = (tasks + grain - 1) / grain;  // shares are whole pieces
     for (int w = 0; w < threads; w++) {
         const int begin = int(int64_t(pieces) * w / threads) * grain, end = int(int64_t(pieces) * (w + 1) / threads) * grain;
@@ -162,7 +162,7 @@ void Pool::run_job(int tasks, int grain, Call call, void* context) {
 
 void Pool::work(Member& member, int worker) {
     uint64_t done = 0;
-    for (Range piece; take(member, piece) || (take_over(member) && take(member, piece));) {
+    for (Range piece; take(member, piece) || take_over(member, piece);) {
         call_(context_, piece.begin, piece.end, worker);
         done += uint64_t(piece.end - piece.begin);
     }
@@ -180,8 +180,9 @@ bool Pool::take(Member& member, Range& piece) {
     }
 }
 
-// Moves the rear half of the largest rest, in whole pieces, or all of a last piece, to a member that has nothing; false if nobody has.
-bool Pool::take_over(Member& member) {
+// Moves the rear half of the largest rest, in whole pieces, or all of a last piece, to a member that has nothing, and takes the first
+// piece of it, so that no other thief can have all of it first. False if nobody has anything.
+bool Pool::take_over(Member& member, Range& piece) {
     for (;;) {
         Member* from = nullptr;
         uint64_t seen = 0;
@@ -195,7 +196,8 @@ bool Pool::take_over(Member& member) {
         const Range rest = unpacked(seen);
         const int middle = rest.begin + most / 2 / grain_ * grain_;
         if (!from->rest.compare_exchange_strong(seen, packed({rest.begin, middle}), std::memory_order_relaxed)) continue;
-        member.rest.store(packed({middle, rest.end}), std::memory_order_relaxed);
+        piece = {middle, std::min(middle + grain_, rest.end)};
+        member.rest.store(packed({piece.end, rest.end}), std::memory_order_relaxed);
         return true;
     }
 }

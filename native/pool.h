@@ -32,7 +32,6 @@ public:
     Pool& operator=(const Pool&) = delete;
 
     int num_threads() const { return int(team_.size()); }
-    double spin_s() const { return spin_s_; }
     const std::vector<int>& cores() const { return cores_; }
     // Tasks of every thread's pieces since it was started, the owner's first.
     std::vector<uint64_t> tasks_done() const;
@@ -44,7 +43,8 @@ public:
     // particular, and it gets back what it had. Throws std::invalid_argument for a core that is offline or forbidden.
     void set_cores(const std::vector<int>& cores);
 
-    // fn(begin, end, worker) for pieces of [0, tasks) of at most `grain` tasks; worker in [0, num_threads()).
+    // fn(begin, end, worker) for pieces of [0, tasks) of at most `grain` tasks; worker in [0, num_threads()). One thread gets all of it
+    // as one piece.
     template <class Fn> void run(int tasks, int grain, Fn&& fn) {
         if (tasks <= 0) return;
         if (!cores_.empty()) place_owner();
@@ -72,7 +72,7 @@ private:
     void run_job(int tasks, int grain, Call call, void* context);
     void work(Member& member, int worker);
     bool take(Member& member, Range& piece);
-    bool take_over(Member& member);
+    bool take_over(Member& member, Range& piece);
     void live(Member& member, int worker, uint64_t seen);
     uint64_t wait_for_loop(int worker, uint64_t seen);
     void wait_for_workers();

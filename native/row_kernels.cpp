@@ -23,11 +23,6 @@ using Vector = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Indices = nb::ndarray<int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using ByteRows = nb::ndarray<int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-const KernelTable& table_for(const std::string& name) {
-    if (const KernelTable* table = find_table(name)) return *table;
-    throw std::invalid_argument("instruction set " + name + " is not available on this processor");
-}
-
 void require_shape(bool fits) {
     if (!fits) throw std::invalid_argument("the arrays' shapes do not fit together");
 }

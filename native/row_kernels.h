@@ -1,4 +1,5 @@
-// The row functions of one instruction set on their own, for tests and benchmarks: one thread, arrays in and out.
+// The row functions of one instruction set on their own: one thread, arrays in and out. Those of logits.h for sampling, all for tests and
+// benchmarks.
 #pragma once
 
 #include <nanobind/nanobind.h>

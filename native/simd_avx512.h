@@ -1,7 +1,7 @@
 // AVX-512 (F, BW, DQ, VL) with VNNI: sixteen lanes in one register, four products per lane and instruction.
 //
-// The expected rates are in matmul.h. At full load the clock is about 3.5 GHz where the nominal one is 2.6: vpdpbusd alone reaches
-// 2.8 per nominal cycle, loops of 2 tiles x 8 rows with their loads in bare assembly 147 multiply-adds, this pair kernel 113.
+// The expected rates are in matmul.h (few rows) and expanded.h (many). Measured on Zen 4, whose ports allow 64 multiply-adds a cycle: 50
+// with eight rows, 64 in the loop over expanded bytes (docs/lab-notes.md).
 #pragma once
 
 #include <immintrin.h>
@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "formats.h"
+#include "vnni_expand.h"
 
 namespace pocketseek {
 namespace {
@@ -80,7 +81,7 @@ struct Simd {
         std::memcpy(&four, a, 4);
         return _mm512_set1_epi32(four);
     }
-    static constexpr int tiles = 2;  // worked on together, with half the rows: every broadcast serves both
+    static constexpr int tiles = 2;  // worked on together, so that every broadcast of activations serves both
     template <bool ZeroPoint, int T, int M>
     static void dot_q4(const uint8_t* const (&w)[T], const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&d)[T][M]) {
         const __m512i low = _mm512_set1_epi8(15);
@@ -113,20 +114,10 @@ struct Simd {
     static constexpr bool has_expanded = true;
     static constexpr int expanded_tiles = 2, expanded_rows = 8;  // 16 accumulators hide the latency better than 12; 24 gain no more
     static constexpr int panel_unit = 4, panel_flip = 0x80;      // vpdpbusd wants one side unsigned: a + 128
-    // One block of q4p as bytes g * (q - 8), groups of four inputs in order: 8 x 64 bytes.
     static void expand_block(const uint8_t* w, const uint8_t* steps, uint8_t* out) {
-        const __m512i low = _mm512_set1_epi8(15), even = _mm512_set1_epi16(0x00ff);
-        const __m512i g32 = _mm512_cvtepu8_epi32(nibbles16(steps)), g = _mm512_or_si512(g32, _mm512_slli_epi32(g32, 16));
-        const __m512i g_odd = _mm512_slli_epi16(g, 8), zero = _mm512_slli_epi16(_mm512_or_si512(g, g_odd), 3);  // 8 * g in every byte
-        const auto times = [&](__m512i q) {  // bytes in pairs: the low byte times g, the high byte times g
-            const __m512i lo = _mm512_mullo_epi16(_mm512_and_si512(q, even), g);
-            return _mm512_sub_epi8(_mm512_or_si512(lo, _mm512_mullo_epi16(_mm512_srli_epi16(q, 8), g_odd)), zero);
-        };
-        for (int i = 0; i < 4; i++) {
-            const __m512i v = _mm512_loadu_si512(w + 64 * i);
-            _mm512_store_si512(out + 128 * i, times(_mm512_and_si512(v, low)));
-            _mm512_store_si512(out + 128 * i + 64, times(_mm512_and_si512(_mm512_srli_epi16(v, 4), low)));
-        }
+        typedef uint16_t Lanes __attribute__((vector_size(64)));
+        const __m512i g = _mm512_cvtepu8_epi32(nibbles16(steps));
+        expand_nibbles<Lanes>(w, {Lanes(_mm512_or_si512(g, _mm512_slli_epi32(g, 16)))}, out);
     }
     static I start_sums(const uint8_t* expanded, int blocks) {
         const __m512i offset = _mm512_set1_epi8(char(0x80));

@@ -1,12 +1,13 @@
 // AVX-VNNI (VEX vpdpbusd, 256 bits): the lanes of lanes256.h with four products per 32-bit lane and instruction.
 //
 // Expected rate with four rows of q4: per block and row 16 vpdpbusd + 2 vpdpwssd, next to 8 shifts for all rows, on two ports:
-// 10 cycles for 512 multiply-adds, 51 per cycle of the 64 that the ports allow. Many rows of q4p: 58 (128 of 142 instructions per
-// superblock, row and tile are products). Measured per cycle of a nominal 2.6 GHz, at a clock of 3.8: 63 and 78. Half a tile at a
-// time for eight rows is slower (57): every product then wants a load of its own.
+// 10 cycles for 512 multiply-adds, 51 per cycle of the 64 that the ports allow. Many rows of q4p: 61 (128 of 134 instructions per
+// superblock, row and tile are products). Half a tile at a time for eight rows is slower: every product then wants a load of its own.
+// Unmeasured since activations are packed into panels.
 #pragma once
 
 #include "lanes256.h"
+#include "vnni_expand.h"
 
 namespace pocketseek {
 namespace {
@@ -61,26 +62,11 @@ struct Simd : Lanes256 {
     static constexpr bool has_expanded = true;
     static constexpr int expanded_tiles = 1, expanded_rows = 6;  // 12 accumulators, 2 registers of weights and a broadcast
     static constexpr int panel_unit = 4, panel_flip = 0x80;      // vpdpbusd wants one side unsigned: a + 128
-    // Thirty-two bytes (at most 15) times the g of their lanes: the even bytes and the odd bytes of 16-bit pairs.
-    static __m256i times(__m256i q, __m256i g) {
-        const __m256i even = _mm256_set1_epi16(0x00ff);
-        const __m256i lo = _mm256_mullo_epi16(_mm256_and_si256(q, even), g);
-        return _mm256_or_si256(lo, _mm256_mullo_epi16(_mm256_srli_epi16(q, 8), _mm256_slli_epi16(g, 8)));
-    }
-    // One block of q4p as bytes g * (q - 8), groups of four inputs in order: 8 x 64 bytes.
     static void expand_block(const uint8_t* w, const uint8_t* steps, uint8_t* out) {
-        const __m256i low = _mm256_set1_epi8(15);
-        const I g32 = steps16(steps);
-        const __m256i g[2] = {_mm256_or_si256(g32.lo, _mm256_slli_epi32(g32.lo, 16)), _mm256_or_si256(g32.hi, _mm256_slli_epi32(g32.hi, 16))};
-        const auto eight = [](__m256i x) { return _mm256_slli_epi16(_mm256_or_si256(x, _mm256_slli_epi16(x, 8)), 3); };  // 8 * g in every byte
-        const __m256i zero[2] = {eight(g[0]), eight(g[1])};
-        auto* line = reinterpret_cast<__m256i*>(out);
-        for (int i = 0; i < 4; i++, line += 4)
-            for (int half = 0; half < 2; half++) {
-                const __m256i v = load8(w + 64 * i + 32 * half);
-                _mm256_store_si256(line + half, _mm256_sub_epi8(times(_mm256_and_si256(v, low), g[half]), zero[half]));
-                _mm256_store_si256(line + 2 + half, _mm256_sub_epi8(times(_mm256_and_si256(_mm256_srli_epi16(v, 4), low), g[half]), zero[half]));
-            }
+        typedef uint16_t Lanes __attribute__((vector_size(32)));
+        const I g = steps16(steps);
+        const auto twice = [](__m256i x) { return Lanes(_mm256_or_si256(x, _mm256_slli_epi32(x, 16))); };
+        expand_nibbles<Lanes>(w, {twice(g.lo), twice(g.hi)}, out);
     }
     static I start_sums(const uint8_t* expanded, int blocks) {
         const __m256i offset = _mm256_set1_epi8(char(0x80));

@@ -14,6 +14,8 @@ import numpy as np
 
 from pocketseek.errors import UsageError
 from pocketseek.govern.governor import FixedGovernor
+from pocketseek.kernels.contract import LogitsMath
+from pocketseek.kernels.logits import NumpyLogits
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.sampling import Sampler
 from pocketseek.runtime.work import Logits, Slice, Work, pages_for
@@ -54,6 +56,7 @@ class FakeExecutor:
     ) -> None:
         self.vocab_size = vocab_size
         self.context_length = context_length
+        self.logits_math: LogitsMath = NumpyLogits()
         self.works: list[Work] = []
         self.threads: list[int] = []
         self.cores: list[tuple[int, ...]] = []

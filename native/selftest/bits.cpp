@@ -1,12 +1,15 @@
-// Prints hashes of the logits of a random model: for every instruction set here, every case, every way to put the same tokens into
+// Prints hashes of the row functions of sampling, and of the logits of a random model: for every instruction set here, every case, every way to put the same tokens into
 // passes and several numbers of threads. A line is
 //
 //     set case passes threads hash
 //
 // and the hash may depend on the case alone: bits.expected has one line per case, written by the scalar twin, and scripts/bits
 // compares. Deterministic weights from an integer generator; no files, no Python.
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #if defined(__x86_64__)
@@ -87,7 +90,8 @@ void flush_subnormals(bool on) {
 }
 
 // size: of the embedding's values; 1e-41 makes them subnormal, which flush-to-zero would turn into zeros. mixed: every matrix of the
-// layer has a format of its own, `format` is that of the embedding. head_dim: with 6 heads.
+// layer has a format of its own, `format` is that of the embedding. head_dim: with 6 heads. k_q8s: k has another format than q and v, so
+// that tiles that are expanded lie around some that are not.
 struct Case {
     const char* name;
     Format format;
@@ -96,11 +100,13 @@ struct Case {
     KvFormat kv = KvFormat::f16;
     bool mixed = false;
     int head_dim = 24;
+    bool k_q8s = false;
 };
 constexpr Case kCases[] = {
     {"q4s", Format::q4s}, {"q4a", Format::q4a}, {"q4p", Format::q4p}, {"q8s", Format::q8s}, {"f16", Format::f16}, {"f32", Format::f32},
     {"f32-subnormal", Format::f32, 1e-41f}, {"f32-subnormal", Format::f32, 1e-41f, true}, {"f32-kv8", Format::f32, 1.0f, false, KvFormat::q8},
     {"mixed", Format::q8s, 1.0f, false, KvFormat::f16, true}, {"q4p-head128-kv8", Format::q4p, 1.0f, false, KvFormat::q8, false, 128},
+    {"q4p-k8s", Format::q4p, 1.0f, false, KvFormat::f16, false, 24, true},
 };
 
 // Three sequences; a pass takes `count` more tokens of each. Every way must give every token the same logits.
@@ -135,7 +141,7 @@ struct RandomModel : Model {
         w.attn_norm = vector(s.hidden, 1), w.mlp_norm = vector(s.hidden, 1);
         w.q_bias = vector(q, 0), w.k_bias = vector(kv, 0), w.v_bias = vector(kv, 0);
         w.q_norm = vector(s.head_dim, 1), w.k_norm = vector(s.head_dim, 1);
-        w.q = matrix(of(Format::q4p), q, s.hidden), w.k = matrix(of(Format::q8s), kv, s.hidden), w.v = matrix(of(Format::f16), kv, s.hidden);
+        w.q = matrix(of(Format::q4p), q, s.hidden), w.k = matrix(what.k_q8s ? Format::q8s : of(Format::q8s), kv, s.hidden), w.v = matrix(of(Format::f16), kv, s.hidden);
         w.o = matrix(of(Format::q4a), s.hidden, q), w.gate = matrix(of(Format::q4p), s.intermediate, s.hidden);
         w.up = matrix(of(Format::q4s), s.intermediate, s.hidden), w.down = matrix(of(Format::q4p), s.hidden, s.intermediate);
         embedding = matrix(format, vocabulary, s.hidden);
@@ -208,19 +214,61 @@ uint64_t run(const KernelTable& table, const Case& what, const Passes& how) {
     return fnv(all.data(), all.size() * 4);
 }
 
+// The functions of logits.h on rows of many lengths, some values far off or masked: every weight, sum and index.
+uint64_t run_logits(const KernelTable& table) {
+    Random random{7};
+    std::vector<uint8_t> all;
+    const auto append = [&](const void* data, size_t bytes) {
+        all.insert(all.end(), static_cast<const uint8_t*>(data), static_cast<const uint8_t*>(data) + bytes);
+    };
+    for (const int n : {1, 15, 16, 17, 64, 127, 128, 129, 300, 5000})
+        for (const float divisor : {1.0f, 0.7f, 0.03f, 1.9f}) {
+            std::vector<float> row(n), weights(n);
+            for (float& x : row) x = 30.0f * random.uniform() * random.uniform();
+            for (int i = 5; i < n; i += 11) row[i] = i % 2 ? -INFINITY : -1e30f;
+            const float best = *std::max_element(row.begin(), row.end());
+            table.exp_weights(row.data(), n, best, divisor, weights.data());
+            append(weights.data(), weights.size() * sizeof(float));
+            const double mass = table.exp_mass(row.data(), n, best, divisor);
+            append(&mass, sizeof mass);
+            for (const float below : {0.0f, 3.0f, 40.0f}) {
+                std::vector<int32_t> found(n / 2 + 1, -1);  // room for half of them: more is an answer too
+                const int32_t count = table.at_least(row.data(), n, best - below, found.data(), int(found.size()));
+                append(&count, sizeof count);
+                append(found.data(), std::min<size_t>(count, found.size()) * sizeof(int32_t));
+            }
+        }
+    return fnv(all.data(), all.size());
+}
+
+void print(const std::string& set, const char* what, const char* passes, int threads, uint64_t hash) {
+    std::printf("%s %s %s %d %016llx\n", set.c_str(), what, passes, threads, (unsigned long long)hash);
+}
+
+// Those of this processor; and AVX-VNNI by EVEX where scripts/bits has built it so.
+std::vector<const KernelTable*> tables_here() {
+    std::vector<const KernelTable*> tables;
+    for (const std::string& name : supported_sets()) tables.push_back(find_table(name));
+#ifdef POCKETSEEK_VNNI_BY_EVEX
+    tables.push_back(&avx_vnni_table());
+#endif
+    return tables;
+}
+
 }  // namespace
 
 // bits [SET]: of all sets here, or of one, which must be here
 int main(int argc, char** argv) {
     std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // in qemu it takes minutes: show each line
-    if (argc > 1 && !find_table(argv[1])) {
-        std::fprintf(stderr, "error: the instruction set %s is not here\n", argv[1]);
-        return 1;
-    }
-    for (const std::string& name : supported_sets()) {
+    int num_sets = 0;
+    for (const KernelTable* table : tables_here()) {
+        const std::string name = table->name;
         if (argc > 1 && name != argv[1]) continue;
+        num_sets++;
+        print(name, "logits", "rows", 1, run_logits(*table));
         for (const Case& what : kCases)
-            for (const Passes& how : kPasses)
-                std::printf("%s %s %s %d %016llx\n", name.c_str(), what.name, how.name, how.threads, (unsigned long long)run(*find_table(name), what, how));
+            for (const Passes& how : kPasses) print(name, what.name, how.name, how.threads, run(*table, what, how));
     }
+    if (!num_sets) std::fprintf(stderr, "error: the instruction set %s is not here\n", argv[1]);
+    return !num_sets;
 }

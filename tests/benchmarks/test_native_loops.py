@@ -15,23 +15,26 @@ def loop_of(num_dots: int) -> Loop:
 
 
 @pytest.mark.parametrize(
-    ("function", "num_dots", "label", "rows", "blocks"),
+    ("function", "num_dots", "label", "tiles", "rows", "blocks"),
     [
-        ("quantised_step<(pocketseek::Format)0, 4>", 128, "q4s", 4, 1),
-        ("two_level_step<2>", 64, "q4p", 2, 1),
-        ("multiply_group<(pocketseek::Format)3>", 64, "q8s", 2, 1),
-        ("pair_superblock<pocketseek::(anonymous namespace)::Simd, 6>", 384, "q4p pair", 6, 1),
-        ("quantised_step<(pocketseek::Format)1, 3>", 128, "q4a", 3, 4 / 3),
-        ("something_new<7>", 32, "something_new", 7, 1 / 7),
-        ("something_new", 32, "something_new", 0, 0),
+        ("quantised_step<pocketseek::(anonymous namespace)::Simd, (pocketseek::Format)0, 1, 4>", 128, "q4s", 1, 4, 1),
+        ("quantised_step<pocketseek::(anonymous namespace)::Simd, (pocketseek::Format)0, 2, 4>", 256, "q4s", 2, 4, 1),
+        ("two_level_step<1, 2>", 64, "q4p", 1, 2, 1),
+        ("two_level_step<2, 2>", 128, "q4p", 2, 2, 1),
+        ("multiply_group<(pocketseek::Format)3>", 64, "q8s", 1, 2, 1),
+        ("pair_superblock<pocketseek::(anonymous namespace)::Simd, 6>", 384, "q4p pair", 2, 6, 1),
+        ("quantised_step<pocketseek::Simd, (pocketseek::Format)1, 1, 3>", 128, "q4a", 1, 3, 4 / 3),
+        ("something_new<7>", 32, "something_new", 1, 7, 1 / 7),
+        ("something_new", 32, "something_new", 1, 0, 0),
     ],
 )
 def test_a_loop_is_named_by_its_function_and_its_multiply_adds(
-    function: str, num_dots: int, label: str, rows: int, blocks: float
+    function: str, num_dots: int, label: str, tiles: int, rows: int, blocks: float
 ) -> None:
     demangled = f"void pocketseek::(anonymous namespace)::{function}{ARGUMENTS}"
     kernel = native_loops.kernel_of("neon-dotprod", 2, demangled, loop_of(num_dots), is_only_loop=True)
-    assert (kernel.label, kernel.rows, kernel.blocks) == (label, rows, pytest.approx(blocks))
+    assert (kernel.label, kernel.num_tiles, kernel.rows) == (label, tiles, rows)
+    assert kernel.blocks == pytest.approx(blocks)
 
 
 def test_a_pair_loop_may_do_its_tiles_one_after_the_other() -> None:

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketseek.formats import FORMATS as TENSOR_FORMATS
 from pocketseek.formats import num_blocks, num_superblocks, num_tile_rows, tile_row_bytes
 from pocketseek.kernels.contract import LAYER_MATRICES, ModelKernels, RowSpan, TensorData
 from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvFormat, KvMemory
 from pocketseek.types import ModelConfig, RopeScaling
 
+FORMATS = tuple(TENSOR_FORMATS)
 QUANT_BYTES = {"q4s": 256, "q4a": 256, "q4p": 256, "q8s": 512}
 
 
@@ -147,3 +149,8 @@ class Runner:
 
 def tokens_of(model: RandomModel, count: int, seed: int = 7) -> list[int]:
     return [int(t) for t in np.random.default_rng(seed).integers(0, model.config.vocab_size, count)]
+
+
+def relative_rms(actual: np.ndarray, expected: np.ndarray) -> float:
+    """How far two implementations are apart: the error's root mean square over that of the values."""
+    return float(np.sqrt(np.mean((actual - expected) ** 2) / np.mean(expected**2)))

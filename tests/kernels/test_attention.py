@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels.random_model import RandomModel, Runner, config, tokens_of
+from kernels.random_model import RandomModel, Runner, config, relative_rms, tokens_of
 
 from pocketseek.kernels.choose import KernelChoice, supported_sets
 from pocketseek.kernels.kv_memory import KV_FORMATS, KvFormat
@@ -19,10 +19,6 @@ both_kv_formats = pytest.mark.parametrize("kv", KV_FORMATS)
 
 def native(model: RandomModel, kv: KvFormat, instruction_set: str = BEST, threads: int = 2) -> Runner:
     return Runner(model, NativeKernels(model.config, instruction_set, threads), num_pages=64, kv_format=kv)
-
-
-def relative_rms(actual: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.sqrt(np.mean((actual - expected) ** 2) / np.mean(expected**2)))
 
 
 @both_kv_formats

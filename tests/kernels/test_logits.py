@@ -8,9 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pocketseek.kernels import _native, logits
+from pocketseek.kernels import _native
 from pocketseek.kernels.choose import supported_sets
+from pocketseek.kernels.contract import LogitsMath
+from pocketseek.kernels.logits import NumpyLogits
+from pocketseek.kernels.native import NativeLogits
 
+CORE = NativeLogits(supported_sets()[-1])
+every_math = pytest.mark.parametrize("logits", [CORE, NumpyLogits()], ids=["core", "numpy"])
 LENGTHS = (1, 15, 16, 17, 64, 127, 128, 129, 5000)
 
 
@@ -35,8 +40,9 @@ def test_every_instruction_set_gives_the_bits_of_the_scalar_twin(length: int, di
         assert outcome(name) == expected, name
 
 
+@every_math
 @pytest.mark.parametrize("length", LENGTHS)
-def test_weights_and_their_sum_are_those_of_numpy_within_rounding(length: int) -> None:
+def test_weights_and_their_sum_are_right_within_rounding(logits: LogitsMath, length: int) -> None:
     row = random_row(length)
     exact = np.exp((row.astype(np.float64) - row.max()) / np.float64(np.float32(0.7)))
     np.testing.assert_allclose(logits.exp_weights(row, row.max(), np.float32(0.7)), exact, rtol=3e-6)
@@ -45,7 +51,10 @@ def test_weights_and_their_sum_are_those_of_numpy_within_rounding(length: int) -
 
 def test_what_is_far_off_or_masked_weighs_nothing() -> None:
     row = np.array([0.0, -88.0, -np.inf, -1e30], np.float32)
-    assert logits.exp_weights(row, np.float32(0.0), np.float32(1.0)).tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert CORE.exp_weights(row, np.float32(0.0), np.float32(1.0)).tolist() == [1.0, 0.0, 0.0, 0.0]
+    weights = NumpyLogits().exp_weights(row, np.float32(0.0), np.float32(1.0))
+    assert weights[0] == 1
+    assert weights[1:].max() < 1e-38
 
 
 @settings(max_examples=50, deadline=None)
@@ -56,18 +65,6 @@ def test_at_least_finds_what_reaches_the_threshold_or_says_that_it_is_too_much(
     row = random_row(length)
     threshold = np.quantile(row, share).astype(np.float32)
     expected = (row >= threshold).nonzero()[0]
-    found = logits.at_least(row, float(threshold), most)
-    assert found is None if len(expected) > most else found is not None and found.tolist() == expected.tolist()
-
-
-def test_without_a_core_numpy_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = random_row(5000)
-    best, one = row.max(), np.float32(1.0)
-    with_core = logits.exp_weights(row, best, one), logits.exp_mass(row, best, one), logits.at_least(row, 3.0, 5000)
-    monkeypatch.setattr(logits, "_core", lambda: (None, ""))
-    np.testing.assert_allclose(logits.exp_weights(row, best, one), with_core[0], rtol=3e-6)
-    assert logits.exp_mass(row, best, one) == pytest.approx(with_core[1], rel=1e-6)
-    without = logits.at_least(row, 3.0, 5000)
-    assert without is not None
-    assert with_core[2] is not None
-    assert without.tolist() == with_core[2].tolist()
+    for logits in (CORE, NumpyLogits()):
+        found = logits.at_least(row, float(threshold), most)
+        assert found is None if len(expected) > most else found is not None and found.tolist() == expected.tolist()

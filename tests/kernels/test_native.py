@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels.random_model import RandomModel, Runner, config, tokens_of
+from kernels.random_model import FORMATS, RandomModel, Runner, config, relative_rms, tokens_of
 
 from pocketseek.kernels import _native
 from pocketseek.kernels.choose import supported_sets
@@ -14,16 +14,11 @@ from pocketseek.kernels.contract import RowSpan
 from pocketseek.kernels.native import NativeKernels
 from pocketseek.kernels.reference import ReferenceKernels
 
-FORMATS = ("q4s", "q4a", "q4p", "q8s", "f16", "f32")
 BEST = supported_sets()[-1]
 
 
 def native(model: RandomModel, instruction_set: str = BEST, threads: int = 2) -> Runner:
     return Runner(model, NativeKernels(model.config, instruction_set, threads))
-
-
-def relative_rms(actual: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.sqrt(np.mean((actual - expected) ** 2) / np.mean(expected**2)))
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
@@ -195,3 +190,20 @@ def test_page_ids_beyond_the_memory_are_refused() -> None:
     for page_id in (-1, runner.memory.num_pages):
         with pytest.raises(ValueError, match="page id"):
             runner.kernels.begin([RowSpan(0, 1, (page_id,))], model.inv_freq, runner.memory)
+
+
+@pytest.mark.parametrize("instruction_set", supported_sets())
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_pass_without_rows_or_without_chosen_rows_computes_nothing(instruction_set: str, threads: int) -> None:
+    model = RandomModel("q4p")
+    runner = native(model, instruction_set, threads)
+    kernels, none = runner.kernels, np.empty(0, np.int32)
+    hidden, nothing = (
+        np.ones((1, model.config.hidden_size), np.float32),
+        np.empty((0, model.config.vocab_size), np.float32),
+    )
+    kernels.head(model.head_norm, runner.head, hidden, none, nothing)
+    kernels.head(model.head_norm, runner.head, hidden[:0], none, nothing)
+    kernels.embed(runner.embed, none, hidden[:0])
+    kernels.layers(runner.layers, 0, kernels.begin([], model.inv_freq, runner.memory), hidden[:0])
+    assert (hidden == 1).all()

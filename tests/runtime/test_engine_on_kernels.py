@@ -13,7 +13,10 @@ from tiny_models import tiny_hf_directory
 
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.govern.governor import FixedGovernor
+from pocketseek.kernels.contract import Floats
 from pocketseek.kernels.kv_memory import KV_FORMATS, KvFormat, page_bytes
+from pocketseek.kernels.logits import NumpyLogits
+from pocketseek.kernels.native import NativeLogits
 from pocketseek.package.reader import Package
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.load import load
@@ -46,6 +49,23 @@ def test_requests_give_the_same_bits_alone_and_together(package: Path) -> None:
         all_requests = requests(engine.context_length)
         alone = [list(engine.stream(one)) for one in all_requests]
         assert run_together(engine, all_requests) == alone
+
+
+@pytest.mark.parametrize("kernels", ["scalar", "reference"])
+def test_sampling_uses_the_kernels_that_were_asked_for(
+    package: Path, kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set[str]()
+
+    def exp_mass(self: NativeLogits, values: Floats, best: np.float32, divisor: np.float32) -> float:
+        seen.add(self.instruction_set)
+        return NumpyLogits().exp_mass(values, best, divisor)
+
+    monkeypatch.setattr(NativeLogits, "exp_mass", exp_mass)
+    monkeypatch.setenv("POCKETSEEK_KERNELS", kernels)
+    with load(package) as engine:
+        list(engine.stream(Request((1, 2, 3), 4, SamplingParams(seed=1), score_prompt=True)))
+    assert seen == ({kernels} - {"reference"})
 
 
 def test_scarce_pages_change_no_bit(package: Path) -> None:

@@ -11,10 +11,16 @@ from hypothesis.extra import numpy as hnp
 
 import pocketseek.runtime.sampling as sampling_module
 from pocketseek.errors import ModelOutputError, UsageError
+from pocketseek.kernels.choose import supported_sets
+from pocketseek.kernels.contract import LogitsMath
+from pocketseek.kernels.logits import NumpyLogits
+from pocketseek.kernels.native import NativeLogits
 from pocketseek.runtime.counter_random import uniform
 from pocketseek.runtime.sampling import Sampler, log_probability, validate_sampling
 from pocketseek.types import SamplingParams
 
+CORE = NativeLogits(supported_sets()[-1])
+MATHS: tuple[LogitsMath, ...] = (CORE, NumpyLogits())
 GREEDY = SamplingParams(temperature=0.0)
 PLAIN = SamplingParams(temperature=1.0, top_p=1.0)
 
@@ -32,7 +38,7 @@ params = st.builds(
 
 def choose(logits: np.ndarray, sampling: SamplingParams, seed: int = 1, position: int = 1) -> int:
     """The token at an absolute position, after a prompt of zeros."""
-    return Sampler(sampling, seed, [0] * position).choose(logits, []).token_id
+    return Sampler(sampling, seed, [0] * position, logits_math=CORE).choose(logits, []).token_id
 
 
 def slow_penalised(
@@ -214,12 +220,20 @@ def test_frequencies_follow_temperature_and_filters() -> None:
     assert chi_square(observed[1:4], weights / weights.sum()) < 23  # 2 degrees of freedom: once in 100 000
 
 
+def test_the_core_and_numpy_draw_the_same_tokens() -> None:
+    logits = np.random.default_rng(12).standard_normal(5000, np.float32) * np.float32(3)
+    for seed in range(60):
+        choices = [Sampler(SamplingParams(), seed, [], logits_math=math).choose(logits, []) for math in MATHS]
+        assert choices[0].token_id == choices[1].token_id
+        assert choices[0].logprob == pytest.approx(choices[1].logprob, abs=1e-6)
+
+
 @given(hnp.arrays(np.float32, st.integers(1, 50), elements=st.floats(-1e4, 1e4, width=32)), st.data())
 def test_log_probability_agrees_with_float64(logits: np.ndarray, data: st.DataObject) -> None:
     token = data.draw(st.integers(0, len(logits) - 1))
     exact = logits.astype(np.float64)
     expected = exact[token] - exact.max() - np.log(np.exp(exact - exact.max()).sum())
-    assert log_probability(logits, token) == pytest.approx(expected, abs=1e-6, rel=1e-6)
+    assert log_probability(logits, token, CORE) == pytest.approx(expected, abs=1e-6, rel=1e-6)
 
 
 def test_reported_logprob_is_of_the_raw_distribution() -> None:

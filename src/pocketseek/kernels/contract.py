@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pocketseek.kernels.kv_memory import KvMemory
 
 Floats = NDArray[np.float32]
+Indices = NDArray[np.intp]
 
 LAYER_MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
 LAYER_NORMS = ("attn_norm", "mlp_norm")
@@ -44,11 +45,32 @@ class RowSpan:
     pages: tuple[int, ...]
 
 
+class LogitsMath(Protocol):
+    """What sampling asks of a row of logits. Has no state; any thread may use it."""
+
+    def exp_weights(self, values: Floats, best: np.float32, divisor: np.float32) -> Floats:
+        """e^((value - best) / divisor), float32; 0 (numpy: next to it) where it would be below e^-87."""
+        ...
+
+    def exp_mass(self, values: Floats, best: np.float32, divisor: np.float32) -> float:
+        """The sum of exp_weights, relative error below 1e-6."""
+        ...
+
+    def at_least(self, values: Floats, threshold: float, most: int) -> Indices | None:
+        """Indices of the values that reach the threshold, ascending; None if there are more than `most`."""
+        ...
+
+
 class ModelKernels(Protocol):
     """The steps of one pass for one model. Opaque values (object) come from the same instance and go back to it."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def logits_math(self) -> LogitsMath:
+        """Of the same implementation and instruction set."""
+        ...
 
     def load_matrix(self, tensor: TensorData) -> object: ...
 

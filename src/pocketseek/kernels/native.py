@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pocketseek.errors import MemoryLimitError, UsageError
 from pocketseek.kernels import _native
-from pocketseek.kernels.contract import LAYER_MATRICES, Floats, RowSpan, TensorData
+from pocketseek.kernels.contract import LAYER_MATRICES, Floats, Indices, RowSpan, TensorData
 from pocketseek.kernels.kv_memory import KV_FORMATS, KvFormat, KvMemory
 from pocketseek.types import ModelConfig
 
@@ -33,6 +33,27 @@ def _shape(config: ModelConfig, kv_format: KvFormat) -> _native.ModelShape:
     )
 
 
+@dataclass(frozen=True)
+class NativeLogits:
+    """LogitsMath of one instruction set; every set gives the same bits."""
+
+    instruction_set: str
+
+    def exp_weights(self, values: Floats, best: np.float32, divisor: np.float32) -> Floats:
+        values = np.ascontiguousarray(values)
+        weights = np.empty_like(values)
+        _native.exp_weights(self.instruction_set, values, float(best), float(divisor), weights)
+        return weights
+
+    def exp_mass(self, values: Floats, best: np.float32, divisor: np.float32) -> float:
+        return _native.exp_mass(self.instruction_set, np.ascontiguousarray(values), float(best), float(divisor))
+
+    def at_least(self, values: Floats, threshold: float, most: int) -> Indices | None:
+        room = np.empty(most, np.int32)
+        count = _native.at_least(self.instruction_set, np.ascontiguousarray(values), threshold, room)
+        return room[:count].astype(np.intp) if count <= most else None
+
+
 class NativeKernels:
     """One model's pass on one instruction set. Not for use from two threads at once."""
 
@@ -47,6 +68,10 @@ class NativeKernels:
     @property
     def name(self) -> str:
         return str(self._core.name)
+
+    @property
+    def logits_math(self) -> NativeLogits:
+        return NativeLogits(self.name)
 
     @property
     def workspace_bytes(self) -> int:
@@ -79,8 +104,7 @@ class NativeKernels:
         self._core.layers(rows.shape, weights, first, rows.batch, hidden)
 
     def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32], logits: Floats) -> None:
-        if len(chosen):
-            self._core.head(self._shapes["f16"], norm, table, hidden, chosen, logits)
+        self._core.head(self._shapes["f16"], norm, table, hidden, chosen, logits)
 
     def set_num_threads(self, num_threads: int) -> None:
         try:

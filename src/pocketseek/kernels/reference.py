@@ -25,6 +25,7 @@ from pocketseek.formats import (
 )
 from pocketseek.kernels.contract import LAYER_MATRICES, Floats, RowSpan, TensorData
 from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvMemory
+from pocketseek.kernels.logits import NumpyLogits
 from pocketseek.types import ModelConfig
 
 _Kind = TypeVar("_Kind")
@@ -202,6 +203,7 @@ class ReferenceKernels:
     """The contract in numpy. Unpacked matrices take four bytes a weight: for small models and tests."""
 
     name = "reference"
+    logits_math = NumpyLogits()
 
     def __init__(self, config: ModelConfig) -> None:
         self._config = config

@@ -107,6 +107,7 @@ class Engine:
             pool,
             vocab_size=executor.vocab_size,
             context_length=executor.context_length,
+            logits_math=executor.logits_math,
             policy=policy,
             cache=cache,
             memory=executor,

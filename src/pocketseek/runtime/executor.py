@@ -17,6 +17,7 @@ from pocketseek.kernels.contract import (
     LAYER_NORMS,
     LAYER_OPTIONAL_VECTORS,
     Floats,
+    LogitsMath,
     RowSpan,
     TensorData,
 )
@@ -66,6 +67,10 @@ class KernelExecutor:
     @property
     def kernels_name(self) -> str:
         return self._kernels.name
+
+    @property
+    def logits_math(self) -> LogitsMath:
+        return self._kernels.logits_math
 
     def reserve_pages(self, num_pages: int) -> None:
         """Make page ids 0 .. num_pages - 1 usable; never takes pages away."""

@@ -3,9 +3,9 @@
 Order of the steps: repetition penalty, presence and frequency penalties, then temperature 0 takes the best token;
 otherwise temperature, top-k, top-p (over what top-k left), min-p (against the best), and a draw. Equal logits rank by
 token id, lowest first, so that "the best n" is always one definite set. Nothing is drawn from a stateful generator, so
-batching, pre-emption or speculation cannot change a text. Exponentials and sums of the core (kernels/logits.py)
-are the same bits on every processor; nearly flat logits, which are dealt into buckets by numpy, and kernels without a
-core may differ from one machine to another when a draw falls within about 1e-6 of a border.
+batching, pre-emption or speculation cannot change a text. Exponentials and sums are those of the kernels that
+made the logits: the core's are the same bits on every processor. Nearly flat logits, which are dealt into buckets by
+numpy, and kernels without a core may differ from one machine to another when a draw falls within 1e-6 of a border.
 
 Cost for 152 000 logits on a PC: greedy 0.01 ms, sampled 0.3 ms, nearly flat logits 0.6 ms, the log-probability 0.15 ms;
 right after a pass, which leaves cold caches, up to twice that.
@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketseek.errors import ModelOutputError, UsageError
-from pocketseek.kernels.logits import Indices, at_least, exp_mass, exp_weights
+from pocketseek.kernels.contract import Indices, LogitsMath
+from pocketseek.kernels.logits import NumpyLogits
 from pocketseek.runtime.counter_random import uniform
 from pocketseek.types import SamplingParams
 
@@ -32,6 +33,7 @@ Side = Literal["left", "right"]
 
 MAX_TOP_K = 1_000_000
 MAX_SEED = 2**64 - 1
+PLAIN_MATH: LogitsMath = NumpyLogits()  # an engine gives that of its kernels
 
 _SMALLEST_TEMPERATURE = np.finfo(np.float32).tiny
 _HEADS = ((math.exp(-6), 1 / 32), (math.exp(-10), 1 / 8))  # weights down to here, if so few of the values reach it
@@ -66,10 +68,19 @@ class Choice:
 class Sampler:
     """Chooses the tokens of one request. Holds what never changes for it; the output so far is passed in each time."""
 
-    def __init__(self, params: SamplingParams, seed: int, prompt_ids: Sequence[int], *, logprobs: bool = True) -> None:
+    def __init__(
+        self,
+        params: SamplingParams,
+        seed: int,
+        prompt_ids: Sequence[int],
+        *,
+        logprobs: bool = True,
+        logits_math: LogitsMath = PLAIN_MATH,
+    ) -> None:
         self._params = params
         self._seed = seed
         self._logprobs = logprobs
+        self._math = logits_math
         self._num_prompt = len(prompt_ids)
         self._prompt_unique = np.unique(np.asarray(prompt_ids, dtype=np.int64))
         self._penalises = params.repetition_penalty != 1.0 or bool(params.presence_penalty or params.frequency_penalty)
@@ -80,8 +91,10 @@ class Sampler:
         best = int(scores.argmax())  # the first NaN if there is one, else the lowest id of the highest logits
         _require_finite(scores[best])
         if self._params.temperature > 0.0:
-            best = _draw(scores, scores[best], self._params, uniform(self._seed, self._num_prompt + len(output_ids)))
-        return Choice(best, log_probability(logits, best) if self._logprobs else None)
+            divisor = max(np.float32(self._params.temperature), _SMALLEST_TEMPERATURE)
+            weights = _Weights(scores[best], divisor, self._math)
+            best = _draw(scores, weights, self._params, uniform(self._seed, self._num_prompt + len(output_ids)))
+        return Choice(best, log_probability(logits, best, self._math) if self._logprobs else None)
 
     def _penalised(self, logits: LogitsRow, output_ids: Sequence[int]) -> LogitsRow:
         params = self._params
@@ -98,14 +111,44 @@ class Sampler:
         return scores
 
 
-def _draw(scores: LogitsRow, best: np.float32, params: SamplingParams, random: float) -> int:
+@dataclass(frozen=True)
+class _Weights:
+    """Unnormalised probabilities of a row's values: e^((value - best) / temperature), so the best token's is 1."""
+
+    best: np.float32
+    divisor: np.float32
+    math: LogitsMath
+
+    def of(self, values: LogitsRow) -> LogitsRow:
+        return self.math.exp_weights(values, self.best, self.divisor)
+
+    def sum(self, values: LogitsRow) -> float:
+        return self.math.exp_mass(values, self.best, self.divisor)
+
+    def exponents(self, values: LogitsRow) -> LogitsRow:
+        exponents: LogitsRow = values - self.best
+        if self.divisor != 1.0:
+            exponents /= self.divisor
+        return exponents
+
+    def near(self, values: LogitsRow, floor: float, most: int) -> Indices | None:
+        """Whose weights are at least `floor`, some slightly smaller too: without exponentials. None: over `most`."""
+        return self.math.at_least(values, float(self.best) + float(self.divisor) * (math.log(floor) - 0.01), most)
+
+    def at_least(self, values: LogitsRow, floor: float) -> LogitsRow:
+        """Values whose weights reach `floor`. By indices, since a mask that is mixed takes five times as long."""
+        near = values[self.near(values, floor, len(values))]
+        return near[(self.of(near) >= np.float32(floor)).nonzero()[0]]
+
+
+def _draw(scores: LogitsRow, weights: _Weights, params: SamplingParams, random: float) -> int:
     """Inverse transform over the kept tokens in descending order. Works on values only: the id is found at the end."""
     values = scores
     if 0 < params.top_k < len(scores):
         values = np.partition(scores, len(scores) - params.top_k)[len(scores) - params.top_k :]
     filtered = params.top_p < 1.0 or params.min_p > 0.0
     with np.errstate(over="ignore", under="ignore"):  # far-off tokens become -inf and then weight 0: meant
-        ranking, mass = _rank(values, best, params, params.top_p if filtered else random)
+        ranking, mass = _rank(values, weights, params.min_p, params.top_p if filtered else random)
         if filtered:
             last = ranking.find(params.top_p * mass, "left")
             place = min(ranking.find(random * last.mass, "right"), last, key=lambda place: place.mass)
@@ -114,26 +157,23 @@ def _draw(scores: LogitsRow, best: np.float32, params: SamplingParams, random: f
     return int((scores == place.value).nonzero()[0][place.equals_before])
 
 
-def _rank(
-    values: LogitsRow, best: np.float32, params: SamplingParams, share: float
-) -> tuple[_Sorted | _Buckets, float]:
+def _rank(values: LogitsRow, weights: _Weights, min_p: float, share: float) -> tuple[_Sorted | _Buckets, float]:
     """A ranking of the highest values, which hold at least `share` of the mass, and the mass of all values.
 
     Values below min_p times the best are left out. The head that matters is nearly always a few hundred tokens; how far
     down it reaches does not change the result.
     """
-    temperature, min_p = params.temperature, params.min_p
-    mass = _mass(values, best, temperature) if min_p else None
+    mass = weights.sum(values) if min_p else None
     for floor, share_of_values in _HEADS:
-        near = None if floor <= min_p else _near(values, best, temperature, floor, int(len(values) * share_of_values))
+        near = None if floor <= min_p else weights.near(values, floor, int(len(values) * share_of_values))
         if near is None:
             break
-        mass = _mass(values, best, temperature) if mass is None else mass
-        head = _Sorted(values[near], best, temperature)
+        mass = weights.sum(values) if mass is None else mass
+        head = _Sorted(values[near], weights)
         if head.mass >= share * mass * (1.0 + 1e-6):  # the two masses are sums in different orders
             return head, mass
-    allowed = _at_least(values, best, temperature, min_p) if min_p else values
-    ranking = (_Sorted if len(allowed) <= _FEW else _Buckets)(allowed, best, temperature)
+    allowed = weights.at_least(values, min_p) if min_p else values
+    ranking = (_Sorted if len(allowed) <= _FEW else _Buckets)(allowed, weights)
     return ranking, ranking.mass if mass is None else mass
 
 
@@ -149,9 +189,9 @@ class _Place:
 class _Sorted:
     """Values in descending order with the running sum of their weights, which begins at `before`."""
 
-    def __init__(self, values: LogitsRow, best: np.float32, temperature: float, before: float = 0.0) -> None:
+    def __init__(self, values: LogitsRow, weights: _Weights, before: float = 0.0) -> None:
         self._ranked = np.sort(values)[::-1]
-        self._sums = _weights(self._ranked, best, temperature).cumsum(dtype=np.float64) + before
+        self._sums = weights.of(self._ranked).cumsum(dtype=np.float64) + before
 
     @property
     def mass(self) -> float:
@@ -167,12 +207,12 @@ class _Sorted:
 class _Buckets:
     """The same for many values: dealt into buckets by how far they lie below the best, sorted only where one looks."""
 
-    def __init__(self, values: LogitsRow, best: np.float32, temperature: float) -> None:
-        self._values, self._best, self._temperature = values, best, temperature
+    def __init__(self, values: LogitsRow, weights: _Weights) -> None:
+        self._values, self._weights = values, weights
         self._buckets = np.empty(len(values), np.uint16)
         masses: npt.NDArray[np.float64] = np.zeros(_NUM_BUCKETS)
         for start in range(0, len(values), _BLOCK):
-            exponents = _exponents(values[start : start + _BLOCK], best, temperature)
+            exponents = weights.exponents(values[start : start + _BLOCK])
             buckets = self._buckets[start : start + _BLOCK]
             buckets[:] = np.minimum(exponents * -_BUCKETS_PER_UNIT, _NUM_BUCKETS - 1)
             masses += np.bincount(buckets, np.exp(exponents, out=exponents), _NUM_BUCKETS)
@@ -186,7 +226,7 @@ class _Buckets:
         bucket = _first(self._ends, target, side)
         members = self._values[(self._buckets == bucket).nonzero()[0]]
         before = float(self._ends[bucket - 1]) if bucket else 0.0
-        return _Sorted(members, self._best, self._temperature, before).find(target, side)
+        return _Sorted(members, self._weights, before).find(target, side)
 
 
 def _first(sums: npt.NDArray[np.float64], target: float, side: Side) -> int:
@@ -195,39 +235,7 @@ def _first(sums: npt.NDArray[np.float64], target: float, side: Side) -> int:
     return index if index < len(sums) else int(sums.searchsorted(sums[-1]))
 
 
-def _near(values: LogitsRow, best: np.float32, temperature: float, floor: float, most: int) -> Indices | None:
-    """Whose weights are at least `floor`, some slightly smaller too: without exponentials. None: over `most`."""
-    return at_least(values, float(best) + float(_divisor(temperature)) * (math.log(floor) - 0.01), most)
-
-
-def _at_least(values: LogitsRow, best: np.float32, temperature: float, floor: float) -> LogitsRow:
-    """Values whose weights reach `floor`. By indices, since a mask that is mixed takes five times as long."""
-    near = values[_near(values, best, temperature, floor, len(values))]
-    return near[(_weights(near, best, temperature) >= np.float32(floor)).nonzero()[0]]
-
-
-def _mass(values: LogitsRow, best: np.float32, temperature: float) -> float:
-    """Sum of the weights."""
-    return exp_mass(values, best, _divisor(temperature))
-
-
-def _weights(values: LogitsRow, best: np.float32, temperature: float) -> LogitsRow:
-    """Unnormalised probabilities; the best token's is 1."""
-    return exp_weights(values, best, _divisor(temperature))
-
-
-def _exponents(values: LogitsRow, best: np.float32, temperature: float) -> LogitsRow:
-    exponents: LogitsRow = values - best
-    if temperature != 1.0:
-        exponents /= _divisor(temperature)
-    return exponents
-
-
-def _divisor(temperature: float) -> np.float32:
-    return max(np.float32(temperature), _SMALLEST_TEMPERATURE)
-
-
-def log_probability(logits: LogitsRow, token_id: int) -> float:
+def log_probability(logits: LogitsRow, token_id: int, logits_math: LogitsMath = PLAIN_MATH) -> float:
     """Natural log of softmax(logits)[token_id], error below 1e-6. Raises ModelOutputError for unusable logits.
 
     The float64 sum of float32 exponentials is more exact than the logits are, and four times faster than float64 alone.
@@ -235,7 +243,7 @@ def log_probability(logits: LogitsRow, token_id: int) -> float:
     best = logits.max()
     _require_finite(best)
     with np.errstate(over="ignore", under="ignore"):
-        mass = _mass(logits, best, 1.0)
+        mass = logits_math.exp_mass(logits, best, np.float32(1.0))
     return float(logits[token_id]) - float(best) - math.log(mass)
 
 

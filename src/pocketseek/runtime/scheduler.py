@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from pocketseek.errors import ModelOutputError
+from pocketseek.kernels.contract import LogitsMath
 from pocketseek.runtime.admission import Capacity, check_request
 from pocketseek.runtime.counts import SchedulerCounts, SequenceEvent, Totals
 from pocketseek.runtime.kv_pool import KvPool
@@ -30,7 +31,7 @@ from pocketseek.runtime.pass_room import PassRoom
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.cache import PrefixCache
 from pocketseek.runtime.roster import Roster
-from pocketseek.runtime.sampling import LogitsRow
+from pocketseek.runtime.sampling import PLAIN_MATH, LogitsRow
 from pocketseek.runtime.sequence import SCORE_ROWS, SequenceState
 from pocketseek.runtime.speculate import MAX_DRAFT_TOKENS, MAX_DRAFTS_PER_PASS, Speculation, draft_lengths
 from pocketseek.runtime.swap import SwapSpace
@@ -49,6 +50,7 @@ class Scheduler:
         *,
         vocab_size: int,
         context_length: int,
+        logits_math: LogitsMath = PLAIN_MATH,
         policy: Policy | None = None,
         cache: PrefixCache | None = None,
         speculation: Speculation | None = None,
@@ -61,6 +63,7 @@ class Scheduler:
         self._roster = Roster(self._cache, self.policy, memory=memory, swap=swap)
         self._capacity = Capacity(vocab_size, context_length, pool.num_pages)
         self._speculation = speculation
+        self._logits_math = logits_math
         self._next_plan_s: float | None = None  # by the policy's clock; None: when something arrives
         self._totals = Totals()
 
@@ -90,7 +93,7 @@ class Scheduler:
         """Check a request and make it a sequence, on any thread. Raises UsageError or ContextLengthError."""
         speculation = None if request.score_prompt else self._speculation
         drafter = speculation.new_drafter() if speculation is not None else None
-        sequence = SequenceState(request_id, check_request(request, self._capacity), drafter)
+        sequence = SequenceState(request_id, check_request(request, self._capacity), drafter, self._logits_math)
         sequence.arrival_s = self.policy.clock()
         return sequence
 

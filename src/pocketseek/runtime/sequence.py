@@ -6,8 +6,9 @@ import math
 import secrets
 from collections.abc import Sequence
 
+from pocketseek.kernels.contract import LogitsMath
 from pocketseek.runtime.prefix.page import PageKey
-from pocketseek.runtime.sampling import Choice, LogitsRow, Sampler, log_probability
+from pocketseek.runtime.sampling import PLAIN_MATH, Choice, LogitsRow, Sampler, log_probability
 from pocketseek.runtime.speculate import NO_DRAFT, Draft, Drafter
 from pocketseek.runtime.work import Logits, Slice, pages_for
 from pocketseek.types import Request
@@ -26,7 +27,13 @@ class SequenceState:
     of logits, history, seed and position, computing them again leads to the same text.
     """
 
-    def __init__(self, request_id: int, request: Request, drafter: Drafter | None = None) -> None:
+    def __init__(
+        self,
+        request_id: int,
+        request: Request,
+        drafter: Drafter | None = None,
+        logits_math: LogitsMath = PLAIN_MATH,
+    ) -> None:
         seed = request.sampling.seed
         self.request_id = request_id
         self.request = request
@@ -46,11 +53,13 @@ class SequenceState:
         self._output: list[int] = []
         self._num_seen = 0  # positions before it were computed or skipped at some time
         self._drafter = drafter
+        self._logits_math = logits_math
         self._sampler = Sampler(
             request.sampling,
             secrets.randbits(64) if seed is None else seed,
             request.prompt_ids,
             logprobs=request.logprobs,
+            logits_math=logits_math,
         )
 
     @property
@@ -130,7 +139,8 @@ class SequenceState:
         self.num_computed = end
         if self._scores_from is not None:
             for row in rows[: self.num_prompt - 1 - part.first_position]:
-                self.prompt_logprobs.append(log_probability(row, self.tokens[len(self.prompt_logprobs) + 1]))
+                token_id = self.tokens[len(self.prompt_logprobs) + 1]
+                self.prompt_logprobs.append(log_probability(row, token_id, self._logits_math))
 
     def choose(self, row: LogitsRow) -> Choice:
         """The next token, from the newest one's row; does not append it. May raise ModelOutputError."""

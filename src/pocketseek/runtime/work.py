@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pocketseek.kernels.contract import LogitsMath
 from pocketseek.runtime.kv_pool import PAGE_TOKENS
 
 Logits = npt.NDArray[np.float32]
@@ -81,6 +82,11 @@ class Executor(PageMemory, Protocol):
 
     @property
     def context_length(self) -> int: ...
+
+    @property
+    def logits_math(self) -> LogitsMath:
+        """What its logits are to be sampled with."""
+        ...
 
     def reserve_pages(self, num_pages: int) -> None:
         """Make page ids 0 .. num_pages - 1 usable. Called before the first pass, and again with more to grow."""
