@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from random import Random
 
@@ -39,6 +40,11 @@ def arrivals(seed: int, count: int, seconds: float, vocab_size: int) -> list[tup
     return requests
 
 
+def read(stream: TokenStream, asked_s: float) -> tuple[list[int | None], float]:
+    text = [event.token_id for event in stream]
+    return text, time.perf_counter() - asked_s
+
+
 def serve(
     model: str, threads: int, args: argparse.Namespace, priority: Priority
 ) -> tuple[Served, list[list[int | None]]]:
@@ -47,14 +53,13 @@ def serve(
         engine.generate("warm up", max_tokens=4)
         before = engine.statistics()
         start_s = time.perf_counter()
-        streams: list[tuple[float, TokenStream]] = []
-        for at_s, request in wanted:
-            time.sleep(max(0.0, start_s + at_s - time.perf_counter()))
-            streams.append((time.perf_counter(), engine.stream(replace(request, priority=priority))))
-        texts, waits_s = [], []
-        for asked_s, stream in streams:
-            texts.append([event.token_id for event in stream])
-            waits_s.append(time.perf_counter() - asked_s)
+        with ThreadPoolExecutor(len(wanted)) as threads:
+            answers = []
+            for at_s, request in wanted:
+                time.sleep(max(0.0, start_s + at_s - time.perf_counter()))
+                stream = engine.stream(replace(request, priority=priority))
+                answers.append(threads.submit(read, stream, time.perf_counter()))
+            texts, waits_s = zip(*(answer.result() for answer in answers), strict=True)
         after = engine.statistics()
     num_passes = after.load.num_passes - before.load.num_passes
     num_tokens = sum(len(request.prompt_ids) for _, request in wanted) + sum(map(len, texts))
@@ -65,7 +70,7 @@ def serve(
         executor_s=after.executor_s - before.executor_s,
         mean_wait_s=sum(waits_s) / len(waits_s),
     )
-    return served, texts
+    return served, list(texts)
 
 
 def main() -> None:

@@ -158,7 +158,7 @@ class Limits:
     """What the governor allows for the next pass. cores: those to compute on; empty: no restriction.
 
     max_pass_s: while interactive answers are written, prompt chunks are cut so that a pass stays below it (None: not).
-    coalesce_s: how long background requests wait for others when nothing runs (0: not).
+    coalesce_s: how long background requests wait for others while no interactive one is here (0: not).
     num_pages: pages of KV memory; None: as many as the engine was opened with.
     """
 
@@ -167,5 +167,5 @@ class Limits:
     max_sequences: int = 16
     cores: tuple[int, ...] = ()
     max_pass_s: float | None = 0.25
-    coalesce_s: float = 0.5
+    coalesce_s: float = 1.0
     num_pages: int | None = None

@@ -14,8 +14,9 @@ learnt costs. Background prompts rest while an interactive prompt is read, and w
 is here, or was RECENT_S ago) their chunks are so short that somebody who arrives waits half as long as reading a
 typical prompt takes. Otherwise passes are filled.
 
-Coalescing. When nothing runs and only fresh background waits, it waits until limits.coalesce_s after the first arrival,
-or until there is enough to fill a pass.
+Coalescing. As long as no interactive request is here, fresh background waits until limits.coalesce_s after the first of
+those who wait, or until there is enough to fill a pass or all places: groups that start together share their passes,
+where requests that join one by one stretch the time in which passes are thin.
 
 Time comes from `clock`, in seconds. Nothing here changes a text: only when its tokens are computed.
 """
@@ -178,9 +179,9 @@ class Policy:
         self, running: Sequence[SequenceState], waiting: Sequence[SequenceState], limits: Limits
     ) -> float | None:
         """When those who wait should start, by the clock; None: now."""
-        if running or not waiting or limits.coalesce_s <= 0 or self._num_interactive:
+        if not waiting or limits.coalesce_s <= 0 or self._num_interactive:
             return None
-        if any(sequence.num_served for sequence in waiting) or len(waiting) >= limits.max_sequences:
+        if any(sequence.num_served for sequence in waiting) or len(waiting) + len(running) >= limits.max_sequences:
             return None
         if sum(sequence.num_pending for sequence in waiting) >= limits.max_tokens_per_pass:
             return None
