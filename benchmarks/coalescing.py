@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from random import Random
 
 import pocketseek
-from pocketseek.runtime.worker import TokenStream
+from pocketseek.runtime.token_stream import TokenStream
 from pocketseek.types import Priority, Request, SamplingParams
 
 

@@ -122,6 +122,15 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Service:
+    """How a request is to be served, for those who do not make `Request`s themselves; see there."""
+
+    priority: Priority = "interactive"
+    client: str = ""
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True)
 class TokenEvent:
     """One generated token, or the end of a request.
 

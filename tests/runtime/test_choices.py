@@ -8,9 +8,8 @@ from fakes import FakeExecutor, fake_engine, ids_of, looping_logits, random_requ
 from simulated_engine import SimulatedEngine, choices
 
 from pocketseek.errors import ModelOutputError, UsageError
-from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.work import Logits
-from pocketseek.types import Limits, Message, Request, SamplingParams
+from pocketseek.types import Limits, Message, Request, SamplingParams, Service
 
 AT_ONCE = Limits(1, coalesce_s=0.0)
 
@@ -107,7 +106,19 @@ def test_generate_choices_gives_texts() -> None:
     assert answers == alone
 
 
-def test_fewer_than_one_answer_is_refused() -> None:
-    engine: Engine
-    with fake_engine() as engine, pytest.raises(UsageError, match="at least 1"):
-        engine.stream_choices(random_request(1), 0)
+@pytest.mark.parametrize("count", [0, -1, 129])
+def test_a_senseless_number_of_answers_is_refused(count: int) -> None:
+    with fake_engine() as engine, pytest.raises(UsageError, match="1 to 128"):
+        engine.stream_choices(random_request(1), count)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, "x"])
+def test_seeds_are_checked_as_for_one_answer(seed: object) -> None:
+    wrong = Request((1, 2), 5, SamplingParams(seed=seed))  # type: ignore[arg-type]
+    with fake_engine() as engine, pytest.raises(UsageError):
+        engine.stream_choices(wrong, 2)
+
+
+def test_service_reaches_the_request() -> None:
+    with fake_engine() as engine, pytest.raises(UsageError, match="priority"):
+        engine.generate("a", service=Service(priority="urgent"))  # type: ignore[arg-type]

@@ -98,3 +98,15 @@ def test_every_choice_of_threads_and_cores_has_a_curve_of_its_own() -> None:
 
 def test_impossible_observations_are_left_out() -> None:
     assert learnt([(0, 1.0), (5, 0.0), (5, -1.0)]).points == ()
+
+
+def test_a_pass_that_was_frozen_is_not_believed_until_it_happens_again_and_again() -> None:
+    model = CostModel()
+    for _ in range(5):
+        model.observe(4, 0.030)
+        model.observe(200, 0.800)
+    model.observe(4, 5.0)  # the system had stopped the process
+    assert model.seconds(4) == pytest.approx(0.030)
+    for _ in range(12):
+        model.observe(4, 0.200)
+    assert model.seconds(4) > 0.15

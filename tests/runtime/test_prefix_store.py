@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -229,6 +230,27 @@ def test_a_disk_that_refuses_is_counted_and_leaves_nothing_behind(
     assert store.num_bytes == 0
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert keep(store, chain(1)) == [True] * 3
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EIO, errno.ENOLCK])
+@pytest.mark.parametrize("call", ["unlink", "open", "scandir", "flock", "stat"])
+def test_a_disk_that_refuses_while_the_store_looks_around_raises_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    keys = chain(1)
+    keep(open_store(tmp_path), keys)
+    (tmp_path / IDENTITY.hex() / ".stray.partial").write_bytes(b"left behind")
+    store = open_store(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl if call == "flock" else os, call, refuse)
+        store.refresh()
+        found(store, keys)
+        keep(store, chain(2))
+    store.refresh()
+    assert found(store, keys) == [True] * 3
 
 
 def test_a_place_that_cannot_be_a_directory_is_no_error(tmp_path: Path) -> None:

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal, get_args
 
 from pocketseek.errors import UsageError
 from pocketseek.runtime.engine import Engine
+from pocketseek.runtime.token_stream import TokenStream
 from pocketseek.types import Priority, Request, SamplingParams
 
 Profile = Literal["chat", "doc", "mixed"]
@@ -174,6 +176,8 @@ class _Load:
         self._docs = range(first_client + num_chats, first_client + num_chats + num_docs)
         self._seconds = seconds
         self._over = threading.Event()
+        self._open: set[TokenStream] = set()
+        self._lock = threading.Lock()  # of _open
 
     def run(self, progress: Callable[[int, int], None] | None = None) -> None:
         with ThreadPoolExecutor(len(self._chats) + len(self._docs)) as threads:
@@ -182,9 +186,16 @@ class _Load:
             try:
                 self._wait(progress)
             finally:
-                self._over.set()
+                self._end()
             for client in running:
                 client.result()
+
+    def _end(self) -> None:
+        """Answers that are not complete are cancelled, unless one each was wanted."""
+        with self._lock:
+            self._over.set()
+            for stream in self._open if self._seconds else ():
+                stream.close()
 
     def _wait(self, progress: Callable[[int, int], None] | None) -> None:
         end_s = time.perf_counter() + self._seconds
@@ -226,17 +237,30 @@ class _Load:
         answer: list[int] = []
         last_s = time.perf_counter()
         into = samples.first_s
-        with self._engine.stream(request) as stream:
+        with self._opened(request) as stream:
             for event in stream:
                 now_s = time.perf_counter()
                 if event.token_id is not None:
                     answer.append(event.token_id)
                     into.append(now_s - last_s)
                     into, last_s = samples.between_s, now_s
-                if self._over.is_set() and self._seconds:
-                    return answer
-        samples.ended.append(request.client)
+                if event.finish_reason in ("stop", "length"):
+                    samples.ended.append(request.client)
         return answer
+
+    @contextmanager
+    def _opened(self, request: Request) -> Iterator[TokenStream]:
+        stream = self._engine.stream(request)
+        with stream:
+            with self._lock:
+                self._open.add(stream)
+                if self._over.is_set() and self._seconds:
+                    stream.close()
+            try:
+                yield stream
+            finally:
+                with self._lock:
+                    self._open.remove(stream)
 
 
 def _latency(samples_s: Sequence[float]) -> Latency | None:

@@ -10,6 +10,7 @@ from pocketseek.cli import messages
 from pocketseek.cli.console import note, print_json, print_table, progress_bar
 from pocketseek.cli.messages import Words
 from pocketseek.errors import UsageError
+from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
     from pocketseek.apps.load_bench import ClassReport, LoadReport, Profile
@@ -30,6 +31,7 @@ def run_load_bench(
 ) -> None:
     from pocketseek.apps.load_bench import bench_load
     from pocketseek.apps.load_page import render_page
+    from pocketseek.kernels.kv_memory import choose_kv_format
     from pocketseek.runtime.load import load
 
     if page is not None and not page.parent.is_dir():
@@ -48,7 +50,8 @@ def run_load_bench(
         page.write_text(render_page(f"pocketseek bench {name}", report, rows), encoding="utf-8")
         note(words(messages.LOAD_PAGE, path=page))
     if as_json:
-        print_json({"model": name, **dataclasses.asdict(report)})
+        kv_format = choose_kv_format(kv or read_settings().kv)
+        print_json({"model": name, "kv": kv_format, "speculation": speculation, **dataclasses.asdict(report)})
     else:
         print_table((name, ""), rows)
 
@@ -68,6 +71,7 @@ def _rows(report: LoadReport, words: Words) -> list[tuple[str, str]]:
         (words(messages.LOAD_READ), words(messages.BENCH_RATE, rate=report.prompt_tokens_per_s)),
         (words(messages.LOAD_PER_PASS), f"{report.tokens_per_pass:.1f}"),
         (words(messages.LOAD_PASSES), f"{report.passes_per_s:.1f}"),
+        (words(messages.LOAD_WAKEUPS), str(report.wakeups)),
         (words(messages.LOAD_PAGES), f"{report.peak_pages} / {report.num_pages}"),
         (words(messages.LOAD_CACHED), str(report.cached_prompt_tokens)),
         (words(messages.LOAD_DRAFTS), f"{report.accepted_tokens} / {report.drafted_tokens}"),

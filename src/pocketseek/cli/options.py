@@ -19,7 +19,9 @@ OptionalModelName = Annotated[
 Kv = Annotated[
     Literal["f16", "q8"] | None,
     typer.Option(
-        "--kv", help="How keys and values are kept; q8 takes half the memory.", show_default="POCKETSEEK_KV, else f16"
+        "--kv",
+        help="How keys and values are kept; q8 takes about half the memory.",
+        show_default="POCKETSEEK_KV, else f16",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

@@ -4,8 +4,7 @@
     {"format": 1, "model": <SHA-256 of the manifest>, "device": {...}, "curves": {"2": [[tokens, seconds], ...]}}
 
 It only ever saves a few passes of learning: a missing, damaged or foreign file counts as none, and one that cannot be
-written is left out. It is written when the engine closes, in one step, and only where a data directory already is:
-using a package by its path leaves nothing behind.
+written is left out. It is written when the engine closes, in one step, and only where a data directory already is.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from pocketseek.types import Limits
 
 MAX_TOKENS = 65_536  # the answer of tokens_within when nothing is known
 _FEW = 3  # fewer than eight
+_OUTLIER, _MOST_OUTLIERS = 4.0, 3  # so many times the expected time, and so often in a row
 _FASTER, _SLOWER = 0.5, 0.25  # weights of a pass that was faster or slower than expected
 
 
@@ -38,6 +39,7 @@ class CostModel:
     def __init__(self, points: Iterable[CostPoint] = ()) -> None:
         self._by_size = {int(point.tokens).bit_length(): point for point in points}
         self._curve: tuple[CostPoint, ...] | None = None
+        self._num_outliers = 0
 
     @property
     def points(self) -> tuple[CostPoint, ...]:
@@ -54,6 +56,11 @@ class CostModel:
         """A pass of num_tokens took that long."""
         if num_tokens < 1 or seconds <= 0.0:
             return
+        expected = self.seconds(num_tokens)
+        if 0.0 < _OUTLIER * expected < seconds and self._num_outliers < _MOST_OUTLIERS:
+            self._num_outliers += 1  # the process was frozen, or the whole machine busy: believed when it goes on
+            return
+        self._num_outliers = 0
         size = num_tokens.bit_length()
         known = self._by_size.get(size)
         if known is None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import secrets
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from pocketseek.errors import UsageError
 from pocketseek.govern.governor import Governor
+from pocketseek.runtime.answer import Answer, checked_stop, text_events
 from pocketseek.runtime.counts import SchedulerCounts
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.policy import Policy
@@ -24,30 +25,22 @@ from pocketseek.runtime.prefix.archive import PrefixArchive
 from pocketseek.runtime.prefix.cache import PrefixCache
 from pocketseek.runtime.prefix.store import PrefixStore
 from pocketseek.runtime.prompt import Prompt, encode_prompt, is_chat, starts_in_reasoning
+from pocketseek.runtime.sampling import validate_sampling
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.speculate import PromptLookup, Speculation
 from pocketseek.runtime.swap import SwapSpace
+from pocketseek.runtime.token_stream import TokenStream
 from pocketseek.runtime.work import Executor
-from pocketseek.runtime.worker import Closeable, TokenStream, Worker
+from pocketseek.runtime.worker import Closeable, Worker
 from pocketseek.text.chat_template import DEFAULT_STOP, DEFAULT_TEMPLATE, ChatTemplate
 from pocketseek.text.text_stream import TextStream
 from pocketseek.text.tokenizer import Tokenizer
-from pocketseek.types import FinishReason, Request, SamplingParams, TextEvent
+from pocketseek.types import Request, SamplingParams, Service, TextEvent
 
 DEFAULT_MAX_TOKENS = 512
 DEFAULT_SAMPLING = SamplingParams()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A finished answer. finish_reason: "stop" (end token or stop string) or "length" (max_tokens or the context)."""
-
-    text: str
-    reasoning: str
-    num_prompt_tokens: int
-    num_tokens: int
-    finish_reason: FinishReason
-    num_cached_prompt_tokens: int = field(default=0, compare=False)
+DEFAULT_SERVICE = Service()
+MAX_CHOICES = 128
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,8 @@ class EngineStatistics:
     """Since the engine was opened. executor_s: time inside passes; outside_s: planning, sampling, accounting.
 
     num_wakeups: how often it began to compute after it had slept.
-    num_store_failures: times that the disk refused to keep or give pages of the prefix cache.
+    num_store_failures, num_swap_failures: times that the disk refused to keep or give pages of the prefix cache, or of
+    requests that had to give way.
     """
 
     load: SchedulerCounts
@@ -63,6 +57,7 @@ class EngineStatistics:
     outside_s: float
     num_wakeups: int = 0
     num_store_failures: int = 0
+    num_swap_failures: int = 0
 
 
 class Engine:
@@ -119,6 +114,7 @@ class Engine:
         self._template = template
         self._scheduler = scheduler
         self._prefix_store = prefix_store
+        self._swap = swap
         closeables = (*((swap,) if swap is not None else ()), *resources)
         self._worker = Worker(scheduler, executor, governor, closeables, archive)
         # Also runs at interpreter exit, while the worker can still finish its pass in peace.
@@ -142,8 +138,9 @@ class Engine:
 
         Choice i is what a request with the seed + i gives alone (without a seed, all are drawn). Raises like `stream`.
         """
-        if count < 1:
-            raise UsageError(f"{count} answers are asked for; ask for at least 1")
+        if not 1 <= count <= MAX_CHOICES:
+            raise UsageError(f"{count} answers are asked for; ask for 1 to {MAX_CHOICES}")
+        validate_sampling(request.sampling)
         seed = secrets.randbits(32) if request.sampling.seed is None else request.sampling.seed
         samplings = [replace(request.sampling, seed=(seed + i) % 2**64) for i in range(count)]
         return self._worker.submit([replace(request, sampling=sampling) for sampling in samplings], owner=self)
@@ -155,14 +152,15 @@ class Engine:
         max_tokens: int = DEFAULT_MAX_TOKENS,
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
+        service: Service = DEFAULT_SERVICE,
     ) -> Iterator[TextEvent]:
         """Start an answer to a raw text, token ids or a conversation; its pieces come out of the returned iterator.
 
         sampling: by default what the model recommends. stop: the answer ends before the first of these strings.
-        max_tokens is clipped to what the context leaves.
+        max_tokens is clipped to what the context leaves. service: how soon, for whom, until when.
         The last event has a finish_reason. Raises like `stream`, and TemplateError.
         """
-        (events,) = self._stream_ids(self.encode_prompt(prompt), is_chat(prompt), max_tokens, sampling, stop, 1)
+        (events,) = self._stream_ids(self.encode_prompt(prompt), is_chat(prompt), max_tokens, sampling, stop, service)
         return events
 
     def generate(
@@ -172,9 +170,12 @@ class Engine:
         max_tokens: int = DEFAULT_MAX_TOKENS,
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
+        service: Service = DEFAULT_SERVICE,
     ) -> Answer:
         """The whole answer at once; arguments and errors as in `stream_text`."""
-        (answer,) = self.generate_choices(prompt, 1, max_tokens=max_tokens, sampling=sampling, stop=stop)
+        (answer,) = self.generate_choices(
+            prompt, 1, max_tokens=max_tokens, sampling=sampling, stop=stop, service=service
+        )
         return answer
 
     def generate_choices(
@@ -185,11 +186,12 @@ class Engine:
         max_tokens: int = DEFAULT_MAX_TOKENS,
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
+        service: Service = DEFAULT_SERVICE,
     ) -> list[Answer]:
         """Several answers to one prompt, computed together: see `stream_choices` and `stream_text`."""
         prompt_ids = self.encode_prompt(prompt)
-        streams = self._stream_ids(prompt_ids, is_chat(prompt), max_tokens, sampling, stop, count)
-        return [_answer(len(prompt_ids), list(events)) for events in streams]
+        streams = self._stream_ids(prompt_ids, is_chat(prompt), max_tokens, sampling, stop, service, count)
+        return [Answer.of(len(prompt_ids), list(events)) for events in streams]
 
     def score(self, token_ids: Sequence[int]) -> list[float]:
         """Natural log-probabilities of every token after the first, given those before it."""
@@ -210,6 +212,7 @@ class Engine:
             outside_s=worker.total_s - worker.executor_s,
             num_wakeups=worker.num_wakeups,
             num_store_failures=self._prefix_store.num_failures if self._prefix_store else 0,
+            num_swap_failures=self._swap.num_failures if self._swap else 0,
         )
 
     def apply_limits(self) -> None:
@@ -235,7 +238,8 @@ class Engine:
         max_tokens: int,
         sampling: SamplingParams | None,
         stop: Sequence[str],
-        count: int,
+        service: Service,
+        count: int = 1,
     ) -> list[Iterator[TextEvent]]:
         settings = self.tokenizer.settings
         # A model without a template of its own knows no end of turn; it would go on and play the user, too.
@@ -243,7 +247,7 @@ class Engine:
         text_streams = [
             TextStream(
                 self.tokenizer,
-                stop=(*_checked_stop(stop), *template_stop),
+                stop=(*checked_stop(stop), *template_stop),
                 reasoning_start=settings.reasoning_start,
                 reasoning_end=settings.reasoning_end,
                 starts_in_reasoning=starts_in_reasoning(prompt_ids, self.tokenizer),
@@ -252,51 +256,19 @@ class Engine:
             for _ in range(count)
         ]
         request = Request(
-            prompt_ids, max_tokens, sampling or self.recommended_sampling, settings.eos_ids, logprobs=False
+            prompt_ids,
+            max_tokens,
+            sampling or self.recommended_sampling,
+            settings.eos_ids,
+            logprobs=False,
+            priority=service.priority,
+            client=service.client,
+            deadline_s=service.deadline_s,
         )
         streams = [self.stream(request)] if count == 1 else self.stream_choices(request, count)
-        return [_text_events(tokens, text) for tokens, text in zip(streams, text_streams, strict=True)]
+        return [text_events(tokens, text) for tokens, text in zip(streams, text_streams, strict=True)]
 
 
 def _swap_space(folder: Path, executor: Executor, num_pages: int) -> SwapSpace:
     """Never more on disk than there is in memory."""
     return SwapSpace(folder, executor, limit_bytes=num_pages * executor.read_page(0).nbytes)
-
-
-def _answer(num_prompt_tokens: int, events: Sequence[TextEvent]) -> Answer:
-    last = events[-1]
-    return Answer(
-        text="".join(event.text for event in events),
-        reasoning="".join(event.reasoning for event in events),
-        num_prompt_tokens=num_prompt_tokens,
-        num_tokens=last.num_tokens,
-        finish_reason=last.finish_reason or "stop",
-        num_cached_prompt_tokens=last.num_cached_prompt_tokens,
-    )
-
-
-def _text_events(tokens: TokenStream, text_stream: TextStream) -> Iterator[TextEvent]:
-    """Pieces as soon as they are certain; silent while a character or a possible stop string is incomplete."""
-    num_tokens = 0
-    with tokens:
-        for event in tokens:
-            text = reasoning = ""
-            if event.token_id is not None:
-                num_tokens += 1
-                text, reasoning = text_stream.push(event.token_id)
-            if event.finish_reason is not None:
-                late_text, late_reasoning = text_stream.flush()
-                text, reasoning = text + late_text, reasoning + late_reasoning
-            finish_reason: FinishReason | None = "stop" if text_stream.stopped else event.finish_reason
-            if text or reasoning or finish_reason is not None:
-                yield TextEvent(text, reasoning, num_tokens, finish_reason, event.num_cached_prompt_tokens)
-            if text_stream.stopped:
-                return
-
-
-def _checked_stop(stop: Sequence[str]) -> tuple[str, ...]:
-    strings = (stop,) if isinstance(stop, str) else tuple(stop)
-    for text in strings:
-        if not isinstance(text, str) or not text:
-            raise UsageError(f"{text!r:.40} is no stop string; use texts of one character or more")
-    return strings

@@ -7,7 +7,7 @@
 - `prompt_room` bounds all prompt tokens together, `background_room` those of background; neither ever cuts below
   MIN_CHUNK tokens, so that prompts progress, unless background is to wait (0).
 - The guaranteed chunk belongs to the background request that was passed over for too long (policy.py), if it still
-  reads: MIN_CHUNK tokens in every pass.
+  reads: what background may have, and at least MIN_CHUNK tokens, in every pass.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class PassRoom:
         if sequence.is_decoding:
             return self._left
         if sequence.request_id in self._guaranteed:
-            return min(self._left, MIN_CHUNK)
+            return min(self._left, max(MIN_CHUNK, min(self._prompts_left, self._background_left)))
         if sequence.request_id in self._background:
             return min(self._left, self._prompts_left, self._background_left)
         return min(self._left, self._prompts_left)
@@ -74,8 +74,8 @@ class PassRoom:
         self._left -= num_tokens
         if not sequence.is_decoding:
             self._prompts_left = max(0, self._prompts_left - num_tokens)
-            if sequence.request_id in self._background:
-                self._background_left -= num_tokens
+            if sequence.request_id in self._background or sequence.request_id in self._guaranteed:
+                self._background_left = max(0, self._background_left - num_tokens)
 
 
 def _turns(sequences: Sequence[SequenceState], room: int, *, keep: bool) -> list[SequenceState]:

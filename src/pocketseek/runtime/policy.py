@@ -5,14 +5,15 @@ pages or a place, background gives way, the youngest first, and is computed agai
 equal shares by tokens served (client_shares.py), and requests of one client are served in order of arrival.
 
 No starvation. If background waits or runs and none of it gets any further for STARVED_PASSES passes, the oldest of it
-becomes the guaranteed one until it ends: admitted before everything else, never asked to give way for an arrival, and
-with a row or a small chunk in every pass. So background costs a busy engine one sequence, and progresses at the latest
-STARVED_PASSES passes after what runs then has left a place and its pages free.
+becomes the guaranteed one until it ends: admitted first, never asked to give way for an arrival, and with a row or a
+small chunk in every pass. As long as it does not fit others overtake it, for PATIENT_PASSES passes at most; then pages
+are left to it as they become free. And if for STARVED_PASSES passes nobody was admitted who had waited longest in his
+class, the next place goes to him, whatever the shares say.
 
 Latency. While interactive answers are written, all prompt chunks together keep a pass within limits.max_pass_s by the
-learnt costs. Background prompts rest while an interactive prompt is read, and while interactive requests are about (one
-is here, or was RECENT_S ago) their chunks are so short that somebody who arrives waits half as long as reading a
-typical prompt takes. Otherwise passes are filled.
+learnt costs, and so do the chunks of background prompts always. Those rest while an interactive prompt is read, and
+while interactive requests are about (one is here, or was RECENT_S ago) they are so short that somebody who arrives
+waits half as long as reading a typical prompt takes.
 
 Coalescing. As long as no interactive request is here, fresh background waits until limits.coalesce_s after the first of
 those who wait, or until there is enough to fill a pass or all places: groups that start together share their passes,
@@ -23,6 +24,7 @@ Time comes from `clock`, in seconds. Nothing here changes a text: only when its 
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -36,7 +38,8 @@ from pocketseek.runtime.work import Slice
 from pocketseek.types import Limits
 
 STARVED_PASSES = 64
-RECENT_S = 30.0
+PATIENT_PASSES = 256
+RECENT_S = 600.0
 _PROMPT_WEIGHT = 0.25  # of the newest interactive prompt in their typical length
 
 
@@ -54,6 +57,8 @@ class Policy:
         self._background: dict[int, SequenceState] = {}  # by id, in order of arrival
         self._guaranteed: SequenceState | None = None
         self._num_starved_passes = 0
+        self._num_overtaken_passes = 0  # since the guaranteed one became that, while it waits
+        self._num_unfair_passes = 0  # since somebody was admitted who had waited longest in his class
 
     # -- what happens -----------------------------------------------------------------------------------------------
 
@@ -75,6 +80,15 @@ class Policy:
             self._interactive_until_s = self.clock()
         if sequence is self._guaranteed:
             self._guaranteed = None
+            self._num_overtaken_passes = 0
+
+    def admitted(self, sequence: SequenceState, waiting: Iterable[SequenceState]) -> None:
+        """It runs now; `waiting` are those who do not."""
+        if sequence is self._guaranteed:
+            self._num_overtaken_passes = 0
+        same_class = (one.arrival for one in waiting if _is_background(one) == _is_background(sequence))
+        if sequence.arrival < min(same_class, default=sequence.arrival + 1):
+            self._num_unfair_passes = 0
 
     def served(self, sequence: SequenceState, part: Slice) -> None:
         """The part went through a pass. What is computed again after a pre-emption is charged to nobody."""
@@ -93,6 +107,8 @@ class Policy:
         self._num_starved_passes += 1 if self._background else -self._num_starved_passes
         if self._num_starved_passes >= STARVED_PASSES and self._guaranteed is None:
             self._guaranteed = next(iter(self._background.values()))
+        self._num_overtaken_passes += self._guaranteed is not None
+        self._num_unfair_passes += 1
 
     def _note_prompt(self, num_tokens: int) -> None:
         weight = _PROMPT_WEIGHT if self._typical_prompt else 1.0
@@ -105,16 +121,21 @@ class Policy:
         return self._gives_way(sequence), sequence.arrival
 
     def next_in(self, waiting: Iterable[SequenceState], running: Iterable[SequenceState]) -> SequenceState | None:
-        """Whom to admit next; nobody overtakes it."""
+        """Whom to admit next; nobody overtakes it but as `may_be_overtaken` says."""
         admitted: Counter[Client] = Counter()  # counts as served before it is computed
         for sequence in running:
             admitted[client_of(sequence)] += sequence.num_pending
 
         def order(sequence: SequenceState) -> tuple[bool, bool, int, int]:
-            share = self._shares.served(sequence) + admitted[client_of(sequence)]
+            share = 0 if by_age else self._shares.served(sequence) + admitted[client_of(sequence)]
             return sequence is not self._guaranteed, _is_background(sequence), share, sequence.arrival
 
+        by_age = self._num_unfair_passes >= STARVED_PASSES
         return min(waiting, key=order, default=None)
+
+    def may_be_overtaken(self, sequence: SequenceState) -> bool:
+        """Whether somebody else may be admitted because this one, the next, does not fit."""
+        return sequence is self._guaranteed and self._num_overtaken_passes < PATIENT_PASSES
 
     def victims(self, newcomer: SequenceState, running: Sequence[SequenceState]) -> list[SequenceState]:
         """Who may be asked to give way to it, in this order."""
@@ -163,12 +184,10 @@ class Policy:
         return groups
 
     def _background_room(self, groups: Groups, room: int, limits: Limits) -> int:
-        if not self._num_interactive and self.clock() - self._interactive_until_s > RECENT_S:
-            return room
-        wait_s = 0.5 * self.costs.of(limits).seconds(max(1, round(self._typical_prompt)))
-        if limits.max_pass_s is not None:
-            wait_s = min(wait_s, limits.max_pass_s)
-        return max(1, self._tokens_within(wait_s, limits) - groups.num_writing)
+        longest_s = math.inf if limits.max_pass_s is None else limits.max_pass_s
+        if self._num_interactive or self.clock() - self._interactive_until_s <= RECENT_S:
+            longest_s = min(longest_s, 0.5 * self.costs.of(limits).seconds(max(1, round(self._typical_prompt))))
+        return room if longest_s == math.inf else max(1, self._tokens_within(longest_s, limits) - groups.num_writing)
 
     def _tokens_within(self, seconds: float, limits: Limits) -> int:
         return self.costs.of(limits).tokens_within(seconds)

@@ -156,9 +156,10 @@ class Roster:
             self._cache.release_pages([shared])
             sequence.pages[index] = own
 
-    def _preempt(self, victim: SequenceState) -> None:
+    def _preempt(self, victim: SequenceState, *, for_pages: bool = True, somebody_waits: bool = False) -> None:
+        """for_pages: not only its place is wanted, so that its pages will not stay in the cache."""
         self.running.remove(victim)
-        if self._swap is not None and self._is_worth_swapping(victim, self._swap):
+        if for_pages and self._swap is not None and self._is_worth_swapping(victim, self._swap, somebody_waits):
             pages = victim.pages[: pages_for(victim.num_computed)]
             victim.num_swapped = victim.num_computed if self._swap.put(victim.request_id, pages) else 0
             self.num_swapped_out += victim.num_swapped > 0
@@ -166,18 +167,29 @@ class Roster:
         self.waiting.appendleft(victim)
         self.num_preemptions += 1
 
-    def _is_worth_swapping(self, victim: SequenceState, swap: SwapSpace) -> bool:
+    def _is_worth_swapping(self, victim: SequenceState, swap: SwapSpace, somebody_waits: bool) -> bool:
+        """somebody_waits: for his first token, and for no longer than a pass may take."""
         pages = victim.pages[: pages_for(victim.num_computed)]
+        longest_s = self._limits.max_pass_s if self._limits is not None and somebody_waits else None
+        if longest_s is not None and swap.seconds(pages) / 2 > longest_s:
+            return False
         compute_s = self._policy.reading_s(victim.num_computed, self._limits) if self._limits is not None else 0.0
         return bool(pages) and (compute_s == 0.0 or swap.seconds(pages) < compute_s)
 
     def _admit(self) -> None:
-        while (sequence := self._policy.next_in(self.waiting, self.running)) is not None:
+        candidates = list(self.waiting)
+        while (sequence := self._policy.next_in(candidates, self.running)) is not None:
+            if len(self.running) >= self._max_sequences and not self._policy.victims(sequence, self.running):
+                return
+            candidates.remove(sequence)
             self._cache.catch_up(sequence)
             if not self._make_room(sequence):
                 self._cache.release(sequence)
+                if self._policy.may_be_overtaken(sequence):
+                    continue
                 return
             self.waiting.remove(sequence)
+            self._policy.admitted(sequence, self.waiting)
             sequence.pages += self._cache.allocate(sequence.num_missing_pages)
             self._restore(sequence)
             self.running.append(sequence)
@@ -203,7 +215,8 @@ class Roster:
         for victim in victims:
             if self._has_room(sequence):
                 break
-            self._preempt(victim)
+            num_wanted = sequence.num_missing_pages + len(self.running)
+            self._preempt(victim, for_pages=not self._cache.can_allocate(num_wanted), somebody_waits=True)
         return self._has_room(sequence)
 
     def _has_room(self, sequence: SequenceState, without: Collection[SequenceState] = ()) -> bool:

@@ -20,8 +20,9 @@ class SequenceState:
     """Owned by the scheduler. Tokens from num_computed on still have to go through a pass.
 
     num_registered: leading pages that the prefix cache knows. num_cached_prompt: prompt tokens that never went through
-    a pass for this request, because others had computed them. num_swapped: tokens whose pages wait on disk.
-    followers: other answers to the same prompt, which begin (`follow`) when it has been read.
+    a pass for this request, because others had computed them (a follower's is that of whom it follows). num_swapped:
+    tokens whose pages wait on disk. followers: other answers to the same prompt, which begin (`follow`) when it has
+    been read.
 
     Giving up the pages (`forget`) only sets num_computed back: tokens and scores stay, and since a token is a function
     of logits, history, seed and position, computing them again leads to the same text.

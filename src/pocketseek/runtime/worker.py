@@ -12,25 +12,30 @@ as cause, and later requests are refused. A failure of one request alone is rais
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread, current_thread
 from time import perf_counter
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
-from pocketseek.errors import EngineClosedError, MemoryLimitError, PocketseekError, UsageError
+from pocketseek.errors import EngineClosedError, MemoryLimitError, UsageError
 from pocketseek.govern.governor import Governor
 from pocketseek.runtime.counts import SequenceEvent
 from pocketseek.runtime.scheduler import Scheduler
-from pocketseek.runtime.sequence import SequenceState
+from pocketseek.runtime.token_stream import (
+    ApplyLimits,
+    Cancel,
+    Inbox,
+    Message,
+    Outcomes,
+    Submit,
+    TokenStream,
+    WakeUp,
+)
 from pocketseek.runtime.work import Executor, Logits, Work
-from pocketseek.types import Limits, Request, TokenEvent
+from pocketseek.types import Limits, Request
 
 _LONGEST_SLEEP_S = 3600.0  # then it looks again
-
-_Outcomes = SimpleQueue[TokenEvent | PocketseekError]
 
 
 class Closeable(Protocol):
@@ -46,75 +51,6 @@ class IdleWork(Protocol):
     def step(self) -> None: ...
 
     def finish(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class _Submit:
-    """One request, or several with the same prompt."""
-
-    sequences: tuple[SequenceState, ...]
-    outcomes: tuple[_Outcomes, ...]
-
-
-@dataclass(frozen=True)
-class _Cancel:
-    request_id: int
-
-
-@dataclass(frozen=True)
-class _WakeUp:
-    """Only makes the worker look at its flags."""
-
-
-@dataclass(frozen=True)
-class _ApplyLimits:
-    """Asks the governor although there may be nothing to compute."""
-
-
-_Message = _Submit | _Cancel | _WakeUp | _ApplyLimits
-_Inbox = SimpleQueue[_Message]  # SimpleQueue.put is reentrant, hence safe in __del__
-
-
-class TokenStream(Iterator[TokenEvent]):
-    """The events of one request, which runs from the start whether or not they are read.
-
-    Closing the stream, leaving its `with` block or dropping the last reference to it cancels the request: its pages are
-    free at the next border between passes. Any thread may read or close it; a reader blocked meanwhile gets an event
-    that finishes with "cancelled".
-    """
-
-    def __init__(self, request_id: int, outcomes: _Outcomes, inbox: _Inbox, owner: object) -> None:
-        self._request_id = request_id
-        self._outcomes = outcomes
-        self._inbox = inbox
-        self._owner = owner  # the engine must not be finalized while somebody reads
-        self._ended = False
-
-    def __next__(self) -> TokenEvent:
-        if self._ended:
-            raise StopIteration
-        outcome = self._outcomes.get()
-        if isinstance(outcome, PocketseekError):
-            self._ended = True
-            raise outcome
-        self._ended = self._ended or outcome.finish_reason is not None
-        return outcome
-
-    def close(self) -> None:
-        if not self._ended:
-            self._ended = True
-            self._inbox.put(_Cancel(self._request_id))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        self.close()
 
 
 class Worker:
@@ -133,8 +69,8 @@ class Worker:
         self._governor = governor
         self._resources = (executor, *resources)
         self._idle_work = idle_work
-        self._inbox: _Inbox = SimpleQueue()
-        self._outcomes: dict[int, _Outcomes] = {}
+        self._inbox: Inbox = SimpleQueue()
+        self._outcomes: dict[int, Outcomes] = {}
         self._ids = itertools.count(1)
         self._lock = RLock()  # guards _thread and _closed; reentrant since a finalizer may close from anywhere
         self._thread: Thread | None = None
@@ -155,11 +91,11 @@ class Worker:
     def submit(self, requests: Sequence[Request], owner: object) -> list[TokenStream]:
         """Queue one request, or several with one prompt. Raises UsageError, ContextLengthError, EngineClosedError."""
         sequences = tuple(self._scheduler.prepare(next(self._ids), request) for request in requests)
-        outcomes: tuple[_Outcomes, ...] = tuple(SimpleQueue() for _ in requests)
+        outcomes: tuple[Outcomes, ...] = tuple(SimpleQueue() for _ in requests)
         with self._lock:
             if self._closed:
                 raise self._closed_error()
-            self._inbox.put(_Submit(sequences, outcomes))
+            self._inbox.put(Submit(sequences, outcomes))
             if self._thread is None:
                 self._thread = Thread(target=self._live, name="pocketseek-engine", daemon=True)
                 self._thread.start()
@@ -170,14 +106,14 @@ class Worker:
 
     def apply_limits(self) -> None:
         """Ask the governor at the next border between passes, or now if nothing runs."""
-        self._inbox.put(_ApplyLimits())
+        self._inbox.put(ApplyLimits())
 
     def close(self) -> None:
         """Stop after the pass that is running, and wait for that. Calling it again does nothing."""
         with self._lock:
             never_started = self._thread is None and not self._closed
             self._closed = True
-        self._inbox.put(_WakeUp())
+        self._inbox.put(WakeUp())
         if never_started:
             self._close_resources()
         elif self._thread is not None and self._thread is not current_thread():
@@ -213,12 +149,13 @@ class Worker:
             return
         self.num_wakeups += self._slept
         self._slept = False
+        pass_start = perf_counter()
         logits = self._run(work)
         events = self._scheduler.commit(work, logits)
+        pass_s = perf_counter() - pass_start  # what planning took may be pages on their way to and from the disk
         self._deliver(events)
         self._give_memory_back()
-        pass_s = perf_counter() - start
-        self.total_s += pass_s
+        self.total_s += perf_counter() - start
         self._scheduler.policy.costs.observe(limits, work.num_tokens, pass_s)
 
     def _limits(self) -> Limits:
@@ -290,14 +227,14 @@ class Worker:
         if self._idle_work is not None and self._idle_work.has_work:
             self._idle_work.step()
 
-    def _take(self, message: _Message) -> None:
-        if isinstance(message, _Submit):
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Submit):
             self._outcomes |= _by_id(message)
             self._scheduler.submit(*message.sequences)
-        elif isinstance(message, _Cancel) and (event := self._scheduler.cancel(message.request_id)) is not None:
+        elif isinstance(message, Cancel) and (event := self._scheduler.cancel(message.request_id)) is not None:
             self._deliver([event])
             self._give_memory_back()
-        elif isinstance(message, _ApplyLimits):
+        elif isinstance(message, ApplyLimits):
             self._limits()
             self._give_memory_back()
 
@@ -307,7 +244,7 @@ class Worker:
             self._closed = True
         while not self._inbox.empty():
             message = self._inbox.get()
-            if isinstance(message, _Submit):
+            if isinstance(message, Submit):
                 self._outcomes |= _by_id(message)
         for outcomes in self._outcomes.values():
             outcomes.put(self._closed_error())
@@ -323,6 +260,6 @@ class Worker:
             resource.close()
 
 
-def _by_id(message: _Submit) -> dict[int, _Outcomes]:
+def _by_id(message: Submit) -> dict[int, Outcomes]:
     ids = (sequence.request_id for sequence in message.sequences)
     return dict(zip(ids, message.outcomes, strict=True))

@@ -20,6 +20,7 @@ from pocketseek.runtime.prefix.store import PrefixStore
 from pocketseek.runtime.work import PageMemory
 
 MIN_KEPT_PAGES = 4  # 256 tokens: a second of reading on a phone
+FINISH_S = 5.0
 _MOST_CHAINS = 64  # that wait to be written; the oldest are left out
 
 
@@ -84,6 +85,7 @@ class PrefixArchive:
             self._next_depth = 0
 
     def finish(self) -> None:
-        """All that is left."""
-        while self.has_work:
+        """All that is left, as far as FINISH_S goes: somebody waits for the engine to close."""
+        end_ns = self._clock() + int(FINISH_S * 1e9)
+        while self.has_work and self._clock() < end_ns:
             self.step()

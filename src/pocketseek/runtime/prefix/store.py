@@ -172,13 +172,13 @@ class PrefixStore:
         self._files = files
         self._num_bytes = 0
         for folder in _entries(self._root):
-            if SHA256_PATTERN.fullmatch(folder.name) and folder.is_dir(follow_symlinks=False):
+            if SHA256_PATTERN.fullmatch(folder.name):
                 for entry in _entries(Path(folder.path)):
                     self._take_in(entry)
         return files
 
     def _take_in(self, entry: os.DirEntry[str]) -> None:
-        with suppress(FileNotFoundError), suppress(PermissionError):
+        with suppress(OSError):  # what cannot be looked at or removed is somebody else's concern
             status = entry.stat(follow_symlinks=False)
             if not entry.is_file(follow_symlinks=False):
                 return
@@ -232,9 +232,10 @@ class PrefixStore:
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """What is in a directory; nothing if it cannot be read."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        yield from entries
+    """What is in a directory; nothing if it cannot be read, or is a link."""
+    with suppress(OSError):
+        if not folder.is_symlink():
+            yield from list(os.scandir(folder))
 
 
 def _remove_unless_locked(path: str) -> None:
