@@ -50,8 +50,8 @@ def load(
     """Open an installed model by name, or a package by path, and return an engine for it.
 
     num_threads, kernels: instead of what the environment or this machine suggest. kv: how K and V are kept, "f16" or
-    "q8" (about half the memory, see docs/runtime.md). kv_bytes: memory for K and V of all running sequences (default: a share
-    of what is free). speculation: see `Engine`.
+    "q8" (about half the memory, see docs/runtime.md). kv_bytes: memory for K and V of all running sequences (default: a
+    share of what is free). speculation: see `Engine`.
     prefix_cache: keep computed pages of prompts for later ones, in the KV memory while nobody needs it and on disk in
     the directory prefix_store (default: cache/prefix in the data directory), in at most prefix_store_bytes (default:
     1 GiB or a tenth of what is free; 0: not on disk).
