@@ -17,7 +17,7 @@ from random import Random
 
 import pocketseek
 from pocketseek.runtime.token_stream import TokenStream
-from pocketseek.types import Priority, Request, SamplingParams
+from pocketseek.types import Priority, Request, SamplingParams, Service
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def serve(
 ) -> tuple[Served, list[list[int | None]]]:
     with pocketseek.load(model, num_threads=threads, prefix_store_bytes=0) as engine:
         wanted = arrivals(args.seed, args.requests, args.seconds, engine.tokenizer.vocab_size)
-        engine.generate("warm up", max_tokens=4)
+        engine.generate("warm up", max_tokens=4, service=Service(priority="background"))
         before = engine.statistics()
         start_s = time.perf_counter()
         with ThreadPoolExecutor(len(wanted)) as threads:

@@ -274,11 +274,11 @@ def test_background_starts_when_its_window_ends() -> None:
 
 
 @pytest.mark.parametrize("enough", ["tokens", "sequences"])
-def test_background_does_not_wait_for_more_than_fills_a_pass(enough: str) -> None:
+def test_background_does_not_wait_for_more_than_fills_a_few_passes(enough: str) -> None:
     engine = SimulatedEngine(limits=Limits(1, max_tokens_per_pass=64, max_sequences=4))
     for seed in range(2 if enough == "tokens" else 4):
         assert engine.run_pass() is None
-        engine.submit(background(seed, 32 if enough == "tokens" else 5))
+        engine.submit(background(seed, 128 if enough == "tokens" else 5))
     assert engine.run_pass() is not None
 
 

@@ -13,10 +13,10 @@ class, the next place goes to him, whatever the shares say.
 Latency. While interactive answers are written, all prompt chunks together keep a pass within limits.max_pass_s by the
 learnt costs, and so do the chunks of background prompts always. Those rest while an interactive prompt is read, and
 while interactive requests are about (one is here, or was RECENT_S ago) they are so short that somebody who arrives
-waits half as long as reading a typical prompt takes.
+waits half as long as reading a typical prompt takes, or UNNOTICED_S.
 
 Coalescing. As long as no interactive request is here, fresh background waits until limits.coalesce_s after the first of
-those who wait, or until there is enough to fill a pass or all places: groups that start together share their passes,
+those who wait, or until there is enough for ENOUGH_PASSES or all places: groups that start together share their passes,
 where requests that join one by one stretch the time in which passes are thin.
 
 Time comes from `clock`, in seconds. Nothing here changes a text: only when its tokens are computed.
@@ -40,6 +40,8 @@ from pocketseek.types import Limits
 STARVED_PASSES = 64
 PATIENT_PASSES = 256
 RECENT_S = 600.0
+UNNOTICED_S = 0.05
+ENOUGH_PASSES = 4
 _PROMPT_WEIGHT = 0.25  # of the newest interactive prompt in their typical length
 
 
@@ -186,7 +188,8 @@ class Policy:
     def _background_room(self, groups: Groups, room: int, limits: Limits) -> int:
         longest_s = math.inf if limits.max_pass_s is None else limits.max_pass_s
         if self._num_interactive or self.clock() - self._interactive_until_s <= RECENT_S:
-            longest_s = min(longest_s, 0.5 * self.costs.of(limits).seconds(max(1, round(self._typical_prompt))))
+            half_s = 0.5 * self.costs.of(limits).seconds(max(1, round(self._typical_prompt)))
+            longest_s = min(longest_s, max(UNNOTICED_S, half_s))
         return room if longest_s == math.inf else max(1, self._tokens_within(longest_s, limits) - groups.num_writing)
 
     def _tokens_within(self, seconds: float, limits: Limits) -> int:
@@ -202,7 +205,7 @@ class Policy:
             return None
         if any(sequence.num_served for sequence in waiting) or len(waiting) + len(running) >= limits.max_sequences:
             return None
-        if sum(sequence.num_pending for sequence in waiting) >= limits.max_tokens_per_pass:
+        if sum(sequence.num_pending for sequence in waiting) >= ENOUGH_PASSES * limits.max_tokens_per_pass:
             return None
         due_s = min(sequence.arrival_s for sequence in waiting) + limits.coalesce_s
         return due_s if due_s > self.clock() else None
