@@ -1,7 +1,8 @@
 """How fast this machine can read memory and multiply at all: the limits that the kernels are compared with.
 
-Each figure is the best of many runs of 2 to 5 ms with all threads at once, since other work can only lower a run: 0.1 s
-in all for each of the two rates of arithmetic (operands in registers), 5 GB in all for reading. They are the figures of
+Each figure is taken from many runs of 2 to 5 ms with all threads at once: the best of 0.1 s in all for each of the two
+rates of arithmetic (operands in registers), since other work can only lower a run; the upper quartile of 5 GB in all
+for reading, since a large last-level cache can also raise one. They are the figures of
 a warm processor, before heat slows it down. Nothing is kept: the caller passes the figures on.
 
 The buffer is anonymous memory in huge pages where the system grants them; a mapped package lies in small pages and may
