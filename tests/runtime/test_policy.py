@@ -225,13 +225,21 @@ def test_deadline_ends_a_waiting_request_while_others_run() -> None:
     engine.check_all_ended()
 
 
-def test_worker_wakes_for_the_deadline_of_a_request_that_waits_for_others() -> None:
+def test_nobody_waits_for_others_longer_than_a_tenth_of_his_deadline() -> None:
     engine = SimulatedEngine()
-    late = engine.submit(background(1, 10, deadline_s=0.2))
+    hurried = engine.submit(background(1, 10, deadline_s=0.5))
     engine.play()
-    assert engine.ended == {late: "deadline"}
-    assert engine.clock.now_s == pytest.approx(0.2)
-    assert engine.num_wakeups == 0
+    assert engine.ended == {hurried: "length"}
+    assert engine.first_s[hurried] == pytest.approx(0.05 + weights_and_rows(10))
+
+
+def test_worker_wakes_for_the_deadline_of_a_request_that_finds_no_place() -> None:
+    engine = SimulatedEngine(num_pages=3, limits=AT_ONCE)
+    engine.submit(request(1, 100, 80))
+    late = engine.submit(background(2, 100, deadline_s=0.1))
+    engine.play()
+    assert engine.ended[late] == "deadline"
+    assert engine.ended_s[late] < 0.11
 
 
 @pytest.mark.parametrize(

@@ -109,32 +109,38 @@ def bench_load(
     if not 1 <= concurrency <= _MAX_CLIENTS:
         raise UsageError(f"{concurrency} clients cannot be simulated; use 1 to {_MAX_CLIENTS}")
     if profile == "mixed" and concurrency < 2:
-        raise UsageError("the profile mixed needs two clients or more")
+        raise UsageError("the profile mixed needs two clients or more; use --concurrency 2")
     if not 0 < seconds <= 86_400:
         raise UsageError(f"{seconds:g} seconds make no measurement; use more than 0, at most 86400")
     num_docs = {"chat": 0, "doc": concurrency, "mixed": concurrency // 2}[profile]
+    alone_s = seconds / 4 if profile == "mixed" else 0.0
+
+    def show(elapsed_s: float) -> None:
+        if progress is not None:
+            progress(int(elapsed_s), int(alone_s + seconds))
+
     with open_engine() as engine:
+        show(0.0)
         _Load(engine, 1, 0, 0.0, first_client=_MAX_CLIENTS).run()  # one answer, to warm up
         alone = None
         if profile == "mixed":
-            alone = _Load(engine, concurrency - num_docs, 0, seconds / 4, first_client=2 * _MAX_CLIENTS)
-            alone.run()
-        return _measure(engine, profile, concurrency, num_docs, seconds, progress, alone)
+            alone = _Load(engine, concurrency - num_docs, 0, alone_s, first_client=2 * _MAX_CLIENTS)
+            alone.run(show)
+        load = _Load(engine, concurrency - num_docs, num_docs, seconds)
+        return _measure(engine, profile, concurrency, load, alone, lambda elapsed_s: show(alone_s + elapsed_s))
 
 
 def _measure(
     engine: Engine,
     profile: Profile,
     concurrency: int,
-    num_docs: int,
-    seconds: float,
-    progress: Callable[[int, int], None] | None,
+    load: _Load,
     alone: _Load | None,
+    show: Callable[[float], None],
 ) -> LoadReport:
     before = engine.statistics()
     start_s = time.perf_counter()
-    load = _Load(engine, concurrency - num_docs, num_docs, seconds)
-    load.run(progress)
+    load.run(show)
     elapsed_s = time.perf_counter() - start_s
     after = engine.statistics()
 
@@ -179,12 +185,12 @@ class _Load:
         self._open: set[TokenStream] = set()
         self._lock = threading.Lock()  # of _open
 
-    def run(self, progress: Callable[[int, int], None] | None = None) -> None:
+    def run(self, show: Callable[[float], None] = lambda elapsed_s: None) -> None:
         with ThreadPoolExecutor(len(self._chats) + len(self._docs)) as threads:
             running = [threads.submit(self._chat, number) for number in self._chats]
             running += [threads.submit(self._doc, number) for number in self._docs]
             try:
-                self._wait(progress)
+                self._wait(show)
             finally:
                 self._end()
             for client in running:
@@ -197,11 +203,10 @@ class _Load:
             for stream in self._open if self._seconds else ():
                 stream.close()
 
-    def _wait(self, progress: Callable[[int, int], None] | None) -> None:
+    def _wait(self, show: Callable[[float], None]) -> None:
         end_s = time.perf_counter() + self._seconds
         while (left_s := end_s - time.perf_counter()) > 0 and not self._over.wait(min(left_s, _PROGRESS_S)):
-            if progress is not None:
-                progress(int(self._seconds - left_s), int(self._seconds))
+            show(self._seconds - left_s)
 
     def _chat(self, number: int) -> None:
         random = Random(number)

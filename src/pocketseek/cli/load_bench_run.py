@@ -14,6 +14,7 @@ from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
     from pocketseek.apps.load_bench import ClassReport, LoadReport, Profile
+    from pocketseek.apps.load_page import PageLabels
 
 
 def run_load_bench(
@@ -34,8 +35,8 @@ def run_load_bench(
     from pocketseek.kernels.kv_memory import choose_kv_format
     from pocketseek.runtime.load import load
 
-    if page is not None and not page.parent.is_dir():
-        raise UsageError(f"there is no folder {str(page.parent)!r:.200} for the report; make it first")
+    if page is not None and (page.is_dir() or not page.parent.is_dir()):
+        raise UsageError(f"{str(page)!r:.200} cannot be a report; name a file in a folder that exists")
     with progress_bar(unit="seconds") as show:
         label = words(messages.MEASURING)
         report = bench_load(
@@ -46,14 +47,30 @@ def run_load_bench(
             progress=lambda done, total: show(label, done, total),
         )
     rows = _rows(report, words)
-    if page is not None:
-        page.write_text(render_page(f"pocketseek bench {name}", report, rows), encoding="utf-8")
-        note(words(messages.LOAD_PAGE, path=page))
     if as_json:
         kv_format = choose_kv_format(kv or read_settings().kv)
         print_json({"model": name, "kv": kv_format, "speculation": speculation, **dataclasses.asdict(report)})
     else:
         print_table((name, ""), rows)
+    if page is not None:  # last: the figures are there whatever becomes of the file
+        page.write_text(render_page(f"pocketseek bench {name}", report, rows, _labels(words)), encoding="utf-8")
+        note(words(messages.LOAD_PAGE, path=page))
+
+
+def _labels(words: Words) -> PageLabels:
+    from pocketseek.apps.load_page import PageLabels
+
+    return PageLabels(
+        language=words.language,
+        first=words(messages.LOAD_PAGE_FIRST),
+        first_note=words(messages.LOAD_PAGE_FIRST_NOTE),
+        between=words(messages.LOAD_PAGE_BETWEEN),
+        between_note=words(messages.LOAD_PAGE_BETWEEN_NOTE),
+        interactive=words(messages.LOAD_INTERACTIVE),
+        background=words(messages.LOAD_BACKGROUND),
+        alone=words(messages.LOAD_ALONE),
+        nothing=words(messages.LOAD_PAGE_NOTHING),
+    )
 
 
 def _rows(report: LoadReport, words: Words) -> list[tuple[str, str]]:

@@ -194,5 +194,14 @@ LOAD_ALONE = Message("interactive without background", "无后台时的交互")
 LOAD_REQUESTS = Message("complete answers", "完成的回答")
 LOAD_FIRST_TOKEN = Message("time to first token, p50 / p95 / p99, ms", "首词元时间 p50 / p95 / p99(毫秒)")
 LOAD_BETWEEN = Message("time between tokens, p50 / p95 / p99, ms", "词元间隔 p50 / p95 / p99(毫秒)")
+LOAD_PAGE_FIRST = Message("Time to first token", "首词元时间")
+LOAD_PAGE_FIRST_NOTE = Message(
+    "Share of requests (%) that had it within so many milliseconds", "在给定毫秒数内得到首词元的请求比例(%)"
+)
+LOAD_PAGE_BETWEEN = Message("Time between tokens", "词元间隔")
+LOAD_PAGE_BETWEEN_NOTE = Message(
+    "Share of tokens (%) that followed within so many milliseconds", "在给定毫秒数内到来的词元比例(%)"
+)
+LOAD_PAGE_NOTHING = Message("no samples", "没有样本")
 LOAD_PAGE = Message("The report is in {path}", "报告已写入 {path}")
 BENCH_SECONDS = Message("{seconds:.3f} s", "{seconds:.3f} 秒")

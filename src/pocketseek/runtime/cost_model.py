@@ -120,10 +120,13 @@ class PassCosts:
 
     def __init__(self, models: Mapping[str, CostModel] | None = None) -> None:
         self.models = dict(models or {})
+        self._last: tuple[Limits, CostModel] | None = None  # asked several times for every pass
         self.num_observed = 0
 
     def of(self, limits: Limits) -> CostModel:
-        return self.models.setdefault(_key(limits), CostModel())
+        if self._last is None or self._last[0] is not limits:
+            self._last = limits, self.models.setdefault(_key(limits), CostModel())
+        return self._last[1]
 
     def observe(self, limits: Limits, num_tokens: int, seconds: float) -> None:
         """The first pass is left out: it may have read the weights from storage."""

@@ -34,6 +34,10 @@ class Groups:
     def num_writing(self) -> int:
         return len(self.writing) + len(self.background_writing)
 
+    @property
+    def num_reading(self) -> int:
+        return len(self.guaranteed) + len(self.reading) + len(self.background_reading)
+
 
 class PassRoom:
     """`order` is who to serve; ask `most` and tell `take` for one after the other.

@@ -17,7 +17,8 @@ waits half as long as reading a typical prompt takes, or UNNOTICED_S.
 
 Coalescing. As long as no interactive request is here, fresh background waits until limits.coalesce_s after the first of
 those who wait, or until there is enough for ENOUGH_PASSES or all places: groups that start together share their passes,
-where requests that join one by one stretch the time in which passes are thin.
+where requests that join one by one stretch the time in which passes are thin. Nobody waits so for more than a tenth of
+the time that his deadline leaves.
 
 Time comes from `clock`, in seconds. Nothing here changes a text: only when its tokens are computed.
 """
@@ -155,9 +156,10 @@ class Policy:
         groups = self._groups(running)
         room = max(1, limits.max_tokens_per_pass)
         prompt_room = room
-        if groups.writing and limits.max_pass_s is not None:
+        if groups.writing and groups.num_reading and limits.max_pass_s is not None:
             prompt_room = self._tokens_within(limits.max_pass_s, limits) - groups.num_writing
-        background_room = 0 if groups.reading else self._background_room(groups, room, limits)
+        rests = groups.reading or not (groups.guaranteed or groups.background_reading)
+        background_room = 0 if rests else self._background_room(groups, room, limits)
         return PassRoom(groups, room, prompt_room, background_room)
 
     def pass_cost(self, limits: Limits) -> PassCost:
@@ -207,8 +209,14 @@ class Policy:
             return None
         if sum(sequence.num_pending for sequence in waiting) >= ENOUGH_PASSES * limits.max_tokens_per_pass:
             return None
-        due_s = min(sequence.arrival_s for sequence in waiting) + limits.coalesce_s
+        due_s = min(sequence.arrival_s + min(limits.coalesce_s, _patience_s(sequence)) for sequence in waiting)
         return due_s if due_s > self.clock() else None
+
+
+def _patience_s(sequence: SequenceState) -> float:
+    """A tenth of its time: the rest is for computing."""
+    deadline_s = sequence.request.deadline_s
+    return math.inf if deadline_s is None else deadline_s / 10
 
 
 def _is_background(sequence: SequenceState) -> bool:

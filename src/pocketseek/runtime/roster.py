@@ -94,6 +94,11 @@ class Roster:
         while self.running and self._cache.num_in_use > self._cache.num_pages:
             self._preempt(self.running[-1])
 
+    def fit_if_resized(self) -> None:
+        """After a pass: who ended may have held pages that the pool shall not have any more."""
+        if self._cache.num_pages != self._num_pages:
+            self.fit()
+
     def arrange(self, limits: Limits) -> float | None:
         """Everybody who runs has the pages for the next pass. Returns when those who wait for others are to start."""
         self._limits = limits
@@ -125,7 +130,8 @@ class Roster:
 
     def take_back_pages(self, sequence: SequenceState) -> None:
         """Those that it was lent and does not need."""
-        self._cache.release_pages(sequence.spare_pages())
+        if sequence.num_missing_pages < 0:
+            self._cache.release_pages(sequence.spare_pages())
 
     # --------------------------------------------------------------------------------------------------------------
 

@@ -210,7 +210,7 @@ class Scheduler:
             row += part.num_logits
             events.extend(self._commit_slice(by_id[part.request_id], part, rows))
         self.policy.passed()
-        self._roster.fit()
+        self._roster.fit_if_resized()
         return events
 
     def _commit_slice(self, sequence: SequenceState, part: Slice, rows: Logits) -> Iterator[SequenceEvent]:
