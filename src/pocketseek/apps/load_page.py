@@ -9,7 +9,7 @@ from html import escape
 
 from pocketseek.apps.load_bench import CURVE_PERCENTS, Latency, LoadReport
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _BOTTOM = 400, 280, 40, 24, 96  # of a phone's screen, in its pixels
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _BOTTOM = 400, 280, 40, 34, 96  # of a phone's screen, in its pixels
 _COLOURS = ("#1668c7", "#c2410c", "#15803d", "#7e22ce")
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:760px;margin:2em auto;padding:0 1em;color:#1c1c1c}"
