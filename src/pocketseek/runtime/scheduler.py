@@ -118,6 +118,8 @@ class Scheduler:
         """Drop the requests whose deadline has passed and free their pages."""
         now_s = self.policy.clock()
         late = [sequence for sequence in self._roster if sequence.deadline_at_s <= now_s]
+        if not late:
+            return []
         events = [self._finish(sequence, "deadline") for sequence in late]
         self._roster.fit()
         return events

@@ -211,13 +211,19 @@ class Worker:
             wait_s = self._scheduler.wait_s()
             sleeps = wait_s != 0.0 and not self._has_idle_work
             self._slept = self._slept or sleeps
-            try:
-                message = self._inbox.get(sleeps, None if wait_s is None else min(wait_s, _LONGEST_SLEEP_S))
-            except Empty:
+            message = self._next_message(wait_s) if sleeps or not self._inbox.empty() else None
+            if message is None:
                 self._deliver(self._scheduler.expire())
                 return True
             self._take(message)
         return False
+
+    def _next_message(self, wait_s: float | None) -> Message | None:
+        """wait_s None: however long it takes."""
+        try:
+            return self._inbox.get(timeout=None if wait_s is None else min(wait_s, _LONGEST_SLEEP_S))
+        except Empty:
+            return None
 
     @property
     def _has_idle_work(self) -> bool:
