@@ -52,7 +52,7 @@ class PrefixBench:
         self.executor = executor or FakeExecutor()
         self.executor.reserve_pages(num_pages)
         self.pool = KvPool(num_pages)
-        self.archive = PrefixArchive(store, self.executor) if store is not None else None  # type: ignore[arg-type]
+        self.archive = PrefixArchive(store, self.executor) if store is not None else None
         self.cache = PrefixCache(self.pool, archive=self.archive, key_of_page=key_of_page)
         self.scheduler = Scheduler(
             self.pool,

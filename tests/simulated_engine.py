@@ -70,7 +70,7 @@ class SimulatedEngine:
         self.policy = Policy(clock=self.clock)
         self.executor = FakeExecutor(vocab_size=vocab_size, context_length=context_length, logits=logits)
         self.executor.reserve_pages(num_pages)
-        self.archive = PrefixArchive(store, self.executor) if store is not None else None  # type: ignore[arg-type]
+        self.archive = PrefixArchive(store, self.executor) if store is not None else None
         self.cache = PrefixCache(self.pool, enabled=prefix_cache, archive=self.archive)
         self.swap = SwapSpace(swap_folder, self.executor) if swap_folder is not None else None
         self.scheduler = Scheduler(

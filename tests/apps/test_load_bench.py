@@ -75,4 +75,4 @@ def test_progress_never_passes_the_end() -> None:
 )
 def test_senseless_figures_are_refused_before_anything_is_loaded(figures: dict[str, object]) -> None:
     with pytest.raises(UsageError):
-        bench_load(lambda: pytest.fail("must not load"), **figures)  # type: ignore[arg-type]
+        bench_load(lambda: pytest.fail("must not load"), **figures)  # type: ignore[arg-type]  # wrong on purpose

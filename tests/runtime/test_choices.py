@@ -114,11 +114,11 @@ def test_a_senseless_number_of_answers_is_refused(count: int) -> None:
 
 @pytest.mark.parametrize("seed", [-1, 2**64, "x"])
 def test_seeds_are_checked_as_for_one_answer(seed: object) -> None:
-    wrong = Request((1, 2), 5, SamplingParams(seed=seed))  # type: ignore[arg-type]
+    wrong = Request((1, 2), 5, SamplingParams(seed=seed))  # type: ignore[arg-type]  # wrong on purpose
     with fake_engine() as engine, pytest.raises(UsageError):
         engine.stream_choices(wrong, 2)
 
 
 def test_service_reaches_the_request() -> None:
     with fake_engine() as engine, pytest.raises(UsageError, match="priority"):
-        engine.generate("a", service=Service(priority="urgent"))  # type: ignore[arg-type]
+        engine.generate("a", service=Service(priority="urgent"))  # type: ignore[arg-type]  # wrong on purpose

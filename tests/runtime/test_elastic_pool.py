@@ -1,8 +1,9 @@
 """The pool shrinks and grows between passes: the texts are those of an untouched run, and the memory follows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, cycle, repeat
 from threading import Event
+from typing import Any
 
 import pytest
 from fakes import ByteTokenizer, FakeExecutor, FakeTemplate, ids_of, random_request, slow_tokens
@@ -42,11 +43,11 @@ def engine_on(executor: FakeExecutor, governor: Pages, num_pages: int = 8) -> En
 class Bench:
     """A scheduler on a fake executor."""
 
-    def __init__(self, num_pages: int, pool: KvPool | None = None, **kwargs: object) -> None:
+    def __init__(self, num_pages: int, pool: KvPool | None = None, **kwargs: Any) -> None:
         self.executor = FakeExecutor()
         self.executor.reserve_pages(64)
         self.pool = pool or KvPool(num_pages)
-        self.scheduler = Scheduler(self.pool, vocab_size=264, context_length=1024, **kwargs)  # type: ignore[arg-type]
+        self.scheduler = Scheduler(self.pool, vocab_size=264, context_length=1024, **kwargs)
         self.tokens: list[list[int]] = []
 
     def submit(self, request: Request) -> None:
@@ -191,7 +192,7 @@ def test_refused_memory_leaves_the_pool_as_it_is() -> None:
 
 def test_an_idle_engine_gives_memory_back_when_it_is_told_to_ask() -> None:
     class Watched(FakeExecutor):
-        def release_pages(self, page_ids: Sequence[int]) -> None:  # type: ignore[override]
+        def release_pages(self, page_ids: Iterable[int]) -> None:
             super().release_pages(page_ids)
             released.set()
 

@@ -1,7 +1,9 @@
 """Who goes first, who gives way, who waits: on the real scheduler, with a clock that only moves when told."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,18 +14,18 @@ from pocketseek.errors import UsageError
 from pocketseek.runtime.pass_room import MIN_CHUNK
 from pocketseek.runtime.policy import RECENT_S, STARVED_PASSES
 from pocketseek.runtime.work import Work
-from pocketseek.types import Limits, Request, SamplingParams
+from pocketseek.types import Limits, Priority, Request, SamplingParams
 
 AT_ONCE = Limits(1, coalesce_s=0.0)
 
 
-def request(seed: int, num_prompt: int, max_tokens: int = 20, **kwargs: object) -> Request:
+def request(seed: int, num_prompt: int, max_tokens: int = 20, **kwargs: Any) -> Request:
     prompt = np.random.default_rng(seed).integers(0, VOCAB_SIZE, num_prompt)
     sampling = SamplingParams(temperature=0.8, seed=seed)
-    return replace(Request(tuple(prompt.tolist()), max_tokens, sampling), **kwargs)  # type: ignore[arg-type]
+    return replace(Request(tuple(prompt.tolist()), max_tokens, sampling), **kwargs)
 
 
-def background(seed: int, num_prompt: int, max_tokens: int = 20, **kwargs: object) -> Request:
+def background(seed: int, num_prompt: int, max_tokens: int = 20, **kwargs: Any) -> Request:
     return request(seed, num_prompt, max_tokens, priority="background", **kwargs)
 
 
@@ -356,14 +358,14 @@ def test_without_a_target_passes_are_filled() -> None:
 
 
 @pytest.mark.parametrize("pass_s", [weights_and_rows, slow_pass])
-def test_background_at_most_doubles_the_time_to_first_token(pass_s: object) -> None:
+def test_background_at_most_doubles_the_time_to_first_token(pass_s: Callable[[int], float]) -> None:
     """p95 of chats alone, and of the same chats while documents are read and summarised, in simulated time."""
     random = Random(3)
     chats = [(20.0 + 3.0 * i + random.random(), request(i, random.randint(48, 192), 16)) for i in range(60)]
     documents = [(0.5 * i, background(1000 + i, 900, 60)) for i in range(300)]
     figures = []
     for load in ([], documents):
-        engine = SimulatedEngine(400, pass_s=pass_s)  # type: ignore[arg-type]
+        engine = SimulatedEngine(400, pass_s=pass_s)
         for seed in range(3):
             engine.submit(request(5000 + seed, 120, 10))
         engine.play([*chats, *load][: 60 + len(load)])
@@ -374,10 +376,11 @@ def test_background_at_most_doubles_the_time_to_first_token(pass_s: object) -> N
 
 def test_texts_do_not_depend_on_class_client_or_target() -> None:
     one = request(1, 130, 40)
-    for priority, max_pass_s in (("interactive", 0.001), ("background", None), ("background", 0.01)):
+    targets: list[tuple[Priority, float | None]] = [("interactive", 0.001), ("background", None), ("background", 0.01)]
+    for priority, max_pass_s in targets:
         engine = SimulatedEngine(num_pages=8, limits=Limits(1, max_pass_s=max_pass_s))
         engine.submit(request(2, 100, 60))
-        engine.submit(replace(one, priority=priority, client="x"))  # type: ignore[arg-type]
+        engine.submit(replace(one, priority=priority, client="x"))
         engine.submit(background(3, 100, 60))
         engine.play()
         assert engine.tokens[1] == slow_tokens(one)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,9 @@ def ids(seed: int, count: int) -> tuple[int, ...]:
     return tuple(np.random.default_rng(seed).integers(0, VOCAB_SIZE, count).tolist())
 
 
-def request(prompt_ids: tuple[int, ...], max_tokens: int = 20, seed: int = 1, **kwargs: object) -> Request:
+def request(prompt_ids: tuple[int, ...], max_tokens: int = 20, seed: int = 1, **kwargs: Any) -> Request:
     sampling = SamplingParams(temperature=0.8, top_p=0.9, frequency_penalty=0.2, seed=seed)
-    return replace(Request(prompt_ids, max_tokens, sampling), **kwargs)  # type: ignore[arg-type]
+    return replace(Request(prompt_ids, max_tokens, sampling), **kwargs)
 
 
 PROMPT = ids(1, 200)  # three full pages

@@ -34,25 +34,18 @@ class Totals:
     num_peak_pages: int = 0
 
 
-@dataclass(frozen=True)
-class SchedulerCounts:
-    """Totals since the start (see `Totals`), and the present load.
+@dataclass
+class SchedulerCounts(Totals):
+    """A copy of the totals, and the present load.
 
     num_swapped_out: pre-emptions whose pages went to disk.
     num_free_pages: free, or idle in the prefix cache; num_cached_pages: all that the cache knows, idle or in use.
     """
 
-    num_passes: int
-    num_tokens: int
-    num_prompt_tokens: int
-    num_cached_prompt_tokens: int
-    num_drafted: int
-    num_accepted: int
-    num_peak_pages: int
-    num_preemptions: int
-    num_swapped_out: int
-    num_running: int
-    num_waiting: int
-    num_pages: int
-    num_free_pages: int
-    num_cached_pages: int
+    num_preemptions: int = 0
+    num_swapped_out: int = 0
+    num_running: int = 0
+    num_waiting: int = 0
+    num_pages: int = 0
+    num_free_pages: int = 0
+    num_cached_pages: int = 0

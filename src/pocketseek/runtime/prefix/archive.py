@@ -14,9 +14,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from pocketseek.runtime.prefix.page import CachedPage, PageKey
-from pocketseek.runtime.prefix.store import PrefixStore
 from pocketseek.runtime.work import PageMemory
 
 MIN_KEPT_PAGES = 4  # 256 tokens: a second of reading on a phone
@@ -32,12 +32,22 @@ class _Chain:
     used_ns: int
 
 
+class PageStore(Protocol):
+    """What is needed of a PrefixStore."""
+
+    def refresh(self) -> None: ...
+
+    def read(self, key: PageKey) -> memoryview | None: ...
+
+    def keep(self, key: PageKey, depth: int, page: memoryview, *, used_ns: int) -> bool: ...
+
+
 class PrefixArchive:
     """Used by the engine's worker alone. Nothing here raises because of a disk: see PrefixStore."""
 
     def __init__(
         self,
-        store: PrefixStore,
+        store: PageStore,
         memory: PageMemory,
         *,
         min_pages: int = MIN_KEPT_PAGES,

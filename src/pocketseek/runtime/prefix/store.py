@@ -137,7 +137,7 @@ class PrefixStore:
             os.fsync(descriptor)
             os.utime(descriptor, ns=(stamp_ns, stamp_ns))
             os.rename(partial, path)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: nothing half-written stays, and it is raised again
             with suppress(OSError):
                 os.unlink(partial)
             raise
