@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,18 @@ class RowSpan:
     first_position: int
     num_rows: int
     pages: tuple[int, ...]
+
+
+LayerStep = Literal["qkv", "o", "gate_up", "down"]
+
+
+@dataclass(frozen=True)
+class LayerPart:
+    """Some tile rows of one step of a layer; of qkv they are counted through q, k and v, of gate_up both are meant."""
+
+    step: LayerStep
+    first_tile: int
+    num_tiles: int
 
 
 class LogitsMath(Protocol):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -52,10 +53,18 @@ class StoredTensor:
 class Package:
     """An open package; made by `Package.open`. Reading is thread-safe, closing is not."""
 
-    def __init__(self, path: Path, manifest: Manifest, chunks: dict[str, NDArray[np.uint8]]) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, maps: Mapping[str, mmap.mmap], stamps: Mapping[str, str] | None = None
+    ) -> None:
+        """maps, stamps: by chunk hash; see `stamps`."""
         self.path = path
         self.manifest = manifest
-        self._chunks: dict[str, NDArray[np.uint8]] | None = chunks
+        self.stamps = dict(stamps or {})
+        """What the chunk files were known by when they were checked (marker.py)."""
+        self._maps: Mapping[str, mmap.mmap] = maps
+        self._chunks: dict[str, NDArray[np.uint8]] | None = {
+            sha256: np.frombuffer(mapped, np.uint8) for sha256, mapped in maps.items()
+        }
         self._tensors = {entry.name: entry for entry in manifest.tensors}
 
     @classmethod
@@ -68,9 +77,9 @@ class Package:
         def check_and_map(manifest: Manifest) -> Package:
             for _ in range(_MAX_TRIES):
                 stamps = check_chunks(path, manifest, mode=verify, progress=progress)
-                chunks = _map_chunks(path, manifest, stamps)
-                if chunks is not None:
-                    return cls(path, manifest, chunks)
+                maps = _map_chunks(path, manifest, stamps)
+                if maps is not None:
+                    return cls(path, manifest, maps, stamps)
             raise IntegrityError(f"{path} changes while it is being opened; try again when nothing writes to it")
 
         return on_settled_manifest(path, check_and_map)
@@ -104,20 +113,29 @@ class Package:
             raise NotFoundError(f"{self.path} has no file {name}; convert the model again")
         return read_checked_file(self.path, name, entry)
 
-    def close(self) -> None:
-        """Let go of the maps. Views that are still held stay valid and keep their chunk mapped until they die."""
-        self._chunks = None
-
-    def _view(self, extent: Extent) -> NDArray[np.uint8]:
+    def chunk(self, index: int) -> NDArray[np.uint8]:
+        """All bytes of the manifest's chunk number `index`; the same array for chunks that are one file."""
         if self._chunks is None:
             raise ValueError(f"the package {self.path} is closed")
-        chunk = self._chunks[self.manifest.chunks[extent.chunk].sha256]
-        return chunk[extent.offset : extent.offset + extent.num_bytes]
+        return self._chunks[self.manifest.chunks[index].sha256]
+
+    def advise(self, index: int, advice: int, offset: int, num_bytes: int) -> None:
+        """madvise (mmap.MADV_*) for the system's pages that lie whole in these bytes of a chunk, if it takes it."""
+        start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+        end = (offset + num_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
+        if self._chunks is not None and start < end:
+            with suppress(OSError):
+                self._maps[self.manifest.chunks[index].sha256].madvise(advice, start, end - start)
+
+    def close(self) -> None:
+        """Let go of the maps. Views that are still held stay valid and keep their chunk mapped until they die."""
+        self._chunks, self._maps = None, {}
+
+    def _view(self, extent: Extent) -> NDArray[np.uint8]:
+        return self.chunk(extent.chunk)[extent.offset : extent.offset + extent.num_bytes]
 
 
-def _map_chunks(
-    package_dir: Path, manifest: Manifest, stamps: Mapping[str, str]
-) -> dict[str, NDArray[np.uint8]] | None:
+def _map_chunks(package_dir: Path, manifest: Manifest, stamps: Mapping[str, str]) -> dict[str, mmap.mmap] | None:
     """Maps by chunk hash; None if a file is no longer the one that was checked."""
     maps = {}
     for entry in manifest.unique_chunks():
@@ -128,10 +146,8 @@ def _map_chunks(
     return maps
 
 
-def _map_file(path: Path, num_bytes: int, stamp: str) -> NDArray[np.uint8] | None:
-    """None unless the file has this stamp. The array keeps the map alive (and the map its own descriptor), and with it
-    every view.
-    """
+def _map_file(path: Path, num_bytes: int, stamp: str) -> mmap.mmap | None:
+    """None unless the file has this stamp. The map has a descriptor of its own; every view keeps it alive."""
     with storage_errors(path):
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -140,7 +156,6 @@ def _map_file(path: Path, num_bytes: int, stamp: str) -> NDArray[np.uint8] | Non
         try:
             if stamp_of(os.fstat(descriptor)) != stamp:
                 return None
-            mapped = mmap.mmap(descriptor, num_bytes, access=mmap.ACCESS_READ)
+            return mmap.mmap(descriptor, num_bytes, access=mmap.ACCESS_READ)
         finally:
             os.close(descriptor)
-    return np.frombuffer(mapped, dtype=np.uint8)

@@ -132,6 +132,26 @@ def find_damage(
             yield Damage(entry.sha256, entry.stage, offset, num_bytes, tensors)
 
 
+def check_open_chunk(package_dir: Path, manifest: Manifest, entry: ChunkEntry, descriptor: int) -> str:
+    """Hash a chunk through an open file, whatever its name leads to by now; returns the stamp that it was checked with.
+
+    For a file in use that was touched. Raises IntegrityError, StorageError.
+    """
+    where = _chunk_where(package_dir, entry)
+    path = chunk_path(package_dir, entry.sha256)
+    with storage_errors(path):
+        status = os.fstat(descriptor)
+        if status.st_size != entry.num_bytes:
+            raise IntegrityError(f"{where} has {status.st_size} bytes instead of {entry.num_bytes}; {_REMEDY}")
+        with FileIO(os.dup(descriptor)) as file:
+            file.seek(0)
+            wrong = _wrong_runs_of(file, path, entry, lambda num_bytes: None, keep_cached=True)
+    if wrong:
+        tensors = manifest.tensors_between(entry.sha256, wrong[0][0], sum(wrong[0]))
+        raise IntegrityError(f"{package_dir}: {Damage(entry.sha256, entry.stage, *wrong[0], tensors).describe()}; {_REMEDY}")
+    return stamp_of(status)
+
+
 def read_checked_file(package_dir: Path, name: str, entry: FileEntry) -> bytes:
     """The bytes of a file of the package. Raises IntegrityError."""
     path = file_path(package_dir, entry.sha256)
@@ -160,21 +180,27 @@ class _Counter:
 def _wrong_runs(
     package_dir: Path, entry: ChunkEntry, report: Callable[[int], None], keep_cached: bool
 ) -> list[tuple[int, int]]:
+    with _open(package_dir, entry) as file:
+        return _wrong_runs_of(file, chunk_path(package_dir, entry.sha256), entry, report, keep_cached)
+
+
+def _wrong_runs_of(
+    file: FileIO, path: Path, entry: ChunkEntry, report: Callable[[int], None], keep_cached: bool
+) -> list[tuple[int, int]]:
     """(offset, bytes) of the segments that differ; of the whole chunk if all agree and yet the name is wrong."""
     wrong: list[tuple[int, int]] = []
     whole = hashlib.sha256()
     buffer = memoryview(bytearray(SEGMENT_BYTES))
-    with _open(package_dir, entry) as file:
-        for index, sha256 in enumerate(entry.segments):
-            offset = index * SEGMENT_BYTES
-            due_bytes = min(SEGMENT_BYTES, entry.num_bytes - offset)
-            data = _read(file, buffer[:due_bytes], chunk_path(package_dir, entry.sha256))
-            whole.update(data)
-            if hashlib.sha256(data).hexdigest() != sha256:
-                wrong.append((offset, due_bytes))
-            if not keep_cached:
-                os.posix_fadvise(file.fileno(), offset, due_bytes, os.POSIX_FADV_DONTNEED)
-            report(due_bytes)
+    for index, sha256 in enumerate(entry.segments):
+        offset = index * SEGMENT_BYTES
+        due_bytes = min(SEGMENT_BYTES, entry.num_bytes - offset)
+        data = _read(file, buffer[:due_bytes], path)
+        whole.update(data)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            wrong.append((offset, due_bytes))
+        if not keep_cached:
+            os.posix_fadvise(file.fileno(), offset, due_bytes, os.POSIX_FADV_DONTNEED)
+        report(due_bytes)
     return wrong or ([] if whole.hexdigest() == entry.sha256 else [(0, entry.num_bytes)])
 
 

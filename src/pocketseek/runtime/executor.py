@@ -1,28 +1,21 @@
 """One pass over a package's weights: embedding, layers in order, head for the rows that need logits.
 
-Weights are used as they lie in the mapped chunks; nothing is copied or repacked. K and V live here, by page id.
+Where the weights are is the business of residency/weights.py. K and V live here, by page id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.errors import IntegrityError
 from pocketseek.kernels.choose import KernelChoice
-from pocketseek.kernels.contract import (
-    LAYER_MATRICES,
-    LAYER_NORMS,
-    LAYER_OPTIONAL_VECTORS,
-    Floats,
-    LogitsMath,
-    RowSpan,
-    TensorData,
-)
+from pocketseek.kernels.contract import Floats, LogitsMath, RowSpan
 from pocketseek.kernels.kv_memory import DEFAULT_KV_FORMAT, KvFormat, KvMemory
 from pocketseek.package.reader import Package
+from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
+from pocketseek.runtime.residency.weights import Weights
 from pocketseek.runtime.work import Work
 
 KEPT_ROWS = 16
@@ -39,20 +32,15 @@ class KernelExecutor:
         num_threads: int,
         num_pages: int = 0,
         kv_format: KvFormat = DEFAULT_KV_FORMAT,
+        read_mode: Callable[[], ReadMode] = lambda: DEFAULT_READ_MODE,
     ) -> None:
+        """read_mode: how storage is read best; asked once there are weights to be streamed."""
         config = package.manifest.model
         self._config = config
-        self._package = package
         self._kernels = choice.open(config, num_threads)
         self._memory = KvMemory(config, num_pages, kv_format)
-        self._inv_freq = self._tensor("rope.inv_freq").vector()
-        self._layers: tuple[object, ...] = tuple(
-            self._kernels.load_layer(self._layer_tensors(i)) for i in range(config.num_layers)
-        )
-        self._head_norm = self._tensor("head.norm").vector()
-        self._head = self._kernels.load_matrix(self._tensor("head.weight"))
-        tied = config.tied_embeddings
-        self._embed = self._head if tied else self._kernels.load_matrix(self._tensor("embed.weight"))
+        self._weights = Weights(package, self._kernels, read_mode=read_mode)
+        self._waited_s = 0.0
         self._hidden = _RowBuffer(config.hidden_size)
         self._logits = _RowBuffer(config.vocab_size)
 
@@ -81,6 +69,21 @@ class KernelExecutor:
         """Give the memory behind these pages back to the system; their contents are lost, the ids stay usable."""
         self._memory.release(page_ids)
 
+    @property
+    def weights(self) -> Weights:
+        return self._weights
+
+    @property
+    def storage_s(self) -> float:
+        return self._weights.storage_s
+
+    @property
+    def waited_s(self) -> float:
+        return self._waited_s
+
+    def set_weight_bytes(self, num_bytes: int | None) -> None:
+        self._weights.set_bytes(num_bytes)
+
     def set_threads(self, num_threads: int) -> None:
         self._kernels.set_num_threads(num_threads)
 
@@ -89,15 +92,18 @@ class KernelExecutor:
 
     def run(self, work: Work) -> Floats:
         """One pass; returns logits float32 (work.num_logits, vocab_size), which the next pass overwrites."""
+        weights, before_s = self._weights, self._weights.waited_s
         spans = [RowSpan(part.first_position, part.num_tokens, part.pages) for part in work.slices]
-        rows = self._kernels.begin(spans, self._inv_freq, self._memory)
+        rows = self._kernels.begin(spans, weights.inv_freq, self._memory)
         token_ids = np.array([token for part in work.slices for token in part.token_ids], np.int32)
         hidden = self._hidden.rows(len(token_ids))
         chosen = _rows_with_logits(work)  # before the layers, which leave nothing of the interpreter in the caches
         logits = self._logits.rows(len(chosen))
-        self._kernels.embed(self._embed, token_ids, hidden)
-        self._kernels.layers(self._layers, 0, rows, hidden)
-        self._kernels.head(self._head_norm, self._head, hidden, chosen, logits)
+        with weights.one_pass(token_ids, needs_head=len(chosen) > 0):
+            weights.embed(token_ids, hidden)
+            weights.run_layers(rows, hidden)
+            weights.run_head(hidden, chosen, logits)
+        self._waited_s = weights.waited_s - before_s
         return logits
 
     @property
@@ -112,21 +118,9 @@ class KernelExecutor:
 
     def close(self) -> None:
         """Let go of weights and KV memory. The executor is of no use afterwards."""
-        self._layers = ()
-        self._embed = self._head = None
+        self._weights.close()
         self._memory = KvMemory(self._config)
         self._hidden, self._logits = _RowBuffer(self._config.hidden_size), _RowBuffer(self._config.vocab_size)
-
-    def _layer_tensors(self, index: int) -> dict[str, TensorData]:
-        names: Sequence[str] = (*LAYER_MATRICES, *LAYER_NORMS)
-        optional = [name for name in LAYER_OPTIONAL_VECTORS if self._package.has_tensor(f"layer.{index}.{name}")]
-        return {name: self._tensor(f"layer.{index}.{name}") for name in (*names, *optional)}
-
-    def _tensor(self, name: str) -> TensorData:
-        if not self._package.has_tensor(name):
-            raise IntegrityError(f"the package lacks the tensor {name}; convert or install the model again")
-        stored = self._package.tensor(name)
-        return TensorData(stored.format, stored.shape, tuple((part.first_tile, part.data) for part in stored.parts))
 
 
 class _RowBuffer:

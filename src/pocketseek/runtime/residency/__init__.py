@@ -1,0 +1,1 @@
+"""Which weights are in memory, and how the others come there in time: models larger than memory."""

@@ -1,0 +1,166 @@
+"""Which units stay in memory for a given number of bytes, and where in the ring the others are read. Pure arithmetic.
+
+The units that stay are spread evenly through the pass, so that storage and processor have work at the same time all
+along. Every number of bytes takes a beginning of one order of all units (golden ratio, `spread_order`); so when memory
+grows or shrinks only the units in between move.
+
+The ring is laid out anew for every pass in the same way, so a unit's place never changes while the plan stands: units
+follow each other, and a pass goes a whole number of times around, each time about as far. A unit may be read once all
+earlier units whose bytes it overwrites are released: `Slot.distance` says how far back the latest of those is, counted
+through the passes. Ranges of a file begin and end at multiples of BLOCK_BYTES, in the file as in the ring, as direct I/O wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from pocketseek.runtime.residency.units import Piece, Unit
+
+BLOCK_BYTES = 4096
+RING_UNITS = 8  # the storage is busy while the processor needs a whole unit, and one more is being computed with
+_MERGE_BYTES = 64 * 1024  # a gap in a file that is cheaper to read than to leave out
+_GOLDEN = 0.6180339887498949
+
+
+@dataclass(frozen=True)
+class FileRange:
+    """num_bytes of a chunk, to be read to `position` of the ring."""
+
+    chunk: int
+    offset: int
+    num_bytes: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A streamed unit's place in the ring. distance: it overwrites no unit later than this many before it."""
+
+    unit: Unit
+    ranges: tuple[FileRange, ...]
+    distance: int
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(part.num_bytes for part in self.ranges)
+
+    def position_of(self, piece: Piece) -> int:
+        """Where in the ring the piece begins."""
+        for part in self.ranges:
+            if part.chunk == piece.chunk and part.offset <= piece.offset < part.offset + part.num_bytes:
+                return part.position + piece.offset - part.offset
+        raise KeyError(f"{piece.tensor} is not in this slot")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """resident: indices of the units that stay in memory. slots: the others, in the order of the pass."""
+
+    units: tuple[Unit, ...]
+    resident: frozenset[int]
+    slots: tuple[Slot, ...]
+    ring_bytes: int
+
+    @cached_property
+    def slot_of(self) -> Mapping[int, Slot]:
+        """By index of the unit."""
+        return {slot.unit.index: slot for slot in self.slots}
+
+    @cached_property
+    def resident_bytes(self) -> int:
+        return sum(unit.num_bytes for unit in self.units if unit.index in self.resident)
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.resident_bytes + self.ring_bytes
+
+    @cached_property
+    def streamed_bytes(self) -> int:
+        """What storage is asked for by a whole pass."""
+        return sum(slot.num_bytes for slot in self.slots)
+
+
+def make_plan(units: tuple[Unit, ...], memory_bytes: int | None, ring_bytes: int) -> Plan:
+    """memory_bytes: for units and ring together; None: all that it takes. ring_bytes: see `least_ring_bytes`.
+
+    With less than the ring everything is streamed. A ring is there only if something is streamed.
+    """
+    total_bytes = sum(unit.num_bytes for unit in units)
+    if memory_bytes is None or memory_bytes >= total_bytes:
+        return Plan(units, frozenset(unit.index for unit in units), (), 0)
+    resident = frozenset(_fitting(units, memory_bytes - ring_bytes))
+    streamed = [unit for unit in units if unit.index not in resident]
+    return Plan(units, resident, tuple(lay_out(streamed, ring_bytes)), ring_bytes)
+
+
+def spread_order(count: int) -> list[int]:
+    """0 .. count - 1, so that every beginning of it is spread evenly over them."""
+    return sorted(range(count), key=lambda index: (index * _GOLDEN) % 1.0)
+
+
+def least_ring_bytes(units: Iterable[Unit]) -> int:
+    """The smallest ring in which one unit can be read while another is computed with."""
+    return 2 * max(slot_bytes(unit) for unit in units)
+
+
+def usual_ring_bytes(units: Iterable[Unit]) -> int:
+    return RING_UNITS * max(slot_bytes(unit) for unit in units)
+
+
+def slot_bytes(unit: Unit) -> int:
+    return sum(part.num_bytes for part in _ranges(unit, 0))
+
+
+def lay_out(units: Sequence[Unit], ring_bytes: int) -> list[Slot]:
+    """Places for units that are streamed in this order, pass after pass. Raises ValueError if one does not fit."""
+    sizes = [slot_bytes(unit) for unit in units]
+    largest_bytes, total_bytes = max(sizes, default=0), sum(sizes)
+    if largest_bytes > ring_bytes:
+        raise ValueError(f"a unit of {largest_bytes} bytes does not fit in a ring of {ring_bytes}")
+    num_rounds = -(-total_bytes // max(1, ring_bytes - largest_bytes))
+    places: list[tuple[int, int]] = []
+    end, done_bytes, number = 0, 0, 1
+    for size in sizes:
+        if done_bytes >= total_bytes * number / num_rounds or end + size > ring_bytes:
+            end, number = 0, number + 1
+        places.append((end, end + size))
+        end += size
+        done_bytes += size
+    return [
+        Slot(unit, tuple(_ranges(unit, start)), _distance(places, index))
+        for index, (unit, (start, _)) in enumerate(zip(units, places, strict=True))
+    ]
+
+
+def _distance(places: Sequence[tuple[int, int]], index: int) -> int:
+    start, end = places[index]
+    for distance in range(1, len(places)):
+        other_start, other_end = places[index - distance]
+        if start < other_end and other_start < end:
+            return distance
+    return len(places)
+
+
+def _fitting(units: Sequence[Unit], num_bytes: int) -> Iterator[int]:
+    for index in spread_order(len(units)):
+        num_bytes -= units[index].num_bytes
+        if num_bytes < 0:
+            return
+        yield index
+
+
+def _ranges(unit: Unit, position: int) -> Iterator[FileRange]:
+    """What to read for a unit; pieces that lie close together in a file are one range."""
+    runs: list[tuple[int, int, int]] = []  # chunk, start, end
+    for piece in unit.pieces:
+        start = piece.offset // BLOCK_BYTES * BLOCK_BYTES
+        end = -(-(piece.offset + piece.num_bytes) // BLOCK_BYTES) * BLOCK_BYTES
+        if runs and runs[-1][0] == piece.chunk and 0 <= start - runs[-1][2] <= _MERGE_BYTES:
+            runs[-1] = piece.chunk, runs[-1][1], end
+        else:
+            runs.append((piece.chunk, start, end))
+    for chunk, start, end in runs:
+        yield FileRange(chunk, start, end - start, position)
+        position += end - start

@@ -1,0 +1,308 @@
+"""Reader threads that keep a ring of buffers ahead of the pass, and warm what is to stay in memory.
+
+    install(slots, ring_bytes, to_warm)     between passes: a new plan; what was read ahead is forgotten
+    begin_pass(num_needed)                  the pass needs the first num_needed slots; the others are not read
+    acquire(k) ... release(k)               for k = 0 .. num_needed - 1 in order; memory(k) is valid in between
+    end_pass()                              or abandon(), if the pass failed
+
+The readers take reads in the order of use and go on behind the end of a pass with the beginning of the next, until the
+ring is full: storage rests only then. What is to be warmed is read when the ring is full, or when a pass needs it
+first. An error of a reader is raised by the `acquire` that waits for its bytes; after `abandon` everything is read
+again. The ring is one piece of anonymous memory, and `install` without slots gives it back.
+
+All methods are the consumer's, which is one thread. Not covered: what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from threading import Condition, Lock, Thread
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketseek.errors import IntegrityError, MemoryLimitError, StorageError
+from pocketseek.runtime.residency.plan import FileRange, Slot
+
+Read = Callable[[int, int, memoryview], None]
+Warm = Callable[[int, int, int], None]
+
+
+@dataclass(frozen=True)
+class WarmRange:
+    """Bytes of a chunk to be read into the page cache; unit: index of the unit that needs them."""
+
+    unit: int
+    chunk: int
+    offset: int
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class _Task:
+    slot: int  # -1: to be warmed
+    chunk: int
+    offset: int
+    num_bytes: int
+    position: int
+
+
+class Streamer:
+    """read(chunk, offset, buffer) and warm(chunk, offset, num_bytes) are called by the readers."""
+
+    def __init__(self, read: Read, warm: Warm, *, num_readers: int, read_bytes: int) -> None:
+        """read_bytes: most bytes of one read. The two may be changed; it takes effect with the next `install`."""
+        self.num_readers = num_readers
+        self.bytes_per_read = read_bytes
+        self._read = read
+        self._warm = warm
+        self._lock = Lock()
+        self._may_read = Condition(self._lock)
+        self._has_read = Condition(self._lock)
+        self._threads: list[Thread] = []
+        self._closing = False
+        self._slots: tuple[Slot, ...] = ()
+        self._tasks: list[list[_Task]] = []  # of each slot
+        self._to_warm: deque[_Task] = deque()
+        self._warm_units: deque[int] = deque()  # beside it
+        self._ring: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._view = memoryview(b"")
+        self._num_busy = 0  # readers at work
+        self._error: StorageError | IntegrityError | None = None
+        self.waited_s = 0.0  # of acquire, in all
+        self.read_bytes = 0  # into the ring, in all
+        self._restart()
+
+    def _restart(self) -> None:
+        count = len(self._slots)
+        self._pass = 0
+        self._num_needed = count  # in the present pass
+        self._released = 0  # slots, over all passes
+        self._next_pass, self._next_slot, self._next_task = 0, 0, 0
+        self._left = [0] * count  # reads under way or to come
+        self._loaded = [-1] * count  # the last pass whose bytes are there
+        self._is_passing = False
+
+    # -- the consumer -----------------------------------------------------------------------------------------------
+
+    @property
+    def ring(self) -> NDArray[np.uint8]:
+        """The whole ring; slots say where in it they are."""
+        return self._ring
+
+    @property
+    def is_warm(self) -> bool:
+        """Nothing is left to be warmed."""
+        return not self._to_warm and not self._num_busy
+
+    def install(self, slots: Sequence[Slot], ring_bytes: int, to_warm: Iterable[WarmRange]) -> None:
+        """Raises MemoryLimitError, and streams nothing, if the system refuses the ring."""
+        with self._lock:
+            self._stop_readers()
+            self._slots = ()
+            self._to_warm.clear()
+            self._warm_units.clear()
+            self._restart()
+        if ring_bytes != len(self._ring):
+            self._set_ring(ring_bytes)
+        with self._lock:
+            self._slots = tuple(slots)
+            self._tasks = [list(_tasks(index, slot.ranges, self.bytes_per_read)) for index, slot in enumerate(slots)]
+            self._restart()
+            self._add_to_warm(to_warm)
+
+    def warm(self, ranges: Iterable[WarmRange]) -> None:
+        """Have more warmed."""
+        with self._lock:
+            self._add_to_warm(ranges)
+
+    def _add_to_warm(self, ranges: Iterable[WarmRange]) -> None:
+        for part in ranges:
+            for offset in range(part.offset, part.offset + part.num_bytes, self.bytes_per_read):
+                size = min(self.bytes_per_read, part.offset + part.num_bytes - offset)
+                self._to_warm.append(_Task(-1, part.chunk, offset, size, 0))
+                self._warm_units.append(part.unit)
+        if self._slots or self._to_warm:
+            for number in range(len(self._threads), self.num_readers):
+                thread = Thread(target=self._live, name=f"pocketseek-reader-{number}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        self._may_read.notify_all()
+
+    def begin_pass(self, num_needed: int) -> None:
+        with self._lock:
+            self._is_passing = True
+            self._num_needed = num_needed
+            self._may_read.notify_all()
+
+    def acquire(self, index: int) -> None:
+        """Wait for the bytes of a slot. Raises StorageError or IntegrityError of the reader; then `abandon`."""
+        with self._lock:
+            if self._loaded[index] == self._pass:
+                return
+            start_s = perf_counter()
+            while self._loaded[index] != self._pass and self._error is None:
+                self._has_read.wait()
+            self.waited_s += perf_counter() - start_s
+            if self._loaded[index] != self._pass and self._error is not None:
+                raise self._error
+
+    def release(self, index: int) -> None:
+        with self._lock:
+            self._released = self._pass * len(self._slots) + index + 1
+            self._may_read.notify()
+
+    def end_pass(self) -> None:
+        """Slots that were not needed are free as well, once no read into them is under way."""
+        with self._lock:
+            self._skip()
+            first = self._num_needed
+            while self._error is None and any(self._left[index] for index in range(first, len(self._slots))):
+                self._has_read.wait()
+            self._pass += 1
+            self._released = self._pass * len(self._slots)
+            self._num_needed = len(self._slots)
+            self._is_passing = False
+            self._may_read.notify_all()
+
+    def abandon(self) -> None:
+        """Forget what was read, once no reader works any more, and begin again."""
+        with self._lock:
+            self._stop_readers()
+            self._error = None
+            self._restart()
+            self._may_read.notify_all()
+
+    def close(self) -> None:
+        """Raises nothing; the ring is gone afterwards, unless views of it are still held."""
+        with self._lock:
+            self._stop_readers()
+            self._closing = True
+            self._may_read.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+        self._slots, self._tasks = (), []
+        self._to_warm.clear()
+        self._warm_units.clear()
+        self._set_ring(0)
+
+    def _stop_readers(self) -> None:
+        """None works and none begins, until somebody notifies them. With the lock held."""
+        slots, self._slots = self._slots, ()
+        warm, self._to_warm = self._to_warm, deque()
+        while self._num_busy:
+            self._has_read.wait()
+        self._slots, self._to_warm = slots, warm
+
+    def _set_ring(self, num_bytes: int) -> None:
+        self._view = memoryview(b"")
+        self._ring = np.empty(0, np.uint8)
+        if not num_bytes:
+            return
+        try:
+            ring = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            raise MemoryLimitError(
+                f"{num_bytes} bytes for streaming weights are refused by the system; "
+                "raise its limit for this process (ulimit -v) or choose a smaller model"
+            ) from error
+        self._ring = np.frombuffer(ring, np.uint8)
+        self._view = memoryview(ring)
+
+    # -- the readers ------------------------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        while (task := self._take_task()) is not None:
+            error: StorageError | IntegrityError | None = None
+            try:
+                if task.slot >= 0:
+                    self._read(task.chunk, task.offset, self._view[task.position : task.position + task.num_bytes])
+                else:
+                    self._warm(task.chunk, task.offset, task.num_bytes)
+            except (StorageError, IntegrityError) as failure:
+                error = failure
+            self._finish_task(task, error)
+
+    def _take_task(self) -> _Task | None:
+        """Wait for something to read; None when it is time to end."""
+        with self._lock:
+            while True:
+                if self._closing:
+                    return None
+                task = self._next()
+                if task is not None:
+                    self._num_busy += 1
+                    return task
+                self._may_read.wait()
+
+    def _next(self) -> _Task | None:
+        self._skip()
+        may_stream = bool(self._slots) and self._error is None and self._is_free(self._next_slot)
+        if self._to_warm:
+            first = may_stream and self._next_pass == self._pass
+            if not first or self._slots[self._next_slot].unit.index > self._warm_units[0]:
+                self._warm_units.popleft()
+                return self._to_warm.popleft()
+        return self._next_read() if may_stream else None
+
+    def _next_read(self) -> _Task:
+        tasks = self._tasks[self._next_slot]
+        if self._next_task == 0:
+            self._left[self._next_slot] = len(tasks)
+        task = tasks[self._next_task]
+        self._next_task += 1
+        if self._next_task == len(tasks):
+            self._advance()
+        return task
+
+    def _is_free(self, index: int) -> bool:
+        """Everything that the slot overwrites is released."""
+        number = self._next_pass * len(self._slots) + index
+        return self._next_task > 0 or number - self._slots[index].distance < self._released
+
+    def _skip(self) -> None:
+        """Pass over the slots that the present pass does not need."""
+        while (
+            self._is_passing
+            and self._next_pass == self._pass
+            and self._num_needed <= self._next_slot < len(self._slots)
+            and self._next_task == 0
+        ):
+            self._loaded[self._next_slot] = self._pass
+            self._advance()
+
+    def _advance(self) -> None:
+        self._next_task = 0
+        self._next_slot += 1
+        if self._next_slot == len(self._slots):
+            self._next_pass, self._next_slot = self._next_pass + 1, 0
+
+    def _finish_task(self, task: _Task, error: StorageError | IntegrityError | None) -> None:
+        with self._lock:
+            self._num_busy -= 1
+            if task.slot < 0:
+                self._has_read.notify_all()  # whoever waits for peace; a page that is not warm is read when it is used
+                return
+            if error is not None and self._error is None:
+                self._error = error
+            self.read_bytes += task.num_bytes
+            self._left[task.slot] -= 1
+            if not self._left[task.slot] and error is None:
+                self._loaded[task.slot] = self._next_pass_of(task.slot)
+            self._has_read.notify_all()
+
+    def _next_pass_of(self, index: int) -> int:
+        """The pass for which a slot was just read: the one before that for which it will be read next."""
+        return self._next_pass if index < self._next_slot else self._next_pass - 1
+
+
+def _tasks(index: int, ranges: Iterable[FileRange], read_bytes: int) -> Iterable[_Task]:
+    for part in ranges:
+        for done in range(0, part.num_bytes, read_bytes):
+            size = min(read_bytes, part.num_bytes - done)
+            yield _Task(index, part.chunk, part.offset + done, size, part.position + done)

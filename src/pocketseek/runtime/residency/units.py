@@ -1,0 +1,152 @@
+"""A pass cut into units: the pieces of weights that are kept in memory or read from storage, each as a whole.
+
+A unit is a run of tile rows in the order in which a pass uses them, of about `unit_bytes`, and never of two layers:
+
+    layer:  q k v | o | gate with up | down      head: tile rows of the table, which a pass without logits leaves out
+
+All units of a stage have nearly the same size. What is small or hardly read is part of no unit: vectors are copied into
+memory when a model is opened, and of an embedding table only the rows of a pass's tokens are touched. Pure arithmetic
+over the manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pocketseek.formats import num_tile_rows, tile_row_bytes
+from pocketseek.kernels.contract import LayerPart, LayerStep
+from pocketseek.package.manifest import Manifest, TensorEntry
+
+UNIT_BYTES = 4 << 20
+HEAD = "head.weight"
+_STEPS: tuple[tuple[LayerStep, tuple[tuple[str, ...], ...]], ...] = (
+    ("qkv", (("q",), ("k",), ("v",))),
+    ("o", (("o",),)),
+    ("gate_up", (("gate", "up"),)),
+    ("down", (("down",),)),
+)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Tile rows of a tensor that lie together: num_bytes at `offset` of the manifest's chunk number `chunk`."""
+
+    tensor: str
+    first_tile: int
+    num_tiles: int
+    chunk: int
+    offset: int
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """layer: its index; None: the head. parts: what is computed with it, of the head (first tile, number of tiles)."""
+
+    index: int
+    layer: int | None
+    parts: tuple[LayerPart, ...]
+    tiles: tuple[int, int]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(piece.num_bytes for piece in self.pieces)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Tile rows that are used one after the other. tensors: those of which a row each is used together."""
+
+    step: LayerStep | None
+    tensors: tuple[TensorEntry, ...]
+    first_tile: int  # in the step
+    first_row: int  # in the tensors
+    num_tiles: int
+
+    @property
+    def tile_bytes(self) -> int:
+        return sum(tile_row_bytes(tensor.format, tensor.shape[1]) for tensor in self.tensors)
+
+    def slice(self, start: int, num_tiles: int) -> _Run:
+        return _Run(self.step, self.tensors, self.first_tile + start, self.first_row + start, num_tiles)
+
+    def pieces(self) -> Iterator[Piece]:
+        for tensor in self.tensors:
+            yield from _pieces(tensor, self.first_row, self.num_tiles)
+
+
+def units_of(manifest: Manifest, unit_bytes: int = UNIT_BYTES) -> tuple[Unit, ...]:
+    """The units of a pass in the order of use."""
+    tensors = {tensor.name: tensor for tensor in manifest.tensors}
+    units: list[Unit] = []
+    for layer in range(manifest.model.num_layers):
+        for runs in _cut(_runs_of_layer(tensors, layer), unit_bytes):
+            pieces = tuple(piece for run in runs for piece in run.pieces())
+            units.append(Unit(len(units), layer, tuple(_parts(runs)), (0, 0), pieces))
+    for runs in _cut([_whole_head(tensors[HEAD])], unit_bytes):
+        tiles = runs[0].first_row, sum(run.num_tiles for run in runs)
+        units.append(Unit(len(units), None, (), tiles, tuple(piece for run in runs for piece in run.pieces())))
+    return tuple(units)
+
+
+def _runs_of_layer(tensors: Mapping[str, TensorEntry], layer: int) -> Iterator[_Run]:
+    for step, groups in _STEPS:
+        first_tile = 0
+        for names in groups:
+            together = tuple(tensors[f"layer.{layer}.{name}"] for name in names)
+            num_tiles = num_tile_rows(together[0].shape[0])
+            yield _Run(step, together, first_tile, 0, num_tiles)
+            first_tile += num_tiles
+
+
+def _whole_head(tensor: TensorEntry) -> _Run:
+    return _Run(None, (tensor,), 0, 0, num_tile_rows(tensor.shape[0]))
+
+
+def _cut(runs: Iterator[_Run] | Sequence[_Run], unit_bytes: int) -> Iterator[list[_Run]]:
+    """Groups of runs with about the same number of bytes each, at most unit_bytes up to one tile row of rounding."""
+    runs = list(runs)
+    total_bytes = sum(run.tile_bytes * run.num_tiles for run in runs)
+    num_groups = -(-total_bytes // max(1, unit_bytes))
+    group: list[_Run] = []
+    done_bytes, number = 0, 1
+    for run in runs:
+        start = 0
+        while start < run.num_tiles:
+            room = round((total_bytes * number / num_groups - done_bytes) / run.tile_bytes)
+            if room < 1 and group:
+                yield group
+                group, number = [], number + 1
+                continue
+            count = min(run.num_tiles - start, max(1, room))
+            group.append(run.slice(start, count))
+            done_bytes += count * run.tile_bytes
+            start += count
+    yield group
+
+
+def _parts(runs: Sequence[_Run]) -> Iterator[LayerPart]:
+    """Runs of one step (q, k and v) that follow each other are one part."""
+    first = runs[0]
+    step, first_tile, num_tiles = first.step, first.first_tile, 0
+    for run in runs:
+        if run.step != step:
+            assert step is not None
+            yield LayerPart(step, first_tile, num_tiles)
+            step, first_tile, num_tiles = run.step, run.first_tile, 0
+        num_tiles += run.num_tiles
+    assert step is not None
+    yield LayerPart(step, first_tile, num_tiles)
+
+
+def _pieces(tensor: TensorEntry, first_row: int, num_tiles: int) -> Iterator[Piece]:
+    """Where these tile rows lie; more than one place if the tensor is cut there."""
+    row_bytes = tile_row_bytes(tensor.format, tensor.shape[1])
+    for extent in tensor.extents:
+        start = max(first_row, extent.first_tile)
+        end = min(first_row + num_tiles, extent.first_tile + extent.num_bytes // row_bytes)
+        if start < end:
+            offset = extent.offset + (start - extent.first_tile) * row_bytes
+            yield Piece(tensor.name, start, end - start, extent.chunk, offset, (end - start) * row_bytes)

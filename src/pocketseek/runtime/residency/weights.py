@@ -1,0 +1,397 @@
+"""The weights of a model during a pass, wherever they are: mapped and kept in memory, or streamed through the ring.
+
+What stays in memory is the package's own map, so a system that is short of memory can drop those pages at once without
+asking (they are clean), and pages that it took come back by being used. Streamed units are read into the ring by
+threads; layers that are whole in memory run in one call, the others unit by unit. Which is which changes in
+`set_bytes`, between two passes, and never changes a result.
+
+A page that cannot be read (broken storage, a file cut short) does not kill the process: the fault guard puts zeros
+there, and the pass ends in an error. After an error everything is read anew, from the file that then has the chunk's
+name, if that one is good.
+
+Kernels that cannot compute layers in parts (the reference) get everything mapped, whatever is asked for.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketseek.errors import IntegrityError, StorageError
+from pocketseek.formats import TILE_ROWS, tile_row_bytes
+from pocketseek.kernels.contract import (
+    LAYER_MATRICES,
+    LAYER_NORMS,
+    LAYER_OPTIONAL_VECTORS,
+    Floats,
+    ModelKernels,
+    TensorData,
+)
+from pocketseek.kernels.mapped import FaultGuard, resident_bytes
+from pocketseek.package.manifest import TensorEntry
+from pocketseek.package.reader import Package
+from pocketseek.runtime.residency.chunk_files import ChunkFiles
+from pocketseek.runtime.residency.plan import Plan, make_plan, usual_ring_bytes
+from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
+from pocketseek.runtime.residency.streamer import Streamer, WarmRange
+from pocketseek.runtime.residency.units import HEAD, UNIT_BYTES, Piece, Unit, units_of
+
+_EMBED = "embed.weight"
+_LOOK_AGAIN_S = 1.0  # how often the files of mapped weights are looked at
+_PAGE = mmap.PAGESIZE
+KEPT_ROWS_BYTES = 8 << 20  # of the embedding table, before its pages are given back
+_RATE_WEIGHT = 0.25  # of the newest pass in the expected speed of storage
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """handle: the kernels' own. units: to be run one by one; none: all of the layer is in memory."""
+
+    index: int
+    handle: object
+    units: tuple[Unit, ...]
+
+
+class Weights:
+    """Owned by the executor, used by one thread. Until `set_bytes` is called everything is mapped."""
+
+    def __init__(
+        self,
+        package: Package,
+        kernels: ModelKernels,
+        *,
+        read_mode: Callable[[], ReadMode] = lambda: DEFAULT_READ_MODE,
+        unit_bytes: int = UNIT_BYTES,
+        ring_bytes: int | None = None,
+        files: ChunkFiles | None = None,
+    ) -> None:
+        """read_mode is asked when something is streamed for the first time. ring_bytes: by default room for several
+        units. files: of the same package, closed with this.
+        """
+        self._package = package
+        self._kernels = kernels
+        self._config = package.manifest.model
+        self._entries = {entry.name: entry for entry in package.manifest.tensors}
+        self._units = units_of(package.manifest, unit_bytes) if getattr(kernels, "can_stream", True) else ()
+        self._files = files or ChunkFiles(package)
+        self._vectors = {name: self._read_vector(entry) for name, entry in self._entries.items() if len(entry.shape) == 1}
+        self._whole_layers = [self._load_layer(index, None) for index in range(self._config.num_layers)]
+        self._whole_head = self._kernels.load_matrix(self._mapped(HEAD))
+        self._embed = (
+            self._whole_head if self._config.tied_embeddings else self._kernels.load_matrix(self._mapped(_EMBED))
+        )
+        self.head_norm = self._vectors["head.norm"]
+        self.inv_freq = self._vectors["rope.inv_freq"]
+        self._streamer = Streamer(
+            self._files.read,
+            self._files.warm,
+            num_readers=DEFAULT_READ_MODE.num_readers,
+            read_bytes=DEFAULT_READ_MODE.read_bytes,
+        )
+        self._find_read_mode: Callable[[], ReadMode] | None = read_mode
+        self._guard = FaultGuard()
+        self._guarded: list[int] = []  # chunk index by the guard's index
+        self._watch_maps()
+        self._ring_bytes = ring_bytes if ring_bytes is not None else usual_ring_bytes(self._units) if self._units else 0
+        self._rate = DEFAULT_READ_MODE.bytes_per_s
+        self._table = self._entries[HEAD if self._config.tied_embeddings else _EMBED]
+        self._row_bytes = tile_row_bytes(self._table.format, self._config.hidden_size)
+        self._touched_rows: set[int] = set()  # tile rows of the table
+        self._pass_start_s = 0.0
+        self._looked_s = perf_counter()
+        self._plan = make_plan(self._units, None, 0)
+        self._order: list[_Layer] = []
+        self._head = self._whole_head
+        self._arrange(self._plan)
+
+    # -- how much of them is in memory ------------------------------------------------------------------------------
+
+    @property
+    def plan(self) -> Plan:
+        return self._plan
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all that a whole pass reads."""
+        return sum(unit.num_bytes for unit in self._units)
+
+    @property
+    def ring_bytes(self) -> int:
+        """What the ring takes when something is streamed."""
+        return self._ring_bytes
+
+    @property
+    def memory_bytes(self) -> int:
+        """What is kept in memory now, ring included."""
+        return self._plan.memory_bytes
+
+    @property
+    def is_warm(self) -> bool:
+        return self._streamer.is_warm
+
+    @property
+    def storage_s(self) -> float:
+        """How long storage is expected to take for a whole pass."""
+        return self._plan.streamed_bytes / self._rate
+
+    @property
+    def waited_s(self) -> float:
+        """For storage, in all passes so far."""
+        return self._streamer.waited_s
+
+    @property
+    def read_bytes(self) -> int:
+        """From storage into the ring, so far."""
+        return self._streamer.read_bytes
+
+    def set_bytes(self, num_bytes: int | None) -> None:
+        """Keep so much in memory, ring included, from the next pass on; None: everything. Raises MemoryLimitError."""
+        plan = make_plan(self._units, num_bytes, self._ring_bytes)
+        if plan != self._plan:
+            self._change(plan)
+
+    def warm_all(self) -> None:
+        """Begin to read what is to stay in memory, ahead of the first pass."""
+        self._install(self._plan, self._plan.resident)
+
+    def _change(self, plan: Plan) -> None:
+        leaving = self._plan.resident - plan.resident
+        coming = plan.resident - self._plan.resident
+        if plan.slots and self._find_read_mode is not None:
+            self._use(self._find_read_mode())
+            self._find_read_mode = None
+        self._order, self._head = [], self._whole_head  # no view of the ring is left
+        self._streamer.install((), 0 if not plan.ring_bytes else len(self._streamer.ring), ())
+        for unit in self._units:
+            if unit.index in leaving:
+                self._evict(unit)
+        self._plan = plan
+        self._install(plan, coming)
+        self._arrange(plan)
+
+    def _use(self, mode: ReadMode) -> None:
+        self._files.use_direct(mode.direct)
+        self._streamer.num_readers, self._streamer.bytes_per_read = mode.num_readers, mode.read_bytes
+        self._rate = mode.bytes_per_s
+
+    def _install(self, plan: Plan, coming: frozenset[int]) -> None:
+        self._streamer.install(plan.slots, plan.ring_bytes, self._cold(coming))
+
+    def _cold(self, indices: frozenset[int]) -> list[WarmRange]:
+        """What of these units is not in memory, as far as the system tells."""
+        return [
+            WarmRange(unit.index, piece.chunk, piece.offset, piece.num_bytes)
+            for unit in self._units
+            if unit.index in indices
+            for piece in unit.pieces
+            if resident_bytes(self._view(piece)) != piece.num_bytes
+        ]
+
+    def _evict(self, unit: Unit) -> None:
+        for piece in unit.pieces:
+            self._package.advise(piece.chunk, mmap.MADV_DONTNEED, piece.offset, piece.num_bytes)
+            self._files.evict(piece.chunk, piece.offset, piece.num_bytes)
+
+    # -- a pass -----------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def one_pass(self, token_ids: NDArray[np.int32], *, needs_head: bool) -> Iterator[None]:
+        """Around everything that a pass does. Raises StorageError or IntegrityError if its results are worth nothing."""
+        try:
+            self._pass_start_s = perf_counter()
+            waited_s = self._streamer.waited_s
+            self._heal()
+            self._prefetch_rows(token_ids)
+            self._streamer.begin_pass(len(self._plan.slots) if needs_head else self._num_layer_slots)
+            yield
+            self._streamer.end_pass()
+            self._check_faults()
+            self._drop_rows()
+        except (StorageError, IntegrityError):
+            self._streamer.abandon()
+            raise
+        self._learn_rate(needs_head, self._streamer.waited_s - waited_s)
+
+    def embed(self, token_ids: NDArray[np.int32], hidden: Floats) -> None:
+        self._kernels.embed(self._embed, token_ids, hidden)
+
+    def run_layers(self, rows: object, hidden: Floats) -> None:
+        run: list[object] = []
+        for layer in self._order:
+            if not layer.units:
+                run.append(layer.handle)
+                continue
+            if run:
+                self._kernels.layers(run, layer.index - len(run), rows, hidden)
+                run = []
+            for unit in layer.units:
+                with self._in_memory(unit):
+                    for part in unit.parts:
+                        self._kernels.layer_part(layer.handle, layer.index, part, rows, hidden)
+        if run:
+            self._kernels.layers(run, self._config.num_layers - len(run), rows, hidden)
+
+    def run_head(self, hidden: Floats, chosen: NDArray[np.int32], logits: Floats) -> None:
+        if self._head is self._whole_head:
+            self._kernels.head(self.head_norm, self._head, hidden, chosen, logits)
+        elif len(chosen):
+            for unit in self._units:
+                if unit.layer is None:
+                    with self._in_memory(unit):
+                        self._kernels.head_part(self.head_norm, self._head, hidden, chosen, logits, *unit.tiles)
+
+    @contextmanager
+    def _in_memory(self, unit: Unit) -> Iterator[None]:
+        index = self._slot_index.get(unit.index)
+        if index is not None:
+            self._streamer.acquire(index)
+        yield
+        if index is not None:
+            self._streamer.release(index)
+
+    def _learn_rate(self, needs_head: bool, waited_s: float) -> None:
+        """A pass that mostly waited says how fast storage is."""
+        pass_s = perf_counter() - self._pass_start_s
+        if needs_head and self._plan.slots and waited_s > pass_s / 4:
+            self._rate += _RATE_WEIGHT * (self._plan.streamed_bytes / pass_s - self._rate)
+
+    # -- what the kernels get ---------------------------------------------------------------------------------------
+
+    def _arrange(self, plan: Plan) -> None:
+        """Layers and head, each made of what is mapped and what lies in the ring."""
+        self._slot_index = {slot.unit.index: number for number, slot in enumerate(plan.slots)}
+        self._num_layer_slots = sum(slot.unit.layer is not None for slot in plan.slots)
+        streamed_layers = {slot.unit.layer for slot in plan.slots}
+        by_layer: dict[int | None, list[Unit]] = {}
+        for unit in plan.units:
+            by_layer.setdefault(unit.layer, []).append(unit)
+        self._order = [
+            _Layer(index, self._load_layer(index, plan), tuple(by_layer[index]))
+            if index in streamed_layers
+            else _Layer(index, self._whole_layers[index], ())
+            for index in range(self._config.num_layers)
+        ]
+        if None in streamed_layers:
+            self._head = self._kernels.load_matrix(self._assembled(HEAD, by_layer[None], plan))
+        else:
+            self._head = self._whole_head
+
+    def _load_layer(self, index: int, plan: Plan | None) -> object:
+        """plan None: all of it mapped."""
+        tensors: dict[str, TensorData] = {}
+        units = [unit for unit in plan.units if unit.layer == index] if plan is not None else []
+        for name in LAYER_MATRICES:
+            full = f"layer.{index}.{name}"
+            tensors[name] = self._mapped(full) if plan is None else self._assembled(full, units, plan)
+        for name in (*LAYER_NORMS, *LAYER_OPTIONAL_VECTORS):
+            vector = self._vectors.get(f"layer.{index}.{name}")
+            if vector is not None:
+                tensors[name] = TensorData("f32", vector.shape, ((0, vector.view(np.uint8)),))
+            elif name in LAYER_NORMS:
+                raise _lacking(f"layer.{index}.{name}")
+        return self._kernels.load_layer(tensors)
+
+    def _mapped(self, name: str) -> TensorData:
+        if name not in self._entries:
+            raise _lacking(name)
+        stored = self._package.tensor(name)
+        return TensorData(stored.format, stored.shape, tuple((part.first_tile, part.data) for part in stored.parts))
+
+    def _assembled(self, name: str, units: Sequence[Unit], plan: Plan) -> TensorData:
+        """A tensor of these units' pieces, each where it is during a pass."""
+        entry = self._entries[name]
+        pieces = [(unit, piece) for unit in units for piece in unit.pieces if piece.tensor == name]
+        pieces.sort(key=lambda pair: pair[1].first_tile)
+        parts = tuple((piece.first_tile, self._bytes_of(unit, piece, plan)) for unit, piece in pieces)
+        return TensorData(entry.format, entry.shape, parts)
+
+    def _bytes_of(self, unit: Unit, piece: Piece, plan: Plan) -> NDArray[np.uint8]:
+        slot = plan.slot_of.get(unit.index)
+        if slot is None:
+            return self._view(piece)
+        position = slot.position_of(piece)
+        return self._streamer.ring[position : position + piece.num_bytes]
+
+    def _view(self, piece: Piece) -> NDArray[np.uint8]:
+        return self._package.chunk(piece.chunk)[piece.offset : piece.offset + piece.num_bytes]
+
+    def _read_vector(self, entry: TensorEntry) -> Floats:
+        """A copy: small, used in every pass, and not worth a page of the map each."""
+        (extent,) = entry.extents
+        return np.frombuffer(self._files.bytes_at(extent.chunk, extent.offset, extent.num_bytes), np.float32)
+
+    # -- the rows of the embedding table ----------------------------------------------------------------------------
+
+    def _prefetch_rows(self, token_ids: NDArray[np.int32]) -> None:
+        """Ask for all of a pass's rows at once, where the table is not in memory as a whole (a tied one may be)."""
+        if self._config.tied_embeddings and not self._plan.slots:
+            return
+        tiles = {int(token) // TILE_ROWS for token in token_ids} - self._touched_rows
+        for tile in tiles:
+            self._files.prefetch(*self._row(tile))
+        self._touched_rows |= tiles
+
+    def _drop_rows(self) -> None:
+        """They are not to pile up where memory is short."""
+        if not self._plan.slots or len(self._touched_rows) * self._row_bytes <= KEPT_ROWS_BYTES:
+            return
+        for tile in self._touched_rows:
+            chunk, offset, num_bytes = self._row(tile)
+            self._package.advise(chunk, mmap.MADV_DONTNEED, offset - _PAGE, num_bytes + 2 * _PAGE)
+            self._files.evict(chunk, offset, num_bytes)
+        self._touched_rows.clear()
+
+    def _row(self, tile: int) -> tuple[int, int, int]:
+        """(chunk, offset, bytes) of a tile row of the table."""
+        extent = next(one for one in reversed(self._table.extents) if one.first_tile <= tile)
+        return extent.chunk, extent.offset + (tile - extent.first_tile) * self._row_bytes, self._row_bytes
+
+    # -- what can go wrong ------------------------------------------------------------------------------------------
+
+    def _watch_maps(self) -> None:
+        seen: set[str] = set()
+        for index, entry in enumerate(self._package.manifest.chunks):
+            if entry.sha256 not in seen and self._guard.available:
+                seen.add(entry.sha256)
+                self._guarded.append(index)
+                self._guard.watch(self._package.chunk(index))
+
+    def _check_faults(self) -> None:
+        chunks = {self._guarded[index] for index, _ in self._guard.take_faults()}
+        for chunk in chunks:
+            self._files.mark_bad(chunk)
+        if chunks:
+            name = self._package.manifest.chunks[min(chunks)].sha256
+            raise StorageError(
+                f"{self._package.path}: chunk {name} cannot be read; check the disk, or install the model again"
+            )
+
+    def _heal(self) -> None:
+        """Map those files again that were bad, and look at all of them now and then."""
+        for chunk in self._files.heal():
+            if chunk in self._guarded:
+                self._guard.remap(self._package.chunk(chunk), self._files.descriptor(chunk), 0)
+        now_s = perf_counter()
+        if now_s - self._looked_s > _LOOK_AGAIN_S:
+            self._looked_s = now_s
+            self._files.check_all()
+
+    def close(self) -> None:
+        """Let go of everything; of no use afterwards."""
+        self._order, self._whole_layers = [], []
+        self._embed = self._head = self._whole_head = None
+        self._streamer.close()
+        for index in self._guarded:
+            self._guard.forget(self._package.chunk(index))
+        self._guarded = []
+        self._files.close()
+
+
+def _lacking(name: str) -> IntegrityError:
+    return IntegrityError(f"the package lacks the tensor {name}; convert or install the model again")

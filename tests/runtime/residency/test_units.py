@@ -1,0 +1,67 @@
+"""A pass cut into units: every tile row once, in the order of use, in pieces of about the size asked for."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from pocketseek.formats import num_tile_rows, tile_row_bytes
+from pocketseek.package.manifest import Manifest, read_manifest
+from pocketseek.runtime.residency.units import HEAD, Unit, units_of
+
+STEPS = {"qkv": ("q", "k", "v"), "o": ("o",), "gate_up": ("gate", "up"), "down": ("down",)}
+SIZES = (1, 3000, 16_384, 50_000, 1 << 30)
+
+
+@pytest.fixture(scope="module")
+def manifest(layered_package: Path) -> Manifest:
+    return read_manifest(layered_package)
+
+
+@pytest.mark.parametrize("unit_bytes", SIZES)
+def test_pieces_cover_every_tile_row_once_and_lie_where_the_manifest_says(manifest: Manifest, unit_bytes: int) -> None:
+    covered = defaultdict[str, list[int]](list)
+    entries = {tensor.name: tensor for tensor in manifest.tensors}
+    for unit in units_of(manifest, unit_bytes):
+        for piece in unit.pieces:
+            tensor = entries[piece.tensor]
+            row_bytes = tile_row_bytes(tensor.format, tensor.shape[1])
+            assert piece.num_bytes == piece.num_tiles * row_bytes
+            (extent,) = (one for one in tensor.extents if one.chunk == piece.chunk)
+            assert piece.offset == extent.offset + (piece.first_tile - extent.first_tile) * row_bytes
+            covered[piece.tensor] += range(piece.first_tile, piece.first_tile + piece.num_tiles)
+    matrices = {name for name, tensor in entries.items() if len(tensor.shape) == 2} - {"embed.weight"}
+    assert covered.keys() == matrices
+    assert all(rows == list(range(num_tile_rows(entries[name].shape[0]))) for name, rows in covered.items())
+
+
+@pytest.mark.parametrize("unit_bytes", SIZES)
+def test_parts_of_a_layer_are_its_steps_in_order_without_gaps(manifest: Manifest, unit_bytes: int) -> None:
+    entries = {tensor.name: tensor for tensor in manifest.tensors}
+    by_layer = defaultdict[int | None, list[Unit]](list)
+    for unit in units_of(manifest, unit_bytes):
+        by_layer[unit.layer].append(unit)
+    head = by_layer.pop(None)
+    assert list(by_layer) == list(range(manifest.model.num_layers))
+    for layer, units in by_layer.items():
+        tiles = defaultdict[str, list[int]](list)
+        for part in (part for unit in units for part in unit.parts):
+            assert part.num_tiles > 0
+            tiles[part.step] += range(part.first_tile, part.first_tile + part.num_tiles)
+        assert list(tiles) == list(STEPS)
+        for step, names in STEPS.items():
+            rows = [num_tile_rows(entries[f"layer.{layer}.{name}"].shape[0]) for name in names]
+            assert tiles[step] == list(range(rows[0] if step == "gate_up" else sum(rows)))
+    rows_of_head = [tile for unit in head for tile in range(unit.tiles[0], sum(unit.tiles))]
+    assert rows_of_head == list(range(num_tile_rows(entries[HEAD].shape[0])))
+
+
+@pytest.mark.parametrize("unit_bytes", SIZES)
+def test_units_of_a_stage_have_about_the_same_size(manifest: Manifest, unit_bytes: int) -> None:
+    most = max(tile_row_bytes(tensor.format, tensor.shape[1]) for tensor in manifest.tensors if len(tensor.shape) == 2)
+    sizes = defaultdict[int | None, list[int]](list)
+    for unit in units_of(manifest, unit_bytes):
+        sizes[unit.layer].append(unit.num_bytes)
+    for of_stage in sizes.values():
+        assert max(of_stage) <= unit_bytes + 3 * most
+        assert max(of_stage) - min(of_stage) <= 4 * most
