@@ -1,0 +1,210 @@
+"""Streamed or in memory, moved in mid-generation, through faults of storage: the logits are the same bytes."""
+
+import errno
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pocketseek.errors import IntegrityError, StorageError
+from pocketseek.kernels.choose import choose_kernels
+from pocketseek.kernels.contract import RowSpan
+from pocketseek.kernels.kv_memory import KvMemory
+from pocketseek.package.paths import chunk_path
+from pocketseek.package.reader import Package
+from pocketseek.runtime.residency.chunk_files import ChunkFiles
+from pocketseek.runtime.residency.plan import least_ring_bytes
+from pocketseek.runtime.residency.weights import Weights
+
+UNIT_BYTES = 48_000
+PROMPT = tuple(range(5, 75))
+
+
+class Model:
+    """A sequence run token by token or in pieces over weights under test."""
+
+    def __init__(self, package: Package, files: ChunkFiles | None = None) -> None:
+        config = package.manifest.model
+        self._kernels = choose_kernels().open(config, 2)
+        self.weights = Weights(package, self._kernels, unit_bytes=UNIT_BYTES, files=files)
+        self._memory = KvMemory(config, 4)
+        self._config = config
+        self.position = 0
+
+    def run(self, token_ids: Sequence[int], *, needs_logits: bool = True) -> NDArray[np.float32]:
+        rows = self._kernels.begin(
+            [RowSpan(self.position, len(token_ids), (0, 1, 2, 3))], self.weights.inv_freq, self._memory
+        )
+        ids = np.array(token_ids, np.int32)
+        hidden = np.empty((len(ids), self._config.hidden_size), np.float32)
+        chosen = np.array([len(ids) - 1] if needs_logits else [], np.int32)
+        logits = np.full((len(chosen), self._config.vocab_size), np.nan, np.float32)
+        with self.weights.one_pass(ids, needs_head=needs_logits):
+            self.weights.embed(ids, hidden)
+            self.weights.run_layers(rows, hidden)
+            self.weights.run_head(hidden, chosen, logits)
+        self.position += len(token_ids)
+        return logits
+
+    def close(self) -> None:
+        self.weights.close()
+
+
+@pytest.fixture
+def package(layered_package: Path, tmp_path: Path) -> Iterator[Package]:
+    copy = tmp_path / "package"
+    shutil.copytree(layered_package, copy)
+    with Package.open(copy) as package:
+        yield package
+
+
+@pytest.fixture(scope="module")
+def expected(layered_package: Path) -> list[bytes]:
+    """Logits of a prompt and twelve tokens, all in memory."""
+    with Package.open(layered_package) as package:
+        model = Model(package)
+        answer = generate(model)
+        model.close()
+    return answer
+
+
+def generate(model: Model) -> list[bytes]:
+    model.run(PROMPT[:40], needs_logits=False)
+    logits = [model.run(PROMPT[40:])]
+    for _ in range(12):
+        logits.append(model.run([int(logits[-1].argmax())]))
+    return [row.tobytes() for row in logits]
+
+
+def shares(weights: Weights) -> list[int | None]:
+    least, total = least_ring_bytes(weights.plan.units), weights.num_bytes
+    return [None, 0, least, total // 4, total // 2, total - 1, total, 2 * total]
+
+
+def test_logits_are_the_same_bytes_whatever_is_streamed(package: Package, expected: list[bytes]) -> None:
+    model = Model(package)
+    for num_bytes in shares(model.weights):
+        model.weights.set_bytes(num_bytes)
+        model.position = 0
+        assert generate(model) == expected, f"{num_bytes} bytes in memory"
+    model.close()
+
+
+def test_units_move_between_any_two_passes(package: Package, expected: list[bytes]) -> None:
+    seed = int.from_bytes(os.urandom(4))
+    random = np.random.default_rng(seed)
+    model = Model(package)
+    for _ in range(5):
+        model.position = 0
+        model.weights.set_bytes(int(random.integers(model.weights.num_bytes)))
+        model.run(PROMPT[:40], needs_logits=False)
+        model.weights.set_bytes(int(random.integers(model.weights.num_bytes)))
+        logits = [model.run(PROMPT[40:])]
+        for _ in range(12):
+            model.weights.set_bytes(int(random.integers(model.weights.num_bytes)))
+            logits.append(model.run([int(logits[-1].argmax())]))
+        assert [row.tobytes() for row in logits] == expected, f"seed {seed}"
+    model.close()
+
+
+def test_only_what_the_plan_says_is_read(package: Package) -> None:
+    model = Model(package)
+    weights = model.weights
+    weights.set_bytes(weights.num_bytes // 2)
+    model.run(PROMPT)
+    before = weights.read_bytes
+    for _ in range(20):
+        model.run([1])
+    ahead_bytes = weights.plan.ring_bytes
+    assert abs(weights.read_bytes - before - 20 * weights.plan.streamed_bytes) <= ahead_bytes
+    model.close()
+
+
+def test_a_pass_without_logits_leaves_the_head_out(package: Package) -> None:
+    model = Model(package)
+    weights = model.weights
+    weights.set_bytes(0)
+    head_bytes = sum(slot.num_bytes for slot in weights.plan.slots if slot.unit.layer is None)
+    model.run([1], needs_logits=False)
+    before = weights.read_bytes
+    for _ in range(20):
+        model.run([1], needs_logits=False)
+    expected_bytes = 20 * (weights.plan.streamed_bytes - head_bytes)
+    assert abs(weights.read_bytes - before - expected_bytes) <= weights.plan.ring_bytes
+    assert head_bytes > weights.plan.streamed_bytes / 20
+    model.close()
+
+
+def test_memory_is_that_of_the_plan_and_is_gone_after_closing(package: Package) -> None:
+    model = Model(package)
+    weights = model.weights
+    for num_bytes in shares(weights)[1:6]:
+        weights.set_bytes(num_bytes)
+        assert weights.memory_bytes <= max(num_bytes or 0, weights.ring_bytes)
+    model.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pocketseek-reader")]
+    model.close()
+
+
+@pytest.mark.parametrize("num_failures", [2, 3, 7])
+def test_a_failing_disk_costs_a_pass_and_no_byte(
+    package: Package, expected: list[bytes], num_failures: int
+) -> None:
+    left = 0
+
+    def failing(descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+        nonlocal left
+        if left > 0:
+            left -= 1
+            raise OSError(errno.EIO, "Input/output error")
+        return os.preadv(descriptor, buffers, offset)
+
+    model = Model(package, ChunkFiles(package, read_into=failing))
+    model.weights.set_bytes(0)
+    model.run(PROMPT[:40], needs_logits=False)
+    left = num_failures
+    while True:
+        try:
+            logits = model.run(PROMPT[40:])
+            break
+        except StorageError:
+            continue
+    assert logits.tobytes() == expected[0]
+    model.close()
+
+
+def test_a_chunk_that_is_cut_short_is_an_error_until_a_good_one_is_in_its_place(
+    package: Package, expected: list[bytes]
+) -> None:
+    model = Model(package)
+    path = chunk_path(package.path, package.manifest.chunks[4].sha256)
+    good = path.read_bytes()
+    for num_bytes in (None, 0):
+        model.weights.set_bytes(num_bytes)
+        model.position = 0
+        model.run(PROMPT[:40], needs_logits=False)
+        os.truncate(path, 0)
+        for _ in range(3):
+            with pytest.raises((IntegrityError, StorageError)):
+                model.run(PROMPT[40:])
+        path.unlink()
+        with pytest.raises((IntegrityError, StorageError)):
+            model.run(PROMPT[40:])
+        path.write_bytes(good)
+        assert model.run(PROMPT[40:]).tobytes() == expected[0]
+    model.close()
+
+
+def test_a_package_that_is_removed_is_used_on(package: Package, expected: list[bytes]) -> None:
+    model = Model(package)
+    shutil.rmtree(package.path)
+    for num_bytes in (None, 0, model.weights.num_bytes // 2):
+        model.weights.set_bytes(num_bytes)
+        model.position = 0
+        assert generate(model) == expected
+    model.close()
