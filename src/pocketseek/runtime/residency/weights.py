@@ -78,7 +78,7 @@ class Weights:
         self._kernels = kernels
         self._config = package.manifest.model
         self._entries = {entry.name: entry for entry in package.manifest.tensors}
-        self._units = units_of(package.manifest, unit_bytes) if getattr(kernels, "can_stream", True) else ()
+        self._units = units_of(package.manifest, unit_bytes) if kernels.can_stream else ()
         self._files = files or ChunkFiles(package)
         self._vectors = {name: self._read_vector(entry) for name, entry in self._entries.items() if len(entry.shape) == 1}
         self._whole_layers = [self._load_layer(index, None) for index in range(self._config.num_layers)]
