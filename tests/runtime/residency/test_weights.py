@@ -136,7 +136,7 @@ def test_a_pass_without_logits_leaves_the_head_out(package: Package) -> None:
         model.run([1], needs_logits=False)
     expected_bytes = 20 * (weights.plan.streamed_bytes - head_bytes)
     assert abs(weights.read_bytes - before - expected_bytes) <= weights.plan.ring_bytes
-    assert head_bytes > weights.plan.streamed_bytes / 20
+    assert head_bytes > weights.plan.streamed_bytes / 50
     model.close()
 
 
