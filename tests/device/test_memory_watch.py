@@ -67,7 +67,9 @@ def test_shared_memory_that_is_not_told_is_none(fake_root: FakeRoot) -> None:
     assert read_memory(root).own_anonymous_bytes == 100 * 1024
 
 
-@pytest.mark.parametrize("text", ["MemAvailable: kB", "MemAvailable: -5 kB", "MemAvailable: 5 MB", "MemAvailable", "\0"])
+@pytest.mark.parametrize(
+    "text", ["MemAvailable: kB", "MemAvailable: -5 kB", "MemAvailable: 5 MB", "MemAvailable", "\0"]
+)
 def test_nonsense_is_unknown(fake_root: FakeRoot, text: str) -> None:
     assert read_memory(fake_root({"proc/meminfo": text})).machine_available_bytes is None
 
