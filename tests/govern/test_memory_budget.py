@@ -24,7 +24,9 @@ def test_a_lease_is_set_not_added() -> None:
 def test_what_does_not_fit_is_refused_with_a_remedy_and_changes_nothing() -> None:
     budget = MemoryBudget(100)
     budget.lease("pages", 60)
-    with pytest.raises(MemoryLimitError, match="weights needs 41 bytes and 40 of the budget of 100.*allow more memory"):
+    with pytest.raises(
+        MemoryLimitError, match=r"weights needs 41 bytes and 40 of the budget of 100.*allow more memory"
+    ):
         budget.lease("weights", 41)
     assert budget.leases() == {"pages": 60}
 

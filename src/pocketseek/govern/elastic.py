@@ -6,13 +6,13 @@ The *bound* is what could be taken at this moment, the least of what is known:
     group     the room in the container + what we hold without a file behind it - a small reserve
     cap       the user's word (`--memory`)
 
-Clean file pages, ours too, count as available in the first two, so weights kept in the page cache are not counted twice.
+Clean file pages, ours too, count as available in the first two, so weights in the page cache are not counted twice.
 
-The *budget* follows the bound down at once, so that it is never above it (but for the floor, the least that works), and a
-little further, so that the next flutter does not move it again. It follows up only if the bound stayed well above it for
-some seconds without a stall, and then to the lowest value seen. Figures can be wrong: when we wait for memory although
-the bound says that there is enough (stalls, page faults from storage), it shrinks by a tenth a second, and afterwards grows
-in small steps; each time the trouble comes back it waits twice as long, so that it cannot swing.
+The *budget* follows the bound down at once, so that it is never above it (but for the floor, the least that works), and
+a little further, so that the next flutter does not move it again. It follows up only if the bound stayed well above it
+for some seconds, and then to the lowest value seen. Figures can be wrong: when we wait for memory although the bound
+says that there is enough (stalls, page faults from storage), it shrinks by a tenth a second. Afterwards it holds still,
+then grows in small steps; each time the trouble comes back it holds twice as long, so that it cannot swing.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pocketseek.govern.budget import UNKNOWN_MEMORY_BYTES
 Bound = Literal["machine", "group", "cap", "pressure", "unknown"]
 
 _MIB = 1 << 20
-# For other apps: what counts as available is partly the code and files that they run from, and Android ends apps while
-# some is left. 1/16 is about where its low-memory killer begins with apps in the background; half a GiB serves any machine.
+# For other apps: what counts as available is partly the code and files that they run from, and Android ends apps, the
+# largest among the first, while some is still left. The share and its limits are chosen; unmeasured on a device.
 _MACHINE_RESERVE_SHARE = 16
 _LEAST_MACHINE_RESERVE_BYTES = 64 * _MIB
 _MOST_MACHINE_RESERVE_BYTES = 512 * _MIB
-# Inside a container nobody else needs a reserve; it is for what grows between two looks, and for the kernel's own counts.
+# In a container it is for what grows between two looks, and for what the kernel counts late.
 _GROUP_RESERVE_SHARE = 25
 _LEAST_GROUP_RESERVE_BYTES = 8 * _MIB
 _MOST_GROUP_RESERVE_BYTES = 64 * _MIB
@@ -71,6 +71,7 @@ class ElasticBudget:
         self._faults_per_s = faults_per_s
         self._current_bytes: int | None = None  # before the floor
         self._floor_bytes = 0
+        self._last_bound: tuple[int, Bound] = (UNKNOWN_MEMORY_BYTES, "unknown")
         self._trouble = _Trouble()
         self._rise: _Rise | None = None
         self._last: tuple[MemoryFacts, float, bool] | None = None
@@ -82,7 +83,12 @@ class ElasticBudget:
     @property
     def current_bytes(self) -> int:
         """As update returned it last; 0 before that."""
-        return max(self._current_bytes or 0, self._floor_bytes)
+        return max(self.allowed_bytes, self._floor_bytes)
+
+    @property
+    def allowed_bytes(self) -> int:
+        """The same without the floor: less than that if it is short of the least that works."""
+        return self._current_bytes or 0
 
     def update(
         self,
@@ -101,6 +107,7 @@ class ElasticBudget:
         """
         self._floor_bytes = floor_bytes
         bound_bytes, bound = self._bound(facts)
+        self._trouble.forget(self.current_bytes, now_s)
         waited = self._waited(facts, now_s, warming)
         pressed = waited and (bound == "unknown" or _concerns_us(used_bytes, bound_bytes))
         if pressed:
@@ -111,12 +118,12 @@ class ElasticBudget:
         return self.current_bytes
 
     def _bound(self, facts: MemoryFacts) -> tuple[int, Bound]:
-        """If nothing is known: what there was before, or the default."""
+        """If nothing is known: what was known last, or the default."""
         bounds = known_bounds(facts, self._cap_bytes)
-        if not bounds:
-            return (UNKNOWN_MEMORY_BYTES if self._current_bytes is None else self._current_bytes), "unknown"
-        bound = min(bounds, key=lambda name: bounds[name])
-        return bounds[bound], bound
+        if bounds:
+            tightest = min(bounds, key=lambda name: bounds[name])
+            self._last_bound = (bounds[tightest], tightest)
+        return self._last_bound
 
     def _waited(self, facts: MemoryFacts, now_s: float, warming: bool) -> bool:
         """Whether we waited for memory since the last look."""
@@ -151,7 +158,7 @@ class ElasticBudget:
             return
         self._rise = None
         target_bytes = rise.lowest_bytes
-        if self._trouble.remembered(current_bytes, now_s):
+        if self._trouble.is_remembered:
             target_bytes = min(target_bytes, current_bytes + current_bytes // _CAREFUL_GROWTH_SHARE)
         self._set(max(target_bytes, current_bytes), rise.bound)
 
@@ -186,14 +193,17 @@ class _Trouble:
     def holds(self, now_s: float) -> bool:
         return now_s - self._seen_s < self._hold_s
 
-    def remembered(self, current_bytes: int, now_s: float) -> bool:
-        """Until it has been calm for long at that level or above, or for very long anywhere."""
+    @property
+    def is_remembered(self) -> bool:
+        return self._level_bytes is not None
+
+    def forget(self, current_bytes: int, now_s: float) -> None:
+        """Once it has been calm for long at that level or above, or for very long anywhere."""
         if self._level_bytes is None:
-            return False
+            return
         calm_s = now_s - self._seen_s
         if calm_s > 2 * (self._hold_s if current_bytes >= self._level_bytes else LONGEST_HOLD_S):
             self._level_bytes, self._hold_s = None, HOLD_S
-        return self._level_bytes is not None
 
 
 def known_bounds(facts: MemoryFacts, cap_bytes: int | None = None) -> dict[Bound, int]:

@@ -60,7 +60,8 @@ class MemoryStatus:
     """What a MemoryGovernor decided last, for statistics and messages.
 
     bound: what holds the budget where it is: "machine", "group" (the container), "cap" (the user's word), "pressure"
-    (we waited for memory), "unknown" (a default). The numbers of shrinks and growths are those of the budget.
+    (we waited for memory), "unknown" (a default). If even the least that works does not fit, budget_bytes is that least
+    and split.short_bytes what is missing. The numbers of shrinks and growths are those of the budget.
     """
 
     budget_bytes: int
@@ -137,7 +138,7 @@ class MemoryGovernor:
         is_due = self._looked_s is None or now_s - self._looked_s >= INTERVAL_S
         if is_due or footprint.least_bytes > self._elastic.current_bytes:
             self._look(footprint, now_s)
-        basis = (self._elastic.current_bytes, footprint)
+        basis = (self._elastic.allowed_bytes, footprint)
         if basis != self._decided_for:
             self._decided_for = basis
             self._decide(*basis)
@@ -155,9 +156,9 @@ class MemoryGovernor:
         if self._budget is not None:
             self._budget.approach(budget_bytes)
 
-    def _decide(self, budget_bytes: int, footprint: Footprint) -> None:
-        self._demand_pages = stepped_demand(budget_bytes, footprint, self._demand_pages)
-        self._split = split = split_memory(budget_bytes, footprint, self._demand_pages)
+    def _decide(self, allowed_bytes: int, footprint: Footprint) -> None:
+        self._demand_pages = stepped_demand(allowed_bytes, footprint, self._demand_pages)
+        self._split = split = split_memory(allowed_bytes, footprint, self._demand_pages)
         limits = dataclasses.replace(
             self._limits, num_pages=split.num_pages, weight_bytes=split.weight_bytes, max_pages=split.max_pages
         )
@@ -165,7 +166,7 @@ class MemoryGovernor:
             self._limits = limits
         elastic = self._elastic
         self._status = MemoryStatus(
-            budget_bytes,
+            elastic.current_bytes,
             elastic.bound,
             split,
             footprint.weights_bytes,

@@ -76,7 +76,7 @@ class MemoryBudget:
             self._wanted_bytes = self._total_bytes = num_bytes
 
     def approach(self, num_bytes: int) -> int:
-        """Have this total as soon as the leases allow; the total of now is returned. Never raises for what is leased."""
+        """Have this total as soon as the leases allow, and return that of now. Never raises for what is leased."""
         with self._lock:
             self._wanted_bytes = _checked("the memory budget", num_bytes)
             self._settle()

@@ -8,8 +8,8 @@ If everything fits, everybody gets all. Otherwise, from what is left beside the 
 4. weights that stay in memory with the rest; what is left beyond all weights are pages for later.
 
 So when memory gets less, idle pages go first, weights go down to the ring, and then requests are pre-empted. Bytes are
-shared out and whole pages counted in them, so that less than one page may be left over. That buys monotony: for the same
-footprint and demand, a larger budget never gives fewer pages or fewer weights, to the byte.
+shared out and whole pages counted in them, so that less than one page may be left over. That buys monotony: for the
+same footprint and demand, a larger budget never gives fewer pages or fewer weights, to the byte.
 
 Demand moves in steps (`stepped_demand`), since each page more is a piece of the weights less.
 """
