@@ -143,11 +143,16 @@ def test_a_group_that_is_gone_is_unknown(fake_root: FakeRoot) -> None:
 
 
 def test_stalls_are_those_of_the_own_group_before_those_of_the_machine(fake_root: FakeRoot) -> None:
-    files = {"proc/self/cgroup": "0::/app", "proc/pressure/memory": pressure(5)}
-    root = fake_root(files)
-    assert read_memory(root).stall_us == 5
-    fake_root({"sys/fs/cgroup/app/memory.pressure": pressure(123)})
-    assert read_memory(root).stall_us == 123
+    facts = read_memory(fake_root({"proc/self/cgroup": "0::/app", "proc/pressure/memory": pressure(5)}))
+    assert (facts.stall_us, facts.stall_is_own) == (5, False)
+    group = "sys/fs/cgroup/app"
+    facts = read_memory(fake_root({f"{group}/memory.pressure": pressure(123), f"{group}/cgroup.type": "domain"}))
+    assert (facts.stall_us, facts.stall_is_own) == (123, True)
+
+
+def test_the_root_group_is_the_whole_machine(fake_root: FakeRoot) -> None:
+    facts = read_memory(fake_root({"proc/self/cgroup": "0::/", "sys/fs/cgroup/unified/memory.pressure": pressure(7)}))
+    assert (facts.stall_us, facts.stall_is_own) == (7, False)
 
 
 def test_stalls_are_unknown_without_a_readable_file(fake_root: FakeRoot) -> None:

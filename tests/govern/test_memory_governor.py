@@ -170,7 +170,7 @@ def test_stalls_while_most_of_it_is_used_make_it_smaller() -> None:
     world = World(1200)
     governor = world.governor()
     for number in range(8):
-        world.facts = dataclasses.replace(world.facts, stall_us=number * 200_000)
+        world.facts = dataclasses.replace(world.facts, stall_us=number * 200_000, stall_is_own=True)
         governor.limits()
         world.now_s += INTERVAL_S
     assert status_of(governor).num_pressures == 2

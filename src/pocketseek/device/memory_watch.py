@@ -29,8 +29,9 @@ class MemoryFacts:
     own_anonymous_bytes: in memory and backed by no file. own_swap_bytes: the same, swapped out.
     group_limit_bytes: the tightest limit on the way up (version 2: of memory.max and memory.high). group_room_bytes:
     the tightest of limit - usage + file cache, at least 0: what the group could take if its file pages were dropped.
-    stall_us: time during which some task waited for memory, in all (PSI); of the process's own group where version 2
-    says so, otherwise of the whole machine. major_faults: page faults of this process that read from storage, in all.
+    stall_us: time during which some task waited for memory, in all (PSI). stall_is_own: of the process's own group
+    (version 2); otherwise of the whole machine, where it may be the trouble of some other container.
+    major_faults: page faults of this process that read from storage, in all.
     """
 
     machine_total_bytes: int | None = None
@@ -40,6 +41,7 @@ class MemoryFacts:
     group_limit_bytes: int | None = None
     group_room_bytes: int | None = None
     stall_us: int | None = None
+    stall_is_own: bool = False
     major_faults: int | None = None
 
 
@@ -79,6 +81,7 @@ class MemoryWatch:
             group_limit_bytes=limit_bytes,
             group_room_bytes=room_bytes,
             stall_us=_stall_us(read_bytes(self._pressure)) if self._pressure else None,
+            stall_is_own=self._pressure_is_own,
             major_faults=resource.getrusage(resource.RUSAGE_SELF).ru_majflt,
         )
 
@@ -93,12 +96,17 @@ class MemoryWatch:
         v2 = [*group_folders(self._root, ""), *group_folders(self._root, "", mount_name=_UNIFIED)]
         groups = [_group_v1(folder) for folder in v1] + [_group_v2(folder) for folder in v2]
         self._groups = tuple(group for group in groups if any(read_bytes(file) is not None for file in group.limits))
-        self._pressure = self._find_pressure(v2)
+        self._pressure, self._pressure_is_own = self._find_pressure(v2)
 
-    def _find_pressure(self, folders: list[Path]) -> str | None:
-        """The nearest group that says how long it stalls; the root group of version 2 is the whole machine."""
-        files = [str(folder / "memory.pressure") for folder in folders] + [str(self._root / "proc/pressure/memory")]
-        return next((file for file in files if _stall_us(read_bytes(file)) is not None), None)
+    def _find_pressure(self, groups: list[Path]) -> tuple[str | None, bool]:
+        """The nearest that says how long it stalls. The root group is the whole machine: it alone has no cgroup.type,
+        which tells it from a container's own group that is mounted as a root."""
+        for group in groups:
+            file = str(group / "memory.pressure")
+            if _stall_us(read_bytes(file)) is not None:
+                return file, read_bytes(str(group / "cgroup.type")) is not None
+        file = str(self._root / "proc/pressure/memory")
+        return (file, False) if _stall_us(read_bytes(file)) is not None else (None, False)
 
     def _read_groups(self) -> tuple[int | None, int | None]:
         """(tightest limit, tightest room)."""

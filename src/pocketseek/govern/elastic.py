@@ -8,11 +8,12 @@ The *bound* is what could be taken at this moment, the least of what is known:
 
 Clean file pages, ours too, count as available in the first two, so weights in the page cache are not counted twice.
 
-The *budget* follows the bound down at once, so that it is never above it (but for the floor, the least that works), and
-a little further, so that the next flutter does not move it again. It follows up only if the bound stayed well above it
-for some seconds, and then to the lowest value seen. Figures can be wrong: when we wait for memory although the bound
-says that there is enough (stalls, page faults from storage), it shrinks by a tenth a second. Afterwards it holds still,
-then grows in small steps; each time the trouble comes back it holds twice as long, so that it cannot swing.
+The *budget* follows the bound down at once, so that it is never above it (but for the floor, the least that works). It
+follows up only if the bound stayed well above it for some seconds, and then to the lowest value seen. Both ways it is
+put a little below, so that the next flutter does not move it again. Figures can be wrong: when we wait for memory
+although the bound says that there is enough (stalls, page faults from storage), it shrinks by a tenth a second.
+Afterwards it holds still, then grows in small steps; each time the trouble comes back it holds twice as long, so that
+it cannot swing.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _GROUP_RESERVE_SHARE = 25
 _LEAST_GROUP_RESERVE_BYTES = 8 * _MIB
 _MOST_GROUP_RESERVE_BYTES = 64 * _MIB
 
-_DEAD_BAND_SHARE = 64  # of the bound: how much below it a shrink goes
+_DEAD_BAND_SHARE = 64  # of the bound: how much below it the budget is put
 _MOST_DEAD_BAND_BYTES = 16 * _MIB
 _GROW_MARGIN_SHARE = 0.03
 _LEAST_GROW_MARGIN_BYTES = 16 * _MIB
@@ -108,7 +109,8 @@ class ElasticBudget:
         self._floor_bytes = floor_bytes
         bound_bytes, bound = self._bound(facts)
         self._trouble.forget(self.current_bytes, now_s)
-        waited = self._waited(facts, now_s, warming)
+        used_bytes = self.current_bytes if used_bytes is None else min(used_bytes, self.current_bytes)
+        waited = self._waited(facts, now_s, used_bytes, warming)
         pressed = waited and (bound == "unknown" or _concerns_us(used_bytes, bound_bytes))
         if pressed:
             self._give_way(used_bytes, now_s)
@@ -125,7 +127,7 @@ class ElasticBudget:
             self._last_bound = (bounds[tightest], tightest)
         return self._last_bound
 
-    def _waited(self, facts: MemoryFacts, now_s: float, warming: bool) -> bool:
+    def _waited(self, facts: MemoryFacts, now_s: float, used_bytes: int, warming: bool) -> bool:
         """Whether we waited for memory since the last look."""
         last, self._last = self._last, (facts, now_s, warming)
         if last is None or now_s <= last[1]:
@@ -133,20 +135,20 @@ class ElasticBudget:
         elapsed_s = now_s - last[1]
         stalled_us = _rise_of(last[0].stall_us, facts.stall_us)
         faults = 0 if warming or last[2] else _rise_of(last[0].major_faults, facts.major_faults)
-        return stalled_us > STALLED_SHARE * elapsed_s * 1e6 or faults > self._faults_per_s * elapsed_s
+        stalled = stalled_us > STALLED_SHARE * elapsed_s * 1e6 and _stalls_are_ours(facts, used_bytes)
+        return stalled or faults > self._faults_per_s * elapsed_s
 
-    def _give_way(self, used_bytes: int | None, now_s: float) -> None:
+    def _give_way(self, used_bytes: int, now_s: float) -> None:
         self._rise = None
         if self._current_bytes is None or not self._trouble.comes(self._current_bytes, now_s):
             return
         self.num_pressures += 1
-        taken_bytes = self._current_bytes if used_bytes is None else min(self._current_bytes, used_bytes)
-        self._set(max(taken_bytes - taken_bytes // _PRESSURE_SHRINK_SHARE, self._floor_bytes), "pressure")
+        self._set(max(used_bytes - used_bytes // _PRESSURE_SHRINK_SHARE, self._floor_bytes), "pressure")
 
     def _shrink(self, bound_bytes: int, bound: Bound) -> None:
         if self._current_bytes is None or bound_bytes < self._current_bytes:
             self._rise = None
-            self._set(bound_bytes - (0 if bound in ("cap", "unknown") else _dead_band_bytes(bound_bytes)), bound)
+            self._set(_below(bound_bytes, bound), bound)
 
     def _grow(self, bound_bytes: int, bound: Bound, now_s: float) -> None:
         current_bytes = self.current_bytes
@@ -157,7 +159,7 @@ class ElasticBudget:
         if rise.num_looks < _GROW_AFTER_LOOKS or now_s - rise.since_s < GROW_AFTER_S:
             return
         self._rise = None
-        target_bytes = rise.lowest_bytes
+        target_bytes = _below(rise.lowest_bytes, rise.bound)
         if self._trouble.is_remembered:
             target_bytes = min(target_bytes, current_bytes + current_bytes // _CAREFUL_GROWTH_SHARE)
         self._set(max(target_bytes, current_bytes), rise.bound)
@@ -231,13 +233,22 @@ def group_reserve_bytes(limit_bytes: int) -> int:
     return min(max(limit_bytes // _GROUP_RESERVE_SHARE, _LEAST_GROUP_RESERVE_BYTES), _MOST_GROUP_RESERVE_BYTES)
 
 
-def _concerns_us(used_bytes: int | None, bound_bytes: int) -> bool:
+def _concerns_us(used_bytes: int, bound_bytes: int) -> bool:
     """With as much room again as we use, giving up a tenth of ours helps nobody."""
-    return used_bytes is None or 2 * used_bytes > bound_bytes
+    return 2 * used_bytes > bound_bytes
 
 
-def _dead_band_bytes(bound_bytes: int) -> int:
-    return min(bound_bytes // _DEAD_BAND_SHARE, _MOST_DEAD_BAND_BYTES)
+def _stalls_are_ours(facts: MemoryFacts, used_bytes: int) -> bool:
+    """The whole machine's stalls only if the whole machine is short: else some other container is at its limit."""
+    machine_bytes = known_bounds(facts).get("machine", used_bytes)
+    return facts.stall_is_own or machine_bytes - used_bytes < machine_reserve_bytes(facts)
+
+
+def _below(bound_bytes: int, bound: Bound) -> int:
+    """A dead band below what flutters."""
+    if bound in ("cap", "unknown"):
+        return bound_bytes
+    return bound_bytes - min(bound_bytes // _DEAD_BAND_SHARE, _MOST_DEAD_BAND_BYTES)
 
 
 def _grow_margin_bytes(current_bytes: int) -> int:
