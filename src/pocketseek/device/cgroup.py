@@ -1,7 +1,8 @@
 """What a container allows this process: the tightest memory limit and processor quota on the way up to the root.
 
 Both cgroup versions are read. Inside a container the path in /proc/self/cgroup may be the host's, so the files at the
-mount itself are looked at as well. Not covered: memory.high (it slows a process down, it does not kill it).
+mount itself are looked at as well. Not covered: memory.high (it slows a process down, it does not kill it), which
+`device/memory_watch.py` counts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from pocketseek.device.reading import parse_int, read_fields, read_int, read_text
 
-_NO_LIMIT_BYTES = 1 << 60  # version 1 says "no limit" with the largest multiple of a page
+NO_LIMIT_BYTES = 1 << 60  # version 1 says "no limit" with the largest multiple of a page
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ _V2 = _Names("memory.max", "memory.current", "inactive_file")
 
 def memory_limit(root: Path) -> MemoryLimit | None:
     """The tightest limit; None if there is none."""
-    found = [_read_limit(folder, _V2) for folder in _groups(root, "")]
-    found += [_read_limit(folder, _V1) for folder in _groups(root, "memory")]
+    found = [_read_limit(folder, _V2) for folder in group_folders(root, "")]
+    found += [_read_limit(folder, _V1) for folder in group_folders(root, "memory")]
     limits = [limit for limit in found if limit]
     if not limits:
         return None
@@ -48,15 +49,18 @@ def memory_limit(root: Path) -> MemoryLimit | None:
 
 def cpu_quota(root: Path) -> float | None:
     """How many processors' worth of time the process gets; None without a quota."""
-    quotas = [_quota_v2(folder) for folder in _groups(root, "")] + [
-        _quota_v1(folder) for folder in _groups(root, "cpu")
+    quotas = [_quota_v2(folder) for folder in group_folders(root, "")] + [
+        _quota_v1(folder) for folder in group_folders(root, "cpu")
     ]
     return min((quota for quota in quotas if quota), default=None)
 
 
-def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """The folders of this process's group and of all groups above it. controller "" is version 2."""
-    mount = root / "sys/fs/cgroup" / controller
+def group_folders(root: Path, controller: str, *, mount_name: str | None = None) -> Iterator[Path]:
+    """The folders of this process's group and of all groups above it. controller "" is version 2.
+
+    mount_name: the folder of the mount below /sys/fs/cgroup, where it has another name than the controller.
+    """
+    mount = root / "sys/fs/cgroup" / (controller if mount_name is None else mount_name)
     for line in (read_text(root / "proc/self/cgroup") or "").splitlines():
         _, names, path = [*line.split(":", 2), "", ""][:3]
         group = PurePosixPath(path.lstrip("/"))
@@ -66,7 +70,7 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
 
 def _read_limit(folder: Path, names: _Names) -> MemoryLimit | None:
     limit = read_int(folder / names.limit)
-    if limit is None or limit >= _NO_LIMIT_BYTES:
+    if limit is None or limit >= NO_LIMIT_BYTES:
         return None
     usage = read_int(folder / names.usage)
     if usage is None:

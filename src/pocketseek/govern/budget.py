@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+UNKNOWN_MEMORY_BYTES = (
+    1 << 30
+)  # for the whole process where nothing can be read: a third of the smallest phones' memory
 _UNKNOWN_MEMORY_KV_BYTES = 256 << 20
 _MOST_KV_BYTES = 2 << 30
 

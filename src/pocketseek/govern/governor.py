@@ -1,18 +1,30 @@
-"""What the next pass may use. For now the answer is fixed when the governor is made; nothing is measured while running.
+"""What the next pass may use. The runtime asks before every pass; the answer is the same object while nothing changed.
 
-The runtime asks before every pass, so a governor that follows heat and memory can replace this one without a change
-there.
+`FixedGovernor` decides when it is made. `MemoryGovernor` follows memory: it has the machine looked at (`watch`), asks
+what the engine takes and wants (`footprint`), and says how many pages of K and V and how many bytes of weights there
+may be. It carries nothing out and never calls the runtime; until the runtime has followed, more may be in use than it
+said last. See docs/govern.md.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
 from typing import Protocol
 
+from pocketseek.device.memory_watch import MemoryFacts
 from pocketseek.errors import UsageError
+from pocketseek.govern.elastic import Bound, ElasticBudget
+from pocketseek.govern.memory_budget import MemoryBudget
+from pocketseek.govern.split import Footprint, MemorySplit, split_memory, stepped_demand
 from pocketseek.types import Limits
 
 MAX_TOKENS_PER_PASS = 256  # beyond this, large prompts gain little and the other answers wait longer for their turn
 MAX_SEQUENCES = 16
+INTERVAL_S = 0.25  # between two looks at the machine
+_BASE_STEP_BYTES = 4 << 20  # what the process takes besides flutters; weights shall not move for that
 
 
 class Governor(Protocol):
@@ -41,6 +53,146 @@ class FixedGovernor:
 
     def limits(self) -> Limits:
         return self._limits
+
+
+@dataclass(frozen=True)
+class MemoryStatus:
+    """What a MemoryGovernor decided last, for statistics and messages.
+
+    bound: what holds the budget where it is: "machine", "group" (the container), "cap" (the user's word), "pressure"
+    (we waited for memory), "unknown" (a default). If even the least that works does not fit, budget_bytes is that least
+    and split.short_bytes what is missing. The numbers of shrinks and growths are those of the budget.
+    """
+
+    budget_bytes: int
+    bound: Bound
+    split: MemorySplit
+    weights_bytes: int
+    num_shrinks: int
+    num_growths: int
+    num_pressures: int
+
+    def describe(self) -> str:
+        """One sentence for people."""
+        split = self.split
+        text = f"{_megabytes(self.budget_bytes)} of memory ({_REASONS[self.bound]}): "
+        if split.short_bytes:
+            text = f"{_megabytes(split.short_bytes)} short of the least that works; " + text
+        if split.weight_bytes is None:
+            text += f"all {_megabytes(self.weights_bytes)} of weights"
+        else:
+            text += f"{_megabytes(split.weight_bytes)} of {_megabytes(self.weights_bytes)} of weights"
+        text += f", {split.num_pages} of at most {split.max_pages} pages"
+        return f"{text}; shrunk {self.num_shrinks} times, grown {self.num_growths} times"
+
+
+_REASONS: dict[Bound, str] = {
+    "machine": "what the machine has left",
+    "group": "the container's limit",
+    "cap": "as allowed",
+    "pressure": "less, since it had to be waited for",
+    "unknown": "nothing could be read, so this is a guess",
+}
+
+
+class MemoryGovernor:
+    """Fixed limits, but for pages and weights. One thread asks; `status` may be read from any."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        watch: Callable[[], MemoryFacts],
+        footprint: Callable[[], Footprint],
+        *,
+        cap_bytes: int | None = None,
+        clock: Callable[[], float] = monotonic,
+        budget: MemoryBudget | None = None,
+    ) -> None:
+        """limits: what does not depend on memory. watch: `MemoryWatch().read`; it is called four times a second at
+        most, and footprint before every pass. cap_bytes: never take more (--memory). budget: a counter whose total
+        follows; while leases are above the new total, it falls as they do.
+        """
+        if cap_bytes is not None:
+            _at_least_one("the memory limit", cap_bytes)
+        self._limits = limits
+        self._watch = watch
+        self._footprint = footprint
+        self._clock = clock
+        self._budget = budget
+        self._elastic = ElasticBudget(cap_bytes=cap_bytes)
+        self._looked_s: float | None = None
+        self._decided_for: tuple[int, Footprint] | None = None
+        self._split: MemorySplit | None = None
+        self._demand_pages = 0
+        self._base_bytes = 0
+        self._status: MemoryStatus | None = None
+
+    @property
+    def status(self) -> MemoryStatus | None:
+        """None before the first call of limits()."""
+        return self._status
+
+    def limits(self) -> Limits:
+        footprint = self._settled(self._footprint())
+        now_s = self._clock()
+        is_due = self._looked_s is None or now_s - self._looked_s >= INTERVAL_S
+        if is_due or footprint.least_bytes > self._elastic.current_bytes:
+            self._look(footprint, now_s)
+        basis = (self._elastic.allowed_bytes, footprint)
+        if basis != self._decided_for:
+            self._decided_for = basis
+            self._decide(*basis)
+        return self._limits
+
+    def _look(self, footprint: Footprint, now_s: float) -> None:
+        self._looked_s = now_s
+        budget_bytes = self._elastic.update(
+            self._watch(),
+            now_s,
+            floor_bytes=footprint.least_bytes,
+            used_bytes=self._used_bytes(footprint),
+            warming=footprint.warming,
+        )
+        if self._budget is not None:
+            self._budget.approach(budget_bytes)
+
+    def _decide(self, allowed_bytes: int, footprint: Footprint) -> None:
+        self._demand_pages = stepped_demand(allowed_bytes, footprint, self._demand_pages)
+        self._split = split = split_memory(allowed_bytes, footprint, self._demand_pages)
+        limits = dataclasses.replace(
+            self._limits, num_pages=split.num_pages, weight_bytes=split.weight_bytes, max_pages=split.max_pages
+        )
+        if limits != self._limits:
+            self._limits = limits
+        elastic = self._elastic
+        self._status = MemoryStatus(
+            elastic.current_bytes,
+            elastic.bound,
+            split,
+            footprint.weights_bytes,
+            elastic.num_shrinks,
+            elastic.num_growths,
+            elastic.num_pressures,
+        )
+
+    def _settled(self, footprint: Footprint) -> Footprint:
+        """The base in whole steps: up when it must, down when it fell by more than two."""
+        stepped_bytes = -(-footprint.base_bytes // _BASE_STEP_BYTES) * _BASE_STEP_BYTES
+        if not stepped_bytes <= self._base_bytes <= stepped_bytes + 2 * _BASE_STEP_BYTES:
+            self._base_bytes = stepped_bytes
+        return dataclasses.replace(footprint, base_bytes=self._base_bytes)
+
+    def _used_bytes(self, footprint: Footprint) -> int | None:
+        """What the engine takes by the last decision; None before it."""
+        if self._split is None:
+            return None
+        weight_bytes = footprint.weights_bytes if self._split.weight_bytes is None else self._split.weight_bytes
+        num_pages = footprint.pages_in_use + footprint.idle_pages
+        return footprint.base_bytes + weight_bytes + num_pages * footprint.page_bytes
+
+
+def _megabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:.0f} MB"
 
 
 def _at_least_one(name: str, value: int) -> int:
