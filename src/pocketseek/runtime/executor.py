@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pocketseek.kernels.choose import KernelChoice
 from pocketseek.kernels.contract import Floats, LogitsMath, RowSpan
-from pocketseek.kernels.kv_memory import DEFAULT_KV_FORMAT, KvFormat, KvMemory
+from pocketseek.kernels.kv_memory import DEFAULT_KV_FORMAT, PAGE_TOKENS, KvFormat, KvMemory
 from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.weights import Weights
@@ -41,6 +41,7 @@ class KernelExecutor:
         self._memory = KvMemory(config, num_pages, kv_format)
         self._weights = Weights(package, self._kernels, read_mode=read_mode)
         self._waited_s = 0.0
+        self._touched_pages: set[int] = set()
         self._hidden = _RowBuffer(config.hidden_size)
         self._logits = _RowBuffer(config.vocab_size)
 
@@ -67,7 +68,18 @@ class KernelExecutor:
 
     def release_pages(self, page_ids: Iterable[int]) -> None:
         """Give the memory behind these pages back to the system; their contents are lost, the ids stay usable."""
-        self._memory.release(page_ids)
+        released = set(page_ids)
+        self._touched_pages -= released
+        self._memory.release(released)
+
+    @property
+    def kv_bytes_in_memory(self) -> int:
+        """What pages take that were written to and not released since."""
+        return len(self._touched_pages) * self._memory.page_bytes
+
+    @property
+    def page_bytes(self) -> int:
+        return self._memory.page_bytes
 
     @property
     def weights(self) -> Weights:
@@ -93,6 +105,8 @@ class KernelExecutor:
     def run(self, work: Work) -> Floats:
         """One pass; returns logits float32 (work.num_logits, vocab_size), which the next pass overwrites."""
         weights, before_s = self._weights, self._weights.waited_s
+        for part in work.slices:
+            self._touched_pages.update(part.pages[part.first_position // PAGE_TOKENS :])
         spans = [RowSpan(part.first_position, part.num_tokens, part.pages) for part in work.slices]
         rows = self._kernels.begin(spans, weights.inv_freq, self._memory)
         token_ids = np.array([token for part in work.slices for token in part.token_ids], np.int32)
@@ -114,12 +128,13 @@ class KernelExecutor:
         return self._memory.page(page_id).data
 
     def write_page(self, page_id: int, data: memoryview) -> None:
+        self._touched_pages.add(page_id)
         self._memory.page(page_id)[:] = np.frombuffer(data, np.uint8)
 
     def close(self) -> None:
         """Let go of weights and KV memory. The executor is of no use afterwards."""
         self._weights.close()
-        self._memory = KvMemory(self._config)
+        self._memory, self._touched_pages = KvMemory(self._config), set()
         self._hidden, self._logits = _RowBuffer(self._config.hidden_size), _RowBuffer(self._config.vocab_size)
 
 

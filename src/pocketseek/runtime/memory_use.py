@@ -1,0 +1,72 @@
+"""What an engine takes of the memory and would like to take: measured and known figures for the governor.
+
+The process besides weights and pages is measured, not guessed: its anonymous memory (interpreter, tokenizer, kernels'
+workspace, whatever else the program does) without what the ring and the pages take of it. Two things are added before
+they are there, so that the first long prompt does not come as a surprise: the workspace of the largest pass, and the
+program's own code, which is file pages too and goes slowly when it has to be read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pocketseek.device.memory import process_memory
+from pocketseek.device.memory_watch import MemoryFacts, MemoryWatch
+from pocketseek.govern.split import Footprint
+from pocketseek.runtime.executor import KEPT_ROWS, KernelExecutor
+from pocketseek.runtime.residency.weights import KEPT_ROWS_BYTES
+from pocketseek.runtime.counts import PageDemand
+from pocketseek.types import ModelConfig
+
+_NO_DEMAND = PageDemand(0, 0, 0)
+
+
+class MemoryUse:
+    """`look` and `footprint` are the governor's questions, asked by one thread; make it before the weights are used."""
+
+    def __init__(
+        self, executor: KernelExecutor, config: ModelConfig, *, max_tokens_per_pass: int, watch: MemoryWatch | None = None
+    ) -> None:
+        self._executor = executor
+        self._watch = watch or MemoryWatch()
+        process = process_memory()
+        self._code_bytes = max(0, (process.rss_bytes or 0) - (process.anonymous_bytes or 0))
+        self._least_base_bytes = (process.anonymous_bytes or 0) + workspace_bytes(config, max_tokens_per_pass)
+        self._anonymous_bytes = 0
+        self.num_pages = 0
+        """The most pages that the engine ever has."""
+        self.demand: Callable[[], PageDemand] = lambda: _NO_DEMAND
+        """What sequences hold and want; the scheduler's, once there is one."""
+
+    def look(self) -> MemoryFacts:
+        facts = self._watch.read()
+        held_bytes = self._executor.weights.plan.ring_bytes + self._executor.kv_bytes_in_memory
+        self._anonymous_bytes = max(0, (facts.own_anonymous_bytes or 0) - held_bytes)
+        return facts
+
+    @property
+    def base_bytes(self) -> int:
+        return max(self._anonymous_bytes, self._least_base_bytes) + self._code_bytes + KEPT_ROWS_BYTES
+
+    def footprint(self) -> Footprint:
+        demand = self.demand()
+        weights = self._executor.weights
+        return Footprint(
+            base_bytes=self.base_bytes,
+            weights_bytes=weights.num_bytes,
+            ring_bytes=weights.ring_bytes,
+            page_bytes=self._executor.page_bytes,
+            opened_pages=max(1, self.num_pages),
+            pages_in_use=demand.pages_in_use,
+            pages_wanted=demand.pages_wanted,
+            idle_pages=demand.idle_pages,
+            warming=not weights.is_warm,
+        )
+
+
+def workspace_bytes(config: ModelConfig, max_tokens: int) -> int:
+    """About what the kernels and the rows of a pass take besides weights and pages, once it has max_tokens rows."""
+    attention = config.num_heads * config.head_dim * 2 + config.num_kv_heads * config.head_dim * 2
+    widest = max(config.intermediate_size, config.hidden_size)
+    row_bytes = 4 * (config.hidden_size + attention + config.intermediate_size) + 2 * widest
+    return max_tokens * row_bytes + KEPT_ROWS * config.vocab_size * 4
