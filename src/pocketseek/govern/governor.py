@@ -121,6 +121,7 @@ class MemoryGovernor:
         self._budget = budget
         self._elastic = ElasticBudget(cap_bytes=cap_bytes)
         self._looked_s: float | None = None
+        self._seen: Footprint | None = None
         self._decided_for: tuple[int, Footprint] | None = None
         self._split: MemorySplit | None = None
         self._demand_pages = 0
@@ -133,9 +134,11 @@ class MemoryGovernor:
         return self._status
 
     def limits(self) -> Limits:
-        footprint = self._settled(self._footprint())
-        now_s = self._clock()
+        seen, now_s = self._footprint(), self._clock()
         is_due = self._looked_s is None or now_s - self._looked_s >= INTERVAL_S
+        if not is_due and seen == self._seen:  # nearly every pass
+            return self._limits
+        self._seen, footprint = seen, self._settled(seen)
         if is_due or footprint.least_bytes > self._elastic.current_bytes:
             self._look(footprint, now_s)
         basis = (self._elastic.allowed_bytes, footprint)
