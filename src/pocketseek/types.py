@@ -169,6 +169,8 @@ class Limits:
     max_pass_s: while interactive answers are written, prompt chunks are cut so that a pass stays below it (None: not).
     coalesce_s: how long background requests wait for others while no interactive one is here (0: not).
     num_pages: pages of KV memory; None: as many as the engine was opened with.
+    weight_bytes: weights to keep in memory, streaming buffers included; None: all. max_pages: KV pages that could be
+    had if somebody needed them; None: num_pages.
     """
 
     num_threads: int
@@ -178,3 +180,5 @@ class Limits:
     max_pass_s: float | None = 0.25
     coalesce_s: float = 1.0
     num_pages: int | None = None
+    weight_bytes: int | None = None
+    max_pages: int | None = None
