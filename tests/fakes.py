@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from pocketseek.errors import UsageError
+from pocketseek.errors import IntegrityError, StorageError, UsageError
 from pocketseek.govern.governor import FixedGovernor
 from pocketseek.kernels.contract import LogitsMath
 from pocketseek.kernels.logits import NumpyLogits
@@ -44,7 +44,10 @@ def looping_logits(tokens: Sequence[int], vocab_size: int) -> Logits:
 
 
 class FakeExecutor:
-    """before_run is called with the work of every pass, e.g. to wait or to fail. `works` records all passes."""
+    """before_run is called with the work of every pass, e.g. to wait or to fail. `works` records all passes.
+
+    If it fails as storage does, what the pass should have written is unreadable. `storage_s` is what a test sets.
+    """
 
     def __init__(
         self,
@@ -61,6 +64,9 @@ class FakeExecutor:
         self.threads: list[int] = []
         self.cores: list[tuple[int, ...]] = []
         self.usable_cores = set(range(8))
+        self.weight_bytes: list[int | None] = []
+        self.storage_s = 0.0
+        self.waited_s = 0.0
         self.num_closed = 0
         self._before_run = before_run
         self._logits = logits
@@ -86,6 +92,9 @@ class FakeExecutor:
             raise UsageError("a core is offline")
         self.cores.append(cores)
 
+    def set_weight_bytes(self, num_bytes: int | None) -> None:
+        self.weight_bytes.append(num_bytes)
+
     def read_page(self, page_id: int) -> memoryview:
         return memoryview(self._memory[page_id]).cast("B")
 
@@ -98,16 +107,21 @@ class FakeExecutor:
     def run(self, work: Work) -> Logits:
         assert self.num_closed == 0, "a pass on a closed executor"
         self.works.append(work)
-        self._before_run(work)
         _check_work(work)
+        try:
+            self._before_run(work)
+        except (StorageError, IntegrityError):
+            for part in work.slices:
+                self._write(part, spoiled=True)
+            raise
         for part in work.slices:
             self._write(part)
         rows = [row for part in work.slices for row in self._rows(part)]
         return np.stack(rows) if rows else np.empty((0, self.vocab_size), np.float32)
 
-    def _write(self, part: Slice) -> None:
+    def _write(self, part: Slice, *, spoiled: bool = False) -> None:
         for position, token_id in enumerate(part.token_ids, part.first_position):
-            self._memory[part.pages[position // 64], position % 64] = token_id
+            self._memory[part.pages[position // 64], position % 64] = _EMPTY if spoiled else token_id
 
     def _rows(self, part: Slice) -> Iterable[Logits]:
         tokens = self._memory[list(part.pages)].reshape(-1)[: part.end_position]

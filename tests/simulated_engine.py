@@ -13,6 +13,8 @@ from pathlib import Path
 from fakes import VOCAB_SIZE, FakeExecutor, fake_logits, slow_tokens
 from prefix_bench import DictStore
 
+from pocketseek.errors import StorageError
+from pocketseek.runtime.applied_limits import AppliedLimits
 from pocketseek.runtime.counts import SequenceEvent
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.policy import Policy
@@ -48,7 +50,11 @@ def weights_and_rows(num_tokens: int) -> float:
 
 
 class SimulatedEngine:
-    """By request id: `tokens`, `ended` (finish reason), `asked_s`, `first_s`, `ended_s` (of the fake clock)."""
+    """By request id: `tokens`, `ended` (finish reason), `asked_s`, `first_s`, `ended_s` (of the fake clock).
+
+    Its governor is what a test writes into `limits` and calls `set_memory` with. With `grows_on_demand` the pool grows
+    before a pass when more pages are wanted. A pass takes at least executor.storage_s.
+    """
 
     def __init__(
         self,
@@ -63,12 +69,15 @@ class SimulatedEngine:
         store: DictStore | None = None,
         speculation: Speculation | None = None,
         swap_folder: Path | None = None,
+        before_run: Callable[[Work], object] = lambda work: None,
     ) -> None:
         self.limits = limits or Limits(1)
         self.pool = KvPool(num_pages)
         self.clock = FakeClock()
         self.policy = Policy(clock=self.clock)
-        self.executor = FakeExecutor(vocab_size=vocab_size, context_length=context_length, logits=logits)
+        self.executor = FakeExecutor(
+            vocab_size=vocab_size, context_length=context_length, logits=logits, before_run=before_run
+        )
         self.executor.reserve_pages(num_pages)
         self.archive = PrefixArchive(store, self.executor) if store is not None else None
         self.cache = PrefixCache(self.pool, enabled=prefix_cache, archive=self.archive)
@@ -83,6 +92,9 @@ class SimulatedEngine:
             memory=self.executor,
             swap=self.swap,
         )
+        self.applied = AppliedLimits(self.scheduler, self.executor)
+        self.grows_on_demand = False
+        self._memory = Limits(1)  # only what is said of memory counts
         self._logits = logits
         self.requests: list[Request] = []
         self.tokens: list[list[int]] = []
@@ -107,9 +119,18 @@ class SimulatedEngine:
         return first_id
 
     def resize(self, num_pages: int | None) -> None:
-        self.executor.reserve_pages(num_pages or 0)
-        self.scheduler.set_num_pages(num_pages)
+        self.set_memory(replace(self._memory, num_pages=num_pages))
+
+    def set_memory(self, limits: Limits) -> None:
+        """num_pages, max_pages and weight_bytes from now on."""
+        self._memory = limits
+        self.applied.apply(limits)
         self._give_memory_back()
+
+    def _grow(self) -> None:
+        num_wanted = min(self.scheduler.page_demand().pages_wanted, self._memory.max_pages or 0)
+        if num_wanted > self.scheduler.num_pages:
+            self.resize(num_wanted)
 
     def cancel(self, request_id: int) -> bool:
         event = self.scheduler.cancel(request_id)
@@ -119,6 +140,9 @@ class SimulatedEngine:
     def run_pass(self) -> Work | None:
         """One turn of the worker; None if it would sleep."""
         self._take(self.scheduler.expire())
+        if self.grows_on_demand:
+            self._grow()
+        self.policy.costs.storage_s = self.executor.storage_s
         work = self.scheduler.plan(self.limits)
         self._give_memory_back()
         if work is None:
@@ -128,13 +152,19 @@ class SimulatedEngine:
             return None
         self.num_wakeups += self._slept
         self._slept = False
-        logits = self.executor.run(work)
-        duration_s = self._pass_s(work.num_tokens)
-        self.clock.now_s += duration_s
-        self.policy.costs.observe(self.limits, work.num_tokens, duration_s)
-        self._take(self.scheduler.commit(work, logits))
+        self._take(self._run(work))
         self._give_memory_back()
         return work
+
+    def _run(self, work: Work) -> list[SequenceEvent]:
+        computing_s = self._pass_s(work.num_tokens)
+        self.clock.now_s += max(computing_s, self.executor.storage_s)
+        try:
+            logits = self.executor.run(work)
+        except StorageError as error:
+            return self.scheduler.fail(work, error)
+        self.policy.costs.observe(self.limits, work.num_tokens, computing_s)
+        return self.scheduler.commit(work, logits)
 
     def _give_memory_back(self) -> None:
         self.executor.release_pages(self.scheduler.take_vacated_pages())
@@ -182,5 +212,5 @@ class SimulatedEngine:
         assert self.swap is None or self.swap.num_bytes == 0
         for request_id, request in enumerate(self.requests):
             expected, got = slow_tokens(request, self.executor.vocab_size, self._logits), self.tokens[request_id]
-            cut = self.ended[request_id] in ("cancelled", "deadline")
+            cut = self.ended[request_id] in ("cancelled", "deadline", "error")
             assert got == (expected[: len(got)] if cut else expected), request_id

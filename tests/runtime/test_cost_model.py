@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketseek.runtime.cost_model import MAX_TOKENS, CostModel, PassCosts
+from pocketseek.runtime.cost_model import MAX_TOKENS, CostModel, PassCosts, PassTimes
 from pocketseek.types import Limits
 
 passes = st.lists(st.tuples(st.integers(1, 2000), st.floats(1e-5, 100)), max_size=40)
@@ -110,3 +110,37 @@ def test_a_pass_that_was_frozen_is_not_believed_until_it_happens_again_and_again
     for _ in range(12):
         model.observe(4, 0.200)
     assert model.seconds(4) > 0.15
+
+
+def test_a_pass_takes_as_long_as_storage_or_computing_whichever_is_longer() -> None:
+    computing = learnt([(1, 0.1), (128, 0.9), (256, 1.7)])
+    times = PassTimes(computing, storage_s=0.9)
+    assert [times.seconds(number) for number in (1, 100, 128, 256)] == [0.9, 0.9, 0.9, computing.seconds(256)]
+    assert times.num_free == 128
+    assert times.tokens_within(0.8) == 0
+    assert times.tokens_within(1.7) == computing.tokens_within(1.7)
+    assert times.paced_by_storage
+
+
+def test_storage_that_is_quicker_than_one_token_sets_no_pace() -> None:
+    computing = learnt([(1, 0.1), (128, 0.9)])
+    times = PassTimes(computing, storage_s=0.05)
+    assert not times.paced_by_storage
+    assert times.num_free == computing.tokens_within(0.1) == 1
+
+
+def test_storage_alone_is_known_before_any_pass() -> None:
+    times = PassTimes(CostModel(), storage_s=2.0)
+    assert (times.seconds(1), times.seconds(1000)) == (2.0, 2.0)
+    assert (times.tokens_within(1.9), times.tokens_within(2.0)) == (0, MAX_TOKENS)
+
+
+def test_what_storage_takes_changes_the_expectation_at_once_and_the_curve_never() -> None:
+    costs, limits = PassCosts(), Limits(1)
+    for _ in range(3):
+        costs.observe(limits, 1, 0.1)
+    costs.storage_s = 3.0
+    assert costs.of(limits).seconds(1) == 3.0
+    costs.storage_s = 0.0
+    assert costs.of(limits).seconds(1) == pytest.approx(0.1)
+    assert [point.seconds for point in costs.models["1"].points] == [pytest.approx(0.1)]

@@ -1,6 +1,7 @@
 """Everything at once, in any order: both classes, clients, deadlines, cancellations, several answers to a prompt, a
-cache that shares pages, a store that loses them, swapping to a disk that fails, drafts, a pool that shrinks and grows.
-No page is lost, no token is lost or comes twice, every request ends, and its text is that of the request alone."""
+cache that shares pages, a store that loses them, swapping to a disk that fails, drafts, a pool that shrinks and grows,
+weights that come and go, passes that storage fails. No page is lost, no token is lost or comes twice, every request
+ends, and its text is that of the request alone, or the beginning of it if it was in a pass that failed."""
 
 import tempfile
 from pathlib import Path
@@ -15,7 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from prefix_bench import DictStore
 from simulated_engine import SimulatedEngine, choices
 
+from pocketseek.errors import StorageError
 from pocketseek.runtime.speculate import PromptLookup, Speculation
+from pocketseek.runtime.work import Work
 from pocketseek.types import Limits, Request, SamplingParams
 
 VOCAB = 11
@@ -48,7 +51,19 @@ limits = st.builds(
 )
 
 
-def engine_with_everything(num_pages: int, folder: Path, store: DictStore) -> SimulatedEngine:
+class Disk:
+    """Fails the next `num_faults` passes."""
+
+    def __init__(self) -> None:
+        self.num_faults = 0
+
+    def __call__(self, work: Work) -> None:
+        if self.num_faults:
+            self.num_faults -= 1
+            raise StorageError("unreadable; look at the disk")
+
+
+def engine_with_everything(num_pages: int, folder: Path, store: DictStore, disk: Disk) -> SimulatedEngine:
     return SimulatedEngine(
         num_pages,
         vocab_size=VOCAB,
@@ -58,6 +73,7 @@ def engine_with_everything(num_pages: int, folder: Path, store: DictStore) -> Si
         store=store,
         speculation=GUESSED_TOO_OFTEN,
         swap_folder=folder,
+        before_run=disk,
     )
 
 
@@ -66,7 +82,8 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.store = DictStore()
-        self.engine = engine_with_everything(NUM_PAGES, Path(self.folder.name), self.store)
+        self.disk = Disk()
+        self.engine = engine_with_everything(NUM_PAGES, Path(self.folder.name), self.store, self.disk)
 
     @rule(request=requests, count=st.sampled_from([1, 1, 1, 2, 4]))
     def submit(self, request: Request, count: int) -> None:
@@ -88,6 +105,26 @@ class Histories(RuleBasedStateMachine):
     @rule(num_pages=st.one_of(st.none(), st.integers(1, 9)))
     def resize(self, num_pages: int | None) -> None:
         self.engine.resize(num_pages)
+
+    @rule(
+        num_pages=st.one_of(st.none(), st.integers(1, 9)),
+        max_pages=st.one_of(st.none(), st.integers(1, 12)),
+        weight_bytes=st.sampled_from([None, 100, 1000]),
+        storage_s=st.sampled_from([0.0, 0.001, 0.1]),
+    )
+    def memory_moves(
+        self, num_pages: int | None, max_pages: int | None, weight_bytes: int | None, storage_s: float
+    ) -> None:
+        self.engine.set_memory(Limits(1, num_pages=num_pages, max_pages=max_pages, weight_bytes=weight_bytes))
+        self.engine.executor.storage_s = storage_s
+
+    @rule(grows=st.booleans())
+    def the_governor_sees_or_ignores_the_demand(self, grows: bool) -> None:
+        self.engine.grows_on_demand = grows
+
+    @rule(num_faults=st.integers(1, 3))
+    def passes_fail(self, num_faults: int) -> None:
+        self.disk.num_faults = num_faults
 
     @rule(limit_bytes=st.sampled_from([None, 0, 1024]))
     def the_disk_fills(self, limit_bytes: int | None) -> None:
@@ -123,6 +160,7 @@ class Histories(RuleBasedStateMachine):
         assert set(cache._idle) == {page for page in cache._by_page if pool.num_references(page) == 1}
 
     def teardown(self) -> None:
+        self.engine.grows_on_demand = True  # what could be had is had in the end
         self.engine.play()
         self.engine.check_all_ended()
         self.folder.cleanup()
@@ -137,8 +175,8 @@ TestHistories = Histories.TestCase
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_a_long_day_of_requests_ends_with_every_text_right_and_every_page_free(count: int, tmp_path: Path) -> None:
     random = Random(count)
-    store = DictStore()
-    engine = engine_with_everything(24, tmp_path, store)
+    store, disk = DictStore(), Disk()
+    engine = engine_with_everything(24, tmp_path, store, disk)
     assert engine.swap is not None
     busy_s = count * 0.03  # more is asked than can be served at once, so there is always a queue
     coming_s = sorted(random.uniform(0, busy_s) for _ in range(count))
@@ -153,20 +191,25 @@ def test_a_long_day_of_requests_ends_with_every_text_right_and_every_page_free(c
         if random.random() < 0.05:
             engine.limits = _random_limits(random)
         if random.random() < 0.01:
-            engine.resize(random.choice([None, 8, 16, 40]))
+            engine.set_memory(_random_memory(random))
+            engine.grows_on_demand = random.random() < 0.5
+            engine.executor.storage_s = random.choice([0.0, 0.0, 0.02])
+        if random.random() < 0.003:
+            disk.num_faults = 1
         if random.random() < 0.01:
             engine.swap._limit_bytes = random.choice([None, 0, 4096])
         if store.pages and random.random() < 0.05:
             del store.pages[random.choice(list(store.pages))]
         if engine.run_pass() is None:
             engine.clock.now_s += 0.01
+            engine.grows_on_demand = True  # or whoever waits for pages would wait until the next change
     engine.resize(None)
     engine.check_all_ended()
     counts = engine.scheduler.counts()
     assert counts.num_preemptions > counts.num_swapped_out > 0
     assert counts.num_accepted > 0
     assert counts.num_cached_prompt_tokens > 0
-    assert {"length", "cancelled", "deadline"} <= set(engine.ended.values())
+    assert {"length", "cancelled", "deadline", "error"} <= set(engine.ended.values())
     assert len(engine.requests) >= count
 
 
@@ -179,6 +222,15 @@ def _random_request(random: Random) -> Request:
         priority=random.choice(["interactive", "background", "background"]),
         client=random.choice(["", "a", "b", "c"]),
         deadline_s=random.choice([None, None, None, 0.3, 5.0]),
+    )
+
+
+def _random_memory(random: Random) -> Limits:
+    return Limits(
+        1,
+        num_pages=random.choice([None, 8, 16, 40]),
+        max_pages=random.choice([None, 24, 60]),
+        weight_bytes=random.choice([None, 100, 1000]),
     )
 
 

@@ -10,12 +10,16 @@ There is no measuring run: the first prompt and its answer give both ends of the
 estimates are good, and the first request waits for nothing. Until then nothing is known and nothing is cut.
 The length of the context is not part of it: attention over long contexts appears as slower passes.
 
+The curve is of the time spent computing. What a pass reads from storage is read meanwhile and takes the same time
+however many tokens there are, so a pass is expected to take the longer of the two (`PassTimes`).
+
 Used by one thread (the engine's worker).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pocketseek.types import Limits
@@ -115,23 +119,64 @@ class CostModel:
         return self._curve
 
 
+@dataclass(frozen=True)
+class PassTimes:
+    """What to expect of the next pass: computing as learnt, or storage where that takes longer."""
+
+    computing: CostModel
+    storage_s: float = 0.0
+
+    @property
+    def tells_sizes_apart(self) -> bool:
+        return self.computing.tells_sizes_apart
+
+    @property
+    def cheapest_s(self) -> float:
+        """Of a pass with one token."""
+        return self.seconds(1)
+
+    @property
+    def paced_by_storage(self) -> bool:
+        """A pass with one token waits for storage, so that more of them cost nothing up to `num_free`."""
+        return self.storage_s > self.computing.seconds(1)
+
+    @property
+    def num_free(self) -> int:
+        """How many tokens take no longer than one."""
+        return self.tokens_within(self.cheapest_s)
+
+    def seconds(self, num_tokens: int) -> float:
+        """The expected time of a pass; 0.0 while nothing is known."""
+        return max(self.computing.seconds(num_tokens), self.storage_s)
+
+    def tokens_within(self, seconds: float) -> int:
+        """As CostModel.tokens_within."""
+        return self.computing.tokens_within(seconds) if seconds >= self.storage_s else 0
+
+
 class PassCosts:
-    """A curve for each choice of threads and cores that the governor made so far."""
+    """A curve for each choice of threads and cores that the governor made so far.
+
+    storage_s: how long storage takes for the next pass, whatever is computed in it.
+    """
 
     def __init__(self, models: Mapping[str, CostModel] | None = None) -> None:
         self.models = dict(models or {})
-        self._last: tuple[Limits, CostModel] | None = None  # asked several times for every pass
+        self.storage_s = 0.0
+        self._last: tuple[Limits, PassTimes] | None = None  # asked several times for every pass
         self.num_observed = 0
 
-    def of(self, limits: Limits) -> CostModel:
-        if self._last is None or self._last[0] is not limits:
-            self._last = limits, self.models.setdefault(_key(limits), CostModel())
-        return self._last[1]
+    def of(self, limits: Limits) -> PassTimes:
+        last = self._last
+        if last is None or last[0] is not limits or last[1].storage_s != self.storage_s:
+            computing = self.models.setdefault(_key(limits), CostModel())
+            last = self._last = limits, PassTimes(computing, self.storage_s)
+        return last[1]
 
-    def observe(self, limits: Limits, num_tokens: int, seconds: float) -> None:
-        """The first pass is left out: it may have read the weights from storage."""
+    def observe(self, limits: Limits, num_tokens: int, computing_s: float) -> None:
+        """The first pass is left out: it may have read the weights from storage without saying so."""
         if self.num_observed > 0:
-            self.of(limits).observe(num_tokens, seconds)
+            self.of(limits).computing.observe(num_tokens, computing_s)
         self.num_observed += 1
 
 

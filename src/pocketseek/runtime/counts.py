@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from pocketseek.errors import ModelOutputError
+from pocketseek.errors import PocketseekError
 from pocketseek.types import TokenEvent
 
 
@@ -14,7 +15,7 @@ class SequenceEvent:
 
     request_id: int
     token: TokenEvent
-    error: ModelOutputError | None = None
+    error: PocketseekError | None = None
 
 
 @dataclass
@@ -49,3 +50,15 @@ class SchedulerCounts(Totals):
     num_pages: int = 0
     num_free_pages: int = 0
     num_cached_pages: int = 0
+
+
+class PageDemand(NamedTuple):
+    """Pages of KV memory, for whoever decides how many there are.
+
+    pages_in_use: held by sequences. pages_wanted: those, and what it takes to let all go on who may: whole prompts, and
+    one page more for everybody. It may be above what there can be. idle_pages: kept by the prefix cache alone.
+    """
+
+    pages_in_use: int
+    pages_wanted: int
+    idle_pages: int

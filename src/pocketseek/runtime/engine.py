@@ -18,7 +18,7 @@ from typing import Self
 from pocketseek.errors import UsageError
 from pocketseek.govern.governor import Governor
 from pocketseek.runtime.answer import Answer, checked_stop, text_events
-from pocketseek.runtime.counts import SchedulerCounts
+from pocketseek.runtime.counts import PageDemand, SchedulerCounts
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.archive import PrefixArchive
@@ -48,6 +48,8 @@ class EngineStatistics:
     """Since the engine was opened. executor_s: time inside passes; outside_s: planning, sampling, accounting.
 
     num_wakeups: how often it began to compute after it had slept.
+    num_retried_passes: passes that were run again because storage failed; num_failed_passes: those that ended the
+    requests in them.
     num_store_failures, num_swap_failures: times that the disk refused to keep or give pages of the prefix cache, or of
     requests that had to give way.
     """
@@ -56,6 +58,8 @@ class EngineStatistics:
     executor_s: float
     outside_s: float
     num_wakeups: int = 0
+    num_retried_passes: int = 0
+    num_failed_passes: int = 0
     num_store_failures: int = 0
     num_swap_failures: int = 0
 
@@ -75,6 +79,7 @@ class Engine:
         governor: Governor,
         *,
         num_pages: int,
+        max_pages: int | None = None,
         recommended_sampling: SamplingParams = DEFAULT_SAMPLING,
         prefix_cache: bool = True,
         prefix_store: PrefixStore | None = None,
@@ -83,7 +88,8 @@ class Engine:
         resources: Iterable[Closeable] = (),
         policy: Policy | None = None,
     ) -> None:
-        """num_pages: pages of KV memory, shared by all requests. The text settings are the tokenizer's.
+        """num_pages: pages of KV memory, shared by all; max_pages: as in `Limits`, until the governor was asked.
+        The text settings are the tokenizer's.
 
         recommended_sampling: used for answers that ask for no other. prefix_cache: do not compute again what is still
         in the KV memory; prefix_store: nor what an earlier engine left on disk. swap_folder: where the pages of
@@ -91,13 +97,14 @@ class Engine:
         what comes next, which changes how fast an answer comes and never the answer. policy: by default one that knows
         no costs.
         """
-        executor.reserve_pages(num_pages)
+        most_pages = max(num_pages, max_pages or 0)
+        executor.reserve_pages(most_pages)
         pool = KvPool(num_pages)
         archive = PrefixArchive(prefix_store, executor) if prefix_cache and prefix_store is not None else None
         cache = PrefixCache(
             pool, enabled=prefix_cache, root=prefix_store.identity if prefix_store else b"", archive=archive
         )
-        swap = _swap_space(swap_folder, executor, num_pages) if swap_folder is not None else None
+        swap = _swap_space(swap_folder, executor, most_pages) if swap_folder is not None else None
         scheduler = Scheduler(
             pool,
             vocab_size=executor.vocab_size,
@@ -109,6 +116,7 @@ class Engine:
             swap=swap,
             speculation=Speculation(PromptLookup) if speculation else None,
         )
+        scheduler.set_max_pages(max_pages)
         self.tokenizer = tokenizer
         self.recommended_sampling = recommended_sampling
         self._template = template
@@ -129,7 +137,8 @@ class Engine:
         """Start a request; its tokens come out of the returned iterator.
 
         Raises UsageError or ContextLengthError before anything runs, EngineClosedError if the engine is closed. The
-        iterator raises EngineClosedError if the engine stops meanwhile, ModelOutputError if the model computes NaN.
+        iterator raises EngineClosedError if the engine stops meanwhile, ModelOutputError if the model computes NaN,
+        StorageError or IntegrityError if the weights cannot be read.
         """
         return self._worker.submit([request], owner=self)[0]
 
@@ -211,9 +220,15 @@ class Engine:
             executor_s=worker.executor_s,
             outside_s=worker.total_s - worker.executor_s,
             num_wakeups=worker.num_wakeups,
+            num_retried_passes=worker.num_retried_passes,
+            num_failed_passes=worker.num_failed_passes,
             num_store_failures=self._prefix_store.num_failures if self._prefix_store else 0,
             num_swap_failures=self._swap.num_failures if self._swap else 0,
         )
+
+    def page_demand(self) -> PageDemand:
+        """How much KV memory is in use and wanted, for the governor; cheap, from any thread."""
+        return self._scheduler.page_demand()
 
     def apply_limits(self) -> None:
         """Have the governor asked soon, even if nothing is running: an idle engine then gives memory back, too."""

@@ -102,6 +102,17 @@ class KernelExecutor:
     def set_cores(self, cores: tuple[int, ...]) -> None:
         self._kernels.set_cores(cores)
 
+    def set_weight_bytes(self, num_bytes: int | None) -> None:
+        """All weights stay mapped, whatever is asked for."""
+
+    @property
+    def storage_s(self) -> float:
+        return 0.0
+
+    @property
+    def waited_s(self) -> float:
+        return 0.0
+
     def run(self, work: Work) -> Floats:
         """One pass; returns logits float32 (work.num_logits, vocab_size), which the next pass overwrites."""
         weights, before_s = self._weights, self._weights.waited_s

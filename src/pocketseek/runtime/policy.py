@@ -13,12 +13,17 @@ class, the next place goes to him, whatever the shares say.
 Latency. While interactive answers are written, all prompt chunks together keep a pass within limits.max_pass_s by the
 learnt costs, and so do the chunks of background prompts always. Those rest while an interactive prompt is read, and
 while interactive requests are about (one is here, or was RECENT_S ago) they are so short that somebody who arrives
-waits half as long as reading a typical prompt takes, or UNNOTICED_S.
+waits half as long as reading a typical prompt takes, or UNNOTICED_S. Nothing is cut below what a pass takes anyway:
+every bound is at least NEARLY_FREE times the cheapest pass.
 
 Coalescing. As long as no interactive request is here, fresh background waits until limits.coalesce_s after the first of
 those who wait, or until there is enough for ENOUGH_PASSES or all places: groups that start together share their passes,
 where requests that join one by one stretch the time in which passes are thin. Nobody waits so for more than a tenth of
 the time that his deadline leaves.
+
+Storage. When weights come from storage in every pass and that takes longer than computing, tokens cost nothing up to
+where computing catches up: drafts are longer, background prompts take what an interactive one leaves of that, fresh
+background joins what runs at once, and otherwise waits for others up to COALESCED_PASSES passes.
 
 Time comes from `clock`, in seconds. Nothing here changes a text: only when its tokens are computed.
 """
@@ -34,7 +39,7 @@ from pocketseek.runtime.client_shares import Client, ClientShares, client_of
 from pocketseek.runtime.cost_model import PassCosts
 from pocketseek.runtime.pass_room import Groups, PassRoom
 from pocketseek.runtime.sequence import SequenceState
-from pocketseek.runtime.speculate import PassCost, typical_pass_cost
+from pocketseek.runtime.speculate import LONG_DRAFT_TOKENS, MAX_DRAFT_TOKENS, PassCost, typical_pass_cost
 from pocketseek.runtime.work import Slice
 from pocketseek.types import Limits
 
@@ -43,6 +48,8 @@ PATIENT_PASSES = 256
 RECENT_S = 600.0
 UNNOTICED_S = 0.05
 ENOUGH_PASSES = 4
+NEARLY_FREE = 1.25
+COALESCED_PASSES = 4
 _PROMPT_WEIGHT = 0.25  # of the newest interactive prompt in their typical length
 
 
@@ -157,15 +164,28 @@ class Policy:
         room = max(1, limits.max_tokens_per_pass)
         prompt_room = room
         if groups.writing and groups.num_reading and limits.max_pass_s is not None:
-            prompt_room = self._tokens_within(limits.max_pass_s, limits) - groups.num_writing
-        rests = groups.reading or not (groups.guaranteed or groups.background_reading)
-        background_room = 0 if rests else self._background_room(groups, room, limits)
-        return PassRoom(groups, room, prompt_room, background_room)
+            prompt_room = self._tokens_within(self.longest_pass_s(limits), limits) - groups.num_writing
+        return PassRoom(groups, room, prompt_room, self._background_room(groups, room, limits))
+
+    def longest_pass_s(self, limits: Limits) -> float:
+        """What a pass may take while somebody waits for it."""
+        if limits.max_pass_s is None:
+            return math.inf
+        return max(limits.max_pass_s, NEARLY_FREE * self.costs.of(limits).cheapest_s)
 
     def pass_cost(self, limits: Limits) -> PassCost:
         """Relative time of a pass with so many tokens: as learnt here, or what is typical until enough is known."""
-        costs = self.costs.of(limits)
-        return costs.seconds if costs.tells_sizes_apart else typical_pass_cost
+        times = self.costs.of(limits)
+        if times.tells_sizes_apart:
+            return times.seconds
+        if not times.storage_s:
+            return typical_pass_cost
+        one_token_s = times.computing.seconds(1)
+        return lambda num_tokens: max(times.storage_s, one_token_s * typical_pass_cost(num_tokens))
+
+    def most_draft_tokens(self, limits: Limits) -> int:
+        """Of one sequence in one pass."""
+        return LONG_DRAFT_TOKENS if self.costs.of(limits).paced_by_storage else MAX_DRAFT_TOKENS
 
     def reading_s(self, num_tokens: int, limits: Limits) -> float:
         """How long it takes to compute so many tokens in full passes; 0.0 while nothing is known."""
@@ -188,11 +208,24 @@ class Policy:
         return groups
 
     def _background_room(self, groups: Groups, room: int, limits: Limits) -> int:
-        longest_s = math.inf if limits.max_pass_s is None else limits.max_pass_s
+        if not (groups.guaranteed or groups.background_reading):
+            return 0
+        if groups.reading:
+            return self._room_beside(groups, limits)
+        longest_s = self.longest_pass_s(limits)
         if self._num_interactive or self.clock() - self._interactive_until_s <= RECENT_S:
-            half_s = 0.5 * self.costs.of(limits).seconds(max(1, round(self._typical_prompt)))
-            longest_s = min(longest_s, max(UNNOTICED_S, half_s))
+            times = self.costs.of(limits)
+            half_s = 0.5 * times.seconds(max(1, round(self._typical_prompt)))
+            longest_s = min(longest_s, max(UNNOTICED_S, half_s, NEARLY_FREE * times.cheapest_s))
         return room if longest_s == math.inf else max(1, self._tokens_within(longest_s, limits) - groups.num_writing)
+
+    def _room_beside(self, groups: Groups, limits: Limits) -> int:
+        """What the prompts of the first class leave of that which costs nothing."""
+        times = self.costs.of(limits)
+        if not (times.paced_by_storage and times.tells_sizes_apart):
+            return 0
+        num_first = groups.num_writing + sum(sequence.num_pending for sequence in groups.reading)
+        return max(0, times.num_free - num_first)
 
     def _tokens_within(self, seconds: float, limits: Limits) -> int:
         return self.costs.of(limits).tokens_within(seconds)
@@ -205,11 +238,15 @@ class Policy:
         """When those who wait should start, by the clock; None: now."""
         if not waiting or limits.coalesce_s <= 0 or self._num_interactive:
             return None
+        times = self.costs.of(limits)
+        if running and times.paced_by_storage:
+            return None
         if any(sequence.num_served for sequence in waiting) or len(waiting) + len(running) >= limits.max_sequences:
             return None
         if sum(sequence.num_pending for sequence in waiting) >= ENOUGH_PASSES * limits.max_tokens_per_pass:
             return None
-        due_s = min(sequence.arrival_s + min(limits.coalesce_s, _patience_s(sequence)) for sequence in waiting)
+        longest_s = max(limits.coalesce_s, COALESCED_PASSES * times.storage_s)
+        due_s = min(sequence.arrival_s + min(longest_s, _patience_s(sequence)) for sequence in waiting)
         return due_s if due_s > self.clock() else None
 
 

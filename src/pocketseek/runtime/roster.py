@@ -12,12 +12,15 @@
 - The pool can be resized. When it shrinks, idle pages go first, then the last by rank are pre-empted. What was accepted
   is finished: the first by rank always gets the pages it needs now, even beyond the size asked for, so that one that no
   longer fits goes on alone and the pool falls to that size once it has ended.
+- The pool may be smaller than what was accepted if more pages can be had (`max_pages`). Who needs them to begin, or to
+  come back, waits until the pool has grown; `num_wanted_pages` tells the one who decides about that.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator
+from heapq import nlargest
 
 from pocketseek.runtime.kv_pool import PAGE_TOKENS
 from pocketseek.runtime.policy import Policy
@@ -44,6 +47,7 @@ class Roster:
         self.running: list[SequenceState] = []
         self.num_preemptions = 0
         self.num_swapped_out = 0
+        self.max_pages: int | None = None  # so many can be had if somebody needs them; None: those there are
         self._cache = cache
         self._policy = policy
         self._memory = memory
@@ -66,6 +70,28 @@ class Roster:
         """The size asked for."""
         return self._num_pages
 
+    @property
+    def has_more_pages_than_asked(self) -> bool:
+        """Somebody finishes what was accepted."""
+        return self._cache.num_pages > self._num_pages
+
+    @property
+    def num_most_pages(self) -> int:
+        """How many one sequence may count on."""
+        return max(self._num_pages, self.max_pages or 0)
+
+    @property
+    def num_wanted_pages(self) -> int:
+        """Those in use, what the running ones need next, and what the longest of those who wait need to find a place.
+
+        Roughly, if another thread asks during a pass.
+        """
+        running, waiting = list(self.running), list(self.waiting)
+        num_places = max(1, self._max_sequences - len(running))
+        growing = sum(max(0, sequence.num_missing_pages) + 1 for sequence in running)
+        arriving = nlargest(num_places, (pages_for(len(sequence.tokens)) + 1 for sequence in waiting))
+        return self._cache.num_in_use + growing + sum(arriving)
+
     def remove(self, sequence: SequenceState) -> None:
         """It has ended, wherever it was: its pages are free, and who followed it waits by himself."""
         if sequence in self.running:
@@ -86,10 +112,15 @@ class Roster:
         self.fit()
 
     def fit(self) -> None:
-        """The size asked for, or more if the first by rank needs more now; the last give way."""
+        """The size asked for, or more if the first by rank needs more now; the last give way.
+
+        If nobody runs and the first could be given what it needs, it waits for that.
+        """
         self.running.sort(key=self._policy.rank)
         first = self.running[0] if self.running else self._policy.next_in(self.waiting, ())
         needed_now = pages_for(len(first.tokens)) if first else 0
+        if not self.running and needed_now <= (self.max_pages or 0):
+            needed_now = 0
         self._cache.resize(max(self._num_pages, needed_now))
         while self.running and self._cache.num_in_use > self._cache.num_pages:
             self._preempt(self.running[-1])
@@ -176,9 +207,10 @@ class Roster:
     def _is_worth_swapping(self, victim: SequenceState, swap: SwapSpace, somebody_waits: bool) -> bool:
         """somebody_waits: for his first token, and for no longer than a pass may take."""
         pages = victim.pages[: pages_for(victim.num_computed)]
-        longest_s = self._limits.max_pass_s if self._limits is not None and somebody_waits else None
-        if longest_s is not None and swap.seconds(pages) / 2 > longest_s:
-            return False
+        if self._limits is not None and somebody_waits:
+            longest_s = self._policy.longest_pass_s(self._limits)
+            if swap.seconds(pages) / 2 > longest_s:
+                return False
         compute_s = self._policy.reading_s(victim.num_computed, self._limits) if self._limits is not None else 0.0
         return bool(pages) and (compute_s == 0.0 or swap.seconds(pages) < compute_s)
 

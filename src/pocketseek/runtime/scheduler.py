@@ -9,10 +9,12 @@
 - Of prompts that have a beginning in common and are read at the same time, one computes it and the others wait for it.
 - `submit` takes several sequences with one prompt: it is read once.
 - `plan` may find that nothing is to be done yet; `wait_s` says for how long. `expire` ends what missed its deadline.
-- New requests are measured by the size of the pool that was asked for last (`set_num_pages`).
+- New requests are measured by the size of the pool that was asked for last (`set_num_pages`), or by what it could
+  become (`set_max_pages`); `page_demand` tells how many pages it takes.
+- A pass that failed is accounted for by `fail` instead of `commit`: it ends the requests in it and nobody else.
 
-Not thread-safe but for `prepare`: one thread (the engine's worker) owns it. submit, cancel, expire and set_num_pages
-are called between commit and plan, not while a pass runs, because they free pages at once.
+Not thread-safe but for `prepare`, `counts` and `page_demand`: one thread (the engine's worker) owns it. submit, cancel,
+expire and the set_ functions are called between commit and plan, not while a pass runs: they free pages at once.
 """
 
 from __future__ import annotations
@@ -22,10 +24,10 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from pocketseek.errors import ModelOutputError
+from pocketseek.errors import ModelOutputError, PocketseekError
 from pocketseek.kernels.contract import LogitsMath
 from pocketseek.runtime.admission import Capacity, check_request
-from pocketseek.runtime.counts import SchedulerCounts, SequenceEvent, Totals
+from pocketseek.runtime.counts import PageDemand, SchedulerCounts, SequenceEvent, Totals
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.pass_room import PassRoom
 from pocketseek.runtime.policy import Policy
@@ -33,7 +35,7 @@ from pocketseek.runtime.prefix.cache import PrefixCache
 from pocketseek.runtime.roster import Roster
 from pocketseek.runtime.sampling import PLAIN_MATH, LogitsRow
 from pocketseek.runtime.sequence import SCORE_ROWS, SequenceState
-from pocketseek.runtime.speculate import MAX_DRAFT_TOKENS, MAX_DRAFTS_PER_PASS, Speculation, draft_lengths
+from pocketseek.runtime.speculate import MAX_DRAFTS_PER_PASS, Speculation, draft_lengths
 from pocketseek.runtime.swap import SwapSpace
 from pocketseek.runtime.work import Logits, PageMemory, Slice, Work
 from pocketseek.types import FinishReason, Limits, Request, TokenEvent
@@ -59,6 +61,7 @@ class Scheduler:
     ) -> None:
         """cache: of this pool; without one, nothing is shared. memory, swap: see `Roster`."""
         self.policy = policy or Policy()
+        self._pool = pool
         self._cache = cache or PrefixCache(pool, enabled=False)
         self._roster = Roster(self._cache, self.policy, memory=memory, swap=swap)
         self._capacity = Capacity(vocab_size, context_length, pool.num_pages)
@@ -88,6 +91,11 @@ class Scheduler:
             num_free_pages=self._cache.num_available,
             num_cached_pages=self._cache.num_cached,
         )
+
+    def page_demand(self) -> PageDemand:
+        """Cheap; readable from any thread, where it is rough while a pass runs."""
+        num_in_use = self._cache.num_in_use
+        return PageDemand(num_in_use, self._roster.num_wanted_pages, max(0, self._pool.num_used - num_in_use))
 
     def prepare(self, request_id: int, request: Request) -> SequenceState:
         """Check a request and make it a sequence, on any thread. Raises UsageError or ContextLengthError."""
@@ -133,7 +141,32 @@ class Scheduler:
     def set_num_pages(self, num_pages: int | None) -> None:
         """Resize the pool; None: as many pages as at first. The executor must have reserved them. No text changes."""
         self._roster.resize(num_pages)
-        self._capacity = dataclasses.replace(self._capacity, num_pages=self._roster.num_pages)
+        self._measure()
+
+    def set_max_pages(self, max_pages: int | None) -> None:
+        """So many pages can be had if somebody needs them; None: those there are. The executor must have reserved them.
+
+        Who needs more than there are to begin waits until `set_num_pages` gives them.
+        """
+        self._roster.max_pages = max_pages
+        self._measure()
+
+    def _measure(self) -> None:
+        self._capacity = dataclasses.replace(self._capacity, num_pages=self._roster.num_most_pages)
+
+    @property
+    def num_pages(self) -> int:
+        """The size that was asked for."""
+        return self._roster.num_pages
+
+    @property
+    def max_pages(self) -> int | None:
+        return self._roster.max_pages
+
+    @property
+    def has_more_pages_than_asked(self) -> bool:
+        """Because somebody finishes who was accepted when there were more."""
+        return self._roster.has_more_pages_than_asked
 
     def take_vacated_pages(self) -> list[int]:
         """Pages whose memory is not needed any more, each reported once; to be released before the next plan."""
@@ -171,7 +204,8 @@ class Scheduler:
         most = min(room.for_drafts, MAX_DRAFTS_PER_PASS)
         if self._speculation is None or most < 1:
             return {}
-        drafts = [sequence.draft(min(most, MAX_DRAFT_TOKENS)) for sequence in room.writing]
+        longest = min(most, self.policy.most_draft_tokens(limits))
+        drafts = [sequence.draft(longest) for sequence in room.writing]
         lengths = draft_lengths(
             drafts,
             room=most,
@@ -212,6 +246,17 @@ class Scheduler:
             row += part.num_logits
             events.extend(self._commit_slice(by_id[part.request_id], part, rows))
         self.policy.passed()
+        self._roster.fit_if_resized()
+        return events
+
+    def fail(self, work: Work, error: PocketseekError) -> list[SequenceEvent]:
+        """The pass could not be run: everybody in it ends with the error. What earlier passes computed stays valid.
+
+        Who only followed one of them goes on by himself. Each event has an error of its own, to be raised anywhere.
+        """
+        failed = {part.request_id for part in work.slices}
+        sequences = [sequence for sequence in self._roster.running if sequence.request_id in failed]
+        events = [self._finish(sequence, "error", error=_another(error)) for sequence in sequences]
         self._roster.fit_if_resized()
         return events
 
@@ -278,7 +323,7 @@ class Scheduler:
         *,
         token_id: int | None = None,
         logprob: float | None = 0.0,
-        error: ModelOutputError | None = None,
+        error: PocketseekError | None = None,
     ) -> SequenceEvent:
         """Remove the sequence and free its pages."""
         self.policy.left(sequence)
@@ -287,3 +332,10 @@ class Scheduler:
         scores = tuple(sequence.prompt_logprobs) if complete else None
         token = TokenEvent(token_id, logprob, reason, scores, sequence.num_cached_prompt)
         return SequenceEvent(sequence.request_id, token, error)
+
+
+def _another(error: PocketseekError) -> PocketseekError:
+    """Of the same class, with the same message, raised because of it."""
+    other = type(error)(*error.args)
+    other.__cause__ = error
+    return other

@@ -25,6 +25,7 @@ from typing import Protocol
 PassCost = Callable[[int], float]  # relative time of a pass with that many tokens in it
 
 MAX_DRAFT_TOKENS = 15  # with the token that is due 16 rows of logits, the most an executor keeps memory for
+LONG_DRAFT_TOKENS = 31  # where passes wait for storage: more rows cost less than another pass
 MAX_DRAFTS_PER_PASS = 32  # of all sequences: rows of logits are 0.6 MB each at 152 000 tokens
 WINDOW_TOKENS = 8192  # how far back a draft may come from: at most 5 MB for a sequence, a fiftieth of its K and V
 

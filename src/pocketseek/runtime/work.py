@@ -107,10 +107,29 @@ class Executor(PageMemory, Protocol):
         """
         ...
 
+    def set_weight_bytes(self, num_bytes: int | None) -> None:
+        """Keep so many bytes of weights in memory from now on, buffers for the rest included; None: all of them.
+
+        Between passes; never changes a result. Raises MemoryLimitError, and changes nothing, if that cannot be.
+        """
+        ...
+
+    @property
+    def storage_s(self) -> float:
+        """How long storage is expected to take for what a pass reads from it; 0.0 if all weights are in memory."""
+        ...
+
+    @property
+    def waited_s(self) -> float:
+        """How long the last `run` waited for storage."""
+        ...
+
     def run(self, work: Work) -> Logits:
         """One pass. Returns float32 [work.num_logits, vocab_size]: slices in order, rows ascending.
 
-        The array may be reused by the next call; the caller copies what it keeps.
+        The array may be reused by the next call; the caller copies what it keeps. Raises StorageError or IntegrityError
+        if weights cannot be read or are not what they were: then K and V of this pass's positions are undefined, those
+        of earlier passes are not touched, and the executor can go on with the same work or with another.
         """
         ...
 

@@ -5,21 +5,26 @@ compute (until a message comes, or the time that the scheduler names), and puts 
 request. It starts with the first request. It is a daemon thread, so that a forgotten engine does not keep the process
 alive; the engine's finalizer closes it before the interpreter goes.
 
-If a pass fails (or the engine is closed), every waiting request gets an EngineClosedError at its join, with the failure
-as cause, and later requests are refused. A failure of one request alone is raised at that request's join only.
+A pass that storage fails (StorageError, IntegrityError) ends the requests in it, each with an error of that class at
+its join, and nobody else; one that could not read is tried once more before. If a pass fails in any other way (or the
+engine is closed), every waiting request gets an EngineClosedError at its join, with the failure as cause, and later
+requests are refused. A failure of one request alone is raised at that request's join only.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
+import traceback
 from collections.abc import Iterable, Sequence
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread, current_thread
 from time import perf_counter
 from typing import Protocol
 
-from pocketseek.errors import EngineClosedError, MemoryLimitError, UsageError
+from pocketseek.errors import EngineClosedError, IntegrityError, StorageError
 from pocketseek.govern.governor import Governor
+from pocketseek.runtime.applied_limits import AppliedLimits
 from pocketseek.runtime.counts import SequenceEvent
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.token_stream import (
@@ -36,6 +41,8 @@ from pocketseek.runtime.work import Executor, Logits, Work
 from pocketseek.types import Limits, Request
 
 _LONGEST_SLEEP_S = 3600.0  # then it looks again
+
+_log = logging.getLogger(__name__)
 
 
 class Closeable(Protocol):
@@ -76,14 +83,13 @@ class Worker:
         self._thread: Thread | None = None
         self._closed = False
         self._failure: BaseException | None = None
-        self._num_threads: int | None = None
-        self._cores: tuple[int, ...] = ()
-        self.cores_refusal: UsageError | None = None
-        self._num_pages: int | None = None
-        self.pages_refusal: MemoryLimitError | None = None
+        self._applied = AppliedLimits(scheduler, executor)
+        self._run_start = 0.0
         self.executor_s = 0.0
         self.total_s = 0.0
         self.num_wakeups = 0  # passes after a sleep
+        self.num_retried_passes = 0
+        self.num_failed_passes = 0
         self._slept = False
 
     # -- any thread -----------------------------------------------------------------------------------------------
@@ -143,61 +149,54 @@ class Worker:
         start = perf_counter()
         limits = self._limits()
         work = self._scheduler.plan(limits)
-        self._give_memory_back()
+        self._applied.give_memory_back()
         if work is None:
             self._use_idle_time()
             return
         self.num_wakeups += self._slept
         self._slept = False
-        pass_start = perf_counter()
-        logits = self._run(work)
-        events = self._scheduler.commit(work, logits)
-        pass_s = perf_counter() - pass_start  # what planning took may be pages on their way to and from the disk
+        try:
+            logits = self._run(work)
+        except (StorageError, IntegrityError) as error:
+            events = self._fail(work, error)
+        else:
+            events = self._scheduler.commit(work, logits)
+            self._observe(limits, work)
         self._deliver(events)
-        self._give_memory_back()
+        self._applied.give_memory_back()
         self.total_s += perf_counter() - start
-        self._scheduler.policy.costs.observe(limits, work.num_tokens, pass_s)
 
     def _limits(self) -> Limits:
         limits = self._governor.limits()
-        if limits.num_threads != self._num_threads:
-            self._num_threads = limits.num_threads
-            self._executor.set_threads(limits.num_threads)
-        if limits.cores != self._cores:
-            self._set_cores(limits.cores)
-        if limits.num_pages != self._num_pages:
-            self._set_num_pages(limits.num_pages)
+        self._applied.apply(limits)
+        self._scheduler.policy.costs.storage_s = self._executor.storage_s
         return limits
 
-    def _set_cores(self, cores: tuple[int, ...]) -> None:
-        """Cores go offline, and an app to the background, whenever the system likes: then the pass runs where it ran
-        before, slower perhaps, and the next pass asks again."""
-        try:
-            self._executor.set_cores(cores)
-            self._cores, self.cores_refusal = cores, None
-        except UsageError as refusal:
-            self.cores_refusal = refusal
-
-    def _set_num_pages(self, num_pages: int | None) -> None:
-        """If the system refuses more memory, the pool stays as it is, and the next pass asks again."""
-        try:
-            if num_pages is not None:
-                self._executor.reserve_pages(num_pages)
-        except MemoryLimitError as refusal:
-            self.pages_refusal = refusal
-            return
-        self._scheduler.set_num_pages(num_pages)
-        self._num_pages, self.pages_refusal = num_pages, None
-
-    def _give_memory_back(self) -> None:
-        if vacated := self._scheduler.take_vacated_pages():
-            self._executor.release_pages(vacated)
-
     def _run(self, work: Work) -> Logits:
-        start = perf_counter()
-        logits = self._executor.run(work)
-        self.executor_s += perf_counter() - start
-        return logits
+        try:
+            return self._run_once(work)
+        except StorageError as error:
+            _log.info("a pass is run again: %s", error)
+            _clear_frames(error)
+            self.num_retried_passes += 1
+            return self._run_once(work)
+
+    def _run_once(self, work: Work) -> Logits:
+        self._run_start = perf_counter()
+        try:
+            return self._executor.run(work)
+        finally:
+            self.executor_s += perf_counter() - self._run_start
+
+    def _observe(self, limits: Limits, work: Work) -> None:
+        """Without what planning took, which may be pages on their way to and from the disk."""
+        computing_s = perf_counter() - self._run_start - self._executor.waited_s
+        self._scheduler.policy.costs.observe(limits, work.num_tokens, computing_s)
+
+    def _fail(self, work: Work, error: StorageError | IntegrityError) -> list[SequenceEvent]:
+        self.num_failed_passes += 1
+        _clear_frames(error)
+        return self._scheduler.fail(work, error)
 
     def _deliver(self, events: Iterable[SequenceEvent]) -> None:
         for event in events:
@@ -239,10 +238,10 @@ class Worker:
             self._scheduler.submit(*message.sequences)
         elif isinstance(message, Cancel) and (event := self._scheduler.cancel(message.request_id)) is not None:
             self._deliver([event])
-            self._give_memory_back()
+            self._applied.give_memory_back()
         elif isinstance(message, ApplyLimits):
             self._limits()
-            self._give_memory_back()
+            self._applied.give_memory_back()
 
     def _retire(self) -> None:
         """Refuse what comes, answer what waits, let go of the memory."""
@@ -269,3 +268,10 @@ class Worker:
 def _by_id(message: Submit) -> dict[int, Outcomes]:
     ids = (sequence.request_id for sequence in message.sequences)
     return dict(zip(ids, message.outcomes, strict=True))
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Whoever keeps the error keeps no buffers of the executor alive."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

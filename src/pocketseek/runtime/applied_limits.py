@@ -1,0 +1,98 @@
+"""What the governor allows is made true between two passes: threads, cores, KV pages, weights.
+
+Memory moves from one side to the other: what shrinks goes first and what grows goes last, so that pages and weights
+together never take more than they may before or after. What grows waits if the other side did not shrink: pages, while
+the executor refuses to let go of weights; weights, while somebody finishes on more pages than the pool shall have.
+
+What the system refuses stays as it is, is kept as a `*_refusal`, and is asked for again before the next pass.
+"""
+
+from __future__ import annotations
+
+from pocketseek.errors import MemoryLimitError, UsageError
+from pocketseek.runtime.scheduler import Scheduler
+from pocketseek.runtime.work import Executor
+from pocketseek.types import Limits
+
+
+class AppliedLimits:
+    """Used by the engine's worker, between passes. The executor begins with all of its weights and the pool's pages."""
+
+    def __init__(self, scheduler: Scheduler, executor: Executor) -> None:
+        self._scheduler = scheduler
+        self._executor = executor
+        self._opened_pages = scheduler.num_pages
+        self._num_threads: int | None = None
+        self._cores: tuple[int, ...] = ()
+        self._num_pages: int | None = None
+        self._max_pages = scheduler.max_pages
+        self._weight_bytes: int | None = None
+        self.cores_refusal: UsageError | None = None
+        self.pages_refusal: MemoryLimitError | None = None
+        self.weights_refusal: MemoryLimitError | None = None
+
+    def apply(self, limits: Limits) -> None:
+        if limits.num_threads != self._num_threads:
+            self._num_threads = limits.num_threads
+            self._executor.set_threads(limits.num_threads)
+        if limits.cores != self._cores:
+            self._set_cores(limits.cores)
+        pages = limits.num_pages, limits.max_pages
+        if pages != (self._num_pages, self._max_pages) or limits.weight_bytes != self._weight_bytes:
+            self._move_memory(limits)
+
+    def give_memory_back(self) -> None:
+        """The memory of pages that the pool has let go of."""
+        if vacated := self._scheduler.take_vacated_pages():
+            self._executor.release_pages(vacated)
+
+    def _set_cores(self, cores: tuple[int, ...]) -> None:
+        """Cores go offline, and an app to the background, whenever the system likes: then the pass runs where it ran
+        before, slower perhaps, and the next pass asks again."""
+        try:
+            self._executor.set_cores(cores)
+            self._cores, self.cores_refusal = cores, None
+        except UsageError as refusal:
+            self.cores_refusal = refusal
+
+    def _move_memory(self, limits: Limits) -> None:
+        num_pages = self._opened_pages if limits.num_pages is None else limits.num_pages
+        fewer_pages = num_pages < self._scheduler.num_pages
+        fewer_weights = _is_less(limits.weight_bytes, self._weight_bytes)
+        if fewer_pages:
+            self._set_pages(limits)
+            self.give_memory_back()
+        if fewer_weights:
+            self._set_weight_bytes(limits.weight_bytes)
+        if not fewer_pages and not (fewer_weights and self.weights_refusal):
+            self._set_pages(limits)
+        if not fewer_weights and not self._scheduler.has_more_pages_than_asked:
+            self._set_weight_bytes(limits.weight_bytes)
+
+    def _set_pages(self, limits: Limits) -> None:
+        try:
+            if limits.num_pages != self._num_pages:
+                self._executor.reserve_pages(limits.num_pages or 0)
+                self._scheduler.set_num_pages(limits.num_pages)
+                self._num_pages = limits.num_pages
+            if limits.max_pages != self._max_pages:
+                self._executor.reserve_pages(limits.max_pages or 0)  # addresses, which nobody may write to yet
+                self._scheduler.set_max_pages(limits.max_pages)
+                self._max_pages = limits.max_pages
+            self.pages_refusal = None
+        except MemoryLimitError as refusal:
+            self.pages_refusal = refusal
+
+    def _set_weight_bytes(self, weight_bytes: int | None) -> None:
+        try:
+            if weight_bytes != self._weight_bytes:
+                self._executor.set_weight_bytes(weight_bytes)
+                self._weight_bytes = weight_bytes
+            self.weights_refusal = None
+        except MemoryLimitError as refusal:
+            self.weights_refusal = refusal
+
+
+def _is_less(num_bytes: int | None, than: int | None) -> bool:
+    """None is all there is."""
+    return num_bytes is not None and (than is None or num_bytes < than)
