@@ -4,12 +4,15 @@ Memory moves from one side to the other: what shrinks goes first and what grows 
 together never take more than they may before or after. What grows waits if the other side did not shrink: pages, while
 the executor refuses to let go of weights; weights, while somebody finishes on more pages than the pool shall have.
 
-What the system refuses stays as it is, is kept as a `*_refusal`, and is asked for again before the next pass.
+What the system (or the budget) refuses stays as it is, is kept as a `*_refusal`, and is asked for again before the next
+pass. With a budget, memory is leased before it grows and given back after it shrank: "pages" for all that the pool has,
+"weights" for those in memory and the ring.
 """
 
 from __future__ import annotations
 
 from pocketseek.errors import MemoryLimitError, UsageError
+from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.work import Executor
 from pocketseek.types import Limits
@@ -18,10 +21,12 @@ from pocketseek.types import Limits
 class AppliedLimits:
     """Used by the engine's worker, between passes. The executor begins with all of its weights and the pool's pages."""
 
-    def __init__(self, scheduler: Scheduler, executor: Executor) -> None:
+    def __init__(self, scheduler: Scheduler, executor: Executor, budget: MemoryBudget | None = None) -> None:
+        """budget: has the leases of what there is at first."""
         self._scheduler = scheduler
         self._executor = executor
-        self._opened_pages = scheduler.num_pages
+        self._budget = budget
+        self._opened_pages = self._num_leased_pages = scheduler.num_pages
         self._num_threads: int | None = None
         self._cores: tuple[int, ...] = ()
         self._num_pages: int | None = None
@@ -45,6 +50,8 @@ class AppliedLimits:
         """The memory of pages that the pool has let go of."""
         if vacated := self._scheduler.take_vacated_pages():
             self._executor.release_pages(vacated)
+        if self._budget is not None and self._num_leased_pages > self._scheduler.num_pages:
+            self._lease_pages(self._scheduler.num_pages)
 
     def _set_cores(self, cores: tuple[int, ...]) -> None:
         """Cores go offline, and an app to the background, whenever the system likes: then the pass runs where it ran
@@ -72,7 +79,9 @@ class AppliedLimits:
     def _set_pages(self, limits: Limits) -> None:
         try:
             if limits.num_pages != self._num_pages:
-                self._executor.reserve_pages(limits.num_pages or 0)
+                num_pages = self._opened_pages if limits.num_pages is None else limits.num_pages
+                self._lease_pages(max(num_pages, self._scheduler.num_pages))
+                self._executor.reserve_pages(num_pages)
                 self._scheduler.set_num_pages(limits.num_pages)
                 self._num_pages = limits.num_pages
             if limits.max_pages != self._max_pages:
@@ -86,11 +95,25 @@ class AppliedLimits:
     def _set_weight_bytes(self, weight_bytes: int | None) -> None:
         try:
             if weight_bytes != self._weight_bytes:
+                self._lease_weights(weight_bytes)
                 self._executor.set_weight_bytes(weight_bytes)
                 self._weight_bytes = weight_bytes
             self.weights_refusal = None
         except MemoryLimitError as refusal:
             self.weights_refusal = refusal
+        if self._budget is not None:
+            self._budget.lease("weights", self._executor.weight_bytes)
+
+    def _lease_pages(self, num_pages: int) -> None:
+        if self._budget is not None:
+            self._budget.lease("pages", num_pages * self._executor.page_bytes)
+            self._num_leased_pages = num_pages
+
+    def _lease_weights(self, weight_bytes: int | None) -> None:
+        """At least what there is, until less is there."""
+        if self._budget is not None:
+            wanted_bytes = self._executor.weight_bytes_for(weight_bytes)
+            self._budget.lease("weights", max(wanted_bytes, self._executor.weight_bytes))
 
 
 def _is_less(num_bytes: int | None, than: int | None) -> bool:

@@ -17,6 +17,7 @@ from typing import Self
 
 from pocketseek.errors import UsageError
 from pocketseek.govern.governor import Governor
+from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.runtime.answer import Answer, checked_stop, text_events
 from pocketseek.runtime.counts import PageDemand, SchedulerCounts
 from pocketseek.runtime.kv_pool import KvPool
@@ -87,9 +88,10 @@ class Engine:
         speculation: bool = True,
         resources: Iterable[Closeable] = (),
         policy: Policy | None = None,
+        budget: MemoryBudget | None = None,
     ) -> None:
         """num_pages: pages of KV memory, shared by all; max_pages: as in `Limits`, until the governor was asked.
-        The text settings are the tokenizer's.
+        budget: what pages and weights are leased from; it has leases for those at the opening. The text settings are the tokenizer's.
 
         recommended_sampling: used for answers that ask for no other. prefix_cache: do not compute again what is still
         in the KV memory; prefix_store: nor what an earlier engine left on disk. swap_folder: where the pages of
@@ -124,7 +126,7 @@ class Engine:
         self._prefix_store = prefix_store
         self._swap = swap
         closeables = (*((swap,) if swap is not None else ()), *resources)
-        self._worker = Worker(scheduler, executor, governor, closeables, archive)
+        self._worker = Worker(scheduler, executor, governor, closeables, archive, budget)
         # Also runs at interpreter exit, while the worker can still finish its pass in peace.
         self._finalizer = weakref.finalize(self, self._worker.close)
 

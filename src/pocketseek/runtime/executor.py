@@ -96,22 +96,18 @@ class KernelExecutor:
     def set_weight_bytes(self, num_bytes: int | None) -> None:
         self._weights.set_bytes(num_bytes)
 
+    @property
+    def weight_bytes(self) -> int:
+        return self._weights.memory_bytes
+
+    def weight_bytes_for(self, num_bytes: int | None) -> int:
+        return self._weights.memory_bytes_for(num_bytes)
+
     def set_threads(self, num_threads: int) -> None:
         self._kernels.set_num_threads(num_threads)
 
     def set_cores(self, cores: tuple[int, ...]) -> None:
         self._kernels.set_cores(cores)
-
-    def set_weight_bytes(self, num_bytes: int | None) -> None:
-        """All weights stay mapped, whatever is asked for."""
-
-    @property
-    def storage_s(self) -> float:
-        return 0.0
-
-    @property
-    def waited_s(self) -> float:
-        return 0.0
 
     def run(self, work: Work) -> Floats:
         """One pass; returns logits float32 (work.num_logits, vocab_size), which the next pass overwrites."""

@@ -48,6 +48,11 @@ class MemoryUse:
     def base_bytes(self) -> int:
         return max(self._anonymous_bytes, self._least_base_bytes) + self._code_bytes + KEPT_ROWS_BYTES
 
+    @property
+    def held_bytes(self) -> int:
+        """Weights and pages in memory at the moment."""
+        return self._executor.weight_bytes + self._executor.kv_bytes_in_memory
+
     def footprint(self) -> Footprint:
         demand = self.demand()
         weights = self._executor.weights

@@ -115,6 +115,20 @@ class Executor(PageMemory, Protocol):
         ...
 
     @property
+    def weight_bytes(self) -> int:
+        """What weights and buffers take now."""
+        ...
+
+    def weight_bytes_for(self, num_bytes: int | None) -> int:
+        """What they would take after set_weight_bytes(num_bytes)."""
+        ...
+
+    @property
+    def page_bytes(self) -> int:
+        """Memory of one page of K and V over all layers."""
+        ...
+
+    @property
     def storage_s(self) -> float:
         """How long storage is expected to take for what a pass reads from it; 0.0 if all weights are in memory."""
         ...

@@ -24,6 +24,7 @@ from typing import Protocol
 
 from pocketseek.errors import EngineClosedError, IntegrityError, StorageError
 from pocketseek.govern.governor import Governor
+from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.runtime.applied_limits import AppliedLimits
 from pocketseek.runtime.counts import SequenceEvent
 from pocketseek.runtime.scheduler import Scheduler
@@ -70,7 +71,9 @@ class Worker:
         governor: Governor,
         resources: Iterable[Closeable] = (),
         idle_work: IdleWork | None = None,
+        budget: MemoryBudget | None = None,
     ) -> None:
+        """budget: see AppliedLimits."""
         self._scheduler = scheduler
         self._executor = executor
         self._governor = governor
@@ -83,7 +86,7 @@ class Worker:
         self._thread: Thread | None = None
         self._closed = False
         self._failure: BaseException | None = None
-        self._applied = AppliedLimits(scheduler, executor)
+        self._applied = AppliedLimits(scheduler, executor, budget)
         self._run_start = 0.0
         self.executor_s = 0.0
         self.total_s = 0.0

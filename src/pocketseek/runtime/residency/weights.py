@@ -131,6 +131,10 @@ class Weights:
         """What is kept in memory now, ring included."""
         return self._plan.memory_bytes
 
+    def memory_bytes_for(self, num_bytes: int | None) -> int:
+        """What would be kept in memory after set_bytes(num_bytes)."""
+        return make_plan(self._units, num_bytes, self._ring_bytes).memory_bytes
+
     @property
     def is_warm(self) -> bool:
         return self._streamer.is_warm
