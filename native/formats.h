@@ -1,6 +1,7 @@
 // Sizes and addresses of the tiled tensor formats. The one description of the layout is src/pocketseek/formats.py.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -65,9 +66,19 @@ struct Matrix {
             if (index < part.first_tile + part.num_tiles) return part.data + (index - part.first_tile) * part.stride;
         return nullptr;
     }
-    // The next tile rows of a matrix whose format and size are set.
+    // The next tile rows of a matrix whose format and size are set. What goes on in memory where the part before ends joins it.
     void add_part(int num_tiles, const uint8_t* data) {
-        parts.push_back({parts.empty() ? 0 : parts.back().first_tile + parts.back().num_tiles, num_tiles, data, stride()});
+        if (!parts.empty() && parts.back().data + parts.back().num_tiles * parts.back().stride == data) parts.back().num_tiles += num_tiles;
+        else parts.push_back({parts.empty() ? 0 : parts.back().first_tile + parts.back().num_tiles, num_tiles, data, stride()});
+    }
+    // Some of its tile rows as a matrix of their own, which knows nothing of the others.
+    Matrix slice(int first_tile, int num_tiles) const {
+        Matrix some{format, std::min(num_tiles * kTileRows, rows - first_tile * kTileRows), cols, {}};
+        for (const Part& part : parts) {
+            const int begin = std::max(first_tile, part.first_tile), end = std::min(first_tile + num_tiles, part.first_tile + part.num_tiles);
+            if (begin < end) some.parts.push_back({begin - first_tile, end - begin, part.data + (begin - part.first_tile) * part.stride, part.stride});
+        }
+        return some;
     }
 };
 

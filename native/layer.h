@@ -1,10 +1,23 @@
 // One step of the pass: embedding, a transformer layer, the head. Phases over rows or tile rows, each a parallel loop.
+//
+// A layer is four steps with a product of matrices in each. A step can be done in parts, some tile rows at a time, so that weights can
+// be read from storage meanwhile; only the tile rows of a part are read from memory by it:
+//
+//     step      begins with              tile rows                  ends with
+//     qkv       norm                     of q, then k, then v       rope, keys and values into their pages, attention
+//     o         attention's output       of o
+//     gate_up   norm                     t: of gate and of up
+//     down      gate's and up's output   of down
+//
+// The bits are the same however a step is cut, since an output is one sum over the inputs whatever is computed beside it.
 #pragma once
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <vector>
 
 #include "formats.h"
@@ -21,6 +34,7 @@ struct ModelShape {
 
     int group() const { return heads / kv_heads; }
     KvShape kv() const { return {kv_format, kv_heads, head_dim}; }
+    bool operator==(const ModelShape&) const = default;
 };
 
 // Absent vectors (biases, q/k norms) are null.
@@ -28,6 +42,27 @@ struct LayerWeights {
     const float *attn_norm = nullptr, *mlp_norm = nullptr;
     const float *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr, *q_norm = nullptr, *k_norm = nullptr;
     Matrix q, k, v, o, gate, up, down;
+
+    std::array<Format, 7> formats() const { return {q.format, k.format, v.format, o.format, gate.format, up.format, down.format}; }
+};
+
+enum class LayerStep { qkv, o, gate_up, down };
+inline constexpr const char* kStepNames[] = {"qkv", "o", "gate_up", "down"};
+inline constexpr int kNumSteps = 4;
+
+inline int step_tiles(const ModelShape& s, LayerStep step) {
+    const auto tiles = [](int outputs) { return div_up(outputs, kTileRows); };
+    switch (step) {
+        case LayerStep::qkv: return tiles(s.heads * s.head_dim) + 2 * tiles(s.kv_heads * s.head_dim);
+        case LayerStep::gate_up: return tiles(s.intermediate);
+        default: return tiles(s.hidden);
+    }
+}
+
+// Parts of a step come in ascending order, without gaps: tile 0 begins the step, the last tile ends it.
+struct LayerPart {
+    LayerStep step;
+    int first_tile, num_tiles;
 };
 
 // Consecutive rows of the pass that belong to one sequence, at consecutive positions.
@@ -37,9 +72,15 @@ struct RowSpan {
 };
 
 struct Batch {
+    uint64_t id = next_id();  // of the pass
     int rows = 0;
     std::vector<RowSpan> spans;
     const float *cosine = nullptr, *sine = nullptr;  // [rows][head_dim / 2]
+
+    static uint64_t next_id() {
+        static std::atomic<uint64_t> last{0};
+        return ++last;
+    }
 };
 
 // Room for n values; what was there is lost when it grows, so that old and new never take memory together.
@@ -51,6 +92,9 @@ template <class T> T* grown(std::vector<T>& buffer, size_t n) {
     return buffer.data();
 }
 
+// The first address from p on that begins a cache line.
+template <class T> T* aligned(T* p) { return p + (-reinterpret_cast<uintptr_t>(p) & 63) / sizeof(T); }
+
 // Buffers that live from pass to pass and grow to the largest one seen.
 class Core {
 public:
@@ -58,8 +102,14 @@ public:
 
     void embed(const Matrix& table, const int32_t* ids, int rows, float* hidden);
     void layer(const ModelShape& shape, const LayerWeights& weights, int layer_index, const Batch& batch, float* hidden);
+    // A part of a layer. Throws std::invalid_argument, with nothing done, unless it is what comes next: the first part of a layer, or what
+    // follows the part before of the same pass. Whatever else runs between two parts ends the layer, as does an exception of another kind.
+    void layer_part(const ModelShape& shape, const LayerWeights& weights, int layer_index, const LayerPart& part, const Batch& batch, float* hidden);
     // logits[num_chosen][table.rows] of the chosen rows of hidden
     void head(const ModelShape& shape, const float* norm, const Matrix& table, const float* hidden, const int32_t* chosen, int num_chosen, float* logits);
+    // The columns of some tile rows of the table; the others stay as they are.
+    void head_part(const ModelShape& shape, const float* norm, const Matrix& table, const float* hidden, const int32_t* chosen, int num_chosen, float* logits,
+                   int first_tile, int num_tiles);
     Pool& pool() { return pool_; }
     size_t workspace_bytes() const;
     const KernelTable& table() const { return table_; }
@@ -99,17 +149,31 @@ private:
 
         bool uniform() const { return std::all_of(format, format + num_tiles, [&](Format f) { return f == format[0]; }); }
     };
-    void multiply(const std::vector<Product>& products, const Activations& in, int rows);
+    void multiply(const std::vector<Product>& whole, int first_tile, int num_tiles, const Activations& in, int rows);
     // Rows of the feed-forward's inner width as they are computed: [group of rows][tile][row of the group][16], so that a tile's results
     // are written as one piece.
     struct MlpRows {
-        int group_rows, tiles;
-        float* data;
+        int group_rows = 0, tiles = 0;
+        float* data = nullptr;
 
         float* tile(int row, int index) const { return data + ((size_t(row / group_rows) * tiles + index) * group_rows + row % group_rows) * kTileRows; }
     };
     void quantise_mlp(int n, int rows, const Activations& out, const MlpRows& mlp);
-    void multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, const MlpRows& out);
+    void multiply_swiglu(const Matrix& gate, const Matrix& up, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out);
+    // What comes after the parts of a layer that are done.
+    struct Expected {
+        uint64_t pass;
+        const float* hidden;
+        ModelShape shape;
+        std::array<Format, 7> formats;
+        int layer;
+        LayerStep step;
+        int tile;
+    };
+    void check_expected(const ModelShape& s, const LayerWeights& w, int layer_index, const LayerPart& part, const Batch& batch, const float* hidden) const;
+    void run_part(const ModelShape& s, const LayerWeights& w, int layer_index, const LayerPart& part, const Batch& batch, float* hidden);
+    void begin_step(const ModelShape& s, const LayerWeights& w, LayerStep step, int rows, const float* hidden);
+    void multiply_part(const ModelShape& s, const LayerWeights& w, const LayerPart& part, int rows, float* hidden);
     template <class Find, class Finish> void multiply_pairs(int pairs, size_t stride, const Activations& in, int rows, Find find, Finish finish);
     template <class Finish> void multiply_expanded(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish);
     size_t pair_floats(const Panel& panel) const;
@@ -134,6 +198,9 @@ private:
     std::vector<int32_t> sum8_, wide_sum8_;
     std::vector<uint8_t> panel_;
     std::vector<float> pair_, wide_scale_, panel_scale_, scale_, sum_, x_, qkv_, mixed_, mlp_, scratch_, partial_;
+    std::optional<Expected> expected_;  // within a layer that is done in parts
+    Activations in_;                    // of the step that is being done
+    MlpRows mlp_rows_;                  // of this layer, from gate_up on
     std::vector<AttentionTask> tasks_;
     std::vector<SpanTask> span_tasks_;
 };

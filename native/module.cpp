@@ -147,23 +147,46 @@ void embed(Core& core, const PyMatrix& table, Ints ids, Rows hidden) {
     core.embed(table.matrix, ids.data(), int(ids.size()), hidden.data());
 }
 
-// A run of consecutive layers, so that the interpreter is left and entered once for all of them.
-void layers(Core& core, const ModelShape& shape, const std::vector<const PyLayer*>& run, int first, const PyBatch& batch, Rows hidden) {
+void require_rows(const ModelShape& shape, int first, size_t num_layers, const PyBatch& batch, const Rows& hidden) {
     require(first >= 0, "layers are counted from 0");
-    for (const PyLayer* layer : run) require(layer, "a layer is missing");
     require(int(hidden.shape(0)) == batch.batch.rows && int(hidden.shape(1)) == shape.hidden, "hidden must be (rows, hidden size)");
     require(batch.half_dim * 2 == shape.head_dim, "rope frequencies must be half of the head dimension");
-    require((size_t(first) + run.size()) * shape.kv().layer_bytes() <= batch.page_bytes, "the pages have no room for these layers");
+    require((size_t(first) + num_layers) * shape.kv().layer_bytes() <= batch.page_bytes, "the pages have no room for these layers");
+}
+
+// A run of consecutive layers, so that the interpreter is left and entered once for all of them.
+void layers(Core& core, const ModelShape& shape, const std::vector<const PyLayer*>& run, int first, const PyBatch& batch, Rows hidden) {
+    require_rows(shape, first, run.size(), batch, hidden);
+    for (const PyLayer* layer : run) require(layer, "a layer is missing");
     nb::gil_scoped_release release;
     for (size_t i = 0; i < run.size(); i++) core.layer(shape, run[i]->weights, first + int(i), batch.batch, hidden.data());
 }
 
-void head(Core& core, const ModelShape& shape, Floats norm, const PyMatrix& table, ConstRows hidden, Ints chosen, Rows logits) {
+LayerStep step_of(const std::string& name) {
+    for (int i = 0; i < kNumSteps; i++)
+        if (name == kStepNames[i]) return LayerStep(i);
+    throw std::invalid_argument("unknown step of a layer " + name);
+}
+
+void layer_part(Core& core, const ModelShape& shape, const PyLayer& layer, int index, const std::string& step, int first_tile, int num_tiles, const PyBatch& batch,
+                Rows hidden) {
+    require_rows(shape, index, 1, batch, hidden);
+    const LayerPart part{step_of(step), first_tile, num_tiles};
+    nb::gil_scoped_release release;
+    core.layer_part(shape, layer.weights, index, part, batch.batch, hidden.data());
+}
+
+void head_part(Core& core, const ModelShape& shape, Floats norm, const PyMatrix& table, ConstRows hidden, Ints chosen, Rows logits, int first_tile, int num_tiles) {
     require(int(norm.size()) == shape.hidden && table.matrix.cols == shape.hidden && int(hidden.shape(1)) == shape.hidden, "head shapes differ");
     require(logits.shape(0) == chosen.size() && int(logits.shape(1)) == table.matrix.rows, "logits must be (chosen rows, vocabulary)");
+    require(num_tiles > 0 && first_tile >= 0 && first_tile <= table.matrix.tiles() - num_tiles, "a part is beyond the tiles of the head");
     for (size_t i = 0; i < chosen.size(); i++) require(chosen.data()[i] >= 0 && size_t(chosen.data()[i]) < hidden.shape(0), "chosen row out of range");
     nb::gil_scoped_release release;
-    core.head(shape, norm.data(), table.matrix, hidden.data(), chosen.data(), int(chosen.size()), logits.data());
+    core.head_part(shape, norm.data(), table.matrix, hidden.data(), chosen.data(), int(chosen.size()), logits.data(), first_tile, num_tiles);
+}
+
+void head(Core& core, const ModelShape& shape, Floats norm, const PyMatrix& table, ConstRows hidden, Ints chosen, Rows logits) {
+    head_part(core, shape, norm, table, hidden, chosen, logits, 0, table.matrix.tiles());
 }
 
 Pool make_pool(int num_threads) {
@@ -189,7 +212,7 @@ template <auto Peak> double measure_peak(const std::string& set, int num_threads
 NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // at interpreter exit the engine may still hold its weights, and that is fine
     m.doc() = "The compiled core of pocketseek: one pass over the weights.";
-    m.attr("abi") = 5;
+    m.attr("abi") = 6;
     m.def("supported_sets", &supported_sets, "Instruction sets that this build and this processor have, slowest first.");
 
     m.def("rope_table", [](Ints positions, Floats inv_freq, float factor, Rows cosine, Rows sine) {
@@ -233,6 +256,8 @@ NB_MODULE(_native, m) {
             }, "spin_s"_a)
         .def("embed", &embed, "table"_a, "ids"_a, "hidden"_a)
         .def("layers", &layers, "shape"_a, "weights"_a, "first"_a, "batch"_a, "hidden"_a)
+        .def("layer_part", &layer_part, "shape"_a, "layer"_a, "index"_a, "step"_a, "first_tile"_a, "num_tiles"_a, "batch"_a, "hidden"_a)
+        .def("head_part", &head_part, "shape"_a, "norm"_a, "table"_a, "hidden"_a, "chosen"_a, "logits"_a, "first_tile"_a, "num_tiles"_a)
         .def("head", &head, "shape"_a, "norm"_a, "table"_a, "hidden"_a, "chosen"_a, "logits"_a);
 }
 

@@ -117,12 +117,14 @@ struct Passes {
     const char* name;
     int threads;
     std::vector<Pass> passes;  // what is left at the end comes in one pass per sequence
+    bool parts = false;        // layer and head in parts of one, two, three, ... tiles
 };
 const Passes kPasses[] = {
     {"whole", 1, {}},
     {"whole", 3, {}},
     {"cut", 3, {{{1}}, {{7}}, {{33}}, {{2}}, {{64}}, {{3}}, {{8}}, {{5}}, {{193}}, {{4}}, {{6}}, {{0, 1}}, {{0, 32}}}},
     {"late", 3, {{{516}}, {{1}}, {{3}}, {{1}}}},  // few rows after 512 positions: spans are computed apart and merged
+    {"parts", 3, {{{1}}, {{7}}, {{30, 1, 1}}, {{41}}}, true},
     {"mixed", 1, {{{1, 1, 1}}, {{5, 1, 1}}, {{30, 1, 1}}, {{1, 37, 1}}, {{250, 0, 3}}, {{1, 0, 1}}}},
 };
 
@@ -168,7 +170,23 @@ struct Sequence {
     }
 };
 
-void run_pass(Core& core, const RandomModel& model, std::vector<Sequence>& sequences, const Pass& pass) {
+// do_part(first tile, number of tiles) until all are done; `size` is the number of tiles of the first part.
+template <class Part> void in_parts(int tiles, int& size, Part do_part) {
+    for (int first = 0, count; first < tiles; first += count, size = size % 5 + 1) do_part(first, count = std::min(size, tiles - first));
+}
+
+void layer_and_head_in_parts(Core& core, const RandomModel& model, const Batch& batch, float* hidden, const std::vector<int32_t>& chosen, float* logits) {
+    int size = 1;
+    for (int i = 0; i < kNumSteps; i++)
+        in_parts(step_tiles(model.shape, LayerStep(i)), size, [&](int first, int count) {
+            core.layer_part(model.shape, model.w, 0, {LayerStep(i), first, count}, batch, hidden);
+        });
+    in_parts(model.embedding.tiles(), size, [&](int first, int count) {
+        core.head_part(model.shape, model.norm, model.embedding, hidden, chosen.data(), batch.rows, logits, first, count);
+    });
+}
+
+void run_pass(Core& core, const RandomModel& model, std::vector<Sequence>& sequences, const Pass& pass, bool parts) {
     const ModelShape& s = model.shape;
     const int half = s.head_dim / 2;
     Batch batch;
@@ -186,8 +204,11 @@ void run_pass(Core& core, const RandomModel& model, std::vector<Sequence>& seque
     rope_table(positions.data(), batch.rows, model.inv_freq.data(), half, 1.1f, cosine.data(), sine.data());
     batch.cosine = cosine.data(), batch.sine = sine.data();
     core.embed(model.embedding, ids.data(), batch.rows, hidden.data());
-    core.layer(s, model.w, 0, batch, hidden.data());
-    core.head(s, model.norm, model.embedding, hidden.data(), chosen.data(), batch.rows, logits.data());
+    if (parts) layer_and_head_in_parts(core, model, batch, hidden.data(), chosen, logits.data());
+    else {
+        core.layer(s, model.w, 0, batch, hidden.data());
+        core.head(s, model.norm, model.embedding, hidden.data(), chosen.data(), batch.rows, logits.data());
+    }
     const float* from = logits.data();
     for (int n = 0; n < kSequences; n++) {
         const size_t size = size_t(pass.count[n]) * model.vocabulary;
@@ -202,11 +223,11 @@ uint64_t run(const KernelTable& table, const Case& what, const Passes& how) {
     for (int length : kLengths) sequences.emplace_back(model, length);
     Core core(table, how.threads);
     flush_subnormals(what.flush);
-    for (const Pass& pass : how.passes) run_pass(core, model, sequences, pass);
+    for (const Pass& pass : how.passes) run_pass(core, model, sequences, pass, how.parts);
     for (int n = 0; n < kSequences; n++) {
         Pass rest{};
         rest.count[n] = kLengths[n] - sequences[n].done;
-        if (rest.count[n]) run_pass(core, model, sequences, rest);
+        if (rest.count[n]) run_pass(core, model, sequences, rest, how.parts);
     }
     flush_subnormals(false);
     std::vector<float> all;

@@ -76,6 +76,28 @@ class Core:
     def layers(
         self, shape: ModelShape, weights: Sequence[object], first: int, batch: object, hidden: NDArray[np.float32]
     ) -> None: ...
+    def layer_part(
+        self,
+        shape: ModelShape,
+        layer: object,
+        index: int,
+        step: str,
+        first_tile: int,
+        num_tiles: int,
+        batch: object,
+        hidden: NDArray[np.float32],
+    ) -> None: ...
+    def head_part(
+        self,
+        shape: ModelShape,
+        norm: NDArray[np.float32],
+        table: object,
+        hidden: NDArray[np.float32],
+        chosen: NDArray[np.int32],
+        logits: NDArray[np.float32],
+        first_tile: int,
+        num_tiles: int,
+    ) -> None: ...
     def head(
         self,
         shape: ModelShape,

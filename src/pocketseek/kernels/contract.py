@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketseek.formats import num_tile_rows
 from pocketseek.kernels.kv_memory import KvMemory
+from pocketseek.types import ModelConfig
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
@@ -21,6 +23,9 @@ Indices = NDArray[np.intp]
 LAYER_MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
 LAYER_NORMS = ("attn_norm", "mlp_norm")
 LAYER_OPTIONAL_VECTORS = ("q_bias", "k_bias", "v_bias", "q_norm", "k_norm")
+
+LayerStep = Literal["qkv", "o", "gate_up", "down"]
+LAYER_STEPS: tuple[LayerStep, ...] = get_args(LayerStep)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,28 @@ class RowSpan:
     first_position: int
     num_rows: int
     pages: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerPart:
+    """Some tile rows of one step of a layer.
+
+    They are counted through q, k and v in "qkv", and through the matrix in "o" and "down"; tile t of "gate_up" is tile
+    t of gate and of up. Steps come in the order of LAYER_STEPS, the parts of a step in ascending order without gaps:
+    tile 0 begins the step and its last tile ends it.
+    """
+
+    step: LayerStep
+    first_tile: int
+    num_tiles: int
+
+
+def step_tiles(config: ModelConfig, step: LayerStep) -> int:
+    """How many tile rows a step has."""
+    if step == "qkv":
+        query, key = (num_tile_rows(heads * config.head_dim) for heads in (config.num_heads, config.num_kv_heads))
+        return query + 2 * key
+    return num_tile_rows(config.intermediate_size if step == "gate_up" else config.hidden_size)
 
 
 class LogitsMath(Protocol):
@@ -72,7 +99,14 @@ class ModelKernels(Protocol):
         """Of the same implementation and instruction set."""
         ...
 
-    def load_matrix(self, tensor: TensorData) -> object: ...
+    @property
+    def can_stream(self) -> bool:
+        """Whether there are layer_part and head_part; without, both raise UsageError."""
+        ...
+
+    def load_matrix(self, tensor: TensorData) -> object:
+        """Parts may lie anywhere in memory and be cut between any two tile rows; they are used in place."""
+        ...
 
     def load_layer(self, tensors: Mapping[str, TensorData]) -> object:
         """tensors: by the last part of their names ("q", "attn_norm", ...)."""
@@ -91,6 +125,32 @@ class ModelKernels(Protocol):
 
         Writes K and V of the rows into their pages. Running one by one gives the same as running all at once, which
         costs less.
+        """
+        ...
+
+    def layer_part(self, layer: object, index: int, part: LayerPart, rows: object, hidden: Floats) -> None:
+        """Run a part of layer `index`. All parts together give the bits of `layers`.
+
+        Reads the weights of the part's tile rows only, and norms and biases; elsewhere anything may lie. Raises
+        ValueError, with nothing done, for a part that is not the first of a layer and does not follow the one before
+        it. Whatever else runs on these kernels in between (embed, layers, head, head_part) ends the layer; so do the
+        rows of another pass, which begin a layer anew.
+        """
+        ...
+
+    def head_part(
+        self,
+        norm: Floats,
+        table: object,
+        hidden: Floats,
+        chosen: NDArray[np.int32],
+        logits: Floats,
+        first_tile: int,
+        num_tiles: int,
+    ) -> None:
+        """Write the columns of these tile rows of the head into `logits` (chosen rows, vocabulary); the bits of `head`.
+
+        Parts may come in any order. Only the part's tile rows are read.
         """
         ...
 

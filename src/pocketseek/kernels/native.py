@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pocketseek.errors import MemoryLimitError, UsageError
 from pocketseek.kernels import _native
-from pocketseek.kernels.contract import LAYER_MATRICES, Floats, Indices, RowSpan, TensorData
+from pocketseek.kernels.contract import LAYER_MATRICES, Floats, Indices, LayerPart, RowSpan, TensorData
 from pocketseek.kernels.kv_memory import KV_FORMATS, KvFormat, KvMemory
 from pocketseek.types import ModelConfig
 
@@ -77,6 +77,10 @@ class NativeKernels:
     def workspace_bytes(self) -> int:
         return int(self._core.workspace_bytes)
 
+    @property
+    def can_stream(self) -> bool:
+        return True
+
     def load_matrix(self, tensor: TensorData) -> object:
         rows, cols = tensor.shape
         return _native.Matrix(tensor.format, rows, cols, list(tensor.parts))
@@ -99,9 +103,26 @@ class NativeKernels:
         self._core.embed(table, token_ids, hidden)
 
     def layers(self, weights: Sequence[object], first: int, rows: object, hidden: Floats) -> None:
-        if not isinstance(rows, _Rows):
-            raise TypeError(f"expected the rows of a pass from begin(), got {type(rows).__name__}")
-        self._core.layers(rows.shape, weights, first, rows.batch, hidden)
+        pass_rows = _rows(rows)
+        self._core.layers(pass_rows.shape, weights, first, pass_rows.batch, hidden)
+
+    def layer_part(self, layer: object, index: int, part: LayerPart, rows: object, hidden: Floats) -> None:
+        pass_rows = _rows(rows)
+        self._core.layer_part(
+            pass_rows.shape, layer, index, part.step, part.first_tile, part.num_tiles, pass_rows.batch, hidden
+        )
+
+    def head_part(
+        self,
+        norm: Floats,
+        table: object,
+        hidden: Floats,
+        chosen: NDArray[np.int32],
+        logits: Floats,
+        first_tile: int,
+        num_tiles: int,
+    ) -> None:
+        self._core.head_part(self._shapes["f16"], norm, table, hidden, chosen, logits, first_tile, num_tiles)
 
     def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32], logits: Floats) -> None:
         self._core.head(self._shapes["f16"], norm, table, hidden, chosen, logits)
@@ -126,6 +147,12 @@ class NativeKernels:
     def tasks_done(self) -> list[int]:
         """Tasks (tile rows, rows, heads) that each thread has done since it was started; the caller's come first."""
         return self._core.tasks_done
+
+
+def _rows(rows: object) -> _Rows:
+    if not isinstance(rows, _Rows):
+        raise TypeError(f"expected the rows of a pass from begin(), got {type(rows).__name__}")
+    return rows
 
 
 def _cannot_start(num_threads: int, error: RuntimeError) -> MemoryLimitError:

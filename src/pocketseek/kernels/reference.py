@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketseek.errors import UsageError
 from pocketseek.formats import (
     BLOCK_COLS,
     SUPERBLOCK_BLOCKS,
@@ -23,7 +24,7 @@ from pocketseek.formats import (
     num_tile_rows,
     tile_row_bytes,
 )
-from pocketseek.kernels.contract import LAYER_MATRICES, Floats, RowSpan, TensorData
+from pocketseek.kernels.contract import LAYER_MATRICES, Floats, LayerPart, RowSpan, TensorData
 from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvMemory
 from pocketseek.kernels.logits import NumpyLogits
 from pocketseek.types import ModelConfig
@@ -204,6 +205,7 @@ class ReferenceKernels:
 
     name = "reference"
     logits_math = NumpyLogits()
+    can_stream = False
 
     def __init__(self, config: ModelConfig) -> None:
         self._config = config
@@ -248,6 +250,21 @@ class ReferenceKernels:
     def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32], logits: Floats) -> None:
         x = rms_norm(hidden[chosen], norm, self._config.rms_norm_eps)
         logits[:] = multiply(_expect(table, UnpackedMatrix), x)
+
+    def layer_part(self, layer: object, index: int, part: LayerPart, rows: object, hidden: Floats) -> None:
+        raise _no_parts()
+
+    def head_part(
+        self,
+        norm: Floats,
+        table: object,
+        hidden: Floats,
+        chosen: NDArray[np.int32],
+        logits: Floats,
+        first_tile: int,
+        num_tiles: int,
+    ) -> None:
+        raise _no_parts()
 
     def _attention(self, layer: _Layer, index: int, batch: _Rows, x: Floats) -> Floats:
         c = self._config
@@ -317,6 +334,10 @@ def read_kv(
 def _choose_rows(matrix: UnpackedMatrix, rows: NDArray[np.int32]) -> UnpackedMatrix:
     pick = [None if plane is None else plane[rows] for plane in (matrix.scales, matrix.minima, matrix.steps)]
     return UnpackedMatrix(len(rows), matrix.quants[rows], matrix.zero_point, *pick)
+
+
+def _no_parts() -> UsageError:
+    return UsageError("the reference kernels compute whole layers only; choose compiled ones with POCKETSEEK_KERNELS")
 
 
 def _expect(value: object, kind: type[_Kind]) -> _Kind:

@@ -1,0 +1,164 @@
+// Tile rows of matrices times the rows of a pass: which thread does which, and which tile rows are read together.
+#include <algorithm>
+#include <bit>
+
+#include "layer.h"
+
+namespace pocketseek {
+
+namespace {
+
+constexpr size_t kSweepBytes = 1280 * 1024;  // int8 activations without a panel that stay in the second-level cache beside a tile row
+constexpr size_t kPieceBytes = 160 * 1024;   // weights of a piece times groups of rows, at most, if it is more than a tile row: about 10 us
+constexpr int kPieces = 6;                   // per thread and loop at least, see most_of_piece
+constexpr int kSweepRows = 192;              // rows that one reading of a tile row serves, where tiles are not expanded
+constexpr int kExpandedSweep = 264;          // rows that one expansion serves: their sums (33 KiB) stay in the second-level cache
+
+}  // namespace
+
+// finish(pair, row, count, values) gets values[t] = [count][16] of each tile of a pair, for a few rows at a time.
+template <class Finish>
+void Core::multiply_expanded(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish) {
+    const Panel& panel = in.panel;
+    const uint8_t* const tiles[2] = {pair.data(0), pair.data(pair.count - 1)};
+    const size_t each = size_t(2) * panel.group_rows * kTileRows;
+    float* out = aligned(pair_.data() + worker * pair_floats(panel));
+    const int first_group = first / panel.group_rows, num_groups = div_up(last, panel.group_rows) - first_group;
+    table_.pair(tiles, in.blocks, panel, first_group, num_groups, reinterpret_cast<uint8_t*>(out + each * num_groups), out);
+    for (int row = first; row < last; row += panel.group_rows, out += each)
+        finish(pair, row, std::min(panel.group_rows, last - row), {out, out + each / 2});
+}
+
+size_t Core::pair_floats(const Panel& panel) const {
+    return size_t(std::min(panel.num_groups * panel.group_rows, kExpandedSweep)) * 2 * kTileRows + kPairScratchBytes / 4 + 16;
+}
+
+// With a panel there is no other form of the wide rows: a q4p pair must be expanded, also where pairs of other formats lie around it.
+bool Core::is_expanded(const TilePair& pair, const Activations& in) { return in.panel.values && pair.format(0) == Format::q4p; }
+
+// The pairs from `begin` on that are read together: at most `most` tiles, up to one that is expanded.
+template <class Find> void Core::gather(int begin, int end, int most, const Activations& in, Find& find, Together& all) {
+    all.num_pairs = all.num_tiles = 0;
+    for (int index = begin; index < end; index++) {
+        TilePair& pair = all.pairs[all.num_pairs];
+        pair = find(index);
+        if (all.num_tiles + pair.count > most || is_expanded(pair, in)) break;
+        all.num_pairs++;
+        for (int t = 0; t < pair.count; t++) all.format[all.num_tiles] = pair.format(t), all.tile[all.num_tiles++] = pair.data(t);
+    }
+}
+
+// out[tiles][count][16]; tiles of different formats (a mixed recipe) are read one after the other. `following`: null if unknown.
+void Core::multiply_tiles(const Together& tiles, const Together* following, const Activations& in, int row, int count, float* out) const {
+    const bool known = following && tiles.uniform() && following->uniform() && following->num_tiles && following->format[0] == tiles.format[0];
+    for (int t = 0; t < tiles.num_tiles;) {
+        TileGroup group;
+        const Format format = tiles.format[t];
+        float* results = out + size_t(t) * count * kTileRows;
+        for (; t < tiles.num_tiles && tiles.format[t] == format; t++) group.tile[group.count++] = tiles.tile[t];
+        if (known) std::copy_n(following->tile, following->num_tiles, group.next);
+        table_.group[int(format)](group, in, row, count, results);
+    }
+}
+
+// Some pairs of the piece [begin, end), for all rows; returns the first that is left. What comes after the piece is right unless another
+// thread takes it over.
+template <class Find, class Finish>
+int Core::multiply_together(int begin, int end, int num_pairs, const Activations& in, int first, int last, int worker, Find& find, Finish& finish) {
+    const int most = last - first <= kGroup ? kTogether : 2;  // tiles that are read again for more rows should stay in a small cache
+    Together tiles, following;
+    gather(begin, end, most, in, find, tiles);
+    const int after = begin + tiles.num_pairs;
+    if (after < end) gather(after, end, most, in, find, following);
+    else gather(pool_.upcoming(worker), num_pairs, most, in, find, following);
+    alignas(64) float out[kTogether * kGroup * kTileRows];
+    for (int row = first; row < last; row += kGroup) {
+        const int count = std::min(kGroup, last - row);
+        multiply_tiles(tiles, row + count == last ? &following : nullptr, in, row, count, out);
+        const float* values = out;
+        for (int p = 0; p < tiles.num_pairs; values += tiles.pairs[p++].count * count * kTileRows)
+            finish(tiles.pairs[p], row, count, {values, values + count * kTileRows});
+    }
+    return after;
+}
+
+// How many of `all` tasks may make a piece: at most `whole`, a power of two. A thread reads a whole group fastest, as four streams
+// instead of one (1.4 times as fast). But a loop may end with a wait for one piece on the slowest core. With six pieces per thread and a
+// core that reads four times slower, that is two thirds of a share in the worst case and a third on average, about what the streams gain;
+// fewer pieces lose more. Nothing else depends on their number, since the rest of a share is taken over by halves. Threads that are
+// many read many streams between them, also with a tile each: in the 1.5B shape pieces are whole groups on up to four threads, half
+// groups on eight. Unmeasured beyond two threads and on cores of unequal kinds.
+static int most_of_piece(int all, int whole, int threads) {
+    return std::clamp(int(std::bit_floor(unsigned(all / (kPieces * threads)))), 1, whole);
+}
+
+// All pairs (find(index) names one) x sweeps over some rows.
+template <class Find, class Finish>
+void Core::multiply_pairs(int pairs, size_t stride, const Activations& in, int rows, Find find, Finish finish) {
+    const Panel& panel = in.panel;
+    const size_t cols = size_t(in.blocks) * kBlock;
+    const int step = panel.values ? panel.group_rows : kGroup;
+    const int most = panel.values ? kExpandedSweep : std::clamp(int(kSweepBytes / cols), step, kSweepRows);
+    const int sweep = div_up(div_up(rows, div_up(rows, most)), step) * step;  // of equal size
+    const int width = find(0).count, most_pairs = most_of_piece(pairs, kTogether / width, pool_.num_threads());
+    const int grain = std::clamp(int(kPieceBytes / (stride * width * div_up(std::min(rows, sweep), kGroup))), 1, most_pairs);
+    if (panel.values) grown(pair_, pool_.num_threads() * pair_floats(panel));
+    for (int first = 0; first < rows; first += sweep) {
+        const int last = std::min(rows, first + sweep);
+        pool_.run(pairs, grain, [&](int begin, int end, int worker) {
+            while (begin < end) {
+                const TilePair pair = find(begin);
+                if (is_expanded(pair, in)) multiply_expanded(pair, in, first, last, worker, finish), begin++;
+                else begin = multiply_together(begin, end, pairs, in, first, last, worker, find, finish);
+            }
+        });
+    }
+}
+
+// The tile rows [first_tile, first_tile + num_tiles) of some matrices, counted through from the first one on.
+void Core::multiply(const std::vector<Product>& whole, int first_tile, int num_tiles, const Activations& in, int rows) {
+    struct Slice {
+        Matrix matrix;
+        float* out;
+        int stride;
+        Mode mode;
+    };
+    std::vector<Slice> products;
+    products.reserve(whole.size());
+    int before = 0;
+    for (const Product& p : whole) {
+        const int begin = std::max(0, first_tile - before), end = std::min(p.matrix->tiles(), first_tile + num_tiles - before);
+        if (begin < end) products.push_back({p.matrix->slice(begin, end - begin), p.out + begin * kTileRows, p.stride, p.mode});
+        before += p.matrix->tiles();
+    }
+    const int together = in.panel.values ? 2 : 1;  // without a panel the unit is one tile, and `gather` puts four together
+    const auto pairs_of = [=](const Matrix& m) { return div_up(m.tiles(), together); };
+    int pairs = 0;
+    for (const Slice& p : products) pairs += pairs_of(p.matrix);
+    const auto find = [&](int index) {
+        const Slice* p = products.data();
+        while (index >= pairs_of(p->matrix)) index -= pairs_of((p++)->matrix);
+        const Matrix& m = p->matrix;
+        return TilePair{{&m, &m}, {together * index, together * index + 1}, std::min(together, m.tiles() - together * index)};
+    };
+    const auto finish = [&](const TilePair& pair, int row, int count, const Results& values) {
+        const Slice* p = products.data();
+        while (&p->matrix != pair.matrix[0]) p++;
+        for (int t = 0; t < pair.count; t++) {
+            const int column = pair.tile[t] * kTileRows, width = std::min(kTileRows, p->matrix.rows - column);
+            (p->mode == Mode::add ? table_.add_tile : table_.store_tile)(p->out + size_t(row) * p->stride + column, p->stride, values[t], count, width);
+        }
+    };
+    multiply_pairs(pairs, products[0].matrix.stride(), in, rows, find, finish);
+}
+
+void Core::multiply_swiglu(const Matrix& whole_gate, const Matrix& whole_up, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out) {
+    const Matrix gate = whole_gate.slice(first_tile, num_tiles), up = whole_up.slice(first_tile, num_tiles);
+    const auto find = [&](int index) { return TilePair{{&gate, &up}, {index, index}, 2}; };
+    const auto finish = [&](const TilePair& pair, int row, int count, const Results& values) {
+        table_.swiglu(values[0], values[1], out.tile(row, first_tile + pair.tile[0]), count * kTileRows);
+    };
+    multiply_pairs(gate.tiles(), gate.stride(), in, rows, find, finish);
+}
+
+}  // namespace pocketseek
