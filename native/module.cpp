@@ -12,6 +12,7 @@
 
 #include "dispatch.h"
 #include "layer.h"
+#include "mapped.h"
 #include "measure.h"
 #include "rope.h"
 #include "row_kernels.h"
@@ -221,6 +222,7 @@ NB_MODULE(_native, m) {
             rope_table(positions.data(), int(rows), inv_freq.data(), int(half), factor, cosine.data(), sine.data());
         }, "positions"_a, "inv_freq"_a, "factor"_a, "cosine"_a, "sine"_a);
     bind_row_kernels(m);
+    bind_mapped(m);
     m.def("read_bandwidth", &measure_read, "instruction_set"_a, "num_threads"_a, "data"_a, "repeats"_a, "Bytes per second.");
     m.def("int8_peak", &measure_peak<int8_peak>, "instruction_set"_a, "num_threads"_a, "repeats"_a, "Multiply-adds per second.");
     m.def("f32_peak", &measure_peak<f32_peak>, "instruction_set"_a, "num_threads"_a, "repeats"_a, "Multiply-adds per second.");

@@ -1,0 +1,10 @@
+// Python's view of what is behind mapped arrays: what of them is in memory, and pages that could not be read.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace pocketseek {
+
+void bind_mapped(nanobind::module_& m);
+
+}  // namespace pocketseek
