@@ -18,7 +18,7 @@ inline constexpr int kMaxWatched = 4096;
 
 bool can_guard();
 
-// The number of the range in the table, from 0. Throws std::length_error if the table is full, std::system_error if there can be no handler.
+// The number of the range in the table, from 0; bytes > 0. Throws std::length_error if the table is full, std::system_error if there can be no handler.
 int watch(const uint8_t* data, size_t bytes);
 void forget(int range);
 // Where pages have been replaced since the last call: offsets from the beginning of the range, ascending. (The first page may begin

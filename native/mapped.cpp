@@ -5,6 +5,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <optional>
+#include <stdexcept>
 
 #include "fault_guard.h"
 
@@ -19,7 +20,7 @@ using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::
 // An array that is watched, and kept, as long as this lives.
 class Watched {
 public:
-    explicit Watched(Bytes data) : data_(std::move(data)), range_(watch(data_.data(), data_.size())) {}
+    explicit Watched(Bytes data) : data_(std::move(data)), range_(data_.size() ? watch(data_.data(), data_.size()) : throw std::invalid_argument("nothing to watch")) {}
     ~Watched() { forget(range_); }
     Watched(const Watched&) = delete;
     Watched& operator=(const Watched&) = delete;

@@ -327,6 +327,8 @@ def test_what_is_not_watched_or_too_short_or_askew_is_not_mapped_anew(tmp_path: 
         guard.watch(data)
         with pytest.raises(UsageError, match="already"):
             guard.watch(data)
+        with pytest.raises(UsageError, match="empty"):
+            guard.watch(data[:0])
         with pytest.raises(IntegrityError, match="shorter"):
             guard.remap(data, file.fileno(), PAGE)
         part = data[64:PAGE]

@@ -3,7 +3,7 @@
 Reading a mapped file that has been cut short, or whose storage does not answer, raises SIGBUS, which ends the process.
 A `FaultGuard` turns that into zeros and a note. So: watch the arrays, compute, take the faults; if there are any, what
 was computed is worth nothing. A file that is cut within its last page reads as zeros there without any fault: compare
-its size too.
+its size too. The system's own reading (write(2) from mapped memory) makes none either, but fails with EFAULT.
 """
 
 from __future__ import annotations
@@ -78,11 +78,13 @@ class FaultGuard:
         self._num_watched = 0
 
     def watch(self, data: Bytes) -> None:
-        """Raises UsageError if it is watched already, or if too many arrays (4096) are."""
+        """Raises UsageError if it is empty or watched already, or if too many arrays (4096) are."""
         if not self.available:
             return
         from pocketseek.kernels import _native
 
+        if not data.nbytes:
+            raise UsageError("an empty array cannot be watched; leave it out")
         if _place(data) in self._watched:
             raise UsageError("this array is watched already; forget it first")
         try:
