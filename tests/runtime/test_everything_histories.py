@@ -192,12 +192,12 @@ def test_a_long_day_of_requests_ends_with_every_text_right_and_every_page_free(c
             engine.limits = _random_limits(random)
         if random.random() < 0.01:
             engine.set_memory(_random_memory(random))
-            engine.grows_on_demand = random.random() < 0.5
+            engine.grows_on_demand = random.random() < 0.3
             engine.executor.storage_s = random.choice([0.0, 0.0, 0.02])
-        if random.random() < 0.003:
+        if random.random() < 0.01:
             disk.num_faults = 1
         if random.random() < 0.01:
-            engine.swap._limit_bytes = random.choice([None, 0, 4096])
+            engine.swap._limit_bytes = random.choice([None, None, 0, 4096])
         if store.pages and random.random() < 0.05:
             del store.pages[random.choice(list(store.pages))]
         if engine.run_pass() is None:
