@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,6 +21,7 @@ from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
     from pocketseek.apps.bench import BenchReport
+    from pocketseek.runtime.engine import Engine
 
 
 def bench(
@@ -61,6 +63,7 @@ def bench(
     Without speculation unless asked for: the made-up prompts are answered with loops, which are guessed too well.
     """
     from pocketseek.apps.page_cache import drop_cached_pages
+    from pocketseek.runtime.load import load
 
     if report is not None and profile is None:
         raise UsageError("--report is for the load benchmark; give a --profile as well")
@@ -90,10 +93,9 @@ def bench(
         )
         return
     measured = _measure(
+        lambda: load(path, kv=kv, prefix_cache=False, speculation=speculation),
         path,
         words,
-        kv=kv,
-        speculation=speculation,
         prompt_tokens=prompt_tokens,
         new_tokens=new_tokens,
         concurrency=concurrency,
@@ -120,11 +122,10 @@ def _again(context: typer.Context, name: str) -> list[str]:
 
 
 def _measure(
+    open_engine: Callable[[], Engine],
     path: Path,
     words: Words,
     *,
-    kv: str | None,
-    speculation: bool,
     prompt_tokens: int,
     new_tokens: int,
     concurrency: int,
@@ -133,12 +134,11 @@ def _measure(
     from pocketseek.apps.bench import bench_model
     from pocketseek.apps.energy import model_work
     from pocketseek.package.manifest import read_manifest
-    from pocketseek.runtime.load import load
 
     with progress_bar(unit="runs") as show:
         label = words(messages.MEASURING)
         return bench_model(
-            lambda: load(path, kv=kv, prefix_cache=False, speculation=speculation),
+            open_engine,
             model_work(read_manifest(path)),
             prompt_tokens=prompt_tokens,
             new_tokens=new_tokens,

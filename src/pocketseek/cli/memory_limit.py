@@ -54,7 +54,7 @@ def run_limited(limit_bytes: int, command: Sequence[str], words: Words) -> int |
         return None
     with MemoryGroup(limit_bytes) as group:
         inside = ("--memory-group", str(group.folder))
-        code = group.run([sys.executable, "-m", "pocketseek", *command[:1], *inside, *command[1:]])
+        code = group.run([sys.executable, "-P", "-m", "pocketseek", *command[:1], *inside, *command[1:]])
     if code == -signal.SIGKILL:
         raise MemoryLimitError(
             f"killed: it needs more than {format_bytes(limit_bytes)} of memory; "
