@@ -97,7 +97,8 @@ def _follow(lines: queue.Queue[str | None], facts: dict[str, Any], started_s: fl
             return f"not done after {limit_s:.0f} s" if facts else f"no token in {limit_s:.0f} s"
         if line is None:
             return ""
-        facts.update(json.loads(line))
+        if line.startswith("{"):  # some engines write remarks there, too
+            facts.update(json.loads(line))
 
 
 def median_of(values: Sequence[float]) -> float | None:

@@ -103,10 +103,11 @@ def files_of(path: Path) -> list[Path]:
 
 
 def weight_bytes(path: Path) -> int:
-    """Size of the files that hold weights: a GGUF file, our chunks, the data files of OpenVINO and ONNX."""
+    """Size of the files that hold weights: a GGUF file, our chunks, the data files of OpenVINO, ONNX and MNN."""
     if path.is_file():
         return path.stat().st_size
-    return sum(f.stat().st_size for f in files_of(path) if f.suffix in (".bin", ".data") or f.parent.name == "chunks")
+    suffixes = (".bin", ".data", ".weight")
+    return sum(f.stat().st_size for f in files_of(path) if f.suffix in suffixes or f.parent.name == "chunks")
 
 
 def cached(path: Path, make: Callable[[Path], None], source: Path | None = None) -> Path:

@@ -1,6 +1,7 @@
-"""A model that does not fit: ours and llama.cpp without repacking in memory groups of given sizes, in turn.
+"""A model that does not fit: ours, llama.cpp without repacking, MNN with mapped weights, in memory groups, in turn.
 
     python benchmarks/small_memory.py --peer llama.cpp=PYTHON [--memory 600MB 800MB] [--rounds 3] [--passes 6]
+        [--peer mnn=PYTHON --mnn-model DIRECTORY]
 
 Every round starts one fresh process for each engine, never two at a time, the order alternating; the page cache is
 dropped before each (of the whole machine where that is allowed, otherwise of the models' files). Measured: seconds for
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
@@ -37,9 +39,11 @@ from pocketseek.cli.sizes import parse_size
 from pocketseek.errors import UsageError
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = {OURS: "own_small_memory.py", LLAMA_CPP: "peer_small_llama_cpp.py"}
+MNN = "mnn"
+SCRIPTS = {OURS: "own_small_memory.py", LLAMA_CPP: "peer_small_llama_cpp.py", MNN: "peer_small_mnn.py"}
+SMALL_PEERS = (LLAMA_CPP, MNN)
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
-REPACK = "--repack"
+REPACK, PREPARE = "--repack", "--prepare"
 PLAIN_WAYS = 3  # measured again in every round
 
 
@@ -170,7 +174,13 @@ def parse_arguments() -> argparse.Namespace:
     defaults = SmallJob("", 0)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
-        "--peer", type=engines.parse_peer, action="append", dest="peers", default=[], metavar="NAME=PYTHON"
+        "--peer",
+        type=lambda text: engines.parse_peer(text, SMALL_PEERS),
+        action="append",
+        dest="peers",
+        default=[],
+        metavar="NAME=PYTHON",
+        help=f"an engine to compare with ({', '.join(SMALL_PEERS)}); may be repeated",
     )
     parser.add_argument("--repack", action="store_true", help="llama.cpp as it is by default, to see it killed")
     parser.add_argument(
@@ -183,24 +193,38 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--patience", type=float, default=60.0, help="seconds for a first token (default: %(default)s)")
     parser.add_argument("--plain-mb", type=int, default=600, help="what every plain read reads (default: %(default)s)")
     parser.add_argument("--package", type=Path, help="ours (default: the 1.5B shape, q4-pure)")
-    parser.add_argument("--gguf", type=Path, help="the peer's (default: the 1.5B shape, Q4_0)")
+    parser.add_argument("--gguf", type=Path, help="llama.cpp's (default: the 1.5B shape, Q4_0)")
+    parser.add_argument("--mnn-model", type=Path, help="MNN's: a directory that its llmexport made")
     parser.add_argument("--cache", type=Path, default=models_on_disk.DEFAULT_CACHE, help="where model files are kept")
     return parser.parse_args()
 
 
 def model_files(arguments: argparse.Namespace) -> dict[Engine, Path]:
-    gguf = arguments.gguf or (models_on_disk.gguf_for("1.5b", arguments.cache) if arguments.peers else None)
     package = arguments.package or arguments.cache / "models" / "random-1.5b-q4-pure"
     if not package.exists():
-        gguf = gguf or models_on_disk.gguf_for("1.5b", arguments.cache)
+        gguf = models_on_disk.gguf_for("1.5b", arguments.cache)
         package = engines.ours().model_for(gguf, arguments.cache, "q4-pure")
-    return {engines.ours(): package, **dict.fromkeys(arguments.peers, gguf)}
+    models = {engines.ours(): package}
+    for engine in arguments.peers:
+        if engine.name == LLAMA_CPP:
+            models[engine] = arguments.gguf or models_on_disk.gguf_for("1.5b", arguments.cache)
+        elif arguments.mnn_model is None:
+            raise SystemExit("MNN runs what its own exporter made; name the directory with --mnn-model")
+        else:
+            models[engine] = arguments.mnn_model
+            prepare(engine, arguments.mnn_model)
+    return models
+
+
+def prepare(engine: Engine, model: Path) -> None:
+    """Have the engine write its repacked weights, without a limit."""
+    job = json.dumps(asdict(SmallJob(str(model), 0)))
+    if subprocess.run([engine.python, str(HERE / SCRIPTS[engine.name]), job, PREPARE], check=False).returncode != 0:
+        raise SystemExit(f"{engine.name} cannot run {model}; its message stands above")
 
 
 def main() -> None:
     arguments = parse_arguments()
-    if strangers := [engine.name for engine in arguments.peers if engine.name not in SCRIPTS]:
-        raise SystemExit(f"{strangers[0]} has no worker for small memory; peers: {LLAMA_CPP}")
     if reason := unavailable():
         raise SystemExit(f"the comparison needs a memory limit that the kernel keeps: {reason}")
     machine = compare.machine()

@@ -28,7 +28,7 @@ def worker(code: str) -> Sequence[str]:
 
 
 def test_the_lines_of_a_worker_are_its_facts() -> None:
-    code = """print('{"first_token_s": 1}'); print('{"single": [[2.0, 6], [4.0, 6]]}')"""
+    code = """print('some remark'); print('{"first_token_s": 1}'); print('{"single": [[2.0, 6], [4.0, 6]]}')"""
     outcome = run_worker(worker(code), group(), 60)
     assert (outcome.ended, outcome.peak_bytes) == ("", 123)
     assert (outcome.token_s, outcome.token_bytes) == (3.0, 6)
