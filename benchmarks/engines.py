@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from argparse import ArgumentTypeError
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,12 +67,12 @@ class Engine:
         return models_on_disk.cached(path, lambda target: export(self.python, checkpoint, target), source=checkpoint)
 
 
-def parse_peer(text: str) -> Engine:
+def parse_peer(text: str, names: Collection[str] = PEERS) -> Engine:
     """NAME=PYTHON, as on the command line."""
     name, _, python = text.partition("=")
     path = shutil.which(os.path.expanduser(python))
-    if name not in PEERS or path is None:
-        raise ArgumentTypeError(f"{text!r} is not NAME=PYTHON with one of {', '.join(PEERS)} and an interpreter")
+    if name not in names or path is None:
+        raise ArgumentTypeError(f"{text!r} is not NAME=PYTHON with one of {', '.join(names)} and an interpreter")
     return Engine(name, path)
 
 

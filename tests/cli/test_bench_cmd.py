@@ -13,6 +13,9 @@ def test_json_has_every_figure(run: Callable, tiny_package: Path) -> None:
     assert facts["model"] == str(tiny_package)
     for name in ("load_s", "first_token_s", "prefill_tokens_per_s", "decode_tokens_per_s", "peak_rss_bytes"):
         assert facts[name] > 0, name
+    assert facts["memory"] is None
+    assert facts["per_token"]["weight_bytes"] > 0
+    assert facts["per_token"]["estimated_joules"] > 0
 
 
 def test_the_only_installed_model_is_taken_by_default(run: Callable, installed: Path) -> None:

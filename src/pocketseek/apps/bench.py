@@ -3,6 +3,8 @@
 A run of a given number of sequences reads made-up prompts and then writes tokens, greedily and without an end token, so
 that every run does the same work. The first run is not measured (it warms the caches); of the others the median counts.
 Memory is that of the whole process, Python included: peak RSS as the kernel keeps it, anonymous memory sampled.
+Bytes are those of writing (decoding): from storage as the kernel counts them for this process, weights read from memory
+as the passes need them. The joules are an estimate, see `energy`.
 """
 
 from __future__ import annotations
@@ -13,16 +15,33 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pocketseek.apps.energy import ModelWork, joules
 from pocketseek.device.memory import process_memory
+from pocketseek.device.reading import parse_int, read_fields
 from pocketseek.errors import UsageError
 from pocketseek.runtime.engine import Engine
 from pocketseek.types import Request, SamplingParams
 
+_OWN_IO = Path("/proc/self/io")
 _SAMPLE_INTERVAL_S = 0.02
 _PROMPT_STEP = 7919  # a prime: the made-up prompts walk through the vocabulary
+
+
+@dataclass(frozen=True)
+class TokenCost:
+    """Of a token that is written. storage_bytes: None where the system does not tell (Android); counts as 0 then.
+
+    weight_bytes: read from memory; a pass with several tokens in it reads once for all.
+    estimated_joules: unmeasured on a device, see `energy`.
+    """
+
+    storage_bytes: float | None
+    weight_bytes: float
+    estimated_joules: float
 
 
 @dataclass(frozen=True)
@@ -42,6 +61,7 @@ class BenchReport:
     concurrency: int
     peak_rss_bytes: int | None
     peak_anonymous_bytes: int | None
+    per_token: TokenCost
 
 
 @dataclass(frozen=True)
@@ -49,10 +69,22 @@ class _Run:
     first_token_s: float
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
+    passes_per_token: float
+    storage_bytes_per_token: float | None
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Of the engine and of this process, at one moment."""
+
+    num_tokens: int
+    num_passes: int
+    storage_bytes: int | None
 
 
 def bench_model(
     open_engine: Callable[[], Engine],
+    work: ModelWork,
     *,
     prompt_tokens: int = 512,
     new_tokens: int = 128,
@@ -90,7 +122,15 @@ def bench_model(
         concurrency=concurrency,
         peak_rss_bytes=process_memory().peak_rss_bytes,
         peak_anonymous_bytes=peak.num_bytes,
+        per_token=_token_cost(measured, work),
     )
+
+
+def _token_cost(runs: list[_Run], work: ModelWork) -> TokenCost:
+    known = [run.storage_bytes_per_token for run in runs if run.storage_bytes_per_token is not None]
+    storage_bytes = statistics.median(known) if known else None
+    weight_bytes = work.weight_bytes * statistics.median(run.passes_per_token for run in runs)
+    return TokenCost(storage_bytes, weight_bytes, joules(storage_bytes or 0.0, weight_bytes, work.multiply_adds))
 
 
 def _first_token(engine: Engine) -> None:
@@ -106,7 +146,7 @@ def _check_fits(engine: Engine, num_tokens: int) -> None:
 def _run(engine: Engine, number: int, prompt_tokens: int, new_tokens: int, concurrency: int) -> _Run:
     """All prompts are asked at once; decoding is timed from when the last sequence has its first token."""
     requests = [_request(engine, number * concurrency + i, prompt_tokens, new_tokens) for i in range(concurrency)]
-    num_before = engine.statistics().load.num_tokens
+    before = _counts(engine)
     start_s = time.perf_counter()
     streams = [engine.stream(request) for request in requests]
     next(streams[0])
@@ -116,7 +156,8 @@ def _run(engine: Engine, number: int, prompt_tokens: int, new_tokens: int, concu
     read_s = time.perf_counter()
     # Earlier sequences wrote while later ones were still reading, so the engine has to say how far they are. A single
     # one has written its first token, no more, however late this thread was woken.
-    num_written = engine.statistics().load.num_tokens - num_before if concurrency > 1 else 1
+    read = _counts(engine)
+    num_written = read.num_tokens - before.num_tokens if concurrency > 1 else 1
     for stream in streams:
         for _ in stream:
             pass
@@ -124,7 +165,31 @@ def _run(engine: Engine, number: int, prompt_tokens: int, new_tokens: int, concu
     num_left = concurrency * new_tokens - num_written
     if num_left == 0:
         raise UsageError("the answers are too short to be timed; ask for more new tokens")
-    return _Run(first_s - start_s, concurrency * prompt_tokens / (read_s - start_s), num_left / (end_s - read_s))
+    passes_per_token, storage_bytes_per_token = _per_token(read, _counts(engine))
+    return _Run(
+        first_s - start_s,
+        concurrency * prompt_tokens / (read_s - start_s),
+        num_left / (end_s - read_s),
+        passes_per_token,
+        storage_bytes_per_token,
+    )
+
+
+def _counts(engine: Engine) -> _Counts:
+    load = engine.statistics().load
+    return _Counts(load.num_tokens, load.num_passes, parse_int(read_fields(_OWN_IO).get("read_bytes", "")))
+
+
+def _per_token(start: _Counts, end: _Counts) -> tuple[float, float | None]:
+    """(passes, bytes from storage). Both counts are the engine's own, so it does not matter when this thread was woken
+    to take the first; if everything was written by then, a token took a pass."""
+    num_tokens = end.num_tokens - start.num_tokens
+    if num_tokens == 0:
+        return 1.0, None
+    passes = (end.num_passes - start.num_passes) / num_tokens
+    if start.storage_bytes is None or end.storage_bytes is None:
+        return passes, None
+    return passes, (end.storage_bytes - start.storage_bytes) / num_tokens
 
 
 def _request(engine: Engine, number: int, prompt_tokens: int, new_tokens: int) -> Request:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pocketseek.cli import messages
 from pocketseek.cli.console import note, print_json, print_table, progress_bar
+from pocketseek.cli.memory_limit import MemoryLimit
 from pocketseek.cli.messages import Words
 from pocketseek.errors import UsageError
 from pocketseek.settings import read_settings
@@ -28,6 +29,7 @@ def run_load_bench(
     page: Path | None,
     kv: str | None,
     speculation: bool,
+    limit: MemoryLimit | None,
     as_json: bool,
 ) -> None:
     from pocketseek.apps.load_bench import bench_load
@@ -48,10 +50,15 @@ def run_load_bench(
         )
     rows = _rows(report, words)
     if as_json:
-        kv_format = choose_kv_format(kv or read_settings().kv)
-        print_json({"model": name, "kv": kv_format, "speculation": speculation, **dataclasses.asdict(report)})
+        facts = {
+            "model": name,
+            "kv": choose_kv_format(kv or read_settings().kv),
+            "speculation": speculation,
+            "memory": None if limit is None else limit.facts(),
+        }
+        print_json({**facts, **dataclasses.asdict(report)})
     else:
-        print_table((name, ""), rows)
+        print_table((name, ""), [*rows, *(limit.rows(words) if limit else [])])
     if page is not None:  # last: the figures are there whatever becomes of the file
         page.write_text(render_page(f"pocketseek bench {name}", report, rows, _labels(words)), encoding="utf-8")
         note(words(messages.LOAD_PAGE, path=page))

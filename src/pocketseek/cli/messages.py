@@ -175,6 +175,18 @@ BENCH_DECODE = Message("decode, {tokens} tokens", "解码({tokens} 词元)")
 BENCH_RSS = Message("peak memory (RSS)", "内存峰值(RSS)")
 BENCH_ANONYMOUS = Message("of it anonymous", "其中匿名内存")
 BENCH_RATE = Message("{rate:.1f} tokens/s", "{rate:.1f} 词元/秒")
+BENCH_STORAGE = Message("read from storage per token", "每词元读取存储")
+BENCH_WEIGHTS = Message("weights read from memory per token", "每词元读取内存中的权重")
+BENCH_ENERGY = Message("energy per token (estimate, unmeasured on a device)", "每词元能耗(估算,未在设备上实测)")
+BENCH_MILLIJOULES = Message("{millijoules:.1f} mJ", "{millijoules:.1f} 毫焦")
+BENCH_LIMIT = Message("memory limit", "内存上限")
+BENCH_ENFORCED = Message("{size}, enforced by the kernel", "{size},由内核强制执行")
+BENCH_NOT_ENFORCED = Message("{size}, not enforced", "{size},未强制执行")
+BENCH_GROUP_PEAK = Message("peak memory under the limit, file pages included", "上限内的内存峰值(含文件页)")
+BENCH_NO_GROUP = Message(
+    "The limit of {size} is not enforced by the kernel, pocketseek alone keeps it: {reason}",
+    "{size} 的上限未由内核强制执行,仅由 pocketseek 自行遵守:{reason}",
+)
 LOAD_PROFILE = Message("load", "负载")
 LOAD_PROFILE_VALUE = Message(
     "{profile}, {clients} clients, {seconds:.1f} s", "{profile},{clients} 个客户端,{seconds:.1f} 秒"

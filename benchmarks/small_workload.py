@@ -1,0 +1,96 @@
+"""What one process of `small_memory.py` does, whatever the engine, and how it tells: one JSON object a line.
+
+Runs under the peers' interpreters too, so it imports the standard library only. Lines come as soon as something is
+known, since a process in a small memory group may be killed at any moment:
+
+    {"first_token_s": 1.2}                                               from the call that loads
+    {"single": [[0.9, 750000000], ...]}                                  each pass: seconds, bytes from storage
+    {"many": [[1.1, 750000000], ...], "num_sequences": 8}                passes with one token of every sequence
+
+Token ids are random and given, nothing is sampled; every pass ends with an argmax over the logits. Ours goes through
+its whole engine instead (`own_small_memory.py`), which is how it is told what memory it may take.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import workload
+
+OWN_IO = Path("/proc/self/io")
+
+
+@dataclass(frozen=True)
+class SmallJob:
+    """memory_bytes: the limit of the group, for engines that can be told. passes: measured ones, of each kind."""
+
+    model: str
+    memory_bytes: int
+    threads: int = 2
+    passes: int = 6
+    prompt_tokens: int = 8
+    num_sequences: int = 8
+    seed: int = 1
+
+    @staticmethod
+    def from_json(text: str) -> SmallJob:
+        return SmallJob(**json.loads(text))
+
+    def as_job(self) -> workload.Job:
+        """For the runners of compare.py: how much room K and V need."""
+        return workload.Job(
+            model=self.model,
+            threads=self.threads,
+            first_prompt_tokens=self.prompt_tokens,
+            contexts=(),
+            decode_tokens=self.passes,
+            pass_tokens=(1,),
+            pass_repeats=self.passes,
+            num_sequences=self.num_sequences,
+            short_prompt_tokens=self.prompt_tokens,
+            seed=self.seed,
+        )
+
+
+def tell(**facts: object) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+def storage_bytes() -> int:
+    """What the kernel has read from storage for this process so far, mapped files included."""
+    fields = dict(line.split(": ") for line in OWN_IO.read_text().splitlines())
+    return int(fields["read_bytes"])
+
+
+def measure(job: SmallJob, open_runner: Callable[[workload.Job], workload.Runner]) -> None:
+    started_s = time.monotonic()
+    runner = open_runner(job.as_job())
+    ids = workload.random_ids(job.as_job(), runner.vocab_size)
+    runner.run([ids[: job.prompt_tokens]], 0)
+    tell(first_token_s=time.monotonic() - started_s, system=runner.system)
+    tell(single=[timed_pass(runner, [[ids[p]]], p) for p in positions(job)])
+    runner.forget()
+    length = job.prompt_tokens + job.passes
+    rows = [ids[length * index : length * (index + 1)] for index in range(job.num_sequences)]
+    runner.run([row[: job.prompt_tokens] for row in rows], 0)
+    many = [timed_pass(runner, [[row[p]] for row in rows], p) for p in positions(job)]
+    tell(many=many, num_sequences=job.num_sequences)
+
+
+def positions(job: SmallJob) -> range:
+    return range(job.prompt_tokens, job.prompt_tokens + job.passes)
+
+
+def timed_pass(runner: workload.Runner, token_ids: list[list[int]], first_position: int) -> tuple[float, int]:
+    before_bytes = storage_bytes()
+    pass_s = workload.pass_s(runner, token_ids, first_position)
+    return pass_s, storage_bytes() - before_bytes
+
+
+def main(open_runner: Callable[[workload.Job], workload.Runner]) -> None:
+    measure(SmallJob.from_json(sys.argv[1]), open_runner)

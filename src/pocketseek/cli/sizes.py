@@ -1,0 +1,30 @@
+"""Sizes as people type them: "600MB", "1.5 GiB", "800000000"."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from pocketseek.errors import UsageError
+
+_UNITS = {
+    "": 1,
+    "B": 1,
+    **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)},
+    **{f"{letter}IB": 1024**power for power, letter in enumerate("KMGT", start=1)},
+}
+_SIZE = re.compile(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]{0,3})\s*", re.ASCII)
+_LARGEST_BYTES = 1 << 50
+
+
+def parse_size(text: str) -> int:
+    """Bytes: MB is 10^6, MiB 2^20, no unit bytes; capitals do not matter. Fractions of a byte are cut off.
+
+    Raises UsageError for anything else, for nothing, and for more than a device could have.
+    """
+    match = _SIZE.fullmatch(text)
+    unit_bytes = _UNITS.get(match[2].upper()) if match else None
+    num_bytes = int(Fraction(match[1]) * unit_bytes) if match and unit_bytes else 0
+    if not 0 < num_bytes <= _LARGEST_BYTES:
+        raise UsageError(f"{text[:40]!r} is not a size; write it like 600MB, 1.5GB or 512MiB")
+    return num_bytes
