@@ -31,7 +31,13 @@ def measure(job: SmallJob) -> None:
 
 
 def open_engine(job: SmallJob) -> Engine:
-    return pocketseek.load(Path(job.model), num_threads=job.threads, prefix_cache=False, speculation=False)
+    return pocketseek.load(
+        Path(job.model),
+        num_threads=job.threads,
+        memory_bytes=job.memory_bytes,
+        prefix_cache=False,
+        speculation=False,
+    )
 
 
 def requests(job: SmallJob, ids: list[int], count: int) -> list[Request]:

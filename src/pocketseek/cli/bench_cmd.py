@@ -93,7 +93,7 @@ def bench(
         )
         return
     measured = _measure(
-        lambda: load(path, kv=kv, prefix_cache=False, speculation=speculation),
+        lambda: load(path, kv=kv, memory_bytes=memory, prefix_cache=False, speculation=speculation),
         path,
         words,
         prompt_tokens=prompt_tokens,

@@ -148,7 +148,9 @@ def check_open_chunk(package_dir: Path, manifest: Manifest, entry: ChunkEntry, d
             wrong = _wrong_runs_of(file, path, entry, lambda num_bytes: None, keep_cached=True)
     if wrong:
         tensors = manifest.tensors_between(entry.sha256, wrong[0][0], sum(wrong[0]))
-        raise IntegrityError(f"{package_dir}: {Damage(entry.sha256, entry.stage, *wrong[0], tensors).describe()}; {_REMEDY}")
+        raise IntegrityError(
+            f"{package_dir}: {Damage(entry.sha256, entry.stage, *wrong[0], tensors).describe()}; {_REMEDY}"
+        )
     return stamp_of(status)
 
 

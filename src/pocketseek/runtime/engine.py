@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -227,6 +227,10 @@ class Engine:
             num_store_failures=self._prefix_store.num_failures if self._prefix_store else 0,
             num_swap_failures=self._swap.num_failures if self._swap else 0,
         )
+
+    def demand_source(self) -> Callable[[], PageDemand]:
+        """`page_demand` for somebody whom the engine holds: it does not hold the engine."""
+        return self._scheduler.page_demand
 
     def page_demand(self) -> PageDemand:
         """How much KV memory is in use and wanted, for the governor; cheap, from any thread."""

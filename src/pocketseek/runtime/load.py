@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import resource
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from pocketseek import __version__
 from pocketseek.device.probe import DeviceFacts, check_device
-from pocketseek.govern.budget import default_kv_budget_bytes
-from pocketseek.govern.governor import FixedGovernor
+from pocketseek.govern.budget import UNKNOWN_MEMORY_BYTES, default_kv_budget_bytes
+from pocketseek.govern.elastic import known_bounds
+from pocketseek.govern.governor import FixedGovernor, MemoryGovernor
+from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.govern.verdict import judge_kv_pages
 from pocketseek.kernels.choose import build_of, choose_kernels
 from pocketseek.kernels.kv_memory import KvFormat, choose_kv_format, page_bytes, used_page_bytes
@@ -21,8 +24,10 @@ from pocketseek.package.store import ModelStore
 from pocketseek.runtime.cost_file import CostFile
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor
+from pocketseek.runtime.memory_use import MemoryUse, kv_budget_bytes
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore, identity_of
+from pocketseek.runtime.residency.read_mode import read_mode_for
 from pocketseek.runtime.work import pages_for
 from pocketseek.settings import read_settings
 from pocketseek.text.chat_template import DEFAULT_TEMPLATE, ChatTemplate
@@ -41,6 +46,7 @@ def load(
     kernels: str | None = None,
     kv: str | None = None,
     kv_bytes: int | None = None,
+    memory_bytes: int | None = None,
     prefix_cache: bool = True,
     prefix_store: Path | None = None,
     prefix_store_bytes: int | None = None,
@@ -52,6 +58,8 @@ def load(
     num_threads, kernels: instead of what the environment or this machine suggest. kv: how K and V are kept, "f16" or
     "q8" (about half the memory, see docs/runtime.md). kv_bytes: memory for K and V of all running sequences (default: a
     share of what is free). speculation: see `Engine`.
+    memory_bytes: the most that the whole process may take; weights that do not fit are read anew in every pass. By
+    default what the machine and the container have left, now and while it runs.
     prefix_cache: keep computed pages of prompts for later ones, in the KV memory while nobody needs it and on disk in
     the directory prefix_store (default: cache/prefix in the data directory), in at most prefix_store_bytes (default:
     1 GiB or a tenth of what is free; 0: not on disk).
@@ -66,31 +74,51 @@ def load(
     package = Package.open(path, progress=progress)
     try:
         facts = check_device(data_dir=settings.home)
-        governor = FixedGovernor(
+        fixed = FixedGovernor(
             _num_cores(facts), num_threads=num_threads if num_threads is not None else settings.num_threads
-        )
+        ).limits()
         model_config = package.manifest.model
-        verdict = judge_kv_pages(
-            kv_bytes if kv_bytes is not None else default_kv_budget_bytes(_available_bytes(facts)),
-            page_bytes=page_bytes(model_config, kv_format),
-            pages_per_context=pages_for(model_config.context_length),
-            max_sequences=governor.limits().max_sequences,
-        )
         cost_file = _cost_file(settings.home, package, facts, choice.name, kv_format)
         text_settings = parse_text_settings(package.file("text.json"))
-        executor = KernelExecutor(package, choice, num_threads=governor.limits().num_threads, kv_format=kv_format)
+        tokenizer = Tokenizer.from_json(package.file("tokenizer.json"), text_settings)
+        executor = KernelExecutor(
+            package,
+            choice,
+            num_threads=fixed.num_threads,
+            kv_format=kv_format,
+            read_mode=partial(read_mode_for, settings.home, package),
+        )
+        use = MemoryUse(executor, model_config, max_tokens_per_pass=fixed.max_tokens_per_pass)
+        usual_bytes = kv_bytes if kv_bytes is not None else default_kv_budget_bytes(_available_bytes(facts))
+        allowed_bytes = min(known_bounds(use.look(), memory_bytes).values(), default=UNKNOWN_MEMORY_BYTES)
+        verdict = judge_kv_pages(
+            usual_bytes if kv_bytes is not None else kv_budget_bytes(use, allowed_bytes, usual_bytes),
+            page_bytes=page_bytes(model_config, kv_format),
+            pages_per_context=pages_for(model_config.context_length),
+            max_sequences=fixed.max_sequences,
+        )
+        use.num_pages = verdict.num_pages
+        budget = MemoryBudget(0)
+        governor = MemoryGovernor(fixed, use.look, use.footprint, cap_bytes=memory_bytes, budget=budget)
+        limits = governor.limits()
+        executor.set_weight_bytes(limits.weight_bytes)
+        executor.weights.warm_all()
+        budget.lease("process", use.base_bytes)
+        budget.lease("weights", executor.weight_bytes)
+        budget.lease("pages", (limits.num_pages or verdict.num_pages) * executor.page_bytes)
         store = PrefixStore(
             prefix_store if prefix_store is not None else settings.home / "cache" / "prefix",
             _identity(package, choice.name, kv_format),
             page_bytes=used_page_bytes(model_config, kv_format),
             limit_bytes=prefix_store_bytes,
         )
-        return Engine(
+        engine = Engine(
             executor,
-            Tokenizer.from_json(package.file("tokenizer.json"), text_settings),
+            tokenizer,
             _template(package, text_settings),
             governor,
-            num_pages=verdict.num_pages,
+            num_pages=limits.num_pages or verdict.num_pages,
+            max_pages=limits.max_pages,
             recommended_sampling=_recommended_sampling(package),
             prefix_cache=prefix_cache,
             prefix_store=store if prefix_cache and prefix_store_bytes != 0 else None,
@@ -98,7 +126,10 @@ def load(
             speculation=speculation,
             resources=[package, cost_file],
             policy=Policy(cost_file.costs),
+            budget=budget,
         )
+        use.demand = engine.demand_source()
+        return engine
     except BaseException:
         package.close()
         raise

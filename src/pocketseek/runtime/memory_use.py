@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 from pocketseek.device.memory import process_memory
 from pocketseek.device.memory_watch import MemoryFacts, MemoryWatch
+from pocketseek.govern.budget import MOST_KV_BYTES
 from pocketseek.govern.split import Footprint
-from pocketseek.runtime.executor import KEPT_ROWS, KernelExecutor
-from pocketseek.runtime.residency.weights import KEPT_ROWS_BYTES
 from pocketseek.runtime.counts import PageDemand
+from pocketseek.runtime.executor import KEPT_ROWS, KernelExecutor
+from pocketseek.runtime.residency.table_rows import KEPT_ROWS_BYTES
 from pocketseek.types import ModelConfig
 
 _NO_DEMAND = PageDemand(0, 0, 0)
@@ -25,7 +26,12 @@ class MemoryUse:
     """`look` and `footprint` are the governor's questions, asked by one thread; make it before the weights are used."""
 
     def __init__(
-        self, executor: KernelExecutor, config: ModelConfig, *, max_tokens_per_pass: int, watch: MemoryWatch | None = None
+        self,
+        executor: KernelExecutor,
+        config: ModelConfig,
+        *,
+        max_tokens_per_pass: int,
+        watch: MemoryWatch | None = None,
     ) -> None:
         self._executor = executor
         self._watch = watch or MemoryWatch()
@@ -49,9 +55,14 @@ class MemoryUse:
         return max(self._anonymous_bytes, self._least_base_bytes) + self._code_bytes + KEPT_ROWS_BYTES
 
     @property
-    def held_bytes(self) -> int:
-        """Weights and pages in memory at the moment."""
-        return self._executor.weight_bytes + self._executor.kv_bytes_in_memory
+    def least_streaming_bytes(self) -> int:
+        """The process, and the ring that all weights stream through."""
+        return self.base_bytes + min(self._executor.weights.ring_bytes, self._executor.weights.num_bytes)
+
+    @property
+    def all_weights_bytes(self) -> int:
+        """The process, and all weights in memory."""
+        return self.base_bytes + self._executor.weights.num_bytes
 
     def footprint(self) -> Footprint:
         demand = self.demand()
@@ -67,6 +78,14 @@ class MemoryUse:
             idle_pages=demand.idle_pages,
             warming=not weights.is_warm,
         )
+
+
+def kv_budget_bytes(use: MemoryUse, budget_bytes: int, usual_bytes: int) -> int:
+    """For the most pages that an engine may ever have: the usual share beside all weights, or else what streaming all
+    of them leaves, of which the governor gives what requests want."""
+    if use.all_weights_bytes + usual_bytes <= budget_bytes:
+        return usual_bytes
+    return min(MOST_KV_BYTES, budget_bytes - use.least_streaming_bytes)
 
 
 def workspace_bytes(config: ModelConfig, max_tokens: int) -> int:

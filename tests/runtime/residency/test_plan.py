@@ -1,5 +1,6 @@
 """Which units stay, and where the others are read: nested, evenly spread, and never onto what is still needed."""
 
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -37,7 +38,7 @@ def test_every_beginning_of_the_order_is_spread_evenly(count: int) -> None:
     assert sorted(order) == list(range(count))
     for taken in {count // 8, count // 3, count // 2, count * 3 // 4}:
         chosen = sorted(order[:taken])
-        gaps = [after - before for before, after in zip(chosen, chosen[1:], strict=False)]
+        gaps = [after - before for before, after in itertools.pairwise(chosen)]
         assert not gaps or max(gaps) <= 3 * -(-count // taken) + 1
 
 

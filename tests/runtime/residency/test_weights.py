@@ -152,9 +152,7 @@ def test_memory_is_that_of_the_plan_and_is_gone_after_closing(package: Package) 
 
 
 @pytest.mark.parametrize("num_failures", [2, 3, 7])
-def test_a_failing_disk_costs_a_pass_and_no_byte(
-    package: Package, expected: list[bytes], num_failures: int
-) -> None:
+def test_a_failing_disk_costs_a_pass_and_no_byte(package: Package, expected: list[bytes], num_failures: int) -> None:
     left = 0
 
     def failing(descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:

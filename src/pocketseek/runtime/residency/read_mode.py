@@ -57,6 +57,15 @@ class ReadMode:
 DEFAULT_READ_MODE = ReadMode(direct=False, num_readers=2, read_bytes=1 << 20, bytes_per_s=1e9)
 
 
+def read_mode_for(data_dir: Path, package: Package) -> ReadMode:
+    """What is known, or what is found now and kept."""
+    mode = known_read_mode(data_dir, package.path)
+    if mode is None:
+        mode = find_read_mode(package)
+        keep_read_mode(mode, data_dir, package.path)
+    return mode
+
+
 def known_read_mode(data_dir: Path, package_dir: Path) -> ReadMode | None:
     """What was found earlier for the file system of the package."""
     path, file_system = _place(data_dir, package_dir)

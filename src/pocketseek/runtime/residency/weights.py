@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.errors import IntegrityError, StorageError
-from pocketseek.formats import TILE_ROWS, tile_row_bytes
 from pocketseek.kernels.contract import (
     LAYER_MATRICES,
     LAYER_NORMS,
@@ -40,12 +39,11 @@ from pocketseek.runtime.residency.chunk_files import ChunkFiles
 from pocketseek.runtime.residency.plan import Plan, make_plan, usual_ring_bytes
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.streamer import Streamer, WarmRange
+from pocketseek.runtime.residency.table_rows import TableRows
 from pocketseek.runtime.residency.units import HEAD, UNIT_BYTES, Piece, Unit, units_of
 
 _EMBED = "embed.weight"
 _LOOK_AGAIN_S = 1.0  # how often the files of mapped weights are looked at
-_PAGE = mmap.PAGESIZE
-KEPT_ROWS_BYTES = 8 << 20  # of the embedding table, before its pages are given back
 _RATE_WEIGHT = 0.25  # of the newest pass in the expected speed of storage
 
 
@@ -80,7 +78,9 @@ class Weights:
         self._entries = {entry.name: entry for entry in package.manifest.tensors}
         self._units = units_of(package.manifest, unit_bytes) if kernels.can_stream else ()
         self._files = files or ChunkFiles(package)
-        self._vectors = {name: self._read_vector(entry) for name, entry in self._entries.items() if len(entry.shape) == 1}
+        self._vectors = {
+            name: self._read_vector(entry) for name, entry in self._entries.items() if len(entry.shape) == 1
+        }
         self._whole_layers = [self._load_layer(index, None) for index in range(self._config.num_layers)]
         self._whole_head = self._kernels.load_matrix(self._mapped(HEAD))
         self._embed = (
@@ -100,9 +100,7 @@ class Weights:
         self._watch_maps()
         self._ring_bytes = ring_bytes if ring_bytes is not None else usual_ring_bytes(self._units) if self._units else 0
         self._rate = DEFAULT_READ_MODE.bytes_per_s
-        self._table = self._entries[HEAD if self._config.tied_embeddings else _EMBED]
-        self._row_bytes = tile_row_bytes(self._table.format, self._config.hidden_size)
-        self._touched_rows: set[int] = set()  # tile rows of the table
+        self._rows = TableRows(package, self._files, self._entries[HEAD if self._config.tied_embeddings else _EMBED])
         self._pass_start_s = 0.0
         self._looked_s = perf_counter()
         self._plan = make_plan(self._units, None, 0)
@@ -211,12 +209,14 @@ class Weights:
             self._pass_start_s = perf_counter()
             waited_s = self._streamer.waited_s
             self._heal()
-            self._prefetch_rows(token_ids)
+            if self._plan.slots or not self._config.tied_embeddings:
+                self._rows.prefetch(token_ids)
             self._streamer.begin_pass(len(self._plan.slots) if needs_head else self._num_layer_slots)
             yield
             self._streamer.end_pass()
             self._check_faults()
-            self._drop_rows()
+            if self._plan.slots:
+                self._rows.drop_if_many()
         except (StorageError, IntegrityError):
             self._streamer.abandon()
             raise
@@ -329,32 +329,6 @@ class Weights:
         """A copy: small, used in every pass, and not worth a page of the map each."""
         (extent,) = entry.extents
         return np.frombuffer(self._files.bytes_at(extent.chunk, extent.offset, extent.num_bytes), np.float32)
-
-    # -- the rows of the embedding table ----------------------------------------------------------------------------
-
-    def _prefetch_rows(self, token_ids: NDArray[np.int32]) -> None:
-        """Ask for all of a pass's rows at once, where the table is not in memory as a whole (a tied one may be)."""
-        if self._config.tied_embeddings and not self._plan.slots:
-            return
-        tiles = {int(token) // TILE_ROWS for token in token_ids} - self._touched_rows
-        for tile in tiles:
-            self._files.prefetch(*self._row(tile))
-        self._touched_rows |= tiles
-
-    def _drop_rows(self) -> None:
-        """They are not to pile up where memory is short."""
-        if not self._plan.slots or len(self._touched_rows) * self._row_bytes <= KEPT_ROWS_BYTES:
-            return
-        for tile in self._touched_rows:
-            chunk, offset, num_bytes = self._row(tile)
-            self._package.advise(chunk, mmap.MADV_DONTNEED, offset - _PAGE, num_bytes + 2 * _PAGE)
-            self._files.evict(chunk, offset, num_bytes)
-        self._touched_rows.clear()
-
-    def _row(self, tile: int) -> tuple[int, int, int]:
-        """(chunk, offset, bytes) of a tile row of the table."""
-        extent = next(one for one in reversed(self._table.extents) if one.first_tile <= tile)
-        return extent.chunk, extent.offset + (tile - extent.first_tile) * self._row_bytes, self._row_bytes
 
     # -- what can go wrong ------------------------------------------------------------------------------------------
 
