@@ -12,7 +12,7 @@ import pytest
 from tiny_models import tiny_hf_directory
 
 from pocketseek.convert.pipeline import convert_checkpoint
-from pocketseek.govern.governor import FixedGovernor
+from pocketseek.govern.governor import MemoryGovernor
 from pocketseek.kernels.contract import Floats
 from pocketseek.kernels.kv_memory import KV_FORMATS, KvFormat, page_bytes
 from pocketseek.kernels.logits import NumpyLogits
@@ -119,11 +119,13 @@ def test_a_pool_that_shrinks_and_grows_meanwhile_changes_no_bit(
         expected = [list(engine.stream(one)) for one in all_requests]
     passes, all_there = count(), Event()
 
-    def limits(governor: FixedGovernor) -> Limits:
-        number = next(passes) if all_there.is_set() else 0  # requests are measured by the pool when they come
-        return Limits(2, num_pages=(None, 6, 2, 40)[number // 10 % 4])
+    usual = MemoryGovernor.limits
 
-    monkeypatch.setattr(FixedGovernor, "limits", limits)
+    def limits(governor: MemoryGovernor) -> Limits:
+        number = next(passes) if all_there.is_set() else 0  # requests are measured by the pool when they come
+        return replace(usual(governor), num_pages=(None, 6, 2, 40)[number // 10 % 4], max_pages=None)
+
+    monkeypatch.setattr(MemoryGovernor, "limits", limits)
     with load(package, kv=kv) as elastic:
         streams = [elastic.stream(one) for one in all_requests]
         all_there.set()

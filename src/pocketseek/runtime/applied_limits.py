@@ -43,7 +43,8 @@ class AppliedLimits:
         if limits.cores != self._cores:
             self._set_cores(limits.cores)
         pages = limits.num_pages, limits.max_pages
-        if pages != (self._num_pages, self._max_pages) or limits.weight_bytes != self._weight_bytes:
+        moves = pages != (self._num_pages, self._max_pages) or limits.weight_bytes != self._weight_bytes
+        if moves or self.pages_refusal or self.weights_refusal:
             self._move_memory(limits)
 
     def give_memory_back(self) -> None:

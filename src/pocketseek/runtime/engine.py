@@ -91,7 +91,8 @@ class Engine:
         budget: MemoryBudget | None = None,
     ) -> None:
         """num_pages: pages of KV memory, shared by all; max_pages: as in `Limits`, until the governor was asked.
-        budget: what pages and weights are leased from; it has leases for those at the opening. The text settings are the tokenizer's.
+        budget: what pages and weights are leased from; it has leases for those at the opening.
+        The text settings are the tokenizer's.
 
         recommended_sampling: used for answers that ask for no other. prefix_cache: do not compute again what is still
         in the KV memory; prefix_store: nor what an earlier engine left on disk. swap_folder: where the pages of

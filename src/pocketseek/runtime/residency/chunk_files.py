@@ -5,7 +5,8 @@ read, and when it was touched since, its hashes are checked again before anythin
 computed with that was not hashed. A file that is removed or replaced by another is read on, since it stays open.
 
 A read that the system fails is tried again RETRIES times; then it is a StorageError. A file that is too short or
-damaged is an IntegrityError, and `heal` looks whether a good one stands in its place by then. Reads may be made from any thread.
+damaged is an IntegrityError, and `heal` looks whether a good one stands in its place by then. Any
+thread may read.
 """
 
 from __future__ import annotations

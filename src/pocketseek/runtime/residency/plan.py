@@ -7,7 +7,7 @@ grows or shrinks only the units in between move.
 The ring is laid out anew for every pass in the same way, so a unit's place never changes while the plan stands: units
 follow each other, and a pass goes a whole number of times around, each time about as far. A unit may be read once all
 earlier units whose bytes it overwrites are released: `Slot.distance` says how far back the latest of those is, counted
-through the passes. Ranges of a file begin and end at multiples of BLOCK_BYTES, in the file as in the ring, as direct I/O wants.
+through the passes. Ranges of a file begin and end at multiples of BLOCK_BYTES, in file and ring, as direct I/O wants.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Neither is always better: direct I/O takes no processor time for copying and leaves the page cache alone, but some
 systems read ahead better than anyone who asks (and some file systems, such as Android's shared storage, take the flag
-and ignore it). So the ways are tried, in turn and more than once, on the chunk files themselves. What was found is kept:
+and ignore it). So the ways are tried, in turn and more than once, on the chunk files. What was found is kept:
 
     <data directory>/storage/<hash of the file system>.json
     {"format": 1, "file_system": {...}, "direct": true, "num_readers": 2, "read_bytes": 1048576, "bytes_per_s": 1.2e9}

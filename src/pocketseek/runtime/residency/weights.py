@@ -204,7 +204,7 @@ class Weights:
 
     @contextmanager
     def one_pass(self, token_ids: NDArray[np.int32], *, needs_head: bool) -> Iterator[None]:
-        """Around everything that a pass does. Raises StorageError or IntegrityError if its results are worth nothing."""
+        """Around all of a pass. Raises StorageError or IntegrityError if its results are worth nothing."""
         try:
             self._pass_start_s = perf_counter()
             waited_s = self._streamer.waited_s
