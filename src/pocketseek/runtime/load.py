@@ -29,6 +29,7 @@ from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore, identity_of
 from pocketseek.runtime.residency.read_mode import read_mode_for
 from pocketseek.runtime.work import pages_for
+from pocketseek.runtime.worker import Closeable
 from pocketseek.settings import read_settings
 from pocketseek.text.chat_template import DEFAULT_TEMPLATE, ChatTemplate
 from pocketseek.text.sampling_file import parse_recommended
@@ -72,6 +73,7 @@ def load(
     choice = choose_kernels(kernels or settings.kernels)
     kv_format = choose_kv_format(kv or settings.kv)
     package = Package.open(path, progress=progress)
+    opened: list[Closeable] = [package]
     try:
         facts = check_device(data_dir=settings.home)
         fixed = FixedGovernor(
@@ -88,6 +90,7 @@ def load(
             kv_format=kv_format,
             read_mode=partial(read_mode_for, settings.home, package),
         )
+        opened.insert(0, executor)
         use = MemoryUse(executor, model_config, max_tokens_per_pass=fixed.max_tokens_per_pass)
         usual_bytes = kv_bytes if kv_bytes is not None else default_kv_budget_bytes(_available_bytes(facts))
         allowed_bytes = min(known_bounds(use.look(), memory_bytes).values(), default=UNKNOWN_MEMORY_BYTES)
@@ -131,7 +134,8 @@ def load(
         use.demand = engine.demand_source()
         return engine
     except BaseException:
-        package.close()
+        for part in opened:
+            part.close()
         raise
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from pocketseek.device.memory import process_memory
 from pocketseek.device.memory_watch import MemoryFacts, MemoryWatch
+from pocketseek.errors import MemoryLimitError
 from pocketseek.govern.budget import MOST_KV_BYTES
 from pocketseek.govern.split import Footprint
 from pocketseek.runtime.counts import PageDemand
@@ -82,9 +83,15 @@ class MemoryUse:
 
 def kv_budget_bytes(use: MemoryUse, budget_bytes: int, usual_bytes: int) -> int:
     """For the most pages that an engine may ever have: the usual share beside all weights, or else what streaming all
-    of them leaves, of which the governor gives what requests want."""
+    of them leaves, of which the governor gives what requests want. Raises MemoryLimitError if that is not one page."""
     if use.all_weights_bytes + usual_bytes <= budget_bytes:
         return usual_bytes
+    least_bytes = use.footprint().least_bytes
+    if budget_bytes < least_bytes:
+        raise MemoryLimitError(
+            f"this model needs at least {-(-least_bytes // 1_000_000)} MB of memory and {budget_bytes // 1_000_000} MB "
+            "are there for it; allow more, close other programs or choose a smaller model"
+        )
     return min(MOST_KV_BYTES, budget_bytes - use.least_streaming_bytes)
 
 
