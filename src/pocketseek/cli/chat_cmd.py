@@ -23,6 +23,7 @@ def chat(
     seed: options.Seed = None,
     system: options.System = None,
     kv: options.Kv = None,
+    memory: options.Memory = None,
     prefix_cache: options.PrefixCache = True,
     speculation: options.Speculation = True,
     yes: options.Yes = False,
@@ -44,6 +45,15 @@ def chat(
         frequency_penalty=frequency_penalty,
         seed=seed,
     )
-    with closing(open_engine(settings, path, kv=kv, prefix_cache=prefix_cache, speculation=speculation)) as engine:
+    with closing(
+        open_engine(
+            settings,
+            path,
+            kv=kv,
+            memory_bytes=memory,
+            prefix_cache=prefix_cache,
+            speculation=speculation,
+        )
+    ) as engine:
         conversation = Chat(engine, system=system or "", max_tokens=max_tokens, sampling=sampling)
         Conversation(conversation, Words(settings.language), name).run()

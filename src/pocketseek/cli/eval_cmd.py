@@ -24,6 +24,7 @@ def evaluate(
     ],
     window: Annotated[int, typer.Option(min=2, help="Tokens in a window; windows do not overlap.")] = 512,
     kv: options.Kv = None,
+    memory: options.Memory = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -35,7 +36,10 @@ def evaluate(
     settings = read_settings()
     words = Words(settings.language)
     name, path = choose_model(settings, model, yes=yes)
-    with closing(open_engine(settings, path, kv=kv)) as engine, progress_bar(unit="tokens") as show:
+    with (
+        closing(open_engine(settings, path, kv=kv, memory_bytes=memory)) as engine,
+        progress_bar(unit="tokens") as show,
+    ):
         label = words(messages.SCORING)
         result = evaluate_text(engine, content, window=window, progress=lambda done, total: show(label, done, total))
     if json:

@@ -45,6 +45,7 @@ def generate(
         list[str] | None, typer.Option("--stop", help="End before this text; may be repeated.", show_default=False)
     ] = None,
     kv: options.Kv = None,
+    memory: options.Memory = None,
     prefix_cache: options.PrefixCache = True,
     speculation: options.Speculation = True,
     yes: options.Yes = False,
@@ -70,7 +71,16 @@ def generate(
         seed=secrets.randbits(32) if seed is None else seed,  # drawn here so that --json can report it
     )
     prompt = _prompt(prompt_text, system, raw=raw or not has_chat_template(path))
-    with closing(open_engine(settings, path, kv=kv, prefix_cache=prefix_cache, speculation=speculation)) as engine:
+    with closing(
+        open_engine(
+            settings,
+            path,
+            kv=kv,
+            memory_bytes=memory,
+            prefix_cache=prefix_cache,
+            speculation=speculation,
+        )
+    ) as engine:
         answer = _Answer(engine, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json)
     if answer.was_cut and not json:
         note(Words(settings.language)(messages.CHAT_CUT))

@@ -57,7 +57,13 @@ def _install_demo(settings: Settings, words: Words, *, yes: bool) -> Path:
 
 
 def open_engine(
-    settings: Settings, path: Path, *, kv: str | None = None, prefix_cache: bool = True, speculation: bool = True
+    settings: Settings,
+    path: Path,
+    *,
+    kv: str | None = None,
+    memory_bytes: int | None = None,
+    prefix_cache: bool = True,
+    speculation: bool = True,
 ) -> Engine:
     """The engine for a package, with a bar while its bytes are checked (before the first use, or after a change)."""
     from pocketseek.runtime.load import load
@@ -67,6 +73,7 @@ def open_engine(
         return load(
             path,
             kv=kv,
+            memory_bytes=memory_bytes,
             prefix_cache=prefix_cache,
             speculation=speculation,
             progress=lambda done, total: show(label, done, total),

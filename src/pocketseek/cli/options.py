@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from pocketseek.cli.sizes import parse_size
+
 _OWN = "the model's own"  # what its makers recommend, else the defaults of SamplingParams
 
 ModelName = Annotated[
@@ -22,6 +24,16 @@ Kv = Annotated[
         "--kv",
         help="How keys and values are kept; q8 takes about half the memory.",
         show_default="POCKETSEEK_KV, else f16",
+    ),
+]
+Memory = Annotated[
+    int | None,
+    typer.Option(
+        "--memory",
+        parser=parse_size,
+        metavar="SIZE",
+        help="Take no more than this in all (3GB); weights that do not fit are read again and again.",
+        show_default="what is free",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
