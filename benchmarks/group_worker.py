@@ -58,7 +58,7 @@ def run_worker(command: Sequence[str], group: MemoryGroup, patience_s: float) ->
         readers = [_reader(process.stdout, lines.put), _reader(process.stderr, lambda line: errors.append(line or ""))]
         try:
             outcome.ended = _follow(lines, outcome.facts, started_s, patience_s)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: no worker outlives us, and it is raised again
             process.kill()
             raise
         if outcome.ended:

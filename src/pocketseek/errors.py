@@ -53,7 +53,7 @@ class IntegrityError(PocketseekError):
 
 
 class StorageError(PocketseekError):
-    """The disk is full, read-only or not permitted; nothing half-written is left behind."""
+    """The disk is full, read-only, not permitted or fails to read; nothing half-written is left behind."""
 
     exit_code = 7
     http_status = 507

@@ -56,7 +56,7 @@ def held(disk: Disk) -> Iterator[tuple[FakeExecutor, Event, Event]]:
 
 
 def simulated(disk: Callable[[Work], object], num_pages: int = 64, **kwargs: object) -> SimulatedEngine:
-    return SimulatedEngine(num_pages, limits=AT_ONCE, before_run=disk, **kwargs)  # type: ignore[arg-type]
+    return SimulatedEngine(num_pages, limits=AT_ONCE, before_run=disk, **kwargs)  # type: ignore[arg-type]  # handed on as they are
 
 
 # -- the engine -------------------------------------------------------------------------------------------------------

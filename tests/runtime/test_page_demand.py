@@ -19,7 +19,7 @@ MAX_PAGES = 12
 
 
 def small_engine(num_pages: int = 2, **limits: int) -> SimulatedEngine:
-    engine = SimulatedEngine(num_pages, limits=replace(AT_ONCE, **limits))  # type: ignore[arg-type]
+    engine = SimulatedEngine(num_pages, limits=replace(AT_ONCE, **limits))  # type: ignore[arg-type]  # only whole-number fields
     engine.set_memory(Limits(1, num_pages=num_pages, max_pages=MAX_PAGES))
     return engine
 

@@ -81,7 +81,7 @@ class MemoryGroup:
             try:
                 _try_to_enter(folder)
                 _set_limit(folder, files, self.limit_bytes)
-            except BaseException as error:
+            except BaseException as error:  # also Ctrl-C: no empty group stays behind, and it is raised again
                 folder.rmdir()
                 if not isinstance(error, OSError):
                     raise
@@ -130,7 +130,7 @@ class MemoryGroup:
         process = subprocess.Popen(self.inside(command))
         try:
             return process.wait()
-        except BaseException:
+        except BaseException:  # Ctrl-C above all: the command does not outlive us, and it is raised again
             _end(process)
             raise
 

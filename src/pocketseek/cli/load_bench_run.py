@@ -42,7 +42,13 @@ def run_load_bench(
     with progress_bar(unit="seconds") as show:
         label = words(messages.MEASURING)
         report = bench_load(
-            lambda: load(path, kv=kv, speculation=speculation, prefix_store_bytes=0),
+            lambda: load(
+                path,
+                kv=kv,
+                memory_bytes=None if limit is None else limit.limit_bytes,
+                speculation=speculation,
+                prefix_store_bytes=0,
+            ),
             concurrency=concurrency,
             profile=profile,
             seconds=seconds,

@@ -94,8 +94,9 @@ def load(
         use = MemoryUse(executor, model_config, max_tokens_per_pass=fixed.max_tokens_per_pass)
         usual_bytes = kv_bytes if kv_bytes is not None else default_kv_budget_bytes(_available_bytes(facts))
         allowed_bytes = min(known_bounds(use.look(), memory_bytes).values(), default=UNKNOWN_MEMORY_BYTES)
+        elastic_bytes = kv_budget_bytes(use, allowed_bytes, usual_bytes)
         verdict = judge_kv_pages(
-            usual_bytes if kv_bytes is not None else kv_budget_bytes(use, allowed_bytes, usual_bytes),
+            kv_bytes if kv_bytes is not None else elastic_bytes,
             page_bytes=page_bytes(model_config, kv_format),
             pages_per_context=pages_for(model_config.context_length),
             max_sequences=fixed.max_sequences,
@@ -133,7 +134,7 @@ def load(
         )
         use.demand = engine.demand_source()
         return engine
-    except BaseException:
+    except BaseException:  # also Ctrl-C: nothing stays open, and it is raised again
         for part in opened:
             part.close()
         raise

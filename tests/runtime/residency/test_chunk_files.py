@@ -1,6 +1,7 @@
 """Reading chunk files in use: the right bytes whatever becomes of the files, or a clean error."""
 
 import errno
+import gc
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -140,6 +141,14 @@ def test_direct_reads_that_are_refused_go_through_the_cache(package: Package) ->
     assert refused
     assert not files.is_direct
     files.close()
+
+
+def test_files_that_nobody_closes_are_closed_when_nobody_refers_to_them(package: Package) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    files = ChunkFiles(package, direct=True)
+    del files
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_closing_leaves_no_file_open(package: Package) -> None:

@@ -127,6 +127,35 @@ def test_an_error_is_raised_where_the_bytes_are_needed_and_reading_begins_again_
     streamer.close()
 
 
+def test_any_other_failure_of_a_reader_is_raised_too_and_nobody_waits_for_ever() -> None:
+    def fail(offset: int) -> None:
+        raise MemoryError("no room for a buffer")
+
+    storage = Storage(fail)
+    streamer = Streamer(storage.read, storage.warm, num_readers=2, read_bytes=4096)
+    slots = slots_of(4, 4 * UNIT_BYTES)
+    streamer.install(slots, 4 * UNIT_BYTES, ())
+    with pytest.raises(MemoryError, match="no room"):
+        run_pass(streamer, storage, slots)
+    streamer.close()
+
+
+def test_streaming_is_not_taken_for_warming() -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    def halt(offset: int) -> None:
+        reading.set()
+        assert go_on.wait(10)
+
+    storage = Storage(halt)
+    streamer = Streamer(storage.read, storage.warm, num_readers=1, read_bytes=4096)
+    streamer.install(slots_of(4, 4 * UNIT_BYTES), 4 * UNIT_BYTES, ())
+    assert reading.wait(10)
+    assert streamer.is_warm
+    go_on.set()
+    streamer.close()
+
+
 def test_a_new_plan_forgets_what_was_read_and_may_change_the_ring() -> None:
     storage = Storage()
     streamer = Streamer(storage.read, storage.warm, num_readers=2, read_bytes=4096)

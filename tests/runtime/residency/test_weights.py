@@ -4,14 +4,14 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pocketseek.errors import IntegrityError, StorageError
+from pocketseek.errors import IntegrityError, MemoryLimitError, StorageError
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.contract import RowSpan
 from pocketseek.kernels.kv_memory import KvMemory
@@ -19,6 +19,7 @@ from pocketseek.package.paths import chunk_path
 from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.chunk_files import ChunkFiles
 from pocketseek.runtime.residency.plan import least_ring_bytes
+from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.weights import Weights
 
 UNIT_BYTES = 48_000
@@ -28,10 +29,15 @@ PROMPT = tuple(range(5, 75))
 class Model:
     """A sequence run token by token or in pieces over weights under test."""
 
-    def __init__(self, package: Package, files: ChunkFiles | None = None) -> None:
+    def __init__(
+        self,
+        package: Package,
+        files: ChunkFiles | None = None,
+        read_mode: Callable[[], ReadMode] = lambda: DEFAULT_READ_MODE,
+    ) -> None:
         config = package.manifest.model
         self._kernels = choose_kernels().open(config, 2)
-        self.weights = Weights(package, self._kernels, unit_bytes=UNIT_BYTES, files=files)
+        self.weights = Weights(package, self._kernels, unit_bytes=UNIT_BYTES, files=files, read_mode=read_mode)
         self._memory = KvMemory(config, 4)
         self._config = config
         self.position = 0
@@ -148,6 +154,42 @@ def test_memory_is_that_of_the_plan_and_is_gone_after_closing(package: Package) 
         assert weights.memory_bytes <= max(num_bytes or 0, weights.ring_bytes)
     model.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pocketseek-reader")]
+    model.close()
+
+
+def test_a_ring_that_the_system_refuses_leaves_everything_as_it_was(
+    package: Package, expected: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fileno: int, length: int, flags: int) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    model = Model(package)
+    with monkeypatch.context() as patch:
+        patch.setattr("pocketseek.runtime.residency.streamer.mmap.mmap", refuse)
+        with pytest.raises(MemoryLimitError, match="refused by the system"):
+            model.weights.set_bytes(0)
+    assert model.weights.memory_bytes == model.weights.num_bytes
+    assert generate(model) == expected
+    model.weights.set_bytes(0)
+    model.position = 0
+    assert generate(model) == expected
+    model.close()
+
+
+def test_storage_that_fails_while_it_is_tried_out_is_tried_out_again(package: Package, expected: list[bytes]) -> None:
+    failures = [StorageError("the disk is broken; buy another")]
+
+    def read_mode() -> ReadMode:
+        if failures:
+            raise failures.pop()
+        return ReadMode(direct=False, num_readers=1, read_bytes=8192, bytes_per_s=1e9)
+
+    model = Model(package, read_mode=read_mode)
+    for num_bytes in (0, model.weights.num_bytes // 2):
+        model.weights.set_bytes(num_bytes)
+        model.position = 0
+        assert generate(model) == expected
+    assert not failures
     model.close()
 
 

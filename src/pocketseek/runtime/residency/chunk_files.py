@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -62,14 +63,13 @@ class ChunkFiles:
         self._direct = direct
         self._read_into = read_into
         self._by_hash: dict[str, _File] = {}
-        try:
-            for entry in package.manifest.unique_chunks():
-                path = chunk_path(package.path, entry.sha256)
+        self.close = weakref.finalize(self, _close, self._by_hash)
+        """Close the files; they are closed, too, when nothing refers to this any more."""
+        for entry in package.manifest.unique_chunks():
+            path = chunk_path(package.path, entry.sha256)
+            with storage_errors(path):
                 self._by_hash[entry.sha256] = _File(path, entry, package.stamps.get(entry.sha256))
-            self.use_direct(direct)
-        except BaseException:
-            self.close()
-            raise
+        self.use_direct(direct)
 
     def read(self, chunk: int, offset: int, buffer: memoryview) -> None:
         """Fill the buffer; what it has beyond the end of the file stays as it is. Offset, size and the buffer's address
@@ -152,7 +152,7 @@ class ChunkFiles:
         try:
             self._check(new)
             new.direct = _open_direct(new.path) if self._direct else None
-        except BaseException:
+        except BaseException:  # also Ctrl-C: its files do not stay open, and it is raised again
             new.close()
             raise
         self._by_hash[old.entry.sha256] = new
@@ -174,11 +174,6 @@ class ChunkFiles:
                 if file.direct is None:
                     file.direct = _open_direct(file.path)
         self._direct = direct and all(file.direct is not None for file in self._by_hash.values())
-
-    def close(self) -> None:
-        files, self._by_hash = self._by_hash, {}
-        for file in files.values():
-            file.close()
 
     def _file(self, chunk: int) -> _File:
         return self._by_hash[self._package.manifest.chunks[chunk].sha256]
@@ -216,6 +211,11 @@ class ChunkFiles:
             f"{file.path} ends before its {file.entry.num_bytes} bytes; "
             "remove the model (`pocketseek remove NAME`) and install it again"
         )
+
+
+def _close(files: dict[str, _File]) -> None:
+    while files:
+        files.popitem()[1].close()
 
 
 def _open(path: Path) -> int:

@@ -7,8 +7,8 @@
 
 The readers take reads in the order of use and go on behind the end of a pass with the beginning of the next, until the
 ring is full: storage rests only then. What is to be warmed is read when the ring is full, or when a pass needs it
-first. An error of a reader is raised by the `acquire` that waits for its bytes; after `abandon` everything is read
-again. The ring is one piece of anonymous memory, and `install` without slots gives it back.
+first. An error of a reader, of whatever kind, is raised by the `acquire` that waits for its bytes; after `abandon`
+everything is read again. The ring is one piece of anonymous memory, and `install` without slots gives it back.
 
 All methods are the consumer's, which is one thread. Not covered: what the bytes mean.
 """
@@ -25,7 +25,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.errors import IntegrityError, MemoryLimitError, StorageError
+from pocketseek.errors import MemoryLimitError
 from pocketseek.runtime.residency.plan import FileRange, Slot
 
 Read = Callable[[int, int, memoryview], None]
@@ -72,7 +72,8 @@ class Streamer:
         self._ring: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._view = memoryview(b"")
         self._num_busy = 0  # readers at work
-        self._error: StorageError | IntegrityError | None = None
+        self._num_warming = 0  # of them
+        self._error: BaseException | None = None
         self.waited_s = 0.0  # of acquire, in all
         self.read_bytes = 0  # into the ring, in all
         self._restart()
@@ -97,7 +98,7 @@ class Streamer:
     @property
     def is_warm(self) -> bool:
         """Nothing is left to be warmed."""
-        return not self._to_warm and not self._num_busy
+        return not self._to_warm and not self._num_warming
 
     def install(self, slots: Sequence[Slot], ring_bytes: int, to_warm: Iterable[WarmRange]) -> None:
         """Raises MemoryLimitError, and streams nothing, if the system refuses the ring."""
@@ -140,7 +141,7 @@ class Streamer:
             self._may_read.notify_all()
 
     def acquire(self, index: int) -> None:
-        """Wait for the bytes of a slot. Raises StorageError or IntegrityError of the reader; then `abandon`."""
+        """Wait for the bytes of a slot. Raises what the reader met, StorageError or IntegrityError; then `abandon`."""
         with self._lock:
             if self._loaded[index] == self._pass:
                 return
@@ -218,13 +219,13 @@ class Streamer:
 
     def _live(self) -> None:
         while (task := self._take_task()) is not None:
-            error: StorageError | IntegrityError | None = None
+            error: BaseException | None = None
             try:
                 if task.slot >= 0:
                     self._read(task.chunk, task.offset, self._view[task.position : task.position + task.num_bytes])
                 else:
                     self._warm(task.chunk, task.offset, task.num_bytes)
-            except (StorageError, IntegrityError) as failure:
+            except BaseException as failure:  # noqa: BLE001  kept, and raised by the acquire that waits for these bytes
                 error = failure
             self._finish_task(task, error)
 
@@ -237,6 +238,7 @@ class Streamer:
                 task = self._next()
                 if task is not None:
                     self._num_busy += 1
+                    self._num_warming += task.slot < 0
                     return task
                 self._may_read.wait()
 
@@ -282,9 +284,10 @@ class Streamer:
         if self._next_slot == len(self._slots):
             self._next_pass, self._next_slot = self._next_pass + 1, 0
 
-    def _finish_task(self, task: _Task, error: StorageError | IntegrityError | None) -> None:
+    def _finish_task(self, task: _Task, error: BaseException | None) -> None:
         with self._lock:
             self._num_busy -= 1
+            self._num_warming -= task.slot < 0
             if task.slot < 0:
                 self._has_read.notify_all()  # whoever waits for peace; a page that is not warm is read when it is used
                 return

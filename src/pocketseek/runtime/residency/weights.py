@@ -153,7 +153,10 @@ class Weights:
         return self._streamer.read_bytes
 
     def set_bytes(self, num_bytes: int | None) -> None:
-        """Keep so much in memory, ring included, from the next pass on; None: everything. Raises MemoryLimitError."""
+        """Keep so much in memory, ring included, from the next pass on; None: everything.
+
+        Raises MemoryLimitError, and everything stays where it is, if the system refuses the ring.
+        """
         plan = make_plan(self._units, num_bytes, self._ring_bytes)
         if plan != self._plan:
             self._change(plan)
@@ -165,11 +168,10 @@ class Weights:
     def _change(self, plan: Plan) -> None:
         leaving = self._plan.resident - plan.resident
         coming = plan.resident - self._plan.resident
-        if plan.slots and self._find_read_mode is not None:
-            self._use(self._find_read_mode())
-            self._find_read_mode = None
+        if plan.slots:
+            self._learn_read_mode()
+        self._streamer.install((), plan.ring_bytes, ())  # may be refused; nothing has moved so far
         self._order, self._head = [], self._whole_head  # no view of the ring is left
-        self._streamer.install((), 0 if not plan.ring_bytes else len(self._streamer.ring), ())
         for unit in self._units:
             if unit.index in leaving:
                 self._evict(unit)
@@ -177,7 +179,15 @@ class Weights:
         self._install(plan, coming)
         self._arrange(plan)
 
-    def _use(self, mode: ReadMode) -> None:
+    def _learn_read_mode(self) -> None:
+        """Once; again the next time if storage fails now, which the passes will say."""
+        if self._find_read_mode is None:
+            return
+        try:
+            mode = self._find_read_mode()
+        except (StorageError, IntegrityError):
+            return
+        self._find_read_mode = None
         self._files.use_direct(mode.direct)
         self._streamer.num_readers, self._streamer.bytes_per_read = mode.num_readers, mode.read_bytes
         self._rate = mode.bytes_per_s
