@@ -5,9 +5,8 @@ asking (they are clean), and pages that it took come back by being used. Streame
 threads; layers that are whole in memory run in one call, the others unit by unit. Which is which changes in
 `set_bytes`, between two passes, and never changes a result.
 
-A page that cannot be read (broken storage, a file cut short) does not kill the process: the fault guard puts zeros
-there, and the pass ends in an error. After an error everything is read anew, from the file that then has the chunk's
-name, if that one is good.
+A page that cannot be read ends the pass in an error and not the process (guarded_maps.py). After an error everything
+is read anew, from the file that then has the chunk's name, if that one is good.
 
 Kernels that cannot compute layers in parts (the reference) get everything mapped, whatever is asked for.
 """
@@ -32,10 +31,11 @@ from pocketseek.kernels.contract import (
     ModelKernels,
     TensorData,
 )
-from pocketseek.kernels.mapped import FaultGuard, resident_bytes
+from pocketseek.kernels.mapped import resident_bytes
 from pocketseek.package.manifest import TensorEntry
 from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.chunk_files import ChunkFiles
+from pocketseek.runtime.residency.guarded_maps import GuardedMaps
 from pocketseek.runtime.residency.plan import Plan, make_plan, usual_ring_bytes
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.streamer import Streamer, WarmRange
@@ -43,7 +43,6 @@ from pocketseek.runtime.residency.table_rows import TableRows
 from pocketseek.runtime.residency.units import HEAD, UNIT_BYTES, Piece, Unit, units_of
 
 _EMBED = "embed.weight"
-_LOOK_AGAIN_S = 1.0  # how often the files of mapped weights are looked at
 _RATE_WEIGHT = 0.25  # of the newest pass in the expected speed of storage
 
 
@@ -95,14 +94,11 @@ class Weights:
             read_bytes=DEFAULT_READ_MODE.read_bytes,
         )
         self._find_read_mode: Callable[[], ReadMode] | None = read_mode
-        self._guard = FaultGuard()
-        self._guarded: list[int] = []  # chunk index by the guard's index
-        self._watch_maps()
+        self._maps = GuardedMaps(package, self._files)
         self._ring_bytes = ring_bytes if ring_bytes is not None else usual_ring_bytes(self._units) if self._units else 0
         self._rate = DEFAULT_READ_MODE.bytes_per_s
         self._rows = TableRows(package, self._files, self._entries[HEAD if self._config.tied_embeddings else _EMBED])
         self._pass_start_s = 0.0
-        self._looked_s = perf_counter()
         self._plan = make_plan(self._units, None, 0)
         self._order: list[_Layer] = []
         self._head = self._whole_head
@@ -218,13 +214,13 @@ class Weights:
         try:
             self._pass_start_s = perf_counter()
             waited_s = self._streamer.waited_s
-            self._heal()
+            self._maps.heal()
             if self._plan.slots or not self._config.tied_embeddings:
                 self._rows.prefetch(token_ids)
             self._streamer.begin_pass(len(self._plan.slots) if needs_head else self._num_layer_slots)
             yield
             self._streamer.end_pass()
-            self._check_faults()
+            self._maps.raise_faults()
             if self._plan.slots:
                 self._rows.drop_if_many()
         except (StorageError, IntegrityError):
@@ -340,44 +336,12 @@ class Weights:
         (extent,) = entry.extents
         return np.frombuffer(self._files.bytes_at(extent.chunk, extent.offset, extent.num_bytes), np.float32)
 
-    # -- what can go wrong ------------------------------------------------------------------------------------------
-
-    def _watch_maps(self) -> None:
-        seen: set[str] = set()
-        for index, entry in enumerate(self._package.manifest.chunks):
-            if entry.sha256 not in seen and self._guard.available:
-                seen.add(entry.sha256)
-                self._guarded.append(index)
-                self._guard.watch(self._package.chunk(index))
-
-    def _check_faults(self) -> None:
-        chunks = {self._guarded[index] for index, _ in self._guard.take_faults()}
-        for chunk in chunks:
-            self._files.mark_bad(chunk)
-        if chunks:
-            name = self._package.manifest.chunks[min(chunks)].sha256
-            raise StorageError(
-                f"{self._package.path}: chunk {name} cannot be read; check the disk, or install the model again"
-            )
-
-    def _heal(self) -> None:
-        """Map those files again that were bad, and look at all of them now and then."""
-        for chunk in self._files.heal():
-            if chunk in self._guarded:
-                self._guard.remap(self._package.chunk(chunk), self._files.descriptor(chunk), 0)
-        now_s = perf_counter()
-        if now_s - self._looked_s > _LOOK_AGAIN_S:
-            self._looked_s = now_s
-            self._files.check_all()
-
     def close(self) -> None:
         """Let go of everything; of no use afterwards."""
         self._order, self._whole_layers = [], []
         self._embed = self._head = self._whole_head = None
         self._streamer.close()
-        for index in self._guarded:
-            self._guard.forget(self._package.chunk(index))
-        self._guarded = []
+        self._maps.close()
         self._files.close()
 
 
