@@ -144,6 +144,20 @@ def test_an_idle_engine_gives_back_pages_then_weights_and_takes_them_again() -> 
         assert ids_of(engine.stream(asked)) == slow_tokens(asked)
 
 
+def test_what_the_process_takes_more_is_leased_and_comes_from_the_weights() -> None:
+    world = World()
+    with world.engine:
+        world.leave(BASE_BYTES + RING_BYTES + 200 * MIB)
+        before_bytes = world.executor.weight_bytes
+        assert world.budget.of("process") == BASE_BYTES
+        for base_bytes in (BASE_BYTES + 64 * MIB, BASE_BYTES // 2):
+            world.process_bytes = base_bytes
+            world.leave(BASE_BYTES + RING_BYTES + 200 * MIB)
+            assert world.budget.of("process") == base_bytes
+            assert (world.executor.weight_bytes < before_bytes) == (base_bytes > BASE_BYTES)
+            assert (world.budget.over_bytes, world.budget.of("weights")) == (0, world.executor.weight_bytes)
+
+
 def test_an_engine_that_was_never_asked_anything_follows_too() -> None:
     world = World()
     with world.engine as engine:

@@ -70,11 +70,14 @@ class AppliedLimits:
         self._lease_process(down=False)
 
     def give_memory_back(self) -> None:
-        """The memory of pages that the pool has let go of."""
+        """The memory of pages that the pool has let go of; or has taken, for somebody who is finished in any case."""
         if vacated := self._scheduler.take_vacated_pages():
             self._executor.release_pages(vacated)
-        if self._budget is not None and self._num_leased_pages > self._scheduler.num_pages:
-            self._lease_pages(self._scheduler.num_pages)
+        if self._budget is not None and self._num_leased_pages != self._scheduler.num_pool_pages:
+            try:
+                self._lease_pages(self._scheduler.num_pool_pages)
+            except MemoryLimitError as refusal:
+                self.pages_refusal = refusal
 
     def _set_cores(self, cores: tuple[int, ...]) -> None:
         """Cores go offline, and an app to the background, whenever the system likes: then the pass runs where it ran
@@ -103,7 +106,7 @@ class AppliedLimits:
         try:
             if limits.num_pages != self._num_pages:
                 num_pages = self._opened_pages if limits.num_pages is None else limits.num_pages
-                self._lease_pages(max(num_pages, self._scheduler.num_pages))
+                self._lease_pages(max(num_pages, self._scheduler.num_pool_pages))
                 self._executor.reserve_pages(num_pages)
                 self._scheduler.set_num_pages(limits.num_pages)
                 self._num_pages = limits.num_pages
