@@ -1,7 +1,8 @@
 """The weights of a model during a pass, wherever they are: mapped and kept in memory, or streamed through the ring.
 
 What stays in memory is the package's own map, so a system that is short of memory can drop those pages at once without
-asking (they are clean), and pages that it took come back by being used. Streamed units are read into the ring by
+asking (they are clean). Pages that it took come back by being used; the readers fetch them before where that is noticed
+in time (loss_watch.py). Streamed units are read into the ring by
 threads; layers that are whole in memory run in one call, the others unit by unit. Which is which changes in
 `set_bytes`, between two passes, and never changes a result.
 
@@ -36,6 +37,7 @@ from pocketseek.package.manifest import TensorEntry
 from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.chunk_files import ChunkFiles
 from pocketseek.runtime.residency.guarded_maps import GuardedMaps
+from pocketseek.runtime.residency.loss_watch import LossWatch
 from pocketseek.runtime.residency.plan import Plan, make_plan, usual_ring_bytes
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.streamer import Streamer, WarmRange
@@ -43,6 +45,7 @@ from pocketseek.runtime.residency.table_rows import TableRows
 from pocketseek.runtime.residency.units import HEAD, UNIT_BYTES, Piece, Unit, units_of
 
 _EMBED = "embed.weight"
+_SAMPLE_BYTES = 65_536  # pages are taken in long runs, and asking about all of them takes 20 ms for a GB
 _RATE_WEIGHT = 0.25  # of the newest pass in the expected speed of storage
 
 
@@ -67,9 +70,10 @@ class Weights:
         unit_bytes: int = UNIT_BYTES,
         ring_bytes: int | None = None,
         files: ChunkFiles | None = None,
+        losses: LossWatch | None = None,
     ) -> None:
         """read_mode is asked when something is streamed for the first time. ring_bytes: by default room for several
-        units. files: of the same package, closed with this.
+        units. files: of the same package, closed with this. losses: when to look for pages that the system took.
         """
         self._package = package
         self._kernels = kernels
@@ -95,6 +99,8 @@ class Weights:
         )
         self._find_read_mode: Callable[[], ReadMode] | None = read_mode
         self._maps = GuardedMaps(package, self._files)
+        self._losses = losses or LossWatch()
+        self.num_warmings = 0  # times that something was not in memory that shall be
         self._ring_bytes = ring_bytes if ring_bytes is not None else usual_ring_bytes(self._units) if self._units else 0
         self._rate = DEFAULT_READ_MODE.bytes_per_s
         self._rows = TableRows(package, self._files, self._entries[HEAD if self._config.tied_embeddings else _EMBED])
@@ -163,7 +169,7 @@ class Weights:
 
     def _change(self, plan: Plan) -> None:
         leaving = self._plan.resident - plan.resident
-        coming = plan.resident - self._plan.resident
+        coming = plan.resident - self._plan.resident if self.is_warm else plan.resident  # install forgets what waits
         if plan.slots:
             self._learn_read_mode()
         self._streamer.install((), plan.ring_bytes, ())  # may be refused; nothing has moved so far
@@ -191,15 +197,24 @@ class Weights:
     def _install(self, plan: Plan, coming: frozenset[int]) -> None:
         self._streamer.install(plan.slots, plan.ring_bytes, self._cold(coming))
 
-    def _cold(self, indices: frozenset[int]) -> list[WarmRange]:
-        """What of these units is not in memory, as far as the system tells."""
-        return [
+    def _warm_again(self) -> None:
+        """What the system took of what shall stay is read ahead of the pass, which would get it page by page."""
+        if self._losses.is_due() and self.is_warm and (lost := self._cold(self._plan.resident, _SAMPLE_BYTES)):
+            self._losses.found()
+            self._streamer.warm(lost)
+
+    def _cold(self, indices: frozenset[int], sample_bytes: int | None = None) -> list[WarmRange]:
+        """What of these units is not in memory, as far as the system tells; sample_bytes: and the first bytes of each
+        piece show."""
+        cold = [
             WarmRange(unit.index, piece.chunk, piece.offset, piece.num_bytes)
             for unit in self._units
             if unit.index in indices
             for piece in unit.pieces
-            if resident_bytes(self._view(piece)) != piece.num_bytes
+            if resident_bytes(view := self._view(piece)[:sample_bytes]) != len(view)
         ]
+        self.num_warmings += bool(cold)
+        return cold
 
     def _evict(self, unit: Unit) -> None:
         for piece in unit.pieces:
@@ -215,6 +230,7 @@ class Weights:
             self._pass_start_s = perf_counter()
             waited_s = self._streamer.waited_s
             self._maps.heal()
+            self._warm_again()
             if self._plan.slots or not self._config.tied_embeddings:
                 self._rows.prefetch(token_ids)
             self._streamer.begin_pass(len(self._plan.slots) if needs_head else self._num_layer_slots)
@@ -226,6 +242,7 @@ class Weights:
         except (StorageError, IntegrityError):
             self._streamer.abandon()
             raise
+        self._losses.pass_ended()
         self._learn_rate(needs_head, self._streamer.waited_s - waited_s)
 
     def embed(self, token_ids: NDArray[np.int32], hidden: Floats) -> None:
