@@ -21,6 +21,7 @@ from pocketseek.kernels.kv_memory import KvFormat, choose_kv_format, page_bytes,
 from pocketseek.package.manifest import render_manifest
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
+from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.cost_file import CostFile
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor
@@ -130,7 +131,7 @@ def load(
             speculation=speculation,
             resources=[package, cost_file],
             policy=Policy(cost_file.costs),
-            budget=budget,
+            following=MemoryFollowing(budget, lambda: use.base_bytes, governor.rest_s),
         )
         use.demand = engine.demand_source()
         return engine
