@@ -160,7 +160,8 @@ def _problem(choice: SpeedChoice, words: Words) -> str:
     if not asked.works:
         return words(messages.SPEED_NO_ROOM, model=asked.model, memory=memory)
     reason = messages.SPEED_STORAGE if asked.storage_bound else messages.SPEED_COMPUTING
-    sizes = {"streamed": format_bytes(asked.streamed_bytes), "weights": format_bytes(asked.weights_bytes)}
+    streamed_bytes = min(asked.streamed_bytes, asked.weights_bytes)  # read are whole blocks, a little more
+    sizes = {"streamed": format_bytes(streamed_bytes), "weights": format_bytes(asked.weights_bytes)}
     return words(
         messages.SPEED_BELOW,
         model=asked.model,

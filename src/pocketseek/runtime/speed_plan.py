@@ -41,8 +41,8 @@ from pocketseek.types import Limits
 
 _TOKENIZER_SHARE = 16  # a tokenizer takes 12 to 18 times its file (measured: 49 000 and 100 000 tokens)
 _REACHED_SHARE = 0.85  # of what can be read from memory, a pass with one token reaches (docs/lab-notes.md)
-_MOST_SAMPLE_BYTES = 64 << 20
-_UNKNOWN_MEMORY_BYTES_PER_S = 8e9  # chosen; unmeasured on a device
+_SAMPLE_SHARE, _LEAST_SAMPLE_BYTES, _MOST_SAMPLE_BYTES = 8, 16 << 20, 64 << 20
+_UNKNOWN_BYTES_PER_S = 8e9  # chosen; unmeasured on a device
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,8 @@ def _learnt_rate(candidate: _Candidate, kv_format: KvFormat, device: _Device) ->
 
 
 def _measured_rate(device: _Device, budget_bytes: int) -> float:
-    if device.kernels == "reference":
-        return _UNKNOWN_MEMORY_BYTES_PER_S
-    sample_bytes = min(_MOST_SAMPLE_BYTES, max(1 << 20, budget_bytes // 16))
+    """What memory could give; a sample that would take too much of it, or fit into a cache, is left out."""
+    sample_bytes = min(_MOST_SAMPLE_BYTES, budget_bytes // _SAMPLE_SHARE)
+    if device.kernels == "reference" or sample_bytes < _LEAST_SAMPLE_BYTES:
+        return _UNKNOWN_BYTES_PER_S
     return _REACHED_SHARE * measure_read_bandwidth(device.kernels, device.limits.num_threads, buffer_bytes=sample_bytes)
