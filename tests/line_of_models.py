@@ -14,7 +14,6 @@ from pocketseek.runtime.residency.read_mode import ReadMode, keep_read_mode
 
 BASE_BYTES = 8 << 20
 SCARCE_BYTES = BASE_BYTES + 13_000_000  # "large" has 12.5 MB of weights and needs 7 MB to stream them
-TIGHT_BYTES = BASE_BYTES + 10_000_000
 SMALL_BYTES = BASE_BYTES + 3_000_000  # enough for "small" alone
 STORAGE_BYTES_PER_S = 1e6
 

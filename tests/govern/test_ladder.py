@@ -65,14 +65,6 @@ def test_the_context_is_cut_no_further_than_needed() -> None:
     assert chosen.context_tokens == 60 * PAGE_TOKENS
 
 
-def test_pages_that_nobody_will_need_go_before_anybody_notices() -> None:
-    need = wish(2.12, max_tokens=640, least_tokens=640)
-    choice = choose_rung(need, [LARGE, SMALL])
-    assert choice.asked.tokens_per_s < 2.12 <= choice.chosen.tokens_per_s
-    assert (choice.steps, choice.is_news) == ((), False)
-    assert (choice.chosen.is_cut, choice.chosen.num_pages) == (True, 10)
-
-
 def test_where_everything_fits_memory_is_no_reason_to_give_way() -> None:
     choice = choose_rung(wish(22.0, budget_mb=2000), [LARGE, SMALL])
     assert not choice.is_news

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from line_of_models import SCARCE_BYTES, SMALL_BYTES, STORAGE_BYTES_PER_S, TIGHT_BYTES, install_line
+from line_of_models import SCARCE_BYTES, SMALL_BYTES, STORAGE_BYTES_PER_S, install_line
 
 from pocketseek.errors import UsageError
 from pocketseek.runtime import load as load_module
@@ -54,11 +54,9 @@ def test_an_engine_streams_what_was_expected(line: dict[str, Path], monkeypatch:
 
 def test_the_steps_are_taken_in_order_as_the_floor_rises(line: dict[str, Path]) -> None:
     asked = plan(line, 1e-9).choice.asked
-    unnoticed = plan(line, asked.tokens_per_s * 1.05)
-    assert (unnoticed.choice.is_news, unnoticed.path, unnoticed.kv) == (False, line["large"], "f16")
-    gentle = plan(line, 10)
-    assert (gentle.choice.steps, gentle.path, gentle.kv) == (("kv",), line["large"], "q8")
-    hard = plan(line, 10, memory_bytes=TIGHT_BYTES)
+    gentle = plan(line, asked.tokens_per_s * 1.05)
+    assert (gentle.choice.steps, gentle.path, gentle.kv, gentle.kv_bytes) == (("kv",), line["large"], "q8", None)
+    hard = plan(line, asked.tokens_per_s * 10)
     assert (hard.choice.steps, hard.path, hard.kv) == (("model",), line["small"], "f16")
     impossible = plan(line, 1e12)
     assert impossible.path == line["small"]
@@ -106,6 +104,18 @@ def test_what_passes_took_here_counts_more_than_what_memory_could_give(
     after = plan(line, 1e-9, memory_bytes=plenty).choice.asked
     assert measured == ["now"]
     assert after.tokens_per_s != before.tokens_per_s
+
+
+def test_passes_that_waited_for_memory_are_no_reason_to_give_a_model_up(
+    line: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed_plan, "measure_read_bandwidth", lambda *arguments, **options: 20e9)
+    monkeypatch.setattr(speed_plan, "_learnt_rate", lambda *arguments: 1e6)
+    plenty = 4 << 30
+    assert plan(line, 1e-9, memory_bytes=plenty).choice.asked.tokens_per_s < 1
+    doubted = plan(line, 100, memory_bytes=plenty).choice
+    assert doubted.chosen.model == "large"
+    assert doubted.chosen.tokens_per_s == pytest.approx(0.85 * 20e9 / 4 / doubted.chosen.weights_bytes)
 
 
 def test_storage_is_measured_once_where_it_is_needed(line: dict[str, Path], tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ SCORING = Message("scoring", "正在计算")
 MEASURING = Message("measuring", "正在测量")
 
 # --min-speed
+SPEED_TOLD = Message("{problem} {done}", "{problem}{done}")
 SPEED_BELOW = Message(
     "{model} is expected to write {speed} tokens/s in {memory} of memory, less than the {floor} asked for: {reason}.",
     "{model} 在 {memory} 内存中预计每秒 {speed} 词元,低于要求的 {floor}:{reason}。",

@@ -127,8 +127,8 @@ class SpeedFloor:
         if self._is_told or tokens_per_s is None or tokens_per_s >= self._choice.min_speed:
             return
         self._is_told = True
-        speed = _speed(tokens_per_s)
-        note(self._words(messages.SPEED_MEASURED, speed=speed, floor=_speed(self._choice.min_speed)))
+        speed, floor = _speed(tokens_per_s), f"{self._choice.min_speed:g}"
+        note(self._words(messages.SPEED_MEASURED, speed=speed, floor=floor))
 
     def fallback(self) -> dict[str, object] | None:
         """For --json; None: all is as it was asked for."""
@@ -152,7 +152,8 @@ def describe(choice: SpeedChoice, words: Words) -> str:
         outcome = messages.SPEED_INSTEAD
     else:
         outcome = messages.SPEED_FASTEST if steps else messages.SPEED_AS_IT_IS
-    return f"{_problem(choice, words)} {words(outcome, steps=steps, speed=_speed(choice.chosen.tokens_per_s))}"
+    done = words(outcome, steps=steps, speed=_speed(choice.chosen.tokens_per_s))
+    return words(messages.SPEED_TOLD, problem=_problem(choice, words), done=done)
 
 
 def _problem(choice: SpeedChoice, words: Words) -> str:
@@ -167,7 +168,7 @@ def _problem(choice: SpeedChoice, words: Words) -> str:
         model=asked.model,
         memory=memory,
         speed=_speed(asked.tokens_per_s),
-        floor=_speed(choice.min_speed),
+        floor=f"{choice.min_speed:g}",
         reason=words(reason, **sizes),
     )
 
@@ -194,4 +195,4 @@ def _rung_facts(rung: Rung) -> dict[str, object]:
 
 
 def _speed(tokens_per_s: float) -> str:
-    return f"{tokens_per_s:.1f}" if tokens_per_s >= 1 else f"{tokens_per_s:.2g}"
+    return f"{tokens_per_s:.1f}" if tokens_per_s >= 10 else f"{tokens_per_s:.3g}"

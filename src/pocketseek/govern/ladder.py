@@ -10,8 +10,7 @@ The ladder, the gentlest step first, and only as far down as needed:
     as asked  |  int8 keys and values  |  a smaller context, as large as the floor allows
     the same three steps with each smaller sibling, the largest first
 
-Where it is known how many tokens there will be, a pool of pages for just these comes before the first step: nobody
-misses the others. If no rung meets the floor, the fastest is taken, where a rung counts as faster only if it is so by a twentieth: nobody
+If no rung meets the floor, the fastest is taken, where a rung counts as faster only if it is so by a twentieth: nobody
 gives up a model for less. A rung that cannot work (too little memory, too short a context) has the speed 0.
 """
 
@@ -146,11 +145,8 @@ def _rungs(wish: SpeedWish, models: Sequence[ModelFacts], asked: Rung) -> Iterat
         first = asked if model is models[0] else _as_asked(wish, model)
         yield first
         full_tokens = first.context_tokens or _full_tokens(wish, model)
-        if wish.max_tokens is not None:
-            yield _cut_to(wish, model, *model.page_bytes[0], full_tokens)
         for kv, page_bytes in model.page_bytes[1:]:
-            pool = _uncut if wish.max_tokens is None else _cut_to
-            yield pool(wish, model, kv, page_bytes, full_tokens)
+            yield _uncut(wish, model, kv, page_bytes, full_tokens)
         if wish.least_tokens < full_tokens:
             yield _shorter(wish, model, *model.page_bytes[-1], full_tokens)
 

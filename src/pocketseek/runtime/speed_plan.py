@@ -41,6 +41,7 @@ from pocketseek.types import Limits
 
 _TOKENIZER_SHARE = 16  # a tokenizer takes 12 to 18 times its file (measured: 49 000 and 100 000 tokens)
 _REACHED_SHARE = 0.85  # of what can be read from memory, a pass with one token reaches (docs/lab-notes.md)
+_DOUBTED_SHARE = 4  # of that: slower passes are not believed to be the processor's fault, see plan_speed
 _SAMPLE_SHARE, _LEAST_SAMPLE_BYTES, _MOST_SAMPLE_BYTES = 8, 16 << 20, 64 << 20
 _UNKNOWN_BYTES_PER_S = 8e9  # chosen; unmeasured on a device
 
@@ -84,6 +85,8 @@ def plan_speed(
 ) -> SpeedPlan:
     """The rung to take for the package at path, which the user called `name`. The rest is as in `load`.
 
+    What passes took here includes what they waited for when the system took mapped pages away. So before a model is
+    given up for being slow to compute, it is looked whether memory could give several times as much.
     Raises UsageError for a senseless speed, and what reading the packages raises.
     """
     kv_format = choose_kv_format(kv or settings.kv)
@@ -99,12 +102,16 @@ def plan_speed(
         num_sequences=need.num_sequences,
         least_tokens=need.least_tokens,
     )
-    memory_rates = _memory_rates(candidates, kv_format, device, wish.budget_bytes)
+    memory_rates = _memory_rates(candidates, device, wish.budget_bytes)
     models = [_facts_of(one, kv_format, rate) for one, rate in zip(candidates, memory_rates, strict=True)]
     choice = choose_rung(wish, models)
     if choice.asked.streamed_bytes:  # else storage takes no part in it
         rates = _storage_rates(candidates, settings.home, progress)
         models = [replace(one, storage_bytes_per_s=rate) for one, rate in zip(models, rates, strict=True)]
+        choice = choose_rung(wish, models)
+    if choice.asked.works and not choice.asked.storage_bound and choice.asked.tokens_per_s < min_speed:
+        least_rate = _measured_rate(device, wish.budget_bytes) / _DOUBTED_SHARE
+        models = [replace(one, memory_bytes_per_s=max(one.memory_bytes_per_s, least_rate)) for one in models]
         choice = choose_rung(wish, models)
     chosen = choice.chosen
     return SpeedPlan(
@@ -194,22 +201,18 @@ def _storage_rates(candidates: Sequence[_Candidate], home: Path, progress: Progr
     return [(known_read_mode(home, one.path) or asked).bytes_per_s for one in candidates]
 
 
-def _memory_rates(
-    candidates: Sequence[_Candidate], kv_format: KvFormat, device: _Device, budget_bytes: int
-) -> list[float]:
+def _memory_rates(candidates: Sequence[_Candidate], device: _Device, budget_bytes: int) -> list[float]:
     """Of each its own, else the first that is known of the others, else what is measured now."""
-    learnt = [_learnt_rate(one, kv_format, device) for one in candidates]
+    learnt = [_learnt_rate(one, device) for one in candidates]
     usual = next((rate for rate in learnt if rate is not None), None) or _measured_rate(device, budget_bytes)
     return [rate or usual for rate in learnt]
 
 
-def _learnt_rate(candidate: _Candidate, kv_format: KvFormat, device: _Device) -> float | None:
-    """From the passes that the model ran here, in this KV format or else in another."""
-    for known in sorted(KV_FORMATS, key=lambda one: one != kv_format):
-        costs = cost_file_of(device.home, candidate.manifest, device.facts, device.kernels, known).costs
-        if seconds := costs.of(device.limits).computing.seconds(1):
-            return candidate.weights_bytes / seconds
-    return None
+def _learnt_rate(candidate: _Candidate, device: _Device) -> float | None:
+    """From the passes that the model ran here, in whichever KV format they were faster."""
+    files = [cost_file_of(device.home, candidate.manifest, device.facts, device.kernels, kv) for kv in KV_FORMATS]
+    times = [file.costs.of(device.limits).computing.seconds(1) for file in files]
+    return max((candidate.weights_bytes / seconds for seconds in times if seconds), default=None)
 
 
 def _measured_rate(device: _Device, budget_bytes: int) -> float:
