@@ -40,6 +40,7 @@ from pocketseek.text.tokenizer import Tokenizer
 from pocketseek.types import Limits
 
 _TOKENIZER_SHARE = 16  # a tokenizer takes 12 to 18 times its file (measured: 49 000 and 100 000 tokens)
+STREAMED_SHARE = 0.75  # of what plain reads give, streaming beside computing reaches (docs/lab-notes.md)
 _REACHED_SHARE = 0.85  # of what can be read from memory, a pass with one token reaches (docs/lab-notes.md)
 _DOUBTED_SHARE = 4  # of that: slower passes are not believed to be the processor's fault, see plan_speed
 _SAMPLE_SHARE, _LEAST_SAMPLE_BYTES, _MOST_SAMPLE_BYTES = 8, 16 << 20, 64 << 20
@@ -198,7 +199,7 @@ def _storage_rates(candidates: Sequence[_Candidate], home: Path, progress: Progr
     if asked is None:
         with Package.open(candidates[0].path, progress=progress) as package:
             asked = read_mode_for(home, package)
-    return [(known_read_mode(home, one.path) or asked).bytes_per_s for one in candidates]
+    return [STREAMED_SHARE * (known_read_mode(home, one.path) or asked).bytes_per_s for one in candidates]
 
 
 def _memory_rates(candidates: Sequence[_Candidate], device: _Device, budget_bytes: int) -> list[float]:
