@@ -86,7 +86,7 @@ def bench(
         min_speed=min_speed,
         kv=kv,
         memory_bytes=memory,
-        need=lambda: _need(concurrency, prompt_tokens + new_tokens if profile is None else LONGEST_REQUEST_TOKENS),
+        need=lambda _: _need(concurrency, prompt_tokens + new_tokens if profile is None else LONGEST_REQUEST_TOKENS),
         quiet=json,
     )
     if drop_caches or limit is not None:  # pages that somebody else has read cost a group nothing

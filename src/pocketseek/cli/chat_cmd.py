@@ -41,7 +41,7 @@ def chat(
     settings = read_settings()
     name, path = choose_model(settings, model, yes=yes)
     chosen = choose_for_speed(
-        settings, name, path, min_speed=min_speed, kv=kv, memory_bytes=memory, need=lambda: _need(system or "")
+        settings, name, path, min_speed=min_speed, kv=kv, memory_bytes=memory, need=lambda _: _need(system or "")
     )
     sampling = sampling_params(
         chosen.path,

@@ -23,6 +23,7 @@ from pocketseek.types import Message, SamplingParams, TextEvent
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pocketseek.package.verify import Progress
     from pocketseek.runtime.engine import Engine
     from pocketseek.runtime.prompt import Prompt
     from pocketseek.runtime.speed_plan import SpeedNeed
@@ -74,7 +75,7 @@ def generate(
         min_speed=min_speed,
         kv=kv,
         memory_bytes=memory,
-        need=lambda: _need(path, prompt, max_tokens),
+        need=lambda progress: _need(path, prompt, max_tokens, progress),
         quiet=json,
     )
     sampling = sampling_params(
@@ -157,12 +158,12 @@ class _Answer:
         }
 
 
-def _need(path: Path, prompt: Prompt, max_tokens: int) -> SpeedNeed:
+def _need(path: Path, prompt: Prompt, max_tokens: int, progress: Progress) -> SpeedNeed:
     """The whole answer; if the context has to be cut, at least the beginning of one."""
     from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS
     from pocketseek.runtime.speed_plan import SpeedNeed, count_prompt_tokens
 
-    num_prompt = count_prompt_tokens(path, prompt)
+    num_prompt = count_prompt_tokens(path, prompt, progress)
     least_tokens = max(LEAST_CONTEXT_TOKENS, num_prompt + min(max_tokens, _LEAST_ANSWER_TOKENS))
     return SpeedNeed(max_tokens=num_prompt + max_tokens, least_tokens=least_tokens)
 

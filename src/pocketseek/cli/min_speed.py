@@ -21,6 +21,7 @@ from pocketseek.settings import Settings
 
 if TYPE_CHECKING:
     from pocketseek.govern.ladder import Rung, SpeedChoice
+    from pocketseek.package.verify import Progress
     from pocketseek.runtime.speed_plan import SpeedNeed
 
 _LEAST_TOKENS = 8  # after the first: fewer say nothing
@@ -56,25 +57,29 @@ def choose_for_speed(
     min_speed: float | None,
     kv: str | None,
     memory_bytes: int | None,
-    need: Callable[[], SpeedNeed],
+    need: Callable[[Progress], SpeedNeed],
     quiet: bool = False,
 ) -> Chosen:
-    """Choose, and tell the user unless `quiet`. need: asked only with a floor."""
+    """Choose, and tell the user unless `quiet`. need: asked only with a floor; a package may be hashed for it."""
     if min_speed is None:
         return Chosen(name, path, kv)
     from pocketseek.runtime.speed_plan import plan_speed
 
     words = Words(settings.language)
     with progress_bar() as show:
+
+        def progress(done: int, total: int) -> None:
+            show(words(messages.VERIFYING), done, total)
+
         plan = plan_speed(
             path,
             name,
             settings,
             min_speed=min_speed,
-            need=need(),
+            need=need(progress),
             kv=kv,
             memory_bytes=memory_bytes,
-            progress=lambda done, total: show(words(messages.VERIFYING), done, total),
+            progress=progress,
         )
     floor = SpeedFloor(plan.choice, words, quiet=quiet)
     floor.tell_choice()
