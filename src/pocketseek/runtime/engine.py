@@ -17,6 +17,7 @@ from typing import Self
 
 from pocketseek.errors import UsageError
 from pocketseek.govern.governor import Governor
+from pocketseek.govern.ladder import SpeedChoice
 from pocketseek.runtime.answer import Answer, checked_stop, text_events
 from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.counts import PageDemand, SchedulerCounts
@@ -122,6 +123,7 @@ class Engine:
         scheduler.set_max_pages(max_pages)
         self.tokenizer = tokenizer
         self.recommended_sampling = recommended_sampling
+        self.speed_choice: SpeedChoice | None = None  # what `load(min_speed=)` expected and chose
         self._template = template
         self._scheduler = scheduler
         self._prefix_store = prefix_store
