@@ -3,8 +3,8 @@
     python pressure_worker.py '{"package": PATH, "limit_bytes": null}'
 
 A line of JSON for every round of answers says whether they were right so far (a digest) and what the governor does;
-the word "enough" on its input ends it after the round, with what was seen at all looks of the governor. limit_bytes:
-see `SharedLimit`, for where no control group can be made; the process that shares it is named on the input ("with PID").
+the word "enough" on its input ends it after the round, with what was seen at all looks of the governor. Where no control
+group can be made the process that shares the limit is named on the input ("with PID").
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from streaming_engine import digest, many_requests, run_together
+import pytest
+from streaming_engine import digest, keep_in_memory, many_requests, run_together, small_units
 
 from pocketseek.device.memory_watch import MemoryFacts, MemoryWatch
 from pocketseek.device.reading import read_fields
@@ -33,9 +34,11 @@ REQUESTS = many_requests(1024, num_tokens=24)
 
 @dataclass
 class Job:
+    """limit_bytes: see `SharedLimit`. streams: small units, none of them kept in memory."""
+
     package: str
     limit_bytes: int | None = None
-    memory_bytes: int | None = None
+    streams: bool = False
 
 
 @dataclass
@@ -128,7 +131,11 @@ def main(job: Job) -> None:
     if shared is not None:
         memory_use.MemoryWatch = lambda: shared  # type: ignore[assignment,misc]  # what it asks of one is there
     loading.MemoryGovernor = NotingGovernor  # type: ignore[misc]
-    with loading.load(job.package, memory_bytes=job.memory_bytes, prefix_store_bytes=0) as engine:
+    if job.streams:
+        patch = pytest.MonkeyPatch()
+        small_units(patch)
+        keep_in_memory(patch, 0.0)
+    with loading.load(job.package, prefix_store_bytes=0) as engine:
         governor = NotingGovernor.made
         while True:
             answers = digest(run_together(engine, REQUESTS))

@@ -9,7 +9,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -24,6 +24,8 @@ from pocketseek.govern.elastic import group_reserve_bytes
 from pocketseek.govern.governor import MemoryGovernor
 from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.kernels.contract import ModelKernels
+from pocketseek.package.manifest import read_manifest
+from pocketseek.package.paths import chunk_path
 from pocketseek.package.reader import Package
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.residency.chunk_files import ChunkFiles, ReadInto
@@ -74,7 +76,9 @@ def small_units(
 
     def make(package: Package, kernels: ModelKernels, *, read_mode: Callable[[], ReadMode]) -> Weights:
         files = ChunkFiles(package, read_into=read_into)
-        made.append(Weights(package, kernels, unit_bytes=unit_bytes, files=files))  # how storage is read is not tried out
+        made.append(
+            Weights(package, kernels, unit_bytes=unit_bytes, files=files)
+        )  # how storage is read is not tried out
         return made[-1]
 
     monkeypatch.setattr("pocketseek.runtime.executor.Weights", make)
@@ -83,17 +87,24 @@ def small_units(
     return made
 
 
-def keep_in_memory(monkeypatch: pytest.MonkeyPatch, share: float | None) -> None:
-    """Have a governor that always gives this share of the weights (None: all, without a ring)."""
-    usual = MemoryGovernor.limits
+@dataclass
+class Share:
+    """Of the weights that are kept in memory; None: all, without a ring."""
+
+    value: float | None
+
+
+def keep_in_memory(monkeypatch: pytest.MonkeyPatch, share: float | None) -> Share:
+    """Have a governor that always gives so much; it may be changed meanwhile."""
+    kept, usual = Share(share), MemoryGovernor.limits
 
     def limits(governor: MemoryGovernor) -> Limits:
-        answer = usual(governor)
-        footprint = governor._footprint()
-        weight_bytes = None if share is None else int(share * footprint.weights_bytes)
-        return Limits(answer.num_threads, answer.max_tokens_per_pass, answer.max_sequences, weight_bytes=weight_bytes)
+        weights_bytes = governor._footprint().weights_bytes
+        weight_bytes = None if kept.value is None else int(kept.value * weights_bytes)
+        return replace(usual(governor), num_pages=None, max_pages=None, weight_bytes=weight_bytes)
 
     monkeypatch.setattr(MemoryGovernor, "limits", limits)
+    return kept
 
 
 class MovingLimit:
@@ -137,7 +148,9 @@ class MovingLimit:
 
 
 class _WatchedGovernor(MemoryGovernor):
-    def __init__(self, moving: MovingLimit, *args: Any, budget: MemoryBudget, **kwargs: Any) -> None:  # as load has them
+    def __init__(
+        self, moving: MovingLimit, *args: Any, budget: MemoryBudget, **kwargs: Any
+    ) -> None:  # as load has them
         super().__init__(*args, clock=moving.clock, budget=budget, **kwargs)
         self._moving = moving
         self._watched_budget = budget
@@ -155,30 +168,32 @@ class _WatchedGovernor(MemoryGovernor):
 
 @dataclass(frozen=True)
 class Held:
-    """What a process holds. anonymous_bytes flutters with the allocator; the others do not."""
+    """What a process holds: open files, maps of files in a directory, threads. anonymous_bytes flutters a little."""
 
     num_files: int
+    num_maps: int
     num_threads: int
-    anonymous_bytes: int
+    anonymous_bytes: int = field(compare=False)
 
 
-def held() -> Held:
+def held(directory: Path) -> Held:
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
     num_files = len(os.listdir("/proc/self/fd"))
-    return Held(num_files, threading.active_count(), process_memory().anonymous_bytes or 0)
+    return Held(num_files, maps.count(f"{directory}/"), threading.active_count(), process_memory().anonymous_bytes or 0)
 
 
-def error_of(engine: Engine, request: Request) -> type[PocketseekError] | None:
-    """What the request ends with."""
-    try:
-        for _ in engine.stream(request):
-            pass
-    except PocketseekError as error:
-        return type(error)
-    return None
+def outcomes(engine: Engine, requests: Iterable[Request]) -> list[list[TokenEvent] | type[PocketseekError]]:
+    """Of requests that run together: the answers, or what they end with."""
+    streams = [engine.stream(one) for one in requests]
+    found: list[list[TokenEvent] | type[PocketseekError]] = []
+    for stream in streams:
+        try:
+            found.append(list(stream))
+        except PocketseekError as error:
+            found.append(type(error))
+    return found
 
 
 def chunk_paths(package: Path) -> list[Path]:
-    """Of the package's weights, in the order of the pass; the first are the embedding's."""
-    with Package.open(package) as opened:
-        return [package / "chunks" / entry.sha256 for entry in opened.manifest.chunks]
-
+    """Of the weights, in the order of the pass; the first is the embedding's, the last the head's."""
+    return [chunk_path(package, entry.sha256) for entry in read_manifest(package).chunks]

@@ -24,6 +24,19 @@ def expected(streaming_package: Path) -> list[list[TokenEvent]]:
         return run_alone(engine, REQUESTS)
 
 
+@pytest.fixture(scope="module")
+def package_of_1500m(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """0.87 GB: the one that is named, or one that is written for the occasion."""
+    named = os.environ.get("POCKETSEEK_PACKAGE_1500M")
+    if named:
+        return Path(named)
+    import random_package
+
+    path = tmp_path_factory.mktemp("random") / "package"
+    random_package.write_package(path, random_package.SHAPES["r1-distill-qwen-1.5b"], seed=1)
+    return path
+
+
 def least_bytes(package: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """What the engine says it needs for streaming everything."""
     found: list[int] = []
@@ -65,9 +78,30 @@ def test_while_the_memory_changes_fifty_times_the_bytes_are_the_same_and_leases_
     least = least_bytes(streaming_package, monkeypatch)
     moving = MovingLimit(monkeypatch, seed)
     with load(streaming_package) as engine:
-        moving.low_bytes, moving.high_bytes = least, least + weights_of[-1].num_bytes 
+        moving.low_bytes, moving.high_bytes = least, least + weights_of[-1].num_bytes
         while moving.num_moves < NUM_MOVES:
             assert run_together(engine, REQUESTS) == expected, f"seed {seed}"
         assert moving.num_streaming > NUM_MOVES
     assert not moving.too_much, f"seed {seed}: {moving.too_much[:3]}"
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pocketseek-reader")]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_1500m_shape_writes_the_same_bytes_in_600_mb_and_while_the_memory_changes_fifty_times(
+    package_of_1500m: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = int.from_bytes(os.urandom(4))
+    requests = many_requests(VOCAB_SIZE, num_tokens=30)
+    with load(package_of_1500m, prefix_cache=False, speculation=False) as engine:
+        whole = run_alone(engine, requests)
+    with load(package_of_1500m, memory_bytes=600 * MB) as engine:
+        assert run_together(engine, requests) == whole
+        counts = engine.statistics().load
+    assert counts.num_cached_prompt_tokens > 0
+    moving = MovingLimit(monkeypatch, seed)
+    with load(package_of_1500m) as engine:
+        moving.low_bytes, moving.high_bytes = 300 * MB, 1300 * MB
+        while moving.num_moves < NUM_MOVES:
+            assert run_together(engine, requests) == whole, f"seed {seed}"
+    assert not moving.too_much, f"seed {seed}: {moving.too_much[:3]}"

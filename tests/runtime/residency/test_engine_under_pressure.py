@@ -47,9 +47,8 @@ class Arena:
         self._stack = stack
         self.group = group
 
-    def engine(self, memory_bytes: int | None = None) -> Rounds:
-        limit_bytes = None if self.group else LIMIT_BYTES
-        job = asdict(Job(str(self._package), limit_bytes, memory_bytes))
+    def engine(self) -> Rounds:
+        job = asdict(Job(str(self._package), None if self.group else LIMIT_BYTES))
         return Rounds(self._start([sys.executable, pressure_worker.__file__, json.dumps(job)]))
 
     def hog(self, num_bytes: int) -> subprocess.Popen[str]:

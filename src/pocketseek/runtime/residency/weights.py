@@ -362,7 +362,10 @@ class Weights:
 
     def _heal(self) -> None:
         """Map those files again that were bad, and look at all of them now and then."""
-        for chunk in self._files.heal():
+        healed = self._files.heal()
+        if healed:
+            self._streamer.abandon()  # readers that were ahead have met the bad file, and would say so in this pass
+        for chunk in healed:
             if chunk in self._guarded:
                 self._guard.remap(self._package.chunk(chunk), self._files.descriptor(chunk), 0)
         now_s = perf_counter()
