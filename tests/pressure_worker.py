@@ -1,10 +1,10 @@
 """An engine in a process of its own that writes the same answers again and again while something happens around it.
 
-    python pressure_worker.py '{"package": PATH, "limit_bytes": null}'
+    python pressure_worker.py '{"package": PATH}'       see `Job`
 
-A line of JSON for every round of answers says whether they were right so far (a digest) and what the governor does;
-the word "enough" on its input ends it after the round, with what was seen at all looks of the governor. Where no control
-group can be made the process that shares the limit is named on the input ("with PID").
+A line of JSON for every round of answers says whether they were right so far (a digest) and what the governor does. The
+word "enough" on its input ends it after the round, with what was seen at all looks of the governor. Where no control
+group can be made, the process that shares the limit is named on the input ("with PID").
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class NotingGovernor(MemoryGovernor):
     ) -> None:
         super().__init__(limits, self._look_and_note, footprint, budget=budget, **options)
         self._facts = watch
-        self._least_bytes = lambda: footprint().least_bytes
+        self._needs = footprint
         self._leases = budget
         self.looks: list[Look] = []
         NotingGovernor.made = self
@@ -112,6 +112,10 @@ class NotingGovernor(MemoryGovernor):
             )
         )
         return facts
+
+    def _least_bytes(self) -> int:
+        """With the base in steps, as this governor counts it."""
+        return replace(self._needs(), base_bytes=self._base_bytes).least_bytes
 
     def news(self) -> dict[str, object]:
         status = self.status

@@ -97,6 +97,7 @@ def test_a_place_that_cannot_be_read_ends_who_needs_it_until_it_can_and_leaves_n
     package: Path, expected: list[list[TokenEvent]], disk: Disk, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep_in_memory(monkeypatch, share)
+    before_opening = held(package)
     with load(package, prefix_store_bytes=0) as engine:
         assert outcomes(engine, REQUESTS) == expected
         before = held(package)
@@ -110,6 +111,7 @@ def test_a_place_that_cannot_be_read_ends_who_needs_it_until_it_can_and_leaves_n
         assert outcomes(engine, REQUESTS) == expected
         load_now = engine.statistics().load
         assert load_now.num_free_pages == load_now.num_pages
+    assert held(package) == before_opening
 
 
 def test_on_a_disk_that_often_fails_every_answer_is_right_or_an_error(

@@ -107,9 +107,9 @@ def test_a_disk_that_the_kernel_slows_down_is_waited_for(
     slow_group: Path, streaming_package: Path, expected: list[list[TokenEvent]]
 ) -> None:
     job = json.dumps({"package": str(streaming_package), "streams": True})
+    enter = ["sh", "-c", 'echo 0 > "$0" && exec "$@"', str(slow_group / "cgroup.procs")]
     done = subprocess.run(
-        ["sh", "-c", 'echo 0 > "$0" && exec "$@"', str(slow_group / "cgroup.procs")]
-        + [sys.executable, pressure_worker.__file__, job],
+        [*enter, sys.executable, pressure_worker.__file__, job],
         input="enough\n",
         capture_output=True,
         text=True,
