@@ -29,7 +29,7 @@ from pocketseek.govern.split import Footprint
 from pocketseek.runtime import load as loading
 from pocketseek.runtime import memory_use
 
-REQUESTS = many_requests(1024, num_tokens=24)
+REQUESTS = many_requests(1024, num_tokens=14)[:5]
 
 
 @dataclass

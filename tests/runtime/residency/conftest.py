@@ -19,8 +19,8 @@ def layered_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def streaming_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """17 MB of random weights: more than what a process's own memory flutters by."""
-    return _random_package(tmp_path_factory.mktemp("streaming") / "package", num_layers=8, hidden=512, inner=2048)
+    """10 MB of random weights: more than what a process's own memory flutters by."""
+    return _random_package(tmp_path_factory.mktemp("streaming") / "package", num_layers=5, hidden=512, inner=2048)
 
 
 @pytest.fixture(scope="session")

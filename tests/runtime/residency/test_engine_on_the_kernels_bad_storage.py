@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pressure_worker
 import pytest
-from streaming_engine import digest, keep_in_memory, many_requests, outcomes, run_alone, small_units
+from streaming_engine import digest, keep_in_memory, outcomes, run_alone, small_units
 
 from pocketseek.errors import StorageError
 from pocketseek.runtime.load import load
 from pocketseek.types import TokenEvent
 
-REQUESTS = many_requests(1024, num_tokens=24)
+REQUESTS = pressure_worker.REQUESTS
 BLKIO = Path("/sys/fs/cgroup/blkio")
-READ_BYTES_PER_S = 60_000_000
+READ_BYTES_PER_S = 40_000_000
 STREAMED, ALL = 0.0, None
 
 
