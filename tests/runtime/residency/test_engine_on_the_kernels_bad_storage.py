@@ -57,7 +57,7 @@ def _need(command: list[str]) -> None:
         pytest.skip(f"no {command[0]} here; only failures made by the test were tried")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        pytest.skip(f"{done.stderr.strip().splitlines()[-1:]}; only failures made by the test were tried")
+        pytest.skip(f"{done.stderr.strip().partition(os.linesep)[0]}; only failures made by the test were tried")
 
 
 @pytest.mark.parametrize("share", [STREAMED, ALL])

@@ -34,9 +34,7 @@ MB = 1_000_000
 LIMIT_BYTES = 400 * MB
 MORE_ROUNDS, MOST_ROUNDS = 1, 100
 REASON = unavailable()
-needs_group = pytest.mark.skipif(
-    REASON is not None, reason=f"no memory control group here ({REASON}); only the made-up limit was tried"
-)
+needs_group = pytest.mark.skipif(REASON is not None, reason=f"{REASON}; only the made-up limit was tried")
 real_or_not = pytest.mark.parametrize("is_real", [pytest.param(True, marks=needs_group), False])
 
 
