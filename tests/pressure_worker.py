@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import select
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,13 +23,17 @@ from streaming_engine import digest, keep_in_memory, many_requests, run_together
 
 from pocketseek.device.memory_watch import MemoryFacts, MemoryWatch
 from pocketseek.device.reading import read_fields
+from pocketseek.errors import ContextLengthError
 from pocketseek.govern.elastic import known_bounds
 from pocketseek.govern.governor import MemoryGovernor
 from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.govern.split import Footprint
 from pocketseek.runtime import load as loading
 from pocketseek.runtime import memory_use
+from pocketseek.runtime.engine import Engine
+from pocketseek.types import TokenEvent
 
+RETRY_S = 0.1
 REQUESTS = many_requests(1024, num_tokens=14)[:5]
 
 
@@ -142,8 +147,8 @@ def main(job: Job) -> None:
     with loading.load(job.package, prefix_store_bytes=0) as engine:
         governor = NotingGovernor.made
         while True:
-            answers = digest(run_together(engine, REQUESTS))
-            print(json.dumps({"digest": answers} | governor.news()), flush=True)
+            answers, num_refusals = answers_of(engine)
+            print(json.dumps({"digest": digest(answers), "num_refusals": num_refusals} | governor.news()), flush=True)
             words = _words()
             if shared is not None and words[:1] == ["with"]:
                 shared.other = int(words[1])
@@ -151,6 +156,19 @@ def main(job: Job) -> None:
                 break
         statistics = asdict(engine.statistics())
     print(json.dumps({"looks": [asdict(look) for look in governor.looks], "statistics": statistics}), flush=True)
+
+
+def answers_of(engine: Engine) -> tuple[list[list[TokenEvent]], int]:
+    """And how often requests were refused before, as they are while there is room for next to none of their pages.
+    What was accepted is always finished."""
+    num_refusals = 0
+    while True:
+        try:
+            return run_together(engine, REQUESTS), num_refusals
+        except ContextLengthError:
+            num_refusals += 1
+            time.sleep(RETRY_S)
+            engine.apply_limits()  # an idle engine does not look by itself
 
 
 def _words() -> list[str]:

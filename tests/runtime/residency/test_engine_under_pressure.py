@@ -150,6 +150,7 @@ def test_a_neighbour_that_takes_all_but_the_least_makes_us_stream_and_nobody_is_
     looks = engine.end()
     assert engine.digests == {expected}
     check_looks(looks)
+    assert sum(told.get("num_refusals", 0) for told in engine.told) == 0
     if place.group:
         assert place.group.num_kills == 0
         assert (place.group.peak_bytes or 0) <= LIMIT_BYTES
