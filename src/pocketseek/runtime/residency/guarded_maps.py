@@ -2,7 +2,7 @@
 
 A page that cannot be read (broken storage, a file cut short) does not kill the process: the guard puts zeros there, and
 `raise_faults` says so at the end of the pass. `heal`, before the next one, maps the files again that then have the
-chunks' names, if those are good, and looks now and then whether a file was touched.
+chunks' names, if those are good; `look` sees now and then whether a file was touched.
 """
 
 from __future__ import annotations
@@ -48,10 +48,13 @@ class GuardedMaps:
             )
 
     def heal(self) -> None:
-        """Map those files again that were bad, and look at all of them now and then. Raises as ChunkFiles does."""
+        """Map those files again that were bad, while nobody reads. Raises as ChunkFiles does."""
         for chunk in self._files.heal():
             if chunk in self._guarded:
                 self._guard.remap(self._package.chunk(chunk), self._files.descriptor(chunk), 0)
+
+    def look(self) -> None:
+        """Look at all files now and then. Raises IntegrityError if one was touched and is damaged."""
         now_s = perf_counter()
         if now_s - self._looked_s > _LOOK_AGAIN_S:
             self._looked_s = now_s

@@ -229,7 +229,10 @@ class Weights:
         try:
             self._pass_start_s = perf_counter()
             waited_s = self._streamer.waited_s
-            self._maps.heal()
+            if self._files.has_bad:
+                with self._streamer.at_rest():  # readers that were ahead have met the bad file, and would say so later
+                    self._maps.heal()
+            self._maps.look()
             self._warm_again()
             if self._plan.slots or not self._config.tied_embeddings:
                 self._rows.prefetch(token_ids)
