@@ -109,7 +109,7 @@ class NotingGovernor(MemoryGovernor):
             Look(
                 own_anonymous_bytes=facts.own_anonymous_bytes or 0,
                 bound_bytes=min(known_bounds(facts).values()),
-                least_bytes=self._least_bytes(),
+                least_bytes=self._needs().least_bytes,
                 leased_bytes=self._leases.leased_bytes,
                 total_bytes=self._leases.total_bytes,
                 budget_bytes=None if status is None else status.budget_bytes,
@@ -118,15 +118,11 @@ class NotingGovernor(MemoryGovernor):
         )
         return facts
 
-    def _least_bytes(self) -> int:
-        """With the base in steps, as this governor counts it."""
-        return replace(self._needs(), base_bytes=self._base_bytes).least_bytes
-
     def news(self) -> dict[str, object]:
         status = self.status
         assert status is not None
         return {
-            "least_bytes": self._least_bytes(),
+            "least_bytes": self._needs().least_bytes,
             "budget_bytes": status.budget_bytes,
             "weight_bytes": status.split.weight_bytes,
             "weights_bytes": status.weights_bytes,
