@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketseek.errors import StorageError
 from pocketseek.kernels.choose import KernelChoice
 from pocketseek.kernels.contract import Floats, LogitsMath, RowSpan
 from pocketseek.kernels.kv_memory import DEFAULT_KV_FORMAT, PAGE_TOKENS, KvFormat, KvMemory
@@ -19,6 +20,7 @@ from pocketseek.runtime.residency.weights import Weights
 from pocketseek.runtime.work import Work
 
 KEPT_ROWS = 16
+_MOST_RUNS = 3  # of a pass during which somebody writes to the files
 
 
 class KernelExecutor:
@@ -36,6 +38,7 @@ class KernelExecutor:
     ) -> None:
         """read_mode: how storage is read best; asked once there are weights to be streamed."""
         config = package.manifest.model
+        self._path = package.path
         self._config = config
         self._kernels = choice.open(config, num_threads)
         self._memory = KvMemory(config, num_pages, kv_format)
@@ -120,10 +123,17 @@ class KernelExecutor:
         hidden = self._hidden.rows(len(token_ids))
         chosen = _rows_with_logits(work)  # before the layers, which leave nothing of the interpreter in the caches
         logits = self._logits.rows(len(chosen))
-        with weights.one_pass(token_ids, needs_head=len(chosen) > 0):
-            weights.embed(token_ids, hidden)
-            weights.run_layers(rows, hidden)
-            weights.run_head(hidden, chosen, logits)
+        num_doubtful = 0
+        while True:
+            with weights.one_pass(token_ids, needs_head=len(chosen) > 0):
+                weights.embed(token_ids, hidden)
+                weights.run_layers(rows, hidden)
+                weights.run_head(hidden, chosen, logits)
+            if not weights.is_doubtful:
+                break
+            num_doubtful += 1
+            if num_doubtful == _MOST_RUNS:
+                raise StorageError(f"{self._path}: its files are being written to; stop the program that does so")
         self._waited_s = weights.waited_s - before_s
         return logits
 
