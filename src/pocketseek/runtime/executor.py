@@ -15,6 +15,7 @@ from pocketseek.kernels.choose import KernelChoice
 from pocketseek.kernels.contract import Floats, LogitsMath, RowSpan
 from pocketseek.kernels.kv_memory import DEFAULT_KV_FORMAT, PAGE_TOKENS, KvFormat, KvMemory
 from pocketseek.package.reader import Package
+from pocketseek.runtime.residency.loss_watch import major_faults
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.weights import Weights
 from pocketseek.runtime.work import Work
@@ -44,6 +45,7 @@ class KernelExecutor:
         self._memory = KvMemory(config, num_pages, kv_format)
         self._weights = Weights(package, self._kernels, read_mode=read_mode)
         self._waited_s = 0.0
+        self._is_typical = True
         self._touched_pages: set[int] = set()
         self._hidden = _RowBuffer(config.hidden_size)
         self._logits = _RowBuffer(config.vocab_size)
@@ -96,6 +98,10 @@ class KernelExecutor:
     def waited_s(self) -> float:
         return self._waited_s
 
+    @property
+    def is_typical(self) -> bool:
+        return self._is_typical
+
     def set_weight_bytes(self, num_bytes: int | None) -> None:
         self._weights.set_bytes(num_bytes)
 
@@ -115,6 +121,7 @@ class KernelExecutor:
     def run(self, work: Work) -> Floats:
         """One pass; returns logits float32 (work.num_logits, vocab_size), which the next pass overwrites."""
         weights, before_s = self._weights, self._weights.waited_s
+        was_warm, before = weights.is_warm, (weights.num_warmings, major_faults())
         for part in work.slices:
             self._touched_pages.update(part.pages[part.first_position // PAGE_TOKENS :])
         spans = [RowSpan(part.first_position, part.num_tokens, part.pages) for part in work.slices]
@@ -135,6 +142,7 @@ class KernelExecutor:
             if num_doubtful == _MOST_RUNS:
                 raise StorageError(f"{self._path}: its files are being written to; stop the program that does so")
         self._waited_s = weights.waited_s - before_s
+        self._is_typical = was_warm and before == (weights.num_warmings, major_faults()) and not num_doubtful
         return logits
 
     @property
