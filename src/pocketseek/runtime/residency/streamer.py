@@ -30,6 +30,7 @@ from pocketseek.runtime.residency.plan import FileRange, Slot
 
 Read = Callable[[int, int, memoryview], None]
 Warm = Callable[[int, int, int], None]
+Forget = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,16 @@ class _Task:
 
 
 class Streamer:
-    """read(chunk, offset, buffer) and warm(chunk, offset, num_bytes) are called by the readers."""
+    """read(chunk, offset, buffer) and warm(chunk, offset, num_bytes) are called by the readers; and, when a slot was
+    read, forget(chunk, offset, num_bytes) for what it leaves behind."""
 
-    def __init__(self, read: Read, warm: Warm, *, num_readers: int, read_bytes: int) -> None:
+    def __init__(self, read: Read, warm: Warm, forget: Forget, *, num_readers: int, read_bytes: int) -> None:
         """read_bytes: most bytes of one read. The two may be changed; it takes effect with the next `install`."""
         self.num_readers = num_readers
         self.bytes_per_read = read_bytes
         self._read = read
         self._warm = warm
+        self._forget = forget
         self._lock = Lock()
         self._may_read = Condition(self._lock)
         self._has_read = Condition(self._lock)
@@ -67,6 +70,7 @@ class Streamer:
         self._closing = False
         self._slots: tuple[Slot, ...] = ()
         self._tasks: list[list[_Task]] = []  # of each slot
+        self._left_behind: list[Sequence[tuple[int, int, int]]] = []  # by each slot
         self._to_warm: deque[_Task] = deque()
         self._warm_units: deque[int] = deque()  # beside it
         self._ring: NDArray[np.uint8] = np.empty(0, np.uint8)
@@ -113,6 +117,7 @@ class Streamer:
         with self._lock:
             self._slots = tuple(slots)
             self._tasks = [list(_tasks(index, slot.ranges, self.bytes_per_read)) for index, slot in enumerate(slots)]
+            self._left_behind = [slot.left_behind for slot in slots]
             self._restart()
             self._add_to_warm(to_warm)
 
@@ -227,7 +232,8 @@ class Streamer:
                     self._warm(task.chunk, task.offset, task.num_bytes)
             except BaseException as failure:  # noqa: BLE001  kept, and raised by the acquire that waits for these bytes
                 error = failure
-            self._finish_task(task, error)
+            for left in self._finish_task(task, error):
+                self._forget(*left)
 
     def _take_task(self) -> _Task | None:
         """Wait for something to read; None when it is time to end."""
@@ -284,20 +290,23 @@ class Streamer:
         if self._next_slot == len(self._slots):
             self._next_pass, self._next_slot = self._next_pass + 1, 0
 
-    def _finish_task(self, task: _Task, error: BaseException | None) -> None:
+    def _finish_task(self, task: _Task, error: BaseException | None) -> Sequence[tuple[int, int, int]]:
+        """Returns what is to be forgotten."""
         with self._lock:
             self._num_busy -= 1
             self._num_warming -= task.slot < 0
             if task.slot < 0:
                 self._has_read.notify_all()  # whoever waits for peace; a page that is not warm is read when it is used
-                return
+                return ()
             if error is not None and self._error is None:
                 self._error = error
             self.read_bytes += task.num_bytes
             self._left[task.slot] -= 1
-            if not self._left[task.slot] and error is None:
+            is_loaded = not self._left[task.slot] and error is None
+            if is_loaded:
                 self._loaded[task.slot] = self._next_pass_of(task.slot)
             self._has_read.notify_all()
+            return self._left_behind[task.slot] if is_loaded else ()
 
     def _next_pass_of(self, index: int) -> int:
         """The pass for which a slot was just read: the one before that for which it will be read next."""

@@ -91,6 +91,7 @@ class Weights:
         self._streamer = Streamer(
             self._files.read,
             self._files.warm,
+            self._files.forget,
             num_readers=DEFAULT_READ_MODE.num_readers,
             read_bytes=DEFAULT_READ_MODE.read_bytes,
         )
