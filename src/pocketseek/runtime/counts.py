@@ -53,12 +53,14 @@ class SchedulerCounts(Totals):
 
 
 class PageDemand(NamedTuple):
-    """Pages of KV memory, for whoever decides how many there are.
+    """What requests ask of memory, for whoever decides how much there is.
 
     pages_in_use: held by sequences. pages_wanted: those, and what it takes to let all go on who may: whole prompts, and
     one page more for everybody. It may be above what there can be. idle_pages: kept by the prefix cache alone.
+    tokens_wanted: those that are still to be computed, of all who run or wait.
     """
 
     pages_in_use: int
     pages_wanted: int
     idle_pages: int
+    tokens_wanted: int = 0

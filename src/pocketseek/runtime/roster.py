@@ -92,6 +92,11 @@ class Roster:
         arriving = nlargest(num_places, (pages_for(len(sequence.tokens)) + 1 for sequence in waiting))
         return self._cache.num_in_use + growing + sum(arriving)
 
+    @property
+    def num_wanted_tokens(self) -> int:
+        """Those that are still to be computed. Roughly, if another thread asks during a pass."""
+        return sum(sequence.num_pending for sequence in (*list(self.running), *list(self.waiting)))
+
     def remove(self, sequence: SequenceState) -> None:
         """It has ended, wherever it was: its pages are free, and who followed it waits by himself."""
         if sequence in self.running:

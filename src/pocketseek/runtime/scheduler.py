@@ -95,7 +95,8 @@ class Scheduler:
     def page_demand(self) -> PageDemand:
         """Cheap; readable from any thread, where it is rough while a pass runs."""
         num_in_use = self._cache.num_in_use
-        return PageDemand(num_in_use, self._roster.num_wanted_pages, max(0, self._pool.num_used - num_in_use))
+        num_idle = max(0, self._pool.num_used - num_in_use)
+        return PageDemand(num_in_use, self._roster.num_wanted_pages, num_idle, self._roster.num_wanted_tokens)
 
     def prepare(self, request_id: int, request: Request) -> SequenceState:
         """Check a request and make it a sequence, on any thread. Raises UsageError or ContextLengthError."""
