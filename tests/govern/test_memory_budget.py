@@ -56,11 +56,11 @@ def test_a_total_that_is_approached_follows_the_leases_down() -> None:
     budget.lease("weights", 30)
     assert budget.approach(50) == 90
     budget.lease("pages", 40)
-    assert (budget.total_bytes, budget.free_bytes) == (70, 0)
+    assert (budget.total_bytes, budget.free_bytes, budget.over_bytes) == (70, 0, 20)
     with pytest.raises(MemoryLimitError):
         budget.lease("weights", 31)
     budget.release("pages")
-    assert (budget.total_bytes, budget.free_bytes) == (50, 20)
+    assert (budget.total_bytes, budget.free_bytes, budget.over_bytes) == (50, 20, 0)
 
 
 @pytest.mark.parametrize("call", ["lease", "set_total", "approach"])
@@ -120,6 +120,7 @@ class AnyHistory(RuleBasedStateMachine):
         assert self.budget.leased_bytes == leased_bytes
         assert self.budget.total_bytes == max(self.wanted_bytes, leased_bytes)
         assert self.budget.free_bytes == self.budget.total_bytes - leased_bytes >= 0
+        assert self.budget.over_bytes == max(0, leased_bytes - self.wanted_bytes)
 
 
 TestAnyHistory = AnyHistory.TestCase

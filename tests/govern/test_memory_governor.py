@@ -225,3 +225,34 @@ def carry_out(limits: Limits, budget: MemoryBudget) -> None:
     wanted = {"base": SMALL.base_bytes, "weights": weight_bytes, "pages": limits.num_pages * SMALL.page_bytes}
     for name in sorted(wanted, key=lambda name: wanted[name] - budget.of(name)):
         budget.lease(name, wanted[name])
+
+
+def test_what_a_look_finds_the_process_to_take_counts_at_once() -> None:
+    world = World(1200)
+    usual = world.watch
+
+    def measuring() -> MemoryFacts:
+        world.want(base_bytes=150 * MIB)
+        return usual()
+
+    world.watch = measuring  # type: ignore[method-assign]
+    governor = world.governor()
+    assert allowed_bytes(governor.limits(), world.footprint) <= status_of(governor).budget_bytes
+    assert world.footprint.base_bytes == 150 * MIB
+
+
+def test_an_idle_engine_asks_less_often_while_nothing_changes_and_soon_after_a_change() -> None:
+    world = World(1200)
+    governor = world.governor()
+
+    def rests(count: int) -> list[float]:
+        answers = []
+        for _ in range(count):
+            governor.limits()
+            answers.append(governor.rest_s())
+            world.now_s += answers[-1]
+        return answers
+
+    assert rests(7) == [1, 1, 2, 4, 8, 8, 8]
+    world.set_available(1000)
+    assert rests(6) == [1, 1, 2, 4, 8, 8]

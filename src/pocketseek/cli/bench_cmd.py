@@ -14,6 +14,7 @@ from pocketseek.cli.console import format_bytes, print_json, print_table, progre
 from pocketseek.cli.load_bench_run import run_load_bench
 from pocketseek.cli.memory_limit import MemoryLimit, run_limited
 from pocketseek.cli.messages import Words
+from pocketseek.cli.min_speed import Chosen, choose_for_speed, fallback_facts
 from pocketseek.cli.model_choice import choose_model
 from pocketseek.cli.sizes import parse_size
 from pocketseek.errors import UsageError
@@ -22,6 +23,7 @@ from pocketseek.settings import read_settings
 if TYPE_CHECKING:
     from pocketseek.apps.bench import BenchReport
     from pocketseek.runtime.engine import Engine
+    from pocketseek.runtime.speed_plan import SpeedNeed
 
 
 def bench(
@@ -52,6 +54,7 @@ def bench(
         bool,
         typer.Option("--drop-caches", help="Begin without the model's files in the page cache (as --memory does)."),
     ] = False,
+    min_speed: options.MinSpeed = None,
     memory_group: Annotated[Path | None, typer.Option(hidden=True)] = None,
     kv: options.Kv = None,
     speculation: options.Speculation = False,
@@ -62,6 +65,7 @@ def bench(
 
     Without speculation unless asked for: the made-up prompts are answered with loops, which are guessed too well.
     """
+    from pocketseek.apps.load_bench import LONGEST_REQUEST_TOKENS
     from pocketseek.apps.page_cache import drop_cached_pages
     from pocketseek.runtime.load import load
 
@@ -75,26 +79,41 @@ def bench(
         if code is not None:
             raise typer.Exit(code)
     limit = None if memory is None else MemoryLimit(memory, memory_group)
+    chosen = choose_for_speed(
+        settings,
+        name,
+        path,
+        min_speed=min_speed,
+        kv=kv,
+        memory_bytes=memory,
+        need=lambda _: _need(concurrency, prompt_tokens + new_tokens if profile is None else LONGEST_REQUEST_TOKENS),
+        quiet=json,
+    )
     if drop_caches or limit is not None:  # pages that somebody else has read cost a group nothing
-        drop_cached_pages(path)
+        drop_cached_pages(chosen.path)
     if profile is not None:
         run_load_bench(
-            name,
-            path,
+            chosen,
             words,
             concurrency=concurrency,
             profile=profile,
             seconds=seconds,
             page=report,
-            kv=kv,
             speculation=speculation,
             limit=limit,
             as_json=json,
         )
         return
     measured = _measure(
-        lambda: load(path, kv=kv, memory_bytes=memory, prefix_cache=False, speculation=speculation),
-        path,
+        lambda: load(
+            chosen.path,
+            kv=chosen.kv,
+            kv_bytes=chosen.kv_bytes,
+            memory_bytes=memory,
+            prefix_cache=False,
+            speculation=speculation,
+        ),
+        chosen.path,
         words,
         prompt_tokens=prompt_tokens,
         new_tokens=new_tokens,
@@ -102,9 +121,18 @@ def bench(
         repeats=repeats,
     )
     if json:
-        _print_json(name, kv or settings.kv, limit, measured)
+        _print_json(chosen, chosen.kv or settings.kv, limit, measured)
     else:
-        print_table((name, ""), [*_rows(measured, words), *(limit.rows(words) if limit else [])])
+        print_table((chosen.name, ""), [*_rows(measured, words), *(limit.rows(words) if limit else [])])
+    if chosen.floor is not None:
+        chosen.floor.tell_measured(measured.decode_tokens_per_s / concurrency)
+
+
+def _need(num_sequences: int, num_tokens: int) -> SpeedNeed:
+    """What is measured is not cut."""
+    from pocketseek.runtime.speed_plan import SpeedNeed
+
+    return SpeedNeed(num_sequences * num_tokens, num_sequences, num_sequences * num_tokens)
 
 
 def _again(context: typer.Context, name: str) -> list[str]:
@@ -148,11 +176,12 @@ def _measure(
         )
 
 
-def _print_json(name: str, kv: str | None, limit: MemoryLimit | None, report: BenchReport) -> None:
+def _print_json(chosen: Chosen, kv: str | None, limit: MemoryLimit | None, report: BenchReport) -> None:
     from pocketseek.kernels.kv_memory import choose_kv_format
 
     memory = None if limit is None else limit.facts()
-    print_json({"model": name, "kv": choose_kv_format(kv), "memory": memory, **dataclasses.asdict(report)})
+    facts = {"model": chosen.name, "kv": choose_kv_format(kv), "memory": memory}
+    print_json({**facts, **fallback_facts(chosen), **dataclasses.asdict(report)})
 
 
 def _rows(report: BenchReport, words: Words) -> list[tuple[str, str]]:

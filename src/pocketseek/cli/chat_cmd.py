@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from pocketseek.cli import options
 from pocketseek.cli.messages import Words
+from pocketseek.cli.min_speed import choose_for_speed
 from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
 from pocketseek.settings import read_settings
+
+if TYPE_CHECKING:
+    from pocketseek.runtime.speed_plan import SpeedNeed
 
 
 def chat(
@@ -24,6 +29,7 @@ def chat(
     system: options.System = None,
     kv: options.Kv = None,
     memory: options.Memory = None,
+    min_speed: options.MinSpeed = None,
     prefix_cache: options.PrefixCache = True,
     speculation: options.Speculation = True,
     yes: options.Yes = False,
@@ -34,8 +40,11 @@ def chat(
 
     settings = read_settings()
     name, path = choose_model(settings, model, yes=yes)
+    chosen = choose_for_speed(
+        settings, name, path, min_speed=min_speed, kv=kv, memory_bytes=memory, need=lambda _: _need(system or "")
+    )
     sampling = sampling_params(
-        path,
+        chosen.path,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
@@ -48,12 +57,21 @@ def chat(
     with closing(
         open_engine(
             settings,
-            path,
-            kv=kv,
+            chosen.path,
+            kv=chosen.kv,
+            kv_bytes=chosen.kv_bytes,
             memory_bytes=memory,
             prefix_cache=prefix_cache,
             speculation=speculation,
         )
     ) as engine:
         conversation = Chat(engine, system=system or "", max_tokens=max_tokens, sampling=sampling)
-        Conversation(conversation, Words(settings.language), name).run()
+        Conversation(conversation, Words(settings.language), chosen.name, floor=chosen.floor).run()
+
+
+def _need(system: str) -> SpeedNeed:
+    """How long a conversation becomes is not known. A byte is a token at the most."""
+    from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS
+    from pocketseek.runtime.speed_plan import SpeedNeed
+
+    return SpeedNeed(least_tokens=LEAST_CONTEXT_TOKENS + len(system.encode()))

@@ -8,6 +8,7 @@ question, nothing is asked, and an error ends the program as it does everywhere 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ from pocketseek.apps.chat import Chat
 from pocketseek.cli import messages
 from pocketseek.cli.console import AnswerPrinter, note
 from pocketseek.cli.messages import Words
+from pocketseek.cli.min_speed import SpeedFloor
 from pocketseek.cli.text_input import read_stdin_line
 from pocketseek.errors import ContextLengthError, ModelOutputError, StorageError, TemplateError, UsageError
 
@@ -32,10 +34,18 @@ class LineReader(Protocol):
 class Conversation:
     """Ties a Chat to a terminal or a pipe. read_line: by default what suits standard input."""
 
-    def __init__(self, chat: Chat, words: Words, model_name: str, read_line: LineReader | None = None) -> None:
+    def __init__(
+        self,
+        chat: Chat,
+        words: Words,
+        model_name: str,
+        read_line: LineReader | None = None,
+        floor: SpeedFloor | None = None,
+    ) -> None:
         self._chat = chat
         self._words = words
         self._model_name = model_name
+        self._floor = floor
         self._interactive = sys.stdin.isatty() and sys.stdout.isatty()
         self._read_line = read_line or (_terminal_reader() if self._interactive else _pipe_reader())
         self._commands: dict[str, Callable[[str], None]] = {
@@ -93,13 +103,19 @@ class Conversation:
         printer = AnswerPrinter()
         num_forgotten = self._chat.num_forgotten
         finish_reason = None
+        if self._floor is not None:
+            self._floor.begin()
         try:
             with closing(self._chat.ask(question)) as events:
                 for event in events:
                     printer.write(event.text, event.reasoning)
+                    if self._floor is not None:
+                        self._floor.see(event.num_tokens, time.perf_counter())
                     finish_reason = event.finish_reason
         finally:
             printer.end()
+            if self._floor is not None:
+                self._floor.end()
         if finish_reason == "length":
             self._say(messages.CHAT_CUT)
         if self._chat.num_forgotten > num_forgotten:

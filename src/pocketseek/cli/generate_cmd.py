@@ -13,6 +13,7 @@ import typer
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import AnswerPrinter, note, print_json
 from pocketseek.cli.messages import Words
+from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
 from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
 from pocketseek.cli.text_input import read_stdin
 from pocketseek.errors import UsageError
@@ -20,8 +21,14 @@ from pocketseek.settings import read_settings
 from pocketseek.types import Message, SamplingParams, TextEvent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pocketseek.package.verify import Progress
     from pocketseek.runtime.engine import Engine
     from pocketseek.runtime.prompt import Prompt
+    from pocketseek.runtime.speed_plan import SpeedNeed
+
+_LEAST_ANSWER_TOKENS = 256
 
 
 def generate(
@@ -46,6 +53,7 @@ def generate(
     ] = None,
     kv: options.Kv = None,
     memory: options.Memory = None,
+    min_speed: options.MinSpeed = None,
     prefix_cache: options.PrefixCache = True,
     speculation: options.Speculation = True,
     yes: options.Yes = False,
@@ -59,8 +67,19 @@ def generate(
     prompt_text = _prompt_text(text)
     settings = read_settings()
     name, path = choose_model(settings, model, yes=yes)
-    sampling = sampling_params(
+    prompt = _prompt(prompt_text, system, raw=raw or not has_chat_template(path))
+    chosen = choose_for_speed(
+        settings,
+        name,
         path,
+        min_speed=min_speed,
+        kv=kv,
+        memory_bytes=memory,
+        need=lambda progress: _need(path, prompt, max_tokens, progress),
+        quiet=json,
+    )
+    sampling = sampling_params(
+        chosen.path,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
@@ -70,22 +89,22 @@ def generate(
         frequency_penalty=frequency_penalty,
         seed=secrets.randbits(32) if seed is None else seed,  # drawn here so that --json can report it
     )
-    prompt = _prompt(prompt_text, system, raw=raw or not has_chat_template(path))
     with closing(
         open_engine(
             settings,
-            path,
-            kv=kv,
+            chosen.path,
+            kv=chosen.kv,
+            kv_bytes=chosen.kv_bytes,
             memory_bytes=memory,
             prefix_cache=prefix_cache,
             speculation=speculation,
         )
     ) as engine:
-        answer = _Answer(engine, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json)
+        answer = _Answer(engine, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json, floor=chosen.floor)
     if answer.was_cut and not json:
         note(Words(settings.language)(messages.CHAT_CUT))
     if json:
-        print_json({"model": name, **answer.facts(), "seed": sampling.seed})
+        print_json({"model": chosen.name, **answer.facts(), "seed": sampling.seed, **_speed_facts(chosen.floor)})
 
 
 class _Answer:
@@ -100,6 +119,7 @@ class _Answer:
         stop: tuple[str, ...],
         *,
         quiet: bool,
+        floor: SpeedFloor | None,
     ) -> None:
         self._events: list[TextEvent] = []
         self._first_token_s: float | None = None
@@ -110,10 +130,14 @@ class _Answer:
             for event in engine.stream_text(prompt, max_tokens=max_tokens, sampling=sampling, stop=stop):
                 self._first_token_s = self._first_token_s or time.perf_counter() - start_s
                 self._events.append(event)
+                if floor is not None:
+                    floor.see(event.num_tokens, time.perf_counter())
                 if not quiet:
                     printer.write(event.text, event.reasoning)
         finally:
             printer.end()
+            if floor is not None:
+                floor.end()
         self._duration_s = time.perf_counter() - start_s
 
     @property
@@ -132,6 +156,21 @@ class _Answer:
             "first_token_s": self._first_token_s,
             "duration_s": self._duration_s,
         }
+
+
+def _need(path: Path, prompt: Prompt, max_tokens: int, progress: Progress) -> SpeedNeed:
+    """The whole answer; if the context has to be cut, at least the beginning of one."""
+    from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS
+    from pocketseek.runtime.speed_plan import SpeedNeed, count_prompt_tokens
+
+    num_prompt = count_prompt_tokens(path, prompt, progress)
+    least_tokens = max(LEAST_CONTEXT_TOKENS, num_prompt + min(max_tokens, _LEAST_ANSWER_TOKENS))
+    return SpeedNeed(max_tokens=num_prompt + max_tokens, least_tokens=least_tokens)
+
+
+def _speed_facts(floor: SpeedFloor | None) -> dict[str, object]:
+    """Only with --min-speed."""
+    return {} if floor is None else {"fallback": floor.fallback(), "decode_tokens_per_s": floor.tokens_per_s}
 
 
 def _prompt_text(text: str | None) -> str:

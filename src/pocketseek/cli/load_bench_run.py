@@ -10,6 +10,7 @@ from pocketseek.cli import messages
 from pocketseek.cli.console import note, print_json, print_table, progress_bar
 from pocketseek.cli.memory_limit import MemoryLimit
 from pocketseek.cli.messages import Words
+from pocketseek.cli.min_speed import Chosen, fallback_facts
 from pocketseek.errors import UsageError
 from pocketseek.settings import read_settings
 
@@ -19,15 +20,13 @@ if TYPE_CHECKING:
 
 
 def run_load_bench(
-    name: str,
-    path: Path,
+    chosen: Chosen,
     words: Words,
     *,
     concurrency: int,
     profile: Profile,
     seconds: float,
     page: Path | None,
-    kv: str | None,
     speculation: bool,
     limit: MemoryLimit | None,
     as_json: bool,
@@ -43,8 +42,9 @@ def run_load_bench(
         label = words(messages.MEASURING)
         report = bench_load(
             lambda: load(
-                path,
-                kv=kv,
+                chosen.path,
+                kv=chosen.kv,
+                kv_bytes=chosen.kv_bytes,
                 memory_bytes=None if limit is None else limit.limit_bytes,
                 speculation=speculation,
                 prefix_store_bytes=0,
@@ -57,16 +57,17 @@ def run_load_bench(
     rows = _rows(report, words)
     if as_json:
         facts = {
-            "model": name,
-            "kv": choose_kv_format(kv or read_settings().kv),
+            "model": chosen.name,
+            "kv": choose_kv_format(chosen.kv or read_settings().kv),
             "speculation": speculation,
             "memory": None if limit is None else limit.facts(),
+            **fallback_facts(chosen),
         }
         print_json({**facts, **dataclasses.asdict(report)})
     else:
-        print_table((name, ""), [*rows, *(limit.rows(words) if limit else [])])
+        print_table((chosen.name, ""), [*rows, *(limit.rows(words) if limit else [])])
     if page is not None:  # last: the figures are there whatever becomes of the file
-        page.write_text(render_page(f"pocketseek bench {name}", report, rows, _labels(words)), encoding="utf-8")
+        page.write_text(render_page(f"pocketseek bench {chosen.name}", report, rows, _labels(words)), encoding="utf-8")
         note(words(messages.LOAD_PAGE, path=page))
 
 

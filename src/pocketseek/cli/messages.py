@@ -130,6 +130,36 @@ LOADING = Message("loading {name}", "正在加载 {name}")
 SCORING = Message("scoring", "正在计算")
 MEASURING = Message("measuring", "正在测量")
 
+# --min-speed
+SPEED_TOLD = Message("{problem} {done}", "{problem}{done}")
+SPEED_BELOW = Message(
+    "{model} is expected to write {speed} tokens/s in {memory} of memory, less than the {floor} asked for: {reason}.",
+    "{model} 在 {memory} 内存中预计每秒 {speed} 词元,低于要求的 {floor}:{reason}。",
+)
+SPEED_NO_ROOM = Message("{model} does not fit into {memory} of memory.", "{memory} 内存放不下 {model}。")
+SPEED_STORAGE = Message(
+    "{streamed} of its {weights} of weights come from storage for every token",
+    "它的 {weights} 权重中有 {streamed} 须为每个词元从存储读取",
+)
+SPEED_COMPUTING = Message(
+    "computing with its {weights} of weights takes that long", "用它的 {weights} 权重计算就需要这么久"
+)
+SPEED_INSTEAD = Message(
+    "Taken instead: {steps}; {speed} tokens/s are expected.", "改用:{steps};预计每秒 {speed} 词元。"
+)
+SPEED_FASTEST = Message(
+    "Nothing here is that fast. Taken is the fastest: {steps}; {speed} tokens/s are expected.",
+    "这里没有那么快的方式。采用最快的:{steps};预计每秒 {speed} 词元。",
+)
+SPEED_AS_IT_IS = Message("Nothing here is faster, so it stays as it is.", "这里没有更快的方式,因此不作改变。")
+SPEED_STEP_MODEL = Message("the smaller model {model}", "较小的模型 {model}")
+SPEED_STEP_KV = Message("keys and values in int8", "int8 键值缓存")
+SPEED_STEP_CONTEXT = Message("a context of {tokens} tokens", "{tokens} 词元的上下文")
+SPEED_AND = Message(", ", "、")
+SPEED_MEASURED = Message(
+    "[{speed} tokens/s, less than the {floor} asked for]", "[每秒 {speed} 词元,低于要求的 {floor}]"
+)
+
 # chat
 CHAT_WELCOME = Message(
     "{name}. Type a message and press Enter; /help shows the commands, Ctrl-D leaves.",

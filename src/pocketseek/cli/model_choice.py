@@ -61,6 +61,7 @@ def open_engine(
     path: Path,
     *,
     kv: str | None = None,
+    kv_bytes: int | None = None,
     memory_bytes: int | None = None,
     prefix_cache: bool = True,
     speculation: bool = True,
@@ -73,6 +74,7 @@ def open_engine(
         return load(
             path,
             kv=kv,
+            kv_bytes=kv_bytes,
             memory_bytes=memory_bytes,
             prefix_cache=prefix_cache,
             speculation=speculation,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from pocketseek.cli.min_speed import parse_speed
 from pocketseek.cli.sizes import parse_size
 
 _OWN = "the model's own"  # what its makers recommend, else the defaults of SamplingParams
@@ -34,6 +35,16 @@ Memory = Annotated[
         metavar="SIZE",
         help="Take no more than this in all (3GB); weights that do not fit are read again and again.",
         show_default="what is free",
+    ),
+]
+MinSpeed = Annotated[
+    float | None,
+    typer.Option(
+        "--min-speed",
+        parser=parse_speed,
+        metavar="TOKENS_PER_S",
+        help="If less is expected: int8 keys and values, a smaller context or a smaller installed model of the line.",
+        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

@@ -24,6 +24,8 @@ from pocketseek.types import Limits
 MAX_TOKENS_PER_PASS = 256  # beyond this, large prompts gain little and the other answers wait longer for their turn
 MAX_SEQUENCES = 16
 INTERVAL_S = 0.25  # between two looks at the machine
+LEAST_REST_S = 1.0  # between two looks while nothing runs
+LONGEST_REST_S = 8.0  # every wake-up costs a phone some battery
 _BASE_STEP_BYTES = 4 << 20  # what the process takes besides flutters; weights shall not move for that
 
 
@@ -109,8 +111,8 @@ class MemoryGovernor:
         budget: MemoryBudget | None = None,
     ) -> None:
         """limits: what does not depend on memory. watch: `MemoryWatch().read`; it is called four times a second at
-        most, and footprint before every pass. cap_bytes: never take more (--memory). budget: a counter whose total
-        follows; while leases are above the new total, it falls as they do.
+        most, and footprint before every pass and after every watch. cap_bytes: never take more (--memory). budget: a
+        counter whose total follows; while leases are above the new total, it falls as they do.
         """
         if cap_bytes is not None:
             _at_least_one("the memory limit", cap_bytes)
@@ -121,6 +123,7 @@ class MemoryGovernor:
         self._budget = budget
         self._elastic = ElasticBudget(cap_bytes=cap_bytes)
         self._looked_s: float | None = None
+        self._changed_s = clock()
         self._seen: Footprint | None = None
         self._decided_for: tuple[int, Footprint] | None = None
         self._split: MemorySplit | None = None
@@ -138,24 +141,35 @@ class MemoryGovernor:
         is_due = self._looked_s is None or now_s - self._looked_s >= INTERVAL_S
         if not is_due and seen == self._seen:  # nearly every pass
             return self._limits
+        facts: MemoryFacts | None = None
+        if is_due or self._settled(seen).least_bytes > self._elastic.current_bytes:
+            facts, seen = self._watch(), self._footprint()  # in this order: the look measures the process, too
         self._seen, footprint = seen, self._settled(seen)
-        if is_due or footprint.least_bytes > self._elastic.current_bytes:
-            self._look(footprint, now_s)
+        if facts is not None:
+            self._follow(facts, footprint, now_s)
         basis = (self._elastic.allowed_bytes, footprint)
         if basis != self._decided_for:
             self._decided_for = basis
             self._decide(*basis)
         return self._limits
 
-    def _look(self, footprint: Footprint, now_s: float) -> None:
+    def rest_s(self) -> float:
+        """How long an engine with nothing to run may sleep before it asks again: as long as the budget has stayed as it
+        is, within bounds. So after a change it is asked after 1, 2, 4, 8 seconds, and then every 8."""
+        return min(max(LEAST_REST_S, self._clock() - self._changed_s), LONGEST_REST_S)
+
+    def _follow(self, facts: MemoryFacts, footprint: Footprint, now_s: float) -> None:
         self._looked_s = now_s
+        before_bytes = self._elastic.current_bytes
         budget_bytes = self._elastic.update(
-            self._watch(),
+            facts,
             now_s,
             floor_bytes=footprint.least_bytes,
             used_bytes=self._used_bytes(footprint),
             warming=footprint.warming,
         )
+        if budget_bytes != before_bytes:
+            self._changed_s = now_s
         if self._budget is not None:
             self._budget.approach(budget_bytes)
 

@@ -2,7 +2,8 @@
 
 Whoever takes memory leases it first; whoever gives memory back lowers its lease after that. All calls work from any
 thread. A budget that falls below what is leased cannot be had at once: `approach` takes what is free now and the rest
-as leases shrink, so that nobody else gets what was given back.
+as leases shrink, so that nobody else gets what was given back. So the total falls with the leases and never below them;
+by how much it is still above what was asked for is `over_bytes`, which is 0 again once everybody has followed.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ class MemoryBudget:
     def free_bytes(self) -> int:
         with self._lock:
             return self._total_bytes - sum(self._leases.values())
+
+    @property
+    def over_bytes(self) -> int:
+        """What has to be given back before the total is what `approach` asked for; no lease can make it more."""
+        with self._lock:
+            return self._total_bytes - self._wanted_bytes
 
     def of(self, name: str) -> int:
         """The lease of that name; 0 if there is none."""

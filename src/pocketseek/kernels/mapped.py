@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Bytes = NDArray[np.uint8]
 
 
+@cache  # asking the processor takes 50 us in a virtual machine, and this is asked for every piece of the weights
 def _has_core() -> bool:
     try:
         supported_sets()

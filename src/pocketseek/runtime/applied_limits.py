@@ -6,10 +6,15 @@ the executor refuses to let go of weights; weights, while somebody finishes on m
 
 What the system (or the budget) refuses stays as it is, is kept as a `*_refusal`, and is asked for again before the next
 pass. With a budget, memory is leased before it grows and given back after it shrank: "pages" for all that the pool has,
-"weights" for those in memory and the ring.
+"weights" for those in memory and the ring, "process" for what the process was found to take besides. That cannot be
+refused, only noticed: its lease falls before the others grow, and grows after they made room, in the same step. If they
+could not (somebody finishes on more pages than there shall be), `process_refusal` says so until they have.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from pocketseek.errors import MemoryLimitError, UsageError
 from pocketseek.govern.memory_budget import MemoryBudget
@@ -18,14 +23,28 @@ from pocketseek.runtime.work import Executor
 from pocketseek.types import Limits
 
 
+@dataclass(frozen=True)
+class MemoryFollowing:
+    """What an engine needs for keeping within a budget that changes while it runs or rests.
+
+    budget: what memory is leased from; it has the leases of what there is at first. process_bytes: what the process
+    takes besides, as it was measured at the governor's last look. rest_s: how long an engine with nothing to run may
+    sleep before the governor is asked again.
+    """
+
+    budget: MemoryBudget
+    process_bytes: Callable[[], int]
+    rest_s: Callable[[], float]
+
+
 class AppliedLimits:
     """Used by the engine's worker, between passes. The executor begins with all of its weights and the pool's pages."""
 
-    def __init__(self, scheduler: Scheduler, executor: Executor, budget: MemoryBudget | None = None) -> None:
-        """budget: has the leases of what there is at first."""
+    def __init__(self, scheduler: Scheduler, executor: Executor, following: MemoryFollowing | None = None) -> None:
         self._scheduler = scheduler
         self._executor = executor
-        self._budget = budget
+        self._budget = following.budget if following is not None else None
+        self._process_bytes = following.process_bytes if following is not None else None
         self._opened_pages = self._num_leased_pages = scheduler.num_pages
         self._num_threads: int | None = None
         self._cores: tuple[int, ...] = ()
@@ -35,6 +54,7 @@ class AppliedLimits:
         self.cores_refusal: UsageError | None = None
         self.pages_refusal: MemoryLimitError | None = None
         self.weights_refusal: MemoryLimitError | None = None
+        self.process_refusal: MemoryLimitError | None = None
 
     def apply(self, limits: Limits) -> None:
         if limits.num_threads != self._num_threads:
@@ -43,16 +63,21 @@ class AppliedLimits:
         if limits.cores != self._cores:
             self._set_cores(limits.cores)
         pages = limits.num_pages, limits.max_pages
+        self._lease_process(down=True)
         moves = pages != (self._num_pages, self._max_pages) or limits.weight_bytes != self._weight_bytes
         if moves or self.pages_refusal or self.weights_refusal:
             self._move_memory(limits)
+        self._lease_process(down=False)
 
     def give_memory_back(self) -> None:
-        """The memory of pages that the pool has let go of."""
+        """The memory of pages that the pool has let go of; or has taken, for somebody who is finished in any case."""
         if vacated := self._scheduler.take_vacated_pages():
             self._executor.release_pages(vacated)
-        if self._budget is not None and self._num_leased_pages > self._scheduler.num_pages:
-            self._lease_pages(self._scheduler.num_pages)
+        if self._budget is not None and self._num_leased_pages != self._scheduler.num_pool_pages:
+            try:
+                self._lease_pages(self._scheduler.num_pool_pages)
+            except MemoryLimitError as refusal:
+                self.pages_refusal = refusal
 
     def _set_cores(self, cores: tuple[int, ...]) -> None:
         """Cores go offline, and an app to the background, whenever the system likes: then the pass runs where it ran
@@ -81,7 +106,7 @@ class AppliedLimits:
         try:
             if limits.num_pages != self._num_pages:
                 num_pages = self._opened_pages if limits.num_pages is None else limits.num_pages
-                self._lease_pages(max(num_pages, self._scheduler.num_pages))
+                self._lease_pages(max(num_pages, self._scheduler.num_pool_pages))
                 self._executor.reserve_pages(num_pages)
                 self._scheduler.set_num_pages(limits.num_pages)
                 self._num_pages = limits.num_pages
@@ -104,6 +129,19 @@ class AppliedLimits:
             self.weights_refusal = refusal
         if self._budget is not None:
             self._budget.lease("weights", self._executor.weight_bytes)
+
+    def _lease_process(self, *, down: bool) -> None:
+        """down: only if it takes less than its lease."""
+        if self._budget is None or self._process_bytes is None:
+            return
+        num_bytes, leased_bytes = self._process_bytes(), self._budget.of("process")
+        if num_bytes == leased_bytes or (down and num_bytes > leased_bytes):
+            return
+        try:
+            self._budget.lease("process", num_bytes)
+            self.process_refusal = None
+        except MemoryLimitError as refusal:
+            self.process_refusal = refusal
 
     def _lease_pages(self, num_pages: int) -> None:
         if self._budget is not None:

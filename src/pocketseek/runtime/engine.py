@@ -17,8 +17,9 @@ from typing import Self
 
 from pocketseek.errors import UsageError
 from pocketseek.govern.governor import Governor
-from pocketseek.govern.memory_budget import MemoryBudget
+from pocketseek.govern.ladder import SpeedChoice
 from pocketseek.runtime.answer import Answer, checked_stop, text_events
+from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.counts import PageDemand, SchedulerCounts
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.policy import Policy
@@ -88,10 +89,10 @@ class Engine:
         speculation: bool = True,
         resources: Iterable[Closeable] = (),
         policy: Policy | None = None,
-        budget: MemoryBudget | None = None,
+        following: MemoryFollowing | None = None,
     ) -> None:
         """num_pages: pages of KV memory, shared by all; max_pages: as in `Limits`, until the governor was asked.
-        budget: what pages and weights are leased from; it has leases for those at the opening.
+        following: by default the governor is asked before passes only.
         The text settings are the tokenizer's.
 
         recommended_sampling: used for answers that ask for no other. prefix_cache: do not compute again what is still
@@ -122,12 +123,13 @@ class Engine:
         scheduler.set_max_pages(max_pages)
         self.tokenizer = tokenizer
         self.recommended_sampling = recommended_sampling
+        self.speed_choice: SpeedChoice | None = None  # what `load(min_speed=)` expected and chose
         self._template = template
         self._scheduler = scheduler
         self._prefix_store = prefix_store
         self._swap = swap
         closeables = (*((swap,) if swap is not None else ()), *resources)
-        self._worker = Worker(scheduler, executor, governor, closeables, archive, budget)
+        self._worker = Worker(scheduler, executor, governor, closeables, archive, following)
         # Also runs at interpreter exit, while the worker can still finish its pass in peace.
         self._finalizer = weakref.finalize(self, self._worker.close)
 

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
-import resource
 from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from pocketseek import __version__
-from pocketseek.device.probe import DeviceFacts, check_device
+from pocketseek.device.probe import check_device
 from pocketseek.govern.budget import UNKNOWN_MEMORY_BYTES, default_kv_budget_bytes
 from pocketseek.govern.elastic import known_bounds
 from pocketseek.govern.governor import FixedGovernor, MemoryGovernor
 from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.govern.verdict import judge_kv_pages
 from pocketseek.kernels.choose import build_of, choose_kernels
-from pocketseek.kernels.kv_memory import KvFormat, choose_kv_format, page_bytes, used_page_bytes
+from pocketseek.kernels.kv_memory import choose_kv_format, page_bytes, used_page_bytes
 from pocketseek.package.manifest import render_manifest
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
-from pocketseek.runtime.cost_file import CostFile
+from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.memory_use import MemoryUse, kv_budget_bytes
+from pocketseek.runtime.opening import available_bytes, cost_file_of, num_cores, template_of
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore, identity_of
 from pocketseek.runtime.residency.read_mode import read_mode_for
+from pocketseek.runtime.speed_plan import plan_speed
 from pocketseek.runtime.work import pages_for
 from pocketseek.runtime.worker import Closeable
 from pocketseek.settings import read_settings
-from pocketseek.text.chat_template import DEFAULT_TEMPLATE, ChatTemplate
 from pocketseek.text.sampling_file import parse_recommended
 from pocketseek.text.settings_file import parse_text_settings
 from pocketseek.text.tokenizer import Tokenizer
-from pocketseek.types import SamplingParams, TextSettings
+from pocketseek.types import SamplingParams
 
 Progress = Callable[[int, int], None]
 
@@ -48,6 +47,7 @@ def load(
     kv: str | None = None,
     kv_bytes: int | None = None,
     memory_bytes: int | None = None,
+    min_speed: float | None = None,
     prefix_cache: bool = True,
     prefix_store: Path | None = None,
     prefix_store_bytes: int | None = None,
@@ -61,6 +61,8 @@ def load(
     share of what is free). speculation: see `Engine`.
     memory_bytes: the most that the whole process may take; weights that do not fit are read anew in every pass. By
     default what the machine and the container have left, now and while it runs.
+    min_speed: tokens per second of an answer. Where less is to be expected in that memory, K and V in int8, a smaller
+    context or a smaller installed model of the same line are taken instead: `Engine.speed_choice` says what and why.
     prefix_cache: keep computed pages of prompts for later ones, in the KV memory while nobody needs it and on disk in
     the directory prefix_store (default: cache/prefix in the data directory), in at most prefix_store_bytes (default:
     1 GiB or a tenth of what is free; 0: not on disk).
@@ -70,6 +72,21 @@ def load(
     """
     settings = read_settings()
     path = ModelStore(settings.models_dir).resolve(str(model))
+    speed_choice = None
+    if min_speed is not None:
+        plan = plan_speed(
+            path,
+            str(model),
+            settings,
+            min_speed=min_speed,
+            kv=kv,
+            kv_bytes=kv_bytes,
+            memory_bytes=memory_bytes,
+            num_threads=num_threads,
+            kernels=kernels,
+            progress=progress,
+        )
+        path, kv, kv_bytes, speed_choice = plan.path, plan.kv, plan.kv_bytes, plan.choice
     choice = choose_kernels(kernels or settings.kernels)
     kv_format = choose_kv_format(kv or settings.kv)
     package = Package.open(path, progress=progress)
@@ -77,10 +94,10 @@ def load(
     try:
         facts = check_device(data_dir=settings.home)
         fixed = FixedGovernor(
-            _num_cores(facts), num_threads=num_threads if num_threads is not None else settings.num_threads
+            num_cores(facts), num_threads=num_threads if num_threads is not None else settings.num_threads
         ).limits()
         model_config = package.manifest.model
-        cost_file = _cost_file(settings.home, package, facts, choice.name, kv_format)
+        cost_file = cost_file_of(settings.home, package.manifest, facts, choice.name, kv_format)
         text_settings = parse_text_settings(package.file("text.json"))
         tokenizer = Tokenizer.from_json(package.file("tokenizer.json"), text_settings)
         executor = KernelExecutor(
@@ -92,7 +109,7 @@ def load(
         )
         opened.insert(0, executor)
         use = MemoryUse(executor, model_config, max_tokens_per_pass=fixed.max_tokens_per_pass)
-        usual_bytes = kv_bytes if kv_bytes is not None else default_kv_budget_bytes(_available_bytes(facts))
+        usual_bytes = kv_bytes if kv_bytes is not None else default_kv_budget_bytes(available_bytes(facts))
         allowed_bytes = min(known_bounds(use.look(), memory_bytes).values(), default=UNKNOWN_MEMORY_BYTES)
         elastic_bytes = kv_budget_bytes(use, allowed_bytes, usual_bytes)
         verdict = judge_kv_pages(
@@ -119,7 +136,7 @@ def load(
         engine = Engine(
             executor,
             tokenizer,
-            _template(package, text_settings),
+            template_of(package, text_settings),
             governor,
             num_pages=limits.num_pages or verdict.num_pages,
             max_pages=limits.max_pages,
@@ -130,9 +147,10 @@ def load(
             speculation=speculation,
             resources=[package, cost_file],
             policy=Policy(cost_file.costs),
-            budget=budget,
+            following=MemoryFollowing(budget, lambda: use.base_bytes, governor.rest_s),
         )
         use.demand = engine.demand_source()
+        engine.speed_choice = speed_choice
         return engine
     except BaseException:  # also Ctrl-C: nothing stays open, and it is raised again
         for part in opened:
@@ -153,33 +171,5 @@ def _identity(package: Package, kernels: str, kv_format: str) -> bytes:
     )
 
 
-def _template(package: Package, settings: TextSettings) -> ChatTemplate:
-    name = "chat_template.jinja"
-    source = package.file(name).decode("utf-8", "replace") if package.has_file(name) else DEFAULT_TEMPLATE
-    return ChatTemplate(source, settings.bos_token, settings.eos_token)
-
-
 def _recommended_sampling(package: Package) -> SamplingParams:
     return parse_recommended(package.file("sampling.json")) if package.has_file("sampling.json") else SamplingParams()
-
-
-def _cost_file(home: Path, package: Package, facts: DeviceFacts, kernels_name: str, kv_format: KvFormat) -> CostFile:
-    """Threads and cores change while the engine runs; what else a pass's time depends on is in the file's name."""
-    processor = facts.cpu_model or facts.soc_model or facts.architecture
-    device = {"processor": processor, "kernels": kernels_name, "kv": kv_format}
-    return CostFile(home, hashlib.sha256(render_manifest(package.manifest)).hexdigest(), device)
-
-
-def _available_bytes(facts: DeviceFacts) -> int | None:
-    """Free memory, or what a limit on this process's address space (ulimit -v) may leave of it."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY:
-        return facts.memory_available_bytes
-    return min(limit, facts.memory_available_bytes or limit) // 2
-
-
-def _num_cores(facts: DeviceFacts) -> int:
-    """Performance cores that this process may use, within the container's share of processor time."""
-    cores = facts.performance_cores or facts.usable_cores
-    num_cores = len(cores) if cores else 1
-    return max(1, min(num_cores, int(facts.cpu_quota))) if facts.cpu_quota else num_cores

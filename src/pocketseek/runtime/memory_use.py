@@ -47,6 +47,8 @@ class MemoryUse:
         self._config = config
         self._max_tokens = max_tokens_per_pass
         self._anonymous_bytes = 0
+        self._num_warmings = 0
+        self._is_warming = True
         self.num_pages = 0
         """The most pages that the engine ever has."""
         self.demand: Callable[[], PageDemand] = lambda: _NO_DEMAND
@@ -56,6 +58,9 @@ class MemoryUse:
         facts = self._watch.read()
         held_bytes = self._executor.weights.plan.ring_bytes + self._executor.kv_bytes_in_memory
         self._anonymous_bytes = max(0, (facts.own_anonymous_bytes or 0) - held_bytes)
+        weights = self._executor.weights
+        self._is_warming = not weights.is_warm or weights.num_warmings != self._num_warmings
+        self._num_warmings = weights.num_warmings
         return facts
 
     @property
@@ -94,7 +99,8 @@ class MemoryUse:
             pages_in_use=demand.pages_in_use,
             pages_wanted=demand.pages_wanted,
             idle_pages=demand.idle_pages,
-            warming=not weights.is_warm,
+            least_pages=demand.least_pages,
+            warming=self._is_warming,
         )
 
 

@@ -93,6 +93,14 @@ class Roster:
         return self._cache.num_in_use + growing + sum(arriving)
 
     @property
+    def num_least_pages(self) -> int:
+        """What the first by rank needs now, who is finished whatever the size asked for; of those who wait if nobody
+        runs. Roughly, if another thread asks during a pass."""
+        running, waiting = list(self.running), list(self.waiting)
+        first = min(running, key=self._policy.rank) if running else self._policy.next_in(waiting, ())
+        return pages_for(len(first.tokens)) if first else 0
+
+    @property
     def num_wanted_tokens(self) -> int:
         """Those that are still to be computed. Roughly, if another thread asks during a pass."""
         return sum(sequence.num_pending for sequence in (*list(self.running), *list(self.waiting)))
@@ -122,8 +130,7 @@ class Roster:
         If nobody runs and the first could be given what it needs, it waits for that.
         """
         self.running.sort(key=self._policy.rank)
-        first = self.running[0] if self.running else self._policy.next_in(self.waiting, ())
-        needed_now = pages_for(len(first.tokens)) if first else 0
+        needed_now = self.num_least_pages
         if not self.running and needed_now <= (self.max_pages or 0):
             needed_now = 0
         self._cache.resize(max(self._num_pages, needed_now))

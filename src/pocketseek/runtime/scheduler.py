@@ -96,7 +96,10 @@ class Scheduler:
         """Cheap; readable from any thread, where it is rough while a pass runs."""
         num_in_use = self._cache.num_in_use
         num_idle = max(0, self._pool.num_used - num_in_use)
-        return PageDemand(num_in_use, self._roster.num_wanted_pages, num_idle, self._roster.num_wanted_tokens)
+        roster = self._roster
+        return PageDemand(
+            num_in_use, roster.num_wanted_pages, num_idle, roster.num_least_pages, roster.num_wanted_tokens
+        )
 
     def prepare(self, request_id: int, request: Request) -> SequenceState:
         """Check a request and make it a sequence, on any thread. Raises UsageError or ContextLengthError."""
@@ -163,6 +166,11 @@ class Scheduler:
     @property
     def max_pages(self) -> int | None:
         return self._roster.max_pages
+
+    @property
+    def num_pool_pages(self) -> int:
+        """What there are: more than asked for while somebody finishes on them."""
+        return self._cache.num_pages
 
     @property
     def has_more_pages_than_asked(self) -> bool:

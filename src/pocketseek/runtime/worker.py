@@ -5,6 +5,9 @@ compute (until a message comes, or the time that the scheduler names), and puts 
 request. It starts with the first request. It is a daemon thread, so that a forgotten engine does not keep the process
 alive; the engine's finalizer closes it before the interpreter goes.
 
+With a `MemoryFollowing` it starts at once and wakes now and then while nothing runs, to have the governor look: an
+engine that waits for its user gives memory back to whoever needs it, too.
+
 A pass that storage fails (StorageError, IntegrityError) ends the requests in it, each with an error of that class at
 its join, and nobody else; one that could not read is tried once more before. If a pass fails in any other way (or the
 engine is closed), every waiting request gets an EngineClosedError at its join, with the failure as cause, and later
@@ -24,8 +27,7 @@ from typing import Protocol
 
 from pocketseek.errors import EngineClosedError, IntegrityError, StorageError
 from pocketseek.govern.governor import Governor
-from pocketseek.govern.memory_budget import MemoryBudget
-from pocketseek.runtime.applied_limits import AppliedLimits
+from pocketseek.runtime.applied_limits import AppliedLimits, MemoryFollowing
 from pocketseek.runtime.counts import SequenceEvent
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.token_stream import (
@@ -71,9 +73,8 @@ class Worker:
         governor: Governor,
         resources: Iterable[Closeable] = (),
         idle_work: IdleWork | None = None,
-        budget: MemoryBudget | None = None,
+        following: MemoryFollowing | None = None,
     ) -> None:
-        """budget: see AppliedLimits."""
         self._scheduler = scheduler
         self._executor = executor
         self._governor = governor
@@ -86,7 +87,8 @@ class Worker:
         self._thread: Thread | None = None
         self._closed = False
         self._failure: BaseException | None = None
-        self._applied = AppliedLimits(scheduler, executor, budget)
+        self._applied = AppliedLimits(scheduler, executor, following)
+        self._rest_s = following.rest_s if following is not None else None
         self._run_start = 0.0
         self.executor_s = 0.0
         self.total_s = 0.0
@@ -94,6 +96,9 @@ class Worker:
         self.num_retried_passes = 0
         self.num_failed_passes = 0
         self._slept = False
+        if following is not None:
+            with self._lock:
+                self._start()
 
     # -- any thread -----------------------------------------------------------------------------------------------
 
@@ -106,12 +111,15 @@ class Worker:
                 raise self._closed_error()
             self._inbox.put(Submit(sequences, outcomes))
             if self._thread is None:
-                self._thread = Thread(target=self._live, name="pocketseek-engine", daemon=True)
-                self._thread.start()
+                self._start()
         return [
             TokenStream(sequence.request_id, queue, self._inbox, owner)
             for sequence, queue in zip(sequences, outcomes, strict=True)
         ]
+
+    def _start(self) -> None:
+        self._thread = Thread(target=self._live, name="pocketseek-engine", daemon=True)
+        self._thread.start()
 
     def apply_limits(self) -> None:
         """Ask the governor at the next border between passes, or now if nothing runs."""
@@ -221,7 +229,10 @@ class Worker:
         return False
 
     def _next_message(self, wait_s: float | None) -> Message | None:
-        """wait_s None: however long it takes."""
+        """wait_s None: however long it takes. Either way no longer than until the governor is to look again."""
+        if self._rest_s is not None:
+            rest_s = self._rest_s()
+            wait_s = rest_s if wait_s is None else min(wait_s, rest_s)
         try:
             return self._inbox.get(timeout=None if wait_s is None else min(wait_s, _LONGEST_SLEEP_S))
         except Empty:

@@ -1,9 +1,12 @@
+import sys
 from pathlib import Path
 
 import pytest
 from tiny_models import tiny_model, write_hf
 
 from pocketseek.convert.pipeline import convert_checkpoint
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
 
 
 @pytest.fixture(scope="session")
@@ -12,3 +15,24 @@ def layered_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("layered")
     model = tiny_model("qwen2", hidden=256, intermediate=512, num_layers=6)
     return convert_checkpoint(write_hf(directory / "source", model), directory / "package", models_dir=directory)
+
+
+@pytest.fixture(scope="session")
+def streaming_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """10 MB of random weights: more than what a process's own memory flutters by."""
+    return _random_package(tmp_path_factory.mktemp("streaming") / "package", num_layers=5, hidden=512, inner=2048)
+
+
+@pytest.fixture(scope="session")
+def large_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """110 MB of random weights: several times the ring that the usual units stream through."""
+    return _random_package(tmp_path_factory.mktemp("large") / "package", num_layers=14, hidden=1024, inner=4096)
+
+
+def _random_package(path: Path, *, num_layers: int, hidden: int, inner: int) -> Path:
+    import random_package
+    from random_checkpoint import Shape
+
+    shape = Shape(num_layers, hidden, hidden // 64, hidden // 256, 64, inner, 1024, context_length=1024)
+    random_package.write_package(path, shape, seed=1)
+    return path

@@ -15,11 +15,14 @@ from pocketseek.errors import IntegrityError, MemoryLimitError, StorageError
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.contract import RowSpan
 from pocketseek.kernels.kv_memory import KvMemory
+from pocketseek.kernels.mapped import resident_bytes
 from pocketseek.package.paths import chunk_path
 from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.chunk_files import ChunkFiles
+from pocketseek.runtime.residency.loss_watch import LossWatch
 from pocketseek.runtime.residency.plan import least_ring_bytes
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
+from pocketseek.runtime.residency.units import Unit
 from pocketseek.runtime.residency.weights import Weights
 
 UNIT_BYTES = 48_000
@@ -34,10 +37,13 @@ class Model:
         package: Package,
         files: ChunkFiles | None = None,
         read_mode: Callable[[], ReadMode] = lambda: DEFAULT_READ_MODE,
+        losses: LossWatch | None = None,
     ) -> None:
         config = package.manifest.model
         self._kernels = choose_kernels().open(config, 2)
-        self.weights = Weights(package, self._kernels, unit_bytes=UNIT_BYTES, files=files, read_mode=read_mode)
+        self.weights = Weights(
+            package, self._kernels, unit_bytes=UNIT_BYTES, files=files, read_mode=read_mode, losses=losses
+        )
         self._memory = KvMemory(config, 4)
         self._config = config
         self.position = 0
@@ -247,4 +253,105 @@ def test_a_package_that_is_removed_is_used_on(package: Package, expected: list[b
         model.weights.set_bytes(num_bytes)
         model.position = 0
         assert generate(model) == expected
+    model.close()
+
+
+class NotedFiles(ChunkFiles):
+    """Writes down what is warmed: (chunk, offset, bytes)."""
+
+    def __init__(self, package: Package) -> None:
+        super().__init__(package)
+        self.warmed: list[tuple[int, int, int]] = []
+
+    def warm(self, chunk: int, offset: int, num_bytes: int) -> None:
+        super().warm(chunk, offset, num_bytes)
+        self.warmed.append((chunk, offset, num_bytes))
+
+
+class AlwaysDue(LossWatch):
+    def is_due(self) -> bool:
+        return True
+
+
+def evict(package: Package, weights: Weights, files: ChunkFiles, units: Sequence[Unit]) -> int:
+    """As a system that is short of memory; returns how many bytes went. Skips the test where it cannot be done."""
+    before = resident_bytes_of(package, units)
+    for unit in units:
+        for piece in unit.pieces:
+            os.fsync(files.descriptor(piece.chunk))  # a page just written cannot be dropped
+    for unit in units:
+        weights._evict(unit)
+    gone = before - resident_bytes_of(package, units)
+    if not gone:
+        pytest.skip("this file system keeps its pages in memory (tmpfs), or does not say what is there")
+    return gone
+
+
+def resident_bytes_of(package: Package, units: Sequence[Unit]) -> int:
+    return sum(
+        resident_bytes(package.chunk(piece.chunk)[piece.offset : piece.offset + piece.num_bytes]) or 0
+        for unit in units
+        for piece in unit.pieces
+    )
+
+
+def places_of(units: Sequence[Unit]) -> set[tuple[int, int]]:
+    return {(piece.chunk, piece.offset) for unit in units for piece in unit.pieces}
+
+
+def wait_until_warm(weights: Weights) -> None:
+    """As long as it takes; only a hanging test waits for its timeout."""
+    while not weights.is_warm:
+        threading.Event().wait(0.001)
+
+
+def test_what_the_system_took_is_read_again_ahead_of_the_passes(package: Package, expected: list[bytes]) -> None:
+    files = NotedFiles(package)
+    model = Model(package, files, losses=AlwaysDue())
+    weights = model.weights
+    generate(model)
+    head = [unit for unit in weights.plan.units if unit.layer is None]
+    evict(package, weights, files, head)
+    num_warmings = weights.num_warmings
+    model.run([1], needs_logits=False)  # which would not bring the head back
+    wait_until_warm(weights)
+    assert resident_bytes_of(package, head) == sum(unit.num_bytes for unit in head)
+    assert weights.num_warmings == num_warmings + 1
+    assert len(files.warmed) > 0
+    evict(package, weights, files, weights.plan.units)
+    model.position = 0
+    assert generate(model) == expected
+    model.close()
+
+
+def test_only_what_may_be_kept_is_read_again(package: Package, expected: list[bytes]) -> None:
+    files = NotedFiles(package)
+    model = Model(package, files, losses=AlwaysDue())
+    weights = model.weights
+    weights.set_bytes(weights.num_bytes * 3 // 4)
+    wait_until_warm(weights)
+    kept = [unit for unit in weights.plan.units if unit.index in weights.plan.resident]
+    files.warmed.clear()
+    evict(package, weights, files, weights.plan.units)
+    assert generate(model) == expected
+    wait_until_warm(weights)
+    assert files.warmed
+    assert {(chunk, offset) for chunk, offset, _ in files.warmed} <= places_of(kept)
+    model.close()
+
+
+def test_what_waits_to_be_warmed_is_not_forgotten_when_units_move(package: Package) -> None:
+    files = NotedFiles(package)
+    model = Model(package, files)
+    weights = model.weights
+    evict(package, weights, files, weights.plan.units)
+    cold = places_of([unit for unit in weights.plan.units if resident_bytes_of(package, [unit]) < unit.num_bytes])
+    weights._streamer.num_readers = 0  # nobody begins
+    weights.warm_all()
+    assert not weights.is_warm
+    weights._streamer.num_readers = 2
+    weights.set_bytes(weights.num_bytes - 1)
+    wait_until_warm(weights)
+    kept = [unit for unit in weights.plan.units if unit.index in weights.plan.resident]
+    assert {(chunk, offset) for chunk, offset, _ in files.warmed} == places_of(kept) & cold != set()
     model.close()

@@ -136,8 +136,12 @@ class ChunkFiles:
         """Its bytes could not be read in another way."""
         self._file(chunk).is_bad = True
 
+    @property
+    def has_bad(self) -> bool:
+        return any(file.is_bad for file in self._by_hash.values())
+
     def heal(self) -> list[int]:
-        """Go on with the files that now have the names of bad chunks; returns the indices of those chunks.
+        """While nobody reads: go on with the files that now have the names of bad chunks; returns the indices of those chunks.
 
         Raises IntegrityError or StorageError if one is missing or still bad.
         """

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import mmap
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Condition, Lock, Thread
 from time import perf_counter
@@ -177,8 +178,15 @@ class Streamer:
 
     def abandon(self) -> None:
         """Forget what was read, once no reader works any more, and begin again."""
+        with self.at_rest():
+            pass
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """No reader works meanwhile; then what was read is forgotten, and they begin again."""
         with self._lock:
             self._stop_readers()
+            yield
             self._error = None
             self._restart()
             self._may_read.notify_all()

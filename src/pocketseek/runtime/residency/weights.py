@@ -1,13 +1,13 @@
 """The weights of a model during a pass, wherever they are: mapped and kept in memory, or streamed through the ring.
 
 What stays in memory is the package's own map, so a system that is short of memory can drop those pages at once without
-asking (they are clean), and pages that it took come back by being used. Streamed units are read into the ring by
+asking (they are clean). Pages that it took come back by being used; the readers fetch them before where that is noticed
+in time (loss_watch.py). Streamed units are read into the ring by
 threads; layers that are whole in memory run in one call, the others unit by unit. Which is which changes in
 `set_bytes`, between two passes, and never changes a result.
 
-A page that cannot be read (broken storage, a file cut short) does not kill the process: the fault guard puts zeros
-there, and the pass ends in an error. After an error everything is read anew, from the file that then has the chunk's
-name, if that one is good.
+A page that cannot be read ends the pass in an error and not the process (guarded_maps.py). After an error everything
+is read anew, from the file that then has the chunk's name, if that one is good.
 
 Kernels that cannot compute layers in parts (the reference) get everything mapped, whatever is asked for.
 """
@@ -32,10 +32,12 @@ from pocketseek.kernels.contract import (
     ModelKernels,
     TensorData,
 )
-from pocketseek.kernels.mapped import FaultGuard, resident_bytes
+from pocketseek.kernels.mapped import resident_bytes
 from pocketseek.package.manifest import TensorEntry
 from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.chunk_files import ChunkFiles
+from pocketseek.runtime.residency.guarded_maps import GuardedMaps
+from pocketseek.runtime.residency.loss_watch import LossWatch
 from pocketseek.runtime.residency.plan import Plan, make_plan, usual_ring_bytes
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.streamer import Streamer, WarmRange
@@ -43,7 +45,7 @@ from pocketseek.runtime.residency.table_rows import TableRows
 from pocketseek.runtime.residency.units import HEAD, UNIT_BYTES, Piece, Unit, units_of
 
 _EMBED = "embed.weight"
-_LOOK_AGAIN_S = 1.0  # how often the files of mapped weights are looked at
+_SAMPLE_BYTES = 65_536  # pages are taken in long runs, and asking about all of them takes 20 ms for a GB
 _RATE_WEIGHT = 0.25  # of the newest pass in the expected speed of storage
 
 
@@ -68,9 +70,10 @@ class Weights:
         unit_bytes: int = UNIT_BYTES,
         ring_bytes: int | None = None,
         files: ChunkFiles | None = None,
+        losses: LossWatch | None = None,
     ) -> None:
         """read_mode is asked when something is streamed for the first time. ring_bytes: by default room for several
-        units. files: of the same package, closed with this.
+        units. files: of the same package, closed with this. losses: when to look for pages that the system took.
         """
         self._package = package
         self._kernels = kernels
@@ -96,14 +99,13 @@ class Weights:
             read_bytes=DEFAULT_READ_MODE.read_bytes,
         )
         self._find_read_mode: Callable[[], ReadMode] | None = read_mode
-        self._guard = FaultGuard()
-        self._guarded: list[int] = []  # chunk index by the guard's index
-        self._watch_maps()
+        self._maps = GuardedMaps(package, self._files)
+        self._losses = losses or LossWatch()
+        self.num_warmings = 0  # times that something was not in memory that shall be
         self._ring_bytes = ring_bytes if ring_bytes is not None else usual_ring_bytes(self._units) if self._units else 0
         self._rate = DEFAULT_READ_MODE.bytes_per_s
         self._rows = TableRows(package, self._files, self._entries[HEAD if self._config.tied_embeddings else _EMBED])
         self._pass_start_s = 0.0
-        self._looked_s = perf_counter()
         self._plan = make_plan(self._units, None, 0)
         self._order: list[_Layer] = []
         self._head = self._whole_head
@@ -168,7 +170,7 @@ class Weights:
 
     def _change(self, plan: Plan) -> None:
         leaving = self._plan.resident - plan.resident
-        coming = plan.resident - self._plan.resident
+        coming = plan.resident - self._plan.resident if self.is_warm else plan.resident  # install forgets what waits
         if plan.slots:
             self._learn_read_mode()
         self._streamer.install((), plan.ring_bytes, ())  # may be refused; nothing has moved so far
@@ -196,15 +198,24 @@ class Weights:
     def _install(self, plan: Plan, coming: frozenset[int]) -> None:
         self._streamer.install(plan.slots, plan.ring_bytes, self._cold(coming))
 
-    def _cold(self, indices: frozenset[int]) -> list[WarmRange]:
-        """What of these units is not in memory, as far as the system tells."""
-        return [
+    def _warm_again(self) -> None:
+        """What the system took of what shall stay is read ahead of the pass, which would get it page by page."""
+        if self._losses.is_due() and self.is_warm and (lost := self._cold(self._plan.resident, _SAMPLE_BYTES)):
+            self._losses.found()
+            self._streamer.warm(lost)
+
+    def _cold(self, indices: frozenset[int], sample_bytes: int | None = None) -> list[WarmRange]:
+        """What of these units is not in memory, as far as the system tells; sample_bytes: and the first bytes of each
+        piece show."""
+        cold = [
             WarmRange(unit.index, piece.chunk, piece.offset, piece.num_bytes)
             for unit in self._units
             if unit.index in indices
             for piece in unit.pieces
-            if resident_bytes(self._view(piece)) != piece.num_bytes
+            if resident_bytes(view := self._view(piece)[:sample_bytes]) != len(view)
         ]
+        self.num_warmings += bool(cold)
+        return cold
 
     def _evict(self, unit: Unit) -> None:
         for piece in unit.pieces:
@@ -219,18 +230,23 @@ class Weights:
         try:
             self._pass_start_s = perf_counter()
             waited_s = self._streamer.waited_s
-            self._heal()
+            if self._files.has_bad:
+                with self._streamer.at_rest():  # readers that were ahead have met the bad file, and would say so later
+                    self._maps.heal()
+            self._maps.look()
+            self._warm_again()
             if self._plan.slots or not self._config.tied_embeddings:
                 self._rows.prefetch(token_ids)
             self._streamer.begin_pass(len(self._plan.slots) if needs_head else self._num_layer_slots)
             yield
             self._streamer.end_pass()
-            self._check_faults()
+            self._maps.raise_faults()
             if self._plan.slots:
                 self._rows.drop_if_many()
         except (StorageError, IntegrityError):
             self._streamer.abandon()
             raise
+        self._losses.pass_ended()
         self._learn_rate(needs_head, self._streamer.waited_s - waited_s)
 
     def embed(self, token_ids: NDArray[np.int32], hidden: Floats) -> None:
@@ -341,44 +357,12 @@ class Weights:
         (extent,) = entry.extents
         return np.frombuffer(self._files.bytes_at(extent.chunk, extent.offset, extent.num_bytes), np.float32)
 
-    # -- what can go wrong ------------------------------------------------------------------------------------------
-
-    def _watch_maps(self) -> None:
-        seen: set[str] = set()
-        for index, entry in enumerate(self._package.manifest.chunks):
-            if entry.sha256 not in seen and self._guard.available:
-                seen.add(entry.sha256)
-                self._guarded.append(index)
-                self._guard.watch(self._package.chunk(index))
-
-    def _check_faults(self) -> None:
-        chunks = {self._guarded[index] for index, _ in self._guard.take_faults()}
-        for chunk in chunks:
-            self._files.mark_bad(chunk)
-        if chunks:
-            name = self._package.manifest.chunks[min(chunks)].sha256
-            raise StorageError(
-                f"{self._package.path}: chunk {name} cannot be read; check the disk, or install the model again"
-            )
-
-    def _heal(self) -> None:
-        """Map those files again that were bad, and look at all of them now and then."""
-        for chunk in self._files.heal():
-            if chunk in self._guarded:
-                self._guard.remap(self._package.chunk(chunk), self._files.descriptor(chunk), 0)
-        now_s = perf_counter()
-        if now_s - self._looked_s > _LOOK_AGAIN_S:
-            self._looked_s = now_s
-            self._files.check_all()
-
     def close(self) -> None:
         """Let go of everything; of no use afterwards."""
         self._order, self._whole_layers = [], []
         self._embed = self._head = self._whole_head = None
         self._streamer.close()
-        for index in self._guarded:
-            self._guard.forget(self._package.chunk(index))
-        self._guarded = []
+        self._maps.close()
         self._files.close()
 
 

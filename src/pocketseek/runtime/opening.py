@@ -1,0 +1,45 @@
+"""What can be known of a package on this device before an engine is opened for it: shared by those who open one."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+from pathlib import Path
+
+from pocketseek.device.probe import DeviceFacts
+from pocketseek.kernels.kv_memory import KvFormat
+from pocketseek.package.manifest import Manifest, render_manifest
+from pocketseek.package.reader import Package
+from pocketseek.runtime.cost_file import CostFile
+from pocketseek.text.chat_template import DEFAULT_TEMPLATE, ChatTemplate
+from pocketseek.types import TextSettings
+
+
+def template_of(package: Package, settings: TextSettings) -> ChatTemplate:
+    name = "chat_template.jinja"
+    source = package.file(name).decode("utf-8", "replace") if package.has_file(name) else DEFAULT_TEMPLATE
+    return ChatTemplate(source, settings.bos_token, settings.eos_token)
+
+
+def cost_file_of(
+    home: Path, manifest: Manifest, facts: DeviceFacts, kernels_name: str, kv_format: KvFormat
+) -> CostFile:
+    """Threads and cores change while the engine runs; what else a pass's time depends on is in the file's name."""
+    processor = facts.cpu_model or facts.soc_model or facts.architecture
+    device = {"processor": processor, "kernels": kernels_name, "kv": kv_format}
+    return CostFile(home, hashlib.sha256(render_manifest(manifest)).hexdigest(), device)
+
+
+def available_bytes(facts: DeviceFacts) -> int | None:
+    """Free memory, or what a limit on this process's address space (ulimit -v) may leave of it."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return facts.memory_available_bytes
+    return min(limit, facts.memory_available_bytes or limit) // 2
+
+
+def num_cores(facts: DeviceFacts) -> int:
+    """Performance cores that this process may use, within the container's share of processor time."""
+    cores = facts.performance_cores or facts.usable_cores
+    number = len(cores) if cores else 1
+    return max(1, min(number, int(facts.cpu_quota))) if facts.cpu_quota else number

@@ -1,0 +1,67 @@
+"""The maps of a package's chunks under the fault guard: what could not be read in a pass, and mapping it again.
+
+A page that cannot be read (broken storage, a file cut short) does not kill the process: the guard puts zeros there, and
+`raise_faults` says so at the end of the pass. `heal`, before the next one, maps the files again that then have the
+chunks' names, if those are good; `look` sees now and then whether a file was touched.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from pocketseek.errors import StorageError
+from pocketseek.kernels.mapped import FaultGuard
+from pocketseek.package.reader import Package
+from pocketseek.runtime.residency.chunk_files import ChunkFiles
+
+_LOOK_AGAIN_S = 1.0  # how often the files of mapped weights are looked at
+
+
+class GuardedMaps:
+    """Used by one thread, between passes."""
+
+    def __init__(self, package: Package, files: ChunkFiles) -> None:
+        self._package = package
+        self._files = files
+        self._guard = FaultGuard()
+        self._guarded: list[int] = []  # chunk index by the guard's index
+        self._looked_s = perf_counter()
+        self._watch_all()
+
+    def _watch_all(self) -> None:
+        seen: set[str] = set()
+        for index, entry in enumerate(self._package.manifest.chunks):
+            if entry.sha256 not in seen and self._guard.available:
+                seen.add(entry.sha256)
+                self._guarded.append(index)
+                self._guard.watch(self._package.chunk(index))
+
+    def raise_faults(self) -> None:
+        """Raises StorageError if anything could not be read since the last call: what was computed is worth nothing."""
+        chunks = {self._guarded[index] for index, _ in self._guard.take_faults()}
+        for chunk in chunks:
+            self._files.mark_bad(chunk)
+        if chunks:
+            name = self._package.manifest.chunks[min(chunks)].sha256
+            raise StorageError(
+                f"{self._package.path}: chunk {name} cannot be read; check the disk, or install the model again"
+            )
+
+    def heal(self) -> None:
+        """Map those files again that were bad, while nobody reads. Raises as ChunkFiles does."""
+        for chunk in self._files.heal():
+            if chunk in self._guarded:
+                self._guard.remap(self._package.chunk(chunk), self._files.descriptor(chunk), 0)
+
+    def look(self) -> None:
+        """Look at all files now and then. Raises IntegrityError if one was touched and is damaged."""
+        now_s = perf_counter()
+        if now_s - self._looked_s > _LOOK_AGAIN_S:
+            self._looked_s = now_s
+            self._files.check_all()
+
+    def close(self) -> None:
+        """May be repeated."""
+        for index in self._guarded:
+            self._guard.forget(self._package.chunk(index))
+        self._guarded = []

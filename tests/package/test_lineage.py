@@ -1,0 +1,63 @@
+"""Smaller siblings are of the same family and speak alike, whatever they are called."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny_models import TinyModel, tiny_model, write_hf
+
+from pocketseek.convert.pipeline import convert_checkpoint
+from pocketseek.package.entries import FileEntry
+from pocketseek.package.lineage import are_of_one_line, smaller_siblings, weight_bytes
+from pocketseek.package.manifest import read_manifest
+from pocketseek.package.store import ModelStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    def install(name: str, model: TinyModel, quant: str = "keep") -> None:
+        source = write_hf(tmp_path / f"{name}-source", model)
+        convert_checkpoint(source, name=name, models_dir=tmp_path / "models", quant=quant)
+
+    install("a-middle", tiny_model("qwen2", num_layers=3))
+    install("large", tiny_model("qwen2", num_layers=4))
+    install("large-q4", tiny_model("qwen2", num_layers=4), "q4")
+    install("small", tiny_model("qwen2", num_layers=1))
+    install("stranger", tiny_model("llama", num_layers=1))
+    return ModelStore(tmp_path / "models")
+
+
+def names(store: ModelStore, name: str) -> list[str]:
+    return [model.name for model in smaller_siblings(store, read_manifest(store.models_dir / name))]
+
+
+def test_siblings_come_from_the_largest_to_the_smallest(store: ModelStore) -> None:
+    found = smaller_siblings(store, read_manifest(store.models_dir / "large"))
+    sizes = [weight_bytes(model.manifest) for model in found]
+    assert {model.name for model in found} == {"a-middle", "large-q4", "small"}
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_larger_ones_and_the_model_itself_are_none(store: ModelStore) -> None:
+    assert "large" not in names(store, "large")
+    assert "large" not in names(store, "a-middle")
+    assert names(store, "stranger") == []
+
+
+def test_a_broken_sibling_is_none(store: ModelStore) -> None:
+    (store.models_dir / "small" / "manifest.json").write_bytes(b"{")
+    assert "small" not in names(store, "large")
+
+
+def test_another_template_or_vocabulary_is_another_line(store: ModelStore) -> None:
+    manifest = read_manifest(store.models_dir / "small")
+    assert are_of_one_line(manifest, manifest)
+    padded = replace(manifest, model=replace(manifest.model, vocab_size=manifest.model.vocab_size + 4))
+    assert are_of_one_line(manifest, padded)
+    other = replace(manifest, model=replace(manifest.model, vocab_size=2 * manifest.model.vocab_size))
+    assert not are_of_one_line(manifest, other)
+    for name in ("chat_template.jinja", "text.json"):
+        changed = replace(manifest, files={**manifest.files, name: FileEntry("0" * 64, 10)})
+        assert not are_of_one_line(manifest, changed)
+    without = replace(manifest, files={k: v for k, v in manifest.files.items() if k != "chat_template.jinja"})
+    assert not are_of_one_line(manifest, without)

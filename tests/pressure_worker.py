@@ -1,0 +1,181 @@
+"""An engine in a process of its own that writes the same answers again and again while something happens around it.
+
+    python pressure_worker.py '{"package": PATH}'       see `Job`
+
+A line of JSON for every round of answers says whether they were right so far (a digest) and what the governor does. The
+word "enough" on its input ends it after the round, with what was seen at all looks of the governor. Where no control
+group can be made, the process that shares the limit is named on the input ("with PID").
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streaming_engine import digest, keep_in_memory, many_requests, run_together, small_units
+
+from pocketseek.device.memory_watch import MemoryFacts, MemoryWatch
+from pocketseek.device.reading import read_fields
+from pocketseek.errors import ContextLengthError
+from pocketseek.govern.elastic import known_bounds
+from pocketseek.govern.governor import MemoryGovernor
+from pocketseek.govern.memory_budget import MemoryBudget
+from pocketseek.govern.split import Footprint
+from pocketseek.runtime import load as loading
+from pocketseek.runtime import memory_use
+from pocketseek.runtime.engine import Engine
+from pocketseek.types import TokenEvent
+
+RETRY_S = 0.1
+REQUESTS = many_requests(1024, num_tokens=14)[:5]
+
+
+@dataclass
+class Job:
+    """limit_bytes: see `SharedLimit`. streams: small units, none of them kept in memory."""
+
+    package: str
+    limit_bytes: int | None = None
+    streams: bool = False
+
+
+@dataclass
+class Look:
+    """What there was, when the governor looked, of the decision before; None: nothing was decided yet.
+
+    bound_bytes: the most that could have been taken then. least_bytes: the floor that an engine keeps whatever happens.
+    """
+
+    own_anonymous_bytes: int
+    bound_bytes: int
+    least_bytes: int
+    leased_bytes: int
+    total_bytes: int
+    budget_bytes: int | None
+    weight_bytes: int | None
+
+
+class SharedLimit:
+    """Stands in for a container that holds this process and another: the limit is made up, the sizes are true."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._watch = MemoryWatch()
+        self.other: int | None = None
+
+    def read(self) -> MemoryFacts:
+        facts = self._watch.read()
+        used_bytes = (facts.own_anonymous_bytes or 0) + self._other_bytes()
+        return replace(
+            facts, group_limit_bytes=self._limit_bytes, group_room_bytes=max(0, self._limit_bytes - used_bytes)
+        )
+
+    def _other_bytes(self) -> int:
+        size = read_fields(Path(f"/proc/{self.other}/status")).get("RssAnon", "0 kB") if self.other else "0 kB"
+        return int(size.split()[0]) * 1024
+
+
+class NotingGovernor(MemoryGovernor):
+    """Notes what every look finds before anything is decided by it."""
+
+    made: NotingGovernor
+
+    def __init__(
+        self,
+        limits: Any,
+        watch: Callable[[], MemoryFacts],
+        footprint: Callable[[], Footprint],
+        *,
+        budget: MemoryBudget,
+        **options: Any,  # what load gives and this leaves alone
+    ) -> None:
+        super().__init__(limits, self._look_and_note, footprint, budget=budget, **options)
+        self._facts = watch
+        self._needs = footprint
+        self._leases = budget
+        self.looks: list[Look] = []
+        NotingGovernor.made = self
+
+    def _look_and_note(self) -> MemoryFacts:
+        facts, status = self._facts(), self.status
+        self.looks.append(
+            Look(
+                own_anonymous_bytes=facts.own_anonymous_bytes or 0,
+                bound_bytes=min(known_bounds(facts).values()),
+                least_bytes=self._least_bytes(),
+                leased_bytes=self._leases.leased_bytes,
+                total_bytes=self._leases.total_bytes,
+                budget_bytes=None if status is None else status.budget_bytes,
+                weight_bytes=None if status is None else status.split.weight_bytes,
+            )
+        )
+        return facts
+
+    def _least_bytes(self) -> int:
+        """With the base in steps, as this governor counts it."""
+        return replace(self._needs(), base_bytes=self._base_bytes).least_bytes
+
+    def news(self) -> dict[str, object]:
+        status = self.status
+        assert status is not None
+        return {
+            "least_bytes": self._least_bytes(),
+            "budget_bytes": status.budget_bytes,
+            "weight_bytes": status.split.weight_bytes,
+            "weights_bytes": status.weights_bytes,
+            "bound": status.bound,
+            "num_shrinks": status.num_shrinks,
+        }
+
+
+def main(job: Job) -> None:
+    shared = SharedLimit(job.limit_bytes) if job.limit_bytes else None
+    if shared is not None:
+        memory_use.MemoryWatch = lambda: shared  # type: ignore[assignment,misc]  # what it asks of one is there
+    loading.MemoryGovernor = NotingGovernor  # type: ignore[misc]
+    if job.streams:
+        patch = pytest.MonkeyPatch()
+        small_units(patch)
+        keep_in_memory(patch, 0.0)
+    with loading.load(job.package, prefix_store_bytes=0) as engine:
+        governor = NotingGovernor.made
+        while True:
+            answers, num_refusals = answers_of(engine)
+            print(json.dumps({"digest": digest(answers), "num_refusals": num_refusals} | governor.news()), flush=True)
+            words = _words()
+            if shared is not None and words[:1] == ["with"]:
+                shared.other = int(words[1])
+            if words == ["enough"]:
+                break
+        statistics = asdict(engine.statistics())
+    print(json.dumps({"looks": [asdict(look) for look in governor.looks], "statistics": statistics}), flush=True)
+
+
+def answers_of(engine: Engine) -> tuple[list[list[TokenEvent]], int]:
+    """And how often requests were refused before, as they are while there is room for next to none of their pages.
+    What was accepted is always finished."""
+    num_refusals = 0
+    while True:
+        try:
+            return run_together(engine, REQUESTS), num_refusals
+        except ContextLengthError:
+            num_refusals += 1
+            time.sleep(RETRY_S)
+            engine.apply_limits()  # an idle engine does not look by itself
+
+
+def _words() -> list[str]:
+    """A line of the input, if there is one."""
+    ready, _, _ = select.select([sys.stdin], [], [], 0)
+    return (sys.stdin.readline() or "enough").split() if ready else []
+
+
+if __name__ == "__main__":
+    main(Job(**json.loads(sys.argv[1])))

@@ -1,0 +1,66 @@
+"""What the governor is told about the engine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny_models import tiny_hf_directory
+
+from pocketseek.convert.pipeline import convert_checkpoint
+from pocketseek.device.memory_watch import MemoryFacts, MemoryWatch
+from pocketseek.kernels.choose import choose_kernels
+from pocketseek.package.reader import Package
+from pocketseek.runtime.counts import PageDemand
+from pocketseek.runtime.executor import KernelExecutor
+from pocketseek.runtime.memory_use import MemoryUse
+
+
+class Watch(MemoryWatch):
+    own_bytes = 0
+
+    def read(self) -> MemoryFacts:
+        return MemoryFacts(own_anonymous_bytes=self.own_bytes)
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Iterator[KernelExecutor]:
+    path = convert_checkpoint(tiny_hf_directory(tmp_path / "hf"), tmp_path / "model", models_dir=tmp_path)
+    with Package.open(path) as package:
+        executor = KernelExecutor(package, choose_kernels(), num_threads=1, num_pages=2)
+        yield executor
+        executor.close()
+
+
+def use_of(executor: KernelExecutor, watch: Watch) -> MemoryUse:
+    return MemoryUse(executor, executor._config, max_tokens_per_pass=16, watch=watch)
+
+
+def test_warming_that_began_and_ended_between_two_looks_is_told_once(executor: KernelExecutor) -> None:
+    use = use_of(executor, Watch())
+    told = []
+    for more in (0, 1, 0, 2, 0):
+        executor.weights.num_warmings += more
+        use.look()
+        told.append(use.footprint().warming)
+    assert told == [False, True, False, True, False]
+
+
+def test_the_base_is_what_the_last_look_found_but_never_less_than_at_first(executor: KernelExecutor) -> None:
+    watch = Watch()
+    use = use_of(executor, watch)
+    least_bytes = use.base_bytes
+    watch.own_bytes = 1 << 40
+    assert use.base_bytes == least_bytes
+    use.look()
+    assert use.base_bytes > 1 << 40
+    watch.own_bytes = 0
+    use.look()
+    assert use.base_bytes == least_bytes
+
+
+def test_who_is_finished_in_any_case_counts_as_the_least(executor: KernelExecutor) -> None:
+    use = use_of(executor, Watch())
+    use.num_pages = 100
+    without_bytes = use.footprint().least_bytes
+    use.demand = lambda: PageDemand(9, 12, 0, 7, 20)
+    assert use.footprint().least_bytes == without_bytes + 6 * executor.page_bytes
