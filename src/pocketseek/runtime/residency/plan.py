@@ -55,6 +55,10 @@ class Slot:
     def num_bytes(self) -> int:
         return sum(part.num_bytes for part in self.ranges)
 
+    def follows(self, before: Slot) -> bool:
+        """It begins where that one ends in a file."""
+        return _lies_behind(self.ranges[0], before.ranges[-1])
+
     def position_of(self, piece: Piece) -> int:
         """Where in the ring the piece begins."""
         for part in self.ranges:
@@ -149,12 +153,17 @@ def lay_out(units: Sequence[Unit], ring_bytes: int) -> list[Slot]:
 def _left_behind(before: FileRange | None, ranges: Iterable[FileRange]) -> Iterator[tuple[int, int, int]]:
     for part in ranges:
         start, end = part.offset, part.offset + part.num_bytes - BLOCK_BYTES
-        if before is not None and before.chunk == part.chunk:
-            gap_bytes = start - (before.offset + before.num_bytes)
-            start = before.offset if -BLOCK_BYTES <= gap_bytes <= _MERGE_BYTES else start
+        if before is not None and _lies_behind(part, before):
+            start = before.offset
         if start < end:
             yield part.chunk, start, end - start
         before = part
+
+
+def _lies_behind(part: FileRange, before: FileRange) -> bool:
+    """In the file, but for a small gap; the two may share a block."""
+    gap_bytes = part.offset - (before.offset + before.num_bytes)
+    return part.chunk == before.chunk and -BLOCK_BYTES <= gap_bytes <= _MERGE_BYTES
 
 
 def _distance(places: Sequence[tuple[int, int]], index: int) -> int:

@@ -36,11 +36,12 @@ from pocketseek.runtime.residency.plan import BLOCK_BYTES
 
 ROUNDS = 3
 SAMPLE_BYTES = 32 << 20
+_TURN_BYTES = 12 << 20
 _KIB = 1 << 10
-# (readers, KiB at once). Through the page cache one or two are enough, with pieces small against what the system reads
-# ahead; past it the device is busy only while there is more than one large piece to read.
-_BUFFERED = ((1, 256), (2, 256), (1, 1024), (2, 1024), (4, 1024), (1, 4096))
-_DIRECT = ((8, 256), (1, 1024), (2, 1024), (4, 1024), (1, 4096), (2, 4096))
+# (readers, KiB at once). Through the page cache pieces should be small against what the system reads ahead; past it the
+# device is busy only while there is more than one large piece to read.
+_BUFFERED = ((1, 256), (2, 256), (3, 256), (1, 1024), (2, 1024), (3, 1024))
+_DIRECT = ((8, 256), (2, 1024), (4, 1024), (1, 2048), (2, 2048), (4, 2048))
 _DIRECT_IS_GOOD = 0.9  # of the fastest way: its processor time is worth more than the difference
 _FORMAT = 2
 _MAX_BYTES = 4096
@@ -49,7 +50,7 @@ _FIELDS = frozenset({"format", "file_system", "direct", "num_readers", "read_byt
 
 @dataclass(frozen=True)
 class ReadMode:
-    """bytes_per_s: what it reached."""
+    """bytes_per_s: what it reached. Of the readers, each reads a turn (`turn_bytes`) from its beginning to its end."""
 
     direct: bool
     num_readers: int
@@ -58,6 +59,11 @@ class ReadMode:
 
 
 DEFAULT_READ_MODE = ReadMode(direct=False, num_readers=2, read_bytes=1 << 20, bytes_per_s=1e9)
+
+
+def turn_bytes(mode: ReadMode) -> int:
+    """How much that lies behind each other one reader reads alone: for the system to read ahead, or as good as none."""
+    return 0 if mode.direct else _TURN_BYTES
 
 
 def read_mode_for(data_dir: Path, package: Package) -> ReadMode:
@@ -162,15 +168,16 @@ def _rate(files: ChunkFiles, way: ReadMode, sample: Sequence[tuple[int, int, int
     for chunk, offset, size in sample:
         files.evict(chunk, offset, size)
     files.use_direct(way.direct)
-    reads = iter(list(_reads(sample, way.read_bytes)))
+    turns = iter(list(_pieces(sample, max(turn_bytes(way), way.read_bytes))))
 
     def read_some() -> int:
         num_bytes = 0
         with mmap.mmap(-1, way.read_bytes) as memory, memoryview(memory) as buffer:
-            for chunk, offset, size in reads:  # next() of a list's iterator is atomic
-                with buffer[:size] as part:
-                    files.read(chunk, offset, part)
-                num_bytes += size
+            for turn in turns:  # next() of a list's iterator is atomic
+                for chunk, offset, size in _pieces([turn], way.read_bytes):
+                    with buffer[:size] as part:
+                        files.read(chunk, offset, part)
+                    num_bytes += size
         return num_bytes
 
     start_s = time.perf_counter()
@@ -183,7 +190,7 @@ def _rate(files: ChunkFiles, way: ReadMode, sample: Sequence[tuple[int, int, int
     return total / elapsed_s
 
 
-def _reads(sample: Sequence[tuple[int, int, int]], read_bytes: int) -> Iterator[tuple[int, int, int]]:
+def _pieces(sample: Sequence[tuple[int, int, int]], read_bytes: int) -> Iterator[tuple[int, int, int]]:
     for chunk, offset, size in sample:
         for start in range(offset, offset + size, read_bytes):
             rest = min(read_bytes, offset + size - start)
