@@ -21,7 +21,7 @@ from itertools import groupby
 from pocketseek.runtime.residency.units import Piece, Unit
 
 BLOCK_BYTES = 4096
-RING_UNITS = 8  # the storage is busy while the processor needs a whole unit, and one more is being computed with
+RING_UNITS = 16  # of the usual size more than a stretch: the next one is begun while the end of one is copied
 STRETCH_BYTES = 24 << 20
 _MERGE_BYTES = 64 * 1024  # a gap in a file that is cheaper to read than to leave out
 _GOLDEN = 0.6180339887498949

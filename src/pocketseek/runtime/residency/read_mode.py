@@ -32,15 +32,14 @@ from pocketseek.package.reader import Package
 from pocketseek.package.storage import write_file
 from pocketseek.package.strict_json import Fields, JsonValue, load_object
 from pocketseek.runtime.residency.chunk_files import ChunkFiles
-from pocketseek.runtime.residency.plan import BLOCK_BYTES
+from pocketseek.runtime.residency.plan import BLOCK_BYTES, STRETCH_BYTES
 
 ROUNDS = 3
-SAMPLE_BYTES = 32 << 20
-_TURN_BYTES = 12 << 20
+SAMPLE_BYTES = 48 << 20
 _KIB = 1 << 10
 # (readers, KiB at once). Through the page cache pieces should be small against what the system reads ahead; past it the
 # device is busy only while there is more than one large piece to read.
-_BUFFERED = ((1, 256), (2, 256), (3, 256), (1, 1024), (2, 1024), (3, 1024))
+_BUFFERED = ((2, 256), (1, 512), (2, 512), (3, 512), (1, 1024), (2, 1024))
 _DIRECT = ((8, 256), (2, 1024), (4, 1024), (1, 2048), (2, 2048), (4, 2048))
 _DIRECT_IS_GOOD = 0.9  # of the fastest way: its processor time is worth more than the difference
 _FORMAT = 2
@@ -63,7 +62,7 @@ DEFAULT_READ_MODE = ReadMode(direct=False, num_readers=2, read_bytes=1 << 20, by
 
 def turn_bytes(mode: ReadMode) -> int:
     """How much that lies behind each other one reader reads alone: for the system to read ahead, or as good as none."""
-    return 0 if mode.direct else _TURN_BYTES
+    return 0 if mode.direct else STRETCH_BYTES
 
 
 def read_mode_for(data_dir: Path, package: Package) -> ReadMode:
