@@ -62,5 +62,5 @@ def test_who_is_finished_in_any_case_counts_as_the_least(executor: KernelExecuto
     use = use_of(executor, Watch())
     use.num_pages = 100
     without_bytes = use.footprint().least_bytes
-    use.demand = lambda: PageDemand(9, 12, 0, 7, 20)
+    use.demand = lambda: PageDemand(9, 12, 0, 7)
     assert use.footprint().least_bytes == without_bytes + 6 * executor.page_bytes

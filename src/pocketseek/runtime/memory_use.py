@@ -24,7 +24,7 @@ from pocketseek.types import ModelConfig
 
 _M_PURGE = -101  # <malloc.h> of Android's C library
 _NO_DEMAND = PageDemand(0, 0, 0)
-_FEWEST_TOKENS = 8  # of a pass, as far as its workspace is concerned: an answer and its drafts
+FEWEST_TOKENS = 8  # of a pass, as far as its workspace is concerned: an answer and its drafts
 
 
 class MemoryUse:
@@ -66,7 +66,7 @@ class MemoryUse:
     @property
     def base_bytes(self) -> int:
         """With what is asked for now."""
-        return self._base_bytes(min(self._max_tokens, max(_FEWEST_TOKENS, self.demand().tokens_wanted)))
+        return self._base_bytes(min(self._max_tokens, max(FEWEST_TOKENS, self.demand().tokens_wanted)))
 
     def _base_bytes(self, num_tokens: int) -> int:
         least_bytes = self._opened_bytes + workspace_bytes(self._config, num_tokens)
@@ -80,7 +80,9 @@ class MemoryUse:
     @property
     def least_streaming_bytes(self) -> int:
         """The process with the longest pass, and the ring that all weights stream through."""
-        return self._base_bytes(self._max_tokens) + min(self._executor.weights.ring_bytes, self._executor.weights.num_bytes)
+        return self._base_bytes(self._max_tokens) + min(
+            self._executor.weights.ring_bytes, self._executor.weights.num_bytes
+        )
 
     @property
     def all_weights_bytes(self) -> int:

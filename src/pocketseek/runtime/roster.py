@@ -30,6 +30,8 @@ from pocketseek.runtime.swap import SwapSpace
 from pocketseek.runtime.work import PageMemory, pages_for
 from pocketseek.types import Limits
 
+_SOON_TOKENS = 16
+
 
 class Roster:
     """Changed by the scheduler alone, between two passes."""
@@ -88,8 +90,8 @@ class Roster:
         """
         running, waiting = list(self.running), list(self.waiting)
         num_places = max(1, self._max_sequences - len(running))
-        growing = sum(max(0, sequence.num_missing_pages) + 1 for sequence in running)
-        arriving = nlargest(num_places, (pages_for(len(sequence.tokens)) + 1 for sequence in waiting))
+        growing = sum(max(0, _pages_soon(sequence) - len(sequence.pages)) for sequence in running)
+        arriving = nlargest(num_places, (_pages_soon(sequence) for sequence in waiting))
         return self._cache.num_in_use + growing + sum(arriving)
 
     @property
@@ -275,3 +277,8 @@ class Roster:
         num_given_back = self._cache.num_given_back(without)
         num_wanted = max(0, sequence.num_missing_pages + num_running - num_given_back)
         return num_running < self._max_sequences and self._cache.can_allocate(num_wanted)
+
+
+def _pages_soon(sequence: SequenceState) -> int:
+    """All that it needs now and before long, but no page for later: weights have a use for it now."""
+    return pages_for(len(sequence.tokens) + _SOON_TOKENS)

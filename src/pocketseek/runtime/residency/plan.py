@@ -23,6 +23,7 @@ from pocketseek.runtime.residency.units import Piece, Unit
 BLOCK_BYTES = 4096
 RING_UNITS = 16  # of the usual size more than a stretch: the next one is begun while the end of one is copied
 STRETCH_BYTES = 24 << 20
+_RING_SHARE = 8  # of all weights, at most
 _MERGE_BYTES = 64 * 1024  # a gap in a file that is cheaper to read than to leave out
 _GOLDEN = 0.6180339887498949
 
@@ -118,8 +119,10 @@ def least_ring_bytes(units: Iterable[Unit]) -> int:
     return 2 * max(slot_bytes(unit) for unit in units)
 
 
-def usual_ring_bytes(units: Iterable[Unit]) -> int:
-    return RING_UNITS * max(slot_bytes(unit) for unit in units)
+def usual_ring_bytes(units: Sequence[Unit]) -> int:
+    """Room for RING_UNITS, but no large part of a small model: that is better kept than read."""
+    most_bytes = sum(unit.num_bytes for unit in units) // _RING_SHARE
+    return max(least_ring_bytes(units), min(RING_UNITS * max(slot_bytes(unit) for unit in units), most_bytes))
 
 
 def slot_bytes(unit: Unit) -> int:

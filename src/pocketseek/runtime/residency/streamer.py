@@ -296,7 +296,9 @@ class Streamer:
                 if self._next_turn == len(self._turns):
                     self._next_pass, self._next_turn = self._next_pass + 1, 0
             is_over = lane.pass_number < self._pass
-            if not is_over and not (self._is_passing and lane.pass_number == self._pass and lane.slot >= self._num_needed):
+            if not is_over and not (
+                self._is_passing and lane.pass_number == self._pass and lane.slot >= self._num_needed
+            ):
                 break
             self._loaded[lane.slot] = max(self._loaded[lane.slot], lane.pass_number)
             lane.slot += 1
