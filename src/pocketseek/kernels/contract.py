@@ -54,8 +54,8 @@ class RowSpan:
 class LayerPart:
     """Some tile rows of one step of a layer.
 
-    They are counted through q, k and v in "qkv", and through the matrix in the other steps. Steps come in the order of LAYER_STEPS, the parts of a step in ascending order without gaps:
-    tile 0 begins the step and its last tile ends it.
+    They are counted through q, k and v in "qkv", and through the matrix in the other steps. Steps come in the order of
+    LAYER_STEPS, the parts of a step in ascending order without gaps: tile 0 begins the step and its last tile ends it.
     """
 
     step: LayerStep

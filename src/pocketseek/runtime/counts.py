@@ -56,7 +56,8 @@ class PageDemand(NamedTuple):
     """What requests ask of memory, for whoever decides how much there is.
 
     pages_in_use: held by sequences. pages_wanted: those, and what it takes to let all go on who may: whole prompts, and
-    a page more for those who need one soon. It may be above what there can be. idle_pages: kept by the prefix cache alone.
+    a page more for those who need one soon. It may be above what there can be. idle_pages: kept by the prefix cache
+    alone.
     least_pages: what one of them, who is to be finished in any case, needs now.
     tokens_wanted: those that are still to be computed, of all who run or wait.
     """

@@ -120,8 +120,8 @@ def find_read_mode(
     """Try every way on the package's chunks `rounds` times in turn, then the best two of each kind twice as often
     again, and return the best by median.
 
-    Reads 40 * sample_bytes by default, one or two seconds. progress(done, total) counts samples. A sample that finds its
-    bytes in memory, because somebody has them mapped, says nothing and counts as fast: call it before the weights
+    Reads 40 * sample_bytes by default, one or two seconds. progress(done, total) counts samples. A sample that finds
+    its bytes in memory, because somebody has them mapped, says nothing and counts as fast: call it before the weights
     are used. Raises StorageError, IntegrityError.
     """
     files = ChunkFiles(package)
