@@ -141,7 +141,7 @@ class ChunkFiles:
         return any(file.is_bad for file in self._by_hash.values())
 
     def heal(self) -> list[int]:
-        """While nobody reads: go on with the files that now have the names of bad chunks; returns those chunks' indices.
+        """While nobody reads: go on with the files that now have the names of bad chunks, and return their indices.
 
         Raises IntegrityError or StorageError if one is missing or still bad.
         """

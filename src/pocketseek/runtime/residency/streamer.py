@@ -5,10 +5,11 @@
     acquire(k) ... release(k)               for k = 0 .. num_needed - 1 in order; memory(k) is valid in between
     end_pass()                              or abandon(), if the pass failed
 
-The slots are shared out in *turns* (`Turn`): each reader reads one turn after the other, in the order of use and on
-behind the end of a pass with the beginning of the next, until the ring is full: storage rests only then. What is to be
-warmed is read when the ring is full, or when a pass needs it first. An error of a reader, of whatever kind, is raised by the `acquire` that waits for its bytes; after `abandon`
-everything is read again. The ring is one piece of anonymous memory, and `install` without slots gives it back.
+The slots are shared out in *turns* (`turns_of`): a reader reads one from its beginning to its end and takes the next,
+in the order of use and on behind the end of a pass with the beginning of the next, until the ring is full: storage
+rests only then. What is to be warmed is read when the ring is full, or when a pass needs it first. An error of a
+reader, of whatever kind, is raised by the `acquire` that waits for its bytes; after `abandon` everything is read again.
+The ring is one piece of anonymous memory, and `install` without slots gives it back.
 
 All methods are the consumer's, which is one thread. Not covered: what the bytes mean.
 """
