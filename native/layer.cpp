@@ -147,13 +147,14 @@ void Core::begin_step(const ModelShape& s, const LayerWeights& w, LayerStep step
         case LayerStep::o:
             in_ = activations(rows, q_width, {&w.o});
             return quantise_rows(q_width, rows, in_, [&](int row, int) { return mixed_.data() + size_t(row) * q_width; });
-        case LayerStep::gate_up: {
+        case LayerStep::gate: {
             in_ = activations(rows, s.hidden, {&w.gate, &w.up}, w.gate.format == w.up.format);
             normalise(hidden, w.mlp_norm, s.eps, s.hidden, rows, nullptr, in_);
             const int group_rows = in_.panel.values ? in_.panel.group_rows : kGroup, tiles = w.gate.tiles();
             mlp_rows_ = {group_rows, tiles, grown(mlp_, size_t(div_up(rows, group_rows)) * group_rows * tiles * kTileRows)};
             return;
         }
+        case LayerStep::up: return;  // its input is gate's
         case LayerStep::down:
             in_ = activations(rows, s.intermediate, {&w.down});
             return quantise_mlp(s.intermediate, rows, in_, mlp_rows_);
@@ -169,7 +170,8 @@ void Core::multiply_part(const ModelShape& s, const LayerWeights& w, const Layer
             return products({{&w.q, q, width, Mode::store}, {&w.k, k, width, Mode::store}, {&w.v, v, width, Mode::store}});
         }
         case LayerStep::o: return products({{&w.o, hidden, s.hidden, Mode::add}});
-        case LayerStep::gate_up: return multiply_swiglu(w.gate, w.up, part.first_tile, part.num_tiles, in_, rows, mlp_rows_);
+        case LayerStep::gate: return multiply_gate(w.gate, part.first_tile, part.num_tiles, in_, rows, mlp_rows_);
+        case LayerStep::up: return multiply_up(w.up, part.first_tile, part.num_tiles, in_, rows, mlp_rows_);
         case LayerStep::down: return products({{&w.down, hidden, s.hidden, Mode::add}});
     }
 }
@@ -187,7 +189,12 @@ void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, co
     expected_.reset();
     if (!batch.rows) return;
     const ExactFloats exact;
-    for (int i = 0; i < kNumSteps; i++) run_part(s, w, layer_index, {LayerStep(i), 0, step_tiles(s, LayerStep(i))}, batch, hidden);
+    const auto run = [&](LayerStep step) { run_part(s, w, layer_index, {step, 0, step_tiles(s, step)}, batch, hidden); };
+    run(LayerStep::qkv);
+    run(LayerStep::o);
+    begin_step(s, w, LayerStep::gate, batch.rows, hidden);
+    multiply_swiglu(w.gate, w.up, in_, batch.rows, mlp_rows_);
+    run(LayerStep::down);
 }
 
 void Core::check_expected(const ModelShape& s, const LayerWeights& w, int layer_index, const LayerPart& part, const Batch& batch, const float* hidden) const {

@@ -1,15 +1,17 @@
 // One step of the pass: embedding, a transformer layer, the head. Phases over rows or tile rows, each a parallel loop.
 //
-// A layer is four steps with a product of matrices in each. A step can be done in parts, some tile rows at a time, so that weights can
+// A layer is five steps with a product of matrices in each. A step can be done in parts, some tile rows at a time, so that weights can
 // be read from storage meanwhile; only the tile rows of a part are read from memory by it:
 //
 //     step      begins with              tile rows                  ends with
 //     qkv       norm                     of q, then k, then v       rope, keys and values into their pages, attention
 //     o         attention's output       of o
-//     gate_up   norm                     t: of gate and of up
+//     gate      norm                     of gate
+//     up                                 of up                      silu(gate) * up
 //     down      gate's and up's output   of down
 //
-// The bits are the same however a step is cut, since an output is one sum over the inputs whatever is computed beside it.
+// The bits are the same however a step is cut, since an output is one sum over the inputs whatever is computed beside it. The parts follow
+// the order in which matrices lie in a file, so that reading them is one long run; a whole layer does gate and up together, tile by tile.
 #pragma once
 
 #include <algorithm>
@@ -46,15 +48,16 @@ struct LayerWeights {
     std::array<Format, 7> formats() const { return {q.format, k.format, v.format, o.format, gate.format, up.format, down.format}; }
 };
 
-enum class LayerStep { qkv, o, gate_up, down };
-inline constexpr const char* kStepNames[] = {"qkv", "o", "gate_up", "down"};
-inline constexpr int kNumSteps = 4;
+enum class LayerStep { qkv, o, gate, up, down };
+inline constexpr const char* kStepNames[] = {"qkv", "o", "gate", "up", "down"};
+inline constexpr int kNumSteps = 5;
 
 inline int step_tiles(const ModelShape& s, LayerStep step) {
     const auto tiles = [](int outputs) { return div_up(outputs, kTileRows); };
     switch (step) {
         case LayerStep::qkv: return tiles(s.heads * s.head_dim) + 2 * tiles(s.kv_heads * s.head_dim);
-        case LayerStep::gate_up: return tiles(s.intermediate);
+        case LayerStep::gate:
+        case LayerStep::up: return tiles(s.intermediate);
         default: return tiles(s.hidden);
     }
 }
@@ -159,7 +162,10 @@ private:
         float* tile(int row, int index) const { return data + ((size_t(row / group_rows) * tiles + index) * group_rows + row % group_rows) * kTileRows; }
     };
     void quantise_mlp(int n, int rows, const Activations& out, const MlpRows& mlp);
-    void multiply_swiglu(const Matrix& gate, const Matrix& up, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out);
+    // out = values of gate; out = silu(out) * values of up; or both at once
+    void multiply_gate(const Matrix& gate, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out);
+    void multiply_up(const Matrix& up, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out);
+    void multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, const MlpRows& out);
     // What comes after the parts of a layer that are done.
     struct Expected {
         uint64_t pass;
@@ -174,6 +180,7 @@ private:
     void run_part(const ModelShape& s, const LayerWeights& w, int layer_index, const LayerPart& part, const Batch& batch, float* hidden);
     void begin_step(const ModelShape& s, const LayerWeights& w, LayerStep step, int rows, const float* hidden);
     void multiply_part(const ModelShape& s, const LayerWeights& w, const LayerPart& part, int rows, float* hidden);
+    template <class Finish> void multiply_inner(const Matrix& matrix, const Activations& in, int rows, Finish finish);
     template <class Find, class Finish> void multiply_pairs(int pairs, size_t stride, const Activations& in, int rows, Find find, Finish finish);
     template <class Finish> void multiply_expanded(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish);
     size_t pair_floats(const Panel& panel) const;
@@ -200,7 +207,7 @@ private:
     std::vector<float> pair_, wide_scale_, panel_scale_, scale_, sum_, x_, qkv_, mixed_, mlp_, scratch_, partial_;
     std::optional<Expected> expected_;  // within a layer that is done in parts
     Activations in_;                    // of the step that is being done
-    MlpRows mlp_rows_;                  // of this layer, from gate_up on
+    MlpRows mlp_rows_;                  // of this layer, from gate on
     std::vector<AttentionTask> tasks_;
     std::vector<SpanTask> span_tasks_;
 };

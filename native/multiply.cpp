@@ -152,11 +152,34 @@ void Core::multiply(const std::vector<Product>& whole, int first_tile, int num_t
     multiply_pairs(pairs, products[0].matrix.stride(), in, rows, find, finish);
 }
 
-void Core::multiply_swiglu(const Matrix& whole_gate, const Matrix& whole_up, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out) {
-    const Matrix gate = whole_gate.slice(first_tile, num_tiles), up = whole_up.slice(first_tile, num_tiles);
+// finish(tile, row, count, values) gets values [count][16] of a tile.
+template <class Finish> void Core::multiply_inner(const Matrix& matrix, const Activations& in, int rows, Finish finish) {
+    const int together = in.panel.values ? 2 : 1;
+    const auto find = [&](int index) {
+        return TilePair{{&matrix, &matrix}, {together * index, together * index + 1}, std::min(together, matrix.tiles() - together * index)};
+    };
+    const auto finish_pair = [&](const TilePair& pair, int row, int count, const Results& values) {
+        for (int t = 0; t < pair.count; t++) finish(pair.tile[t], row, count, values[t]);
+    };
+    multiply_pairs(div_up(matrix.tiles(), together), matrix.stride(), in, rows, find, finish_pair);
+}
+
+void Core::multiply_gate(const Matrix& gate, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out) {
+    multiply_inner(gate.slice(first_tile, num_tiles), in, rows,
+                   [&](int tile, int row, int count, const float* values) { std::copy_n(values, count * kTileRows, out.tile(row, first_tile + tile)); });
+}
+
+void Core::multiply_up(const Matrix& up, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out) {
+    multiply_inner(up.slice(first_tile, num_tiles), in, rows, [&](int tile, int row, int count, const float* values) {
+        float* const gate = out.tile(row, first_tile + tile);
+        table_.swiglu(gate, values, gate, count * kTileRows);
+    });
+}
+
+void Core::multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, const MlpRows& out) {
     const auto find = [&](int index) { return TilePair{{&gate, &up}, {index, index}, 2}; };
     const auto finish = [&](const TilePair& pair, int row, int count, const Results& values) {
-        table_.swiglu(values[0], values[1], out.tile(row, first_tile + pair.tile[0]), count * kTileRows);
+        table_.swiglu(values[0], values[1], out.tile(row, pair.tile[0]), count * kTileRows);
     };
     multiply_pairs(gate.tiles(), gate.stride(), in, rows, find, finish);
 }

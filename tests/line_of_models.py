@@ -40,5 +40,5 @@ def install_line(home: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) 
         path.symlink_to(models_dir / name)
     keep_read_mode(ReadMode(False, 1, 1 << 20, STORAGE_BYTES_PER_S), home, packages["large"])
     monkeypatch.setattr(speed_plan, "expected_base_bytes", lambda manifest: BASE_BYTES)
-    monkeypatch.setattr(MemoryUse, "base_bytes", BASE_BYTES)
+    monkeypatch.setattr(MemoryUse, "_base_bytes", lambda use, num_tokens: BASE_BYTES)
     return packages

@@ -204,7 +204,7 @@ def test_it_says_in_a_sentence_what_it_decided() -> None:
     assert governor.status is None
     governor.limits()
     assert status_of(governor).describe() == (
-        "629 MB of memory (as allowed): 487 MB of 912 MB of weights, 18 of at most 226 pages; "
+        "629 MB of memory (as allowed): 499 MB of 912 MB of weights, 12 of at most 226 pages; "
         "shrunk 0 times, grown 0 times"
     )
     world.want(base_bytes=600 * MIB)

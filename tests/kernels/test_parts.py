@@ -25,7 +25,7 @@ from pocketseek.kernels.reference import ReferenceKernels
 
 BEST = supported_sets()[-1]
 GARBAGE = 0xFF  # NaN as f16 and f32, and large as int8 and int4
-STEP_MATRICES = {"qkv": ("q", "k", "v"), "o": ("o",), "gate_up": ("gate", "up"), "down": ("down",)}
+STEP_MATRICES = {"qkv": ("q", "k", "v"), "o": ("o",), "gate": ("gate",), "up": ("up",), "down": ("down",)}
 
 
 class Scratch:
@@ -94,7 +94,7 @@ def show_part(scratch: Mapping[str, Scratch], part: LayerPart) -> None:
     for name in STEP_MATRICES[part.step]:
         first = part.first_tile - before
         scratch[name].show(first, first + part.num_tiles)
-        before += 0 if part.step == "gate_up" else scratch[name].num_tiles
+        before += scratch[name].num_tiles
 
 
 def whole_pass(model: RandomModel, kernels: NativeKernels, rows: int, kv: KvFormat = "f16") -> Pass:

@@ -62,9 +62,9 @@ def test_nothing_is_taken_from_others_for_a_request_that_does_not_fit_anyway() -
     engine = ShortEngine()
     engine.submit(LARGE)
     engine.wait(2 * RETRY_S)
-    assert engine.scheduler.page_demand() == (0, 0, 0, 0)
+    assert engine.scheduler.page_demand() == (0, 0, 0, 0, 0)
     engine.leave(4)
-    assert engine.scheduler.page_demand() == (0, 4, 0, 0)
+    assert engine.scheduler.page_demand() == (0, 3, 0, 0, 165)
 
 
 def test_memory_that_stays_short_ends_it_with_an_error_that_says_what_to_do() -> None:

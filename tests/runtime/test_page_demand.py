@@ -147,23 +147,23 @@ def test_a_large_request_waits_at_the_head_and_small_ones_that_run_go_on() -> No
 # -- what is told -----------------------------------------------------------------------------------------------------
 
 
-def test_demand_counts_what_runs_what_waits_a_page_to_grow_and_the_least_that_works() -> None:
+def test_demand_counts_what_runs_what_waits_a_page_to_grow_the_least_that_works_and_tokens() -> None:
     engine = small_engine(8, max_sequences=2)
-    assert engine.scheduler.page_demand() == (0, 0, 0, 0)
+    assert engine.scheduler.page_demand() == (0, 0, 0, 0, 0)
     engine.submit(random_request(1, 100, 50))
-    assert engine.scheduler.page_demand() == (0, 3, 0, 0)
+    assert engine.scheduler.page_demand() == (0, 2, 0, 0, 100)
     engine.run_pass()
-    assert engine.scheduler.page_demand() == (2, 3, 0, 2)
+    assert engine.scheduler.page_demand() == (2, 2, 0, 2, 1)
     engine.submit(random_request(2, 200, 50))
     engine.submit(random_request(3, 300, 50))  # there is a place for one of the two
-    assert engine.scheduler.page_demand() == (2, 3 + 6, 0, 2)
+    assert engine.scheduler.page_demand() == (2, 2 + 5, 0, 2, 1 + 200 + 300)
 
 
 def test_demand_tells_idle_pages_of_the_prefix_cache_apart() -> None:
     engine = SimulatedEngine(8, limits=AT_ONCE, prefix_cache=True)
     engine.submit(random_request(1, 200, 1))
     engine.play()
-    assert engine.scheduler.page_demand() == (0, 0, 3, 0)
+    assert engine.scheduler.page_demand() == (0, 0, 3, 0, 0)
 
 
 def test_demand_covers_whoever_is_next_also_if_others_came_first() -> None:

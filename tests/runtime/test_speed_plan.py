@@ -65,7 +65,7 @@ def test_the_steps_are_taken_in_order_as_the_floor_rises(line: dict[str, Path]) 
 
 def test_a_cut_context_is_a_limit_on_the_pool(line: dict[str, Path]) -> None:
     asked = plan(line, 1e-9, need=SpeedNeed(least_tokens=64)).choice.asked
-    cut = plan(line, asked.tokens_per_s * 1.6, need=SpeedNeed(least_tokens=64))
+    cut = plan(line, asked.tokens_per_s * 1.9, need=SpeedNeed(least_tokens=64))
     assert cut.choice.steps == ("kv", "context")
     assert cut.kv_bytes is not None
     with load(cut.path, kv=cut.kv, kv_bytes=cut.kv_bytes, memory_bytes=SCARCE_BYTES, prefix_store_bytes=0) as engine:

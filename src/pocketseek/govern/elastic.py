@@ -33,7 +33,7 @@ _MACHINE_RESERVE_SHARE = 16
 _LEAST_MACHINE_RESERVE_BYTES = 64 * _MIB
 _MOST_MACHINE_RESERVE_BYTES = 512 * _MIB
 # In a container it is for what grows between two looks, and for what the kernel counts late.
-_GROUP_RESERVE_SHARE = 25
+_GROUP_RESERVE_SHARE = 40
 _LEAST_GROUP_RESERVE_BYTES = 8 * _MIB
 _MOST_GROUP_RESERVE_BYTES = 64 * _MIB
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 _IDLE_SHARE = 8
 _IDLE_SHARE_OF_REST = 4
-_STEP_SHARE = 16
+_STEP_SHARE = 64
 LEAST_STEP_PAGES = 4
 
 
@@ -98,7 +98,7 @@ def split_memory(budget_bytes: int, footprint: Footprint, demand_pages: int | No
 
 
 def stepped_demand(budget_bytes: int, footprint: Footprint, before_pages: int = 0) -> int:
-    """The pages that are needed, rounded up to a step: 1/16 of the budget, and at least four pages.
+    """The pages that are needed, rounded up to a step: 1/64 of the budget, and at least four pages.
 
     before_pages: the last answer. It stays while it is enough and less than two steps too much.
     """

@@ -24,7 +24,7 @@ LAYER_MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
 LAYER_NORMS = ("attn_norm", "mlp_norm")
 LAYER_OPTIONAL_VECTORS = ("q_bias", "k_bias", "v_bias", "q_norm", "k_norm")
 
-LayerStep = Literal["qkv", "o", "gate_up", "down"]
+LayerStep = Literal["qkv", "o", "gate", "up", "down"]
 LAYER_STEPS: tuple[LayerStep, ...] = get_args(LayerStep)
 
 
@@ -54,9 +54,8 @@ class RowSpan:
 class LayerPart:
     """Some tile rows of one step of a layer.
 
-    They are counted through q, k and v in "qkv", and through the matrix in "o" and "down"; tile t of "gate_up" is tile
-    t of gate and of up. Steps come in the order of LAYER_STEPS, the parts of a step in ascending order without gaps:
-    tile 0 begins the step and its last tile ends it.
+    They are counted through q, k and v in "qkv", and through the matrix in the other steps. Steps come in the order of
+    LAYER_STEPS, the parts of a step in ascending order without gaps: tile 0 begins the step and its last tile ends it.
     """
 
     step: LayerStep
@@ -69,7 +68,7 @@ def step_tiles(config: ModelConfig, step: LayerStep) -> int:
     if step == "qkv":
         query, key = (num_tile_rows(heads * config.head_dim) for heads in (config.num_heads, config.num_kv_heads))
         return query + 2 * key
-    return num_tile_rows(config.intermediate_size if step == "gate_up" else config.hidden_size)
+    return num_tile_rows(config.intermediate_size if step in ("gate", "up") else config.hidden_size)
 
 
 class LogitsMath(Protocol):

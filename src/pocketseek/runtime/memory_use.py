@@ -2,12 +2,14 @@
 
 The process besides weights and pages is measured, not guessed: its anonymous memory (interpreter, tokenizer, kernels'
 workspace, whatever else the program does) without what the ring and the pages take of it. Two things are added before
-they are there, so that the first long prompt does not come as a surprise: the workspace of the largest pass, and the
-program's own code, which is file pages too and goes slowly when it has to be read again.
+they are there: the workspace of the passes that requests ask for now, so that weights make room ahead of a long prompt
+and not while it is read; and the program's own code, which is file pages too and goes slowly when it has to be read
+again.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 
 from pocketseek.device.memory import process_memory
@@ -20,7 +22,9 @@ from pocketseek.runtime.executor import KEPT_ROWS, KernelExecutor
 from pocketseek.runtime.residency.table_rows import KEPT_ROWS_BYTES
 from pocketseek.types import ModelConfig
 
+_M_PURGE = -101  # <malloc.h> of Android's C library
 _NO_DEMAND = PageDemand(0, 0, 0)
+FEWEST_TOKENS = 8  # of a pass, as far as its workspace is concerned: an answer and its drafts
 
 
 class MemoryUse:
@@ -36,9 +40,12 @@ class MemoryUse:
     ) -> None:
         self._executor = executor
         self._watch = watch or MemoryWatch()
+        give_back_freed_memory()
         process = process_memory()
         self._code_bytes = max(0, (process.rss_bytes or 0) - (process.anonymous_bytes or 0))
-        self._least_base_bytes = (process.anonymous_bytes or 0) + workspace_bytes(config, max_tokens_per_pass)
+        self._opened_bytes = process.anonymous_bytes or 0
+        self._config = config
+        self._max_tokens = max_tokens_per_pass
         self._anonymous_bytes = 0
         self._num_warmings = 0
         self._is_warming = True
@@ -58,17 +65,29 @@ class MemoryUse:
 
     @property
     def base_bytes(self) -> int:
-        return max(self._anonymous_bytes, self._least_base_bytes) + self._code_bytes + KEPT_ROWS_BYTES
+        """With what is asked for now."""
+        return self._base_bytes(min(self._max_tokens, max(FEWEST_TOKENS, self.demand().tokens_wanted)))
+
+    def _base_bytes(self, num_tokens: int) -> int:
+        least_bytes = self._opened_bytes + workspace_bytes(self._config, num_tokens)
+        return max(self._anonymous_bytes, least_bytes) + self._code_bytes + KEPT_ROWS_BYTES
+
+    @property
+    def least_bytes(self) -> int:
+        """With the longest pass, all weights streamed and one page."""
+        return self.least_streaming_bytes + self._executor.page_bytes
 
     @property
     def least_streaming_bytes(self) -> int:
-        """The process, and the ring that all weights stream through."""
-        return self.base_bytes + min(self._executor.weights.ring_bytes, self._executor.weights.num_bytes)
+        """The process with the longest pass, and the ring that all weights stream through."""
+        return self._base_bytes(self._max_tokens) + min(
+            self._executor.weights.ring_bytes, self._executor.weights.num_bytes
+        )
 
     @property
     def all_weights_bytes(self) -> int:
         """The process, and all weights in memory."""
-        return self.base_bytes + self._executor.weights.num_bytes
+        return self._base_bytes(self._max_tokens) + self._executor.weights.num_bytes
 
     def footprint(self) -> Footprint:
         demand = self.demand()
@@ -92,7 +111,7 @@ def kv_budget_bytes(use: MemoryUse, budget_bytes: int, usual_bytes: int) -> int:
     of them leaves, of which the governor gives what requests want. Raises MemoryLimitError if that is not one page."""
     if use.all_weights_bytes + usual_bytes <= budget_bytes:
         return usual_bytes
-    least_bytes = use.footprint().least_bytes
+    least_bytes = use.least_bytes
     if budget_bytes < least_bytes:
         raise MemoryLimitError(
             f"this model needs at least {-(-least_bytes // 1_000_000)} MB of memory and {budget_bytes // 1_000_000} MB "
@@ -101,9 +120,18 @@ def kv_budget_bytes(use: MemoryUse, budget_bytes: int, usual_bytes: int) -> int:
     return min(MOST_KV_BYTES, budget_bytes - use.least_streaming_bytes)
 
 
+def give_back_freed_memory() -> None:
+    """What the C library keeps of freed memory goes to the system: megabytes, after a tokenizer was read."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):  # glibc
+        library.malloc_trim(0)
+    elif hasattr(library, "mallopt"):  # Android's
+        library.mallopt(_M_PURGE, 0)
+
+
 def workspace_bytes(config: ModelConfig, max_tokens: int) -> int:
     """About what the kernels and the rows of a pass take besides weights and pages, once it has max_tokens rows."""
     attention = config.num_heads * config.head_dim * 2 + config.num_kv_heads * config.head_dim * 2
     widest = max(config.intermediate_size, config.hidden_size)
     row_bytes = 4 * (config.hidden_size + attention + config.intermediate_size) + 2 * widest
-    return max_tokens * row_bytes + KEPT_ROWS * config.vocab_size * 4
+    return max_tokens * row_bytes + min(KEPT_ROWS, max_tokens) * config.vocab_size * 4

@@ -32,6 +32,8 @@ from pocketseek.runtime.swap import SwapSpace
 from pocketseek.runtime.work import PageMemory, pages_for
 from pocketseek.types import Limits
 
+_SOON_TOKENS = 16
+
 
 class Roster:
     """Changed by the scheduler alone, between two passes."""
@@ -90,9 +92,9 @@ class Roster:
         """
         running, waiting = list(self.running), list(self.waiting)
         num_places = max(1, self._max_sequences - len(running))
-        growing = sum(max(0, sequence.num_missing_pages) + 1 for sequence in running)
+        growing = sum(map(_num_missing_soon, running))
         able = filter(self._can_have_pages, waiting)
-        arriving = nlargest(num_places, (pages_for(len(sequence.tokens)) + 1 for sequence in able))
+        arriving = nlargest(num_places, (pages_for(len(one.tokens) + _SOON_TOKENS) for one in able))
         return self._cache.num_in_use + growing + sum(arriving)
 
     @property
@@ -102,6 +104,12 @@ class Roster:
         running, waiting = list(self.running), [one for one in list(self.waiting) if one.is_promised]
         first = min(running, key=self._policy.rank) if running else self._policy.next_in(waiting, ())
         return pages_for(len(first.tokens)) if first else 0
+
+    @property
+    def num_wanted_tokens(self) -> int:
+        """Those that are still to be computed, and can be. Roughly, if another thread asks during a pass."""
+        able = filter(self._can_have_pages, list(self.waiting))
+        return sum(sequence.num_pending for sequence in (*list(self.running), *able))
 
     def _can_have_pages(self, sequence: SequenceState) -> bool:
         return sequence.is_promised or sequence.num_pages_to_begin <= self.num_most_pages
@@ -279,8 +287,18 @@ class Roster:
         return self._has_room(sequence)
 
     def _has_room(self, sequence: SequenceState, without: Collection[SequenceState] = ()) -> bool:
-        """A place, its pages, and a spare one for every other that runs, if some of those were not there."""
+        """A place, its pages, and a spare one for every other that runs, if some of those were not there.
+
+        If the pool can grow, only for those who need one soon.
+        """
         num_running = len(self.running) - len(without)
         num_given_back = self._cache.num_given_back(without)
-        num_wanted = max(0, sequence.num_missing_pages + num_running - num_given_back)
+        others = (other for other in self.running if other not in without)
+        num_spare = sum(map(_num_missing_soon, others)) if self.num_most_pages > self._num_pages else num_running
+        num_wanted = max(0, sequence.num_missing_pages + num_spare - num_given_back)
         return num_running < self._max_sequences and self._cache.can_allocate(num_wanted)
+
+
+def _num_missing_soon(sequence: SequenceState) -> int:
+    """Pages that it needs now or before long, but none for later: weights have a use for the memory now."""
+    return max(0, pages_for(len(sequence.tokens) + _SOON_TOKENS) - len(sequence.pages))

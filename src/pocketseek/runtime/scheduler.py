@@ -98,7 +98,10 @@ class Scheduler:
         """Cheap; readable from any thread, where it is rough while a pass runs."""
         num_in_use = self._cache.num_in_use
         num_idle = max(0, self._pool.num_used - num_in_use)
-        return PageDemand(num_in_use, self._roster.num_wanted_pages, num_idle, self._roster.num_least_pages)
+        roster = self._roster
+        return PageDemand(
+            num_in_use, roster.num_wanted_pages, num_idle, roster.num_least_pages, roster.num_wanted_tokens
+        )
 
     def prepare(self, request_id: int, request: Request) -> SequenceState:
         """Check a request and make it a sequence, on any thread. Raises UsageError or ContextLengthError."""

@@ -17,7 +17,7 @@ from pocketseek.device.memory_watch import MemoryWatch
 from pocketseek.device.probe import DeviceFacts, check_device
 from pocketseek.govern.budget import default_kv_budget_bytes
 from pocketseek.govern.elastic import ElasticBudget
-from pocketseek.govern.governor import MAX_TOKENS_PER_PASS, FixedGovernor
+from pocketseek.govern.governor import FixedGovernor
 from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS, ModelFacts, SpeedChoice, SpeedWish, choose_rung
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.kv_memory import KV_FORMATS, PAGE_TOKENS, KvFormat, choose_kv_format, page_bytes
@@ -27,7 +27,7 @@ from pocketseek.package.manifest import Manifest, read_manifest
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
 from pocketseek.package.verify import Progress
-from pocketseek.runtime.memory_use import workspace_bytes
+from pocketseek.runtime.memory_use import FEWEST_TOKENS, workspace_bytes
 from pocketseek.runtime.opening import available_bytes, cost_file_of, num_cores, template_of
 from pocketseek.runtime.prompt import Prompt, encode_prompt
 from pocketseek.runtime.residency.plan import make_plan, usual_ring_bytes
@@ -40,7 +40,7 @@ from pocketseek.text.tokenizer import Tokenizer
 from pocketseek.types import Limits
 
 _TOKENIZER_SHARE = 16  # a tokenizer takes 12 to 18 times its file (measured: 49 000 and 100 000 tokens)
-STREAMED_SHARE = 0.75  # of what plain reads give, streaming beside computing reaches (docs/lab-notes.md)
+STREAMED_SHARE = 0.9  # of what plain reads give, streaming beside computing reaches (docs/lab-notes.md)
 _REACHED_SHARE = 0.85  # of what can be read from memory, a pass with one token reaches (docs/lab-notes.md)
 _SAMPLE_SHARE, _LEAST_SAMPLE_BYTES, _MOST_SAMPLE_BYTES = 8, 16 << 20, 64 << 20
 _UNKNOWN_BYTES_PER_S = 8e9  # chosen; unmeasured on a device
@@ -125,10 +125,10 @@ def count_prompt_tokens(path: Path, prompt: Prompt, progress: Progress | None = 
 
 
 def expected_base_bytes(manifest: Manifest) -> int:
-    """What `MemoryUse.base_bytes` will say once the model is open."""
+    """What `MemoryUse.base_bytes` will say once the model is open and an answer is being written."""
     process = process_memory()
     tokenizer_bytes = _TOKENIZER_SHARE * manifest.files["tokenizer.json"].num_bytes
-    workspace = workspace_bytes(manifest.model, MAX_TOKENS_PER_PASS)
+    workspace = workspace_bytes(manifest.model, FEWEST_TOKENS)
     return (process.rss_bytes or 0) + tokenizer_bytes + workspace + KEPT_ROWS_BYTES
 
 

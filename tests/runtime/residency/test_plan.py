@@ -79,7 +79,7 @@ def test_no_unit_is_read_onto_one_that_is_not_released(sizes: list[int], more_by
 
 
 def test_a_ring_of_several_units_reads_ahead_all_along() -> None:
-    units = units_of_sizes([65_536] * 50)
+    units = units_of_sizes([65_536] * 200)
     distances = [slot.distance for slot in lay_out(units, usual_ring_bytes(units))]
     assert min(distances) >= 6
 

@@ -25,6 +25,7 @@ class Storage:
         self.before = before
         self.reads: list[int] = []
         self.warmed: list[int] = []
+        self.forgotten: list[tuple[int, int]] = []
 
     def read(self, chunk: int, offset: int, buffer: memoryview) -> None:
         self.before(offset)
@@ -33,6 +34,9 @@ class Storage:
 
     def warm(self, chunk: int, offset: int, num_bytes: int) -> None:
         self.warmed.append(offset)
+
+    def forget(self, chunk: int, offset: int, num_bytes: int) -> None:
+        self.forgotten.append((offset, num_bytes))
 
 
 def slots_of(count: int, ring_bytes: int) -> list[Slot]:
@@ -72,7 +76,7 @@ def test_every_pass_sees_the_bytes_of_the_file(
     count: int, ring_units: int, num_readers: int, read_bytes: int, needed: list[int]
 ) -> None:
     storage = Storage()
-    streamer = Streamer(storage.read, storage.warm, num_readers=num_readers, read_bytes=read_bytes)
+    streamer = Streamer(storage.read, storage.warm, storage.forget, num_readers=num_readers, read_bytes=read_bytes)
     slots = slots_of(count, ring_units * UNIT_BYTES)
     streamer.install(slots, ring_units * UNIT_BYTES, ())
     for num_needed in needed:
@@ -84,7 +88,7 @@ def test_every_pass_sees_the_bytes_of_the_file(
 def test_readers_go_on_with_the_next_pass_until_the_ring_is_full() -> None:
     done = threading.Semaphore(0)
     storage = Storage(lambda offset: done.release())
-    streamer = Streamer(storage.read, storage.warm, num_readers=1, read_bytes=UNIT_BYTES)
+    streamer = Streamer(storage.read, storage.warm, storage.forget, num_readers=1, read_bytes=UNIT_BYTES)
     slots = slots_of(8, 4 * UNIT_BYTES)
     streamer.install(slots, 4 * UNIT_BYTES, ())
     run_pass(streamer, storage, slots)
@@ -98,7 +102,7 @@ def test_readers_go_on_with_the_next_pass_until_the_ring_is_full() -> None:
 
 def test_what_a_pass_does_not_need_is_not_read() -> None:
     storage = Storage()
-    streamer = Streamer(storage.read, storage.warm, num_readers=2, read_bytes=UNIT_BYTES)
+    streamer = Streamer(storage.read, storage.warm, storage.forget, num_readers=2, read_bytes=UNIT_BYTES)
     slots = slots_of(10, least_ring_bytes([slot.unit for slot in slots_of(10, 10 * UNIT_BYTES)]))
     streamer.install(slots, 2 * UNIT_BYTES, ())
     for _ in range(20):
@@ -115,7 +119,7 @@ def test_an_error_is_raised_where_the_bytes_are_needed_and_reading_begins_again_
             raise StorageError("the disk is broken; buy another")
 
     storage = Storage(fail)
-    streamer = Streamer(storage.read, storage.warm, num_readers=3, read_bytes=4096)
+    streamer = Streamer(storage.read, storage.warm, storage.forget, num_readers=3, read_bytes=4096)
     slots = slots_of(10, 4 * UNIT_BYTES)
     streamer.install(slots, 4 * UNIT_BYTES, ())
     with pytest.raises(StorageError, match="broken"):
@@ -132,7 +136,7 @@ def test_any_other_failure_of_a_reader_is_raised_too_and_nobody_waits_for_ever()
         raise MemoryError("no room for a buffer")
 
     storage = Storage(fail)
-    streamer = Streamer(storage.read, storage.warm, num_readers=2, read_bytes=4096)
+    streamer = Streamer(storage.read, storage.warm, storage.forget, num_readers=2, read_bytes=4096)
     slots = slots_of(4, 4 * UNIT_BYTES)
     streamer.install(slots, 4 * UNIT_BYTES, ())
     with pytest.raises(MemoryError, match="no room"):
@@ -148,7 +152,7 @@ def test_streaming_is_not_taken_for_warming() -> None:
         assert go_on.wait(10)
 
     storage = Storage(halt)
-    streamer = Streamer(storage.read, storage.warm, num_readers=1, read_bytes=4096)
+    streamer = Streamer(storage.read, storage.warm, storage.forget, num_readers=1, read_bytes=4096)
     streamer.install(slots_of(4, 4 * UNIT_BYTES), 4 * UNIT_BYTES, ())
     assert reading.wait(10)
     assert streamer.is_warm
@@ -158,7 +162,7 @@ def test_streaming_is_not_taken_for_warming() -> None:
 
 def test_a_new_plan_forgets_what_was_read_and_may_change_the_ring() -> None:
     storage = Storage()
-    streamer = Streamer(storage.read, storage.warm, num_readers=2, read_bytes=4096)
+    streamer = Streamer(storage.read, storage.warm, storage.forget, num_readers=2, read_bytes=4096)
     for ring_units, count in ((4, 9), (3, 5), (8, 20), (2, 2)):
         slots = slots_of(count, ring_units * UNIT_BYTES)
         streamer.install(slots, ring_units * UNIT_BYTES, ())
@@ -177,7 +181,7 @@ def test_everything_to_be_warmed_is_read_once_in_order() -> None:
         storage.warm(chunk, offset, num_bytes)
         done.release()
 
-    streamer = Streamer(storage.read, warm, num_readers=1, read_bytes=4096)
+    streamer = Streamer(storage.read, warm, storage.forget, num_readers=1, read_bytes=4096)
     streamer.install((), 0, [WarmRange(unit, 0, unit * UNIT_BYTES, UNIT_BYTES) for unit in range(8)])
     for _ in range(16):
         assert done.acquire(timeout=10)
@@ -193,7 +197,7 @@ def test_what_the_first_pass_needs_first_is_read_first() -> None:
     def warm(chunk: int, offset: int, num_bytes: int) -> None:
         order.append(offset // UNIT_BYTES)
 
-    streamer = Streamer(storage.read, warm, num_readers=1, read_bytes=UNIT_BYTES)
+    streamer = Streamer(storage.read, warm, storage.forget, num_readers=1, read_bytes=UNIT_BYTES)
     ring_bytes = 8 * UNIT_BYTES
     slots = lay_out([slot.unit for slot in slots_of(8, ring_bytes)[1::2]], ring_bytes)
     streamer.install(slots, ring_bytes, [WarmRange(unit, 0, unit * UNIT_BYTES, UNIT_BYTES) for unit in (0, 2, 4, 6)])
@@ -204,7 +208,7 @@ def test_what_the_first_pass_needs_first_is_read_first() -> None:
 
 def test_closing_ends_the_readers_and_gives_the_ring_back() -> None:
     storage = Storage()
-    streamer = Streamer(storage.read, storage.warm, num_readers=4, read_bytes=4096)
+    streamer = Streamer(storage.read, storage.warm, storage.forget, num_readers=4, read_bytes=4096)
     streamer.install(slots_of(6, 3 * UNIT_BYTES), 3 * UNIT_BYTES, ())
     streamer.close()
     assert len(streamer.ring) == 0

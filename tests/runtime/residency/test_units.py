@@ -9,7 +9,7 @@ from pocketseek.formats import num_tile_rows, tile_row_bytes
 from pocketseek.package.manifest import Manifest, read_manifest
 from pocketseek.runtime.residency.units import HEAD, Unit, units_of
 
-STEPS = {"qkv": ("q", "k", "v"), "o": ("o",), "gate_up": ("gate", "up"), "down": ("down",)}
+STEPS = {"qkv": ("q", "k", "v"), "o": ("o",), "gate": ("gate",), "up": ("up",), "down": ("down",)}
 SIZES = (1, 3000, 16_384, 50_000, 1 << 30)
 
 
@@ -51,7 +51,7 @@ def test_parts_of_a_layer_are_its_steps_in_order_without_gaps(manifest: Manifest
         assert list(tiles) == list(STEPS)
         for step, names in STEPS.items():
             rows = [num_tile_rows(entries[f"layer.{layer}.{name}"].shape[0]) for name in names]
-            assert tiles[step] == list(range(rows[0] if step == "gate_up" else sum(rows)))
+            assert tiles[step] == list(range(sum(rows)))
     rows_of_head = [tile for unit in head for tile in range(unit.tiles[0], sum(unit.tiles))]
     assert rows_of_head == list(range(num_tile_rows(entries[HEAD].shape[0])))
 

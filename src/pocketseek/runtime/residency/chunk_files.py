@@ -111,6 +111,11 @@ class ChunkFiles:
                     raise self._too_short(file)
                 offset += got
 
+    def forget(self, chunk: int, offset: int, num_bytes: int) -> None:
+        """Have nothing of it in the page cache, if reads go through that."""
+        if not self._direct:
+            self.evict(chunk, offset, num_bytes)
+
     def evict(self, chunk: int, offset: int, num_bytes: int) -> None:
         """Let the page cache drop these bytes, unless somebody has them mapped."""
         with suppress(OSError):
@@ -154,7 +159,7 @@ class ChunkFiles:
         return any(file.is_bad for file in self._by_hash.values())
 
     def heal(self) -> list[int]:
-        """While nobody reads: go on with the files that now have the names of bad chunks. Returns the chunks' indices.
+        """While nobody reads: go on with the files that now have the names of bad chunks, and return their indices.
 
         Raises IntegrityError or StorageError if one is missing or still bad.
         """
@@ -240,8 +245,6 @@ class ChunkFiles:
             got = self._read_into(file.buffered if direct is None else direct, [buffer[done:]], offset + done)
             if got == 0:
                 raise self._too_short(file)
-            if direct is None:
-                os.posix_fadvise(file.buffered, offset + done, got, os.POSIX_FADV_DONTNEED)
             done += got
 
     def _too_short(self, file: _File) -> IntegrityError:

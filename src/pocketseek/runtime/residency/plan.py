@@ -1,8 +1,9 @@
 """Which units stay in memory for a given number of bytes, and where in the ring the others are read. Pure arithmetic.
 
-The units that stay are spread evenly through the pass, so that storage and processor have work at the same time all
-along. Every number of bytes takes a beginning of one order of all units (golden ratio, `spread_order`); so when memory
-grows or shrinks only the units in between move.
+What stays is spread evenly through the pass, so that storage and processor have work at the same time all along, but
+in *stretches* of about STRETCH_BYTES that lie together in a file: storage is fastest, often by half, in long runs, when
+the system or the device has begun to read ahead. Every number of bytes takes a beginning of one order of all units
+(stretches by the golden ratio, `spread_order`); so when memory grows or shrinks only the units in between move.
 
 The ring is laid out anew for every pass in the same way, so a unit's place never changes while the plan stands: units
 follow each other, and a pass goes a whole number of times around, each time about as far. A unit may be read once all
@@ -15,11 +16,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 from pocketseek.runtime.residency.units import Piece, Unit
 
 BLOCK_BYTES = 4096
-RING_UNITS = 8  # the storage is busy while the processor needs a whole unit, and one more is being computed with
+RING_UNITS = 16  # of the usual size more than a stretch: the next one is begun while the end of one is copied
+STRETCH_BYTES = 24 << 20
+_RING_SHARE = 8  # of all weights, at most
 _MERGE_BYTES = 64 * 1024  # a gap in a file that is cheaper to read than to leave out
 _GOLDEN = 0.6180339887498949
 
@@ -36,15 +40,25 @@ class FileRange:
 
 @dataclass(frozen=True)
 class Slot:
-    """A streamed unit's place in the ring. distance: it overwrites no unit later than this many before it."""
+    """A streamed unit's place in the ring. distance: it overwrites no unit later than this many before it.
+
+    left_behind: (chunk, offset, bytes) that are of no use in the page cache once the unit is read: its ranges and the
+    end of the unit before, if that lies before them, since the system keeps and drops pages in clusters that may
+    straddle the two. Without the last block, which the next unit may begin with.
+    """
 
     unit: Unit
     ranges: tuple[FileRange, ...]
     distance: int
+    left_behind: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def num_bytes(self) -> int:
         return sum(part.num_bytes for part in self.ranges)
+
+    def follows(self, before: Slot) -> bool:
+        """It begins where that one ends in a file."""
+        return _lies_behind(self.ranges[0], before.ranges[-1])
 
     def position_of(self, piece: Piece) -> int:
         """Where in the ring the piece begins."""
@@ -105,8 +119,10 @@ def least_ring_bytes(units: Iterable[Unit]) -> int:
     return 2 * max(slot_bytes(unit) for unit in units)
 
 
-def usual_ring_bytes(units: Iterable[Unit]) -> int:
-    return RING_UNITS * max(slot_bytes(unit) for unit in units)
+def usual_ring_bytes(units: Sequence[Unit]) -> int:
+    """Room for RING_UNITS, but no large part of a small model: that is better kept than read."""
+    most_bytes = sum(unit.num_bytes for unit in units) // _RING_SHARE
+    return max(least_ring_bytes(units), min(RING_UNITS * max(slot_bytes(unit) for unit in units), most_bytes))
 
 
 def slot_bytes(unit: Unit) -> int:
@@ -128,10 +144,29 @@ def lay_out(units: Sequence[Unit], ring_bytes: int) -> list[Slot]:
         places.append((end, end + size))
         end += size
         done_bytes += size
-    return [
-        Slot(unit, tuple(_ranges(unit, start)), _distance(places, index))
-        for index, (unit, (start, _)) in enumerate(zip(units, places, strict=True))
-    ]
+    slots: list[Slot] = []
+    before: FileRange | None = None
+    for index, (unit, (start, _)) in enumerate(zip(units, places, strict=True)):
+        ranges = tuple(_ranges(unit, start))
+        slots.append(Slot(unit, ranges, _distance(places, index), tuple(_left_behind(before, ranges))))
+        before = ranges[-1]
+    return slots
+
+
+def _left_behind(before: FileRange | None, ranges: Iterable[FileRange]) -> Iterator[tuple[int, int, int]]:
+    for part in ranges:
+        start, end = part.offset, part.offset + part.num_bytes - BLOCK_BYTES
+        if before is not None and _lies_behind(part, before):
+            start = before.offset
+        if start < end:
+            yield part.chunk, start, end - start
+        before = part
+
+
+def _lies_behind(part: FileRange, before: FileRange) -> bool:
+    """In the file, but for a small gap; the two may share a block."""
+    gap_bytes = part.offset - (before.offset + before.num_bytes)
+    return part.chunk == before.chunk and -BLOCK_BYTES <= gap_bytes <= _MERGE_BYTES
 
 
 def _distance(places: Sequence[tuple[int, int]], index: int) -> int:
@@ -144,11 +179,25 @@ def _distance(places: Sequence[tuple[int, int]], index: int) -> int:
 
 
 def _fitting(units: Sequence[Unit], num_bytes: int) -> Iterator[int]:
-    for index in spread_order(len(units)):
-        num_bytes -= units[index].num_bytes
-        if num_bytes < 0:
-            return
-        yield index
+    stretches = list(stretches_of(units))
+    for number in spread_order(len(stretches)):
+        for unit in stretches[number]:
+            num_bytes -= unit.num_bytes
+            if num_bytes < 0:
+                return
+            yield unit.index
+
+
+def stretches_of(units: Sequence[Unit], stretch_bytes: int = STRETCH_BYTES) -> Iterator[list[Unit]]:
+    """Units that follow each other, of one stage, which lies together in files: about so many bytes each."""
+    for _, group in groupby(units, lambda unit: unit.layer):
+        of_stage = list(group)
+        total_bytes, done_bytes = sum(unit.num_bytes for unit in of_stage), 0
+        stretches: list[list[Unit]] = [[] for _ in range(max(1, round(total_bytes / stretch_bytes)))]
+        for unit in of_stage:
+            stretches[done_bytes * len(stretches) // total_bytes].append(unit)
+            done_bytes += unit.num_bytes
+        yield from (stretch for stretch in stretches if stretch)
 
 
 def _ranges(unit: Unit, position: int) -> Iterator[FileRange]:

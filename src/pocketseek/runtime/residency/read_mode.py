@@ -5,7 +5,7 @@ systems read ahead better than anyone who asks (and some file systems, such as A
 and ignore it). So the ways are tried, in turn and more than once, on the chunk files. What was found is kept:
 
     <data directory>/storage/<hash of the file system>.json
-    {"format": 1, "file_system": {...}, "direct": true, "num_readers": 2, "read_bytes": 1048576, "bytes_per_s": 1.2e9}
+    {"format": 2, "file_system": {...}, "direct": true, "num_readers": 2, "read_bytes": 1048576, "bytes_per_s": 1.2e9}
 
 A missing, damaged or foreign file counts as none; one that cannot be written is left out.
 """
@@ -19,11 +19,11 @@ import os
 import secrets
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from itertools import cycle, product
+from itertools import cycle
 from pathlib import Path
 
 from pocketseek.errors import FormatError
@@ -32,21 +32,25 @@ from pocketseek.package.reader import Package
 from pocketseek.package.storage import write_file
 from pocketseek.package.strict_json import Fields, JsonValue, load_object
 from pocketseek.runtime.residency.chunk_files import ChunkFiles
-from pocketseek.runtime.residency.plan import BLOCK_BYTES
+from pocketseek.runtime.residency.plan import BLOCK_BYTES, STRETCH_BYTES
 
-ROUNDS = 3
-SAMPLE_BYTES = 32 << 20
-_NUM_READERS = (1, 2, 4)
-_READ_BYTES = (1 << 20, 4 << 20)
+ROUNDS = 2
+_MORE_ROUNDS = 2  # for each of them, with those that may be the best
+SAMPLE_BYTES = 48 << 20
+_KIB = 1 << 10
+# (readers, KiB at once). Through the page cache pieces should be small against what the system reads ahead; past it the
+# device is busy only while there is more than one large piece to read.
+_BUFFERED = ((2, 256), (1, 512), (2, 512), (3, 512), (1, 1024), (2, 1024))
+_DIRECT = ((8, 256), (2, 1024), (4, 1024), (1, 2048), (2, 2048), (4, 2048))
 _DIRECT_IS_GOOD = 0.9  # of the fastest way: its processor time is worth more than the difference
-_FORMAT = 1
+_FORMAT = 2
 _MAX_BYTES = 4096
 _FIELDS = frozenset({"format", "file_system", "direct", "num_readers", "read_bytes", "bytes_per_s"})
 
 
 @dataclass(frozen=True)
 class ReadMode:
-    """bytes_per_s: what it reached."""
+    """bytes_per_s: what it reached. Of the readers, each reads a turn (`turn_bytes`) from its beginning to its end."""
 
     direct: bool
     num_readers: int
@@ -55,6 +59,11 @@ class ReadMode:
 
 
 DEFAULT_READ_MODE = ReadMode(direct=False, num_readers=2, read_bytes=1 << 20, bytes_per_s=1e9)
+
+
+def turn_bytes(mode: ReadMode) -> int:
+    """How much that lies behind each other one reader reads alone: for the system to read ahead, or as good as none."""
+    return 0 if mode.direct else STRETCH_BYTES
 
 
 def read_mode_for(data_dir: Path, package: Package) -> ReadMode:
@@ -108,27 +117,40 @@ def find_read_mode(
     sample_bytes: int = SAMPLE_BYTES,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReadMode:
-    """Try every way on the package's chunks, `rounds` times in turn, and return the best by median.
+    """Try every way on the package's chunks `rounds` times in turn, then the best two of each kind twice as often
+    again, and return the best by median.
 
-    Reads rounds * 12 * sample_bytes, a second or so. progress(done, total) counts samples. A sample that finds its
-    bytes in memory, because somebody has them mapped, says nothing and counts as fast: call it before the weights
+    Reads 40 * sample_bytes by default, one or two seconds. progress(done, total) counts samples. A sample that finds
+    its bytes in memory, because somebody has them mapped, says nothing and counts as fast: call it before the weights
     are used. Raises StorageError, IntegrityError.
     """
     files = ChunkFiles(package)
     try:
-        ways = [ReadMode(False, readers, size, 0.0) for readers, size in product(_NUM_READERS, _READ_BYTES)]
+        ways = [ReadMode(False, readers, kib * _KIB, 0.0) for readers, kib in _BUFFERED]
         if _has_direct(package, files):
-            ways += [replace(way, direct=True) for way in ways]
+            ways += [ReadMode(True, readers, kib * _KIB, 0.0) for readers, kib in _DIRECT]
         places = cycle(_samples(package, sample_bytes))
         rates: dict[ReadMode, list[float]] = {way: [] for way in ways}
-        for done in range(rounds * len(ways)):
-            way = ways[done % len(ways)]
-            rates[way].append(_rate(files, way, next(places)))
-            if progress is not None:
-                progress(done + 1, rounds * len(ways))
-        return _best([replace(way, bytes_per_s=statistics.median(found)) for way, found in rates.items()])
+        num_trials = rounds * (len(ways) + _MORE_ROUNDS * len(_finalists(rates)))
+
+        def measure(some: Sequence[ReadMode], num_rounds: int) -> None:
+            for way in [*some] * num_rounds:
+                rates[way].append(_rate(files, way, next(places)))
+                if progress is not None:
+                    progress(sum(len(found) for found in rates.values()), num_trials)
+
+        measure(ways, rounds)
+        finalists = _finalists(rates)
+        measure(finalists, rounds * _MORE_ROUNDS)
+        return _best([replace(way, bytes_per_s=statistics.median(rates[way])) for way in finalists])
     finally:
         files.close()
+
+
+def _finalists(rates: Mapping[ReadMode, Sequence[float]]) -> list[ReadMode]:
+    """The best two of each kind so far."""
+    by_rate = sorted(rates, key=lambda way: -statistics.median(rates[way] or [0.0]))
+    return [way for direct in (False, True) for way in [one for one in by_rate if one.direct == direct][:2]]
 
 
 def _best(ways: Sequence[ReadMode]) -> ReadMode:
@@ -159,25 +181,29 @@ def _rate(files: ChunkFiles, way: ReadMode, sample: Sequence[tuple[int, int, int
     for chunk, offset, size in sample:
         files.evict(chunk, offset, size)
     files.use_direct(way.direct)
-    reads = iter(list(_reads(sample, way.read_bytes)))
+    turns = iter(list(_pieces(sample, max(turn_bytes(way), way.read_bytes))))
 
     def read_some() -> int:
         num_bytes = 0
         with mmap.mmap(-1, way.read_bytes) as memory, memoryview(memory) as buffer:
-            for chunk, offset, size in reads:  # next() of a list's iterator is atomic
-                with buffer[:size] as part:
-                    files.read(chunk, offset, part)
-                num_bytes += size
+            for turn in turns:  # next() of a list's iterator is atomic
+                for chunk, offset, size in _pieces([turn], way.read_bytes):
+                    with buffer[:size] as part:
+                        files.read(chunk, offset, part)
+                    num_bytes += size
         return num_bytes
 
     start_s = time.perf_counter()
     with ThreadPoolExecutor(way.num_readers) as threads:
         counts = [threads.submit(read_some) for _ in range(way.num_readers)]
         total = sum(count.result() for count in counts)
-    return total / (time.perf_counter() - start_s)
+    elapsed_s = time.perf_counter() - start_s
+    for chunk, offset, size in sample:
+        files.forget(chunk, offset, size)
+    return total / elapsed_s
 
 
-def _reads(sample: Sequence[tuple[int, int, int]], read_bytes: int) -> Iterator[tuple[int, int, int]]:
+def _pieces(sample: Sequence[tuple[int, int, int]], read_bytes: int) -> Iterator[tuple[int, int, int]]:
     for chunk, offset, size in sample:
         for start in range(offset, offset + size, read_bytes):
             rest = min(read_bytes, offset + size - start)

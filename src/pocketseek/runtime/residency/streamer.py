@@ -5,10 +5,11 @@
     acquire(k) ... release(k)               for k = 0 .. num_needed - 1 in order; memory(k) is valid in between
     end_pass()                              or abandon(), if the pass failed
 
-The readers take reads in the order of use and go on behind the end of a pass with the beginning of the next, until the
-ring is full: storage rests only then. What is to be warmed is read when the ring is full, or when a pass needs it
-first. An error of a reader, of whatever kind, is raised by the `acquire` that waits for its bytes; after `abandon`
-everything is read again. The ring is one piece of anonymous memory, and `install` without slots gives it back.
+The slots are shared out in *turns* (`turns_of`): a reader reads one from its beginning to its end and takes the next,
+in the order of use and on behind the end of a pass with the beginning of the next, until the ring is full: storage
+rests only then. What is to be warmed is read when the ring is full, or when a pass needs it first. An error of a
+reader, of whatever kind, is raised by the `acquire` that waits for its bytes; after `abandon` everything is read again.
+The ring is one piece of anonymous memory, and `install` without slots gives it back.
 
 All methods are the consumer's, which is one thread. Not covered: what the bytes mean.
 """
@@ -19,7 +20,7 @@ import mmap
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Condition, Lock, Thread
 from time import perf_counter
 
@@ -31,6 +32,7 @@ from pocketseek.runtime.residency.plan import FileRange, Slot
 
 Read = Callable[[int, int, memoryview], None]
 Warm = Callable[[int, int, int], None]
+Forget = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,37 @@ class _Task:
     offset: int
     num_bytes: int
     position: int
+    pass_number: int = 0
+
+
+@dataclass
+class _Lane:
+    """Where a reader is: the next slot of its turn, which ends before `end`, and the next read of that slot."""
+
+    pass_number: int = 0
+    slot: int = 0
+    end: int = 0
+    read: int = 0
+
+    @property
+    def is_done(self) -> bool:
+        return self.slot == self.end
 
 
 class Streamer:
-    """read(chunk, offset, buffer) and warm(chunk, offset, num_bytes) are called by the readers."""
+    """read(chunk, offset, buffer) and warm(chunk, offset, num_bytes) are called by the readers; and, when a slot was
+    read, forget(chunk, offset, num_bytes) for what it leaves behind."""
 
-    def __init__(self, read: Read, warm: Warm, *, num_readers: int, read_bytes: int) -> None:
-        """read_bytes: most bytes of one read. The two may be changed; it takes effect with the next `install`."""
+    def __init__(self, read: Read, warm: Warm, forget: Forget, *, num_readers: int, read_bytes: int) -> None:
+        """read_bytes: most bytes of one read. These and turn_bytes may be changed; it takes effect with the next
+        `install`."""
         self.num_readers = num_readers
         self.bytes_per_read = read_bytes
+        self.turn_bytes = 0
+        """Slots that lie behind each other in a file are one turn up to so many bytes; one slot alone is so, too."""
         self._read = read
         self._warm = warm
+        self._forget = forget
         self._lock = Lock()
         self._may_read = Condition(self._lock)
         self._has_read = Condition(self._lock)
@@ -68,6 +90,9 @@ class Streamer:
         self._closing = False
         self._slots: tuple[Slot, ...] = ()
         self._tasks: list[list[_Task]] = []  # of each slot
+        self._turns: list[tuple[int, int]] = []  # first slot and behind the last
+        self._lanes: list[_Lane] = []  # of each thread
+        self._left_behind: list[Sequence[tuple[int, int, int]]] = []  # by each slot
         self._to_warm: deque[_Task] = deque()
         self._warm_units: deque[int] = deque()  # beside it
         self._ring: NDArray[np.uint8] = np.empty(0, np.uint8)
@@ -84,7 +109,8 @@ class Streamer:
         self._pass = 0
         self._num_needed = count  # in the present pass
         self._released = 0  # slots, over all passes
-        self._next_pass, self._next_slot, self._next_task = 0, 0, 0
+        self._next_pass, self._next_turn = 0, 0
+        self._lanes = [_Lane() for _ in self._threads]
         self._left = [0] * count  # reads under way or to come
         self._loaded = [-1] * count  # the last pass whose bytes are there
         self._is_passing = False
@@ -114,6 +140,8 @@ class Streamer:
         with self._lock:
             self._slots = tuple(slots)
             self._tasks = [list(_tasks(index, slot.ranges, self.bytes_per_read)) for index, slot in enumerate(slots)]
+            self._left_behind = [slot.left_behind for slot in slots]
+            self._turns = list(turns_of(slots, self.turn_bytes))
             self._restart()
             self._add_to_warm(to_warm)
 
@@ -130,8 +158,9 @@ class Streamer:
                 self._warm_units.append(part.unit)
         if self._slots or self._to_warm:
             for number in range(len(self._threads), self.num_readers):
-                thread = Thread(target=self._live, name=f"pocketseek-reader-{number}", daemon=True)
+                thread = Thread(target=self._live, args=(number,), name=f"pocketseek-reader-{number}", daemon=True)
                 self._threads.append(thread)
+                self._lanes.append(_Lane())
                 thread.start()
         self._may_read.notify_all()
 
@@ -156,12 +185,11 @@ class Streamer:
     def release(self, index: int) -> None:
         with self._lock:
             self._released = self._pass * len(self._slots) + index + 1
-            self._may_read.notify()
+            self._may_read.notify_all()  # each waits for a place of its own
 
     def end_pass(self) -> None:
         """Slots that were not needed are free as well, once no read into them is under way."""
         with self._lock:
-            self._skip()
             first = self._num_needed
             while self._error is None and any(self._left[index] for index in range(first, len(self._slots))):
                 self._has_read.wait()
@@ -225,8 +253,8 @@ class Streamer:
 
     # -- the readers ------------------------------------------------------------------------------------------------
 
-    def _live(self) -> None:
-        while (task := self._take_task()) is not None:
+    def _live(self, number: int) -> None:
+        while (task := self._take_task(number)) is not None:
             error: BaseException | None = None
             try:
                 if task.slot >= 0:
@@ -235,81 +263,92 @@ class Streamer:
                     self._warm(task.chunk, task.offset, task.num_bytes)
             except BaseException as failure:  # noqa: BLE001  kept, and raised by the acquire that waits for these bytes
                 error = failure
-            self._finish_task(task, error)
+            for left in self._finish_task(task, error):
+                self._forget(*left)
 
-    def _take_task(self) -> _Task | None:
+    def _take_task(self, number: int) -> _Task | None:
         """Wait for something to read; None when it is time to end."""
         with self._lock:
             while True:
                 if self._closing:
                     return None
-                task = self._next()
+                task = self._next(self._lanes[number])
                 if task is not None:
                     self._num_busy += 1
                     self._num_warming += task.slot < 0
                     return task
                 self._may_read.wait()
 
-    def _next(self) -> _Task | None:
-        self._skip()
-        may_stream = bool(self._slots) and self._error is None and self._is_free(self._next_slot)
+    def _next(self, lane: _Lane) -> _Task | None:
+        may_stream = bool(self._slots) and self._error is None and self._is_free(self._moved_on(lane))
         if self._to_warm:
-            first = may_stream and self._next_pass == self._pass
-            if not first or self._slots[self._next_slot].unit.index > self._warm_units[0]:
+            first = may_stream and lane.pass_number == self._pass
+            if not first or self._slots[lane.slot].unit.index > self._warm_units[0]:
                 self._warm_units.popleft()
                 return self._to_warm.popleft()
-        return self._next_read() if may_stream else None
+        return self._next_read(lane) if may_stream else None
 
-    def _next_read(self) -> _Task:
-        tasks = self._tasks[self._next_slot]
-        if self._next_task == 0:
-            self._left[self._next_slot] = len(tasks)
-        task = tasks[self._next_task]
-        self._next_task += 1
-        if self._next_task == len(tasks):
-            self._advance()
+    def _moved_on(self, lane: _Lane) -> _Lane:
+        """To the next slot that is to be read; those that its pass does not need are passed over."""
+        while lane.read == 0:
+            if lane.is_done:
+                lane.pass_number, (lane.slot, lane.end) = self._next_pass, self._turns[self._next_turn]
+                self._next_turn += 1
+                if self._next_turn == len(self._turns):
+                    self._next_pass, self._next_turn = self._next_pass + 1, 0
+            is_over = lane.pass_number < self._pass
+            if not is_over and not (
+                self._is_passing and lane.pass_number == self._pass and lane.slot >= self._num_needed
+            ):
+                break
+            self._loaded[lane.slot] = max(self._loaded[lane.slot], lane.pass_number)
+            lane.slot += 1
+        return lane
+
+    def _is_free(self, lane: _Lane) -> bool:
+        """Everything that the slot overwrites is released."""
+        number = lane.pass_number * len(self._slots) + lane.slot
+        return lane.read > 0 or number - self._slots[lane.slot].distance < self._released
+
+    def _next_read(self, lane: _Lane) -> _Task:
+        tasks = self._tasks[lane.slot]
+        if lane.read == 0:
+            self._left[lane.slot] = len(tasks)
+        task = replace(tasks[lane.read], pass_number=lane.pass_number)
+        lane.read += 1
+        if lane.read == len(tasks):
+            lane.slot, lane.read = lane.slot + 1, 0
         return task
 
-    def _is_free(self, index: int) -> bool:
-        """Everything that the slot overwrites is released."""
-        number = self._next_pass * len(self._slots) + index
-        return self._next_task > 0 or number - self._slots[index].distance < self._released
-
-    def _skip(self) -> None:
-        """Pass over the slots that the present pass does not need."""
-        while (
-            self._is_passing
-            and self._next_pass == self._pass
-            and self._num_needed <= self._next_slot < len(self._slots)
-            and self._next_task == 0
-        ):
-            self._loaded[self._next_slot] = self._pass
-            self._advance()
-
-    def _advance(self) -> None:
-        self._next_task = 0
-        self._next_slot += 1
-        if self._next_slot == len(self._slots):
-            self._next_pass, self._next_slot = self._next_pass + 1, 0
-
-    def _finish_task(self, task: _Task, error: BaseException | None) -> None:
+    def _finish_task(self, task: _Task, error: BaseException | None) -> Sequence[tuple[int, int, int]]:
+        """Returns what is to be forgotten."""
         with self._lock:
             self._num_busy -= 1
             self._num_warming -= task.slot < 0
             if task.slot < 0:
                 self._has_read.notify_all()  # whoever waits for peace; a page that is not warm is read when it is used
-                return
+                return ()
             if error is not None and self._error is None:
                 self._error = error
             self.read_bytes += task.num_bytes
             self._left[task.slot] -= 1
-            if not self._left[task.slot] and error is None:
-                self._loaded[task.slot] = self._next_pass_of(task.slot)
+            is_loaded = not self._left[task.slot] and error is None
+            if is_loaded:
+                self._loaded[task.slot] = task.pass_number
             self._has_read.notify_all()
+            return self._left_behind[task.slot] if is_loaded else ()
 
-    def _next_pass_of(self, index: int) -> int:
-        """The pass for which a slot was just read: the one before that for which it will be read next."""
-        return self._next_pass if index < self._next_slot else self._next_pass - 1
+
+def turns_of(slots: Sequence[Slot], turn_bytes: int) -> Iterator[tuple[int, int]]:
+    """(first slot, behind the last) of runs of slots that lie behind each other in a file, of at most so many bytes."""
+    first, num_bytes = 0, 0
+    for index, slot in enumerate(slots):
+        if index and (num_bytes + slot.num_bytes > turn_bytes or not slot.follows(slots[index - 1])):
+            yield first, index
+            first, num_bytes = index, 0
+        num_bytes += slot.num_bytes
+    if slots:
+        yield first, len(slots)
 
 
 def _tasks(index: int, ranges: Iterable[FileRange], read_bytes: int) -> Iterable[_Task]:

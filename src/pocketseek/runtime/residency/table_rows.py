@@ -16,7 +16,7 @@ from pocketseek.package.manifest import TensorEntry
 from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.chunk_files import ChunkFiles
 
-KEPT_ROWS_BYTES = 8 << 20  # before they are given back
+KEPT_ROWS_BYTES = 4 << 20  # before they are given back
 
 
 class TableRows:

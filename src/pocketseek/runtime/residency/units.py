@@ -2,9 +2,10 @@
 
 A unit is a run of tile rows in the order in which a pass uses them, of about `unit_bytes`, and never of two layers:
 
-    layer:  q k v | o | gate with up | down      head: tile rows of the table, which a pass without logits leaves out
+    layer:  q k v | o | gate | up | down      head: tile rows of the table, which a pass without logits leaves out
 
-All units of a stage have nearly the same size. What is small or hardly read is part of no unit: vectors are copied into
+That is the order in which a package stores them, so what follows each other in a pass lies together in a file. All
+units of a stage have nearly the same size. What is small or hardly read is part of no unit: vectors are copied into
 memory when a model is opened, and of an embedding table only the rows of a pass's tokens are touched. Pure arithmetic
 over the manifest.
 """
@@ -13,18 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from pocketseek.formats import num_tile_rows, tile_row_bytes
 from pocketseek.kernels.contract import LayerPart, LayerStep
 from pocketseek.package.manifest import Manifest, TensorEntry
 
-UNIT_BYTES = 4 << 20
+UNIT_BYTES = 2 << 20
 HEAD = "head.weight"
-_STEPS: tuple[tuple[LayerStep, tuple[tuple[str, ...], ...]], ...] = (
-    ("qkv", (("q",), ("k",), ("v",))),
-    ("o", (("o",),)),
-    ("gate_up", (("gate", "up"),)),
-    ("down", (("down",),)),
+_STEPS: tuple[tuple[LayerStep, tuple[str, ...]], ...] = (
+    ("qkv", ("q", "k", "v")),
+    ("o", ("o",)),
+    ("gate", ("gate",)),
+    ("up", ("up",)),
+    ("down", ("down",)),
 )
 
 
@@ -57,24 +60,23 @@ class Unit:
 
 @dataclass(frozen=True)
 class _Run:
-    """Tile rows that are used one after the other. tensors: those of which a row each is used together."""
+    """Tile rows of a tensor."""
 
     step: LayerStep | None
-    tensors: tuple[TensorEntry, ...]
+    tensor: TensorEntry
     first_tile: int  # in the step
-    first_row: int  # in the tensors
+    first_row: int  # in the tensor
     num_tiles: int
 
     @property
     def tile_bytes(self) -> int:
-        return sum(tile_row_bytes(tensor.format, tensor.shape[1]) for tensor in self.tensors)
+        return tile_row_bytes(self.tensor.format, self.tensor.shape[1])
 
     def slice(self, start: int, num_tiles: int) -> _Run:
-        return _Run(self.step, self.tensors, self.first_tile + start, self.first_row + start, num_tiles)
+        return _Run(self.step, self.tensor, self.first_tile + start, self.first_row + start, num_tiles)
 
     def pieces(self) -> Iterator[Piece]:
-        for tensor in self.tensors:
-            yield from _pieces(tensor, self.first_row, self.num_tiles)
+        return _pieces(self.tensor, self.first_row, self.num_tiles)
 
 
 def units_of(manifest: Manifest, unit_bytes: int = UNIT_BYTES) -> tuple[Unit, ...]:
@@ -92,17 +94,17 @@ def units_of(manifest: Manifest, unit_bytes: int = UNIT_BYTES) -> tuple[Unit, ..
 
 
 def _runs_of_layer(tensors: Mapping[str, TensorEntry], layer: int) -> Iterator[_Run]:
-    for step, groups in _STEPS:
+    for step, names in _STEPS:
         first_tile = 0
-        for names in groups:
-            together = tuple(tensors[f"layer.{layer}.{name}"] for name in names)
-            num_tiles = num_tile_rows(together[0].shape[0])
-            yield _Run(step, together, first_tile, 0, num_tiles)
+        for name in names:
+            tensor = tensors[f"layer.{layer}.{name}"]
+            num_tiles = num_tile_rows(tensor.shape[0])
+            yield _Run(step, tensor, first_tile, 0, num_tiles)
             first_tile += num_tiles
 
 
 def _whole_head(tensor: TensorEntry) -> _Run:
-    return _Run(None, (tensor,), 0, 0, num_tile_rows(tensor.shape[0]))
+    return _Run(None, tensor, 0, 0, num_tile_rows(tensor.shape[0]))
 
 
 def _cut(runs: Iterator[_Run] | Sequence[_Run], unit_bytes: int) -> Iterator[list[_Run]]:
@@ -129,16 +131,10 @@ def _cut(runs: Iterator[_Run] | Sequence[_Run], unit_bytes: int) -> Iterator[lis
 
 def _parts(runs: Sequence[_Run]) -> Iterator[LayerPart]:
     """Runs of one step (q, k and v) that follow each other are one part."""
-    first = runs[0]
-    step, first_tile, num_tiles = first.step, first.first_tile, 0
-    for run in runs:
-        if run.step != step:
-            assert step is not None
-            yield LayerPart(step, first_tile, num_tiles)
-            step, first_tile, num_tiles = run.step, run.first_tile, 0
-        num_tiles += run.num_tiles
-    assert step is not None
-    yield LayerPart(step, first_tile, num_tiles)
+    for step, together in groupby(runs, lambda run: run.step):
+        if step is not None:
+            first, *others = together
+            yield LayerPart(step, first.first_tile, first.num_tiles + sum(run.num_tiles for run in others))
 
 
 def _pieces(tensor: TensorEntry, first_row: int, num_tiles: int) -> Iterator[Piece]:

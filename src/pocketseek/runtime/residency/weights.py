@@ -40,7 +40,7 @@ from pocketseek.runtime.residency.chunk_files import ChunkFiles
 from pocketseek.runtime.residency.guarded_maps import GuardedMaps
 from pocketseek.runtime.residency.loss_watch import LossWatch
 from pocketseek.runtime.residency.plan import Plan, make_plan, usual_ring_bytes
-from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
+from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode, turn_bytes
 from pocketseek.runtime.residency.streamer import Streamer, WarmRange
 from pocketseek.runtime.residency.table_rows import TableRows
 from pocketseek.runtime.residency.units import HEAD, UNIT_BYTES, Piece, Unit, units_of
@@ -95,6 +95,7 @@ class Weights:
         self._streamer = Streamer(
             self._files.read,
             self._files.warm,
+            self._files.forget,
             num_readers=DEFAULT_READ_MODE.num_readers,
             read_bytes=DEFAULT_READ_MODE.read_bytes,
         )
@@ -194,6 +195,7 @@ class Weights:
         self._find_read_mode = None
         self._files.use_direct(mode.direct)
         self._streamer.num_readers, self._streamer.bytes_per_read = mode.num_readers, mode.read_bytes
+        self._streamer.turn_bytes = turn_bytes(mode)
         self._rate = mode.bytes_per_s
 
     def _install(self, plan: Plan, coming: frozenset[int]) -> None:
