@@ -1,4 +1,5 @@
-// Python's view of what is behind mapped arrays: what of them is in memory, and pages that could not be read.
+// Python's view of what is behind mapped arrays: what of them is in memory, pages that could not be read, and files
+// that were touched.
 #pragma once
 
 #include <nanobind/nanobind.h>

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import select
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from streaming_engine import digest, keep_in_memory, many_requests, run_together
 
 from pocketseek.device.memory_watch import MemoryFacts, MemoryWatch
 from pocketseek.device.reading import read_fields
-from pocketseek.errors import ContextLengthError
+from pocketseek.errors import MemoryLimitError
 from pocketseek.govern.elastic import known_bounds
 from pocketseek.govern.governor import MemoryGovernor
 from pocketseek.govern.memory_budget import MemoryBudget
@@ -33,7 +32,6 @@ from pocketseek.runtime import memory_use
 from pocketseek.runtime.engine import Engine
 from pocketseek.types import TokenEvent
 
-RETRY_S = 0.1
 REQUESTS = many_requests(1024, num_tokens=14)[:5]
 
 
@@ -109,7 +107,7 @@ class NotingGovernor(MemoryGovernor):
             Look(
                 own_anonymous_bytes=facts.own_anonymous_bytes or 0,
                 bound_bytes=min(known_bounds(facts).values()),
-                least_bytes=self._least_bytes(),
+                least_bytes=self._needs().least_bytes,
                 leased_bytes=self._leases.leased_bytes,
                 total_bytes=self._leases.total_bytes,
                 budget_bytes=None if status is None else status.budget_bytes,
@@ -118,15 +116,11 @@ class NotingGovernor(MemoryGovernor):
         )
         return facts
 
-    def _least_bytes(self) -> int:
-        """With the base in steps, as this governor counts it."""
-        return replace(self._needs(), base_bytes=self._base_bytes).least_bytes
-
     def news(self) -> dict[str, object]:
         status = self.status
         assert status is not None
         return {
-            "least_bytes": self._least_bytes(),
+            "least_bytes": self._needs().least_bytes,
             "budget_bytes": status.budget_bytes,
             "weight_bytes": status.split.weight_bytes,
             "weights_bytes": status.weights_bytes,
@@ -159,16 +153,13 @@ def main(job: Job) -> None:
 
 
 def answers_of(engine: Engine) -> tuple[list[list[TokenEvent]], int]:
-    """And how often requests were refused before, as they are while there is room for next to none of their pages.
-    What was accepted is always finished."""
+    """And how often a request waited in vain before, as it does while there is no room for its pages for long."""
     num_refusals = 0
     while True:
         try:
             return run_together(engine, REQUESTS), num_refusals
-        except ContextLengthError:
+        except MemoryLimitError:
             num_refusals += 1
-            time.sleep(RETRY_S)
-            engine.apply_limits()  # an idle engine does not look by itself
 
 
 def _words() -> list[str]:

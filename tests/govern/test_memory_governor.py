@@ -152,6 +152,27 @@ def test_small_changes_of_the_base_move_nothing() -> None:
     assert allowed_bytes(governor.limits(), world.footprint) <= status_of(governor).budget_bytes
 
 
+def test_the_floor_is_what_is_needed_and_not_what_the_base_counts_in_steps() -> None:
+    world, budget = World(0), MemoryBudget(0)
+    world.want(base_bytes=112 * MIB)
+    governor = world.governor(budget=budget)
+    for base_bytes in (112 * MIB, 104 * MIB + 1, 105 * MIB, 101 * MIB, 100 * MIB + 1):
+        world.want(base_bytes=base_bytes)
+        world.now_s += INTERVAL_S
+        limits = governor.limits()
+        status, least_bytes = status_of(governor), world.footprint.least_bytes
+        assert status.budget_bytes == budget.total_bytes == status.split.short_bytes == least_bytes
+        assert allowed_bytes(limits, world.footprint) == least_bytes
+
+
+def test_nothing_is_short_as_soon_as_the_least_is_there() -> None:
+    world = World()
+    world.want(base_bytes=104 * MIB + 1)
+    governor = world.governor(cap_bytes=world.footprint.least_bytes)
+    assert allowed_bytes(governor.limits(), world.footprint) == status_of(governor).budget_bytes
+    assert status_of(governor).split.short_bytes == 0
+
+
 def test_the_counter_follows_up_at_once_and_down_with_its_leases() -> None:
     world, budget = World(1200), MemoryBudget(0)
     governor = world.governor(budget=budget)

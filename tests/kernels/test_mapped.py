@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pocketseek.errors import IntegrityError, UsageError
 from pocketseek.kernels import mapped
-from pocketseek.kernels.mapped import FaultGuard, resident_bytes
+from pocketseek.kernels.mapped import FaultGuard, changed_files, resident_bytes
 
 PAGE = mmap.PAGESIZE
 NUM_PAGES = 200  # more than a word of the guard's bits
@@ -351,3 +351,25 @@ def test_without_a_core_the_guard_does_nothing_and_nothing_is_known(
     assert guard.take_faults() == []
     guard.forget(data)
     assert resident_bytes(data) is None
+
+
+@pytest.mark.parametrize("has_core", [True, False])
+def test_open_files_that_were_written_to_or_cut_or_closed_have_changed(
+    tmp_path: Path, has_core: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_core:
+        monkeypatch.setattr(mapped, "_has_core", lambda: False)
+    paths = [tmp_path / str(number) for number in range(6)]
+    for path in paths:
+        path.write_bytes(b"x" * 100)
+    descriptors = np.array([os.open(path, os.O_RDONLY) for path in paths], np.int32)
+    stamps = np.array([(os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in paths], np.int64)
+    assert changed_files(descriptors, stamps) == []
+    os.utime(paths[1], ns=(0, stamps[1, 1] + 1))
+    os.truncate(paths[2], 99)
+    os.utime(paths[2], ns=(0, stamps[2, 1]))
+    paths[3].unlink()
+    os.close(descriptors[4])
+    assert changed_files(descriptors, stamps) == [1, 2, 4]
+    for number in (0, 1, 2, 3, 5):
+        os.close(descriptors[number])

@@ -144,3 +144,12 @@ def test_what_storage_takes_changes_the_expectation_at_once_and_the_curve_never(
     costs.storage_s = 0.0
     assert costs.of(limits).seconds(1) == pytest.approx(0.1)
     assert [point.seconds for point in costs.models["1"].points] == [pytest.approx(0.1)]
+
+
+def test_passes_that_waited_for_something_else_teach_nothing() -> None:
+    costs, limits = PassCosts(), Limits(1)
+    for _ in range(5):
+        costs.observe(limits, 1, 1.0, is_typical=False)
+    assert costs.of(limits).computing.points == ()
+    costs.observe(limits, 1, 0.25)
+    assert costs.of(limits).computing.seconds(1) == 0.25

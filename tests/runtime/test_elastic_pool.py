@@ -117,15 +117,16 @@ def test_what_no_longer_fits_alone_is_finished_alone_and_then_the_pool_is_small(
     assert bench.executor.num_written_pages <= 1
 
 
-def test_new_requests_are_measured_by_the_size_of_the_moment() -> None:
-    bench = Bench(16)
-    assert bench.scheduler.context_length == 1024
-    bench.scheduler.set_num_pages(2)
-    assert bench.scheduler.context_length == 128
-    with pytest.raises(ContextLengthError, match="the KV memory holds 128"):
-        bench.submit(random_request(1, 129))
+def test_new_requests_are_measured_by_the_largest_size_that_there_was() -> None:
+    bench = Bench(4)
+    bench.scheduler.set_num_pages(1)
+    assert bench.scheduler.context_length == 256
+    with pytest.raises(ContextLengthError, match="the KV memory holds 256"):
+        bench.submit(random_request(1, 257))
     bench.scheduler.set_num_pages(16)
-    bench.submit(random_request(1, 129))
+    bench.scheduler.set_num_pages(2)
+    assert bench.scheduler.context_length == 1024
+    bench.submit(random_request(1, 257))
 
 
 def test_less_than_one_page_counts_as_one() -> None:

@@ -17,10 +17,12 @@ from tiny_models import tiny_hf_directory
 
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.device.memory_watch import MemoryFacts, MemoryWatch
+from pocketseek.errors import MemoryLimitError
 from pocketseek.govern import governor as governor_module
 from pocketseek.govern.governor import MemoryGovernor
 from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.govern.split import Footprint
+from pocketseek.runtime import memory_patience
 from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.load import load
@@ -156,6 +158,37 @@ def test_what_the_process_takes_more_is_leased_and_comes_from_the_weights() -> N
             assert world.budget.of("process") == base_bytes
             assert (world.executor.weight_bytes < before_bytes) == (base_bytes > BASE_BYTES)
             assert (world.budget.over_bytes, world.budget.of("weights")) == (0, world.executor.weight_bytes)
+
+
+def test_a_request_in_a_shortage_is_not_refused_and_has_its_turn_when_there_is_memory() -> None:
+    world = World()
+    with world.engine as engine:
+        world.leave(BASE_BYTES + RING_BYTES + 2 * PAGE_BYTES)
+        large, small = random_request(1, 900, 5), random_request(2, 20, 5)
+        waiting = engine.stream(large)
+        assert ids_of(engine.stream(small)) == slow_tokens(small)
+        world.leave(BASE_BYTES + RING_BYTES + 2 * PAGE_BYTES)
+        load = engine.statistics().load
+        assert (load.num_waiting, load.num_running, load.num_pages) == (1, 0, 1)
+        assert world.budget.total_bytes <= BASE_BYTES + RING_BYTES + 2 * PAGE_BYTES
+        world.leave(2 * EVERYTHING_BYTES, num_looks=1)
+        assert ids_of(waiting) == slow_tokens(large)
+
+
+def test_a_shortage_that_stays_is_an_error_of_the_request_and_not_of_the_engine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory_patience, "MEMORY_PATIENCE_S", 0.0)
+    world = World()
+    with world.engine as engine:
+        world.leave(BASE_BYTES + RING_BYTES + 2 * PAGE_BYTES)
+        large, small = random_request(1, 900, 5), random_request(2, 20, 5)
+        for _ in range(3):
+            with pytest.raises(MemoryLimitError, match="no memory for a prompt of 900 tokens"):
+                list(engine.stream(large))
+            assert ids_of(engine.stream(small)) == slow_tokens(small)
+        world.leave(2 * EVERYTHING_BYTES, num_looks=8)
+        assert ids_of(engine.stream(large)) == slow_tokens(large)
 
 
 def test_an_engine_that_was_never_asked_anything_follows_too() -> None:

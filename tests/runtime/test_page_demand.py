@@ -151,7 +151,7 @@ def test_demand_counts_what_runs_what_waits_a_page_to_grow_the_least_that_works_
     engine = small_engine(8, max_sequences=2)
     assert engine.scheduler.page_demand() == (0, 0, 0, 0, 0)
     engine.submit(random_request(1, 100, 50))
-    assert engine.scheduler.page_demand() == (0, 2, 0, 2, 100)
+    assert engine.scheduler.page_demand() == (0, 2, 0, 0, 100)
     engine.run_pass()
     assert engine.scheduler.page_demand() == (2, 2, 0, 2, 1)
     engine.submit(random_request(2, 200, 50))

@@ -48,6 +48,7 @@ class Histories(RuleBasedStateMachine):
         self.tokens: list[list[int]] = []
         self.ended: dict[int, str] = {}
         self.num_pages = NUM_PAGES  # asked for
+        self.accepted: set[int] = set()  # who fitted at some pass, and is finished whatever the size
 
     @rule(request=requests)
     def submit(self, request: Request) -> None:
@@ -82,9 +83,13 @@ class Histories(RuleBasedStateMachine):
             if self.scheduler.has_work:
                 self.run_pass(limits)
 
-    def run_pass(self, limits: Limits) -> None:
+    def run_pass(self, limits: Limits) -> bool:
+        """False if nobody can run until there are more pages."""
+        self.accepted |= {i for i in self.open if self.begins_with(i) <= self.num_pages}
         work = self.scheduler.plan(limits)
-        assert work is not None
+        if work is None:
+            assert not self.accepted.intersection(self.open)
+            return False
         self.executor.release_pages(self.scheduler.take_vacated_pages())
         assert work.num_tokens <= limits.max_tokens_per_pass
         for event in self.scheduler.commit(work, self.executor.run(work)):
@@ -93,6 +98,15 @@ class Histories(RuleBasedStateMachine):
                 self.tokens[event.request_id].append(event.token.token_id)
             if event.token.finish_reason is not None:
                 self.ended[event.request_id] = event.token.finish_reason
+        return True
+
+    @property
+    def open(self) -> list[int]:
+        return [i for i in range(len(self.requests)) if i not in self.ended]
+
+    def begins_with(self, request_id: int) -> int:
+        request = self.requests[request_id]
+        return pages_for(len(request.prompt_ids) + min(1, request.max_tokens))
 
     @invariant()
     def every_request_is_somewhere(self) -> None:
@@ -103,15 +117,16 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def no_more_pages_are_in_use_or_in_memory_than_the_pool_has(self) -> None:
         self.executor.release_pages(self.scheduler.take_vacated_pages())
-        open_requests = [i for i in range(len(self.requests)) if i not in self.ended]
-        lengths = [len(self.requests[i].prompt_ids) + len(self.tokens[i]) for i in open_requests[:1]]
+        accepted = self.accepted.intersection(self.open)
+        lengths = [len(self.requests[i].prompt_ids) + len(self.tokens[i]) for i in accepted]
         assert self.pool.num_pages <= max([self.num_pages, *map(pages_for, lengths)])
         assert self.pool.num_used <= self.pool.num_pages
         assert self.executor.num_written_pages <= self.pool.num_pages
 
     def teardown(self) -> None:
         while self.scheduler.has_work:
-            self.run_pass(Limits(1))
+            if not self.run_pass(Limits(1)):
+                self.resize(8)
         assert self.pool.num_free == self.pool.num_pages == self.num_pages
         for request_id, request in enumerate(self.requests):
             expected, reason = slow_tokens(request, VOCAB, self.logits), self.ended[request_id]

@@ -106,18 +106,6 @@ def test_what_passes_took_here_counts_more_than_what_memory_could_give(
     assert after.tokens_per_s != before.tokens_per_s
 
 
-def test_passes_that_waited_for_memory_are_no_reason_to_give_a_model_up(
-    line: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(speed_plan, "measure_read_bandwidth", lambda *arguments, **options: 20e9)
-    monkeypatch.setattr(speed_plan, "_learnt_rate", lambda *arguments: 1e6)
-    plenty = 4 << 30
-    assert plan(line, 1e-9, memory_bytes=plenty).choice.asked.tokens_per_s < 1
-    doubted = plan(line, 100, memory_bytes=plenty).choice
-    assert doubted.chosen.model == "large"
-    assert doubted.chosen.tokens_per_s == pytest.approx(0.85 * 20e9 / 4 / doubted.chosen.weights_bytes)
-
-
 def test_storage_is_measured_once_where_it_is_needed(line: dict[str, Path], tmp_path: Path) -> None:
     (known,) = (tmp_path / "home" / "storage").iterdir()
     known.unlink()

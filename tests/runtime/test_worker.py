@@ -26,6 +26,7 @@ from fakes import (
 from pocketseek.errors import EngineClosedError, ModelOutputError
 from pocketseek.govern.governor import FixedGovernor
 from pocketseek.runtime.engine import Engine
+from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.work import Work
 from pocketseek.types import Limits, SamplingParams
 
@@ -321,3 +322,20 @@ def test_deadline_ends_a_running_answer_with_what_it_has() -> None:
         rest = list(stream)
     assert rest[-1].finish_reason == "deadline"
     assert [first.token_id, *(event.token_id for event in rest[:-1])] == slow_tokens(random_request(1))[: len(rest)]
+
+
+def test_costs_are_learnt_from_typical_passes_only() -> None:
+    for is_typical in (True, False):
+        executor = FakeExecutor()
+        executor.is_typical = is_typical
+        policy = Policy()
+        with Engine(
+            executor,
+            ByteTokenizer(),  # type: ignore[arg-type]  # fakes with the methods that an engine calls
+            FakeTemplate(),  # type: ignore[arg-type]
+            FixedGovernor(1),
+            num_pages=8,
+            policy=policy,
+        ) as engine:
+            assert ids_of(engine.stream(random_request(1))) == slow_tokens(random_request(1))
+        assert any(model.points for model in policy.costs.models.values()) == is_typical

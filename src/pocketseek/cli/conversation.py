@@ -20,9 +20,16 @@ from pocketseek.cli.console import AnswerPrinter, note
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor
 from pocketseek.cli.text_input import read_stdin_line
-from pocketseek.errors import ContextLengthError, ModelOutputError, StorageError, TemplateError, UsageError
+from pocketseek.errors import (
+    ContextLengthError,
+    MemoryLimitError,
+    ModelOutputError,
+    StorageError,
+    TemplateError,
+    UsageError,
+)
 
-_SURVIVABLE = (ContextLengthError, ModelOutputError, StorageError, TemplateError, UsageError)
+_SURVIVABLE = (ContextLengthError, MemoryLimitError, ModelOutputError, StorageError, TemplateError, UsageError)
 
 
 class LineReader(Protocol):

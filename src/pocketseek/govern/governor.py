@@ -125,7 +125,7 @@ class MemoryGovernor:
         self._looked_s: float | None = None
         self._changed_s = clock()
         self._seen: Footprint | None = None
-        self._decided_for: tuple[int, Footprint] | None = None
+        self._decided_for: tuple[int, Footprint, int] | None = None
         self._split: MemorySplit | None = None
         self._demand_pages = 0
         self._base_bytes = 0
@@ -142,12 +142,13 @@ class MemoryGovernor:
         if not is_due and seen == self._seen:  # nearly every pass
             return self._limits
         facts: MemoryFacts | None = None
-        if is_due or self._settled(seen).least_bytes > self._elastic.current_bytes:
+        if is_due or seen.least_bytes > self._elastic.current_bytes:
             facts, seen = self._watch(), self._footprint()  # in this order: the look measures the process, too
         self._seen, footprint = seen, self._settled(seen)
         if facts is not None:
-            self._follow(facts, footprint, now_s)
-        basis = (self._elastic.allowed_bytes, footprint)
+            self._follow(facts, footprint, now_s, seen.least_bytes)
+        allowed_bytes = self._elastic.allowed_bytes
+        basis = (allowed_bytes, footprint, max(0, seen.least_bytes - allowed_bytes))
         if basis != self._decided_for:
             self._decided_for = basis
             self._decide(*basis)
@@ -158,13 +159,14 @@ class MemoryGovernor:
         is, within bounds. So after a change it is asked after 1, 2, 4, 8 seconds, and then every 8."""
         return min(max(LEAST_REST_S, self._clock() - self._changed_s), LONGEST_REST_S)
 
-    def _follow(self, facts: MemoryFacts, footprint: Footprint, now_s: float) -> None:
+    def _follow(self, facts: MemoryFacts, footprint: Footprint, now_s: float, floor_bytes: int) -> None:
+        """floor_bytes: the least as it is, not in steps, which would keep up to 12 MB that nobody needs."""
         self._looked_s = now_s
         before_bytes = self._elastic.current_bytes
         budget_bytes = self._elastic.update(
             facts,
             now_s,
-            floor_bytes=footprint.least_bytes,
+            floor_bytes=floor_bytes,
             used_bytes=self._used_bytes(footprint),
             warming=footprint.warming,
         )
@@ -173,9 +175,10 @@ class MemoryGovernor:
         if self._budget is not None:
             self._budget.approach(budget_bytes)
 
-    def _decide(self, allowed_bytes: int, footprint: Footprint) -> None:
+    def _decide(self, allowed_bytes: int, footprint: Footprint, short_bytes: int) -> None:
         self._demand_pages = stepped_demand(allowed_bytes, footprint, self._demand_pages)
-        self._split = split = split_memory(allowed_bytes, footprint, self._demand_pages)
+        split = split_memory(allowed_bytes, footprint, self._demand_pages)
+        self._split = split = dataclasses.replace(split, short_bytes=short_bytes)  # of the least as it is
         limits = dataclasses.replace(
             self._limits, num_pages=split.num_pages, weight_bytes=split.weight_bytes, max_pages=split.max_pages
         )

@@ -31,9 +31,21 @@ def stamp_of(status: os.stat_result) -> str:
     return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
 
 
+def size_and_mtime_ns(stamp: str) -> tuple[int, int]:
+    _, size, mtime_ns = stamp.split(":")
+    return int(size), int(mtime_ns)
+
+
 def is_settled(status: os.stat_result) -> bool:
     """Whether a later change would surely get another mtime."""
     return status.st_mtime_ns < time.time_ns() - _CLOCK_TICK_NS
+
+
+def settle(descriptor: int) -> None:
+    """Wait until a later change of this open file would surely get another mtime: for a tick of the clock at most."""
+    age_ns = time.time_ns() - os.fstat(descriptor).st_mtime_ns
+    if 0 <= age_ns <= _CLOCK_TICK_NS:
+        time.sleep((_CLOCK_TICK_NS - age_ns) / 1e9)
 
 
 def read_marker(package_dir: Path) -> Mapping[str, str]:

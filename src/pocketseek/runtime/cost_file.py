@@ -1,7 +1,7 @@
 """What was learnt about the time of passes, kept from one start to the next: a small JSON file per model and device.
 
     <data directory>/costs/<hash of model and device>.json
-    {"format": 1, "model": <SHA-256 of the manifest>, "device": {...}, "curves": {"2": [[tokens, seconds], ...]}}
+    {"format": 2, "model": <SHA-256 of the manifest>, "device": {...}, "curves": {"2": [[tokens, seconds], ...]}}
 
 It only ever saves a few passes of learning: a missing, damaged or foreign file counts as none, and one that cannot be
 written is left out. It is written when the engine closes, in one step, and only where a data directory already is.
@@ -22,7 +22,7 @@ from pocketseek.package.storage import write_file
 from pocketseek.package.strict_json import Fields, JsonValue, format_error, load_object
 from pocketseek.runtime.cost_model import MAX_TOKENS, CostModel, CostPoint, PassCosts
 
-_FORMAT = 1
+_FORMAT = 2  # curves of format 1 took waiting for mapped pages for computing
 _MAX_BYTES = 64 * 1024
 _MAX_CURVES = 64
 _MAX_SECONDS = 3600.0

@@ -173,9 +173,10 @@ class PassCosts:
             last = self._last = limits, PassTimes(computing, self.storage_s)
         return last[1]
 
-    def observe(self, limits: Limits, num_tokens: int, computing_s: float) -> None:
-        """The first pass is left out: it may have read the weights from storage without saying so."""
-        if self.num_observed > 0:
+    def observe(self, limits: Limits, num_tokens: int, computing_s: float, *, is_typical: bool = True) -> None:
+        """is_typical: see `Executor`; other passes teach nothing. The first is left out, too: where the system does not
+        count page faults, it may have read the weights from storage without saying so."""
+        if self.num_observed > 0 and is_typical:
             self.of(limits).computing.observe(num_tokens, computing_s)
         self.num_observed += 1
 

@@ -135,7 +135,7 @@ class Engine:
 
     @property
     def context_length(self) -> int:
-        """Tokens that a request may have now, answer included: the model's context, or what the KV memory holds."""
+        """Tokens that a request may have, answer included: the model's context, or what KV memory holds at its best."""
         return self._scheduler.context_length
 
     def stream(self, request: Request) -> TokenStream:
@@ -143,7 +143,8 @@ class Engine:
 
         Raises UsageError or ContextLengthError before anything runs, EngineClosedError if the engine is closed. The
         iterator raises EngineClosedError if the engine stops meanwhile, ModelOutputError if the model computes NaN,
-        StorageError or IntegrityError if the weights cannot be read.
+        StorageError or IntegrityError if the weights cannot be read, MemoryLimitError if other programs leave no memory
+        for the prompt for half a minute.
         """
         return self._worker.submit([request], owner=self)[0]
 

@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketseek.errors import StorageError
 from pocketseek.kernels.choose import KernelChoice
 from pocketseek.kernels.contract import Floats, LogitsMath, RowSpan
 from pocketseek.kernels.kv_memory import DEFAULT_KV_FORMAT, PAGE_TOKENS, KvFormat, KvMemory
 from pocketseek.package.reader import Package
+from pocketseek.runtime.residency.loss_watch import major_faults
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.weights import Weights
 from pocketseek.runtime.work import Work
 
 KEPT_ROWS = 16
+_MOST_RUNS = 3  # of a pass during which somebody writes to the files
 
 
 class KernelExecutor:
@@ -36,11 +39,13 @@ class KernelExecutor:
     ) -> None:
         """read_mode: how storage is read best; asked once there are weights to be streamed."""
         config = package.manifest.model
+        self._path = package.path
         self._config = config
         self._kernels = choice.open(config, num_threads)
         self._memory = KvMemory(config, num_pages, kv_format)
         self._weights = Weights(package, self._kernels, read_mode=read_mode)
         self._waited_s = 0.0
+        self._is_typical = True
         self._touched_pages: set[int] = set()
         self._hidden = _RowBuffer(config.hidden_size)
         self._logits = _RowBuffer(config.vocab_size)
@@ -93,6 +98,10 @@ class KernelExecutor:
     def waited_s(self) -> float:
         return self._waited_s
 
+    @property
+    def is_typical(self) -> bool:
+        return self._is_typical
+
     def set_weight_bytes(self, num_bytes: int | None) -> None:
         self._weights.set_bytes(num_bytes)
 
@@ -112,6 +121,7 @@ class KernelExecutor:
     def run(self, work: Work) -> Floats:
         """One pass; returns logits float32 (work.num_logits, vocab_size), which the next pass overwrites."""
         weights, before_s = self._weights, self._weights.waited_s
+        was_warm, before = weights.is_warm, (weights.num_warmings, major_faults())
         for part in work.slices:
             self._touched_pages.update(part.pages[part.first_position // PAGE_TOKENS :])
         spans = [RowSpan(part.first_position, part.num_tokens, part.pages) for part in work.slices]
@@ -120,11 +130,19 @@ class KernelExecutor:
         hidden = self._hidden.rows(len(token_ids))
         chosen = _rows_with_logits(work)  # before the layers, which leave nothing of the interpreter in the caches
         logits = self._logits.rows(len(chosen))
-        with weights.one_pass(token_ids, needs_head=len(chosen) > 0):
-            weights.embed(token_ids, hidden)
-            weights.run_layers(rows, hidden)
-            weights.run_head(hidden, chosen, logits)
+        num_doubtful = 0
+        while True:
+            with weights.one_pass(token_ids, needs_head=len(chosen) > 0):
+                weights.embed(token_ids, hidden)
+                weights.run_layers(rows, hidden)
+                weights.run_head(hidden, chosen, logits)
+            if not weights.is_doubtful:
+                break
+            num_doubtful += 1
+            if num_doubtful == _MOST_RUNS:
+                raise StorageError(f"{self._path}: its files are being written to; stop the program that does so")
         self._waited_s = weights.waited_s - before_s
+        self._is_typical = was_warm and before == (weights.num_warmings, major_faults()) and not num_doubtful
         return logits
 
     @property

@@ -14,6 +14,8 @@
   longer fits goes on alone and the pool falls to that size once it has ended.
 - The pool may be smaller than what was accepted if more pages can be had (`max_pages`). Who needs them to begin, or to
   come back, waits until the pool has grown; `num_wanted_pages` tells the one who decides about that.
+- Who arrives while not even `max_pages` would do is *promised* nothing yet: it waits without holding up others, and
+  nothing is taken from weights or others for it, until so much can be had. Then it is accepted like everybody else.
 """
 
 from __future__ import annotations
@@ -91,21 +93,26 @@ class Roster:
         running, waiting = list(self.running), list(self.waiting)
         num_places = max(1, self._max_sequences - len(running))
         growing = sum(map(_num_missing_soon, running))
-        arriving = nlargest(num_places, (pages_for(len(one.tokens) + _SOON_TOKENS) for one in waiting))
+        able = filter(self._can_have_pages, waiting)
+        arriving = nlargest(num_places, (pages_for(len(one.tokens) + _SOON_TOKENS) for one in able))
         return self._cache.num_in_use + growing + sum(arriving)
 
     @property
     def num_least_pages(self) -> int:
-        """What the first by rank needs now, who is finished whatever the size asked for; of those who wait if nobody
-        runs. Roughly, if another thread asks during a pass."""
-        running, waiting = list(self.running), list(self.waiting)
+        """What the first by rank needs now, who is finished whatever the size asked for; of those who wait and were
+        promised that if nobody runs. Roughly, if another thread asks during a pass."""
+        running, waiting = list(self.running), [one for one in list(self.waiting) if one.is_promised]
         first = min(running, key=self._policy.rank) if running else self._policy.next_in(waiting, ())
         return pages_for(len(first.tokens)) if first else 0
 
     @property
     def num_wanted_tokens(self) -> int:
-        """Those that are still to be computed. Roughly, if another thread asks during a pass."""
-        return sum(sequence.num_pending for sequence in (*list(self.running), *list(self.waiting)))
+        """Those that are still to be computed, and can be. Roughly, if another thread asks during a pass."""
+        able = filter(self._can_have_pages, list(self.waiting))
+        return sum(sequence.num_pending for sequence in (*list(self.running), *able))
+
+    def _can_have_pages(self, sequence: SequenceState) -> bool:
+        return sequence.is_promised or sequence.num_pages_to_begin <= self.num_most_pages
 
     def remove(self, sequence: SequenceState) -> None:
         """It has ended, wherever it was: its pages are free, and who followed it waits by himself."""
@@ -147,6 +154,7 @@ class Roster:
     def arrange(self, limits: Limits) -> float | None:
         """Everybody who runs has the pages for the next pass. Returns when those who wait for others are to start."""
         self._limits = limits
+        self._promise()
         self.fit()
         self._grow()
         due_s = self._policy.coalesces_until_s(self.running, self.waiting, limits)
@@ -179,6 +187,13 @@ class Roster:
             self._cache.release_pages(sequence.spare_pages())
 
     # --------------------------------------------------------------------------------------------------------------
+
+    def _promise(self) -> None:
+        """By the limits of now: those that were known when a request came may be some seconds old."""
+        for sequence in self.waiting:
+            if not sequence.is_promised and self._can_have_pages(sequence):
+                for one in (sequence, *sequence.followers):
+                    one.is_promised = True
 
     def _grow(self) -> None:
         """Give every running sequence the page its newest token needs, the first by rank first."""
@@ -229,7 +244,7 @@ class Roster:
         return bool(pages) and (compute_s == 0.0 or swap.seconds(pages) < compute_s)
 
     def _admit(self) -> None:
-        candidates = list(self.waiting)
+        candidates = [sequence for sequence in self.waiting if sequence.is_promised]
         while (sequence := self._policy.next_in(candidates, self.running)) is not None:
             if len(self.running) >= self._max_sequences and not self._policy.victims(sequence, self.running):
                 return
@@ -241,7 +256,7 @@ class Roster:
                     continue
                 return
             self.waiting.remove(sequence)
-            self._policy.admitted(sequence, self.waiting)
+            self._policy.admitted(sequence, filter(lambda one: one.is_promised, self.waiting))
             sequence.pages += self._cache.allocate(sequence.num_missing_pages)
             self._restore(sequence)
             self.running.append(sequence)

@@ -9,8 +9,9 @@
 - Of prompts that have a beginning in common and are read at the same time, one computes it and the others wait for it.
 - `submit` takes several sequences with one prompt: it is read once.
 - `plan` may find that nothing is to be done yet; `wait_s` says for how long. `expire` ends what missed its deadline.
-- New requests are measured by the size of the pool that was asked for last (`set_num_pages`), or by what it could
-  become (`set_max_pages`); `page_demand` tells how many pages it takes.
+- New requests are measured by the largest pool that there ever was (`set_num_pages`) or could have been
+  (`set_max_pages`). Who does not fit that of now waits for memory (memory_patience.py). `page_demand` tells how many
+  pages it takes.
 - A pass that failed is accounted for by `fail` instead of `commit`: it ends the requests in it and nobody else.
 
 Not thread-safe but for `prepare`, `counts` and `page_demand`: one thread (the engine's worker) owns it. submit, cancel,
@@ -26,6 +27,7 @@ from itertools import zip_longest
 
 from pocketseek.errors import ModelOutputError, PocketseekError
 from pocketseek.kernels.contract import LogitsMath
+from pocketseek.runtime import memory_patience
 from pocketseek.runtime.admission import Capacity, check_request
 from pocketseek.runtime.counts import PageDemand, SchedulerCounts, SequenceEvent, Totals
 from pocketseek.runtime.kv_pool import KvPool
@@ -76,7 +78,7 @@ class Scheduler:
 
     @property
     def context_length(self) -> int:
-        """Tokens that a request may have, answer included: the model's context, or what the pool holds."""
+        """Tokens that a request may have, answer included: the model's context, or what the pool holds at its best."""
         return self._capacity.context_length
 
     def counts(self) -> SchedulerCounts:
@@ -127,13 +129,14 @@ class Scheduler:
         return event
 
     def expire(self) -> list[SequenceEvent]:
-        """Drop the requests whose deadline has passed and free their pages."""
+        """Drop the requests whose deadline has passed, or who waited for memory too long, and free their pages."""
         now_s = self.policy.clock()
         late = [sequence for sequence in self._roster if sequence.deadline_at_s <= now_s]
-        if not late:
-            return []
         events = [self._finish(sequence, "deadline") for sequence in late]
-        self._roster.fit()
+        starved = memory_patience.lost(self._roster.waiting, now_s)
+        events += [self._finish(one, "error", error=memory_patience.error(one)) for one in starved]
+        if events:
+            self._roster.fit()
         return events
 
     def wait_s(self) -> float | None:
@@ -156,7 +159,8 @@ class Scheduler:
         self._measure()
 
     def _measure(self) -> None:
-        self._capacity = dataclasses.replace(self._capacity, num_pages=self._roster.num_most_pages)
+        num_pages = max(self._capacity.num_pages, self._roster.num_most_pages)
+        self._capacity = dataclasses.replace(self._capacity, num_pages=num_pages)
 
     @property
     def num_pages(self) -> int:
@@ -188,6 +192,8 @@ class Scheduler:
         due_s = self._roster.arrange(limits)
         slices = tuple(self._fill(self.policy.room(self._roster.running, limits), limits))
         self._totals.num_peak_pages = max(self._totals.num_peak_pages, self._cache.num_in_use)
+        nobody_can_run = not slices and due_s is None
+        memory_patience.note(self._roster.waiting, self.policy.clock(), nobody_can_run=nobody_can_run)
         self._next_plan_s = -math.inf if slices else self._next_due_s(due_s)
         return Work(slices) if slices else None
 

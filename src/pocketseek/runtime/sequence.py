@@ -22,7 +22,8 @@ class SequenceState:
     num_registered: leading pages that the prefix cache knows. num_cached_prompt: prompt tokens that never went through
     a pass for this request, because others had computed them (a follower's is that of whom it follows). num_swapped:
     tokens whose pages wait on disk. followers: other answers to the same prompt, which begin (`follow`) when it has
-    been read.
+    been read. is_promised: there was memory for it once, so it is finished whatever becomes of that.
+    lacks_memory_since_s: since when it cannot go on for lack of memory; None: it is not that.
 
     Giving up the pages (`forget`) only sets num_computed back: tokens and scores stay, and since a token is a function
     of logits, history, seed and position, computing them again leads to the same text.
@@ -46,6 +47,8 @@ class SequenceState:
         self.num_cached_prompt = 0
         self.num_swapped = 0
         self.followers: list[SequenceState] = []
+        self.is_promised = False
+        self.lacks_memory_since_s: float | None = None
         self.last_pass = 0
         self.arrival = 0  # the scheduler's count of arrivals
         self.arrival_s = 0.0  # by the scheduler's clock
@@ -83,6 +86,11 @@ class SequenceState:
     def is_decoding(self) -> bool:
         """Only the newest token is missing; otherwise a prompt (or what was forgotten) is being read."""
         return self.num_output > 0 and self.num_pending == 1
+
+    @property
+    def num_pages_to_begin(self) -> int:
+        """For the prompt and the first token of the answer."""
+        return pages_for(self.num_prompt + min(1, self.request.max_tokens))
 
     @property
     def num_missing_pages(self) -> int:

@@ -42,7 +42,6 @@ from pocketseek.types import Limits
 _TOKENIZER_SHARE = 16  # a tokenizer takes 12 to 18 times its file (measured: 49 000 and 100 000 tokens)
 STREAMED_SHARE = 0.9  # of what plain reads give, streaming beside computing reaches (docs/lab-notes.md)
 _REACHED_SHARE = 0.85  # of what can be read from memory, a pass with one token reaches (docs/lab-notes.md)
-_DOUBTED_SHARE = 4  # of that: slower passes are not believed to be the processor's fault, see plan_speed
 _SAMPLE_SHARE, _LEAST_SAMPLE_BYTES, _MOST_SAMPLE_BYTES = 8, 16 << 20, 64 << 20
 _UNKNOWN_BYTES_PER_S = 8e9  # chosen; unmeasured on a device
 
@@ -86,8 +85,6 @@ def plan_speed(
 ) -> SpeedPlan:
     """The rung to take for the package at path, which the user called `name`. The rest is as in `load`.
 
-    What passes took here includes what they waited for when the system took mapped pages away. So before a model is
-    given up for being slow to compute, it is looked whether memory could give several times as much.
     Raises UsageError for a senseless speed, and what reading the packages raises.
     """
     kv_format = choose_kv_format(kv or settings.kv)
@@ -109,10 +106,6 @@ def plan_speed(
     if choice.asked.streamed_bytes:  # else storage takes no part in it
         rates = _storage_rates(candidates, settings.home, progress)
         models = [replace(one, storage_bytes_per_s=rate) for one, rate in zip(models, rates, strict=True)]
-        choice = choose_rung(wish, models)
-    if choice.asked.works and not choice.asked.storage_bound and choice.asked.tokens_per_s < min_speed:
-        least_rate = _measured_rate(device, wish.budget_bytes) / _DOUBTED_SHARE
-        models = [replace(one, memory_bytes_per_s=max(one.memory_bytes_per_s, least_rate)) for one in models]
         choice = choose_rung(wish, models)
     chosen = choice.chosen
     return SpeedPlan(

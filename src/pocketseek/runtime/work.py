@@ -138,6 +138,12 @@ class Executor(PageMemory, Protocol):
         """How long the last `run` waited for storage."""
         ...
 
+    @property
+    def is_typical(self) -> bool:
+        """Whether the rest of the last `run` tells how long such a pass takes to compute: no page came from storage by
+        a fault, none was being read in meanwhile, and nothing was computed twice."""
+        ...
+
     def run(self, work: Work) -> Logits:
         """One pass. Returns float32 [work.num_logits, vocab_size]: slices in order, rows ascending.
 

@@ -202,7 +202,8 @@ class Worker:
     def _observe(self, limits: Limits, work: Work) -> None:
         """Without what planning took, which may be pages on their way to and from the disk."""
         computing_s = perf_counter() - self._run_start - self._executor.waited_s
-        self._scheduler.policy.costs.observe(limits, work.num_tokens, computing_s)
+        costs = self._scheduler.policy.costs
+        costs.observe(limits, work.num_tokens, computing_s, is_typical=self._executor.is_typical)
 
     def _fail(self, work: Work, error: StorageError | IntegrityError) -> list[SequenceEvent]:
         self.num_failed_passes += 1

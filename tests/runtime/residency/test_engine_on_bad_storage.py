@@ -22,8 +22,11 @@ from streaming_engine import (
 )
 
 from pocketseek.errors import IntegrityError, StorageError
+from pocketseek.kernels.contract import Floats
 from pocketseek.runtime.load import load
+from pocketseek.runtime.residency import chunk_files
 from pocketseek.runtime.residency.chunk_files import RETRIES
+from pocketseek.runtime.residency.weights import Weights
 from pocketseek.types import TokenEvent
 
 REQUESTS = many_requests(1024, num_tokens=24)
@@ -143,8 +146,6 @@ def test_on_a_disk_that_often_fails_every_answer_is_right_or_an_error(
 def test_a_damaged_chunk_is_an_error_until_a_good_one_is_in_its_place(
     package: Path, expected: list[list[TokenEvent]], share: float | None, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # what is mapped is looked at once a second; until then other bytes that somebody wrote there are computed with
-    monkeypatch.setattr("pocketseek.runtime.residency.guarded_maps._LOOK_AGAIN_S", 0.0)
     keep_in_memory(monkeypatch, share)
     small_units(monkeypatch)
     with load(package, prefix_store_bytes=0) as engine:
@@ -170,6 +171,99 @@ def do_damage(path: Path, damage: str) -> None:
     with path.open("r+b") as file:
         file.seek(len(good) // 2)
         file.write(bytes([good[len(good) // 2] ^ 1]))
+
+
+class Meddler:
+    """Does something to a chunk while layers are computed, and undoes it afterwards, in as many passes as are set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path, do: Callable[[Path], object]) -> None:
+        self._path = path
+        self._do = do
+        self._usual = Weights.run_layers
+        self.num_times = 0
+        self.num_hashings = 0
+        monkeypatch.setattr(Weights, "run_layers", lambda weights, *rest: self._run_layers(weights, *rest))
+        check = chunk_files.check_open_chunk
+        monkeypatch.setattr(chunk_files, "check_open_chunk", lambda *rest: self._count(check(*rest)))
+
+    def _run_layers(self, weights: Weights, rows: object, hidden: Floats) -> None:
+        if not self.num_times:
+            return self._usual(weights, rows, hidden)
+        self.num_times -= 1
+        good = self._path.read_bytes()
+        self._do(self._path)
+        try:
+            self._usual(weights, rows, hidden)
+        finally:
+            if self._path.read_bytes() != good:
+                with self._path.open("r+b") as file:
+                    file.write(good)
+
+    def _count(self, stamp: str) -> str:
+        self.num_hashings += 1
+        return stamp
+
+
+def overwrite(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(os.urandom(path.stat().st_size))
+
+
+def test_bytes_that_are_wrong_for_a_moment_get_into_no_answer_and_into_no_page(
+    package: Path, expected: list[list[TokenEvent]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meddler = Meddler(monkeypatch, chunk_paths(package)[2], overwrite)
+    with load(package, prefix_store_bytes=0) as engine:
+        meddler.num_times = 2
+        assert outcomes(engine, REQUESTS) == expected
+        assert outcomes(engine, REQUESTS) == expected
+        statistics = engine.statistics()
+        assert (statistics.num_retried_passes, statistics.num_failed_passes, meddler.num_times) == (0, 0, 0)
+        assert statistics.load.num_cached_prompt_tokens > 0
+
+
+@streaming_shares
+def test_bytes_that_are_wrong_for_a_moment_while_they_stream_are_an_error_at_most(
+    package: Path, expected: list[list[TokenEvent]], share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_in_memory(monkeypatch, share)
+    small_units(monkeypatch)
+    meddler = Meddler(monkeypatch, chunk_paths(package)[2], overwrite)
+    with load(package, prefix_store_bytes=0) as engine:
+        for _ in range(3):
+            meddler.num_times = 1
+            for one, right in zip(outcomes(engine, REQUESTS), expected, strict=True):
+                assert one in (right, IntegrityError)
+            assert outcomes(engine, REQUESTS) == expected
+
+
+@shares
+def test_a_file_that_is_touched_costs_one_hashing_and_no_failed_pass(
+    package: Path, expected: list[list[TokenEvent]], share: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_in_memory(monkeypatch, share)
+    small_units(monkeypatch)
+    meddler = Meddler(monkeypatch, chunk_paths(package)[2], lambda path: os.utime(path, (1, 1)))
+    with load(package, prefix_store_bytes=0) as engine:
+        meddler.num_times = 1
+        assert outcomes(engine, REQUESTS) == expected
+        assert meddler.num_hashings == 1
+        os.utime(chunk_paths(package)[3], (2, 2))
+        assert outcomes(engine, REQUESTS) == expected
+        assert meddler.num_hashings == 2
+        statistics = engine.statistics()
+    assert (statistics.num_retried_passes, statistics.num_failed_passes) == (0, 0)
+
+
+def test_a_file_that_is_written_to_all_the_time_is_an_error_until_that_ends(
+    package: Path, expected: list[list[TokenEvent]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meddler = Meddler(monkeypatch, chunk_paths(package)[2], overwrite)
+    with load(package, prefix_store_bytes=0) as engine:
+        meddler.num_times = FOR_EVER
+        assert outcomes(engine, REQUESTS[:1]) == [StorageError]
+        meddler.num_times = 0
+        assert outcomes(engine, REQUESTS) == expected
 
 
 @shares

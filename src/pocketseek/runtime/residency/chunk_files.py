@@ -1,8 +1,9 @@
 """The chunk files of an open package for reading: into buffers past the page cache or through it, or into the cache.
 
 A file is known by the stamp (inode, size, mtime) it had when its hashes were checked. It is looked at before every
-read, and when it was touched since, its hashes are checked again before anything read from it is used: so no byte is
-computed with that was not hashed. A file that is removed or replaced by another is read on, since it stays open.
+read, and when it was touched since, its hashes are checked again before anything read from it is used. A file that is
+removed or replaced by another is read on, since it stays open. What was read just before somebody wrote is found out
+afterwards, by `check_all` and `num_touched`.
 
 A read that the system fails is tried again RETRIES times; then it is a StorageError. A file that is too short or
 damaged is an IntegrityError, and `heal` looks whether a good one stands in its place by then. Any
@@ -20,9 +21,12 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
+
 from pocketseek.errors import IntegrityError
+from pocketseek.kernels.mapped import changed_files
 from pocketseek.package.entries import ChunkEntry
-from pocketseek.package.marker import stamp_of
+from pocketseek.package.marker import settle, size_and_mtime_ns, stamp_of
 from pocketseek.package.paths import chunk_path
 from pocketseek.package.reader import Package
 from pocketseek.package.storage import storage_errors
@@ -37,10 +41,11 @@ ReadInto = Callable[[int, Sequence[memoryview], int], int]
 
 
 class _File:
-    """One chunk file. stamp: with which its bytes were checked; changed under `lock`."""
+    """One chunk file. stamp: with which its bytes were checked; changed under `lock`. row: in ChunkFiles' tables."""
 
-    def __init__(self, path: Path, entry: ChunkEntry, stamp: str | None) -> None:
+    def __init__(self, path: Path, entry: ChunkEntry, stamp: str | None, row: int) -> None:
         self.path = path
+        self.row = row
         self.entry = entry
         self.stamp = stamp
         self.lock = Lock()
@@ -63,12 +68,17 @@ class ChunkFiles:
         self._direct = direct
         self._read_into = read_into
         self._by_hash: dict[str, _File] = {}
+        chunks = package.manifest.unique_chunks()
+        self._descriptors = np.empty(len(chunks), np.int32)
+        self._stamps = np.full((len(chunks), 2), -1, np.int64)
+        self._lock = Lock()
+        self._num_touched = 0
         self.close = weakref.finalize(self, _close, self._by_hash)
         """Close the files; they are closed, too, when nothing refers to this any more."""
-        for entry in package.manifest.unique_chunks():
+        for row, entry in enumerate(chunks):
             path = chunk_path(package.path, entry.sha256)
             with storage_errors(path):
-                self._by_hash[entry.sha256] = _File(path, entry, package.stamps.get(entry.sha256))
+                self._take_in(_File(path, entry, package.stamps.get(entry.sha256), row))
         self.use_direct(direct)
 
     def read(self, chunk: int, offset: int, buffer: memoryview) -> None:
@@ -129,8 +139,16 @@ class ChunkFiles:
 
     def check_all(self) -> None:
         """Check the files that were touched. Raises IntegrityError for the first that is damaged."""
-        for file in self._by_hash.values():
-            self._check(file)
+        if changed := changed_files(self._descriptors, self._stamps):
+            files = list(self._by_hash.values())
+            for row in changed:
+                self._check(files[row])
+
+    @property
+    def num_touched(self) -> int:
+        """How often a file was found touched, damaged or not, by `check_all` or by a read. If it rose, what was read
+        before may have been anything."""
+        return self._num_touched
 
     def mark_bad(self, chunk: int) -> None:
         """Its bytes could not be read in another way."""
@@ -153,7 +171,7 @@ class ChunkFiles:
     def _reopen(self, old: _File) -> None:
         with storage_errors(old.path):
             try:
-                new = _File(old.path, old.entry, None)
+                new = _File(old.path, old.entry, None, old.row)
             except FileNotFoundError as error:
                 raise IntegrityError(
                     f"{old.path} is missing; remove the model (`pocketseek remove NAME`) and install it again"
@@ -164,8 +182,17 @@ class ChunkFiles:
         except BaseException:  # also Ctrl-C: its files do not stay open, and it is raised again
             new.close()
             raise
-        self._by_hash[old.entry.sha256] = new
+        self._take_in(new)
         old.close()
+
+    def _take_in(self, file: _File) -> None:
+        self._by_hash[file.entry.sha256] = file
+        self._descriptors[file.row] = file.buffered
+        self._note_stamp(file)
+
+    def _note_stamp(self, file: _File) -> None:
+        if file.stamp is not None:
+            self._stamps[file.row] = size_and_mtime_ns(file.stamp)
 
     def descriptor(self, chunk: int) -> int:
         """Of the file as it is open now."""
@@ -193,12 +220,20 @@ class ChunkFiles:
         if stamp != file.stamp:
             with file.lock:
                 if stamp != file.stamp:
-                    manifest = self._package.manifest
-                    try:
-                        file.stamp = check_open_chunk(self._package.path, manifest, file.entry, file.buffered)
-                    except IntegrityError:
-                        file.is_bad = True
-                        raise
+                    self._check_again(file)
+
+    def _check_again(self, file: _File) -> None:
+        """With its lock held."""
+        with self._lock:
+            self._num_touched += 1  # before the stamp is that of now, so that nobody sees neither
+        with storage_errors(file.path):
+            settle(file.buffered)
+        try:
+            file.stamp = check_open_chunk(self._package.path, self._package.manifest, file.entry, file.buffered)
+        except IntegrityError:
+            file.is_bad = True
+            raise
+        self._note_stamp(file)
 
     def _fill(self, file: _File, offset: int, buffer: memoryview) -> None:
         """Raises OSError."""

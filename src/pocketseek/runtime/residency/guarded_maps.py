@@ -2,7 +2,10 @@
 
 A page that cannot be read (broken storage, a file cut short) does not kill the process: the guard puts zeros there, and
 `raise_faults` says so at the end of the pass. `heal`, before the next one, maps the files again that then have the
-chunks' names, if those are good; `look` sees now and then whether a file was touched.
+chunks' names, if those are good.
+
+Somebody may write other bytes into a mapped file, and good ones again. So `were_touched` is asked at the end of every
+pass, and what was computed counts only if no file was: then every byte of it was one that had been hashed.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from pocketseek.kernels.mapped import FaultGuard
 from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.chunk_files import ChunkFiles
 
-_LOOK_AGAIN_S = 1.0  # how often the files of mapped weights are looked at
+_PAUSE_S = 0.05  # after a pause, files are looked at before a pass is computed in vain
 
 
 class GuardedMaps:
@@ -26,6 +29,7 @@ class GuardedMaps:
         self._guard = FaultGuard()
         self._guarded: list[int] = []  # chunk index by the guard's index
         self._looked_s = perf_counter()
+        self._num_touched = files.num_touched
         self._watch_all()
 
     def _watch_all(self) -> None:
@@ -52,13 +56,21 @@ class GuardedMaps:
         for chunk in self._files.heal():
             if chunk in self._guarded:
                 self._guard.remap(self._package.chunk(chunk), self._files.descriptor(chunk), 0)
+        self._num_touched = self._files.num_touched
 
-    def look(self) -> None:
-        """Look at all files now and then. Raises IntegrityError if one was touched and is damaged."""
-        now_s = perf_counter()
-        if now_s - self._looked_s > _LOOK_AGAIN_S:
-            self._looked_s = now_s
+    def were_touched_in_a_pause(self) -> bool:
+        """As `were_touched`, before a pass, if the last look is some time ago."""
+        return perf_counter() - self._looked_s > _PAUSE_S and self.were_touched()
+
+    def were_touched(self) -> bool:
+        """Whether any file was since the last question: what was computed or read ahead may come of other bytes, though
+        all are good now. Raises IntegrityError if one is damaged."""
+        before = self._num_touched
+        try:
             self._files.check_all()
+        finally:
+            self._looked_s, self._num_touched = perf_counter(), self._files.num_touched
+        return self._num_touched != before
 
     def close(self) -> None:
         """May be repeated."""

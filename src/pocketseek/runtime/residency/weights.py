@@ -7,7 +7,8 @@ threads; layers that are whole in memory run in one call, the others unit by uni
 `set_bytes`, between two passes, and never changes a result.
 
 A page that cannot be read ends the pass in an error and not the process (guarded_maps.py). After an error everything
-is read anew, from the file that then has the chunk's name, if that one is good.
+is read anew, from the file that then has the chunk's name, if that one is good. If a file was written to during a pass
+and is good, the pass has to be run again (`is_doubtful`).
 
 Kernels that cannot compute layers in parts (the reference) get everything mapped, whatever is asked for.
 """
@@ -106,6 +107,7 @@ class Weights:
         self._rate = DEFAULT_READ_MODE.bytes_per_s
         self._rows = TableRows(package, self._files, self._entries[HEAD if self._config.tied_embeddings else _EMBED])
         self._pass_start_s = 0.0
+        self.is_doubtful = False  # files were touched during the last pass, which has to be run again
         self._plan = make_plan(self._units, None, 0)
         self._order: list[_Layer] = []
         self._head = self._whole_head
@@ -234,7 +236,8 @@ class Weights:
             if self._files.has_bad:
                 with self._streamer.at_rest():  # readers that were ahead have met the bad file, and would say so later
                     self._maps.heal()
-            self._maps.look()
+            if self._maps.were_touched_in_a_pause():
+                self._streamer.abandon()
             self._warm_again()
             if self._plan.slots or not self._config.tied_embeddings:
                 self._rows.prefetch(token_ids)
@@ -242,6 +245,9 @@ class Weights:
             yield
             self._streamer.end_pass()
             self._maps.raise_faults()
+            self.is_doubtful = self._maps.were_touched()
+            if self.is_doubtful:
+                self._streamer.abandon()
             if self._plan.slots:
                 self._rows.drop_if_many()
         except (StorageError, IntegrityError):
