@@ -44,7 +44,7 @@ class Slot:
 
     left_behind: (chunk, offset, bytes) that are of no use in the page cache once the unit is read: its ranges and the
     end of the unit before, if that lies before them, since the system keeps and drops pages in clusters that may
-    straddle the two. Without the last block, which the next unit may begin with.
+    straddle the two. Without the last block where the next unit follows, which may begin with it.
     """
 
     unit: Unit
@@ -144,23 +144,29 @@ def lay_out(units: Sequence[Unit], ring_bytes: int) -> list[Slot]:
         places.append((end, end + size))
         end += size
         done_bytes += size
-    slots: list[Slot] = []
+    all_ranges = [tuple(_ranges(unit, start)) for unit, (start, _) in zip(units, places, strict=True)]
+    left_behind = _left_behind(all_ranges)
+    return [
+        Slot(unit, ranges, _distance(places, index), left)
+        for index, (unit, ranges, left) in enumerate(zip(units, all_ranges, left_behind, strict=True))
+    ]
+
+
+def _left_behind(all_ranges: Sequence[Sequence[FileRange]]) -> Iterator[tuple[tuple[int, int, int], ...]]:
+    """For each unit; see `Slot`."""
     before: FileRange | None = None
-    for index, (unit, (start, _)) in enumerate(zip(units, places, strict=True)):
-        ranges = tuple(_ranges(unit, start))
-        slots.append(Slot(unit, ranges, _distance(places, index), tuple(_left_behind(before, ranges))))
-        before = ranges[-1]
-    return slots
-
-
-def _left_behind(before: FileRange | None, ranges: Iterable[FileRange]) -> Iterator[tuple[int, int, int]]:
-    for part in ranges:
-        start, end = part.offset, part.offset + part.num_bytes - BLOCK_BYTES
-        if before is not None and _lies_behind(part, before):
-            start = before.offset
-        if start < end:
-            yield part.chunk, start, end - start
-        before = part
+    for ranges, after in zip(all_ranges, [*all_ranges[1:], ()], strict=True):
+        left: list[tuple[int, int, int]] = []
+        for part, behind in zip(ranges, [*ranges[1:], *after[:1], None], strict=False):
+            start, end = part.offset, part.offset + part.num_bytes
+            if before is not None and _lies_behind(part, before):
+                start = before.offset
+            if behind is not None and _lies_behind(behind, part):
+                end -= BLOCK_BYTES
+            if start < end:
+                left.append((part.chunk, start, end - start))
+            before = part
+        yield tuple(left)
 
 
 def _lies_behind(part: FileRange, before: FileRange) -> bool:

@@ -27,6 +27,7 @@ from itertools import cycle
 from pathlib import Path
 
 from pocketseek.errors import FormatError
+from pocketseek.formats import MAX_CHUNK_BYTES
 from pocketseek.kernels.mapped import resident_bytes
 from pocketseek.package.reader import Package
 from pocketseek.package.storage import write_file
@@ -62,8 +63,9 @@ DEFAULT_READ_MODE = ReadMode(direct=False, num_readers=2, read_bytes=1 << 20, by
 
 
 def turn_bytes(mode: ReadMode) -> int:
-    """How much that lies behind each other one reader reads alone: for the system to read ahead, or as good as none."""
-    return 0 if mode.direct else STRETCH_BYTES
+    """How much that lies behind each other one reader reads alone: a unit, or as far as it goes where the system reads
+    ahead, which it would do into the next one's turn, whose pages may have been read and dropped by then."""
+    return 0 if mode.direct else MAX_CHUNK_BYTES
 
 
 def read_mode_for(data_dir: Path, package: Package) -> ReadMode:
@@ -181,7 +183,7 @@ def _rate(files: ChunkFiles, way: ReadMode, sample: Sequence[tuple[int, int, int
     for chunk, offset, size in sample:
         files.evict(chunk, offset, size)
     files.use_direct(way.direct)
-    turns = iter(list(_pieces(sample, max(turn_bytes(way), way.read_bytes))))
+    turns = iter(list(_pieces(sample, max(min(turn_bytes(way), STRETCH_BYTES), way.read_bytes))))
 
     def read_some() -> int:
         num_bytes = 0
