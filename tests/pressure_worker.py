@@ -133,7 +133,7 @@ def main(job: Job) -> None:
     shared = SharedLimit(job.limit_bytes) if job.limit_bytes else None
     if shared is not None:
         memory_use.MemoryWatch = lambda: shared  # type: ignore[assignment,misc]  # what it asks of one is there
-    loading.MemoryGovernor = NotingGovernor  # type: ignore[misc]
+    loading.MemoryGovernor = NotingGovernor  # type: ignore[misc]  # a governor as it is, that takes notes
     if job.streams:
         patch = pytest.MonkeyPatch()
         small_units(patch)

@@ -256,7 +256,7 @@ def test_what_a_look_finds_the_process_to_take_counts_at_once() -> None:
         world.want(base_bytes=150 * MIB)
         return usual()
 
-    world.watch = measuring  # type: ignore[method-assign]
+    world.watch = measuring  # type: ignore[method-assign]  # this world alone is to be told when it is looked at
     governor = world.governor()
     assert allowed_bytes(governor.limits(), world.footprint) <= status_of(governor).budget_bytes
     assert world.footprint.base_bytes == 150 * MIB

@@ -32,7 +32,7 @@ from pocketseek.runtime.swap import SwapSpace
 from pocketseek.runtime.work import PageMemory, pages_for
 from pocketseek.types import Limits
 
-_SOON_TOKENS = 16
+_SOON_TOKENS = 16  # of an answer: before they are written, the governor is asked again many times
 
 
 class Roster:

@@ -15,6 +15,7 @@ from pocketseek.runtime.residency.plan import (
     make_plan,
     slot_bytes,
     spread_order,
+    stretches_of,
     usual_ring_bytes,
 )
 from pocketseek.runtime.residency.units import Piece, Unit
@@ -114,3 +115,18 @@ def test_pieces_that_lie_close_together_are_read_at_once_and_others_apart() -> N
 def test_a_unit_that_is_larger_than_the_ring_is_refused() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         lay_out(units_of_sizes([8192]), 4096)
+
+
+@given(st.lists(many_sizes, min_size=1, max_size=4), st.integers(4096, 200_000))
+def test_stretches_are_all_units_in_order_of_one_stage_each_and_not_much_longer_than_asked(
+    sizes_of_stages: list[list[int]], stretch_bytes: int
+) -> None:
+    units = [
+        Unit(index, layer, (), (0, 0), (Piece("t", index, 1, layer, 0, size),))
+        for index, (layer, size) in enumerate((n, size) for n, sizes in enumerate(sizes_of_stages) for size in sizes)
+    ]
+    stretches = list(stretches_of(units, stretch_bytes))
+    assert [unit for stretch in stretches for unit in stretch] == units
+    for stretch in stretches:
+        assert len({unit.layer for unit in stretch}) == 1
+        assert sum(unit.num_bytes for unit in stretch) <= 1.5 * stretch_bytes + max(unit.num_bytes for unit in units)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pocketseek.errors import StorageError
 from pocketseek.runtime.residency.plan import Slot, lay_out, least_ring_bytes
-from pocketseek.runtime.residency.streamer import Streamer, WarmRange
+from pocketseek.runtime.residency.streamer import Streamer, WarmRange, turns_of
 from pocketseek.runtime.residency.units import Piece, Unit
 
 UNIT_BYTES = 8192
@@ -213,3 +213,63 @@ def test_closing_ends_the_readers_and_gives_the_ring_back() -> None:
     streamer.close()
     assert len(streamer.ring) == 0
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pocketseek-reader")]
+
+
+def test_only_as_many_readers_as_wanted_read_after_there_were_more() -> None:
+    at_work = set[str]()
+    lock = threading.Lock()
+
+    def note(offset: int) -> None:
+        with lock:
+            at_work.add(threading.current_thread().name)
+
+    storage = Storage(note)
+    streamer = Streamer(storage.read, storage.warm, storage.forget, num_readers=3, read_bytes=4096)
+    slots = slots_of(12, 6 * UNIT_BYTES)
+    streamer.install(slots, 6 * UNIT_BYTES, ())
+    run_pass(streamer, storage, slots)
+    streamer.num_readers = 1
+    streamer.install((), 6 * UNIT_BYTES, ())
+    at_work.clear()
+    streamer.install(slots, 6 * UNIT_BYTES, ())
+    for _ in range(3):
+        run_pass(streamer, storage, slots)
+    streamer.close()
+    assert len(at_work) == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 20), st.integers(2, 12), st.integers(1, 4), st.lists(st.integers(0, 20), max_size=6))
+def test_readers_with_runs_of_their_own_bring_the_same_bytes(
+    count: int, ring_units: int, num_readers: int, needed: list[int]
+) -> None:
+    storage = Storage()
+    streamer = Streamer(storage.read, storage.warm, storage.forget, num_readers=num_readers, read_bytes=4096)
+    streamer.turn_bytes = 3 * UNIT_BYTES
+    slots = slots_of(count, ring_units * UNIT_BYTES)
+    streamer.install(slots, ring_units * UNIT_BYTES, ())
+    for num_needed in needed:
+        run_pass(streamer, storage, slots, min(num_needed, count))
+    run_pass(streamer, storage, slots)
+    streamer.close()
+
+
+def test_all_that_was_read_is_forgotten_but_the_block_that_the_next_begins_with() -> None:
+    storage = Storage()
+    streamer = Streamer(storage.read, storage.warm, storage.forget, num_readers=1, read_bytes=4096)
+    slots = slots_of(5, 4 * UNIT_BYTES)
+    streamer.install(slots, 4 * UNIT_BYTES, ())
+    run_pass(streamer, storage, slots)
+    streamer.close()
+    covered = {block for offset, size in storage.forgotten for block in range(offset, offset + size, 4096)}
+    assert covered == set(range(0, 5 * UNIT_BYTES, 4096))
+
+
+def test_a_turn_ends_where_the_file_has_a_gap_or_it_is_long_enough() -> None:
+    units = [
+        Unit(index, 0, (), (0, 0), (Piece("t", index, 1, 0, place * UNIT_BYTES, UNIT_BYTES),))
+        for index, place in enumerate((0, 1, 2, 40, 41, 42, 43, 44))
+    ]
+    slots = lay_out(units, 4 * UNIT_BYTES)
+    assert list(turns_of(slots, 3 * UNIT_BYTES)) == [(0, 3), (3, 6), (6, 8)]
+    assert list(turns_of(slots, 0)) == [(index, index + 1) for index in range(8)]

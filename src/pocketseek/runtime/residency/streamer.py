@@ -272,7 +272,7 @@ class Streamer:
             while True:
                 if self._closing:
                     return None
-                task = self._next(self._lanes[number])
+                task = self._next(self._lanes[number]) if number < self.num_readers else None
                 if task is not None:
                     self._num_busy += 1
                     self._num_warming += task.slot < 0
