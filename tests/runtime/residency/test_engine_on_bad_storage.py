@@ -30,7 +30,7 @@ from pocketseek.runtime.residency.weights import Weights
 from pocketseek.types import TokenEvent
 
 REQUESTS = many_requests(1024, num_tokens=24)
-FAULTS, FOR_EVER = 6, 1_000_000
+FAULTS, FOR_EVER = 24, 1_000_000
 WAIT_S = 60  # only a hanging test ever waits that long
 STREAMED, HALF, ALL = 0.0, 0.5, None
 shares = pytest.mark.parametrize("share", [STREAMED, HALF, ALL])
@@ -110,7 +110,8 @@ def test_a_place_that_cannot_be_read_ends_who_needs_it_until_it_can_and_leaves_n
             disk.num_failures = 0
             assert outcomes(engine, REQUESTS[:1]) == expected[:1]
             assert held(package) == before
-        assert held(package).anonymous_bytes - before.anonymous_bytes < FAULTS * SMALL_UNIT_BYTES / 2
+        # A ring is two units or more; the heap of a process that ran thousands of tests moves by some megabytes.
+        assert held(package).anonymous_bytes - before.anonymous_bytes < FAULTS * SMALL_UNIT_BYTES
         assert outcomes(engine, REQUESTS) == expected
         load_now = engine.statistics().load
         assert load_now.num_free_pages == load_now.num_pages
