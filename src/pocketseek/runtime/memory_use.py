@@ -81,7 +81,7 @@ class MemoryUse:
     def least_streaming_bytes(self) -> int:
         """The process with the longest pass, and the ring that all weights stream through."""
         return self._base_bytes(self._max_tokens) + min(
-            self._executor.weights.ring_bytes, self._executor.weights.num_bytes
+            self._executor.weights.streaming_bytes, self._executor.weights.num_bytes
         )
 
     @property
@@ -95,7 +95,7 @@ class MemoryUse:
         return Footprint(
             base_bytes=self.base_bytes,
             weights_bytes=weights.num_bytes,
-            ring_bytes=weights.ring_bytes,
+            ring_bytes=weights.streaming_bytes,
             page_bytes=self._executor.page_bytes,
             opened_pages=max(1, self.num_pages),
             pages_in_use=demand.pages_in_use,

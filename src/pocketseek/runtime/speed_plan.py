@@ -30,7 +30,7 @@ from pocketseek.package.verify import Progress
 from pocketseek.runtime.memory_use import FEWEST_TOKENS, workspace_bytes
 from pocketseek.runtime.opening import available_bytes, cost_file_of, num_cores, template_of
 from pocketseek.runtime.prompt import Prompt, encode_prompt
-from pocketseek.runtime.residency.plan import make_plan, usual_ring_bytes
+from pocketseek.runtime.residency.plan import make_plan, usual_cached_bytes, usual_ring_bytes
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, known_read_mode, read_mode_for
 from pocketseek.runtime.residency.table_rows import KEPT_ROWS_BYTES
 from pocketseek.runtime.residency.units import Unit, units_of
@@ -170,17 +170,17 @@ def _candidates(path: Path, name: str, settings: Settings) -> list[_Candidate]:
 
 def _facts_of(candidate: _Candidate, kv_format: KvFormat, memory_bytes_per_s: float) -> ModelFacts:
     config, units = candidate.manifest.model, candidate.units
-    ring_bytes = usual_ring_bytes(units)
+    ring_bytes, cached_bytes = usual_ring_bytes(units), usual_cached_bytes(units)
     sizes = {known: page_bytes(config, known) for known in KV_FORMATS}
     smaller = [known for known in KV_FORMATS if sizes[known] < sizes[kv_format]]
     return ModelFacts(
         name=candidate.name,
         base_bytes=expected_base_bytes(candidate.manifest),
         weights_bytes=candidate.weights_bytes,
-        ring_bytes=ring_bytes,
+        ring_bytes=ring_bytes + cached_bytes,
         context_length=config.context_length,
         page_bytes=tuple((known, sizes[known]) for known in (kv_format, *smaller)),
-        streamed_bytes=lambda weight_bytes: make_plan(units, weight_bytes, ring_bytes).streamed_bytes,
+        streamed_bytes=lambda weight_bytes: make_plan(units, weight_bytes, ring_bytes, cached_bytes).streamed_bytes,
         storage_bytes_per_s=DEFAULT_READ_MODE.bytes_per_s,
         memory_bytes_per_s=memory_bytes_per_s,
     )

@@ -157,7 +157,7 @@ def test_memory_is_that_of_the_plan_and_is_gone_after_closing(package: Package) 
     weights = model.weights
     for num_bytes in shares(weights)[1:6]:
         weights.set_bytes(num_bytes)
-        assert weights.memory_bytes <= max(num_bytes or 0, weights.ring_bytes)
+        assert weights.memory_bytes <= max(num_bytes or 0, weights.streaming_bytes)
     model.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pocketseek-reader")]
     model.close()

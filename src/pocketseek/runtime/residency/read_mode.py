@@ -44,6 +44,7 @@ _KIB = 1 << 10
 _BUFFERED = ((2, 256), (1, 512), (2, 512), (3, 512), (1, 1024), (2, 1024))
 _DIRECT = ((8, 256), (2, 1024), (4, 1024), (1, 2048), (2, 2048), (4, 2048))
 _DIRECT_IS_GOOD = 0.9  # of the fastest way: its processor time is worth more than the difference
+_WHOLE_FILE_BYTES = 2 * MAX_CHUNK_BYTES  # its units, each rounded to blocks, may be a little more than a chunk
 _FORMAT = 2
 _MAX_BYTES = 4096
 _FIELDS = frozenset({"format", "file_system", "direct", "num_readers", "read_bytes", "bytes_per_s"})
@@ -65,7 +66,7 @@ DEFAULT_READ_MODE = ReadMode(direct=False, num_readers=2, read_bytes=1 << 20, by
 def turn_bytes(mode: ReadMode) -> int:
     """How much that lies behind each other one reader reads alone: a unit, or as far as it goes where the system reads
     ahead, which it would do into the next one's turn, whose pages may have been read and dropped by then."""
-    return 0 if mode.direct else MAX_CHUNK_BYTES
+    return 0 if mode.direct else _WHOLE_FILE_BYTES
 
 
 def read_mode_for(data_dir: Path, package: Package) -> ReadMode:

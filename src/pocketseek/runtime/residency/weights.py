@@ -39,7 +39,7 @@ from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.chunk_files import ChunkFiles
 from pocketseek.runtime.residency.guarded_maps import GuardedMaps
 from pocketseek.runtime.residency.loss_watch import LossWatch
-from pocketseek.runtime.residency.plan import Plan, make_plan, usual_ring_bytes
+from pocketseek.runtime.residency.plan import Plan, make_plan, usual_cached_bytes, usual_ring_bytes
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode, turn_bytes
 from pocketseek.runtime.residency.streamer import Streamer, WarmRange
 from pocketseek.runtime.residency.table_rows import TableRows
@@ -104,6 +104,7 @@ class Weights:
         self._losses = losses or LossWatch()
         self.num_warmings = 0  # times that something was not in memory that shall be
         self._ring_bytes = ring_bytes if ring_bytes is not None else usual_ring_bytes(self._units) if self._units else 0
+        self._cached_bytes = usual_cached_bytes(self._units)
         self._rate = DEFAULT_READ_MODE.bytes_per_s
         self._rows = TableRows(package, self._files, self._entries[HEAD if self._config.tied_embeddings else _EMBED])
         self._pass_start_s = 0.0
@@ -125,9 +126,9 @@ class Weights:
         return sum(unit.num_bytes for unit in self._units)
 
     @property
-    def ring_bytes(self) -> int:
-        """What the ring takes when something is streamed."""
-        return self._ring_bytes
+    def streaming_bytes(self) -> int:
+        """What the ring, and what is cached on the way into it, take when something is streamed."""
+        return self._ring_bytes + self._cached_bytes
 
     @property
     def memory_bytes(self) -> int:
@@ -136,7 +137,7 @@ class Weights:
 
     def memory_bytes_for(self, num_bytes: int | None) -> int:
         """What would be kept in memory after set_bytes(num_bytes)."""
-        return make_plan(self._units, num_bytes, self._ring_bytes).memory_bytes
+        return self._plan_for(num_bytes).memory_bytes
 
     @property
     def is_warm(self) -> bool:
@@ -162,7 +163,9 @@ class Weights:
 
         Raises MemoryLimitError, and everything stays where it is, if the system refuses the ring.
         """
-        plan = make_plan(self._units, num_bytes, self._ring_bytes)
+        plan = self._plan_for(num_bytes)
+        if plan.slots and self._learn_read_mode():
+            plan = self._plan_for(num_bytes)
         if plan != self._plan:
             self._change(plan)
 
@@ -173,8 +176,6 @@ class Weights:
     def _change(self, plan: Plan) -> None:
         leaving = self._plan.resident - plan.resident
         coming = plan.resident - self._plan.resident if self.is_warm else plan.resident  # install forgets what waits
-        if plan.slots:
-            self._learn_read_mode()
         self._streamer.install((), plan.ring_bytes, ())  # may be refused; nothing has moved so far
         self._order, self._head = [], self._whole_head  # no view of the ring is left
         for unit in self._units:
@@ -184,19 +185,24 @@ class Weights:
         self._install(plan, coming)
         self._arrange(plan)
 
-    def _learn_read_mode(self) -> None:
-        """Once; again the next time if storage fails now, which the passes will say."""
+    def _plan_for(self, num_bytes: int | None) -> Plan:
+        return make_plan(self._units, num_bytes, self._ring_bytes, self._cached_bytes)
+
+    def _learn_read_mode(self) -> bool:
+        """Once; again the next time if storage fails now, which the passes will say. True if it was learnt."""
         if self._find_read_mode is None:
-            return
+            return False
         try:
             mode = self._find_read_mode()
         except (StorageError, IntegrityError):
-            return
+            return False
         self._find_read_mode = None
         self._files.use_direct(mode.direct)
         self._streamer.num_readers, self._streamer.bytes_per_read = mode.num_readers, mode.read_bytes
         self._streamer.turn_bytes = turn_bytes(mode)
+        self._cached_bytes = 0 if self._files.is_direct else usual_cached_bytes(self._units)
         self._rate = mode.bytes_per_s
+        return True
 
     def _install(self, plan: Plan, coming: frozenset[int]) -> None:
         self._streamer.install(plan.slots, plan.ring_bytes, self._cold(coming))
