@@ -31,7 +31,8 @@ from pocketseek.runtime.memory_use import FEWEST_TOKENS, workspace_bytes
 from pocketseek.runtime.opening import available_bytes, cost_file_of, num_cores, template_of
 from pocketseek.runtime.prompt import Prompt, encode_prompt
 from pocketseek.runtime.residency.plan import make_plan, usual_cached_bytes, usual_ring_bytes
-from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, known_read_mode, read_mode_for
+from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, known_read_mode
+from pocketseek.runtime.residency.read_probe import read_mode_for
 from pocketseek.runtime.residency.table_rows import KEPT_ROWS_BYTES
 from pocketseek.runtime.residency.units import Unit, units_of
 from pocketseek.settings import Settings

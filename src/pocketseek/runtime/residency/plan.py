@@ -23,7 +23,7 @@ from pocketseek.runtime.residency.units import Piece, Unit
 BLOCK_BYTES = 4096
 RING_UNITS = 16  # of the usual size more than a stretch: the next one is begun while the end of one is copied
 STRETCH_BYTES = 24 << 20
-CACHED_BYTES = 24 << 20
+CACHED_BYTES = 16 << 20
 _RING_SHARE = 8  # of all weights, at most
 _MERGE_BYTES = 64 * 1024  # a gap in a file that is cheaper to read than to leave out
 _GOLDEN = 0.6180339887498949
@@ -222,8 +222,8 @@ def _ranges(unit: Unit, position: int) -> Iterator[FileRange]:
     for piece in unit.pieces:
         start = piece.offset // BLOCK_BYTES * BLOCK_BYTES
         end = -(-(piece.offset + piece.num_bytes) // BLOCK_BYTES) * BLOCK_BYTES
-        if runs and runs[-1][0] == piece.chunk and 0 <= start - runs[-1][2] <= _MERGE_BYTES:
-            runs[-1] = piece.chunk, runs[-1][1], end
+        if runs and runs[-1][0] == piece.chunk and -BLOCK_BYTES <= start - runs[-1][2] <= _MERGE_BYTES:
+            runs[-1] = piece.chunk, runs[-1][1], max(end, runs[-1][2])
         else:
             runs.append((piece.chunk, start, end))
     for chunk, start, end in runs:
