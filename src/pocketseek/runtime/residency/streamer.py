@@ -170,7 +170,7 @@ class Streamer:
         self._may_read.notify_all()
 
     def _start_readers(self) -> bool:
-        """As many as are wanted, or as the system lets us have; False if that is none."""
+        """As many as are wanted, or as the system lets us have; False if it lets us have none."""
         for number in range(len(self._threads), self.num_readers):
             thread = Thread(target=self._live, args=(number,), name=f"pocketseek-reader-{number}", daemon=True)
             self._lanes.append(_Lane())
@@ -180,7 +180,7 @@ class Streamer:
                 self._lanes.pop()
                 break
             self._threads.append(thread)
-        return bool(self._threads)
+        return bool(self._threads) or not self.num_readers
 
     def begin_pass(self, num_needed: int) -> None:
         with self._lock:
