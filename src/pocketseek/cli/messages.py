@@ -183,6 +183,7 @@ CHAT_RESET = Message("The conversation starts afresh.", "对话已重新开始�
 CHAT_SAVED = Message("Saved to {path}", "已保存到 {path}")
 CHAT_STOPPED = Message("[stopped]", "[已停止]")
 CHAT_CUT = Message("[cut at the token limit]", "[达到长度上限,已截断]")
+CUT_BY_ROOM = Message("[cut: model and memory allow no longer context]", "[已截断:模型与内存不允许更长的上下文]")
 CHAT_DROPPED = Message(
     "[the {count} oldest messages no longer fit the context and were forgotten]",
     "[最早的 {count} 条消息超出上下文长度,已被遗忘]",
