@@ -20,7 +20,7 @@ from pocketseek.apps.conversation import Conversation as KeptConversation
 from pocketseek.apps.conversation import ConversationInfo
 from pocketseek.cli import messages
 from pocketseek.cli.console import AnswerPrinter, note
-from pocketseek.cli.history_commands import HistoryCommands
+from pocketseek.cli.history_commands import NAMES, HistoryCommands
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor
 from pocketseek.cli.text_input import read_stdin_line
@@ -86,8 +86,7 @@ class Conversation:
             self._commands["/model"] = self._switch_model
         self._history = history
         self._kept = HistoryCommands(chat, history, self._say, self._confirm) if history is not None else None
-        if self._kept is not None:
-            self._commands |= self._kept.commands
+        self._commands |= self._kept.commands if self._kept is not None else dict.fromkeys(NAMES, _not_kept)
 
     def run(self, resumed: KeptConversation | None = None) -> None:
         """Until the user leaves. resumed: what to go on with."""
@@ -195,6 +194,10 @@ class Conversation:
 
     def _say(self, message: messages.Message, **values: object) -> None:
         note(self._words(message, **values))
+
+
+def _not_kept(_: str) -> None:
+    raise UsageError("conversations are not kept here; --history keeps them")
 
 
 def _command_of(line: str) -> str:
