@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from pocketseek.apps.conversations import ConversationStore
+from pocketseek.cli import chat_model
 from pocketseek.cli.chat_model import ModelOptions, ModelSlot
-from pocketseek.errors import EngineClosedError, NotFoundError, UsageError
-from pocketseek.settings import read_settings
+from pocketseek.errors import EngineClosedError, MemoryLimitError, NotFoundError, UsageError
+from pocketseek.runtime.engine import Engine
+from pocketseek.settings import Settings, read_settings
 
 
 @pytest.fixture
@@ -35,8 +37,9 @@ def slot(installed: Path) -> Iterator[ModelSlot]:
 
 def test_switching_opens_the_new_model_and_closes_the_old_one(slot: ModelSlot) -> None:
     old = slot.current
-    new = slot.switch("second")
-    assert (new.name, slot.current) == ("second", new)
+    slot.switch("second")
+    new = slot.current
+    assert new.name == "second"
     assert new.sampling.temperature == 0.0
     assert new.engine.generate("a", max_tokens=1).num_tokens == 1
     with pytest.raises(EngineClosedError):
@@ -49,6 +52,44 @@ def test_a_model_that_cannot_be_opened_leaves_the_old_one(slot: ModelSlot) -> No
         slot.switch("absent")
     assert slot.current is old
     assert old.engine.generate("a", max_tokens=1).num_tokens == 1
+
+
+@pytest.fixture
+def small_memory(slot: ModelSlot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is room for one model at a time, and never for one called "huge"."""
+    first = slot.current.engine
+    loaded = chat_model.open_engine
+
+    def open_engine(settings: Settings, path: Path, **options: object) -> Engine:
+        if path.name == "huge" or not is_closed(first):
+            raise MemoryLimitError("no room; choose a smaller model")
+        return loaded(settings, path, **options)
+
+    monkeypatch.setattr(chat_model, "open_engine", open_engine)
+
+
+def is_closed(engine: Engine) -> bool:
+    try:
+        engine.generate("a", max_tokens=1)
+    except EngineClosedError:
+        return True
+    return False
+
+
+@pytest.mark.usefixtures("small_memory")
+def test_without_memory_for_both_the_old_model_is_closed_first(slot: ModelSlot) -> None:
+    slot.switch("second")
+    assert slot.current.name == "second"
+    assert not is_closed(slot.current.engine)
+
+
+@pytest.mark.usefixtures("small_memory")
+def test_a_model_without_memory_for_it_alone_brings_the_old_one_back(slot: ModelSlot, installed: Path) -> None:
+    shutil.copytree(installed, installed.with_name("huge"))
+    with pytest.raises(MemoryLimitError):
+        slot.switch("huge")
+    assert slot.current.name == "tiny"
+    assert not is_closed(slot.current.engine)
 
 
 def test_the_models_to_switch_to_are_the_installed_ones(slot: ModelSlot) -> None:

@@ -40,7 +40,7 @@ from pocketseek.errors import (
 )
 
 if TYPE_CHECKING:
-    from pocketseek.cli.chat_model import ModelSlot
+    from pocketseek.cli.chat_model import ModelSlot, OpenModel
 
 _OF_QUESTIONS = (ContextLengthError, MemoryLimitError, ModelOutputError, StorageError, TemplateError, UsageError)
 _OF_COMMANDS = (BusyError, DownloadError, FormatError, IntegrityError, NotFoundError, UnsupportedError)
@@ -176,12 +176,17 @@ class Conversation:
             names = ", ".join(self._slot.names()) if self._slot is not None else ""
             self._say(messages.CHAT_MODELS, current=self._model_name, models=names)
             return
-        opened = self._slot.switch(name)
+        try:
+            self._slot.switch(name)
+        finally:
+            self._take(self._slot.current)
+        self._say(messages.CHAT_SWITCHED, name=self._model_name)
+
+    def _take(self, opened: OpenModel) -> None:
         self._chat.use(opened.engine, opened.sampling)
         self._model_name, self._floor = opened.name, opened.floor
         if self._history is not None:
             self._history.use_model(opened.name)
-        self._say(messages.CHAT_SWITCHED, name=opened.name)
 
     def _confirm(self, question: messages.Message, info: ConversationInfo) -> bool:
         if not self._interactive:
