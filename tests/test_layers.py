@@ -38,6 +38,10 @@ OWNERS = {
     "typer": {"cli/*"},
     "rich": {"cli/*"},
     "prompt_toolkit": {"cli/*"},
+    "starlette": {"apps/serve/*"},
+    "uvicorn": {"apps/serve/*"},
+    "msgspec": {"apps/serve/*"},
+    "segno": {"cli/serve_cmd.py"},
 }
 
 
