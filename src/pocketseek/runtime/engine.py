@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +20,7 @@ from pocketseek.govern.governor import Governor
 from pocketseek.govern.ladder import SpeedChoice
 from pocketseek.runtime.answer import Answer, checked_stop, text_events
 from pocketseek.runtime.applied_limits import MemoryFollowing
-from pocketseek.runtime.counts import PageDemand, SchedulerCounts
+from pocketseek.runtime.counts import EngineStatistics, PageDemand
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.archive import PrefixArchive
@@ -43,27 +43,6 @@ DEFAULT_MAX_TOKENS = 512
 DEFAULT_SAMPLING = SamplingParams()
 DEFAULT_SERVICE = Service()
 MAX_CHOICES = 128
-
-
-@dataclass(frozen=True)
-class EngineStatistics:
-    """Since the engine was opened. executor_s: time inside passes; outside_s: planning, sampling, accounting.
-
-    num_wakeups: how often it began to compute after it had slept.
-    num_retried_passes: passes that were run again because storage failed; num_failed_passes: those that ended the
-    requests in them.
-    num_store_failures, num_swap_failures: times that the disk refused to keep or give pages of the prefix cache, or of
-    requests that had to give way.
-    """
-
-    load: SchedulerCounts
-    executor_s: float
-    outside_s: float
-    num_wakeups: int = 0
-    num_retried_passes: int = 0
-    num_failed_passes: int = 0
-    num_store_failures: int = 0
-    num_swap_failures: int = 0
 
 
 class Engine:
