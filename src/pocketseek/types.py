@@ -76,7 +76,7 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """What an assistant asks to be done. arguments: JSON text, as the model wrote it. id: chosen by whoever parsed it."""
+    """What an assistant asks to be done. arguments: JSON text, as the model wrote it. id: chosen by who parsed it."""
 
     id: str
     name: str

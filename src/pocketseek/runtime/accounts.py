@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from pocketseek.errors import ModelOutputError, PocketseekError
+from pocketseek.errors import ModelOutputError, PocketseekError, UsageError
 from pocketseek.runtime.counts import SequenceEvent, Totals
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.cache import PrefixCache
@@ -87,12 +87,14 @@ class Accounts:
     def _next_token(self, sequence: SequenceState, row: LogitsRow) -> SequenceEvent:
         try:
             choice = sequence.choose(row)
-        except ModelOutputError as error:
+        except (ModelOutputError, UsageError) as error:
             return self.finish(sequence, "error", error=error)
         if choice.token_id in sequence.request.stop_ids:
             return self.finish(sequence, "stop", logprob=choice.logprob)
         sequence.append(choice.token_id)
         self._totals.num_tokens += 1
+        if sequence.is_finished:
+            return self.finish(sequence, "stop", token_id=choice.token_id, logprob=choice.logprob)
         if sequence.is_full:
             return self.finish(sequence, "length", token_id=choice.token_id, logprob=choice.logprob)
         token = TokenEvent(choice.token_id, choice.logprob, num_cached_prompt_tokens=sequence.num_cached_prompt)

@@ -20,6 +20,7 @@ from pocketseek.govern.governor import Governor
 from pocketseek.govern.ladder import SpeedChoice
 from pocketseek.runtime.answer import Answer, checked_stop, text_events
 from pocketseek.runtime.applied_limits import MemoryFollowing
+from pocketseek.runtime.constrain import Constrainer
 from pocketseek.runtime.counts import EngineStatistics, PageDemand
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.policy import Policy
@@ -37,7 +38,7 @@ from pocketseek.runtime.worker import Closeable, Worker
 from pocketseek.text.chat_template import DEFAULT_STOP, DEFAULT_TEMPLATE, ChatTemplate
 from pocketseek.text.text_stream import TextStream
 from pocketseek.text.tokenizer import Tokenizer
-from pocketseek.types import Request, SamplingParams, Service, TextEvent
+from pocketseek.types import Constraint, Request, SamplingParams, Service, TextEvent
 
 DEFAULT_MAX_TOKENS = 512
 DEFAULT_SAMPLING = SamplingParams()
@@ -98,6 +99,7 @@ class Engine:
             memory=executor,
             swap=swap,
             speculation=Speculation(PromptLookup) if speculation else None,
+            constrainer=Constrainer(tokenizer, executor.vocab_size),
         )
         scheduler.set_max_pages(max_pages)
         self.tokenizer = tokenizer
@@ -147,14 +149,18 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        constraint: Constraint | None = None,
     ) -> Iterator[TextEvent]:
         """Start an answer to a raw text, token ids or a conversation; its pieces come out of the returned iterator.
 
         sampling: by default what the model recommends. stop: the answer ends before the first of these strings.
-        max_tokens is clipped to what the context leaves. service: how soon, for whom, until when.
+        max_tokens is clipped to what the context leaves. service: how soon, for whom, until when. constraint: what
+        the answer must look like, after the reasoning (needs the extra `constrain`).
         The last event has a finish_reason. Raises like `stream`, and TemplateError.
         """
-        (events,) = self._stream_ids(self.encode_prompt(prompt), is_chat(prompt), max_tokens, sampling, stop, service)
+        (events,) = self._stream_ids(
+            self.encode_prompt(prompt), is_chat(prompt), max_tokens, sampling, stop, service, constraint=constraint
+        )
         return events
 
     def generate(
@@ -165,10 +171,11 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        constraint: Constraint | None = None,
     ) -> Answer:
         """The whole answer at once; arguments and errors as in `stream_text`."""
         (answer,) = self.generate_choices(
-            prompt, 1, max_tokens=max_tokens, sampling=sampling, stop=stop, service=service
+            prompt, 1, max_tokens=max_tokens, sampling=sampling, stop=stop, service=service, constraint=constraint
         )
         return answer
 
@@ -181,10 +188,11 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        constraint: Constraint | None = None,
     ) -> list[Answer]:
         """Several answers to one prompt, computed together: see `stream_choices` and `stream_text`."""
         prompt_ids = self.encode_prompt(prompt)
-        streams = self._stream_ids(prompt_ids, is_chat(prompt), max_tokens, sampling, stop, service, count)
+        streams = self._stream_ids(prompt_ids, is_chat(prompt), max_tokens, sampling, stop, service, count, constraint)
         return [Answer.of(len(prompt_ids), list(events)) for events in streams]
 
     def score(self, token_ids: Sequence[int]) -> list[float]:
@@ -244,6 +252,7 @@ class Engine:
         stop: Sequence[str],
         service: Service,
         count: int = 1,
+        constraint: Constraint | None = None,
     ) -> list[Iterator[TextEvent]]:
         settings = self.tokenizer.settings
         # A model without a template of its own knows no end of turn; it would go on and play the user, too.
@@ -268,6 +277,7 @@ class Engine:
             priority=service.priority,
             client=service.client,
             deadline_s=service.deadline_s,
+            constraint=constraint,
         )
         streams = [self.stream(request)] if count == 1 else self.stream_choices(request, count)
         return [text_events(tokens, text) for tokens, text in zip(streams, text_streams, strict=True)]

@@ -30,6 +30,7 @@ from pocketseek.kernels.contract import LogitsMath
 from pocketseek.runtime import memory_patience
 from pocketseek.runtime.accounts import Accounts
 from pocketseek.runtime.admission import Capacity, check_request
+from pocketseek.runtime.constrain import Constrainer
 from pocketseek.runtime.counts import PageDemand, SchedulerCounts, SequenceEvent, Totals
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.pass_room import PassRoom
@@ -61,8 +62,11 @@ class Scheduler:
         speculation: Speculation | None = None,
         memory: PageMemory | None = None,
         swap: SwapSpace | None = None,
+        constrainer: Constrainer | None = None,
     ) -> None:
-        """cache: of this pool; without one, nothing is shared. memory, swap: see `Roster`."""
+        """cache: of this pool; without one, nothing is shared. memory, swap: see `Roster`. constrainer: None if no
+        request has a constraint.
+        """
         self.policy = policy or Policy()
         self._pool = pool
         self._cache = cache or PrefixCache(pool, enabled=False)
@@ -70,6 +74,7 @@ class Scheduler:
         self._capacity = Capacity(vocab_size, context_length, pool.num_pages)
         self._speculation = speculation
         self._logits_math = logits_math
+        self._constrainer = constrainer
         self._next_plan_s: float | None = None  # by the policy's clock; None: when something arrives
         self._totals = Totals()
         self._accounts = Accounts(self.policy, self._roster, self._cache, self._totals)
@@ -106,10 +111,15 @@ class Scheduler:
         )
 
     def prepare(self, request_id: int, request: Request) -> SequenceState:
-        """Check a request and make it a sequence, on any thread. Raises UsageError or ContextLengthError."""
+        """Check a request and make it a sequence, on any thread.
+
+        Raises UsageError, ContextLengthError, and for constraints UnsupportedError and BusyError.
+        """
         speculation = None if request.score_prompt else self._speculation
         drafter = speculation.new_drafter() if speculation is not None else None
-        sequence = SequenceState(request_id, check_request(request, self._capacity), drafter, self._logits_math)
+        request = check_request(request, self._capacity)
+        guide = self._constrainer.guide(request) if self._constrainer is not None else None
+        sequence = SequenceState(request_id, request, drafter, self._logits_math, guide)
         sequence.arrival_s = self.policy.clock()
         return sequence
 
