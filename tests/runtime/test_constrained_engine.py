@@ -110,7 +110,7 @@ def test_answers_are_the_same_when_they_have_to_give_way(package: Path, plain: E
     """Numbers without end, over three of four pages each."""
     numbers = Constraint("regex", "([1-9][0-9]{0,3}, )*")
     prompt = plain.encode_prompt("and " * 30 + NO_REASONING)
-    many = [Request(prompt + (i,), 120, SamplingParams(0.8, seed=i), (), constraint=numbers) for i in range(4)]
+    many = [Request((*prompt, i), 120, SamplingParams(0.8, seed=i), (), constraint=numbers) for i in range(4)]
     expected = [run(plain, one) for one in many]
     with Package.open(package) as opened:
         kv_bytes = 4 * page_bytes(opened.manifest.model)

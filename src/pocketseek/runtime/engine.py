@@ -38,7 +38,7 @@ from pocketseek.runtime.worker import Closeable, Worker
 from pocketseek.text.chat_template import DEFAULT_STOP, DEFAULT_TEMPLATE, ChatTemplate
 from pocketseek.text.text_stream import TextStream
 from pocketseek.text.tokenizer import Tokenizer
-from pocketseek.types import Constraint, Request, SamplingParams, Service, TextEvent
+from pocketseek.types import Constraint, Request, SamplingParams, Service, TextEvent, ToolForm
 
 DEFAULT_MAX_TOKENS = 512
 DEFAULT_SAMPLING = SamplingParams()
@@ -118,6 +118,11 @@ class Engine:
     def context_length(self) -> int:
         """Tokens that a request may have, answer included: the model's context, or what KV memory holds at its best."""
         return self._scheduler.context_length
+
+    @property
+    def tool_form(self) -> ToolForm:
+        """How this model writes tool calls."""
+        return self._template.tool_form
 
     def stream(self, request: Request) -> TokenStream:
         """Start a request; its tokens come out of the returned iterator.
