@@ -35,6 +35,7 @@ OWNERS = {
     "tokenizers": {"text/tokenizer.py", "text/gguf_tokenizer.py"},
     "onnxruntime": {"runtime/onnx_executor.py", "convert/onnx_export.py", "apps/voice/vad.py"},
     "cryptography": {"package/seal.py", "package/sign.py"},
+    "llguidance": {"runtime/constrain.py"},
     "typer": {"cli/*"},
     "rich": {"cli/*"},
     "prompt_toolkit": {"cli/*"},
