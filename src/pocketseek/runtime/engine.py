@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -32,13 +32,14 @@ from pocketseek.runtime.sampling import validate_sampling
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.speculate import PromptLookup, Speculation
 from pocketseek.runtime.swap import SwapSpace
+from pocketseek.runtime.text_answer import TextAnswer
 from pocketseek.runtime.token_stream import TokenStream
 from pocketseek.runtime.work import Executor
 from pocketseek.runtime.worker import Closeable, Worker
 from pocketseek.text.chat_template import DEFAULT_STOP, DEFAULT_TEMPLATE, ChatTemplate
 from pocketseek.text.text_stream import TextStream
 from pocketseek.text.tokenizer import Tokenizer
-from pocketseek.types import Constraint, Request, SamplingParams, Service, TextEvent, ToolForm
+from pocketseek.types import Constraint, Request, SamplingParams, Service, ToolForm
 
 DEFAULT_MAX_TOKENS = 512
 DEFAULT_SAMPLING = SamplingParams()
@@ -155,7 +156,7 @@ class Engine:
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
         constraint: Constraint | None = None,
-    ) -> Iterator[TextEvent]:
+    ) -> TextAnswer:
         """Start an answer to a raw text, token ids or a conversation; its pieces come out of the returned iterator.
 
         sampling: by default what the model recommends. stop: the answer ends before the first of these strings.
@@ -258,7 +259,7 @@ class Engine:
         service: Service,
         count: int = 1,
         constraint: Constraint | None = None,
-    ) -> list[Iterator[TextEvent]]:
+    ) -> list[TextAnswer]:
         settings = self.tokenizer.settings
         # A model without a template of its own knows no end of turn; it would go on and play the user, too.
         template_stop = DEFAULT_STOP if chat and self._template.source == DEFAULT_TEMPLATE else ()
@@ -285,7 +286,8 @@ class Engine:
             constraint=constraint,
         )
         streams = [self.stream(request)] if count == 1 else self.stream_choices(request, count)
-        return [text_events(tokens, text) for tokens, text in zip(streams, text_streams, strict=True)]
+        pairs = zip(streams, text_streams, strict=True)
+        return [TextAnswer(tokens, text_events(tokens, text)) for tokens, text in pairs]
 
 
 def _swap_space(folder: Path, executor: Executor, num_pages: int) -> SwapSpace:
