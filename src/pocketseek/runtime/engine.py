@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import secrets
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +20,8 @@ from pocketseek.govern.governor import Governor
 from pocketseek.govern.ladder import SpeedChoice
 from pocketseek.runtime.answer import Answer, checked_stop, text_events
 from pocketseek.runtime.applied_limits import MemoryFollowing
-from pocketseek.runtime.counts import PageDemand, SchedulerCounts
+from pocketseek.runtime.constrain import Constrainer
+from pocketseek.runtime.counts import EngineStatistics, PageDemand
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.archive import PrefixArchive
@@ -31,39 +32,19 @@ from pocketseek.runtime.sampling import validate_sampling
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.speculate import PromptLookup, Speculation
 from pocketseek.runtime.swap import SwapSpace
+from pocketseek.runtime.text_answer import TextAnswer
 from pocketseek.runtime.token_stream import TokenStream
 from pocketseek.runtime.work import Executor
 from pocketseek.runtime.worker import Closeable, Worker
 from pocketseek.text.chat_template import DEFAULT_STOP, DEFAULT_TEMPLATE, ChatTemplate
 from pocketseek.text.text_stream import TextStream
 from pocketseek.text.tokenizer import Tokenizer
-from pocketseek.types import Request, SamplingParams, Service, TextEvent
+from pocketseek.types import Constraint, Request, SamplingParams, Service, ToolForm
 
 DEFAULT_MAX_TOKENS = 512
 DEFAULT_SAMPLING = SamplingParams()
 DEFAULT_SERVICE = Service()
 MAX_CHOICES = 128
-
-
-@dataclass(frozen=True)
-class EngineStatistics:
-    """Since the engine was opened. executor_s: time inside passes; outside_s: planning, sampling, accounting.
-
-    num_wakeups: how often it began to compute after it had slept.
-    num_retried_passes: passes that were run again because storage failed; num_failed_passes: those that ended the
-    requests in them.
-    num_store_failures, num_swap_failures: times that the disk refused to keep or give pages of the prefix cache, or of
-    requests that had to give way.
-    """
-
-    load: SchedulerCounts
-    executor_s: float
-    outside_s: float
-    num_wakeups: int = 0
-    num_retried_passes: int = 0
-    num_failed_passes: int = 0
-    num_store_failures: int = 0
-    num_swap_failures: int = 0
 
 
 class Engine:
@@ -119,6 +100,7 @@ class Engine:
             memory=executor,
             swap=swap,
             speculation=Speculation(PromptLookup) if speculation else None,
+            constrainer=Constrainer(tokenizer, executor.vocab_size),
         )
         scheduler.set_max_pages(max_pages)
         self.tokenizer = tokenizer
@@ -137,6 +119,11 @@ class Engine:
     def context_length(self) -> int:
         """Tokens that a request may have, answer included: the model's context, or what KV memory holds at its best."""
         return self._scheduler.context_length
+
+    @property
+    def tool_form(self) -> ToolForm:
+        """How this model writes tool calls."""
+        return self._template.tool_form
 
     def stream(self, request: Request) -> TokenStream:
         """Start a request; its tokens come out of the returned iterator.
@@ -168,14 +155,18 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
-    ) -> Iterator[TextEvent]:
+        constraint: Constraint | None = None,
+    ) -> TextAnswer:
         """Start an answer to a raw text, token ids or a conversation; its pieces come out of the returned iterator.
 
         sampling: by default what the model recommends. stop: the answer ends before the first of these strings.
-        max_tokens is clipped to what the context leaves. service: how soon, for whom, until when.
+        max_tokens is clipped to what the context leaves. service: how soon, for whom, until when. constraint: what
+        the answer must look like, after the reasoning (needs the extra `constrain`).
         The last event has a finish_reason. Raises like `stream`, and TemplateError.
         """
-        (events,) = self._stream_ids(self.encode_prompt(prompt), is_chat(prompt), max_tokens, sampling, stop, service)
+        (events,) = self._stream_ids(
+            self.encode_prompt(prompt), is_chat(prompt), max_tokens, sampling, stop, service, constraint=constraint
+        )
         return events
 
     def generate(
@@ -186,10 +177,11 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        constraint: Constraint | None = None,
     ) -> Answer:
         """The whole answer at once; arguments and errors as in `stream_text`."""
         (answer,) = self.generate_choices(
-            prompt, 1, max_tokens=max_tokens, sampling=sampling, stop=stop, service=service
+            prompt, 1, max_tokens=max_tokens, sampling=sampling, stop=stop, service=service, constraint=constraint
         )
         return answer
 
@@ -202,10 +194,11 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        constraint: Constraint | None = None,
     ) -> list[Answer]:
         """Several answers to one prompt, computed together: see `stream_choices` and `stream_text`."""
         prompt_ids = self.encode_prompt(prompt)
-        streams = self._stream_ids(prompt_ids, is_chat(prompt), max_tokens, sampling, stop, service, count)
+        streams = self._stream_ids(prompt_ids, is_chat(prompt), max_tokens, sampling, stop, service, count, constraint)
         return [Answer.of(len(prompt_ids), list(events)) for events in streams]
 
     def score(self, token_ids: Sequence[int]) -> list[float]:
@@ -265,7 +258,8 @@ class Engine:
         stop: Sequence[str],
         service: Service,
         count: int = 1,
-    ) -> list[Iterator[TextEvent]]:
+        constraint: Constraint | None = None,
+    ) -> list[TextAnswer]:
         settings = self.tokenizer.settings
         # A model without a template of its own knows no end of turn; it would go on and play the user, too.
         template_stop = DEFAULT_STOP if chat and self._template.source == DEFAULT_TEMPLATE else ()
@@ -289,9 +283,11 @@ class Engine:
             priority=service.priority,
             client=service.client,
             deadline_s=service.deadline_s,
+            constraint=constraint,
         )
         streams = [self.stream(request)] if count == 1 else self.stream_choices(request, count)
-        return [text_events(tokens, text) for tokens, text in zip(streams, text_streams, strict=True)]
+        pairs = zip(streams, text_streams, strict=True)
+        return [TextAnswer(tokens, text_events(tokens, text)) for tokens, text in pairs]
 
 
 def _swap_space(folder: Path, executor: Executor, num_pages: int) -> SwapSpace:
