@@ -6,27 +6,33 @@ passed on in OpenAI's form. An error that nobody foresaw is a 500 that says noth
 
 from __future__ import annotations
 
-import logging
-
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from pocketseek.apps.serve.chat_api import chat_routes
+from pocketseek.apps.serve.completions_api import completion_routes
+from pocketseek.apps.serve.guard import Guard
 from pocketseek.apps.serve.models_api import model_routes
-from pocketseek.apps.serve.replies import RefusedError, error_reply, error_value, json_reply
-from pocketseek.apps.serve.services import Services
+from pocketseek.apps.serve.replies import RefusedError, describe_error, error_reply, json_reply
+from pocketseek.apps.serve.services import Services, services_of
 from pocketseek.errors import PocketseekError
-
-_log = logging.getLogger(__name__)
-_CODES = {"NotFoundError": "model_not_found", "ContextLengthError": "context_length_exceeded"}
 
 
 def create_app(services: Services) -> Starlette:
     """An ASGI application; whoever runs it closes `services` afterwards."""
     app = Starlette(
-        routes=[Route("/health", _health), *model_routes()],
+        routes=[
+            Route("/health", _health),
+            Route("/metrics", _metrics),
+            *model_routes(),
+            *chat_routes(),
+            *completion_routes(),
+        ],
+        middleware=[Middleware(Guard, services=services)],
         exception_handlers={
             PocketseekError: _known_error,
             RefusedError: _refused,
@@ -38,16 +44,12 @@ def create_app(services: Services) -> Starlette:
     return app
 
 
-def describe_error(error: Exception) -> tuple[int, dict[str, object]]:
-    """Status and JSON value of any error: also for those in the middle of a stream."""
-    if isinstance(error, PocketseekError):
-        return error.http_status, error_value(error.http_status, str(error), _CODES.get(type(error).__name__))
-    _log.error("unforeseen error", exc_info=error)
-    return 500, error_value(500, "the server failed; its log says why", "internal_error")
-
-
 async def _health(request: Request) -> Response:
     return json_reply({"status": "ok"})
+
+
+async def _metrics(request: Request) -> Response:
+    return PlainTextResponse(services_of(request).metrics_text(), media_type="text/plain; version=0.0.4")
 
 
 async def _known_error(request: Request, error: Exception) -> Response:
@@ -57,7 +59,7 @@ async def _known_error(request: Request, error: Exception) -> Response:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)  # as registered above
-    return error_reply(error.status, error.message, code=error.code, headers=error.headers)
+    return error_reply(error.status, error.message, code=error.code, param=error.param, headers=error.headers)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -5,8 +5,8 @@ of a request; the event loop is woken once for whatever is there. A full queue s
 tokens wait with the request, which ends by itself at max_tokens.
 
 `close` may be called at any time and closes the streams, which cancels their requests within one pass; a thread that
-is blocked in one gets its end. Nothing is ever lost or out of order within a stream; an error is raised where the
-stream's pieces are read.
+is blocked in one gets its end. Nothing is ever lost or out of order within a stream; an error ends the pieces
+and is kept.
 
 Threads: everything but `_read` belongs to the event loop. There is no waiting in turns: threads sleep in the engine's
 queue, or for room in ours.
@@ -52,29 +52,34 @@ class EventBridge(Generic[T]):
         self._is_notified = False
         self._streams: Sequence[Closable[T]] | None = None
         self._num_open = 0
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
         self._is_closed = False
         self._begin(self._open)
 
     async def started(self) -> None:
         """Wait until the work has begun. Raises what beginning it raised."""
-        while self._streams is None and self._error is None:
+        while self._streams is None and self.error is None:
             await self._wake_up()
-        if self._streams is None and self._error is not None:
-            raise self._error
+        if self._streams is None and self.error is not None:
+            raise self.error
 
     async def batches(self) -> AsyncIterator[list[tuple[int, T]]]:
-        """All pieces that are there, as (index of the stream, piece), never empty; until all streams have ended."""
+        """All pieces that are there, as (index of the stream, piece), never empty; until all streams have ended, or one
+        has failed: then `error` says how.
+        """
         await self.started()
         while True:
             if batch := self._take():
                 yield batch
-            elif self._error is not None:
-                raise self._error
-            elif self._num_open == 0:
+            elif self._num_open == 0 or self.error is not None:
                 return
             else:
                 await self._wake_up()
+
+    def raise_error(self) -> None:
+        """If a stream has failed."""
+        if self.error is not None:
+            raise self.error
 
     def close(self) -> None:
         """Cancel what still runs. May be repeated."""
@@ -127,7 +132,7 @@ class EventBridge(Generic[T]):
                     break
                 self._pending.append((index, piece))
                 self._notify()
-        except BaseException as error:  # noqa: BLE001  kept, and raised again where the pieces are read
+        except BaseException as error:  # noqa: BLE001  kept in `error` for whoever reads the pieces
             self._call(self._fail, error)
         finally:
             stream.close()
@@ -161,7 +166,7 @@ class EventBridge(Generic[T]):
         self._ready.set()
 
     def _fail(self, error: BaseException) -> None:
-        self._error = self._error or error
+        self.error = self.error or error
         self._ready.set()
 
     def _ended(self) -> None:
