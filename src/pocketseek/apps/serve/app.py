@@ -17,6 +17,7 @@ from pocketseek.apps.serve.chat_api import chat_routes
 from pocketseek.apps.serve.completions_api import completion_routes
 from pocketseek.apps.serve.guard import Guard
 from pocketseek.apps.serve.models_api import model_routes
+from pocketseek.apps.serve.page import page_routes
 from pocketseek.apps.serve.replies import RefusedError, describe_error, error_reply, json_reply
 from pocketseek.apps.serve.services import Services, services_of
 from pocketseek.errors import PocketseekError
@@ -31,6 +32,7 @@ def create_app(services: Services) -> Starlette:
             *model_routes(),
             *chat_routes(),
             *completion_routes(),
+            *page_routes(services),
         ],
         middleware=[Middleware(Guard, services=services)],
         exception_handlers={

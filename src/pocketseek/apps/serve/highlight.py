@@ -8,18 +8,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 from itertools import groupby
+from typing import Any
 
-from pygments.lexer import Lexer
-from pygments.lexers import get_lexer_by_name
-from pygments.token import Comment, Generic, Keyword, Name, Number, Operator, String, _TokenType
+# Pygments has no types of its own; what is used of it is typed here.
+from pygments.lexer import Lexer  # type: ignore[import-untyped]  # see above
+from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]  # see above
+from pygments.token import (  # type: ignore[import-untyped]  # see above
+    Comment,
+    Generic,
+    Keyword,
+    Name,
+    Number,
+    Operator,
+    String,
+)
+
+Family = Any  # a kind of token: a path from the general to the special; `in` means "is one of"
 
 MAX_CODE_CHARS = 20_000
-_LANGUAGES = frozenset(
+_LANGUAGE_NAMES = (
     "python py python3 javascript js jsx typescript ts tsx json html xml css scss bash sh shell zsh console c cpp c++"
     " csharp c# java kotlin go golang rust rs ruby rb php sql yaml yml toml ini swift r lua diff dart scala haskell"
-    " perl powershell dockerfile docker makefile make tex latex objective-c julia matlab".split()
+    " perl powershell dockerfile docker makefile make tex latex objective-c julia matlab"
 )
-_CLASSES: tuple[tuple[_TokenType, str], ...] = (
+_LANGUAGES = frozenset(_LANGUAGE_NAMES.split())
+_CLASSES: tuple[tuple[Family, str], ...] = (
     (Comment, "c"),
     (Keyword, "k"),
     (String, "s"),
@@ -53,7 +66,7 @@ def highlight(code: str, language: str, check_time: Callable[[], None]) -> str:
     )
 
 
-def _class_of(kind: _TokenType) -> str:
+def _class_of(kind: Family) -> str:
     return next((name for family, name in _CLASSES if kind in family), "")
 
 

@@ -4,8 +4,8 @@ A model's words are not trusted. Raw HTML is text; links go to http, https and m
 images are never loaded, only linked; there are no `style` or `on...` attributes, and no ids. Time and size are bounded:
 what takes longer than MAX_RENDER_S or grows beyond MAX_HTML_CHARS is shown as plain text.
 
-`render_blocks` gives one string for each block (paragraph, list, code ...); `LiveMarkdown` does the same for a text that
-still grows and parses only what may still change, i.e. the last block.
+`render_blocks` gives one string for each block (paragraph, list, code ...); `LiveMarkdown` does the same for a text
+that still grows, and parses only what may still change: the last block.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _parser() -> MarkdownIt:
     add_math(parser)
     parser.block.ruler.before("table", "clock", _block_clock, {"alt": ["paragraph", "blockquote", "list"]})
     parser.inline.ruler.before("text", "clock", _inline_clock)
-    parser.validateLink = _is_safe_link  # type: ignore[method-assign]  # markdown-it's own way to say it
+    parser.validateLink = _is_safe_link  # type: ignore[method-assign, assignment]  # markdown-it's own way to say it
     return parser
 
 

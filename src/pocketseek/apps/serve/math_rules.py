@@ -28,8 +28,7 @@ _INLINE = (*_DISPLAY, _Delimiters("\\(", "\\)", False), _Delimiters("$", "$", Fa
 def add_math(parser: MarkdownIt) -> None:
     """Teach a parser both kinds; formulas go before escapes, since they begin with what escapes begin with."""
     parser.inline.ruler.before("escape", "math", _inline_rule)
-    alternatives = {"alt": ["paragraph", "reference", "blockquote", "list"]}
-    parser.block.ruler.before("fence", "math", _block_rule, alternatives)
+    parser.block.ruler.before("fence", "math", _block_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
 
 
 def _inline_rule(state: StateInline, silent: bool) -> bool:
@@ -89,7 +88,9 @@ def _closing_line(state: StateBlock, first_line: int, end_line: int, begin: int,
     """The line that ends with the mark, and where in it; nothing may follow the mark."""
     for line in range(first_line, end_line):
         start = begin if line == first_line else state.bMarks[line] + state.tShift[line]
-        if state.eMarks[line] - begin > MAX_FORMULA_CHARS or (state.sCount[line] < state.blkIndent and line > first_line):
+        if state.eMarks[line] - begin > MAX_FORMULA_CHARS or (
+            state.sCount[line] < state.blkIndent and line > first_line
+        ):
             return None
         end = state.src.find(mark, start, state.eMarks[line])
         if end >= 0:

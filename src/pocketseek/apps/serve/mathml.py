@@ -16,15 +16,17 @@ from latex2mathml.converter import Converter
 
 MAX_FORMULA_CHARS = 2000
 _MAX_DEPTH = 100
-_ELEMENTS = frozenset(
+_ELEMENT_NAMES = (
     "math mrow mi mn mo mtext mspace mfrac msqrt mroot msub msup msubsup munder mover munderover mmultiscripts"
-    " mprescripts none mtable mtr mtd mlabeledtr mstyle mpadded mphantom menclose merror".split()
+    " mprescripts none mtable mtr mtd mlabeledtr mstyle mpadded mphantom menclose merror"
 )
-_ATTRIBUTES = frozenset(
+_ATTRIBUTE_NAMES = (
     "display displaystyle scriptlevel mathvariant stretchy fence form separator lspace rspace minsize maxsize"
     " symmetric largeop movablelimits accent accentunder linethickness width height depth voffset columnalign"
-    " rowspacing columnspacing notation".split()
+    " rowspacing columnspacing notation"
 )
+_ELEMENTS = frozenset(_ELEMENT_NAMES.split())
+_ATTRIBUTES = frozenset(_ATTRIBUTE_NAMES.split())
 _SAFE_VALUE = re.compile(r"[-+.%\w ]{0,60}", re.ASCII)
 _MACROS = re.compile(r"\\(?:(?:re)?newcommand|providecommand|[gex]?def|let|newenvironment|href|url|style|class)\b")
 # The library has no base class for its complaints, and stumbles over some inputs as any parser of its age does.
