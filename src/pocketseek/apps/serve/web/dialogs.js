@@ -21,7 +21,7 @@ function opened(dialog) {
 export function setUpDialogs() {
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.addEventListener("click", (event) => {
-      if (event.target === dialog) dialog.close(""); // beside it
+      if (event.target === dialog || event.target.matches(".closes")) dialog.close(""); // beside it
     });
   }
 }

@@ -132,6 +132,7 @@ setUpDrawer({
   onRenamed: (id, title) => id === currentId() && showTitle(title),
 });
 for (const id of ["new", "drawer-new"]) byId(id).addEventListener("click", newChat);
+document.querySelector(".skip").addEventListener("click", (event) => (event.preventDefault(), byId("input").focus()));
 byId("open-settings").addEventListener("click", () => settings());
 byId("to-bottom").addEventListener("click", toBottom);
 byId("model").addEventListener("change", (event) => remember({ model: event.target.value }));
