@@ -38,6 +38,7 @@ class Served:
     services: Services
     executor: FakeExecutor
     thread: threading.Thread
+    folder: Path
     client: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,7 +131,7 @@ def serving(
     server = ApiServer(services)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", server, services, executor, thread)
+    served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", server, services, executor, thread, folder)
     try:
         served.wait_until(lambda: server.started, "the server does not start")
         yield served
