@@ -1,37 +1,48 @@
-"""From blocking iterators to asynchronous ones: in order, bounded, and closed at any time."""
+"""From an engine's answers to asynchronous pieces: in order, never lost, and closed at any time."""
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from queue import SimpleQueue
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
 
 import pytest
 
 from pocketseek.apps.serve.bridge import EventBridge
 
 
-class Source(Iterator[int]):
-    """Gives what a test puts into it; None ends it, an exception is raised."""
+class Source:
+    """Gives what a test's thread puts into it; None ends it, an exception is raised."""
 
     def __init__(self, items: Sequence[int | Exception | None] = ()) -> None:
-        self.items: SimpleQueue[int | Exception | None] = SimpleQueue()
-        self.num_read = 0
+        self.items: deque[int | Exception | None] = deque(items)
+        self.announce: Callable[[], None] = lambda: None
+        self.has_ended = False
         self.is_closed = False
-        for item in items:
-            self.items.put(item)
 
-    def __next__(self) -> int:
-        item = self.items.get(timeout=30)
-        if item is None:
-            raise StopIteration
+    def put(self, item: int | Exception | None) -> None:
+        self.items.append(item)
+        self.announce()
+
+    def poll(self) -> int | None:
+        if not self.items:
+            return None
+        item = self.items.popleft()
         if isinstance(item, Exception):
             raise item
-        self.num_read += 1
+        self.has_ended = item is None
         return item
 
     def close(self) -> None:
         self.is_closed = True
-        self.items.put(None)
+
+
+def starting(*sources: Source) -> Callable[[Callable[[], None]], Sequence[Source]]:
+    def start(announce: Callable[[], None]) -> Sequence[Source]:
+        for source in sources:
+            source.announce = announce
+        return sources
+
+    return start
 
 
 def run(work: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -42,64 +53,77 @@ def run(work: Callable[[], Coroutine[None, None, None]]) -> None:
     asyncio.run(bounded())
 
 
-async def until(is_so: Callable[[], bool]) -> None:
-    while not is_so():
-        await asyncio.sleep(0.001)
+async def pieces_of(bridge: EventBridge[int]) -> list[tuple[int, int]]:
+    return [item async for batch in bridge.batches() for item in batch]
 
 
-def test_pieces_come_in_order_from_every_stream() -> None:
-    sources = [Source([*range(number, number + 500), None]) for number in (0, 1000, 2000)]
+def test_what_is_there_comes_in_order_from_every_stream() -> None:
+    sources = [Source([*range(number, number + 700), None]) for number in (0, 1000, 2000)]
 
     async def work() -> None:
-        got: list[list[int]] = [[], [], []]
-        async with EventBridge(lambda: sources, capacity=7) as bridge:
-            async for batch in bridge.batches():
-                assert 0 < len(batch) <= 7
-                for index, piece in batch:
-                    got[index].append(piece)
+        async with EventBridge(starting(*sources)) as bridge:
+            got = await pieces_of(bridge)
         bridge.raise_error()
-        assert got == [list(range(number, number + 500)) for number in (0, 1000, 2000)]
+        for index, number in enumerate((0, 1000, 2000)):
+            assert [piece for stream, piece in got if stream == index] == list(range(number, number + 700))
 
     run(work)
     assert all(source.is_closed for source in sources)
 
 
-def test_a_reader_that_waits_stops_the_thread_at_the_bound() -> None:
-    source = Source([*range(100), None])
+def test_nothing_that_threads_put_meanwhile_is_missed() -> None:
+    sources = [Source() for _ in range(4)]
+
+    def write(source: Source) -> None:
+        for number in range(3000):
+            source.put(number)
+        source.put(None)
 
     async def work() -> None:
-        async with EventBridge(lambda: [source], capacity=5) as bridge:
+        async with EventBridge(starting(*sources)) as bridge:
             await bridge.started()
-            await until(lambda: source.num_read == 6)  # five in the queue and one in the thread's hand
-            await asyncio.sleep(0.01)
-            assert source.num_read == 6
-            assert [piece async for batch in bridge.batches() for _, piece in batch] == list(range(100))
+            threads = [threading.Thread(target=write, args=(source,)) for source in sources]
+            for thread in threads:
+                thread.start()
+            got = await pieces_of(bridge)
+            for thread in threads:
+                thread.join()
+        for index in range(4):
+            assert [piece for stream, piece in got if stream == index] == list(range(3000))
 
     run(work)
 
 
-def test_closing_ends_a_thread_that_is_blocked() -> None:
-    for filled in ([], list(range(50))):
-        source = Source(filled)
+def test_a_batch_is_never_empty_and_leaves_room_for_others() -> None:
+    async def work() -> None:
+        async with EventBridge(starting(Source([*range(1000), None]))) as bridge:
+            sizes = [len(batch) async for batch in bridge.batches()]
+        assert sum(sizes) == 1000
+        assert all(0 < size <= 256 for size in sizes)
 
-        async def work(source: Source = source) -> None:
-            bridge = EventBridge(lambda: [source], capacity=5)
-            await bridge.started()
-            bridge.close()
-            bridge.close()
-            assert source.is_closed
+    run(work)
 
-        run(work)
-        for thread in threading.enumerate():
-            if thread.name == "pocketseek-reader":
-                thread.join(30)
-                assert not thread.is_alive()
+
+def test_closing_ends_a_reader_that_waits() -> None:
+    source = Source()
+
+    async def work() -> None:
+        bridge = EventBridge(starting(source))
+        reader = asyncio.ensure_future(pieces_of(bridge))
+        await bridge.started()
+        await asyncio.sleep(0)
+        bridge.close()
+        bridge.close()
+        assert await reader == []
+        assert source.is_closed
+
+    run(work)
 
 
 def test_closing_before_it_has_begun_closes_what_begins() -> None:
     source, go_on = Source(), threading.Event()
 
-    def start() -> list[Source]:
+    def start(announce: Callable[[], None]) -> list[Source]:
         assert go_on.wait(30)
         return [source]
 
@@ -107,13 +131,14 @@ def test_closing_before_it_has_begun_closes_what_begins() -> None:
         bridge = EventBridge(start)
         bridge.close()
         go_on.set()
-        await until(lambda: source.is_closed)
+        await bridge.started()
+        assert source.is_closed
 
     run(work)
 
 
 def test_what_beginning_raises_is_raised_by_started() -> None:
-    def start() -> list[Source]:
+    def start(announce: Callable[[], None]) -> list[Source]:
         raise ValueError("no")
 
     async def work() -> None:
@@ -125,12 +150,23 @@ def test_what_beginning_raises_is_raised_by_started() -> None:
 
 
 def test_an_error_ends_the_pieces_and_is_kept() -> None:
-    source = Source([1, 2, ValueError("broken")])
+    source = Source([1, 2, ValueError("broken"), 3])
 
     async def work() -> None:
-        async with EventBridge(lambda: [source]) as bridge:
-            assert [piece async for batch in bridge.batches() for _, piece in batch] == [1, 2]
+        async with EventBridge(starting(source)) as bridge:
+            assert await pieces_of(bridge) == [(0, 1), (0, 2)]
             with pytest.raises(ValueError, match="broken"):
                 bridge.raise_error()
 
     run(work)
+
+
+def test_an_announcement_after_the_loop_has_ended_does_nothing() -> None:
+    source = Source([None])
+
+    async def work() -> None:
+        async with EventBridge(starting(source)) as bridge:
+            await pieces_of(bridge)
+
+    run(work)
+    source.put(1)
