@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from fakes import FakeExecutor, FakeTemplate, fake_engine, fake_logits
+import numpy as np
+from fakes import ASSISTANT_ID, EOS_ID, FakeExecutor, FakeTemplate, fake_engine, fake_logits
 
 from pocketseek.apps.access_tokens import TokenStore
 from pocketseek.apps.conversations import ConversationStore
@@ -37,6 +38,7 @@ class Served:
     services: Services
     executor: FakeExecutor
     thread: threading.Thread
+    folder: Path
     client: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,7 +53,7 @@ class Served:
         return self.services.models.loaded_engines()[MODEL]
 
     def post(self, path: str, body: object, **keywords: object) -> httpx.Response:
-        return self.client.post(path, json=body, **keywords)  # type: ignore[arg-type]  # headers and the like
+        return self.client.post(path, json=body, **keywords)
 
     def chat(self, text: str = "Hello", **fields: object) -> httpx.Response:
         return self.post("/v1/chat/completions", {"messages": [{"role": "user", "content": text}], **fields})
@@ -72,6 +74,18 @@ class Served:
         while not is_so():
             assert time.monotonic() < until_s, what
             time.sleep(0.002)
+
+
+def answering(answer: bytes) -> Callable[[Sequence[int], int], Logits]:
+    """Logits that make a greedy engine answer so, whatever the conversation is."""
+
+    def logits(tokens: Sequence[int], vocab_size: int) -> Logits:
+        begun = max(i for i, token in enumerate(tokens) if token == ASSISTANT_ID) + 1
+        row = np.zeros(vocab_size, np.float32)
+        row[[*answer, EOS_ID][min(len(tokens) - begun, len(answer))]] = 50.0
+        return row
+
+    return logits
 
 
 def chat_body(text: str = "Hello", **fields: object) -> dict[str, object]:
@@ -117,7 +131,7 @@ def serving(
     server = ApiServer(services)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
-    served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", server, services, executor, thread)
+    served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", server, services, executor, thread, folder)
     try:
         served.wait_until(lambda: server.started, "the server does not start")
         yield served

@@ -21,10 +21,11 @@ from pocketseek.apps.tool_calls import (
 )
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.errors import UsageError
+from pocketseek.runtime.constrain import Constrainer
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.load import load
 from pocketseek.text.tool_forms import SPELLINGS
-from pocketseek.types import SamplingParams, Tool, ToolCall, ToolForm
+from pocketseek.types import Request, SamplingParams, Tool, ToolCall, ToolForm
 
 FORMS: tuple[ToolForm, ...] = get_args(ToolForm)
 WEATHER = Tool(
@@ -168,16 +169,16 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("choice", ["required", "get_weather", "time-now"])
 def test_random_weights_make_the_calls_that_are_asked_for(engine: Engine, form: ToolForm, choice: str) -> None:
-    constraint = tool_constraint([WEATHER, TIME], choice, form)
+    constraint = tool_constraint([WEATHER, TIME], choice, form, parallel=True)
     answer = engine.generate(
         "x<think></think>", max_tokens=230, constraint=constraint, sampling=SamplingParams(1.0, seed=len(form))
     )
     events = parse([answer.text], form)
     starts = [event for event in events if isinstance(event, CallStart)]
-    assert not [event for event in events if isinstance(event, Content)]
     assert {start.name for start in starts} <= ({"get_weather", "time-now"} if choice == "required" else {choice})
     assert len(starts) == 1 or choice == "required"
     if answer.finish_reason == "stop":
+        assert not [event for event in events if isinstance(event, Content)]
         for start, event in zip(starts, (one for one in events if isinstance(one, CallArguments)), strict=True):
             arguments = json.loads(event.text)
             assert arguments == {} or arguments["city"] in ("Paris", "the capital")
@@ -185,7 +186,9 @@ def test_random_weights_make_the_calls_that_are_asked_for(engine: Engine, form: 
 
 
 def test_one_call_at_a_time_may_be_asked_for() -> None:
-    assert "{0," not in tool_constraint([WEATHER], "required", "hermes", parallel=False).text
+    one, several = (tool_constraint([WEATHER], "required", "hermes", parallel=parallel) for parallel in (False, True))
+    assert "{0,7}" not in one.text
+    assert "{0,7}" in several.text
 
 
 def test_a_tool_that_is_not_offered_cannot_be_chosen() -> None:
@@ -193,3 +196,24 @@ def test_a_tool_that_is_not_offered_cannot_be_chosen() -> None:
         tool_constraint([WEATHER], "other", "hermes")
     with pytest.raises(UsageError, match="none is offered"):
         tool_constraint([], "required", "hermes")
+
+
+def test_parameters_that_are_no_schema_are_refused() -> None:
+    for parameters in ("{", "[]"):
+        with pytest.raises(UsageError, match="no JSON object"):
+            tool_constraint([Tool("f", parameters_json=parameters)], "f", "hermes")
+
+
+def test_white_space_in_arguments_has_an_end_whatever_the_schema_says(engine: Engine) -> None:
+    endless = Tool("f", parameters_json='{"x-guidance": {"whitespace_pattern": " +"}, "type": "object"}')
+    prompt = tuple(engine.tokenizer.encode("<think></think>"))
+    request = Request(prompt, constraint=tool_constraint([endless], "f", "hermes"))
+    guide = Constrainer(engine.tokenizer, 320).guide(request)
+    assert guide is not None
+    (space,) = engine.tokenizer.encode(" ", add_special=False)
+    for token_id in engine.tokenizer.encode('<tool_call>\n{"name": "f", "arguments": {', add_special=False):
+        guide.accept(token_id)
+    for _ in range(24):
+        assert space in guide.allowed()
+        guide.accept(space)
+    assert space not in guide.allowed()

@@ -83,6 +83,22 @@ def test_tool_tags_are_tokens_and_other_special_tokens_are_spelled() -> None:
     assert one.allowed().tolist() == [ord("<")]
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {f"property{i}": {"type": "string"} for i in range(1000)}},
+        {"enum": [f"value {i} of many" for i in range(5000)]},
+        {"type": "string", "format": "email", "maxLength": 5000},
+        {"type": "array", "items": {"type": "string", "pattern": r"^\+?[0-9 ()-]{7,20}$"}, "minItems": 500},
+    ],
+)
+def test_large_schemas_of_good_will_are_within_the_limits(schema: dict[str, object]) -> None:
+    rng, one = np.random.default_rng(0), guide("json_schema", json.dumps(schema))
+    for _ in range(100):
+        if not one.is_finished:
+            one.accept(int(rng.choice(one.allowed())))
+
+
 def test_guides_of_one_constraint_go_their_own_ways() -> None:
     of = constrainer()
     first, second = (guide("regex", "ab|cd", of=of) for _ in range(2))
@@ -137,6 +153,7 @@ HOSTILE: dict[str, Callable[[], Constraint]] = {
     "references": lambda: Constraint("json_schema", _references(1500)),
     "properties": lambda: Constraint("json_schema", _many_properties()),
     "all of any": lambda: Constraint("json_schema", _choices_of_all()),
+    "repetitions of repetitions": lambda: Constraint("regex", "(((a{1000}){1000}){1000}){1000}"),
     "itself": lambda: Constraint("json_schema", '{"$ref": "#"}'),
     "pattern": lambda: Constraint(
         "json_schema", json.dumps({"type": "string", "pattern": "((((a{0,200}){0,200}){0,200}){0,200})"})

@@ -37,6 +37,13 @@ class AnswerKeeper:
         self.turn_key = store.append(conversation_id, self._turn(""))
         self._kept_at_s = clock()
 
+    @classmethod
+    def ask(cls, store: ConversationStore, conversation_id: str, question: str, model: str) -> tuple[int, AnswerKeeper]:
+        """Keep a question, too: its index among the turns, and the keeper of its answer."""
+        question_index = store.info(conversation_id).num_turns
+        store.append(conversation_id, Turn("user", question))
+        return question_index, cls(store, conversation_id, model)
+
     @property
     def text(self) -> str:
         return "".join(self._text)

@@ -31,6 +31,7 @@ from pocketseek.apps.conversation import (
     default_title,
     storable,
 )
+from pocketseek.apps.conversation_files import ExportFormat, export_conversation, parse_conversation
 from pocketseek.apps.conversation_search import SearchIndex, like_pattern
 from pocketseek.apps.database import Database, Row, Value
 from pocketseek.errors import FormatError, NotFoundError, UsageError
@@ -197,6 +198,14 @@ class ConversationStore:
             self.replace_from(new.info.id, 0, conversation.turns)
             self._database.run("UPDATE conversations SET created_s = ? WHERE id = ?", info.created_s, new.info.id)
         return self.get(new.info.id)
+
+    def export(self, conversation_id: str, file_format: ExportFormat) -> str:
+        """The text of a file: "md" to read, "json" to read back."""
+        return export_conversation(self.get(conversation_id), file_format)
+
+    def import_json(self, data: bytes) -> Conversation:
+        """Add a conversation that was exported, here or elsewhere. Raises FormatError."""
+        return self.add(parse_conversation(data))
 
     def _set(
         self, conversation_id: str, column: Literal["title", "model", "system", "settings_json"], text: str

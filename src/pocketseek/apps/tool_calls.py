@@ -16,19 +16,19 @@ out exactly once. The text is read character by character, so the events, joined
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from pocketseek.apps.call_grammar import GRAMMARS, Braces, whole_call
 from pocketseek.errors import UsageError
+from pocketseek.runtime.constrain import JSON_WHITE_SPACE
 from pocketseek.text.tool_forms import SPELLINGS
 from pocketseek.types import Constraint, Tool, ToolForm
 
 MAX_PARALLEL_CALLS = 8  # that a constraint lets a model make
 
-_HEADER_CHARACTERS = 512  # a longer beginning of a call is read as a whole only
 _SPACE = " \n\r\t"
 
 
@@ -57,35 +57,6 @@ class CallArguments:
 Event = Content | CallStart | CallArguments
 
 
-@dataclass(frozen=True)
-class _Grammar:
-    """opens, closes: the tags of a call, empty if a call is bare JSON. between: marks that belong to no call and to no
-    text. header: name and what stands before the arguments. trailers: what may stand behind them.
-    """
-
-    opens: str
-    closes: str
-    between: tuple[str, ...]
-    header: re.Pattern[str]
-    trailers: tuple[str, ...]
-
-
-_JSON_HEADER = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{\Z)')
-_DEEPSEEK = _Grammar(
-    "<｜tool▁call▁begin｜>",
-    "<｜tool▁call▁end｜>",
-    ("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"),
-    re.compile(r"(?:\s*function\s*<｜tool▁sep｜>([^<\s]+)\s*```(?:json)?\s*|\s*([^<\s]+)\s*<｜tool▁sep｜>\s*)(?=\{\Z)"),
-    ("", "```"),
-)
-_GRAMMARS: dict[ToolForm, _Grammar] = {
-    "hermes": _Grammar("<tool_call>", "</tool_call>", (), _JSON_HEADER, ("", "}")),
-    "llama": _Grammar("", "", (";",), _JSON_HEADER, ("}",)),
-    "deepseek": _DEEPSEEK,
-    "deepseek_v31": _DEEPSEEK,
-}
-
-
 class _State(Enum):
     CONTENT = auto()
     HEADER = auto()  # of a call: nothing of it came out yet
@@ -93,45 +64,19 @@ class _State(Enum):
     TRAILER = auto()
 
 
-class _Braces:
-    """Where a JSON object ends: at the brace that closes the first one, outside of strings."""
-
-    def __init__(self) -> None:
-        self._depth = 0
-        self.in_string = self._escaped = False
-
-    def closes_with(self, character: str) -> bool:
-        if self.in_string:
-            if self._escaped:
-                self._escaped = False
-            elif character == "\\":
-                self._escaped = True
-            elif character == '"':
-                self.in_string = False
-            return False
-        if character == '"':
-            self.in_string = True
-        elif character in "{[":
-            self._depth += 1
-        elif character in "}]":
-            self._depth -= 1
-            return self._depth == 0
-        return False
-
-
 class ToolCallParser:
     """Of one answer. Not for use from several threads at once."""
 
     def __init__(self, form: ToolForm, *, new_id: Callable[[], str] | None = None) -> None:
         """new_id: of a call; by default random."""
-        self._grammar = _GRAMMARS[form]
+        self._grammar = GRAMMARS[form]
         self._new_id = new_id or _random_id
         self._state = _State.CONTENT
         self._may_be_bare = not self._grammar.opens  # nothing but white space and calls has come so far
         self._follows_call = False
         self._held = ""  # not decided on yet: in CONTENT space, marks and the beginning of one; else all since the tag
         self._before = ""  # held content before the tag of a call that has not begun
-        self._braces = _Braces()
+        self._braces = Braces()
         self._events: list[Event] = []
         self.num_calls = 0
 
@@ -180,7 +125,7 @@ class ToolCallParser:
     def _begin(self, before: str, body: str) -> None:
         """before: space and marks."""
         self._before, self._held, self._state = before, "", _State.HEADER
-        self._braces = _Braces()
+        self._braces = Braces()
         if body:
             self._step_header(body)
 
@@ -225,24 +170,17 @@ class ToolCallParser:
         closes = self._grammar.closes
         if closes and self._held.endswith(closes):
             self._end_header(complete=True)
-        elif character == "{" and (name := self._named()) is not None:
+        elif character == "{" and (name := self._grammar.name_in(self._held)) is not None:
             self._start(name)
-            self._held, self._braces, self._state = "", _Braces(), _State.ARGUMENTS
+            self._held, self._braces, self._state = "", Braces(), _State.ARGUMENTS
             self._argue(character)
         elif not closes and self._braces.closes_with(character):
             self._end_header(complete=True)
 
-    def _named(self) -> str | None:
-        header = self._grammar.header.match(self._held) if len(self._held) <= _HEADER_CHARACTERS else None
-        if header is None:
-            return None
-        name = next(group for group in header.groups() if group is not None)
-        return _json_string(name) if name.startswith('"') else name
-
     def _end_header(self, *, complete: bool) -> None:
         """A call that did not begin as usual: read as a whole, or content."""
         grammar, body = self._grammar, self._held
-        call = _whole_call(body.removesuffix(grammar.closes)) if complete else None
+        call = whole_call(body.removesuffix(grammar.closes)) if complete else None
         self._state, self._held = _State.CONTENT, ""
         if call is None:
             self._write(self._before + grammar.opens + body)
@@ -280,34 +218,6 @@ class ToolCallParser:
             self._write(trailer)
 
 
-def _whole_call(body: str) -> tuple[str, str] | None:
-    """Name and arguments of JSON in another order, or with arguments in a string; None if it is no call."""
-    try:
-        call = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(call, dict) or not isinstance(call.get("name"), str):
-        return None
-    arguments = call.get("arguments", call.get("parameters", {}))
-    if isinstance(arguments, str):
-        return (call["name"], arguments) if _is_object(arguments) else None
-    return (call["name"], json.dumps(arguments, ensure_ascii=False)) if isinstance(arguments, dict) else None
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _json_string(quoted: str) -> str | None:
-    try:
-        return str(json.loads(quoted))
-    except ValueError:
-        return None
-
-
 def _random_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
@@ -326,11 +236,11 @@ def join_events(events: Sequence[Event]) -> list[Event]:
     return joined
 
 
-def tool_constraint(tools: Sequence[Tool], choice: str, form: ToolForm, *, parallel: bool = True) -> Constraint:
+def tool_constraint(tools: Sequence[Tool], choice: str, form: ToolForm, *, parallel: bool = False) -> Constraint:
     """An answer that is a well-formed call. choice: "required" (any tool) or a tool's name.
 
-    parallel: with "required", several calls may follow each other. Raises UsageError for a name that no tool has; a
-    schema that cannot be used is found when the constraint is.
+    parallel: with "required", several calls may follow each other (weak models repeat theirs). Raises UsageError for a
+    name that no tool has; a schema that cannot be used is found when the constraint is.
     """
     chosen = [tool for tool in tools if choice in ("required", tool.name)]
     if not chosen:
@@ -347,11 +257,18 @@ def tool_constraint(tools: Sequence[Tool], choice: str, form: ToolForm, *, paral
 
 def _call_rule(tool: Tool, form: ToolForm) -> str:
     spelling = SPELLINGS[form]
-    try:
-        schema = json.dumps(json.loads(tool.parameters_json))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"the parameters of the tool {tool.name} are no JSON; give a JSON schema") from error
+    schema = json.dumps(_schema(tool) | {"x-guidance": {"whitespace_pattern": JSON_WHITE_SPACE}})
     return f"{_literal(spelling.begin + tool.name + spelling.middle)} %json {schema} {_literal(spelling.end)}"
+
+
+def _schema(tool: Tool) -> dict[str, object]:
+    try:
+        schema = json.loads(tool.parameters_json)
+    except (ValueError, RecursionError):
+        schema = None
+    if not isinstance(schema, dict):
+        raise UsageError(f"the parameters of the tool {tool.name} are no JSON object; give a JSON schema")
+    return schema
 
 
 def _literal(text: str) -> str:

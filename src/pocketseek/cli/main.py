@@ -28,7 +28,9 @@ from pocketseek.cli import (
     inspect_cmd,
     models_cmd,
     remove_cmd,
+    serve_cmd,
     start_cmd,
+    token_cmd,
     verify_cmd,
 )
 from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
@@ -57,6 +59,8 @@ app.command("verify")(verify_cmd.verify)
 app.command("remove")(remove_cmd.remove)
 app.command("eval")(eval_cmd.evaluate)
 app.command("bench")(bench_cmd.bench)
+app.command("serve")(serve_cmd.serve)
+app.add_typer(token_cmd.app, name="token")
 app.command("device")(device_cmd.device)
 app.command("doctor")(doctor_cmd.doctor)
 

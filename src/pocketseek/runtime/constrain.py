@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 MAX_CONSTRAINT_BYTES = 128 * 1024
 COMPILE_LIMIT_S = 5.0
+JSON_WHITE_SPACE = r"\n? {0,24}"  # between the parts of a JSON text
 
-_KEPT_CONSTRAINTS = 16
+_KEPT_CONSTRAINTS = 4  # a hostile one holds 25 MB, and a usual one is compiled in milliseconds
 _STACK_BYTES = 64 * 1024 * 1024  # addresses, not memory: 128 KiB of references nest so deep that 8 MB would overflow
-_WHITE_SPACE = r"\n? {0,24}"
 _TOOL_TAG = re.compile(f"({'|'.join(map(re.escape, TOOL_TAGS))})")
 _REASON_CHARACTERS = 200
 
@@ -152,7 +152,7 @@ def _grammar(constraint: Constraint) -> str:
     if kind == "lark":
         return LLMatcher.grammar_from_lark(text)
     schema = {"type": "object"} if kind == "json_object" else _schema(constraint)
-    return LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_pattern": _WHITE_SPACE})
+    return LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_pattern": JSON_WHITE_SPACE})
 
 
 def _schema(constraint: Constraint) -> dict[str, object]:
@@ -170,17 +170,20 @@ def _compile(words: LLTokenizer, grammar: str) -> LLMatcher:
     from llguidance import LLMatcher
 
     matcher = LLMatcher(words, grammar, log_level=0, limits=_limits())
-    if not matcher.is_error():
-        matcher.deep_copy().compute_bitmask()  # the first step is the costliest, and the copies share what it found
-    return matcher
+    if matcher.is_error():
+        return matcher
+    trial = matcher.deep_copy()
+    trial.compute_bitmask()  # the first step is the costliest, and the copies share what it found
+    return trial if trial.is_error() else matcher
 
 
 def _limits() -> LLParserLimits:
-    """At most some 10 ms of work for a step, and some 30 MB of states for a grammar."""
+    """At most some 10 ms of work for a step, and some 25 MB for a grammar."""
     from llguidance import LLParserLimits
 
     return LLParserLimits(
-        initial_lexer_fuel=1_000_000,
+        initial_lexer_fuel=200_000,
+        max_items_in_row=5_000,  # of an object with 1000 optional properties
         step_lexer_fuel=100_000,
         step_max_items=50_000,
         max_lexer_states=20_000,

@@ -19,7 +19,7 @@ def test_an_answer_is_whole(served: Served) -> None:
 def test_the_pieces_of_a_stream_are_the_whole_answer(served: Served) -> None:
     whole = served.chat("Hello", max_tokens=50, seed=1).json()["choices"][0]
     chunks = served.stream("Hello", max_tokens=50, seed=1)
-    deltas = [chunk["choices"][0] for chunk in chunks]  # type: ignore[index]
+    deltas = [chunk["choices"][0] for chunk in chunks]
     assert "".join(delta["delta"].get("content", "") for delta in deltas) == whole["message"]["content"]
     assert deltas[0]["delta"] == {"role": "assistant", "content": ""}
     assert [delta["finish_reason"] for delta in deltas if delta["finish_reason"]] == [whole["finish_reason"]]

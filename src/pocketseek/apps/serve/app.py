@@ -18,6 +18,7 @@ from pocketseek.apps.serve.completions_api import completion_routes
 from pocketseek.apps.serve.guard import Guard
 from pocketseek.apps.serve.models_api import model_routes
 from pocketseek.apps.serve.page import page_routes
+from pocketseek.apps.serve.recorder import Recorder
 from pocketseek.apps.serve.replies import RefusedError, describe_error, error_reply, json_reply
 from pocketseek.apps.serve.services import Services, services_of
 from pocketseek.errors import PocketseekError
@@ -25,16 +26,17 @@ from pocketseek.errors import PocketseekError
 
 def create_app(services: Services) -> Starlette:
     """An ASGI application; whoever runs it closes `services` afterwards."""
+    routes = [
+        Route("/health", _health),
+        Route("/metrics", _metrics),
+        *model_routes(),
+        *chat_routes(),
+        *completion_routes(),
+        *page_routes(services),
+    ]
     app = Starlette(
-        routes=[
-            Route("/health", _health),
-            Route("/metrics", _metrics),
-            *model_routes(),
-            *chat_routes(),
-            *completion_routes(),
-            *page_routes(services),
-        ],
-        middleware=[Middleware(Guard, services=services)],
+        routes=routes,
+        middleware=[Middleware(Recorder, services=services, routes=routes), Middleware(Guard, services=services)],
         exception_handlers={
             PocketseekError: _known_error,
             RefusedError: _refused,

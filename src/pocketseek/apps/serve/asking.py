@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from pocketseek.apps.serve.bridge import EventBridge
 from pocketseek.apps.serve.questions import Question
@@ -22,24 +22,22 @@ class Asked(EventBridge[TextEvent]):
         self.num_prompt_tokens = 0
         super().__init__(self._ask)
 
-    def _ask(self) -> Sequence[TextAnswer]:
-        """In a thread: a long prompt takes a while to encode."""
+    def _ask(self, announce: Callable[[], None]) -> Sequence[TextAnswer]:
         question = self._question
         if question.logprobs is not None:
             raise RefusedError(400, "logprobs are not supported yet; leave them out", code="unsupported_parameter")
-        self.num_prompt_tokens = len(self._engine.encode_prompt(question.prompt))
-        seed = question.sampling.seed
-        return [
-            self._engine.stream_text(
-                question.prompt,
-                max_tokens=question.max_tokens,
-                sampling=question.sampling if seed is None else replace(question.sampling, seed=(seed + i) % 2**64),
-                stop=question.stop,
-                service=question.service,
-                constraint=question.constraint,
-            )
-            for i in range(question.count)
-        ]
+        encoded = self._engine.encode(question.prompt)
+        self.num_prompt_tokens = len(encoded.token_ids)
+        return self._engine.stream_text_choices(
+            encoded,
+            question.count,
+            max_tokens=question.max_tokens,
+            sampling=question.sampling,
+            stop=question.stop,
+            service=question.service,
+            constraint=question.constraint,
+            announce=announce,
+        )
 
 
 @dataclass
@@ -64,6 +62,6 @@ class Cost:
             "prompt_tokens": self.num_prompt_tokens,
             "completion_tokens": self.num_tokens,
             "total_tokens": self.num_prompt_tokens + self.num_tokens,
-            "prompt_tokens_details": {"cached_tokens": max(e.num_cached_prompt_tokens for e in self._last)},
+            "prompt_tokens_details": {"cached_tokens": self._last[0].num_cached_prompt_tokens},
             "completion_tokens_details": {"reasoning_tokens": 0},
         }

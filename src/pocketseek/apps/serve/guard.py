@@ -1,5 +1,6 @@
-"""What every request passes before anybody looks at it: address, origin, token.
+"""What every request passes before anybody looks at it: size, address, origin, token.
 
+- **Size** of headers and path: 431.
 - **Host.** A page of a stranger may have a name that points at 127.0.0.1 (DNS rebinding); the browser then sends that
   name. Only localhost, addresses in numbers, and names that were allowed are served: 421.
 - **Origin.** Browsers say from which page a request comes. Another page than our own is refused (403), with and without
@@ -11,6 +12,7 @@ An address in numbers is no name, so nobody can make it point elsewhere.
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,6 +23,8 @@ from pocketseek.apps.serve.access import PROTECTED, identify
 from pocketseek.apps.serve.replies import RefusedError, error_reply
 from pocketseek.apps.serve.services import Services
 
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^:\[\]/]+?)\.?)(?::[0-9]*)?")
+_MOST_HEADERS = 100
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Priority",
@@ -44,6 +48,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         try:
+            self._check_size(scope)
             self._check_host(headers)
             origin = self._foreign_origin(headers)
             if origin and scope["method"] == "OPTIONS":
@@ -57,6 +62,13 @@ class Guard:
             await reply(scope, receive, send)
             return
         await self._app(scope, receive, _allowing(send, origin) if origin else send)
+
+    def _check_size(self, scope: Scope) -> None:
+        """Also of what came in one piece, which h11 does not mind."""
+        num_bytes = sum(len(name) + len(value) for name, value in scope["headers"])
+        num_bytes += len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        if num_bytes > self._services.options.max_header_bytes or len(scope["headers"]) > _MOST_HEADERS:
+            raise RefusedError(431, "the headers are too large; send fewer", code="headers_too_large")
 
     def _check_host(self, headers: Headers) -> None:
         hosts = headers.getlist("host")
@@ -79,10 +91,9 @@ class Guard:
 
 
 def host_name(host: str) -> str:
-    """Without the port, brackets and a dot at the end."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower().removesuffix(".")
+    """Without the port, brackets and a dot at the end; "" if it is no name at all."""
+    match = _HOST.fullmatch(host.lower())
+    return (match["address"] or match["name"]) if match else ""
 
 
 def _is_address(name: str) -> bool:
