@@ -126,6 +126,7 @@ class AnswerHub:
                         answer.see(event)
                         reason = event.finish_reason or reason
                     await pieces.add([event for _, event in batch])
+                asked.raise_error()
         return reason
 
 
