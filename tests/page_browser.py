@@ -7,15 +7,11 @@ a test that ends with one fails.
 from __future__ import annotations
 
 import shutil
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from fakes import scripted_logits
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
-
-from pocketseek.runtime.work import Logits, Work
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PHONE = {"viewport": {"width": 360, "height": 800}, "is_mobile": True, "has_touch": True}
@@ -69,28 +65,3 @@ def visiting(browser: Browser, url: str, *, locale: str = "en-GB", **options: ob
     yield visit
     context.close()
     assert visit.problems == []
-
-
-class Brake:
-    """Holds every pass that goes beyond `position`, until it is released. Give it to the engine as `before_run`."""
-
-    def __init__(self) -> None:
-        self._free = threading.Event()
-        self._free.set()
-        self._position = 0
-
-    def set(self, position: int) -> None:
-        self._position = position
-        self._free.clear()
-
-    def release(self) -> None:
-        self._free.set()
-
-    def __call__(self, work: Work) -> None:
-        if any(part.end_position > self._position for part in work.slices):
-            self._free.wait(60)
-
-
-def answering(answers: Mapping[str, str]) -> Callable[..., Logits]:
-    """Logits of a model that answers these first questions of a conversation so."""
-    return scripted_logits({f"<|user|>{q}<|end|><|assistant|>".encode(): a.encode() for q, a in answers.items()})

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from api_server import Served, serving
+from page_script import Brake, answering
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `dev`)")
 
-from page_browser import CHROMIUM, DESK, Brake, answering, chromium, visiting
+from page_browser import CHROMIUM, DESK, chromium, visiting
 from playwright.sync_api import Browser, expect
 
 from pocketseek.apps.access_tokens import TokenStore

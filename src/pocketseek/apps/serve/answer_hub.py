@@ -164,7 +164,7 @@ def _begin(order: AnswerOrder) -> AnswerKeeper:
 def _finish(order: AnswerOrder, pieces: _Pieces, reason: str) -> dict[str, object]:
     """An answer of which nothing came is no turn, if an error was the reason: the question can be asked again."""
     turn = pieces.finish(reason)
+    kept = order.store.get(order.conversation_id)
     if reason == "error" and not turn.content and not turn.reasoning:
-        last = order.store.info(order.conversation_id).num_turns - 1
-        order.store.replace_from(order.conversation_id, last)
-    return {"turn": turn_value(turn), "title": order.store.info(order.conversation_id).title}
+        order.store.replace_from(order.conversation_id, len(kept.turns) - 1)
+    return {"turn": turn_value(kept.turns[-1]), "title": kept.info.title}

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import TypeVar
 
 from msgspec import Struct
@@ -34,6 +35,7 @@ from pocketseek.apps.serve.answer_hub import AnswerHub, AnswerOrder
 from pocketseek.apps.serve.bodies import parse_body
 from pocketseek.apps.serve.endpoint import read_body, while_connected
 from pocketseek.apps.serve.event_stream import event, send_events
+from pocketseek.apps.serve.private_stores import PrivateStores
 from pocketseek.apps.serve.replies import RefusedError, json_reply
 from pocketseek.apps.serve.running_answer import RunningAnswer, turn_value
 from pocketseek.apps.serve.services import Services
@@ -46,6 +48,7 @@ _SAFE = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _EXPORTS = {"md": "text/markdown; charset=utf-8", "json": "application/json"}
 
 B = TypeVar("B", bound=Struct)
+Change = Callable[[ConversationStore, str], None]
 
 
 class NewBody(Struct):
@@ -82,9 +85,9 @@ class StopBody(Struct):
 class ConversationsApi:
     """The handlers, with what they share."""
 
-    def __init__(self, services: Services, store: ConversationStore) -> None:
+    def __init__(self, services: Services, stores: PrivateStores) -> None:
         self._services = services
-        self._store = store
+        self._stores = stores
         self._hub = AnswerHub(services)
 
     def routes(self) -> list[Route]:
@@ -105,37 +108,39 @@ class ConversationsApi:
     async def list(self, request: Request) -> Response:
         limit = min(_number(request, "limit") or 50, _MOST_LISTED)
         if query := request.query_params.get("query", "").strip():
-            hits = await asyncio.to_thread(self._store.search, query, limit)
+            hits = await asyncio.to_thread((await self._store(request)).search, query, limit)
             found = [_info_value(hit.info) | {"excerpt": hit.excerpt} for hit in hits]
             return json_reply({"conversations": found, "before": None})
-        infos = await asyncio.to_thread(self._store.list, limit, _number(request, "before"))
+        infos = await asyncio.to_thread((await self._store(request)).list, limit, _number(request, "before"))
         before = infos[-1].revision if len(infos) == limit else None
         return json_reply({"conversations": [_info_value(info) for info in infos], "before": before})
 
     async def create(self, request: Request) -> Response:
         body = await self._body(request, NewBody)
         model = self._services.model_name(body.model or None)
-        made = await asyncio.to_thread(self._store.create, model, "", body.system)
+        made = await asyncio.to_thread((await self._store(request)).create, model, "", body.system)
         return json_reply(_info_value(made.info), 201)
 
     async def get(self, request: Request) -> Response:
-        name = _id(request)
+        store, name = await self._store(request), _id(request)
         is_running = self._hub.running(name) is not None
-        conversation = await asyncio.to_thread(self._store.get, name)
+        conversation = await asyncio.to_thread(store.get, name)
         return json_reply(await asyncio.to_thread(_conversation_value, conversation, is_running))
 
     async def change(self, request: Request) -> Response:
         body = await self._body(request, ChangeBody)
-        await asyncio.to_thread(self._store.rename, _id(request), body.title)
-        return json_reply(_info_value(await asyncio.to_thread(self._store.info, _id(request))))
+        store = await self._store(request)
+        await asyncio.to_thread(store.rename, _id(request), body.title)
+        return json_reply(_info_value(await asyncio.to_thread(store.info, _id(request))))
 
     async def delete(self, request: Request) -> Response:
+        store = await self._own(request)
         await self._hub.stop(_id(request))
-        await asyncio.to_thread(self._store.delete, _id(request))
+        await asyncio.to_thread(store.delete, _id(request))
         return Response(status_code=204)
 
     async def export(self, request: Request) -> Response:
-        conversation = await asyncio.to_thread(self._store.get, _id(request))
+        conversation = await asyncio.to_thread((await self._store(request)).get, _id(request))
         kind = request.query_params.get("format", "md")
         if kind not in _EXPORTS:
             raise UsageError(f"{kind[:40]!r} is no format for conversations; use md or json")
@@ -147,18 +152,16 @@ class ConversationsApi:
         body = await self._body(request, TurnBody)
         if not body.text.strip():
             raise UsageError("the question is empty; write something")
-        name, turn = _id(request), Turn("user", body.text.strip())
-        if body.index is None:
-            return await self._answer(request, body, lambda: self._store.append(name, turn))
-        index = body.index
-        return await self._answer(request, body, lambda: _replace(self._store, name, index, turn))
+        return await self._answer(
+            request, body, partial(_put, question=Turn("user", body.text.strip()), index=body.index)
+        )
 
     async def regenerate(self, request: Request) -> Response:
         body = await self._body(request, AgainBody)
-        name = _id(request)
-        return await self._answer(request, body, lambda: _drop_answer(self._store, name))
+        return await self._answer(request, body, _drop_answer)
 
     async def join(self, request: Request) -> Response:
+        await self._own(request)
         answer = self._hub.running(_id(request))
         if answer is None:
             raise RefusedError(404, "no answer is being written here; load the conversation", code="not_running")
@@ -166,22 +169,32 @@ class ConversationsApi:
 
     async def stop(self, request: Request) -> Response:
         await self._body(request, StopBody)
+        await self._own(request)
         await self._hub.stop(_id(request))
         return Response(status_code=204)
 
-    async def _answer(self, request: Request, body: AgainBody, change: Callable[[], object]) -> Response:
-        settings = body.settings
+    async def _answer(self, request: Request, body: AgainBody, change: Change) -> Response:
+        settings, store = body.settings, await self._store(request)
         order = AnswerOrder(
-            self._store,
+            store,
             _id(request),
             caller_of(request),
             self._services.model_name(body.model or None),
-            change,
+            lambda: change(store, _id(request)),
             settings.temperature,
             settings.max_tokens,
             settings.seed,
         )
         return _AnswerResponse(await self._hub.start(order))
+
+    async def _store(self, request: Request) -> ConversationStore:
+        return await asyncio.to_thread(self._stores.of, caller_of(request))
+
+    async def _own(self, request: Request) -> ConversationStore:
+        """The store that has the conversation. Raises NotFoundError for somebody else's."""
+        store = await self._store(request)
+        await asyncio.to_thread(store.info, _id(request))
+        return store
 
     async def _body(self, request: Request, kind: type[B]) -> B:
         """A form of another page cannot send this type without asking first."""
@@ -251,8 +264,10 @@ def _conversation_value(conversation: Conversation, is_running: bool) -> dict[st
     return _info_value(conversation.info) | {"system": conversation.system, "turns": turns, "running": is_running}
 
 
-def _replace(store: ConversationStore, name: str, index: int, question: Turn) -> None:
+def _put(store: ConversationStore, name: str, *, question: Turn, index: int | None) -> None:
+    """At the end, or in place of question `index` and all that follows it."""
     turns = store.get(name).turns
+    index = len(turns) if index is None else index
     if index < len(turns) and turns[index].role != "user":
         raise UsageError(f"turn {index} is an answer; only questions can be edited")
     store.replace_from(name, index, [question])

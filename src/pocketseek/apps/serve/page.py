@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from pocketseek.apps.serve.conversations_api import ConversationsApi
 from pocketseek.apps.serve.page_files import file_routes
+from pocketseek.apps.serve.private_stores import PrivateStores
 from pocketseek.apps.serve.replies import json_reply
 from pocketseek.apps.serve.services import Services
 from pocketseek.apps.serve.speed_gauge import SpeedGauge, status_value
@@ -22,5 +23,5 @@ def page_routes(services: Services) -> list[Route]:
     async def status(request: Request) -> Response:
         return json_reply(status_value(gauge, services.models.loaded_engines()))
 
-    api = ConversationsApi(services, services.conversations)
+    api = ConversationsApi(services, PrivateStores(services.conversations))
     return [*file_routes(), Route("/api/status", status), *api.routes()]
