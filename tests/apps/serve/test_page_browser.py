@@ -149,7 +149,7 @@ def test_the_page_opens_offline_and_says_so(served: Served, browser: Browser) ->
 def test_the_language_is_the_browsers_until_another_is_chosen(served: Served, browser: Browser) -> None:
     with visiting(browser, served.url, locale="zh-CN") as visit:
         page = visit.page
-        expect(page.locator("#welcome h2")).to_have_text("想聊点什么?")
+        expect(page.locator("#welcome h2")).to_have_text("想聊点什么？")
         assert page.get_attribute("html", "lang") == "zh"
         visit.ask("Hello")
         visit.answered("Good day.")

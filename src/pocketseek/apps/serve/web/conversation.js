@@ -71,6 +71,7 @@ export async function ask(text, index = null) {
     onChange("made", id);
   }
   const position = index ?? turns.children.length;
+  if (position === 0) showTitle(text.slice(0, 60)); // until the server says what it calls it
   while (turns.children.length > position) turns.lastElementChild.remove();
   byId("welcome").hidden = true;
   dropRegenerate();

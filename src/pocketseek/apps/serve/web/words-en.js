@@ -34,7 +34,7 @@ export default {
   automatic: "Automatic",
   light: "Light",
   dark: "Dark",
-  byModel: "as the model recommends",
+  byModel: "recommended",
   random: "random",
   token: "Access token",
   tokenHint: "Only if the server asks for one. It is kept in this browser.",
@@ -79,5 +79,4 @@ export default {
   answerStopped: "The answer was stopped.",
   notFound: "This conversation is not here any more.",
   busy: "An answer is still being written.",
-  installed: "The page is now available offline.",
 };
