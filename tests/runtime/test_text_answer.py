@@ -75,3 +75,9 @@ def test_closing_from_another_thread_ends_a_reader_that_waits() -> None:
 def test_too_many_choices_are_refused() -> None:
     with fake_engine() as engine, pytest.raises(UsageError, match="ask for 1 to"):
         engine.stream_text_choices("abc", 1000)
+
+
+@pytest.mark.parametrize("ids", [[-1], [5, 10**6], [2**70]])
+def test_ids_that_the_model_does_not_have_are_refused(ids: list[int]) -> None:
+    with fake_engine() as engine, pytest.raises(UsageError):
+        engine.encode(ids)

@@ -18,6 +18,7 @@ from typing import Self
 from pocketseek.errors import UsageError
 from pocketseek.govern.governor import Governor
 from pocketseek.govern.ladder import SpeedChoice
+from pocketseek.runtime.admission import check_prompt
 from pocketseek.runtime.answer import Answer, checked_stop
 from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.constrain import Constrainer
@@ -108,6 +109,7 @@ class Engine:
         self.speed_choice: SpeedChoice | None = None  # what `load(min_speed=)` expected and chose
         self._template = template
         self._scheduler = scheduler
+        self._vocab_size = executor.vocab_size
         self._prefix_store = prefix_store
         self._swap = swap
         closeables = (*((swap,) if swap is not None else ()), *resources)
@@ -251,6 +253,7 @@ class Engine:
     def encode(self, prompt: Prompt) -> EncodedPrompt:
         """A prompt that may be given in place of the original, so that nobody encodes it twice."""
         token_ids = self.encode_prompt(prompt)
+        check_prompt(token_ids, self._vocab_size)  # before anybody decodes them
         return EncodedPrompt(token_ids, is_chat(prompt), starts_in_reasoning(token_ids, self.tokenizer))
 
     def statistics(self) -> EngineStatistics:

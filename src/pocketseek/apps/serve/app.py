@@ -17,6 +17,7 @@ from pocketseek.apps.serve.chat_api import chat_routes
 from pocketseek.apps.serve.completions_api import completion_routes
 from pocketseek.apps.serve.guard import Guard
 from pocketseek.apps.serve.models_api import model_routes
+from pocketseek.apps.serve.openapi import openapi_bytes
 from pocketseek.apps.serve.page import page_routes
 from pocketseek.apps.serve.recorder import Recorder
 from pocketseek.apps.serve.replies import RefusedError, describe_error, error_reply, json_reply
@@ -29,6 +30,7 @@ def create_app(services: Services) -> Starlette:
     routes = [
         Route("/health", _health),
         Route("/metrics", _metrics),
+        Route("/openapi.json", _openapi),
         *model_routes(),
         *chat_routes(),
         *completion_routes(),
@@ -54,6 +56,10 @@ async def _health(request: Request) -> Response:
 
 async def _metrics(request: Request) -> Response:
     return PlainTextResponse(services_of(request).metrics_text(), media_type="text/plain; version=0.0.4")
+
+
+async def _openapi(request: Request) -> Response:
+    return Response(openapi_bytes(), media_type="application/json")
 
 
 async def _known_error(request: Request, error: Exception) -> Response:

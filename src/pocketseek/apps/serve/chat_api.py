@@ -123,15 +123,17 @@ async def _chunks(
     """A role for each answer, then pieces, at last the usage if it is wanted; or an error, and then the end."""
     common = head.value("chat.completion.chunk") | ({"usage": None} if with_usage else {})
     cost = Cost(asked.num_prompt_tokens, question.count)
-    yield b"".join(_chunk(common, i, {"role": "assistant", "content": ""}) for i in range(question.count))
+    data = bytearray().join(_chunk(common, i, {"role": "assistant", "content": ""}) for i in range(question.count))
     async for batch in asked.batches():
-        data = bytearray()
         for index, piece in batch:
             cost.see(index, piece)
             for chunk in _piece_chunks(common, index, piece, parsers[index]):
                 data += chunk
         yield bytes(data)
+        data.clear()
     if asked.error is not None:
+        if data:  # nothing was sent yet
+            raise asked.error
         yield event(describe_error(asked.error)[1])
         return
     if with_usage:

@@ -24,9 +24,12 @@ def event(value: object) -> bytes:
 
 
 async def send_events(send: Send, chunks: AsyncIterator[bytes]) -> None:
-    """Each chunk, one event or several, is sent as soon as it is there."""
-    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+    """Each chunk, one event or several, is sent as soon as it is there. The headers wait for the first one: while a
+    prompt is read, the cores are left alone, and what fails by then is answered with its own status."""
+    has_started = False
     async for chunk in chunks:
-        if chunk:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if not has_started:
+            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            has_started = True
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
