@@ -122,7 +122,7 @@ def _run(arguments: list[str]) -> int:
 
 def _helpful_command(words: list[str]) -> str:
     """Where the mistake is explained: the help of the command that was meant, or of the program."""
-    known = {command.name for command in app.registered_commands}
+    known = {*(command.name for command in app.registered_commands), *(group.name for group in app.registered_groups)}
     return " ".join([PROGRAM, *(word for word in words[:1] if word in known), "--help"])
 
 
