@@ -35,6 +35,10 @@ class Settings:
     def conversations_path(self) -> Path:
         return self.home / "conversations.db"
 
+    @property
+    def tokens_path(self) -> Path:
+        return self.home / "tokens.json"
+
 
 def read_settings(complaints: list[str] | None = None) -> Settings:
     """Read the environment; an empty variable counts as unset.

@@ -279,3 +279,22 @@ LOAD_PAGE_BETWEEN_NOTE = Message(
 LOAD_PAGE_NOTHING = Message("no samples", "没有样本")
 LOAD_PAGE = Message("The report is in {path}", "报告已写入 {path}")
 BENCH_SECONDS = Message("{seconds:.3f} s", "{seconds:.3f} 秒")
+
+# serve, token
+SERVE_READY = Message("Serving {models} at {url}", "正在 {url} 提供 {models}")
+SERVE_TOKEN = Message(
+    "An access token is needed: `pocketseek token create NAME` makes one.",
+    "需要访问令牌:用 `pocketseek token create 名称` 创建。",
+)
+SERVE_SCAN = Message("Scan this on the other device:", "请在另一台设备上扫描:")
+SERVE_STOP = Message("Ctrl-C ends it.", "按 Ctrl-C 结束。")
+TOKEN_CREATED = Message("Token {name}. Copy it now, it is not shown again:", "令牌 {name}。请立即复制,之后不再显示:")
+TOKEN_REVOKED = Message("Revoked {name}. A running server knows at once.", "已吊销 {name}。运行中的服务器立即生效。")
+NO_TOKENS = Message(
+    "There are no tokens. `pocketseek token create NAME` makes one.",
+    "没有令牌。用 `pocketseek token create 名称` 创建。",
+)
+COLUMN_CREATED = Message("created", "创建时间")
+COLUMN_PER_MINUTE = Message("requests/min", "每分钟请求")
+COLUMN_CONCURRENT = Message("at a time", "同时请求")
+COLUMN_MODELS = Message("models", "模型")

@@ -30,7 +30,7 @@ class Capacity:
 def check_request(request: Request, capacity: Capacity) -> Request:
     """The request with max_tokens clipped to the room that is left. Raises UsageError or ContextLengthError."""
     validate_sampling(request.sampling)
-    _check_prompt(request.prompt_ids, capacity.vocab_size)
+    check_prompt(request.prompt_ids, capacity.vocab_size)
     _check_max_tokens(request.max_tokens)
     _check_service(request)
     room = capacity.context_length - len(request.prompt_ids)
@@ -39,7 +39,7 @@ def check_request(request: Request, capacity: Capacity) -> Request:
     return replace(request, max_tokens=min(request.max_tokens, room))
 
 
-def _check_prompt(prompt_ids: Sequence[int], vocab_size: int) -> None:
+def check_prompt(prompt_ids: Sequence[int], vocab_size: int) -> None:
     if not prompt_ids:
         raise UsageError("the prompt is empty; give at least one token of text")
     for token_id in prompt_ids:
