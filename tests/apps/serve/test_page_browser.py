@@ -246,6 +246,16 @@ def test_a_conversation_is_exported_as_a_file(served: Served, browser: Browser, 
         assert "Good day." in (tmp_path / "file.md").read_text()
 
 
+def test_code_is_copied_as_it_was_written(served: Served, browser: Browser) -> None:
+    with visiting(browser, served.url) as visit:
+        visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        visit.ask("Rich")
+        visit.answered("That was all.")
+        visit.page.locator("figure").get_by_role("button", name="Copy").click()
+        expect(visit.page.locator("#announcer")).to_have_text("Copied")
+        assert visit.page.evaluate("navigator.clipboard.readText()") == "print('two')\n"
+
+
 def test_keyboard_alone_is_enough(served: Served, browser: Browser, brake: Brake) -> None:
     with visiting(browser, served.url, **DESK) as visit:
         page, keys = visit.page, visit.page.keyboard

@@ -162,6 +162,17 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         connection.recv(10)
 
 
+def test_small_pieces_are_sent_at_once(served: Served) -> None:
+    """Nagle's delay is off on the server's side of a connection."""
+    with served.open_socket() as connection:
+        name = connection.getsockname()
+        connections = served.server.server_state.connections
+        served.wait_until(lambda: any(item.client == name for item in list(connections)), "it is connected")
+        (ours,) = [item for item in list(connections) if item.client == name]
+        sock = ours.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_port_that_is_taken_is_an_error_with_a_remedy() -> None:
     with bind("127.0.0.1", 0) as first, pytest.raises(StorageError, match="--port"):
         bind("127.0.0.1", first.getsockname()[1])

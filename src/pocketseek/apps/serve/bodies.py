@@ -135,15 +135,6 @@ class CompletionBody(AnswerBody, kw_only=True):
     suffix: str | None = None
 
 
-class EmbeddingBody(Struct, kw_only=True):
-    input: str | Annotated[list[str | int | list[int]], Meta(min_length=1, max_length=1_000_000)]
-    model: str | None = None
-    encoding_format: Literal["float", "base64"] | None = None
-    dimensions: int | None = None
-    user: str | None = None
-    priority: Literal["interactive", "background"] | None = None
-
-
 def parse_body(data: bytes, kind: type[B]) -> B:
     """Raises RefusedError (400) that names the place in the body."""
     try:

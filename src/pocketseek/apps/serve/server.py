@@ -30,7 +30,8 @@ _log = logging.getLogger(__name__)
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one. Raises StorageError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Named as TCP, so that asyncio switches off Nagle's delay, which would hold back every second piece of an answer.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
