@@ -17,7 +17,7 @@ from pocketseek.runtime.roster import Roster
 from pocketseek.runtime.sampling import LogitsRow
 from pocketseek.runtime.sequence import SequenceState
 from pocketseek.runtime.work import Logits, Slice, Work
-from pocketseek.types import FinishReason, TokenEvent
+from pocketseek.types import FinishReason, TokenEvent, TokenScore
 
 
 class Accounts:
@@ -94,10 +94,11 @@ class Accounts:
         sequence.append(choice.token_id)
         self._totals.num_tokens += 1
         if sequence.is_finished:
-            return self.finish(sequence, "stop", token_id=choice.token_id, logprob=choice.logprob)
+            return self.finish(sequence, "stop", token_id=choice.token_id, logprob=choice.logprob, top=choice.top)
         if sequence.is_full:
-            return self.finish(sequence, "length", token_id=choice.token_id, logprob=choice.logprob)
-        token = TokenEvent(choice.token_id, choice.logprob, num_cached_prompt_tokens=sequence.num_cached_prompt)
+            return self.finish(sequence, "length", token_id=choice.token_id, logprob=choice.logprob, top=choice.top)
+        num_cached = sequence.num_cached_prompt
+        token = TokenEvent(choice.token_id, choice.logprob, None, None, num_cached, choice.top)
         return SequenceEvent(sequence.request_id, token)
 
     def finish(
@@ -107,6 +108,7 @@ class Accounts:
         *,
         token_id: int | None = None,
         logprob: float | None = 0.0,
+        top: tuple[TokenScore, ...] = (),
         error: PocketseekError | None = None,
     ) -> SequenceEvent:
         """Remove the sequence and free its pages."""
@@ -114,5 +116,5 @@ class Accounts:
         self._roster.remove(sequence)
         complete = sequence.request.score_prompt and reason in ("stop", "length")
         scores = tuple(sequence.prompt_logprobs) if complete else None
-        token = TokenEvent(token_id, logprob, reason, scores, sequence.num_cached_prompt)
+        token = TokenEvent(token_id, logprob, reason, scores, sequence.num_cached_prompt, top)
         return SequenceEvent(sequence.request_id, token, error)

@@ -12,6 +12,8 @@ from pocketseek.runtime.kv_pool import PAGE_TOKENS
 from pocketseek.runtime.sampling import validate_sampling
 from pocketseek.types import Priority, Request
 
+MAX_TOP_LOGPROBS = 20
+
 
 @dataclass(frozen=True)
 class Capacity:
@@ -32,6 +34,7 @@ def check_request(request: Request, capacity: Capacity) -> Request:
     validate_sampling(request.sampling)
     _check_prompt(request.prompt_ids, capacity.vocab_size)
     _check_max_tokens(request.max_tokens)
+    _check_top_logprobs(request)
     _check_service(request)
     room = capacity.context_length - len(request.prompt_ids)
     if room < 0 or (room == 0 and request.max_tokens > 0):
@@ -52,6 +55,14 @@ def _check_prompt(prompt_ids: Sequence[int], vocab_size: int) -> None:
 def _check_max_tokens(max_tokens: int) -> None:
     if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 0:
         raise UsageError(f"max_tokens is {max_tokens!r:.40}; use a whole number, 0 or more")
+
+
+def _check_top_logprobs(request: Request) -> None:
+    count = request.top_logprobs
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_TOP_LOGPROBS:
+        raise UsageError(f"top_logprobs is {count!r:.40}; use a whole number from 0 to {MAX_TOP_LOGPROBS}")
+    if count and not request.logprobs:
+        raise UsageError("top_logprobs are asked for without logprobs; ask for both")
 
 
 def _check_service(request: Request) -> None:

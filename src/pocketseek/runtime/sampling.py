@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +26,7 @@ from pocketseek.errors import ModelOutputError, UsageError
 from pocketseek.kernels.contract import Indices, LogitsMath
 from pocketseek.kernels.logits import NumpyLogits
 from pocketseek.runtime.counter_random import uniform
-from pocketseek.types import SamplingParams
+from pocketseek.types import SamplingParams, TokenScore
 
 LogitsRow = npt.NDArray[np.float32]
 Side = Literal["left", "right"]
@@ -58,11 +58,12 @@ _RANGES: dict[str, tuple[float, float, bool, bool]] = {
 class Choice:
     """A chosen token and the natural log of its probability under the raw distribution (no penalties, no filters).
 
-    logprob is None if the sampler was made without.
+    logprob is None if the sampler was made without. top: the most likely tokens under the same distribution.
     """
 
     token_id: int
     logprob: float | None
+    top: tuple[TokenScore, ...] = ()
 
 
 class Sampler:
@@ -75,11 +76,13 @@ class Sampler:
         prompt_ids: Sequence[int],
         *,
         logprobs: bool = True,
+        top_logprobs: int = 0,
         logits_math: LogitsMath = PLAIN_MATH,
     ) -> None:
         self._params = params
         self._seed = seed
         self._logprobs = logprobs
+        self._top_logprobs = top_logprobs
         self._math = logits_math
         self._num_prompt = len(prompt_ids)
         self._prompt_unique = np.unique(np.asarray(prompt_ids, dtype=np.int64))
@@ -101,6 +104,10 @@ class Sampler:
             weights = _Weights(scores[best], divisor, self._math)
             best = _draw(scores, weights, self._params, uniform(self._seed, self._num_prompt + len(output_ids)))
         best = best if allowed is None else int(allowed[best])
+        if self._top_logprobs:
+            likely = most_likely(logits, self._top_logprobs)
+            own, *others = log_probabilities(logits, [best, *likely], self._math)
+            return Choice(best, own, tuple(map(TokenScore, likely, others)))
         return Choice(best, log_probability(logits, best, self._math) if self._logprobs else None)
 
     def _penalised(self, logits: LogitsRow, output_ids: Sequence[int]) -> LogitsRow:
@@ -243,7 +250,12 @@ def _first(sums: npt.NDArray[np.float64], target: float, side: Side) -> int:
 
 
 def log_probability(logits: LogitsRow, token_id: int, logits_math: LogitsMath = PLAIN_MATH) -> float:
-    """Natural log of softmax(logits)[token_id], error below 1e-6. Raises ModelOutputError for unusable logits.
+    """Natural log of softmax(logits)[token_id], error below 1e-6. Raises ModelOutputError for unusable logits."""
+    return log_probabilities(logits, (token_id,), logits_math)[0]
+
+
+def log_probabilities(logits: LogitsRow, token_ids: Iterable[int], logits_math: LogitsMath = PLAIN_MATH) -> list[float]:
+    """`log_probability` of several tokens of one row.
 
     The float64 sum of float32 exponentials is more exact than the logits are, and four times faster than float64 alone.
     """
@@ -251,7 +263,18 @@ def log_probability(logits: LogitsRow, token_id: int, logits_math: LogitsMath = 
     _require_finite(best)
     with np.errstate(over="ignore", under="ignore"):
         mass = logits_math.exp_mass(logits, best, np.float32(1.0))
-    return float(logits[token_id]) - float(best) - math.log(mass)
+    log_mass = math.log(mass)
+    return [float(logits[token_id]) - float(best) - log_mass for token_id in token_ids]
+
+
+def most_likely(logits: LogitsRow, count: int) -> list[int]:
+    """The ids of the highest logits, best first, of equals the lower id. No sort of the whole row."""
+    count = min(count, len(logits))
+    last = np.partition(logits, len(logits) - count)[len(logits) - count]
+    above = (logits > last).nonzero()[0]
+    equal = (logits == last).nonzero()[0][: count - len(above)]
+    best_first = above[np.argsort(-logits[above], kind="stable")]  # ids ascend, and a stable sort leaves equals so
+    return [int(token_id) for token_id in (*best_first, *equal)]
 
 
 def _require_finite(best: np.float32) -> None:

@@ -66,6 +66,7 @@ class SequenceState:
             secrets.randbits(64) if seed is None else seed,
             request.prompt_ids,
             logprobs=request.logprobs,
+            top_logprobs=request.top_logprobs,
             logits_math=logits_math,
         )
 
