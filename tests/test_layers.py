@@ -36,9 +36,14 @@ OWNERS = {
     "onnxruntime": {"runtime/onnx_executor.py", "convert/onnx_export.py", "apps/voice/vad.py"},
     "cryptography": {"package/seal.py", "package/sign.py"},
     "llguidance": {"runtime/constrain.py"},
+    "sqlite3": {"apps/database.py"},
     "typer": {"cli/*"},
     "rich": {"cli/*"},
     "prompt_toolkit": {"cli/*"},
+    "starlette": {"apps/serve/*"},
+    "uvicorn": {"apps/serve/*"},
+    "msgspec": {"apps/serve/*"},
+    "segno": {"cli/serve_cmd.py"},
 }
 
 

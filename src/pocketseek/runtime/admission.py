@@ -32,7 +32,7 @@ class Capacity:
 def check_request(request: Request, capacity: Capacity) -> Request:
     """The request with max_tokens clipped to the room that is left. Raises UsageError or ContextLengthError."""
     validate_sampling(request.sampling)
-    _check_prompt(request.prompt_ids, capacity.vocab_size)
+    check_prompt(request.prompt_ids, capacity.vocab_size)
     _check_max_tokens(request.max_tokens)
     _check_top_logprobs(request)
     _check_service(request)
@@ -42,7 +42,7 @@ def check_request(request: Request, capacity: Capacity) -> Request:
     return replace(request, max_tokens=min(request.max_tokens, room))
 
 
-def _check_prompt(prompt_ids: Sequence[int], vocab_size: int) -> None:
+def check_prompt(prompt_ids: Sequence[int], vocab_size: int) -> None:
     if not prompt_ids:
         raise UsageError("the prompt is empty; give at least one token of text")
     for token_id in prompt_ids:

@@ -43,6 +43,15 @@ class Conversation:
 Prompt = str | Sequence[int] | Sequence[Message] | Conversation
 
 
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """A prompt that need not be encoded again. is_chat: its answer stands alone; else it continues a text."""
+
+    token_ids: tuple[int, ...]
+    is_chat: bool
+    starts_in_reasoning: bool
+
+
 def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, template: ChatTemplate) -> tuple[int, ...]:
     """The ids of a prompt. Raises UsageError if it is empty or of no known kind, TemplateError from the template."""
     if isinstance(prompt, str):
