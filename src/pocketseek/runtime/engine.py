@@ -19,7 +19,7 @@ from pocketseek.errors import UsageError
 from pocketseek.govern.governor import Governor
 from pocketseek.govern.ladder import SpeedChoice
 from pocketseek.runtime.admission import check_prompt
-from pocketseek.runtime.answer import Answer, checked_stop
+from pocketseek.runtime.answer import Answer, text_stream_of
 from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.constrain import Constrainer
 from pocketseek.runtime.counts import EngineStatistics, PageDemand
@@ -34,11 +34,11 @@ from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.speculate import PromptLookup, Speculation
 from pocketseek.runtime.swap import SwapSpace
 from pocketseek.runtime.text_answer import TextAnswer
+from pocketseek.runtime.token_details import TokenDetails
 from pocketseek.runtime.token_stream import TokenStream
 from pocketseek.runtime.work import Executor
 from pocketseek.runtime.worker import Closeable, Worker
-from pocketseek.text.chat_template import DEFAULT_STOP, DEFAULT_TEMPLATE, ChatTemplate
-from pocketseek.text.text_stream import TextStream
+from pocketseek.text.chat_template import ChatTemplate
 from pocketseek.text.tokenizer import Tokenizer
 from pocketseek.types import Constraint, Request, SamplingParams, Service, ToolForm
 
@@ -152,17 +152,26 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        logprobs: int | None = None,
         constraint: Constraint | None = None,
     ) -> TextAnswer:
         """Start an answer to a raw text, token ids or a conversation; its pieces come out of the returned iterator.
 
         sampling: by default what the model recommends. stop: the answer ends before the first of these strings.
-        max_tokens is clipped to what the context leaves. service: how soon, for whom, until when. constraint: what
-        the answer must look like, after the reasoning (needs the extra `constrain`).
+        max_tokens is clipped to what the context leaves. service: how soon, for whom, until when. logprobs: report
+        the tokens with their log-probabilities and those of so many alternatives, 0 to 20; None: without. constraint:
+        what the answer must look like, after the reasoning (needs the extra `constrain`).
         The last event has a finish_reason. Raises like `stream`, and TemplateError.
         """
         (answer,) = self.stream_text_choices(
-            prompt, 1, max_tokens=max_tokens, sampling=sampling, stop=stop, service=service, constraint=constraint
+            prompt,
+            1,
+            max_tokens=max_tokens,
+            sampling=sampling,
+            stop=stop,
+            service=service,
+            logprobs=logprobs,
+            constraint=constraint,
         )
         return answer
 
@@ -175,6 +184,7 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        logprobs: int | None = None,
         constraint: Constraint | None = None,
         announce: Callable[[], None] | None = None,
     ) -> list[TextAnswer]:
@@ -183,13 +193,15 @@ class Engine:
         announce: called by the engine, which it must not hold up, whenever there is something to `poll`.
         """
         encoded = prompt if isinstance(prompt, EncodedPrompt) else self.encode(prompt)
-        texts = [self._text_stream(encoded, stop) for _ in range(count)]
+        texts = [text_stream_of(encoded, stop, self.tokenizer, self._template) for _ in range(count)]
+        details = [None if logprobs is None else TokenDetails(self.tokenizer, text) for text in texts]
         request = Request(
             encoded.token_ids,
             max_tokens,
             sampling or self.recommended_sampling,
             self.tokenizer.settings.eos_ids,
-            logprobs=False,
+            logprobs=logprobs is not None,
+            top_logprobs=0 if logprobs is None else logprobs,
             priority=service.priority,
             client=service.client,
             deadline_s=service.deadline_s,
@@ -197,8 +209,8 @@ class Engine:
         )
         requests = [request] if count == 1 else _choices(request, count)
         streams = self._worker.submit(requests, owner=self, announce=announce)
-        pairs = zip(streams, texts, strict=True)
-        return [TextAnswer(tokens, text, polled=announce is not None) for tokens, text in pairs]
+        parts = zip(streams, texts, details, strict=True)
+        return [TextAnswer(*part, polled=announce is not None) for part in parts]
 
     def generate(
         self,
@@ -208,11 +220,19 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        logprobs: int | None = None,
         constraint: Constraint | None = None,
     ) -> Answer:
         """The whole answer at once; arguments and errors as in `stream_text`."""
         (answer,) = self.generate_choices(
-            prompt, 1, max_tokens=max_tokens, sampling=sampling, stop=stop, service=service, constraint=constraint
+            prompt,
+            1,
+            max_tokens=max_tokens,
+            sampling=sampling,
+            stop=stop,
+            service=service,
+            logprobs=logprobs,
+            constraint=constraint,
         )
         return answer
 
@@ -225,6 +245,7 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        logprobs: int | None = None,
         constraint: Constraint | None = None,
     ) -> list[Answer]:
         """Several answers to one prompt, computed together: see `stream_choices` and `stream_text`."""
@@ -236,6 +257,7 @@ class Engine:
             sampling=sampling,
             stop=stop,
             service=service,
+            logprobs=logprobs,
             constraint=constraint,
         )
         return [Answer.of(len(encoded.token_ids), list(events)) for events in answers]
@@ -293,19 +315,6 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _text_stream(self, prompt: EncodedPrompt, stop: Sequence[str]) -> TextStream:
-        settings = self.tokenizer.settings
-        # A model without a template of its own knows no end of turn; it would go on and play the user, too.
-        template_stop = DEFAULT_STOP if prompt.is_chat and self._template.source == DEFAULT_TEMPLATE else ()
-        return TextStream(
-            self.tokenizer,
-            stop=(*checked_stop(stop), *template_stop),
-            reasoning_start=settings.reasoning_start,
-            reasoning_end=settings.reasoning_end,
-            starts_in_reasoning=prompt.starts_in_reasoning,
-            continues_text=not prompt.is_chat,
-        )
 
 
 def _choices(request: Request, count: int) -> list[Request]:
