@@ -164,7 +164,7 @@ class SimulatedEngine:
         except StorageError as error:
             return self.scheduler.fail(work, error)
         self.policy.costs.observe(self.limits, work.num_tokens, computing_s)
-        return self.scheduler.commit(work, logits)
+        return self.scheduler.commit(work, logits, self.executor.states)
 
     def _give_memory_back(self) -> None:
         self.executor.release_pages(self.scheduler.take_vacated_pages())

@@ -140,6 +140,7 @@ class Request:
     """One sequence to run. stop_ids end it (the id itself is not emitted as text).
 
     score_prompt: report the log-probability of every prompt token after the first (evaluation); used with max_tokens=0.
+    embed_prompt: report the mean of the prompt's last hidden states (runtime/pooling.py); only with max_tokens=0.
     logprobs: report the log-probability of every generated token, which takes a pass over the vocabulary.
     top_logprobs: 0 to 20 of the most likely tokens to report beside each generated one; needs logprobs.
     priority: somebody waits for it, or it may wait a moment, be merged with others and give way. Never changes a text.
@@ -153,6 +154,7 @@ class Request:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     stop_ids: tuple[int, ...] = ()
     score_prompt: bool = False
+    embed_prompt: bool = False
     logprobs: bool = True
     top_logprobs: int = 0
     priority: Priority = "interactive"
@@ -187,6 +189,7 @@ class TokenEvent:
     if the request does without.
     top_logprobs: the most likely tokens at its place, best first, of equals the lower id; as many as were asked for.
     prompt_logprobs is set on the last event of a `score_prompt` request: a value for each prompt token after the first.
+    embedding: on the last event of an `embed_prompt` request that was not cut off: hidden_size float32 values.
     num_cached_prompt_tokens: prompt tokens that need not be computed; it says how an answer came about, not what it is.
     """
 
@@ -196,6 +199,7 @@ class TokenEvent:
     prompt_logprobs: tuple[float, ...] | None = None
     num_cached_prompt_tokens: int = field(default=0, compare=False)
     top_logprobs: tuple[TokenScore, ...] = ()
+    embedding: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from itertools import zip_longest
 from pocketseek.errors import ModelOutputError, PocketseekError, UsageError
 from pocketseek.runtime.counts import SequenceEvent, Totals
 from pocketseek.runtime.policy import Policy
+from pocketseek.runtime.pooling import NO_STATES, States
 from pocketseek.runtime.prefix.cache import PrefixCache
 from pocketseek.runtime.roster import Roster
 from pocketseek.runtime.sampling import LogitsRow
@@ -29,7 +30,7 @@ class Accounts:
         self._cache = cache
         self._totals = totals
 
-    def commit(self, work: Work, logits: Logits) -> list[SequenceEvent]:
+    def commit(self, work: Work, logits: Logits, states: States) -> list[SequenceEvent]:
         """One event for each new token, those of a request in order."""
         self._totals.num_passes += 1
         by_id = {sequence.request_id: sequence for sequence in self._roster.running}
@@ -38,17 +39,22 @@ class Accounts:
         for part in work.slices:
             rows = logits[row : row + part.num_logits]
             row += part.num_logits
-            events.extend(self._commit_slice(by_id[part.request_id], part, rows))
+            part_states = NO_STATES
+            if part.wants_states:
+                part_states, states = states[: part.num_tokens], states[part.num_tokens :]
+            events.extend(self._commit_slice(by_id[part.request_id], part, rows, part_states))
         self._policy.passed()
         return events
 
-    def _commit_slice(self, sequence: SequenceState, part: Slice, rows: Logits) -> Iterator[SequenceEvent]:
+    def _commit_slice(
+        self, sequence: SequenceState, part: Slice, rows: Logits, states: States
+    ) -> Iterator[SequenceEvent]:
         if not sequence.is_decoding:
             self._totals.num_prompt_tokens += part.num_tokens
         self._policy.served(sequence, part)
         draft = part.token_ids[sequence.num_pending :]
         try:
-            sequence.advance(part, rows)
+            sequence.advance(part, rows, states)
             self._cache.register(sequence)
         except ModelOutputError as error:  # unusable logits end this request, not the engine
             yield self.finish(sequence, "error", error=error)
@@ -114,7 +120,8 @@ class Accounts:
         """Remove the sequence and free its pages."""
         self._policy.left(sequence)
         self._roster.remove(sequence)
-        complete = sequence.request.score_prompt and reason in ("stop", "length")
-        scores = tuple(sequence.prompt_logprobs) if complete else None
-        token = TokenEvent(token_id, logprob, reason, scores, sequence.num_cached_prompt, top)
+        is_complete = reason in ("stop", "length")
+        scores = tuple(sequence.prompt_logprobs) if is_complete and sequence.request.score_prompt else None
+        embedding = sequence.embedding() if is_complete else None
+        token = TokenEvent(token_id, logprob, reason, scores, sequence.num_cached_prompt, top, embedding)
         return SequenceEvent(sequence.request_id, token, error)

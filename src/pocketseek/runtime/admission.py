@@ -35,6 +35,7 @@ def check_request(request: Request, capacity: Capacity) -> Request:
     check_prompt(request.prompt_ids, capacity.vocab_size)
     _check_max_tokens(request.max_tokens)
     _check_top_logprobs(request)
+    _check_embedding(request)
     _check_service(request)
     room = capacity.context_length - len(request.prompt_ids)
     if room < 0 or (room == 0 and request.max_tokens > 0):
@@ -63,6 +64,11 @@ def _check_top_logprobs(request: Request) -> None:
         raise UsageError(f"top_logprobs is {count!r:.40}; use a whole number from 0 to {MAX_TOP_LOGPROBS}")
     if count and not request.logprobs:
         raise UsageError("top_logprobs are asked for without logprobs; ask for both")
+
+
+def _check_embedding(request: Request) -> None:
+    if request.embed_prompt and request.max_tokens:
+        raise UsageError("an embedding is asked for together with an answer; set max_tokens to 0")
 
 
 def _check_service(request: Request) -> None:

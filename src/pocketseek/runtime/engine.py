@@ -23,6 +23,7 @@ from pocketseek.runtime.answer import Answer, text_stream_of
 from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.constrain import Constrainer
 from pocketseek.runtime.counts import EngineStatistics, PageDemand
+from pocketseek.runtime.embedding import Embedding, PendingEmbedding
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.archive import PrefixArchive
@@ -267,6 +268,36 @@ class Engine:
         request = Request(encode_prompt(token_ids, self.tokenizer, self._template), max_tokens=0, score_prompt=True)
         *_, last = self.stream(request)
         return list(last.prompt_logprobs or ())
+
+    def embed(self, prompt: str | Sequence[int] | EncodedPrompt) -> Embedding:
+        """float32 (hidden_size,): the mean of the text's last hidden states, not scaled; see runtime/pooling.py.
+
+        Errors as in `stream`.
+        """
+        return self.start_embedding(prompt).wait()
+
+    def start_embedding(
+        self,
+        prompt: str | Sequence[int] | EncodedPrompt,
+        *,
+        service: Service = DEFAULT_SERVICE,
+        announce: Callable[[], None] | None = None,
+    ) -> PendingEmbedding:
+        """As `embed`, to be polled or closed: several that are started one after the other share passes.
+
+        announce: as in `stream_text_choices`.
+        """
+        encoded = prompt if isinstance(prompt, EncodedPrompt) else self.encode(prompt)
+        request = Request(
+            encoded.token_ids,
+            max_tokens=0,
+            embed_prompt=True,
+            priority=service.priority,
+            client=service.client,
+            deadline_s=service.deadline_s,
+        )
+        (tokens,) = self._worker.submit([request], owner=self, announce=announce)
+        return PendingEmbedding(len(encoded.token_ids), tokens)
 
     def encode_prompt(self, prompt: Prompt) -> tuple[int, ...]:
         """The ids that `stream_text` would run, e.g. to see whether a conversation still fits the context."""
