@@ -4,7 +4,7 @@
 
 A line of JSON for every round of answers says whether they were right so far (a digest) and what the governor does. The
 word "enough" on its input ends it after the round, with what was seen at all looks of the governor. Where no control
-group can be made, the process that shares the limit is named on the input ("with PID").
+group can be made, the process that shares the limit is named on the input ("with PID ...").
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SharedLimit:
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._watch = MemoryWatch()
-        self.other: int | None = None
+        self.others: list[int] = []
 
     def read(self) -> MemoryFacts:
         facts = self._watch.read()
@@ -76,8 +76,8 @@ class SharedLimit:
         )
 
     def _other_bytes(self) -> int:
-        size = read_fields(Path(f"/proc/{self.other}/status")).get("RssAnon", "0 kB") if self.other else "0 kB"
-        return int(size.split()[0]) * 1024
+        sizes = (read_fields(Path(f"/proc/{other}/status")).get("RssAnon", "0 kB") for other in self.others)
+        return sum(int(size.split()[0]) * 1024 for size in sizes)
 
 
 class NotingGovernor(MemoryGovernor):
@@ -145,7 +145,7 @@ def main(job: Job) -> None:
             print(json.dumps({"digest": digest(answers), "num_refusals": num_refusals} | governor.news()), flush=True)
             words = _words()
             if shared is not None and words[:1] == ["with"]:
-                shared.other = int(words[1])
+                shared.others = [int(word) for word in words[1:]]
             if words == ["enough"]:
                 break
         statistics = asdict(engine.statistics())

@@ -44,6 +44,9 @@ OWNERS = {
     "uvicorn": {"apps/serve/*"},
     "msgspec": {"apps/serve/*"},
     "segno": {"cli/serve_cmd.py"},
+    "markdown_it": {"apps/serve/markdown.py", "apps/serve/math_rules.py"},
+    "latex2mathml": {"apps/serve/mathml.py"},
+    "pygments": {"apps/serve/highlight.py"},
 }
 
 

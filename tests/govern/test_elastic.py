@@ -330,3 +330,20 @@ def test_it_never_grows_without_calm_and_never_above_the_bounds_of_the_last_seco
             assert now_s - shrunk_s >= HOLD_S
         shrunk_s = now_s if elastic.num_pressures > pressures else shrunk_s
         before_bytes = budget_bytes
+
+
+def test_who_was_short_of_the_least_is_not_once_there_is_enough_for_it() -> None:
+    elastic = ElasticBudget()
+    least_bytes = 284 * MIB
+
+    def look(available_mib: int, now_s: float) -> int:
+        return elastic.update(machine(512 + available_mib), now_s, floor_bytes=least_bytes)
+
+    assert look(400, 0.0) > least_bytes
+    assert look(100, 1.0) == least_bytes
+    assert elastic.allowed_bytes < least_bytes
+    assert look(250, 2.0) == least_bytes
+    assert elastic.allowed_bytes == just_below(250 * MIB)
+    assert look(297, 3.0) == least_bytes
+    assert elastic.allowed_bytes == least_bytes
+    assert elastic.num_growths == 0

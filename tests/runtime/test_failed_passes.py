@@ -12,7 +12,7 @@ import pytest
 from fakes import FakeExecutor, fake_engine, ids_of, looping_logits, random_request, slow_tokens
 from simulated_engine import SimulatedEngine, choices
 
-from pocketseek.errors import IntegrityError, PocketseekError, StorageError
+from pocketseek.errors import IntegrityError, MemoryLimitError, PocketseekError, StorageError
 from pocketseek.runtime.speculate import PromptLookup, Speculation
 from pocketseek.runtime.work import Work
 from pocketseek.types import Limits
@@ -91,6 +91,19 @@ def test_who_was_in_a_failed_pass_gets_the_error_and_the_engine_goes_on(error: P
         statistics = engine.statistics()
     assert statistics.num_failed_passes == 1
     assert statistics.num_retried_passes == num_runs - 1
+
+
+def test_memory_that_is_refused_to_a_pass_ends_its_requests_and_not_the_engine() -> None:
+    refusals = [MemoryError()]
+
+    def before_run(work: Work) -> None:
+        if refusals:
+            raise refusals.pop()
+
+    with fake_engine(FakeExecutor(before_run=before_run)) as engine:
+        with pytest.raises(MemoryLimitError, match="close other programs"):
+            list(engine.stream(random_request(1)))
+        assert ids_of(engine.stream(random_request(7))) == slow_tokens(random_request(7))
 
 
 def test_every_request_of_a_failed_pass_has_an_error_of_its_own() -> None:

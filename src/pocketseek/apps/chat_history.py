@@ -96,7 +96,8 @@ def said_messages(conversation: Conversation) -> list[Message]:
     for turn in conversation.turns:
         if turn.role == "user":
             question = Message("user", turn.content)
-        elif question is not None and turn.content:
-            messages += [question, Message("assistant", turn.content)]
+        else:
+            if question is not None and turn.content:
+                messages += [question, Message("assistant", turn.content)]
             question = None
     return messages

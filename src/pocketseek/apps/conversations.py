@@ -71,6 +71,7 @@ class ConversationStore:
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, use_index: bool = True) -> None:
         """clock: seconds since 1970. use_index: False searches as where SQLite has no full-text index."""
+        self.path = path
         self._clock = clock
         self._database = Database(path, application_id=_APPLICATION_ID, migrations=_MIGRATIONS)
         self._search = SearchIndex(self._database, use_index=use_index)

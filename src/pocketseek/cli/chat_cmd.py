@@ -66,10 +66,13 @@ def chat(
     from pocketseek.apps.chat import Chat
     from pocketseek.cli.conversation import Conversation
 
+    is_resuming = go_on or which is not None
+    if is_resuming and system is not None:
+        raise UsageError("--system belongs to a new conversation; leave it out, or --continue and --conversation")
     settings = read_settings()
     words = Words(settings.language)
-    with _store(settings, words, history=history, is_needed=go_on or which is not None) as store:
-        resumed = _resumed(store, which) if store is not None and (go_on or which is not None) else None
+    with _store(settings, words, history=history, is_needed=is_resuming) as store:
+        resumed = _resumed(store, which) if store is not None and is_resuming else None
         model_options = ModelOptions(
             settings=settings,
             sampling={

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
 from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
+from pocketseek.errors import MemoryLimitError
 from pocketseek.settings import Settings
 from pocketseek.types import SamplingParams
 
@@ -42,18 +43,34 @@ class OpenModel:
 
 
 class ModelSlot:
-    """Holds one open model. The old one goes on until the new one is there, and stays if that fails."""
+    """Holds one open model. The old one goes on until the new one is there, and stays if that fails.
+
+    Where memory is too small for both, the old one is closed first, and opened again if the new one fails.
+    """
 
     def __init__(self, options: ModelOptions, model: str | None) -> None:
         self._options = options
+        self._asked = model
         self.current = _open(options, model)
 
-    def switch(self, model: str) -> OpenModel:
-        """Raises whatever opening raises."""
-        opened = _open(self._options, model)
+    def switch(self, model: str) -> None:
+        """Raises whatever opening raises; `current` has an open model then, too, the same or the old one anew."""
+        try:
+            opened = _open(self._options, model)
+        except MemoryLimitError:
+            self._exchange(model)
+        else:
+            self.current.engine.close()
+            self.current = opened
+        self._asked = model
+
+    def _exchange(self, model: str) -> None:
         self.current.engine.close()
-        self.current = opened
-        return opened
+        opened = None
+        try:
+            opened = _open(self._options, model)
+        finally:
+            self.current = opened or _open(self._options, self._asked)
 
     def names(self) -> list[str]:
         """What could be switched to."""

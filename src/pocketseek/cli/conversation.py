@@ -20,7 +20,7 @@ from pocketseek.apps.conversation import Conversation as KeptConversation
 from pocketseek.apps.conversation import ConversationInfo
 from pocketseek.cli import messages
 from pocketseek.cli.console import AnswerPrinter, note
-from pocketseek.cli.history_commands import HistoryCommands
+from pocketseek.cli.history_commands import NAMES, HistoryCommands
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor
 from pocketseek.cli.text_input import read_stdin_line
@@ -40,7 +40,7 @@ from pocketseek.errors import (
 )
 
 if TYPE_CHECKING:
-    from pocketseek.cli.chat_model import ModelSlot
+    from pocketseek.cli.chat_model import ModelSlot, OpenModel
 
 _OF_QUESTIONS = (ContextLengthError, MemoryLimitError, ModelOutputError, StorageError, TemplateError, UsageError)
 _OF_COMMANDS = (BusyError, DownloadError, FormatError, IntegrityError, NotFoundError, UnsupportedError)
@@ -86,8 +86,7 @@ class Conversation:
             self._commands["/model"] = self._switch_model
         self._history = history
         self._kept = HistoryCommands(chat, history, self._say, self._confirm) if history is not None else None
-        if self._kept is not None:
-            self._commands |= self._kept.commands
+        self._commands |= self._kept.commands if self._kept is not None else dict.fromkeys(NAMES, _not_kept)
 
     def run(self, resumed: KeptConversation | None = None) -> None:
         """Until the user leaves. resumed: what to go on with."""
@@ -177,12 +176,17 @@ class Conversation:
             names = ", ".join(self._slot.names()) if self._slot is not None else ""
             self._say(messages.CHAT_MODELS, current=self._model_name, models=names)
             return
-        opened = self._slot.switch(name)
+        try:
+            self._slot.switch(name)
+        finally:
+            self._take(self._slot.current)
+        self._say(messages.CHAT_SWITCHED, name=self._model_name)
+
+    def _take(self, opened: OpenModel) -> None:
         self._chat.use(opened.engine, opened.sampling)
         self._model_name, self._floor = opened.name, opened.floor
         if self._history is not None:
             self._history.use_model(opened.name)
-        self._say(messages.CHAT_SWITCHED, name=opened.name)
 
     def _confirm(self, question: messages.Message, info: ConversationInfo) -> bool:
         if not self._interactive:
@@ -195,6 +199,10 @@ class Conversation:
 
     def _say(self, message: messages.Message, **values: object) -> None:
         note(self._words(message, **values))
+
+
+def _not_kept(_: str) -> None:
+    raise UsageError("conversations are not kept here; --history keeps them")
 
 
 def _command_of(line: str) -> str:

@@ -17,6 +17,8 @@ from pocketseek.cli import messages
 from pocketseek.cli.console import note
 from pocketseek.errors import NotFoundError, UsageError
 
+NAMES = ("/list", "/load", "/search", "/rename", "/delete")
+
 _NUM_LISTED = 20
 _TITLE_CHARS = 60
 _ID_CHARS = 8
@@ -39,13 +41,8 @@ class HistoryCommands:
         self._say = say
         self._confirm = confirm
         self._shown: list[ConversationInfo] = []
-        self.commands: dict[str, Callable[[str], None]] = {
-            "/list": lambda _: self._list(),
-            "/load": self._load,
-            "/search": self._search,
-            "/rename": self._rename,
-            "/delete": self._delete,
-        }
+        acts = (lambda _: self._list(), self._load, self._search, self._rename, self._delete)
+        self.commands: dict[str, Callable[[str], None]] = dict(zip(NAMES, acts, strict=True))
 
     def tell_kept(self) -> None:
         """Where the conversation is."""

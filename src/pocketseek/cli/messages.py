@@ -195,6 +195,7 @@ CHAT_RESET = Message("The conversation starts afresh.", "对话已重新开始�
 CHAT_SAVED = Message("Saved to {path}", "已保存到 {path}")
 CHAT_STOPPED = Message("[stopped]", "[已停止]")
 CHAT_CUT = Message("[cut at the token limit]", "[达到长度上限,已截断]")
+CUT_BY_ROOM = Message("[cut: model and memory allow no longer context]", "[已截断:模型与内存不允许更长的上下文]")
 CHAT_DROPPED = Message(
     "[the {count} oldest messages no longer fit the context and were forgotten]",
     "[最早的 {count} 条消息超出上下文长度,已被遗忘]",
@@ -205,20 +206,20 @@ CHAT_UNKNOWN_COMMAND = Message(
 )
 
 CHAT_KEPT = Message(
-    "Kept as {id}, {title!r}; `pocketseek chat --continue` goes on with it.",
+    "Kept as {id}, '{title}'; `pocketseek chat --continue` goes on with it.",
     "已保留为 {id}“{title}”;用 `pocketseek chat --continue` 继续。",
 )
 CHAT_NOT_KEPT = Message("[not kept any more: {problem}]", "[不再保留:{problem}]")
 CHAT_NO_CONVERSATIONS = Message("No conversation is kept yet.", "尚未保留任何对话。")
 CHAT_NOTHING_FOUND = Message("Nothing was found.", "没有找到。")
 CHAT_MORE_CONVERSATIONS = Message("Older ones are found with /search TEXT.", "更早的对话可用 /search 文本 查找。")
-CHAT_LOADED = Message("Going on with {title!r} ({count} messages).", "继续“{title}”({count} 条消息)。")
+CHAT_LOADED = Message("Going on with '{title}' ({count} messages).", "继续“{title}”({count} 条消息)。")
 CHAT_OTHER_MODEL = Message(
     "It was with {model}; /model {model} goes back to it.", "它使用的是 {model};用 /model {model} 换回。"
 )
-CHAT_RENAMED = Message("Called {title!r} from now on.", "已改名为“{title}”。")
-CHAT_CONFIRM_DELETE = Message("Delete {title!r} ({count} messages)? y/N", "删除“{title}”({count} 条消息)吗?y/N")
-CHAT_DELETED = Message("Deleted {title!r}.", "已删除“{title}”。")
+CHAT_RENAMED = Message("Called '{title}' from now on.", "已改名为“{title}”。")
+CHAT_CONFIRM_DELETE = Message("Delete '{title}' ({count} messages)? y/N", "删除“{title}”({count} 条消息)吗?y/N")
+CHAT_DELETED = Message("Deleted '{title}'.", "已删除“{title}”。")
 CHAT_NOT_DELETED = Message("Nothing was deleted.", "未删除任何内容。")
 CHAT_MODELS = Message("This is {current}. Installed: {models}", "当前模型:{current}。已安装:{models}")
 CHAT_SWITCHED = Message("{name} answers from now on.", "现在由 {name} 回答。")

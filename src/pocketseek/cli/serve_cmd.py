@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pocketseek.apps.serve.services import ServeOptions
     from pocketseek.runtime.engine import Engine
 
-_EXTRA = ("starlette", "uvicorn", "msgspec", "segno", "markdown_it", "mdit_py_plugins", "latex2mathml", "pygments")
+_EXTRA = ("starlette", "uvicorn", "msgspec", "segno", "markdown_it", "latex2mathml", "pygments")
 _NOWHERE = "192.0.2.1"  # an address for documentation; nothing is sent to it
 
 Models = Annotated[

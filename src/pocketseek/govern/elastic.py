@@ -152,6 +152,8 @@ class ElasticBudget:
             self._set(_below(bound_bytes, bound), bound)
 
     def _grow(self, bound_bytes: int, bound: Bound, now_s: float) -> None:
+        if self.allowed_bytes < self._floor_bytes:  # that much is in use anyway: what is there for it counts at once
+            self._current_bytes = max(self.allowed_bytes, min(_below(bound_bytes, bound), self._floor_bytes))
         current_bytes = self.current_bytes
         if bound_bytes < current_bytes + _grow_margin_bytes(current_bytes) or self._trouble.holds(now_s):
             self._rise = None

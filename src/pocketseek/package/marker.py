@@ -41,6 +41,11 @@ def is_settled(status: os.stat_result) -> bool:
     return status.st_mtime_ns < time.time_ns() - _CLOCK_TICK_NS
 
 
+def may_be_written_unseen(status: os.stat_result) -> bool:
+    """Whether a change at this moment might leave the mtime as it is."""
+    return 0 <= time.time_ns() - status.st_mtime_ns <= _CLOCK_TICK_NS
+
+
 def settle(descriptor: int) -> None:
     """Wait until a later change of this open file would surely get another mtime: for a tick of the clock at most."""
     age_ns = time.time_ns() - os.fstat(descriptor).st_mtime_ns

@@ -85,7 +85,7 @@ def _check_service(request: Request) -> None:
 
 def _too_long(num_prompt: int, capacity: Capacity) -> str:
     if capacity.context_length < capacity.model_context:
-        limit, remedy = "the KV memory holds", "shorten the prompt or give the engine more KV memory"
+        limit, remedy = "the memory allowed holds", "shorten the prompt or allow more memory (--memory)"
     else:
         limit, remedy = "the model's context is", "shorten the prompt or split it"
     return f"the prompt has {num_prompt} tokens and {limit} {capacity.context_length}, answer included; {remedy}"

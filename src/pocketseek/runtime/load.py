@@ -26,7 +26,7 @@ from pocketseek.runtime.memory_use import MemoryUse, kv_budget_bytes
 from pocketseek.runtime.opening import available_bytes, cost_file_of, num_cores, template_of
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore, identity_of
-from pocketseek.runtime.residency.read_mode import read_mode_for
+from pocketseek.runtime.residency.read_probe import read_mode_for
 from pocketseek.runtime.speed_plan import plan_speed
 from pocketseek.runtime.work import pages_for
 from pocketseek.runtime.worker import Closeable

@@ -27,11 +27,12 @@ from pocketseek.package.manifest import Manifest, read_manifest
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
 from pocketseek.package.verify import Progress
-from pocketseek.runtime.memory_use import FEWEST_TOKENS, workspace_bytes
+from pocketseek.runtime.memory_use import FEWEST_TOKENS, GROWTH_BYTES, workspace_bytes
 from pocketseek.runtime.opening import available_bytes, cost_file_of, num_cores, template_of
 from pocketseek.runtime.prompt import Prompt, encode_prompt
-from pocketseek.runtime.residency.plan import make_plan, usual_ring_bytes
-from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, known_read_mode, read_mode_for
+from pocketseek.runtime.residency.plan import make_plan, usual_cached_bytes, usual_ring_bytes
+from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, known_read_mode
+from pocketseek.runtime.residency.read_probe import read_mode_for
 from pocketseek.runtime.residency.table_rows import KEPT_ROWS_BYTES
 from pocketseek.runtime.residency.units import Unit, units_of
 from pocketseek.settings import Settings
@@ -129,7 +130,7 @@ def expected_base_bytes(manifest: Manifest) -> int:
     process = process_memory()
     tokenizer_bytes = _TOKENIZER_SHARE * manifest.files["tokenizer.json"].num_bytes
     workspace = workspace_bytes(manifest.model, FEWEST_TOKENS)
-    return (process.rss_bytes or 0) + tokenizer_bytes + workspace + KEPT_ROWS_BYTES
+    return (process.rss_bytes or 0) + GROWTH_BYTES + tokenizer_bytes + workspace + KEPT_ROWS_BYTES
 
 
 @dataclass(frozen=True)
@@ -163,24 +164,24 @@ class _Device:
 def _candidates(path: Path, name: str, settings: Settings) -> list[_Candidate]:
     """What is asked for, then its siblings, the largest first."""
     manifest = read_manifest(path)
-    siblings = smaller_siblings(ModelStore(settings.models_dir), manifest)
+    siblings = smaller_siblings(ModelStore(settings.models_dir), path, manifest)
     found = [(name, path, manifest), *((one.name, one.path, one.manifest) for one in siblings)]
     return [_Candidate(*one, units_of(one[2])) for one in found]
 
 
 def _facts_of(candidate: _Candidate, kv_format: KvFormat, memory_bytes_per_s: float) -> ModelFacts:
     config, units = candidate.manifest.model, candidate.units
-    ring_bytes = usual_ring_bytes(units)
+    ring_bytes, cached_bytes = usual_ring_bytes(units), usual_cached_bytes(units)
     sizes = {known: page_bytes(config, known) for known in KV_FORMATS}
     smaller = [known for known in KV_FORMATS if sizes[known] < sizes[kv_format]]
     return ModelFacts(
         name=candidate.name,
         base_bytes=expected_base_bytes(candidate.manifest),
         weights_bytes=candidate.weights_bytes,
-        ring_bytes=ring_bytes,
+        ring_bytes=ring_bytes + cached_bytes,
         context_length=config.context_length,
         page_bytes=tuple((known, sizes[known]) for known in (kv_format, *smaller)),
-        streamed_bytes=lambda weight_bytes: make_plan(units, weight_bytes, ring_bytes).streamed_bytes,
+        streamed_bytes=lambda weight_bytes: make_plan(units, weight_bytes, ring_bytes, cached_bytes).streamed_bytes,
         storage_bytes_per_s=DEFAULT_READ_MODE.bytes_per_s,
         memory_bytes_per_s=memory_bytes_per_s,
     )

@@ -8,10 +8,11 @@ alive; the engine's finalizer closes it before the interpreter goes.
 With a `MemoryFollowing` it starts at once and wakes now and then while nothing runs, to have the governor look: an
 engine that waits for its user gives memory back to whoever needs it, too.
 
-A pass that storage fails (StorageError, IntegrityError) ends the requests in it, each with an error of that class at
-its join, and nobody else; one that could not read is tried once more before. If a pass fails in any other way (or the
-engine is closed), every waiting request gets an EngineClosedError at its join, with the failure as cause, and later
-requests are refused. A failure of one request alone is raised at that request's join only.
+A pass that storage fails (StorageError, IntegrityError), or for which the system refuses memory (MemoryLimitError),
+ends the requests in it, each with an error of that class at its join, and nobody else; one that could not read is tried
+once more before. If a pass fails in any other way (or the engine is closed), every waiting request gets an
+EngineClosedError at its join, with the failure as cause, and later requests are refused. A failure of one request alone
+is raised at that request's join only.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from threading import RLock, Thread, current_thread
 from time import perf_counter
 from typing import Protocol
 
-from pocketseek.errors import EngineClosedError, IntegrityError, StorageError
+from pocketseek.errors import EngineClosedError, IntegrityError, MemoryLimitError, StorageError
 from pocketseek.govern.governor import Governor
 from pocketseek.runtime.applied_limits import AppliedLimits, MemoryFollowing
 from pocketseek.runtime.counts import SequenceEvent
@@ -176,7 +177,7 @@ class Worker:
         self._slept = False
         try:
             logits = self._run(work)
-        except (StorageError, IntegrityError) as error:
+        except (StorageError, IntegrityError, MemoryLimitError) as error:
             events = self._fail(work, error)
         else:
             events = self._scheduler.commit(work, logits, self._executor.states)
@@ -204,6 +205,10 @@ class Worker:
         self._run_start = perf_counter()
         try:
             return self._executor.run(work)
+        except MemoryError as error:
+            raise MemoryLimitError(
+                "the system refuses memory for a pass; close other programs, or allow less with --memory"
+            ) from error
         finally:
             self.executor_s += perf_counter() - self._run_start
 
@@ -213,7 +218,7 @@ class Worker:
         costs = self._scheduler.policy.costs
         costs.observe(limits, work.num_tokens, computing_s, is_typical=self._executor.is_typical)
 
-    def _fail(self, work: Work, error: StorageError | IntegrityError) -> list[SequenceEvent]:
+    def _fail(self, work: Work, error: StorageError | IntegrityError | MemoryLimitError) -> list[SequenceEvent]:
         self.num_failed_passes += 1
         _clear_frames(error)
         return self._scheduler.fail(work, error)

@@ -32,6 +32,7 @@ from pocketseek.settings import read_settings
 
 MB = 1_000_000
 LIMIT_BYTES = 400 * MB
+HOG_BYTES = 3 * MB  # of an interpreter, about
 MORE_ROUNDS, MOST_ROUNDS = 1, 100
 REASON = unavailable()
 needs_group = pytest.mark.skipif(REASON is not None, reason=f"{REASON}; only the made-up limit was tried")
@@ -50,8 +51,10 @@ class Arena:
         job = asdict(Job(str(self._package), None if self.group else LIMIT_BYTES))
         return Rounds(self._start([sys.executable, pressure_worker.__file__, json.dumps(job)]))
 
-    def hog(self, num_bytes: int) -> subprocess.Popen[str]:
-        return self._start([sys.executable, "-S", "-E", memory_hog.__file__, str(num_bytes)])
+    def hog(self, num_bytes: int, *, willing: bool = False) -> subprocess.Popen[str]:
+        """willing: to be killed before others."""
+        words = ["willing"] if willing else []
+        return self._start([sys.executable, "-S", "-E", memory_hog.__file__, str(num_bytes), *words])
 
     def _start(self, command: list[str]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -131,40 +134,43 @@ def check_looks(looks: list[Look]) -> None:
         assert look.own_anonymous_bytes <= look.budget_bytes, look
 
 
+@pytest.mark.parametrize("num_hogs", [1, 4])
 @real_or_not
-def test_a_neighbour_that_takes_all_but_the_least_makes_us_stream_and_nobody_is_killed(
-    arena: Callable[[bool], Arena], expected: str, is_real: bool
+def test_neighbours_that_take_all_but_the_least_make_us_stream_and_nobody_is_killed(
+    arena: Callable[[bool], Arena], expected: str, is_real: bool, num_hogs: int
 ) -> None:
     place = arena(is_real)
     engine = place.engine()
     first = engine.next()
     assert first["weight_bytes"] is None
-    hog = place.hog(LIMIT_BYTES - first["least_bytes"] - group_reserve_bytes(LIMIT_BYTES) - 20 * MB)
-    engine.say(f"with {hog.pid}")
-    assert hog.stdout is not None
-    assert hog.stdout.readline() == "full\n"
+    taken_bytes = LIMIT_BYTES - first["least_bytes"] - group_reserve_bytes(LIMIT_BYTES) - 20 * MB
+    hogs = [place.hog(taken_bytes // num_hogs - (num_hogs - 1) * HOG_BYTES) for _ in range(num_hogs)]
+    engine.say(f"with {' '.join(str(hog.pid) for hog in hogs)}")
+    for hog in hogs:
+        assert hog.stdout is not None
+        assert hog.stdout.readline() == "full\n"
     engine.until(lambda told: told["weight_bytes"] is not None and told["weight_bytes"] < told["weights_bytes"] / 2)
     for _ in range(MORE_ROUNDS):
         engine.next()
-    assert hog.poll() is None
+    assert [hog.poll() for hog in hogs] == [None] * num_hogs
     looks = engine.end()
     assert engine.digests == {expected}
     check_looks(looks)
     assert sum(told.get("num_refusals", 0) for told in engine.told) == 0
     if place.group:
         assert place.group.num_kills == 0
-        assert (place.group.peak_bytes or 0) <= LIMIT_BYTES
 
 
 @needs_group
+@pytest.mark.parametrize("willing", [False, True])
 def test_a_neighbour_that_never_has_enough_is_killed_and_we_are_not(
-    arena: Callable[[bool], Arena], expected: str
+    arena: Callable[[bool], Arena], expected: str, willing: bool
 ) -> None:
     place = arena(True)
     assert place.group is not None
     engine = place.engine()
     engine.next()
-    hog = place.hog(2 * LIMIT_BYTES)
+    hog = place.hog(2 * LIMIT_BYTES, willing=willing)
     assert hog.wait() == -signal.SIGKILL
     for _ in range(MORE_ROUNDS):
         engine.next()
@@ -173,4 +179,3 @@ def test_a_neighbour_that_never_has_enough_is_killed_and_we_are_not(
     check_looks(looks)
     assert any(look.weight_bytes is not None for look in looks)
     assert place.group.num_kills == 1
-    assert (place.group.peak_bytes or 0) <= LIMIT_BYTES

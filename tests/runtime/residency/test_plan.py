@@ -130,3 +130,10 @@ def test_stretches_are_all_units_in_order_of_one_stage_each_and_not_much_longer_
     for stretch in stretches:
         assert len({unit.layer for unit in stretch}) == 1
         assert sum(unit.num_bytes for unit in stretch) <= 1.5 * stretch_bytes + max(unit.num_bytes for unit in units)
+
+
+def test_pieces_that_share_a_block_are_read_as_one_range() -> None:
+    pieces = (Piece("a", 0, 1, 0, 0, 5000), Piece("b", 0, 1, 0, 5000, 5000))
+    (slot,) = lay_out([Unit(0, 0, (), (0, 0), pieces)], 8 * BLOCK_BYTES)
+    assert [(part.offset, part.num_bytes) for part in slot.ranges] == [(0, 3 * BLOCK_BYTES)]
+    assert [slot.position_of(piece) for piece in pieces] == [0, 5000]

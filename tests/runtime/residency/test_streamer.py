@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pocketseek.errors import StorageError
+from pocketseek.errors import MemoryLimitError, StorageError
 from pocketseek.runtime.residency.plan import Slot, lay_out, least_ring_bytes
 from pocketseek.runtime.residency.streamer import Streamer, WarmRange, turns_of
 from pocketseek.runtime.residency.units import Piece, Unit
@@ -273,3 +273,42 @@ def test_a_turn_ends_where_the_file_has_a_gap_or_it_is_long_enough() -> None:
     slots = lay_out(units, 4 * UNIT_BYTES)
     assert list(turns_of(slots, 3 * UNIT_BYTES)) == [(0, 3), (3, 6), (6, 8)]
     assert list(turns_of(slots, 0)) == [(index, index + 1) for index in range(8)]
+
+
+class RefusedThread(threading.Thread):
+    """The system has no thread left, or only `num_left`."""
+
+    num_left = 0
+
+    def start(self) -> None:
+        if RefusedThread.num_left == 0:
+            raise RuntimeError("can't start new thread")
+        RefusedThread.num_left -= 1
+        super().start()
+
+
+def streamer_with(num_threads: int, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> Streamer:
+    monkeypatch.setattr(RefusedThread, "num_left", num_threads)
+    monkeypatch.setattr("pocketseek.runtime.residency.streamer.Thread", RefusedThread)
+    return Streamer(storage.read, storage.warm, storage.forget, num_readers=3, read_bytes=UNIT_BYTES)
+
+
+def test_without_any_reader_streaming_is_refused_and_the_ring_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    streamer = streamer_with(0, Storage(), monkeypatch)
+    slots = slots_of(4, 4 * UNIT_BYTES)
+    with pytest.raises(MemoryLimitError, match="ulimit"):
+        streamer.install(slots, 4 * UNIT_BYTES, [])
+    assert len(streamer.ring) == 0
+    streamer.install((), 0, [WarmRange(0, 0, 0, UNIT_BYTES)])
+    assert streamer.is_warm
+    streamer.close()
+
+
+def test_fewer_readers_than_wanted_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage()
+    streamer = streamer_with(1, storage, monkeypatch)
+    slots = slots_of(8, 4 * UNIT_BYTES)
+    streamer.install(slots, 4 * UNIT_BYTES, [])
+    for _ in range(2):
+        run_pass(streamer, storage, slots)
+    streamer.close()

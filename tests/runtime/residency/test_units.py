@@ -1,6 +1,7 @@
 """A pass cut into units: every tile row once, in the order of use, in pieces of about the size asked for."""
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,25 @@ def test_units_of_a_stage_have_about_the_same_size(manifest: Manifest, unit_byte
     for of_stage in sizes.values():
         assert max(of_stage) <= unit_bytes + 3 * most
         assert max(of_stage) - min(of_stage) <= 4 * most
+
+
+@pytest.mark.parametrize("unit_bytes", SIZES)
+def test_no_unit_lies_in_two_chunks(manifest: Manifest, unit_bytes: int) -> None:
+    """Also where a tensor is cut into extents of two chunks."""
+    name = "layer.2.up"
+    (tensor,) = (tensor for tensor in manifest.tensors if tensor.name == name)
+    (extent,) = tensor.extents
+    row_bytes = tile_row_bytes(tensor.format, tensor.shape[1])
+    cut = replace(
+        tensor,
+        extents=(
+            replace(extent, num_bytes=3 * row_bytes),
+            replace(extent, first_tile=3, chunk=77, offset=0, num_bytes=extent.num_bytes - 3 * row_bytes),
+        ),
+    )
+    cut_up = replace(manifest, tensors=tuple(cut if one is tensor else one for one in manifest.tensors))
+    units = units_of(cut_up, unit_bytes)
+    assert all(len({piece.chunk for piece in unit.pieces}) == 1 for unit in units)
+    parts = [part for unit in units if unit.layer == 2 for part in unit.parts if part.step == "up"]
+    tiles = [tile for part in parts for tile in range(part.first_tile, part.first_tile + part.num_tiles)]
+    assert tiles == list(range(num_tile_rows(tensor.shape[0])))

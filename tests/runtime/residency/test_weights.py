@@ -157,7 +157,7 @@ def test_memory_is_that_of_the_plan_and_is_gone_after_closing(package: Package) 
     weights = model.weights
     for num_bytes in shares(weights)[1:6]:
         weights.set_bytes(num_bytes)
-        assert weights.memory_bytes <= max(num_bytes or 0, weights.ring_bytes)
+        assert weights.memory_bytes <= max(num_bytes or 0, weights.streaming_bytes)
     model.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pocketseek-reader")]
     model.close()
@@ -182,8 +182,19 @@ def test_a_ring_that_the_system_refuses_leaves_everything_as_it_was(
     model.close()
 
 
-def test_storage_that_fails_while_it_is_tried_out_is_tried_out_again(package: Package, expected: list[bytes]) -> None:
-    failures = [StorageError("the disk is broken; buy another")]
+@pytest.mark.parametrize(
+    "failure",
+    [
+        StorageError("the disk is broken; buy another"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("can't start new thread"),
+        MemoryError(),
+    ],
+)
+def test_storage_that_fails_while_it_is_tried_out_is_tried_out_again(
+    package: Package, expected: list[bytes], failure: Exception
+) -> None:
+    failures = [failure]
 
     def read_mode() -> ReadMode:
         if failures:
@@ -279,8 +290,7 @@ def evict(package: Package, weights: Weights, files: ChunkFiles, units: Sequence
     for unit in units:
         for piece in unit.pieces:
             os.fsync(files.descriptor(piece.chunk))  # a page just written cannot be dropped
-    for unit in units:
-        weights._evict(unit)
+    weights._evict_all(frozenset(unit.index for unit in units))
     gone = before - resident_bytes_of(package, units)
     if not gone:
         pytest.skip("this file system keeps its pages in memory (tmpfs), or does not say what is there")

@@ -18,6 +18,7 @@ from pocketseek.apps.serve.completions_api import completion_routes
 from pocketseek.apps.serve.guard import Guard
 from pocketseek.apps.serve.models_api import model_routes
 from pocketseek.apps.serve.openapi import openapi_bytes
+from pocketseek.apps.serve.page import page_routes
 from pocketseek.apps.serve.recorder import Recorder
 from pocketseek.apps.serve.replies import RefusedError, describe_error, error_reply, json_reply
 from pocketseek.apps.serve.services import Services, services_of
@@ -33,6 +34,7 @@ def create_app(services: Services) -> Starlette:
         *model_routes(),
         *chat_routes(),
         *completion_routes(),
+        *page_routes(services),
     ]
     app = Starlette(
         routes=routes,

@@ -23,7 +23,9 @@ from pocketseek.runtime.residency.units import Piece, Unit
 BLOCK_BYTES = 4096
 RING_UNITS = 16  # of the usual size more than a stretch: the next one is begun while the end of one is copied
 STRETCH_BYTES = 24 << 20
+CACHED_BYTES = 16 << 20
 _RING_SHARE = 8  # of all weights, at most
+_CACHED_SHARE = 16  # likewise
 _MERGE_BYTES = 64 * 1024  # a gap in a file that is cheaper to read than to leave out
 _GOLDEN = 0.6180339887498949
 
@@ -70,12 +72,14 @@ class Slot:
 
 @dataclass(frozen=True)
 class Plan:
-    """resident: indices of the units that stay in memory. slots: the others, in the order of the pass."""
+    """resident: indices of the units that stay in memory. slots: the others, in the order of the pass. cached_bytes: of
+    these, what lies in the page cache on its way."""
 
     units: tuple[Unit, ...]
     resident: frozenset[int]
     slots: tuple[Slot, ...]
     ring_bytes: int
+    cached_bytes: int = 0
 
     @cached_property
     def slot_of(self) -> Mapping[int, Slot]:
@@ -88,7 +92,7 @@ class Plan:
 
     @property
     def memory_bytes(self) -> int:
-        return self.resident_bytes + self.ring_bytes
+        return self.resident_bytes + self.ring_bytes + self.cached_bytes
 
     @cached_property
     def streamed_bytes(self) -> int:
@@ -96,17 +100,18 @@ class Plan:
         return sum(slot.num_bytes for slot in self.slots)
 
 
-def make_plan(units: tuple[Unit, ...], memory_bytes: int | None, ring_bytes: int) -> Plan:
-    """memory_bytes: for units and ring together; None: all that it takes. ring_bytes: see `least_ring_bytes`.
+def make_plan(units: tuple[Unit, ...], memory_bytes: int | None, ring_bytes: int, cached_bytes: int = 0) -> Plan:
+    """memory_bytes: for units, ring and what is cached together; None: all that it takes. ring_bytes: see
+    `least_ring_bytes`; cached_bytes: see `usual_cached_bytes`.
 
-    With less than the ring everything is streamed. A ring is there only if something is streamed.
+    With less than these two everything is streamed. They are there only if something is streamed.
     """
     total_bytes = sum(unit.num_bytes for unit in units)
     if memory_bytes is None or memory_bytes >= total_bytes:
         return Plan(units, frozenset(unit.index for unit in units), (), 0)
-    resident = frozenset(_fitting(units, memory_bytes - ring_bytes))
+    resident = frozenset(_fitting(units, memory_bytes - ring_bytes - cached_bytes))
     streamed = [unit for unit in units if unit.index not in resident]
-    return Plan(units, resident, tuple(lay_out(streamed, ring_bytes)), ring_bytes)
+    return Plan(units, resident, tuple(lay_out(streamed, ring_bytes)), ring_bytes, cached_bytes)
 
 
 def spread_order(count: int) -> list[int]:
@@ -123,6 +128,12 @@ def usual_ring_bytes(units: Sequence[Unit]) -> int:
     """Room for RING_UNITS, but no large part of a small model: that is better kept than read."""
     most_bytes = sum(unit.num_bytes for unit in units) // _RING_SHARE
     return max(least_ring_bytes(units), min(RING_UNITS * max(slot_bytes(unit) for unit in units), most_bytes))
+
+
+def usual_cached_bytes(units: Sequence[Unit]) -> int:
+    """What reading through the page cache keeps there: the system reads some MB ahead of each reader, and what was read
+    is dropped a unit later. Not counted, it takes the place of weights that shall stay, pass after pass."""
+    return min(CACHED_BYTES, sum(unit.num_bytes for unit in units) // _CACHED_SHARE)
 
 
 def slot_bytes(unit: Unit) -> int:
@@ -212,8 +223,8 @@ def _ranges(unit: Unit, position: int) -> Iterator[FileRange]:
     for piece in unit.pieces:
         start = piece.offset // BLOCK_BYTES * BLOCK_BYTES
         end = -(-(piece.offset + piece.num_bytes) // BLOCK_BYTES) * BLOCK_BYTES
-        if runs and runs[-1][0] == piece.chunk and 0 <= start - runs[-1][2] <= _MERGE_BYTES:
-            runs[-1] = piece.chunk, runs[-1][1], end
+        if runs and runs[-1][0] == piece.chunk and -BLOCK_BYTES <= start - runs[-1][2] <= _MERGE_BYTES:
+            runs[-1] = piece.chunk, runs[-1][1], max(end, runs[-1][2])
         else:
             runs.append((piece.chunk, start, end))
     for chunk, start, end in runs:

@@ -47,7 +47,7 @@ class WarmRange:
 
 @dataclass(frozen=True)
 class _Task:
-    slot: int  # -1: to be warmed
+    slot: int | None  # None: to be warmed
     chunk: int
     offset: int
     num_bytes: int
@@ -128,7 +128,7 @@ class Streamer:
         return not self._to_warm and not self._num_warming
 
     def install(self, slots: Sequence[Slot], ring_bytes: int, to_warm: Iterable[WarmRange]) -> None:
-        """Raises MemoryLimitError, and streams nothing, if the system refuses the ring."""
+        """Raises MemoryLimitError, and streams nothing, if the system refuses the ring or any reader."""
         with self._lock:
             self._stop_readers()
             self._slots = ()
@@ -137,6 +137,14 @@ class Streamer:
             self._restart()
         if ring_bytes != len(self._ring):
             self._set_ring(ring_bytes)
+        with self._lock:
+            has_readers = not ring_bytes or self._start_readers()
+        if not has_readers:
+            self._set_ring(0)
+            raise MemoryLimitError(
+                "the system refuses a thread for reading weights; raise its limits for this process (ulimit -u, -v) "
+                "or close other programs"
+            )
         with self._lock:
             self._slots = tuple(slots)
             self._tasks = [list(_tasks(index, slot.ranges, self.bytes_per_read)) for index, slot in enumerate(slots)]
@@ -154,15 +162,25 @@ class Streamer:
         for part in ranges:
             for offset in range(part.offset, part.offset + part.num_bytes, self.bytes_per_read):
                 size = min(self.bytes_per_read, part.offset + part.num_bytes - offset)
-                self._to_warm.append(_Task(-1, part.chunk, offset, size, 0))
+                self._to_warm.append(_Task(None, part.chunk, offset, size, 0))
                 self._warm_units.append(part.unit)
-        if self._slots or self._to_warm:
-            for number in range(len(self._threads), self.num_readers):
-                thread = Thread(target=self._live, args=(number,), name=f"pocketseek-reader-{number}", daemon=True)
-                self._threads.append(thread)
-                self._lanes.append(_Lane())
-                thread.start()
+        if (self._slots or self._to_warm) and not self._start_readers():  # nothing is warmed then, and nothing is lost
+            self._to_warm.clear()
+            self._warm_units.clear()
         self._may_read.notify_all()
+
+    def _start_readers(self) -> bool:
+        """As many as are wanted, or as the system lets us have; False if it lets us have none."""
+        for number in range(len(self._threads), self.num_readers):
+            thread = Thread(target=self._live, args=(number,), name=f"pocketseek-reader-{number}", daemon=True)
+            self._lanes.append(_Lane())
+            try:
+                thread.start()
+            except (RuntimeError, MemoryError):
+                self._lanes.pop()
+                break
+            self._threads.append(thread)
+        return bool(self._threads) or not self.num_readers
 
     def begin_pass(self, num_needed: int) -> None:
         with self._lock:
@@ -243,7 +261,7 @@ class Streamer:
             return
         try:
             ring = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             raise MemoryLimitError(
                 f"{num_bytes} bytes for streaming weights are refused by the system; "
                 "raise its limit for this process (ulimit -v) or choose a smaller model"
@@ -257,7 +275,7 @@ class Streamer:
         while (task := self._take_task(number)) is not None:
             error: BaseException | None = None
             try:
-                if task.slot >= 0:
+                if task.slot is not None:
                     self._read(task.chunk, task.offset, self._view[task.position : task.position + task.num_bytes])
                 else:
                     self._warm(task.chunk, task.offset, task.num_bytes)
@@ -275,7 +293,7 @@ class Streamer:
                 task = self._next(self._lanes[number]) if number < self.num_readers else None
                 if task is not None:
                     self._num_busy += 1
-                    self._num_warming += task.slot < 0
+                    self._num_warming += task.slot is None
                     return task
                 self._may_read.wait()
 
@@ -324,13 +342,14 @@ class Streamer:
         """Returns what is to be forgotten."""
         with self._lock:
             self._num_busy -= 1
-            self._num_warming -= task.slot < 0
-            if task.slot < 0:
+            self._num_warming -= task.slot is None
+            if task.slot is None:
                 self._has_read.notify_all()  # whoever waits for peace; a page that is not warm is read when it is used
                 return ()
-            if error is not None and self._error is None:
+            if error is None:
+                self.read_bytes += task.num_bytes
+            elif self._error is None:
                 self._error = error
-            self.read_bytes += task.num_bytes
             self._left[task.slot] -= 1
             is_loaded = not self._left[task.slot] and error is None
             if is_loaded:

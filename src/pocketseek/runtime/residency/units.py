@@ -1,6 +1,7 @@
 """A pass cut into units: the pieces of weights that are kept in memory or read from storage, each as a whole.
 
-A unit is a run of tile rows in the order in which a pass uses them, of about `unit_bytes`, and never of two layers:
+A unit is a run of tile rows in the order in which a pass uses them, of about `unit_bytes`, and never of two layers or
+of two chunk files:
 
     layer:  q k v | o | gate | up | down      head: tile rows of the table, which a pass without logits leaves out
 
@@ -12,7 +13,7 @@ over the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -67,13 +68,14 @@ class _Run:
     first_tile: int  # in the step
     first_row: int  # in the tensor
     num_tiles: int
+    chunk: int
 
     @property
     def tile_bytes(self) -> int:
         return tile_row_bytes(self.tensor.format, self.tensor.shape[1])
 
     def slice(self, start: int, num_tiles: int) -> _Run:
-        return _Run(self.step, self.tensor, self.first_tile + start, self.first_row + start, num_tiles)
+        return _Run(self.step, self.tensor, self.first_tile + start, self.first_row + start, num_tiles, self.chunk)
 
     def pieces(self) -> Iterator[Piece]:
         return _pieces(self.tensor, self.first_row, self.num_tiles)
@@ -84,10 +86,10 @@ def units_of(manifest: Manifest, unit_bytes: int = UNIT_BYTES) -> tuple[Unit, ..
     tensors = {tensor.name: tensor for tensor in manifest.tensors}
     units: list[Unit] = []
     for layer in range(manifest.model.num_layers):
-        for runs in _cut(_runs_of_layer(tensors, layer), unit_bytes):
+        for runs in _cut_by_chunk(_runs_of_layer(tensors, layer), unit_bytes):
             pieces = tuple(piece for run in runs for piece in run.pieces())
             units.append(Unit(len(units), layer, tuple(_parts(runs)), (0, 0), pieces))
-    for runs in _cut([_whole_head(tensors[HEAD])], unit_bytes):
+    for runs in _cut_by_chunk(_runs_of(None, tensors[HEAD], 0), unit_bytes):
         tiles = runs[0].first_row, sum(run.num_tiles for run in runs)
         units.append(Unit(len(units), None, (), tiles, tuple(piece for run in runs for piece in run.pieces())))
     return tuple(units)
@@ -98,18 +100,25 @@ def _runs_of_layer(tensors: Mapping[str, TensorEntry], layer: int) -> Iterator[_
         first_tile = 0
         for name in names:
             tensor = tensors[f"layer.{layer}.{name}"]
-            num_tiles = num_tile_rows(tensor.shape[0])
-            yield _Run(step, tensor, first_tile, 0, num_tiles)
-            first_tile += num_tiles
+            yield from _runs_of(step, tensor, first_tile)
+            first_tile += num_tile_rows(tensor.shape[0])
 
 
-def _whole_head(tensor: TensorEntry) -> _Run:
-    return _Run(None, tensor, 0, 0, num_tile_rows(tensor.shape[0]))
+def _runs_of(step: LayerStep | None, tensor: TensorEntry, first_tile: int) -> Iterator[_Run]:
+    """One for each chunk that it lies in."""
+    row_bytes = tile_row_bytes(tensor.format, tensor.shape[1])
+    for extent in tensor.extents:
+        first_row = extent.first_tile
+        yield _Run(step, tensor, first_tile + first_row, first_row, extent.num_bytes // row_bytes, extent.chunk)
 
 
-def _cut(runs: Iterator[_Run] | Sequence[_Run], unit_bytes: int) -> Iterator[list[_Run]]:
+def _cut_by_chunk(runs: Iterable[_Run], unit_bytes: int) -> Iterator[list[_Run]]:
+    for _, together in groupby(runs, lambda run: run.chunk):
+        yield from _cut(list(together), unit_bytes)
+
+
+def _cut(runs: Sequence[_Run], unit_bytes: int) -> Iterator[list[_Run]]:
     """Groups of runs with about the same number of bytes each, at most unit_bytes up to one tile row of rounding."""
-    runs = list(runs)
     total_bytes = sum(run.tile_bytes * run.num_tiles for run in runs)
     num_groups = -(-total_bytes // max(1, unit_bytes))
     group: list[_Run] = []

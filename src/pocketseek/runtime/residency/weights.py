@@ -39,15 +39,15 @@ from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.chunk_files import ChunkFiles
 from pocketseek.runtime.residency.guarded_maps import GuardedMaps
 from pocketseek.runtime.residency.loss_watch import LossWatch
-from pocketseek.runtime.residency.plan import Plan, make_plan, usual_ring_bytes
+from pocketseek.runtime.residency.plan import Plan, make_plan, usual_cached_bytes, usual_ring_bytes
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode, turn_bytes
+from pocketseek.runtime.residency.storage_pace import StoragePace
 from pocketseek.runtime.residency.streamer import Streamer, WarmRange
 from pocketseek.runtime.residency.table_rows import TableRows
 from pocketseek.runtime.residency.units import HEAD, UNIT_BYTES, Piece, Unit, units_of
 
 _EMBED = "embed.weight"
 _SAMPLE_BYTES = 65_536  # pages are taken in long runs, and asking about all of them takes 20 ms for a GB
-_RATE_WEIGHT = 0.25  # of the newest pass in the expected speed of storage
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,12 @@ class Weights:
             num_readers=DEFAULT_READ_MODE.num_readers,
             read_bytes=DEFAULT_READ_MODE.read_bytes,
         )
-        self._find_read_mode: Callable[[], ReadMode] | None = read_mode
+        self._pace = StoragePace(read_mode)
         self._maps = GuardedMaps(package, self._files)
         self._losses = losses or LossWatch()
         self.num_warmings = 0  # times that something was not in memory that shall be
         self._ring_bytes = ring_bytes if ring_bytes is not None else usual_ring_bytes(self._units) if self._units else 0
-        self._rate = DEFAULT_READ_MODE.bytes_per_s
+        self._cached_bytes = usual_cached_bytes(self._units)
         self._rows = TableRows(package, self._files, self._entries[HEAD if self._config.tied_embeddings else _EMBED])
         self._pass_start_s = 0.0
         self.is_doubtful = False  # files were touched during the last pass, which has to be run again
@@ -125,9 +125,9 @@ class Weights:
         return sum(unit.num_bytes for unit in self._units)
 
     @property
-    def ring_bytes(self) -> int:
-        """What the ring takes when something is streamed."""
-        return self._ring_bytes
+    def streaming_bytes(self) -> int:
+        """What the ring, and what is cached on the way into it, take when something is streamed."""
+        return self._ring_bytes + self._cached_bytes
 
     @property
     def memory_bytes(self) -> int:
@@ -136,7 +136,7 @@ class Weights:
 
     def memory_bytes_for(self, num_bytes: int | None) -> int:
         """What would be kept in memory after set_bytes(num_bytes)."""
-        return make_plan(self._units, num_bytes, self._ring_bytes).memory_bytes
+        return self._plan_for(num_bytes).memory_bytes
 
     @property
     def is_warm(self) -> bool:
@@ -145,7 +145,7 @@ class Weights:
     @property
     def storage_s(self) -> float:
         """How long storage is expected to take for a whole pass."""
-        return self._plan.streamed_bytes / self._rate
+        return self._plan.streamed_bytes / self._pace.bytes_per_s
 
     @property
     def waited_s(self) -> float:
@@ -162,7 +162,11 @@ class Weights:
 
         Raises MemoryLimitError, and everything stays where it is, if the system refuses the ring.
         """
-        plan = make_plan(self._units, num_bytes, self._ring_bytes)
+        plan = self._plan_for(num_bytes)
+        if plan.slots and not self._pace.is_known:
+            self._evict_all(self._plan.resident - plan.resident)  # only what is not in memory tells about storage
+            self._learn_read_mode()
+            plan = self._plan_for(num_bytes)
         if plan != self._plan:
             self._change(plan)
 
@@ -173,30 +177,22 @@ class Weights:
     def _change(self, plan: Plan) -> None:
         leaving = self._plan.resident - plan.resident
         coming = plan.resident - self._plan.resident if self.is_warm else plan.resident  # install forgets what waits
-        if plan.slots:
-            self._learn_read_mode()
         self._streamer.install((), plan.ring_bytes, ())  # may be refused; nothing has moved so far
         self._order, self._head = [], self._whole_head  # no view of the ring is left
-        for unit in self._units:
-            if unit.index in leaving:
-                self._evict(unit)
+        self._evict_all(leaving)
         self._plan = plan
         self._install(plan, coming)
         self._arrange(plan)
 
+    def _plan_for(self, num_bytes: int | None) -> Plan:
+        return make_plan(self._units, num_bytes, self._ring_bytes, self._cached_bytes)
+
     def _learn_read_mode(self) -> None:
-        """Once; again the next time if storage fails now, which the passes will say."""
-        if self._find_read_mode is None:
-            return
-        try:
-            mode = self._find_read_mode()
-        except (StorageError, IntegrityError):
-            return
-        self._find_read_mode = None
-        self._files.use_direct(mode.direct)
-        self._streamer.num_readers, self._streamer.bytes_per_read = mode.num_readers, mode.read_bytes
-        self._streamer.turn_bytes = turn_bytes(mode)
-        self._rate = mode.bytes_per_s
+        if (mode := self._pace.learn_read_mode()) is not None:
+            self._files.use_direct(mode.direct)
+            self._streamer.num_readers, self._streamer.bytes_per_read = mode.num_readers, mode.read_bytes
+            self._streamer.turn_bytes = turn_bytes(mode)
+            self._cached_bytes = 0 if self._files.is_direct else usual_cached_bytes(self._units)
 
     def _install(self, plan: Plan, coming: frozenset[int]) -> None:
         self._streamer.install(plan.slots, plan.ring_bytes, self._cold(coming))
@@ -220,8 +216,8 @@ class Weights:
         self.num_warmings += bool(cold)
         return cold
 
-    def _evict(self, unit: Unit) -> None:
-        for piece in unit.pieces:
+    def _evict_all(self, indices: frozenset[int]) -> None:
+        for piece in (piece for unit in self._units if unit.index in indices for piece in unit.pieces):
             self._package.advise(piece.chunk, mmap.MADV_DONTNEED, piece.offset, piece.num_bytes)
             self._files.evict(piece.chunk, piece.offset, piece.num_bytes)
 
@@ -250,11 +246,12 @@ class Weights:
                 self._streamer.abandon()
             if self._plan.slots:
                 self._rows.drop_if_many()
-        except (StorageError, IntegrityError):
+        except (StorageError, IntegrityError, MemoryError):
             self._streamer.abandon()
             raise
         self._losses.pass_ended()
-        self._learn_rate(needs_head, self._streamer.waited_s - waited_s)
+        if needs_head:
+            self._pace.observe(self._plan, perf_counter() - self._pass_start_s, self._streamer.waited_s - waited_s)
 
     def embed(self, token_ids: NDArray[np.int32], hidden: Floats) -> None:
         self._kernels.embed(self._embed, token_ids, hidden)
@@ -292,12 +289,6 @@ class Weights:
         yield
         if index is not None:
             self._streamer.release(index)
-
-    def _learn_rate(self, needs_head: bool, waited_s: float) -> None:
-        """A pass that mostly waited says how fast storage is."""
-        pass_s = perf_counter() - self._pass_start_s
-        if needs_head and self._plan.slots and waited_s > pass_s / 4:
-            self._rate += _RATE_WEIGHT * (self._plan.streamed_bytes / pass_s - self._rate)
 
     # -- what the kernels get ---------------------------------------------------------------------------------------
 
