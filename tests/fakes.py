@@ -190,6 +190,14 @@ def slow_tokens(
     return output
 
 
+def slow_embedding(token_ids: Sequence[int]) -> tuple[float, ...]:
+    """The mean of what FakeExecutor gives for every position."""
+    total = np.zeros(FAKE_HIDDEN_SIZE, np.float64)
+    for end in range(1, len(token_ids) + 1):
+        total += fake_state(token_ids[:end])
+    return tuple((total / len(token_ids)).astype(np.float32).tolist())
+
+
 class ByteTokenizer:
     """One token per UTF-8 byte, and five special ones."""
 

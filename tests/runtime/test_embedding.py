@@ -1,25 +1,21 @@
 """Texts as vectors, through the engine: alone, in company, cut, giving way, cancelled."""
 
 import threading
-from collections.abc import Iterable
 from dataclasses import replace
-from functools import cached_property
 
 import numpy as np
 import pytest
 from fakes import (
     FakeExecutor,
     fake_engine,
-    fake_state,
     ids_of,
     random_request,
+    slow_embedding,
     slow_tokens,
 )
 from simulated_engine import SimulatedEngine
 
 from pocketseek.errors import ContextLengthError, PocketseekError, StorageError, UsageError
-from pocketseek.runtime.counts import SequenceEvent
-from pocketseek.runtime.embedding import Embedding
 from pocketseek.runtime.work import Work
 from pocketseek.types import Limits, Request, SamplingParams, Service
 
@@ -28,41 +24,18 @@ def ids(seed: int, length: int) -> tuple[int, ...]:
     return random_request(seed, length).prompt_ids
 
 
-def slow_embedding(token_ids: tuple[int, ...]) -> Embedding:
-    rows = [fake_state(token_ids[: end + 1]).astype(np.float64) for end in range(len(token_ids))]
-    total = np.zeros_like(rows[0])
-    for row in rows:
-        total += row
-    return (total / len(rows)).astype(np.float32)
+def expected(token_ids: tuple[int, ...]) -> bytes:
+    return np.array(slow_embedding(token_ids), np.float32).tobytes()
 
 
 def embedding_request(seed: int, length: int) -> Request:
     return Request(ids(seed, length), 0, SamplingParams(seed=seed), embed_prompt=True)
 
 
-class Bench(SimulatedEngine):
-    """Keeps the embeddings by request id."""
-
-    def _take(self, events: Iterable[SequenceEvent]) -> None:
-        events = list(events)
-        self.embeddings.update({event.request_id: event.token.embedding for event in events if event.token.embedding})
-        super()._take(events)
-
-    @cached_property
-    def embeddings(self) -> dict[int, tuple[float, ...]]:
-        return {}
-
-    def check(self, request_ids: Iterable[int]) -> None:
-        for request_id in request_ids:
-            expected = slow_embedding(self.requests[request_id].prompt_ids)
-            assert self.embeddings[request_id] == tuple(expected.tolist())
-        self.check_all_ended()
-
-
 def test_an_embedding_is_the_mean_over_all_positions() -> None:
     with fake_engine() as engine:
         for length in (1, 63, 64, 65, 300):
-            assert engine.embed(ids(1, length)).tobytes() == slow_embedding(ids(1, length)).tobytes()
+            assert engine.embed(ids(1, length)).tobytes() == expected(ids(1, length))
 
 
 def test_a_text_an_encoded_prompt_and_ids_give_the_same() -> None:
@@ -79,7 +52,7 @@ def test_many_share_passes_with_answers_and_come_out_as_alone() -> None:
         answers = [engine.stream(random_request(seed, 50)) for seed in range(4)]
         pending = [engine.start_embedding(ids(seed, 30 + seed * 20)) for seed in range(10)]
         for seed, one in enumerate(pending):
-            assert one.wait().tobytes() == slow_embedding(ids(seed, 30 + seed * 20)).tobytes()
+            assert one.wait().tobytes() == expected(ids(seed, 30 + seed * 20))
         for seed, answer in enumerate(answers):
             assert ids_of(answer) == slow_tokens(random_request(seed, 50))
     assert any(len(work.slices) > 1 and work.num_states for work in executor.works)
@@ -88,29 +61,29 @@ def test_many_share_passes_with_answers_and_come_out_as_alone() -> None:
 def test_what_the_cache_knows_is_computed_all_the_same_and_what_is_computed_serves_others() -> None:
     text = ids(3, 200)
     with fake_engine() as engine:
-        assert engine.embed(text).tobytes() == engine.embed(text).tobytes() == slow_embedding(text).tobytes()
+        assert engine.embed(text).tobytes() == engine.embed(text).tobytes() == expected(text)
         (event,) = engine.stream(Request(text, max_tokens=0))
         assert event.num_cached_prompt_tokens == 192
 
 
 @pytest.mark.parametrize("max_tokens_per_pass", [1, 7, 64, 100])
 def test_no_cut_changes_an_embedding(max_tokens_per_pass: int) -> None:
-    bench = Bench(num_pages=64, limits=Limits(1, max_tokens_per_pass=max_tokens_per_pass))
+    bench = SimulatedEngine(num_pages=64, limits=Limits(1, max_tokens_per_pass=max_tokens_per_pass))
     for seed in range(3):
         bench.submit(embedding_request(seed, 90 + seed))
     bench.play()
-    bench.check(range(3))
+    bench.check_all_ended()
 
 
 def test_giving_way_in_the_middle_does_not_change_an_embedding() -> None:
-    bench = Bench(num_pages=6, limits=Limits(1, max_tokens_per_pass=32))
+    bench = SimulatedEngine(num_pages=6, limits=Limits(1, max_tokens_per_pass=32))
     bench.submit(replace(embedding_request(0, 250), priority="background"))
     while bench.executor.works == [] or bench.executor.works[-1].slices[0].end_position < 100:
         bench.run_pass()
     bench.submit(random_request(1, 200, 60))
     bench.play()
     assert bench.scheduler.counts().num_preemptions > 0
-    bench.check([0])
+    bench.check_all_ended()
 
 
 def test_it_is_cancelled_by_closing_it() -> None:
@@ -127,7 +100,7 @@ def test_it_is_cancelled_by_closing_it() -> None:
         go_on.set()
         with pytest.raises(PocketseekError, match="not read to its end"):
             pending.wait()
-        assert engine.embed(ids(1, 40)).tobytes() == slow_embedding(ids(1, 40)).tobytes()
+        assert engine.embed(ids(1, 40)).tobytes() == expected(ids(1, 40))
         assert engine.statistics().load.num_prompt_tokens < 900
 
 
