@@ -1,8 +1,9 @@
-"""What a request must satisfy before it may wait for a pass. Pure checks, made on the caller's thread."""
+"""What a request must satisfy before it may wait for a pass, checked on the caller's thread; one made into several."""
 
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -13,6 +14,7 @@ from pocketseek.runtime.sampling import validate_sampling
 from pocketseek.types import Priority, Request
 
 MAX_TOP_LOGPROBS = 20
+MAX_CHOICES = 128
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,15 @@ def check_request(request: Request, capacity: Capacity) -> Request:
     if room < 0 or (room == 0 and request.max_tokens > 0):
         raise ContextLengthError(_too_long(len(request.prompt_ids), capacity))
     return replace(request, max_tokens=min(request.max_tokens, room))
+
+
+def choices_of(request: Request, count: int) -> list[Request]:
+    """One for each answer: the seed + 0, 1, ... Raises UsageError."""
+    if not 1 <= count <= MAX_CHOICES:
+        raise UsageError(f"{count} answers are asked for; ask for 1 to {MAX_CHOICES}")
+    validate_sampling(request.sampling)
+    seed = secrets.randbits(32) if request.sampling.seed is None else request.sampling.seed
+    return [replace(request, sampling=replace(request.sampling, seed=(seed + i) % 2**64)) for i in range(count)]
 
 
 def check_prompt(prompt_ids: Sequence[int], vocab_size: int) -> None:

@@ -7,33 +7,23 @@ call, not at the first read, and end early when their stream is closed, dropped 
 
 from __future__ import annotations
 
-import secrets
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pocketseek.errors import UsageError
 from pocketseek.govern.governor import Governor
 from pocketseek.govern.ladder import SpeedChoice
-from pocketseek.runtime.admission import check_prompt
+from pocketseek.runtime.admission import check_prompt, choices_of
 from pocketseek.runtime.answer import Answer, text_stream_of
 from pocketseek.runtime.applied_limits import MemoryFollowing
-from pocketseek.runtime.constrain import Constrainer
+from pocketseek.runtime.assembly import assemble
 from pocketseek.runtime.counts import EngineStatistics, PageDemand
 from pocketseek.runtime.embedding import Embedding, PendingEmbedding
-from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.policy import Policy
-from pocketseek.runtime.prefix.archive import PrefixArchive
-from pocketseek.runtime.prefix.cache import PrefixCache
 from pocketseek.runtime.prefix.store import PrefixStore
 from pocketseek.runtime.prompt import EncodedPrompt, Prompt, encode_prompt, is_chat, starts_in_reasoning
-from pocketseek.runtime.sampling import validate_sampling
-from pocketseek.runtime.scheduler import Scheduler
-from pocketseek.runtime.speculate import PromptLookup, Speculation
-from pocketseek.runtime.swap import SwapSpace
 from pocketseek.runtime.text_answer import TextAnswer
 from pocketseek.runtime.token_details import TokenDetails
 from pocketseek.runtime.token_stream import TokenStream
@@ -46,7 +36,6 @@ from pocketseek.types import Constraint, Request, SamplingParams, Service, ToolF
 DEFAULT_MAX_TOKENS = 512
 DEFAULT_SAMPLING = SamplingParams()
 DEFAULT_SERVICE = Service()
-MAX_CHOICES = 128
 
 
 class Engine:
@@ -84,37 +73,27 @@ class Engine:
         what comes next, which changes how fast an answer comes and never the answer. policy: by default one that knows
         no costs.
         """
-        most_pages = max(num_pages, max_pages or 0)
-        executor.reserve_pages(most_pages)
-        pool = KvPool(num_pages)
-        archive = PrefixArchive(prefix_store, executor) if prefix_cache and prefix_store is not None else None
-        cache = PrefixCache(
-            pool, enabled=prefix_cache, root=prefix_store.identity if prefix_store else b"", archive=archive
-        )
-        swap = _swap_space(swap_folder, executor, most_pages) if swap_folder is not None else None
-        scheduler = Scheduler(
-            pool,
-            vocab_size=executor.vocab_size,
-            context_length=executor.context_length,
-            logits_math=executor.logits_math,
+        parts = assemble(
+            executor,
+            tokenizer,
+            num_pages=num_pages,
+            max_pages=max_pages,
+            prefix_cache=prefix_cache,
+            prefix_store=prefix_store,
+            swap_folder=swap_folder,
+            speculation=speculation,
             policy=policy,
-            cache=cache,
-            memory=executor,
-            swap=swap,
-            speculation=Speculation(PromptLookup) if speculation else None,
-            constrainer=Constrainer(tokenizer, executor.vocab_size),
         )
-        scheduler.set_max_pages(max_pages)
         self.tokenizer = tokenizer
         self.recommended_sampling = recommended_sampling
         self.speed_choice: SpeedChoice | None = None  # what `load(min_speed=)` expected and chose
         self._template = template
-        self._scheduler = scheduler
+        self._scheduler = parts.scheduler
         self._vocab_size = executor.vocab_size
         self._prefix_store = prefix_store
-        self._swap = swap
-        closeables = (*((swap,) if swap is not None else ()), *resources)
-        self._worker = Worker(scheduler, executor, governor, closeables, archive, following)
+        self._swap = parts.swap
+        closeables = (*((parts.swap,) if parts.swap is not None else ()), *resources)
+        self._worker = Worker(parts.scheduler, executor, governor, closeables, parts.archive, following)
         # Also runs at interpreter exit, while the worker can still finish its pass in peace.
         self._finalizer = weakref.finalize(self, self._worker.close)
 
@@ -143,7 +122,7 @@ class Engine:
 
         Choice i is what a request with the seed + i gives alone (without a seed, all are drawn). Raises like `stream`.
         """
-        return self._worker.submit(_choices(request, count), owner=self)
+        return self._worker.submit(choices_of(request, count), owner=self)
 
     def stream_text(
         self,
@@ -208,7 +187,7 @@ class Engine:
             deadline_s=service.deadline_s,
             constraint=constraint,
         )
-        requests = [request] if count == 1 else _choices(request, count)
+        requests = [request] if count == 1 else choices_of(request, count)
         streams = self._worker.submit(requests, owner=self, announce=announce)
         parts = zip(streams, texts, details, strict=True)
         return [TextAnswer(*part, polled=announce is not None) for part in parts]
@@ -346,16 +325,3 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _choices(request: Request, count: int) -> list[Request]:
-    if not 1 <= count <= MAX_CHOICES:
-        raise UsageError(f"{count} answers are asked for; ask for 1 to {MAX_CHOICES}")
-    validate_sampling(request.sampling)
-    seed = secrets.randbits(32) if request.sampling.seed is None else request.sampling.seed
-    return [replace(request, sampling=replace(request.sampling, seed=(seed + i) % 2**64)) for i in range(count)]
-
-
-def _swap_space(folder: Path, executor: Executor, num_pages: int) -> SwapSpace:
-    """Never more on disk than there is in memory."""
-    return SwapSpace(folder, executor, limit_bytes=num_pages * executor.read_page(0).nbytes)
