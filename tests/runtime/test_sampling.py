@@ -249,6 +249,15 @@ def test_the_most_likely_are_those_of_a_full_sort_with_equals_by_id(logits: np.n
     assert most_likely(logits, count) == sorted(range(len(logits)), key=lambda token: (-logits[token], token))[:count]
 
 
+@pytest.mark.parametrize("num_values", [511, 512, 513, 20 * 512, 20 * 512 + 1, 50_000])
+@pytest.mark.parametrize("decimals", [0, 1, 7])
+def test_the_most_likely_of_a_large_vocabulary_are_those_of_a_full_sort(num_values: int, decimals: int) -> None:
+    logits = np.random.default_rng(num_values).standard_normal(num_values).round(decimals).astype(np.float32)
+    order = sorted(range(num_values), key=lambda token: (-logits[token], token))
+    for count in (1, 2, 20):
+        assert most_likely(logits, count) == order[:count]
+
+
 @given(rows, params, st.integers(1, 20))
 def test_the_most_likely_are_reported_beside_the_same_token(
     logits: np.ndarray, sampling: SamplingParams, count: int

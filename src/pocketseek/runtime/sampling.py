@@ -7,7 +7,8 @@ batching, pre-emption or speculation cannot change a text. Exponentials and sums
 made the logits: the core's are the same bits on every processor. Nearly flat logits, which are dealt into buckets by
 numpy, and kernels without a core may differ from one machine to another when a draw falls within 1e-6 of a border.
 
-Cost for 152 000 logits on a PC: greedy 0.01 ms, sampled 0.3 ms, nearly flat logits 0.6 ms, the log-probability 0.15 ms;
+Cost for 152 000 logits on a PC: greedy 0.01 ms, sampled 0.3 ms, nearly flat logits 0.6 ms, the log-probability 0.15 ms,
+20 of the most likely beside it another 0.08 ms;
 right after a pass, which leaves cold caches, up to twice that.
 """
 
@@ -38,6 +39,7 @@ PLAIN_MATH: LogitsMath = NumpyLogits()  # an engine gives that of its kernels
 _SMALLEST_TEMPERATURE = np.finfo(np.float32).tiny
 _HEADS = ((math.exp(-6), 1 / 32), (math.exp(-10), 1 / 8))  # weights down to here, if so few of the values reach it
 _FEW = 4096  # values that are sorted without more ado
+_RUN = 512  # values of which the highest is looked for
 _BLOCK = 32768  # values at a time: small arrays stay in the cache
 _NUM_BUCKETS = 1024
 _BUCKETS_PER_UNIT = 32  # a bucket spans weights that differ by a factor of e^(1/32); beyond e^-32 they share the last
@@ -268,13 +270,24 @@ def log_probabilities(logits: LogitsRow, token_ids: Iterable[int], logits_math: 
 
 
 def most_likely(logits: LogitsRow, count: int) -> list[int]:
-    """The ids of the highest logits, best first, of equals the lower id. No sort of the whole row."""
+    """The ids of the highest logits, best first, of equals the lower id.
+
+    The highest of each of many runs say where to look: at least `count` values reach the last of the best `count` runs.
+    """
     count = min(count, len(logits))
-    last = np.partition(logits, len(logits) - count)[len(logits) - count]
-    above = (logits > last).nonzero()[0]
-    equal = (logits == last).nonzero()[0][: count - len(above)]
-    best_first = above[np.argsort(-logits[above], kind="stable")]  # ids ascend, and a stable sort leaves equals so
-    return [int(token_id) for token_id in (*best_first, *equal)]
+    highest = np.maximum.reduceat(logits, np.arange(0, len(logits), _RUN))
+    near = (logits >= _nth(highest, count)).nonzero()[0] if count < len(highest) else np.arange(len(logits))
+    values = logits[near]
+    last = _nth(values, count)
+    above, equal = (values > last).nonzero()[0], (values == last).nonzero()[0]
+    best_first = above[np.argsort(-values[above], kind="stable")]  # ids ascend, and a stable sort leaves equals so
+    return [int(token_id) for token_id in near[[*best_first, *equal[: count - len(above)]]]]
+
+
+def _nth(values: LogitsRow, count: int) -> np.float32:
+    """The count-th of the highest."""
+    nth: np.float32 = np.partition(values, len(values) - count)[len(values) - count]
+    return nth
 
 
 def _require_finite(best: np.float32) -> None:
