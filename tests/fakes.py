@@ -17,6 +17,7 @@ from pocketseek.govern.governor import FixedGovernor
 from pocketseek.kernels.contract import LogitsMath
 from pocketseek.kernels.logits import NumpyLogits
 from pocketseek.runtime.engine import Engine
+from pocketseek.runtime.pooling import NO_STATES
 from pocketseek.runtime.sampling import Sampler
 from pocketseek.runtime.work import Logits, Slice, Work, pages_for
 from pocketseek.types import Message, Request, SamplingParams, TextSettings, TokenEvent
@@ -25,6 +26,8 @@ VOCAB_SIZE = 264
 BOS_ID, EOS_ID, USER_ID, ASSISTANT_ID, SYSTEM_ID = range(256, 261)
 SPECIAL = {"<|begin|>": BOS_ID, "<|end|>": EOS_ID, "<|user|>": USER_ID, "<|assistant|>": ASSISTANT_ID}
 SPECIAL["<|system|>"] = SYSTEM_ID
+FAKE_HIDDEN_SIZE = 6
+NO_FAKE_STATES = np.empty((0, FAKE_HIDDEN_SIZE), np.float32)
 _EMPTY = -1
 
 
@@ -41,6 +44,11 @@ def looping_logits(tokens: Sequence[int], vocab_size: int) -> Logits:
     if len(tokens) > 7:
         row[tokens[-7]] += 13.0
     return row
+
+
+def fake_state(tokens: Sequence[int]) -> Logits:
+    """What stands for the last hidden state of the newest of these tokens."""
+    return fake_logits(tokens, FAKE_HIDDEN_SIZE)
 
 
 class FakeExecutor:
@@ -71,6 +79,7 @@ class FakeExecutor:
         self.num_closed = 0
         self._before_run = before_run
         self._logits = logits
+        self.states = NO_STATES
         self._memory = np.full((0, 64), _EMPTY, np.int64)
 
     def reserve_pages(self, num_pages: int) -> None:
@@ -117,6 +126,7 @@ class FakeExecutor:
             raise
         for part in work.slices:
             self._write(part)
+        self.states = np.concatenate([NO_FAKE_STATES, *map(self._states, work.slices)])
         rows = [row for part in work.slices for row in self._rows(part)]
         return np.stack(rows) if rows else np.empty((0, self.vocab_size), np.float32)
 
@@ -129,6 +139,11 @@ class FakeExecutor:
         assert (tokens != _EMPTY).all(), "a position was read that no pass wrote"
         for end in range(part.end_position - part.num_logits, part.end_position):
             yield self._logits(tokens[: end + 1].tolist(), self.vocab_size)
+
+    def _states(self, part: Slice) -> Logits:
+        tokens = self._memory[list(part.pages)].reshape(-1)[: part.end_position]
+        wanted = range(part.first_position, part.end_position if part.wants_states else 0)
+        return np.concatenate([NO_FAKE_STATES, *(fake_state(tokens[: i + 1].tolist())[None] for i in wanted)])
 
 
 def _check_work(work: Work) -> None:
@@ -173,6 +188,14 @@ def slow_tokens(
             break
         output.append(choice.token_id)
     return output
+
+
+def slow_embedding(token_ids: Sequence[int]) -> tuple[float, ...]:
+    """The mean of what FakeExecutor gives for every position."""
+    total = np.zeros(FAKE_HIDDEN_SIZE, np.float64)
+    for end in range(1, len(token_ids) + 1):
+        total += fake_state(token_ids[:end])
+    return tuple((total / len(token_ids)).astype(np.float32).tolist())
 
 
 class ByteTokenizer:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fakes import VOCAB_SIZE, FakeExecutor, fake_logits, slow_tokens
+from fakes import VOCAB_SIZE, FakeExecutor, fake_logits, slow_embedding, slow_tokens
 from prefix_bench import DictStore
 
 from pocketseek.errors import StorageError
@@ -99,6 +99,7 @@ class SimulatedEngine:
         self.requests: list[Request] = []
         self.tokens: list[list[int]] = []
         self.ended: dict[int, str] = {}
+        self.embeddings: dict[int, tuple[float, ...] | None] = {}
         self.asked_s: list[float] = []
         self.first_s: dict[int, float] = {}
         self.ended_s: dict[int, float] = {}
@@ -164,7 +165,7 @@ class SimulatedEngine:
         except StorageError as error:
             return self.scheduler.fail(work, error)
         self.policy.costs.observe(self.limits, work.num_tokens, computing_s)
-        return self.scheduler.commit(work, logits)
+        return self.scheduler.commit(work, logits, self.executor.states)
 
     def _give_memory_back(self) -> None:
         self.executor.release_pages(self.scheduler.take_vacated_pages())
@@ -197,6 +198,7 @@ class SimulatedEngine:
                 self.first_s.setdefault(request_id, self.clock.now_s)
                 self.tokens[request_id].append(event.token.token_id)
             if event.token.finish_reason is not None:
+                self.embeddings[request_id] = event.token.embedding
                 self.ended[request_id] = event.token.finish_reason
                 self.ended_s[request_id] = self.clock.now_s
 
@@ -214,3 +216,5 @@ class SimulatedEngine:
             expected, got = slow_tokens(request, self.executor.vocab_size, self._logits), self.tokens[request_id]
             cut = self.ended[request_id] in ("cancelled", "deadline", "error")
             assert got == (expected[: len(got)] if cut else expected), request_id
+            wanted = request.embed_prompt and not cut
+            assert self.embeddings[request_id] == (slow_embedding(request.prompt_ids) if wanted else None)

@@ -140,7 +140,9 @@ class Request:
     """One sequence to run. stop_ids end it (the id itself is not emitted as text).
 
     score_prompt: report the log-probability of every prompt token after the first (evaluation); used with max_tokens=0.
+    embed_prompt: report the mean of the prompt's last hidden states (runtime/pooling.py); only with max_tokens=0.
     logprobs: report the log-probability of every generated token, which takes a pass over the vocabulary.
+    top_logprobs: 0 to 20 of the most likely tokens to report beside each generated one; needs logprobs.
     priority: somebody waits for it, or it may wait a moment, be merged with others and give way. Never changes a text.
     client: whose it is; clients of one class get equal shares. deadline_s: seconds from submission after which the
     request ends with "deadline", whatever it has by then.
@@ -152,7 +154,9 @@ class Request:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     stop_ids: tuple[int, ...] = ()
     score_prompt: bool = False
+    embed_prompt: bool = False
     logprobs: bool = True
+    top_logprobs: int = 0
     priority: Priority = "interactive"
     client: str = ""
     deadline_s: float | None = None
@@ -169,13 +173,23 @@ class Service:
 
 
 @dataclass(frozen=True)
+class TokenScore:
+    """A token and the natural log of its probability under the model's distribution before sampling filters."""
+
+    token_id: int
+    logprob: float
+
+
+@dataclass(frozen=True)
 class TokenEvent:
     """One generated token, or the end of a request.
 
     token_id is None in an event that only finishes (max_tokens reached by 0, cancelled) and for a stop id.
     logprob is the natural log of the token's probability under the model's distribution before sampling filters; None
     if the request does without.
+    top_logprobs: the most likely tokens at its place, best first, of equals the lower id; as many as were asked for.
     prompt_logprobs is set on the last event of a `score_prompt` request: a value for each prompt token after the first.
+    embedding: on the last event of an `embed_prompt` request that was not cut off: hidden_size float32 values.
     num_cached_prompt_tokens: prompt tokens that need not be computed; it says how an answer came about, not what it is.
     """
 
@@ -184,13 +198,33 @@ class TokenEvent:
     finish_reason: FinishReason | None = None
     prompt_logprobs: tuple[float, ...] | None = None
     num_cached_prompt_tokens: int = field(default=0, compare=False)
+    top_logprobs: tuple[TokenScore, ...] = ()
+    embedding: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class TokenDetail:
+    """A token as text. data: the bytes that it stands for, maybe part of a character. top: as in TokenEvent, by bytes.
+
+    is_reasoning: its text came out as reasoning; of a token that has a part in both, that of its first character.
+    """
+
+    token_id: int
+    data: bytes
+    logprob: float
+    top: tuple[tuple[bytes, float], ...] = ()
+    is_reasoning: bool = False
 
 
 @dataclass(frozen=True)
 class TextEvent:
-    """A piece of an answer: `reasoning` is text inside the reasoning tags, `text` the answer proper.
+    """A piece of an answer: `reasoning` is text inside the reasoning tags, `text` the answer proper; both in the event
+    in which the one ends and the other begins.
 
-    num_tokens: tokens generated so far. The last event has a finish_reason. num_cached_prompt_tokens: as in TokenEvent.
+    num_tokens: tokens generated so far. num_reasoning_tokens: those of them up to the end of the reasoning, tags
+    included. The last event has a finish_reason. num_cached_prompt_tokens: as in TokenEvent.
+    tokens: only if log-probabilities were asked for: those whose first character is in this piece, in order. What shows
+    nothing (tags, special tokens, the space around reasoning, what a stop string cut away) is in no event's.
     """
 
     text: str = ""
@@ -198,6 +232,8 @@ class TextEvent:
     num_tokens: int = 0
     finish_reason: FinishReason | None = None
     num_cached_prompt_tokens: int = field(default=0, compare=False)
+    tokens: tuple[TokenDetail, ...] = ()
+    num_reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -46,3 +46,14 @@ def test_invalid_max_tokens_is_refused(max_tokens: object) -> None:
 def test_invalid_sampling_is_refused() -> None:
     with pytest.raises(UsageError, match="top_p"):
         check_request(Request((1,), sampling=SamplingParams(top_p=2.0)), CAPACITY)
+
+
+@pytest.mark.parametrize("count", [-1, 21, 1.0, True, None])
+def test_a_wrong_number_of_top_logprobs_is_refused(count: object) -> None:
+    with pytest.raises(UsageError, match="from 0 to 20"):
+        check_request(Request((1,), top_logprobs=count), CAPACITY)  # type: ignore[arg-type]
+
+
+def test_top_logprobs_without_logprobs_are_refused() -> None:
+    with pytest.raises(UsageError, match="without logprobs"):
+        check_request(Request((1,), logprobs=False, top_logprobs=1), CAPACITY)

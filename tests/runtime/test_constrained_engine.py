@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,13 @@ def test_log_probabilities_are_those_of_the_model(plain: Engine) -> None:
     ids = tuple(event.token_id for event in events if event.token_id is not None)
     scores = plain.score([*one.prompt_ids, *ids])[len(one.prompt_ids) - 1 :]
     assert [event.logprob for event in events] == pytest.approx(scores, abs=1e-4)
+
+
+def test_alternatives_are_reported_with_every_token_and_do_not_change_the_answer(plain: Engine) -> None:
+    for one in requests(plain, temperature=1.0)[:4]:
+        events, expected = run(plain, replace(one, top_logprobs=4)), run(plain, one)
+        assert [replace(event, top_logprobs=()) for event in events] == expected
+        assert all(len(event.top_logprobs) == 4 for event in events if event.token_id is not None)
 
 
 def test_an_answer_may_end_where_its_grammar_may(plain: Engine) -> None:

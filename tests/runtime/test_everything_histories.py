@@ -4,6 +4,7 @@ weights that come and go, passes that storage fails. No page is lost, no token i
 ends, and its text is that of the request alone, or the beginning of it if it was in a pass that failed."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -37,10 +38,12 @@ requests = st.builds(
     sampling=st.builds(SamplingParams, temperature=st.sampled_from([0.0, 1.0]), seed=st.integers(0, 3)),
     stop_ids=st.sampled_from([(), (), (3,)]),
     score_prompt=st.sampled_from([False, False, False, True]),
+    top_logprobs=st.sampled_from([0, 0, 3]),
     priority=st.sampled_from(["interactive", "background"]),
     client=st.sampled_from(["", "a", "b"]),
     deadline_s=st.sampled_from([None, None, None, 0.05, 1.0, 20.0]),
 )
+embeddings = st.builds(lambda request: replace(request, max_tokens=0, embed_prompt=True), requests)
 limits = st.builds(
     Limits,
     num_threads=st.integers(1, 2),
@@ -85,7 +88,7 @@ class Histories(RuleBasedStateMachine):
         self.disk = Disk()
         self.engine = engine_with_everything(NUM_PAGES, Path(self.folder.name), self.store, self.disk)
 
-    @rule(request=requests, count=st.sampled_from([1, 1, 1, 2, 4]))
+    @rule(request=requests | embeddings, count=st.sampled_from([1, 1, 1, 2, 4]))
     def submit(self, request: Request, count: int) -> None:
         longest = self.engine.scheduler.context_length - len(request.prompt_ids)
         if longest > 0:  # the pool may be small just now

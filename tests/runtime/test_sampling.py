@@ -16,8 +16,8 @@ from pocketseek.kernels.contract import LogitsMath
 from pocketseek.kernels.logits import NumpyLogits
 from pocketseek.kernels.native import NativeLogits
 from pocketseek.runtime.counter_random import uniform
-from pocketseek.runtime.sampling import Sampler, log_probability, validate_sampling
-from pocketseek.types import SamplingParams
+from pocketseek.runtime.sampling import Sampler, log_probability, most_likely, validate_sampling
+from pocketseek.types import SamplingParams, TokenScore
 
 CORE = NativeLogits(supported_sets()[-1])
 MATHS: tuple[LogitsMath, ...] = (CORE, NumpyLogits())
@@ -242,6 +242,40 @@ def test_reported_logprob_is_of_the_raw_distribution() -> None:
     choice = Sampler(sampling, 1, [1]).choose(logits, [])
     assert choice.token_id == 2
     assert choice.logprob == pytest.approx(1.0 - math.log(1 + math.e + math.e**2), abs=1e-6)
+
+
+@given(tied_rows | rows, st.integers(1, 70))
+def test_the_most_likely_are_those_of_a_full_sort_with_equals_by_id(logits: np.ndarray, count: int) -> None:
+    assert most_likely(logits, count) == sorted(range(len(logits)), key=lambda token: (-logits[token], token))[:count]
+
+
+@pytest.mark.parametrize("num_values", [511, 512, 513, 20 * 512, 20 * 512 + 1, 50_000])
+@pytest.mark.parametrize("decimals", [0, 1, 7])
+def test_the_most_likely_of_a_large_vocabulary_are_those_of_a_full_sort(num_values: int, decimals: int) -> None:
+    logits = np.random.default_rng(num_values).standard_normal(num_values).round(decimals).astype(np.float32)
+    order = sorted(range(num_values), key=lambda token: (-logits[token], token))
+    for count in (1, 2, 20):
+        assert most_likely(logits, count) == order[:count]
+
+
+@given(rows, params, st.integers(1, 20))
+def test_the_most_likely_are_reported_beside_the_same_token(
+    logits: np.ndarray, sampling: SamplingParams, count: int
+) -> None:
+    plain = Sampler(sampling, 3, [0], logits_math=CORE).choose(logits, [])
+    choice = Sampler(sampling, 3, [0], top_logprobs=count, logits_math=CORE).choose(logits, [])
+    assert (choice.token_id, choice.logprob) == (plain.token_id, plain.logprob)
+    assert choice.top == tuple(
+        TokenScore(token_id, log_probability(logits, token_id, CORE)) for token_id in most_likely(logits, count)
+    )
+
+
+def test_a_constraint_and_penalties_leave_the_most_likely_as_the_model_has_them() -> None:
+    logits = np.array([1.0, 5.0, 3.0, 4.0], np.float32)
+    sampling = SamplingParams(temperature=0.0, repetition_penalty=9.0)
+    choice = Sampler(sampling, 1, [1], top_logprobs=2).choose(logits, [3], np.array([0, 2]))
+    assert (choice.token_id, [score.token_id for score in choice.top]) == (2, [1, 3])
+    assert choice.logprob == log_probability(logits, 2)
 
 
 def test_without_logprobs_the_same_token_is_chosen() -> None:

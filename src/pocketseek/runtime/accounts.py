@@ -12,12 +12,13 @@ from itertools import zip_longest
 from pocketseek.errors import ModelOutputError, PocketseekError, UsageError
 from pocketseek.runtime.counts import SequenceEvent, Totals
 from pocketseek.runtime.policy import Policy
+from pocketseek.runtime.pooling import NO_STATES, States
 from pocketseek.runtime.prefix.cache import PrefixCache
 from pocketseek.runtime.roster import Roster
 from pocketseek.runtime.sampling import LogitsRow
 from pocketseek.runtime.sequence import SequenceState
 from pocketseek.runtime.work import Logits, Slice, Work
-from pocketseek.types import FinishReason, TokenEvent
+from pocketseek.types import FinishReason, TokenEvent, TokenScore
 
 
 class Accounts:
@@ -29,7 +30,7 @@ class Accounts:
         self._cache = cache
         self._totals = totals
 
-    def commit(self, work: Work, logits: Logits) -> list[SequenceEvent]:
+    def commit(self, work: Work, logits: Logits, states: States) -> list[SequenceEvent]:
         """One event for each new token, those of a request in order."""
         self._totals.num_passes += 1
         by_id = {sequence.request_id: sequence for sequence in self._roster.running}
@@ -38,17 +39,22 @@ class Accounts:
         for part in work.slices:
             rows = logits[row : row + part.num_logits]
             row += part.num_logits
-            events.extend(self._commit_slice(by_id[part.request_id], part, rows))
+            part_states = NO_STATES
+            if part.wants_states:
+                part_states, states = states[: part.num_tokens], states[part.num_tokens :]
+            events.extend(self._commit_slice(by_id[part.request_id], part, rows, part_states))
         self._policy.passed()
         return events
 
-    def _commit_slice(self, sequence: SequenceState, part: Slice, rows: Logits) -> Iterator[SequenceEvent]:
+    def _commit_slice(
+        self, sequence: SequenceState, part: Slice, rows: Logits, states: States
+    ) -> Iterator[SequenceEvent]:
         if not sequence.is_decoding:
             self._totals.num_prompt_tokens += part.num_tokens
         self._policy.served(sequence, part)
         draft = part.token_ids[sequence.num_pending :]
         try:
-            sequence.advance(part, rows)
+            sequence.advance(part, rows, states)
             self._cache.register(sequence)
         except ModelOutputError as error:  # unusable logits end this request, not the engine
             yield self.finish(sequence, "error", error=error)
@@ -94,10 +100,11 @@ class Accounts:
         sequence.append(choice.token_id)
         self._totals.num_tokens += 1
         if sequence.is_finished:
-            return self.finish(sequence, "stop", token_id=choice.token_id, logprob=choice.logprob)
+            return self.finish(sequence, "stop", token_id=choice.token_id, logprob=choice.logprob, top=choice.top)
         if sequence.is_full:
-            return self.finish(sequence, "length", token_id=choice.token_id, logprob=choice.logprob)
-        token = TokenEvent(choice.token_id, choice.logprob, num_cached_prompt_tokens=sequence.num_cached_prompt)
+            return self.finish(sequence, "length", token_id=choice.token_id, logprob=choice.logprob, top=choice.top)
+        num_cached = sequence.num_cached_prompt
+        token = TokenEvent(choice.token_id, choice.logprob, None, None, num_cached, choice.top)
         return SequenceEvent(sequence.request_id, token)
 
     def finish(
@@ -107,12 +114,14 @@ class Accounts:
         *,
         token_id: int | None = None,
         logprob: float | None = 0.0,
+        top: tuple[TokenScore, ...] = (),
         error: PocketseekError | None = None,
     ) -> SequenceEvent:
         """Remove the sequence and free its pages."""
         self._policy.left(sequence)
         self._roster.remove(sequence)
-        complete = sequence.request.score_prompt and reason in ("stop", "length")
-        scores = tuple(sequence.prompt_logprobs) if complete else None
-        token = TokenEvent(token_id, logprob, reason, scores, sequence.num_cached_prompt)
+        is_complete = reason in ("stop", "length")
+        scores = tuple(sequence.prompt_logprobs) if is_complete and sequence.request.score_prompt else None
+        embedding = sequence.embedding() if is_complete else None
+        token = TokenEvent(token_id, logprob, reason, scores, sequence.num_cached_prompt, top, embedding)
         return SequenceEvent(sequence.request_id, token, error)

@@ -1,8 +1,9 @@
-"""What a request must satisfy before it may wait for a pass. Pure checks, made on the caller's thread."""
+"""What a request must satisfy before it may wait for a pass, checked on the caller's thread; one made into several."""
 
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -11,6 +12,9 @@ from pocketseek.errors import ContextLengthError, UsageError
 from pocketseek.runtime.kv_pool import PAGE_TOKENS
 from pocketseek.runtime.sampling import validate_sampling
 from pocketseek.types import Priority, Request
+
+MAX_TOP_LOGPROBS = 20
+MAX_CHOICES = 128
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,22 @@ def check_request(request: Request, capacity: Capacity) -> Request:
     validate_sampling(request.sampling)
     check_prompt(request.prompt_ids, capacity.vocab_size)
     _check_max_tokens(request.max_tokens)
+    _check_top_logprobs(request)
+    _check_embedding(request)
     _check_service(request)
     room = capacity.context_length - len(request.prompt_ids)
     if room < 0 or (room == 0 and request.max_tokens > 0):
         raise ContextLengthError(_too_long(len(request.prompt_ids), capacity))
     return replace(request, max_tokens=min(request.max_tokens, room))
+
+
+def choices_of(request: Request, count: int) -> list[Request]:
+    """One for each answer: the seed + 0, 1, ... Raises UsageError."""
+    if not 1 <= count <= MAX_CHOICES:
+        raise UsageError(f"{count} answers are asked for; ask for 1 to {MAX_CHOICES}")
+    validate_sampling(request.sampling)
+    seed = secrets.randbits(32) if request.sampling.seed is None else request.sampling.seed
+    return [replace(request, sampling=replace(request.sampling, seed=(seed + i) % 2**64)) for i in range(count)]
 
 
 def check_prompt(prompt_ids: Sequence[int], vocab_size: int) -> None:
@@ -52,6 +67,19 @@ def check_prompt(prompt_ids: Sequence[int], vocab_size: int) -> None:
 def _check_max_tokens(max_tokens: int) -> None:
     if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 0:
         raise UsageError(f"max_tokens is {max_tokens!r:.40}; use a whole number, 0 or more")
+
+
+def _check_top_logprobs(request: Request) -> None:
+    count = request.top_logprobs
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_TOP_LOGPROBS:
+        raise UsageError(f"top_logprobs is {count!r:.40}; use a whole number from 0 to {MAX_TOP_LOGPROBS}")
+    if count and not request.logprobs:
+        raise UsageError("top_logprobs are asked for without logprobs; ask for both")
+
+
+def _check_embedding(request: Request) -> None:
+    if request.embed_prompt and request.max_tokens:
+        raise UsageError("an embedding is asked for together with an answer; set max_tokens to 0")
 
 
 def _check_service(request: Request) -> None:

@@ -7,45 +7,35 @@ call, not at the first read, and end early when their stream is closed, dropped 
 
 from __future__ import annotations
 
-import secrets
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pocketseek.errors import UsageError
 from pocketseek.govern.governor import Governor
 from pocketseek.govern.ladder import SpeedChoice
-from pocketseek.runtime.admission import check_prompt
-from pocketseek.runtime.answer import Answer, checked_stop
+from pocketseek.runtime.admission import check_prompt, choices_of
+from pocketseek.runtime.answer import Answer, text_stream_of
 from pocketseek.runtime.applied_limits import MemoryFollowing
-from pocketseek.runtime.constrain import Constrainer
+from pocketseek.runtime.assembly import assemble
 from pocketseek.runtime.counts import EngineStatistics, PageDemand
-from pocketseek.runtime.kv_pool import KvPool
+from pocketseek.runtime.embedding import Embedding, PendingEmbedding
 from pocketseek.runtime.policy import Policy
-from pocketseek.runtime.prefix.archive import PrefixArchive
-from pocketseek.runtime.prefix.cache import PrefixCache
 from pocketseek.runtime.prefix.store import PrefixStore
 from pocketseek.runtime.prompt import EncodedPrompt, Prompt, encode_prompt, is_chat, starts_in_reasoning
-from pocketseek.runtime.sampling import validate_sampling
-from pocketseek.runtime.scheduler import Scheduler
-from pocketseek.runtime.speculate import PromptLookup, Speculation
-from pocketseek.runtime.swap import SwapSpace
 from pocketseek.runtime.text_answer import TextAnswer
+from pocketseek.runtime.token_details import TokenDetails
 from pocketseek.runtime.token_stream import TokenStream
 from pocketseek.runtime.work import Executor
 from pocketseek.runtime.worker import Closeable, Worker
-from pocketseek.text.chat_template import DEFAULT_STOP, DEFAULT_TEMPLATE, ChatTemplate
-from pocketseek.text.text_stream import TextStream
+from pocketseek.text.chat_template import ChatTemplate
 from pocketseek.text.tokenizer import Tokenizer
 from pocketseek.types import Constraint, Request, SamplingParams, Service, ToolForm
 
 DEFAULT_MAX_TOKENS = 512
 DEFAULT_SAMPLING = SamplingParams()
 DEFAULT_SERVICE = Service()
-MAX_CHOICES = 128
 
 
 class Engine:
@@ -83,37 +73,27 @@ class Engine:
         what comes next, which changes how fast an answer comes and never the answer. policy: by default one that knows
         no costs.
         """
-        most_pages = max(num_pages, max_pages or 0)
-        executor.reserve_pages(most_pages)
-        pool = KvPool(num_pages)
-        archive = PrefixArchive(prefix_store, executor) if prefix_cache and prefix_store is not None else None
-        cache = PrefixCache(
-            pool, enabled=prefix_cache, root=prefix_store.identity if prefix_store else b"", archive=archive
-        )
-        swap = _swap_space(swap_folder, executor, most_pages) if swap_folder is not None else None
-        scheduler = Scheduler(
-            pool,
-            vocab_size=executor.vocab_size,
-            context_length=executor.context_length,
-            logits_math=executor.logits_math,
+        parts = assemble(
+            executor,
+            tokenizer,
+            num_pages=num_pages,
+            max_pages=max_pages,
+            prefix_cache=prefix_cache,
+            prefix_store=prefix_store,
+            swap_folder=swap_folder,
+            speculation=speculation,
             policy=policy,
-            cache=cache,
-            memory=executor,
-            swap=swap,
-            speculation=Speculation(PromptLookup) if speculation else None,
-            constrainer=Constrainer(tokenizer, executor.vocab_size),
         )
-        scheduler.set_max_pages(max_pages)
         self.tokenizer = tokenizer
         self.recommended_sampling = recommended_sampling
         self.speed_choice: SpeedChoice | None = None  # what `load(min_speed=)` expected and chose
         self._template = template
-        self._scheduler = scheduler
+        self._scheduler = parts.scheduler
         self._vocab_size = executor.vocab_size
         self._prefix_store = prefix_store
-        self._swap = swap
-        closeables = (*((swap,) if swap is not None else ()), *resources)
-        self._worker = Worker(scheduler, executor, governor, closeables, archive, following)
+        self._swap = parts.swap
+        closeables = (*((parts.swap,) if parts.swap is not None else ()), *resources)
+        self._worker = Worker(parts.scheduler, executor, governor, closeables, parts.archive, following)
         # Also runs at interpreter exit, while the worker can still finish its pass in peace.
         self._finalizer = weakref.finalize(self, self._worker.close)
 
@@ -142,7 +122,7 @@ class Engine:
 
         Choice i is what a request with the seed + i gives alone (without a seed, all are drawn). Raises like `stream`.
         """
-        return self._worker.submit(_choices(request, count), owner=self)
+        return self._worker.submit(choices_of(request, count), owner=self)
 
     def stream_text(
         self,
@@ -152,17 +132,26 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        logprobs: int | None = None,
         constraint: Constraint | None = None,
     ) -> TextAnswer:
         """Start an answer to a raw text, token ids or a conversation; its pieces come out of the returned iterator.
 
         sampling: by default what the model recommends. stop: the answer ends before the first of these strings.
-        max_tokens is clipped to what the context leaves. service: how soon, for whom, until when. constraint: what
-        the answer must look like, after the reasoning (needs the extra `constrain`).
+        max_tokens is clipped to what the context leaves. service: how soon, for whom, until when. logprobs: report
+        the tokens with their log-probabilities and those of so many alternatives, 0 to 20; None: without. constraint:
+        what the answer must look like, after the reasoning (needs the extra `constrain`).
         The last event has a finish_reason. Raises like `stream`, and TemplateError.
         """
         (answer,) = self.stream_text_choices(
-            prompt, 1, max_tokens=max_tokens, sampling=sampling, stop=stop, service=service, constraint=constraint
+            prompt,
+            1,
+            max_tokens=max_tokens,
+            sampling=sampling,
+            stop=stop,
+            service=service,
+            logprobs=logprobs,
+            constraint=constraint,
         )
         return answer
 
@@ -175,6 +164,7 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        logprobs: int | None = None,
         constraint: Constraint | None = None,
         announce: Callable[[], None] | None = None,
     ) -> list[TextAnswer]:
@@ -183,22 +173,24 @@ class Engine:
         announce: called by the engine, which it must not hold up, whenever there is something to `poll`.
         """
         encoded = prompt if isinstance(prompt, EncodedPrompt) else self.encode(prompt)
-        texts = [self._text_stream(encoded, stop) for _ in range(count)]
+        texts = [text_stream_of(encoded, stop, self.tokenizer, self._template) for _ in range(count)]
+        details = [None if logprobs is None else TokenDetails(self.tokenizer, text) for text in texts]
         request = Request(
             encoded.token_ids,
             max_tokens,
             sampling or self.recommended_sampling,
             self.tokenizer.settings.eos_ids,
-            logprobs=False,
+            logprobs=logprobs is not None,
+            top_logprobs=0 if logprobs is None else logprobs,
             priority=service.priority,
             client=service.client,
             deadline_s=service.deadline_s,
             constraint=constraint,
         )
-        requests = [request] if count == 1 else _choices(request, count)
+        requests = [request] if count == 1 else choices_of(request, count)
         streams = self._worker.submit(requests, owner=self, announce=announce)
-        pairs = zip(streams, texts, strict=True)
-        return [TextAnswer(tokens, text, polled=announce is not None) for tokens, text in pairs]
+        parts = zip(streams, texts, details, strict=True)
+        return [TextAnswer(*part, polled=announce is not None) for part in parts]
 
     def generate(
         self,
@@ -208,11 +200,19 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        logprobs: int | None = None,
         constraint: Constraint | None = None,
     ) -> Answer:
         """The whole answer at once; arguments and errors as in `stream_text`."""
         (answer,) = self.generate_choices(
-            prompt, 1, max_tokens=max_tokens, sampling=sampling, stop=stop, service=service, constraint=constraint
+            prompt,
+            1,
+            max_tokens=max_tokens,
+            sampling=sampling,
+            stop=stop,
+            service=service,
+            logprobs=logprobs,
+            constraint=constraint,
         )
         return answer
 
@@ -225,6 +225,7 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        logprobs: int | None = None,
         constraint: Constraint | None = None,
     ) -> list[Answer]:
         """Several answers to one prompt, computed together: see `stream_choices` and `stream_text`."""
@@ -236,6 +237,7 @@ class Engine:
             sampling=sampling,
             stop=stop,
             service=service,
+            logprobs=logprobs,
             constraint=constraint,
         )
         return [Answer.of(len(encoded.token_ids), list(events)) for events in answers]
@@ -245,6 +247,36 @@ class Engine:
         request = Request(encode_prompt(token_ids, self.tokenizer, self._template), max_tokens=0, score_prompt=True)
         *_, last = self.stream(request)
         return list(last.prompt_logprobs or ())
+
+    def embed(self, prompt: str | Sequence[int] | EncodedPrompt) -> Embedding:
+        """float32 (hidden_size,): the mean of the text's last hidden states, not scaled; see runtime/pooling.py.
+
+        Errors as in `stream`.
+        """
+        return self.start_embedding(prompt).wait()
+
+    def start_embedding(
+        self,
+        prompt: str | Sequence[int] | EncodedPrompt,
+        *,
+        service: Service = DEFAULT_SERVICE,
+        announce: Callable[[], None] | None = None,
+    ) -> PendingEmbedding:
+        """As `embed`, to be polled or closed: several that are started one after the other share passes.
+
+        announce: as in `stream_text_choices`.
+        """
+        encoded = prompt if isinstance(prompt, EncodedPrompt) else self.encode(prompt)
+        request = Request(
+            encoded.token_ids,
+            max_tokens=0,
+            embed_prompt=True,
+            priority=service.priority,
+            client=service.client,
+            deadline_s=service.deadline_s,
+        )
+        (tokens,) = self._worker.submit([request], owner=self, announce=announce)
+        return PendingEmbedding(len(encoded.token_ids), tokens)
 
     def encode_prompt(self, prompt: Prompt) -> tuple[int, ...]:
         """The ids that `stream_text` would run, e.g. to see whether a conversation still fits the context."""
@@ -293,29 +325,3 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _text_stream(self, prompt: EncodedPrompt, stop: Sequence[str]) -> TextStream:
-        settings = self.tokenizer.settings
-        # A model without a template of its own knows no end of turn; it would go on and play the user, too.
-        template_stop = DEFAULT_STOP if prompt.is_chat and self._template.source == DEFAULT_TEMPLATE else ()
-        return TextStream(
-            self.tokenizer,
-            stop=(*checked_stop(stop), *template_stop),
-            reasoning_start=settings.reasoning_start,
-            reasoning_end=settings.reasoning_end,
-            starts_in_reasoning=prompt.starts_in_reasoning,
-            continues_text=not prompt.is_chat,
-        )
-
-
-def _choices(request: Request, count: int) -> list[Request]:
-    if not 1 <= count <= MAX_CHOICES:
-        raise UsageError(f"{count} answers are asked for; ask for 1 to {MAX_CHOICES}")
-    validate_sampling(request.sampling)
-    seed = secrets.randbits(32) if request.sampling.seed is None else request.sampling.seed
-    return [replace(request, sampling=replace(request.sampling, seed=(seed + i) % 2**64)) for i in range(count)]
-
-
-def _swap_space(folder: Path, executor: Executor, num_pages: int) -> SwapSpace:
-    """Never more on disk than there is in memory."""
-    return SwapSpace(folder, executor, limit_bytes=num_pages * executor.read_page(0).nbytes)

@@ -15,6 +15,7 @@ from pocketseek.kernels.choose import KernelChoice
 from pocketseek.kernels.contract import Floats, LogitsMath, RowSpan
 from pocketseek.kernels.kv_memory import DEFAULT_KV_FORMAT, PAGE_TOKENS, KvFormat, KvMemory
 from pocketseek.package.reader import Package
+from pocketseek.runtime.pooling import NO_STATES, States, normed
 from pocketseek.runtime.residency.loss_watch import major_faults
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.weights import Weights
@@ -46,6 +47,7 @@ class KernelExecutor:
         self._weights = Weights(package, self._kernels, read_mode=read_mode)
         self._waited_s = 0.0
         self._is_typical = True
+        self._states = NO_STATES
         self._touched_pages: set[int] = set()
         self._hidden = _RowBuffer(config.hidden_size)
         self._logits = _RowBuffer(config.vocab_size)
@@ -141,9 +143,19 @@ class KernelExecutor:
             num_doubtful += 1
             if num_doubtful == _MOST_RUNS:
                 raise StorageError(f"{self._path}: its files are being written to; stop the program that does so")
+        self._states = self._final_states(work, hidden) if work.num_states else NO_STATES
         self._waited_s = weights.waited_s - before_s
         self._is_typical = was_warm and before == (weights.num_warmings, major_faults()) and not num_doubtful
         return logits
+
+    @property
+    def states(self) -> States:
+        return self._states
+
+    def _final_states(self, work: Work, hidden: Floats) -> States:
+        """The head's input, which the kernels keep to themselves."""
+        wanted = [part.wants_states for part in work.slices for _ in part.token_ids]
+        return normed(hidden[wanted], self._weights.head_norm, self._config.rms_norm_eps)
 
     @property
     def kv_format(self) -> KvFormat:

@@ -7,7 +7,8 @@ batching, pre-emption or speculation cannot change a text. Exponentials and sums
 made the logits: the core's are the same bits on every processor. Nearly flat logits, which are dealt into buckets by
 numpy, and kernels without a core may differ from one machine to another when a draw falls within 1e-6 of a border.
 
-Cost for 152 000 logits on a PC: greedy 0.01 ms, sampled 0.3 ms, nearly flat logits 0.6 ms, the log-probability 0.15 ms;
+Cost for 152 000 logits on a PC: greedy 0.01 ms, sampled 0.3 ms, nearly flat logits 0.6 ms, the log-probability 0.15 ms,
+20 of the most likely beside it another 0.08 ms;
 right after a pass, which leaves cold caches, up to twice that.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +27,7 @@ from pocketseek.errors import ModelOutputError, UsageError
 from pocketseek.kernels.contract import Indices, LogitsMath
 from pocketseek.kernels.logits import NumpyLogits
 from pocketseek.runtime.counter_random import uniform
-from pocketseek.types import SamplingParams
+from pocketseek.types import SamplingParams, TokenScore
 
 LogitsRow = npt.NDArray[np.float32]
 Side = Literal["left", "right"]
@@ -38,6 +39,7 @@ PLAIN_MATH: LogitsMath = NumpyLogits()  # an engine gives that of its kernels
 _SMALLEST_TEMPERATURE = np.finfo(np.float32).tiny
 _HEADS = ((math.exp(-6), 1 / 32), (math.exp(-10), 1 / 8))  # weights down to here, if so few of the values reach it
 _FEW = 4096  # values that are sorted without more ado
+_RUN = 512  # values of which the highest is looked for
 _BLOCK = 32768  # values at a time: small arrays stay in the cache
 _NUM_BUCKETS = 1024
 _BUCKETS_PER_UNIT = 32  # a bucket spans weights that differ by a factor of e^(1/32); beyond e^-32 they share the last
@@ -58,11 +60,12 @@ _RANGES: dict[str, tuple[float, float, bool, bool]] = {
 class Choice:
     """A chosen token and the natural log of its probability under the raw distribution (no penalties, no filters).
 
-    logprob is None if the sampler was made without.
+    logprob is None if the sampler was made without. top: the most likely tokens under the same distribution.
     """
 
     token_id: int
     logprob: float | None
+    top: tuple[TokenScore, ...] = ()
 
 
 class Sampler:
@@ -75,11 +78,13 @@ class Sampler:
         prompt_ids: Sequence[int],
         *,
         logprobs: bool = True,
+        top_logprobs: int = 0,
         logits_math: LogitsMath = PLAIN_MATH,
     ) -> None:
         self._params = params
         self._seed = seed
         self._logprobs = logprobs
+        self._top_logprobs = top_logprobs
         self._math = logits_math
         self._num_prompt = len(prompt_ids)
         self._prompt_unique = np.unique(np.asarray(prompt_ids, dtype=np.int64))
@@ -101,6 +106,10 @@ class Sampler:
             weights = _Weights(scores[best], divisor, self._math)
             best = _draw(scores, weights, self._params, uniform(self._seed, self._num_prompt + len(output_ids)))
         best = best if allowed is None else int(allowed[best])
+        if self._top_logprobs:
+            likely = most_likely(logits, self._top_logprobs)
+            own, *others = log_probabilities(logits, [best, *likely], self._math)
+            return Choice(best, own, tuple(map(TokenScore, likely, others)))
         return Choice(best, log_probability(logits, best, self._math) if self._logprobs else None)
 
     def _penalised(self, logits: LogitsRow, output_ids: Sequence[int]) -> LogitsRow:
@@ -243,7 +252,12 @@ def _first(sums: npt.NDArray[np.float64], target: float, side: Side) -> int:
 
 
 def log_probability(logits: LogitsRow, token_id: int, logits_math: LogitsMath = PLAIN_MATH) -> float:
-    """Natural log of softmax(logits)[token_id], error below 1e-6. Raises ModelOutputError for unusable logits.
+    """Natural log of softmax(logits)[token_id], error below 1e-6. Raises ModelOutputError for unusable logits."""
+    return log_probabilities(logits, (token_id,), logits_math)[0]
+
+
+def log_probabilities(logits: LogitsRow, token_ids: Iterable[int], logits_math: LogitsMath = PLAIN_MATH) -> list[float]:
+    """`log_probability` of several tokens of one row.
 
     The float64 sum of float32 exponentials is more exact than the logits are, and four times faster than float64 alone.
     """
@@ -251,7 +265,29 @@ def log_probability(logits: LogitsRow, token_id: int, logits_math: LogitsMath = 
     _require_finite(best)
     with np.errstate(over="ignore", under="ignore"):
         mass = logits_math.exp_mass(logits, best, np.float32(1.0))
-    return float(logits[token_id]) - float(best) - math.log(mass)
+    log_mass = math.log(mass)
+    return [float(logits[token_id]) - float(best) - log_mass for token_id in token_ids]
+
+
+def most_likely(logits: LogitsRow, count: int) -> list[int]:
+    """The ids of the highest logits, best first, of equals the lower id.
+
+    The highest of each of many runs say where to look: at least `count` values reach the last of the best `count` runs.
+    """
+    count = min(count, len(logits))
+    highest = np.maximum.reduceat(logits, np.arange(0, len(logits), _RUN))
+    near = (logits >= _nth(highest, count)).nonzero()[0] if count < len(highest) else np.arange(len(logits))
+    values = logits[near]
+    last = _nth(values, count)
+    above, equal = (values > last).nonzero()[0], (values == last).nonzero()[0]
+    best_first = above[np.argsort(-values[above], kind="stable")]  # ids ascend, and a stable sort leaves equals so
+    return [int(token_id) for token_id in near[[*best_first, *equal[: count - len(above)]]]]
+
+
+def _nth(values: LogitsRow, count: int) -> np.float32:
+    """The count-th of the highest."""
+    nth: np.float32 = np.partition(values, len(values) - count)[len(values) - count]
+    return nth
 
 
 def _require_finite(best: np.float32) -> None:

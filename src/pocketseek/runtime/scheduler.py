@@ -35,6 +35,7 @@ from pocketseek.runtime.counts import PageDemand, SchedulerCounts, SequenceEvent
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.pass_room import PassRoom
 from pocketseek.runtime.policy import Policy
+from pocketseek.runtime.pooling import NO_STATES, States
 from pocketseek.runtime.prefix.cache import PrefixCache
 from pocketseek.runtime.roster import Roster
 from pocketseek.runtime.sampling import PLAIN_MATH
@@ -255,8 +256,8 @@ class Scheduler:
 
     # -- account --------------------------------------------------------------------------------------------------
 
-    def commit(self, work: Work, logits: Logits) -> list[SequenceEvent]:
-        """Sample, accept drafts, finish, release. logits: [work.num_logits, vocab_size].
+    def commit(self, work: Work, logits: Logits, states: States = NO_STATES) -> list[SequenceEvent]:
+        """Sample, accept drafts, finish, release. logits: [work.num_logits, vocab_size]; states: `Executor.states`.
 
         One event for each new token, those of a request in order.
         """
@@ -264,7 +265,7 @@ class Scheduler:
             raise ValueError(
                 f"the executor returned {logits.shape}, not {(work.num_logits, self._capacity.vocab_size)}"
             )
-        events = self._accounts.commit(work, logits)
+        events = self._accounts.commit(work, logits, states)
         self._roster.fit_if_resized()
         return events
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pocketseek.kernels.contract import LogitsMath
 from pocketseek.runtime.guide import Guide
+from pocketseek.runtime.pooling import MeanPool, States
 from pocketseek.runtime.prefix.page import PageKey
 from pocketseek.runtime.sampling import PLAIN_MATH, Choice, LogitsRow, Sampler, log_probability
 from pocketseek.runtime.speculate import NO_DRAFT, Draft, Drafter
@@ -59,6 +60,7 @@ class SequenceState:
         self._output: list[int] = []
         self._num_seen = 0  # positions before it were computed or skipped at some time
         self._drafter = drafter
+        self._pool = MeanPool(len(request.prompt_ids)) if request.embed_prompt else None
         self._guide = guide  # None: any token may come
         self._logits_math = logits_math
         self._sampler = Sampler(
@@ -66,6 +68,7 @@ class SequenceState:
             secrets.randbits(64) if seed is None else seed,
             request.prompt_ids,
             logprobs=request.logprobs,
+            top_logprobs=request.top_logprobs,
             logits_math=logits_math,
         )
 
@@ -140,7 +143,8 @@ class SequenceState:
             return None
         token_ids = (*self.tokens[self.num_computed : end], *draft)
         pages = tuple(self.pages[: pages_for(end + len(draft))])
-        return Slice(self.request_id, token_ids, self.num_computed, pages, num_logits + len(draft))
+        wants_states = self._pool is not None and not self._pool.is_complete
+        return Slice(self.request_id, token_ids, self.num_computed, pages, num_logits + len(draft), wants_states)
 
     @property
     def _scores_from(self) -> int | None:
@@ -148,8 +152,9 @@ class SequenceState:
         num_scores = len(self.prompt_logprobs)
         return num_scores if self.request.score_prompt and num_scores < self.num_prompt - 1 else None
 
-    def advance(self, part: Slice, rows: Logits) -> None:
-        """The slice went through a pass: its K and V are in the pages; take the prompt's scores from its rows.
+    def advance(self, part: Slice, rows: Logits, states: States) -> None:
+        """The slice went through a pass: its K and V are in the pages; take the prompt's scores from its rows, and its
+        hidden states if it wanted them.
 
         K and V of a draft count when its tokens are accepted; what is not accepted is written over before it is read.
         """
@@ -157,10 +162,16 @@ class SequenceState:
         self.num_cached_prompt += max(0, min(part.first_position, self.num_prompt) - self._num_seen)
         self._num_seen = max(self._num_seen, end)
         self.num_computed = end
+        if self._pool is not None and part.wants_states:
+            self._pool.take(part.first_position, states)
         if self._scores_from is not None:
             for row in rows[: self.num_prompt - 1 - part.first_position]:
                 token_id = self.tokens[len(self.prompt_logprobs) + 1]
                 self.prompt_logprobs.append(log_probability(row, token_id, self._logits_math))
+
+    def embedding(self) -> tuple[float, ...] | None:
+        """Once the prompt is read, if it was asked for."""
+        return None if self._pool is None else self._pool.mean()
 
     def choose(self, row: LogitsRow) -> Choice:
         """The next token, from the newest one's row; does not append it. Raises ModelOutputError, or UsageError for a
@@ -192,6 +203,7 @@ class SequenceState:
         self.num_computed, self.num_registered = leader.num_computed, leader.num_registered
         self.num_cached_prompt, self.num_served = leader.num_cached_prompt, leader.num_served
         self.prompt_logprobs = list(leader.prompt_logprobs)
+        self._pool = leader._pool
         self._num_seen = self.num_computed
         return self.pages
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from pocketseek.runtime.answer import text_events
+from pocketseek.runtime.token_details import TokenDetails
 from pocketseek.runtime.token_stream import TokenStream
 from pocketseek.text.text_stream import TextStream
 from pocketseek.types import TextEvent, TokenEvent
@@ -22,9 +23,11 @@ class TextAnswer(Iterator[TextEvent]):
     A reader that is blocked meanwhile gets what comes next, and then the end.
     """
 
-    def __init__(self, tokens: TokenStream, text: TextStream, *, polled: bool = False) -> None:
+    def __init__(
+        self, tokens: TokenStream, text: TextStream, details: TokenDetails | None = None, *, polled: bool = False
+    ) -> None:
         self._tokens = tokens
-        self._events = text_events(_PolledTokens(tokens) if polled else tokens, text)
+        self._events = text_events(_PolledTokens(tokens) if polled else tokens, text, details)
         self.has_ended = False
 
     def __next__(self) -> TextEvent:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from pocketseek.kernels.contract import LogitsMath
 from pocketseek.runtime.kv_pool import PAGE_TOKENS
+from pocketseek.runtime.pooling import States
 
 Logits = npt.NDArray[np.float32]
 
@@ -29,6 +30,7 @@ class Slice:
         position p lies in slot p % PAGE_TOKENS of pages[p // PAGE_TOKENS]. Earlier passes wrote the earlier positions.
         They may have written some of these, too, with the wrong tokens of a draft: write them anew.
     num_logits: logits are wanted for the last num_logits rows; 0 for a prompt chunk that is not the last.
+    wants_states: the hidden states of all its rows are wanted, see `Executor.states`.
     """
 
     request_id: int
@@ -36,6 +38,7 @@ class Slice:
     first_position: int
     pages: tuple[int, ...]
     num_logits: int
+    wants_states: bool = False
 
     @property
     def num_tokens(self) -> int:
@@ -60,6 +63,10 @@ class Work:
     @property
     def num_logits(self) -> int:
         return sum(part.num_logits for part in self.slices)
+
+    @property
+    def num_states(self) -> int:
+        return sum(part.num_tokens for part in self.slices if part.wants_states)
 
 
 class PageMemory(Protocol):
@@ -150,6 +157,13 @@ class Executor(PageMemory, Protocol):
         The array may be reused by the next call; the caller copies what it keeps. Raises StorageError or IntegrityError
         if weights cannot be read or are not what they were: then K and V of this pass's positions are undefined, those
         of earlier passes are not touched, and the executor can go on with the same work or with another.
+        """
+        ...
+
+    @property
+    def states(self) -> States:
+        """Of the last `run`: float32 [work.num_states, hidden size], what the head would get (after the final norm), of
+        the slices that want them in order. They depend on what the logits depend on, to the bit.
         """
         ...
 

@@ -180,7 +180,7 @@ class Worker:
         except (StorageError, IntegrityError, MemoryLimitError) as error:
             events = self._fail(work, error)
         else:
-            events = self._scheduler.commit(work, logits)
+            events = self._scheduler.commit(work, logits, self._executor.states)
             self._observe(limits, work)
         self._deliver(events)
         self._applied.give_memory_back()

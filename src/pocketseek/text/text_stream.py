@@ -70,6 +70,36 @@ class TextStream:
         self._after_tag = self._in_reasoning  # white space is to be dropped
         self._held = ""
         self._stopped = False
+        self._num_characters = self._text_at = self._reasoning_at = 0
+
+    @property
+    def in_reasoning(self) -> bool:
+        """True between the tags, as far as they have come."""
+        return self._in_reasoning
+
+    @property
+    def num_characters(self) -> int:
+        """Of the sequence so far, those included that are held back or were dropped."""
+        return self._num_characters
+
+    @property
+    def num_begun(self) -> int:
+        """The same with the one of which only some bytes have come, if there is one."""
+        return self._num_characters + self._characters.has_part
+
+    @property
+    def text_at(self) -> int:
+        """Which of the sequence's characters the last piece's text begins with, if it has any."""
+        return self._text_at
+
+    @property
+    def reasoning_at(self) -> int:
+        """The same for its reasoning."""
+        return self._reasoning_at
+
+    def shows(self, token_id: int) -> bool:
+        """Whether the token stands for characters: no special one, unless it is a tag."""
+        return self._characters.shows(token_id)
 
     @property
     def stopped(self) -> bool:
@@ -88,20 +118,22 @@ class TextStream:
         if self._stopped:
             return Piece()
         self._held += new
+        self._num_characters += len(new)
         text, reasoning = "", ""
         while True:
             was_reasoning = self._in_reasoning
+            self._drop_space()
+            begin = self._num_characters - len(self._held)
             part, changed = self._take_reasoning(at_end) if was_reasoning else self._take_answer(at_end)
             if was_reasoning:
-                reasoning += part
+                reasoning, self._reasoning_at = reasoning + part, self._reasoning_at if reasoning else begin
             else:
-                text += part
+                text, self._text_at = text + part, self._text_at if text else begin
             if not changed:
                 return Piece(text, reasoning)
 
     def _take_reasoning(self, at_end: bool) -> tuple[str, bool]:
         """The part of the held text that is surely reasoning, and whether a tag ended (or repeated the start of) it."""
-        self._drop_space()
         if self._may_open and not at_end and self._start_tag.startswith(self._held):
             return "", False
         if self._may_open and self._held.startswith(self._start_tag):  # the model repeats the tag of its prompt
@@ -120,7 +152,6 @@ class TextStream:
 
     def _take_answer(self, at_end: bool) -> tuple[str, bool]:
         """The part of the held text that is surely answer, and whether reasoning begins after it."""
-        self._drop_space()
         if self._may_open and (opened := self._try_open(at_end)) is not None:
             return "", opened
         found = [(place + len(stop), place) for stop in self._stops if (place := self._held.find(stop)) >= 0]
@@ -164,10 +195,17 @@ class _Characters:
         self._strip_space = tokenizer.strips_leading_space and not keep_space
 
     def push(self, token_id: int) -> str:
-        data = self._tokenizer.token_bytes(token_id)
-        if self._tokenizer.is_special(token_id) and data not in self._tags:
+        if not self.shows(token_id):
             return ""
-        return self._strip(self._decoder.decode(data))
+        return self._strip(self._decoder.decode(self._tokenizer.token_bytes(token_id)))
+
+    def shows(self, token_id: int) -> bool:
+        return not self._tokenizer.is_special(token_id) or self._tokenizer.token_bytes(token_id) in self._tags
+
+    @property
+    def has_part(self) -> bool:
+        """Whether bytes of a character wait for the rest."""
+        return bool(self._decoder.getstate()[0])
 
     def flush(self) -> str:
         return self._strip(self._decoder.decode(b"", final=True))

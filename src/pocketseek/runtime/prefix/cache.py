@@ -177,7 +177,7 @@ class PrefixCache:
     # --------------------------------------------------------------------------------------------------------------
 
     def _serves(self, sequence: SequenceState) -> bool:
-        return self._enabled and not sequence.request.score_prompt
+        return self._enabled and not (sequence.request.score_prompt or sequence.request.embed_prompt)
 
     def _may_skip(self, sequence: SequenceState, index: int) -> bool:
         return self._serves(sequence) and index == sequence.num_registered and index < _num_skippable(sequence)
