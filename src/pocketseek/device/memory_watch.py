@@ -26,7 +26,7 @@ class MemoryFacts:
     """What is known now; None: unknown, or no limit.
 
     machine_available_bytes: what the machine could give without swapping, file cache that can go counted as free.
-    own_anonymous_bytes: in memory and backed by no file. own_swap_bytes: the same, swapped out.
+    own_anonymous_bytes: in memory and backed by no file.
     group_limit_bytes: the tightest limit on the way up (version 2: of memory.max and memory.high). group_room_bytes:
     the tightest of limit - usage + file cache, at least 0: what the group could take if its file pages were dropped.
     stall_us: time during which some task waited for memory, in all (PSI). stall_is_own: of the process's own group
@@ -37,7 +37,6 @@ class MemoryFacts:
     machine_total_bytes: int | None = None
     machine_available_bytes: int | None = None
     own_anonymous_bytes: int | None = None
-    own_swap_bytes: int | None = None
     group_limit_bytes: int | None = None
     group_room_bytes: int | None = None
     stall_us: int | None = None
@@ -77,7 +76,6 @@ class MemoryWatch:
             machine_total_bytes=_kilobytes(machine, b"MemTotal:"),
             machine_available_bytes=_kilobytes(machine, b"MemAvailable:"),
             own_anonymous_bytes=anonymous_bytes,
-            own_swap_bytes=_kilobytes(own, b"VmSwap:"),
             group_limit_bytes=limit_bytes,
             group_room_bytes=room_bytes,
             stall_us=_stall_us(read_bytes(self._pressure)) if self._pressure else None,
