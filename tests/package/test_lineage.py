@@ -1,7 +1,11 @@
 """Smaller siblings are of the same family and speak alike, whatever they are called."""
 
+import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_models import TinyModel, tiny_model, write_hf
@@ -9,7 +13,7 @@ from tiny_models import TinyModel, tiny_model, write_hf
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.package.entries import FileEntry
 from pocketseek.package.lineage import are_of_one_line, smaller_siblings, weight_bytes
-from pocketseek.package.manifest import read_manifest
+from pocketseek.package.manifest import read_manifest, render_manifest
 from pocketseek.package.store import ModelStore
 
 
@@ -28,11 +32,13 @@ def store(tmp_path: Path) -> ModelStore:
 
 
 def names(store: ModelStore, name: str) -> list[str]:
-    return [model.name for model in smaller_siblings(store, read_manifest(store.models_dir / name))]
+    return [
+        model.name for model in smaller_siblings(store, store.models_dir / name, read_manifest(store.models_dir / name))
+    ]
 
 
 def test_siblings_come_from_the_largest_to_the_smallest(store: ModelStore) -> None:
-    found = smaller_siblings(store, read_manifest(store.models_dir / "large"))
+    found = smaller_siblings(store, store.models_dir / "large", read_manifest(store.models_dir / "large"))
     sizes = [weight_bytes(model.manifest) for model in found]
     assert {model.name for model in found} == {"a-middle", "large-q4", "small"}
     assert sizes == sorted(sizes, reverse=True)
@@ -61,3 +67,72 @@ def test_another_template_or_vocabulary_is_another_line(store: ModelStore) -> No
         assert not are_of_one_line(manifest, changed)
     without = replace(manifest, files={k: v for k, v in manifest.files.items() if k != "chat_template.jinja"})
     assert not are_of_one_line(manifest, without)
+
+
+def rewrite_tokenizer(package: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Another tokenizer in an installed package, which is whole again afterwards."""
+    manifest = read_manifest(package)
+    content = json.loads((package / "files" / manifest.files["tokenizer.json"].sha256).read_bytes())
+    change(content)
+    data = json.dumps(content).encode()
+    entry = FileEntry(hashlib.sha256(data).hexdigest(), len(data))
+    (package / "files" / entry.sha256).write_bytes(data)
+    (package / "manifest.json").write_bytes(
+        render_manifest(replace(manifest, files={**manifest.files, "tokenizer.json": entry}))
+    )
+
+
+def swap_two_tokens(content: dict[str, Any]) -> None:
+    vocabulary = content["model"]["vocab"]
+    one, two = list(vocabulary)[40:42]
+    vocabulary[one], vocabulary[two] = vocabulary[two], vocabulary[one]
+
+
+def add_padding(content: dict[str, Any]) -> None:
+    vocabulary = content["model"]["vocab"]
+    vocabulary["<padding>"] = 1 + max(vocabulary.values(), default=0) + len(content["added_tokens"])
+
+
+def drop_a_merge(content: dict[str, Any]) -> None:
+    del content["model"]["merges"][1]
+
+
+def write_merges_the_other_way(content: dict[str, Any]) -> None:
+    merges = content["model"]["merges"]
+    content["model"]["merges"] = [one.split(" ") if isinstance(one, str) else " ".join(one) for one in merges]
+
+
+def rename_an_added_token(content: dict[str, Any]) -> None:
+    content["added_tokens"][0]["content"] += "?"
+
+
+@pytest.mark.parametrize("change", [swap_two_tokens, drop_a_merge, rename_an_added_token])
+def test_other_tokens_or_merges_are_another_line(store: ModelStore, change: Callable[[dict[str, Any]], None]) -> None:
+    rewrite_tokenizer(store.models_dir / "small", change)
+    assert "small" not in names(store, "large")
+    assert "a-middle" in names(store, "large")
+
+
+@pytest.mark.parametrize("change", [add_padding, write_merges_the_other_way])
+def test_padding_and_another_way_to_write_the_merges_are_the_same_line(
+    store: ModelStore, change: Callable[[dict[str, Any]], None]
+) -> None:
+    rewrite_tokenizer(store.models_dir / "small", change)
+    assert "small" in names(store, "large")
+
+
+def test_a_tokenizer_that_is_only_written_in_another_way_is_the_same(store: ModelStore) -> None:
+    rewrite_tokenizer(store.models_dir / "small", lambda content: content.pop("truncation", None))
+    assert "small" in names(store, "large")
+
+
+def test_a_tokenizer_that_cannot_be_read_is_another_line(store: ModelStore) -> None:
+    rewrite_tokenizer(store.models_dir / "small", lambda content: content.pop("model"))
+    assert "small" not in names(store, "large")
+
+
+def test_a_tokenizer_that_is_too_large_is_not_read(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pocketseek.package.lineage._MOST_TOKENIZER_BYTES", 10)
+    assert "small" in names(store, "large")
+    rewrite_tokenizer(store.models_dir / "small", lambda content: content.pop("truncation", None))
+    assert "small" not in names(store, "large")

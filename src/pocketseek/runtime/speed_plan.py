@@ -164,7 +164,7 @@ class _Device:
 def _candidates(path: Path, name: str, settings: Settings) -> list[_Candidate]:
     """What is asked for, then its siblings, the largest first."""
     manifest = read_manifest(path)
-    siblings = smaller_siblings(ModelStore(settings.models_dir), manifest)
+    siblings = smaller_siblings(ModelStore(settings.models_dir), path, manifest)
     found = [(name, path, manifest), *((one.name, one.path, one.manifest) for one in siblings)]
     return [_Candidate(*one, units_of(one[2])) for one in found]
 
