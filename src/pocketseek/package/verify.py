@@ -16,10 +16,17 @@ from io import FileIO
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pocketseek.errors import IntegrityError
+from pocketseek.errors import IntegrityError, StorageError
 from pocketseek.formats import SEGMENT_BYTES
 from pocketseek.package.manifest import ChunkEntry, FileEntry, Manifest, read_manifest
-from pocketseek.package.marker import is_settled, read_marker, stamp_of, write_marker
+from pocketseek.package.marker import (
+    is_settled,
+    may_be_written_unseen,
+    read_marker,
+    settle,
+    stamp_of,
+    write_marker,
+)
 from pocketseek.package.paths import chunk_path, file_path
 from pocketseek.package.storage import storage_errors
 
@@ -28,6 +35,7 @@ Mode = Literal["quick", "full", "auto"]
 
 _Result = TypeVar("_Result")
 
+_MOST_HASHINGS = 3  # of a file that somebody writes to
 _REMEDY = "remove the model (`pocketseek remove NAME`) and install it again"
 
 
@@ -107,11 +115,13 @@ def check_chunks(
     doubtful = [entry for entry in manifest.unique_chunks() if known.get(entry.sha256) != stamps[entry.sha256]]
     if not doubtful:
         return stamps
+    began_ns = time.time_ns()
     for damage in find_damage(package_dir, manifest, doubtful, progress, keep_cached=mode == "auto"):
         marked = read_marker(package_dir)
         write_marker(package_dir, {sha256: stamp for sha256, stamp in marked.items() if sha256 != damage.sha256})
         raise IntegrityError(f"{package_dir}: {damage.describe()}; {_REMEDY}")
-    write_marker(package_dir, {sha256: stamp for sha256, stamp in stamps.items() if _holds(package_dir, sha256, stamp)})
+    held = {sha256: stamp for sha256, stamp in stamps.items() if _holds(package_dir, sha256, stamp, began_ns)}
+    write_marker(package_dir, held)
     return stamps
 
 
@@ -135,23 +145,43 @@ def find_damage(
 def check_open_chunk(package_dir: Path, manifest: Manifest, entry: ChunkEntry, descriptor: int) -> str:
     """Hash a chunk through an open file, whatever its name leads to by now; returns the stamp that it was checked with.
 
-    For a file in use that was touched. Raises IntegrityError, StorageError.
+    For a file in use that was touched. The stamp stands for these bytes: nobody wrote while they were hashed, and who
+    writes later changes it. Raises IntegrityError, StorageError.
     """
+    path = chunk_path(package_dir, entry.sha256)
+    for _ in range(_MOST_HASHINGS):
+        with storage_errors(path):
+            settle(descriptor)
+            status = os.fstat(descriptor)
+            if may_be_written_unseen(status):
+                continue
+            error = _open_chunk_error(package_dir, manifest, entry, descriptor)
+            if stamp_of(os.fstat(descriptor)) != stamp_of(status):
+                continue
+        if error is not None:
+            raise error
+        return stamp_of(status)
+    raise StorageError(f"{path} is being written to; stop the program that does so")
+
+
+def _open_chunk_error(
+    package_dir: Path, manifest: Manifest, entry: ChunkEntry, descriptor: int
+) -> IntegrityError | None:
     where = _chunk_where(package_dir, entry)
     path = chunk_path(package_dir, entry.sha256)
     with storage_errors(path):
         status = os.fstat(descriptor)
         if status.st_size != entry.num_bytes:
-            raise IntegrityError(f"{where} has {status.st_size} bytes instead of {entry.num_bytes}; {_REMEDY}")
+            return IntegrityError(f"{where} has {status.st_size} bytes instead of {entry.num_bytes}; {_REMEDY}")
         with FileIO(os.dup(descriptor)) as file:
             file.seek(0)
             wrong = _wrong_runs_of(file, path, entry, lambda num_bytes: None, keep_cached=True)
-    if wrong:
-        tensors = manifest.tensors_between(entry.sha256, wrong[0][0], sum(wrong[0]))
-        raise IntegrityError(
-            f"{package_dir}: {Damage(entry.sha256, entry.stage, *wrong[0], tensors).describe()}; {_REMEDY}"
-        )
-    return stamp_of(status)
+    if not wrong:
+        return None
+    tensors = manifest.tensors_between(entry.sha256, wrong[0][0], sum(wrong[0]))
+    return IntegrityError(
+        f"{package_dir}: {Damage(entry.sha256, entry.stage, *wrong[0], tensors).describe()}; {_REMEDY}"
+    )
 
 
 def read_checked_file(package_dir: Path, name: str, entry: FileEntry) -> bytes:
@@ -226,13 +256,13 @@ def _read(file: FileIO, buffer: memoryview, path: Path) -> memoryview:
     return buffer[:num_bytes]
 
 
-def _holds(package_dir: Path, sha256: str, stamp: str) -> bool:
-    """Whether a stamp taken before hashing may vouch for the file from now on."""
+def _holds(package_dir: Path, sha256: str, stamp: str, began_ns: int) -> bool:
+    """Whether a stamp taken before hashing began may vouch for the file: nobody wrote since, seen or unseen."""
     try:
         status = chunk_path(package_dir, sha256).stat()
     except OSError:
         return False
-    return stamp_of(status) == stamp and is_settled(status)
+    return stamp_of(status) == stamp and is_settled(status, began_ns)
 
 
 def _check_chunk_size(package_dir: Path, entry: ChunkEntry) -> str:
