@@ -209,11 +209,15 @@ class FakeTemplate:
     """<|user|>content<|end|>...<|assistant|>, and whatever opens the answer."""
 
     source = "fake"
+    tool_form = "hermes"
 
     def __init__(self, opening: str = "") -> None:
         self._opening = opening
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = True) -> str:
+    def render(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool = True, tools: Sequence[object] = ()
+    ) -> str:
+        """Of tools nothing is shown."""
         turns = "".join(f"<|{message.role}|>{message.content.strip()}<|end|>" for message in messages)
         return turns + ("<|assistant|>" + self._opening if add_generation_prompt else "")
 

@@ -1,8 +1,7 @@
-"""A process that takes memory, step by step, and keeps it: python memory_hog.py BYTES SCORE.
+"""A process that takes memory, step by step, and keeps it: python memory_hog.py BYTES [willing].
 
-With a score of 1000 it asks to be the first that the kernel kills, with 0 it does not. "full" on its output says that
-it has all of it; it ends with its input. Nothing but the standard library, and little of that: its own size shall not
-matter.
+A willing one asks to be the first that the kernel kills. "full" on its output says that it has all of it; it ends with
+its input. Nothing but the standard library, and little of that: its own size shall not matter.
 """
 
 import mmap
@@ -13,9 +12,10 @@ STEP_BYTES = 4 << 20
 STEP_S = 0.02  # 200 MB/s: an app that is being opened
 
 
-def main(num_bytes: int, score: str) -> None:
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write(score)
+def main(num_bytes: int, *, willing: bool) -> None:
+    if willing:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
     memory = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     for start in range(0, num_bytes, STEP_BYTES):
         for page in range(start, min(start + STEP_BYTES, num_bytes), mmap.PAGESIZE):
@@ -26,4 +26,4 @@ def main(num_bytes: int, score: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), willing="willing" in sys.argv[2:])

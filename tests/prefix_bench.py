@@ -48,12 +48,13 @@ class PrefixBench:
         executor: FakeExecutor | None = None,
         store: DictStore | None = None,
         key_of_page: Callable[[bytes, Sequence[int]], PageKey] = key_of_page,
+        enabled: bool = True,
     ) -> None:
         self.executor = executor or FakeExecutor()
         self.executor.reserve_pages(num_pages)
         self.pool = KvPool(num_pages)
         self.archive = PrefixArchive(store, self.executor) if store is not None else None
-        self.cache = PrefixCache(self.pool, archive=self.archive, key_of_page=key_of_page)
+        self.cache = PrefixCache(self.pool, enabled=enabled, archive=self.archive, key_of_page=key_of_page)
         self.scheduler = Scheduler(
             self.pool,
             vocab_size=self.executor.vocab_size,

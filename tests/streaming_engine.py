@@ -82,7 +82,8 @@ def small_units(
         return made[-1]
 
     monkeypatch.setattr("pocketseek.runtime.executor.Weights", make)
-    monkeypatch.setattr("pocketseek.govern.governor._BASE_STEP_BYTES", unit_bytes)
+    for module in ("govern.governor", "runtime.memory_use"):
+        monkeypatch.setattr(f"pocketseek.{module}.BASE_STEP_BYTES", unit_bytes)
     monkeypatch.setattr("pocketseek.govern.elastic._LEAST_GROW_MARGIN_BYTES", unit_bytes)
     return made
 

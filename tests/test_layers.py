@@ -35,9 +35,18 @@ OWNERS = {
     "tokenizers": {"text/tokenizer.py", "text/gguf_tokenizer.py"},
     "onnxruntime": {"runtime/onnx_executor.py", "convert/onnx_export.py", "apps/voice/vad.py"},
     "cryptography": {"package/seal.py", "package/sign.py"},
+    "llguidance": {"runtime/constrain.py"},
+    "sqlite3": {"apps/database.py"},
     "typer": {"cli/*"},
     "rich": {"cli/*"},
     "prompt_toolkit": {"cli/*"},
+    "starlette": {"apps/serve/*"},
+    "uvicorn": {"apps/serve/*"},
+    "msgspec": {"apps/serve/*"},
+    "segno": {"cli/serve_cmd.py"},
+    "markdown_it": {"apps/serve/markdown.py", "apps/serve/math_rules.py"},
+    "latex2mathml": {"apps/serve/mathml.py"},
+    "pygments": {"apps/serve/highlight.py"},
 }
 
 

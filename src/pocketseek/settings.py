@@ -31,6 +31,14 @@ class Settings:
     def models_dir(self) -> Path:
         return self.home / "models"
 
+    @property
+    def conversations_path(self) -> Path:
+        return self.home / "conversations.db"
+
+    @property
+    def tokens_path(self) -> Path:
+        return self.home / "tokens.json"
+
 
 def read_settings(complaints: list[str] | None = None) -> Settings:
     """Read the environment; an empty variable counts as unset.

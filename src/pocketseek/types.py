@@ -11,6 +11,8 @@ from typing import Literal
 RopeKind = Literal["none", "linear", "llama3", "yarn"]
 FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
 Priority = Literal["interactive", "background"]
+ConstraintKind = Literal["json_object", "json_schema", "regex", "lark"]
+ToolForm = Literal["hermes", "deepseek", "deepseek_v31", "llama"]  # how a model writes tool calls, see docs/tools.md
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,35 @@ class TextSettings:
 
 
 @dataclass(frozen=True)
+class ToolCall:
+    """What an assistant asks to be done. arguments: JSON text, as the model wrote it. id: chosen by who parsed it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function that a model may ask for. parameters_json: a JSON schema of its arguments, an object."""
+
+    name: str
+    description: str = ""
+    parameters_json: str = '{"type": "object", "properties": {}}'
+
+
+@dataclass(frozen=True)
 class Message:
-    """One turn of a conversation: role is "system", "user" or "assistant"."""
+    """One turn of a conversation: role is "system", "user", "assistant" or "tool".
+
+    tool_calls: an assistant's. tool_call_id, name: of a "tool" message, whose content is the result of that call.
+    """
 
     role: str
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +126,16 @@ class SamplingParams:
 
 
 @dataclass(frozen=True)
+class Constraint:
+    """What an answer must look like, see runtime/constrain.py. text: the JSON schema, the regular expression or the
+    Lark grammar; "json_object" (any object) has none.
+    """
+
+    kind: ConstraintKind
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class Request:
     """One sequence to run. stop_ids end it (the id itself is not emitted as text).
 
@@ -108,6 +144,7 @@ class Request:
     priority: somebody waits for it, or it may wait a moment, be merged with others and give way. Never changes a text.
     client: whose it is; clients of one class get equal shares. deadline_s: seconds from submission after which the
     request ends with "deadline", whatever it has by then.
+    constraint: only tokens that it allows are chosen; the answer ends with "stop" when nothing can follow.
     """
 
     prompt_ids: tuple[int, ...]
@@ -119,6 +156,7 @@ class Request:
     priority: Priority = "interactive"
     client: str = ""
     deadline_s: float | None = None
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True)

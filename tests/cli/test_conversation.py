@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fake_chat_engine import FakeEngine
+from typed_lines import Script
 
 from pocketseek.apps.chat import Chat
 from pocketseek.cli.conversation import Conversation
@@ -14,22 +15,6 @@ from pocketseek.cli.messages import Words
 from pocketseek.errors import ContextLengthError, UsageError
 
 CTRL_C = KeyboardInterrupt()
-CTRL_D = EOFError()
-
-
-class Script:
-    """A keyboard: text is a line, an exception is a key."""
-
-    def __init__(self, *lines: str | BaseException) -> None:
-        self._lines: Iterator[str | BaseException] = iter([*lines, CTRL_D])
-        self.num_left = len(lines)
-
-    def __call__(self) -> str:
-        line = next(self._lines)
-        self.num_left -= 1
-        if isinstance(line, BaseException):
-            raise line
-        return line
 
 
 class InterruptingEngine(FakeEngine):
@@ -120,7 +105,7 @@ def test_help_and_unknown_commands_are_answered(capsys: pytest.CaptureFixture[st
     assert engine.prompts == []
 
 
-@pytest.mark.parametrize("line", ["x" * 2000, "/save", "/save /absent/folder/file"])
+@pytest.mark.parametrize("line", ["x" * 2000, "/save", "/save /absent/folder/file", "/list"])
 def test_an_error_does_not_end_a_conversation_on_a_terminal(line: str) -> None:
     chat = converse(FakeEngine(), Script(line, "still here"), terminal=True)
     assert [message.content for message in chat.messages] == ["still here", "yes"]

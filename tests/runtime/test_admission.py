@@ -22,7 +22,7 @@ def test_prompt_beyond_the_context_is_refused(num_prompt: int, max_tokens: int) 
 
 
 def test_prompt_beyond_the_kv_memory_is_refused() -> None:
-    with pytest.raises(ContextLengthError, match="the KV memory holds 64"):
+    with pytest.raises(ContextLengthError, match="the memory allowed holds 64"):
         check_request(Request((1,) * 65), Capacity(vocab_size=10, model_context=100, num_pages=1))
 
 

@@ -121,7 +121,7 @@ def test_new_requests_are_measured_by_the_largest_size_that_there_was() -> None:
     bench = Bench(4)
     bench.scheduler.set_num_pages(1)
     assert bench.scheduler.context_length == 256
-    with pytest.raises(ContextLengthError, match="the KV memory holds 256"):
+    with pytest.raises(ContextLengthError, match="the memory allowed holds 256"):
         bench.submit(random_request(1, 257))
     bench.scheduler.set_num_pages(16)
     bench.scheduler.set_num_pages(2)

@@ -125,7 +125,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(MemoryWatch, "read", lambda watch: machine.read(watch))
     monkeypatch.setattr(MemoryUse, "footprint", lambda use: machine.footprint(footprint(use), use))
     monkeypatch.setattr("pocketseek.runtime.executor.Weights", partial(Weights, unit_bytes=48_000))
-    monkeypatch.setattr(governor, "_BASE_STEP_BYTES", 64 << 10)  # a tiny model has less than the usual steps
+    monkeypatch.setattr(governor, "BASE_STEP_BYTES", 64 << 10)  # a tiny model has less than the usual steps
     monkeypatch.setattr(split, "_STEP_SHARE", 1000)
     monkeypatch.setattr(elastic, "_LEAST_GROW_MARGIN_BYTES", 64 << 10)
     monkeypatch.setattr("pocketseek.runtime.load.MemoryGovernor", KnownGovernor)

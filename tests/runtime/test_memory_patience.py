@@ -79,7 +79,7 @@ def test_memory_that_stays_short_ends_it_with_an_error_that_says_what_to_do() ->
         assert isinstance(error, MemoryLimitError)
         assert str(error) == (
             "for 30 s there was no memory for a prompt of 165 tokens; "
-            "close other programs, allow more memory or shorten the prompt"
+            "allow more (--memory), close other programs or shorten the prompt"
         )
     engine.check_all_ended()
 
@@ -110,7 +110,7 @@ def test_what_fits_goes_on_meanwhile_and_is_not_held_up() -> None:
 
 def test_what_never_fits_is_refused_at_once() -> None:
     engine = ShortEngine(3)
-    with pytest.raises(ContextLengthError, match="the KV memory holds 192"):
+    with pytest.raises(ContextLengthError, match="the memory allowed holds 192"):
         engine.submit(random_request(1, 193))
     engine.submit(random_request(1, 191))
 

@@ -49,7 +49,7 @@ def test_what_could_be_had_is_the_measure_of_new_requests() -> None:
     engine = small_engine()
     assert engine.scheduler.context_length == MAX_PAGES * 64
     engine.submit(random_request(1, 600, 10))
-    with pytest.raises(ContextLengthError, match="the KV memory holds 768"):
+    with pytest.raises(ContextLengthError, match="the memory allowed holds 768"):
         engine.submit(random_request(1, 769))
 
 

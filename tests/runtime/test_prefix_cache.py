@@ -162,9 +162,7 @@ def test_cancelling_leaves_whole_pages_behind_and_leaks_none(when: str) -> None:
 
 
 def test_switched_off_nothing_is_kept() -> None:
-    bench = PrefixBench()
-    off = type(bench.cache)(bench.pool, enabled=False)
-    bench.scheduler._cache = bench.cache = off
+    bench = PrefixBench(enabled=False)
     bench.generate(request(PROMPT))
     bench.generate(request(PROMPT))
     assert bench.num_cached(1) == 0

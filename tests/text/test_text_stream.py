@@ -235,3 +235,9 @@ def test_empty_stop_strings_are_ignored() -> None:
 def test_a_prompt_that_ends_in_the_tag_opens_reasoning(prompt: str, opened: bool) -> None:
     assert opens_reasoning(prompt, START) is opened
     assert not opens_reasoning(prompt, "")
+
+
+def test_marks_of_tool_calls_are_shown_and_other_special_tokens_are_not() -> None:
+    chunks = ["<｜tool▁call▁begin｜>".encode(), b"f", "<｜Assistant｜>".encode(), "<｜tool▁sep｜>".encode()]
+    joined, _ = run(TextStream(Chunks(chunks, frozenset([0, 2, 3]))), len(chunks))
+    assert joined.text == "<｜tool▁call▁begin｜>f<｜tool▁sep｜>"

@@ -140,7 +140,10 @@ def _first_token(engine: Engine) -> None:
 
 def _check_fits(engine: Engine, num_tokens: int) -> None:
     if num_tokens > engine.context_length:
-        raise UsageError(f"{num_tokens} tokens do not fit the context of {engine.context_length}; ask for fewer")
+        raise UsageError(
+            f"{num_tokens} tokens do not fit the context of {engine.context_length} that model and memory allow; "
+            "ask for fewer or allow more memory"
+        )
 
 
 def _run(engine: Engine, number: int, prompt_tokens: int, new_tokens: int, concurrency: int) -> _Run:

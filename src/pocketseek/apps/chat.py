@@ -32,6 +32,40 @@ class ChatEngine(Protocol):
     ) -> Iterator[TextEvent]: ...
 
 
+class Recorder(Protocol):
+    """Who keeps a conversation as it goes. Whether keeping works or not is no business of the conversation."""
+
+    def begin(self, question: str, system: str) -> None: ...
+
+    def see(self, event: TextEvent) -> None: ...
+
+    def end(self, finish_reason: str) -> None:
+        """The answer is what was seen of it."""
+
+    def drop(self) -> None:
+        """The question counts as not asked, if one was begun."""
+
+    def restart(self) -> None:
+        """What comes next belongs to another conversation."""
+
+
+class _NoRecorder:
+    def begin(self, question: str, system: str) -> None:
+        pass
+
+    def see(self, event: TextEvent) -> None:
+        pass
+
+    def end(self, finish_reason: str) -> None:
+        pass
+
+    def drop(self) -> None:
+        pass
+
+    def restart(self) -> None:
+        pass
+
+
 class Chat:
     """One conversation. Not for use from several threads."""
 
@@ -42,7 +76,9 @@ class Chat:
         system: str = "",
         max_tokens: int = 1024,
         sampling: SamplingParams = _DEFAULT_SAMPLING,
+        recorder: Recorder | None = None,
     ) -> None:
+        self._recorder = recorder or _NoRecorder()
         self._engine = engine
         self._max_tokens = max_tokens
         self._sampling = sampling
@@ -66,6 +102,19 @@ class Chat:
         self._first = 0
         if system is not None:
             self._system = system
+        self._recorder.restart()
+
+    def resume(self, system: str, turns: Sequence[Message]) -> None:
+        """Go on with what was said elsewhere or earlier; the recorder is told by who has it."""
+        self._turns = list(turns)
+        self._first = 0
+        self._system = system
+
+    def use(self, engine: ChatEngine, sampling: SamplingParams) -> None:
+        """Another model answers from now on, which may remember more or less of the conversation."""
+        self._engine = engine
+        self._sampling = sampling
+        self._first = 0
 
     def ask(self, text: str) -> Generator[TextEvent, None, None]:
         """The answer's pieces. What was read of it is kept if the iterator is closed early; its reasoning never is.
@@ -75,18 +124,24 @@ class Chat:
         num_turns = len(self._turns)
         self._turns.append(Message("user", text))
         pieces: list[str] = []
+        finish_reason = "cancelled"
         try:
             events = self._engine.stream_text(
                 self._fitting_prompt(), max_tokens=self._max_tokens, sampling=self._sampling
             )
+            self._recorder.begin(text, self._system)
             for event in events:
                 pieces.append(event.text)
+                finish_reason = event.finish_reason or finish_reason
+                self._recorder.see(event)
                 yield event
         finally:
             if answer := "".join(pieces).strip():
                 self._turns.append(Message("assistant", answer))
+                self._recorder.end(finish_reason)
             else:
                 del self._turns[num_turns:]
+                self._recorder.drop()
 
     def save(self, path: Path) -> None:
         """Write the conversation to a new file, whole or not at all: JSON if the name ends in .json, text otherwise."""

@@ -49,7 +49,9 @@ def evaluate_text(
 ) -> Evaluation:
     """Score a text. progress(done, total) counts tokens. Raises UsageError for a bad window or a text too short."""
     if not 2 <= window <= engine.context_length:
-        raise UsageError(f"the window is {window}; use 2 to {engine.context_length}, the model's context")
+        raise UsageError(
+            f"the window is {window}; use 2 to {engine.context_length}, the context that model and memory allow"
+        )
     start_s = time.perf_counter()
     token_ids = engine.encode_prompt(text) if text else ()
     if len(token_ids) < 2:

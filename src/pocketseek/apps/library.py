@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pocketseek.apps.demo_model import DEMO_NAME
+from pocketseek.apps.model_pool import ServedModel
 from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.package.manifest import read_manifest
 from pocketseek.package.store import ModelStore
@@ -46,3 +47,9 @@ def recommended_sampling(package_dir: Path) -> SamplingParams:
     name = "sampling.json"
     entry = read_manifest(package_dir).files.get(name)
     return SamplingParams() if entry is None else parse_recommended(read_checked_file(package_dir, name, entry))
+
+
+def served_model(name: str, package_dir: Path) -> ServedModel:
+    """What the server has to know of it before it is opened."""
+    manifest = read_manifest(package_dir)
+    return ServedModel(name, package_dir, manifest.num_bytes, int(package_dir.stat().st_mtime))

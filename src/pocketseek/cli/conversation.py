@@ -12,24 +12,38 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pocketseek.apps.chat import Chat
+from pocketseek.apps.chat_history import ChatHistory
+from pocketseek.apps.conversation import Conversation as KeptConversation
+from pocketseek.apps.conversation import ConversationInfo
 from pocketseek.cli import messages
 from pocketseek.cli.console import AnswerPrinter, note
+from pocketseek.cli.history_commands import NAMES, HistoryCommands
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor
 from pocketseek.cli.text_input import read_stdin_line
 from pocketseek.errors import (
+    BusyError,
     ContextLengthError,
+    DownloadError,
+    FormatError,
+    IntegrityError,
     MemoryLimitError,
     ModelOutputError,
+    NotFoundError,
     StorageError,
     TemplateError,
+    UnsupportedError,
     UsageError,
 )
 
-_SURVIVABLE = (ContextLengthError, MemoryLimitError, ModelOutputError, StorageError, TemplateError, UsageError)
+if TYPE_CHECKING:
+    from pocketseek.cli.chat_model import ModelSlot, OpenModel
+
+_OF_QUESTIONS = (ContextLengthError, MemoryLimitError, ModelOutputError, StorageError, TemplateError, UsageError)
+_OF_COMMANDS = (BusyError, DownloadError, FormatError, IntegrityError, NotFoundError, UnsupportedError)
 
 
 class LineReader(Protocol):
@@ -39,7 +53,10 @@ class LineReader(Protocol):
 
 
 class Conversation:
-    """Ties a Chat to a terminal or a pipe. read_line: by default what suits standard input."""
+    """Ties a Chat to a terminal or a pipe.
+
+    read_line: by default what suits standard input. history: None keeps nothing. slot: None cannot change the model.
+    """
 
     def __init__(
         self,
@@ -48,6 +65,9 @@ class Conversation:
         model_name: str,
         read_line: LineReader | None = None,
         floor: SpeedFloor | None = None,
+        *,
+        history: ChatHistory | None = None,
+        slot: ModelSlot | None = None,
     ) -> None:
         self._chat = chat
         self._words = words
@@ -61,11 +81,19 @@ class Conversation:
             "/system": self._reset,
             "/save": self._save,
         }
+        self._slot = slot
+        if slot is not None:
+            self._commands["/model"] = self._switch_model
+        self._history = history
+        self._kept = HistoryCommands(chat, history, self._say, self._confirm) if history is not None else None
+        self._commands |= self._kept.commands if self._kept is not None else dict.fromkeys(NAMES, _not_kept)
 
-    def run(self) -> None:
-        """Until the user leaves."""
+    def run(self, resumed: KeptConversation | None = None) -> None:
+        """Until the user leaves. resumed: what to go on with."""
         if self._interactive:
             self._say(messages.CHAT_WELCOME, name=self._model_name)
+        if resumed is not None and self._kept is not None:
+            self._kept.resume(resumed, self._model_name)
         interrupted = False  # was the last thing that happened a Ctrl-C?
         while True:
             try:
@@ -84,6 +112,7 @@ class Conversation:
 
     def _handle(self, line: str) -> bool:
         """One line; False if Ctrl-C stopped its answer."""
+        survivable = _OF_QUESTIONS + _OF_COMMANDS if line.startswith("/") else _OF_QUESTIONS
         try:
             if line.startswith("/"):
                 self._run_command(line)
@@ -92,7 +121,7 @@ class Conversation:
         except KeyboardInterrupt:
             self._say(messages.CHAT_STOPPED)
             return False
-        except _SURVIVABLE as error:
+        except survivable as error:
             if not self._interactive:
                 raise
             note(str(error))
@@ -133,14 +162,47 @@ class Conversation:
         self._say(messages.CHAT_RESET)
 
     def _save(self, name: str) -> None:
+        if not name and self._kept is not None:
+            self._kept.tell_kept()
+            return
         if not name:
-            raise UsageError("/save needs the name of a file")
+            raise UsageError("/save needs the name of a file, since this conversation is not kept")
         path = Path(name).expanduser()
         self._chat.save(path)
         self._say(messages.CHAT_SAVED, path=path)
 
+    def _switch_model(self, name: str) -> None:
+        if self._slot is None or not name:
+            names = ", ".join(self._slot.names()) if self._slot is not None else ""
+            self._say(messages.CHAT_MODELS, current=self._model_name, models=names)
+            return
+        try:
+            self._slot.switch(name)
+        finally:
+            self._take(self._slot.current)
+        self._say(messages.CHAT_SWITCHED, name=self._model_name)
+
+    def _take(self, opened: OpenModel) -> None:
+        self._chat.use(opened.engine, opened.sampling)
+        self._model_name, self._floor = opened.name, opened.floor
+        if self._history is not None:
+            self._history.use_model(opened.name)
+
+    def _confirm(self, question: messages.Message, info: ConversationInfo) -> bool:
+        if not self._interactive:
+            raise UsageError("a conversation is deleted by a person; use a terminal")
+        self._say(question, title=info.title, count=info.num_turns)
+        try:
+            return self._read_line().strip().lower() in ("y", "yes", "是")
+        except (EOFError, KeyboardInterrupt):
+            return False
+
     def _say(self, message: messages.Message, **values: object) -> None:
         note(self._words(message, **values))
+
+
+def _not_kept(_: str) -> None:
+    raise UsageError("conversations are not kept here; --history keeps them")
 
 
 def _command_of(line: str) -> str:

@@ -102,7 +102,7 @@ def generate(
     ) as engine:
         answer = _Answer(engine, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json, floor=chosen.floor)
     if answer.was_cut and not json:
-        note(Words(settings.language)(messages.CHAT_CUT))
+        note(Words(settings.language)(messages.CUT_BY_ROOM if answer.had_no_room else messages.CHAT_CUT))
     if json:
         print_json({"model": chosen.name, **answer.facts(), "seed": sampling.seed, **_speed_facts(chosen.floor)})
 
@@ -122,6 +122,7 @@ class _Answer:
         floor: SpeedFloor | None,
     ) -> None:
         self._events: list[TextEvent] = []
+        self._max_tokens = max_tokens
         self._first_token_s: float | None = None
         printer = AnswerPrinter()
         start_s = time.perf_counter()
@@ -143,6 +144,11 @@ class _Answer:
     @property
     def was_cut(self) -> bool:
         return self._events[-1].finish_reason == "length"
+
+    @property
+    def had_no_room(self) -> bool:
+        """It was cut before its own limit: by the model's context, or what memory holds of it."""
+        return self.was_cut and self._events[-1].num_tokens < self._max_tokens
 
     def facts(self) -> dict[str, object]:
         last = self._events[-1]

@@ -28,7 +28,9 @@ from pocketseek.cli import (
     inspect_cmd,
     models_cmd,
     remove_cmd,
+    serve_cmd,
     start_cmd,
+    token_cmd,
     verify_cmd,
 )
 from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
@@ -57,6 +59,8 @@ app.command("verify")(verify_cmd.verify)
 app.command("remove")(remove_cmd.remove)
 app.command("eval")(eval_cmd.evaluate)
 app.command("bench")(bench_cmd.bench)
+app.command("serve")(serve_cmd.serve)
+app.add_typer(token_cmd.app, name="token")
 app.command("device")(device_cmd.device)
 app.command("doctor")(doctor_cmd.doctor)
 
@@ -118,7 +122,7 @@ def _run(arguments: list[str]) -> int:
 
 def _helpful_command(words: list[str]) -> str:
     """Where the mistake is explained: the help of the command that was meant, or of the program."""
-    known = {command.name for command in app.registered_commands}
+    known = {*(command.name for command in app.registered_commands), *(group.name for group in app.registered_groups)}
     return " ".join([PROGRAM, *(word for word in words[:1] if word in known), "--help"])
 
 

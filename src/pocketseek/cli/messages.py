@@ -167,15 +167,27 @@ CHAT_WELCOME = Message(
 )
 CHAT_HELP = Message(
     "/help         this list\n"
-    "/reset        forget the conversation\n"
-    "/system TEXT  set what the model is told about its role (without TEXT: nothing), and start afresh\n"
-    "/save FILE    write the conversation to FILE (.json, otherwise text)\n"
+    "/reset        start a new conversation\n"
+    "/system TEXT  set what the model is told about its role (without TEXT: nothing), and start a new conversation\n"
+    "/model NAME   go on with another model (without NAME: list them)\n"
+    "/list         conversations that are kept\n"
+    "/load WHICH   go on with one of them: its number in the list, its id or a part of its title\n"
+    "/search TEXT  find conversations in which it was said\n"
+    "/rename TITLE call this conversation something else\n"
+    "/delete WHICH delete a conversation (without WHICH: this one), after asking\n"
+    "/save FILE    write this one to FILE (.json, otherwise text); without FILE: say where it is kept\n"
     "/exit, /quit  leave (also Ctrl-D)\n"
     "Ctrl-C stops an answer; pressed again it leaves.",
     "/help         显示本列表\n"
-    "/reset        清空对话\n"
-    "/system 文本  设定模型的角色(不写文本则清除),并重新开始\n"
-    "/save 文件    把对话保存到文件(.json,否则为纯文本)\n"
+    "/reset        开始新的对话\n"
+    "/system 文本  设定模型的角色(不写文本则清除),并开始新的对话\n"
+    "/model 名称   换用另一个模型(不写名称则列出)\n"
+    "/list         列出已保留的对话\n"
+    "/load 对话    继续其中一个:列表中的编号、标识或标题的一部分\n"
+    "/search 文本  查找说过这些内容的对话\n"
+    "/rename 标题  为当前对话改名\n"
+    "/delete 对话  删除一个对话(不写则为当前对话),会先询问\n"
+    "/save 文件    把当前对话写入文件(.json,否则为纯文本);不写文件则说明保留在何处\n"
     "/exit, /quit  退出(也可按 Ctrl-D)\n"
     "Ctrl-C 停止回答,再按一次退出。",
 )
@@ -183,6 +195,7 @@ CHAT_RESET = Message("The conversation starts afresh.", "对话已重新开始�
 CHAT_SAVED = Message("Saved to {path}", "已保存到 {path}")
 CHAT_STOPPED = Message("[stopped]", "[已停止]")
 CHAT_CUT = Message("[cut at the token limit]", "[达到长度上限,已截断]")
+CUT_BY_ROOM = Message("[cut: model and memory allow no longer context]", "[已截断:模型与内存不允许更长的上下文]")
 CHAT_DROPPED = Message(
     "[the {count} oldest messages no longer fit the context and were forgotten]",
     "[最早的 {count} 条消息超出上下文长度,已被遗忘]",
@@ -191,6 +204,25 @@ CHAT_LEAVE_HINT = Message("Press Ctrl-C again, or Ctrl-D, to leave.", "再按一
 CHAT_UNKNOWN_COMMAND = Message(
     "There is no command {command}; /help shows them.", "没有命令 {command};/help 显示全部命令。"
 )
+
+CHAT_KEPT = Message(
+    "Kept as {id}, '{title}'; `pocketseek chat --continue` goes on with it.",
+    "已保留为 {id}“{title}”;用 `pocketseek chat --continue` 继续。",
+)
+CHAT_NOT_KEPT = Message("[not kept any more: {problem}]", "[不再保留:{problem}]")
+CHAT_NO_CONVERSATIONS = Message("No conversation is kept yet.", "尚未保留任何对话。")
+CHAT_NOTHING_FOUND = Message("Nothing was found.", "没有找到。")
+CHAT_MORE_CONVERSATIONS = Message("Older ones are found with /search TEXT.", "更早的对话可用 /search 文本 查找。")
+CHAT_LOADED = Message("Going on with '{title}' ({count} messages).", "继续“{title}”({count} 条消息)。")
+CHAT_OTHER_MODEL = Message(
+    "It was with {model}; /model {model} goes back to it.", "它使用的是 {model};用 /model {model} 换回。"
+)
+CHAT_RENAMED = Message("Called '{title}' from now on.", "已改名为“{title}”。")
+CHAT_CONFIRM_DELETE = Message("Delete '{title}' ({count} messages)? y/N", "删除“{title}”({count} 条消息)吗?y/N")
+CHAT_DELETED = Message("Deleted '{title}'.", "已删除“{title}”。")
+CHAT_NOT_DELETED = Message("Nothing was deleted.", "未删除任何内容。")
+CHAT_MODELS = Message("This is {current}. Installed: {models}", "当前模型:{current}。已安装:{models}")
+CHAT_SWITCHED = Message("{name} answers from now on.", "现在由 {name} 回答。")
 
 # eval, bench
 EVAL_RESULT = Message(
@@ -247,3 +279,22 @@ LOAD_PAGE_BETWEEN_NOTE = Message(
 LOAD_PAGE_NOTHING = Message("no samples", "没有样本")
 LOAD_PAGE = Message("The report is in {path}", "报告已写入 {path}")
 BENCH_SECONDS = Message("{seconds:.3f} s", "{seconds:.3f} 秒")
+
+# serve, token
+SERVE_READY = Message("Serving {models} at {url}", "正在 {url} 提供 {models}")
+SERVE_TOKEN = Message(
+    "An access token is needed: `pocketseek token create NAME` makes one.",
+    "需要访问令牌:用 `pocketseek token create 名称` 创建。",
+)
+SERVE_SCAN = Message("Scan this on the other device:", "请在另一台设备上扫描:")
+SERVE_STOP = Message("Ctrl-C ends it.", "按 Ctrl-C 结束。")
+TOKEN_CREATED = Message("Token {name}. Copy it now, it is not shown again:", "令牌 {name}。请立即复制,之后不再显示:")
+TOKEN_REVOKED = Message("Revoked {name}. A running server knows at once.", "已吊销 {name}。运行中的服务器立即生效。")
+NO_TOKENS = Message(
+    "There are no tokens. `pocketseek token create NAME` makes one.",
+    "没有令牌。用 `pocketseek token create 名称` 创建。",
+)
+COLUMN_CREATED = Message("created", "创建时间")
+COLUMN_PER_MINUTE = Message("requests/min", "每分钟请求")
+COLUMN_CONCURRENT = Message("at a time", "同时请求")
+COLUMN_MODELS = Message("models", "模型")

@@ -97,7 +97,7 @@ class SpeedFloor:
     def __init__(self, choice: SpeedChoice, words: Words, *, quiet: bool = False) -> None:
         self._choice = choice
         self._words = words
-        self._is_told = quiet or not choice.meets_floor
+        self._is_told = quiet or (choice.is_news and not choice.meets_floor)
         self._quiet = quiet
         self._first: tuple[int, float] | None = None
         self._last: tuple[int, float] | None = None
@@ -138,7 +138,7 @@ class SpeedFloor:
     def fallback(self) -> dict[str, object] | None:
         """For --json; None: all is as it was asked for."""
         choice = self._choice
-        if not choice.is_news:
+        if choice.meets_floor and not choice.steps:
             return None
         return {
             "min_speed": choice.min_speed,

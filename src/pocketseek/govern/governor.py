@@ -28,7 +28,7 @@ MAX_SEQUENCES = 16
 INTERVAL_S = 0.25  # between two looks at the machine
 LEAST_REST_S = 1.0  # between two looks while nothing runs
 LONGEST_REST_S = 8.0  # every wake-up costs a phone some battery
-_BASE_STEP_BYTES = 4 << 20  # what the process takes besides flutters; weights shall not move for that
+BASE_STEP_BYTES = 4 << 20  # what the process takes besides flutters; weights shall not move for that
 
 
 class Governor(Protocol):
@@ -199,8 +199,8 @@ class MemoryGovernor:
 
     def _settled(self, footprint: Footprint) -> Footprint:
         """The base in whole steps: up when it must, down when it fell by more than two."""
-        stepped_bytes = -(-footprint.base_bytes // _BASE_STEP_BYTES) * _BASE_STEP_BYTES
-        if not stepped_bytes <= self._base_bytes <= stepped_bytes + 2 * _BASE_STEP_BYTES:
+        stepped_bytes = -(-footprint.base_bytes // BASE_STEP_BYTES) * BASE_STEP_BYTES
+        if not stepped_bytes <= self._base_bytes <= stepped_bytes + 2 * BASE_STEP_BYTES:
             self._base_bytes = stepped_bytes
         return dataclasses.replace(footprint, base_bytes=self._base_bytes)
 

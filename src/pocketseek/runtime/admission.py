@@ -30,7 +30,7 @@ class Capacity:
 def check_request(request: Request, capacity: Capacity) -> Request:
     """The request with max_tokens clipped to the room that is left. Raises UsageError or ContextLengthError."""
     validate_sampling(request.sampling)
-    _check_prompt(request.prompt_ids, capacity.vocab_size)
+    check_prompt(request.prompt_ids, capacity.vocab_size)
     _check_max_tokens(request.max_tokens)
     _check_service(request)
     room = capacity.context_length - len(request.prompt_ids)
@@ -39,7 +39,7 @@ def check_request(request: Request, capacity: Capacity) -> Request:
     return replace(request, max_tokens=min(request.max_tokens, room))
 
 
-def _check_prompt(prompt_ids: Sequence[int], vocab_size: int) -> None:
+def check_prompt(prompt_ids: Sequence[int], vocab_size: int) -> None:
     if not prompt_ids:
         raise UsageError("the prompt is empty; give at least one token of text")
     for token_id in prompt_ids:
@@ -68,7 +68,7 @@ def _check_service(request: Request) -> None:
 
 def _too_long(num_prompt: int, capacity: Capacity) -> str:
     if capacity.context_length < capacity.model_context:
-        limit, remedy = "the KV memory holds", "shorten the prompt or give the engine more KV memory"
+        limit, remedy = "the memory allowed holds", "shorten the prompt or allow more memory (--memory)"
     else:
         limit, remedy = "the model's context is", "shorten the prompt or split it"
     return f"the prompt has {num_prompt} tokens and {limit} {capacity.context_length}, answer included; {remedy}"

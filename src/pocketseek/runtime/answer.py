@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from types import TracebackType
+from typing import Protocol, Self
 
 from pocketseek.errors import UsageError
-from pocketseek.runtime.token_stream import TokenStream
 from pocketseek.text.text_stream import TextStream
-from pocketseek.types import FinishReason, TextEvent
+from pocketseek.types import FinishReason, TextEvent, TokenEvent
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,29 @@ class Answer:
         )
 
 
-def text_events(tokens: TokenStream, text_stream: TextStream) -> Iterator[TextEvent]:
-    """Pieces as soon as they are certain; silent while a character or a possible stop string is incomplete."""
+class TokenSource(Protocol):
+    """A TokenStream, or one that says None instead of waiting."""
+
+    def __iter__(self) -> Iterator[TokenEvent | None]: ...
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def text_events(tokens: TokenSource, text_stream: TextStream) -> Iterator[TextEvent | None]:
+    """Pieces as soon as they are certain; silent while a character or a possible stop string is incomplete.
+
+    None where the source says so: it has nothing yet.
+    """
     num_tokens = 0
     with tokens:
         for event in tokens:
+            if event is None:
+                yield None
+                continue
             text = reasoning = ""
             if event.token_id is not None:
                 num_tokens += 1

@@ -1,4 +1,4 @@
-"""What the scheduler tells: the events of a pass, and how much it has done and has to do."""
+"""What scheduler and engine tell: the events of a pass, and how much they have done and have to do."""
 
 from __future__ import annotations
 
@@ -50,6 +50,27 @@ class SchedulerCounts(Totals):
     num_pages: int = 0
     num_free_pages: int = 0
     num_cached_pages: int = 0
+
+
+@dataclass(frozen=True)
+class EngineStatistics:
+    """Since the engine was opened. executor_s: time inside passes; outside_s: planning, sampling, accounting.
+
+    num_wakeups: how often it began to compute after it had slept.
+    num_retried_passes: passes that were run again because storage failed; num_failed_passes: those that ended the
+    requests in them.
+    num_store_failures, num_swap_failures: times that the disk refused to keep or give pages of the prefix cache, or of
+    requests that had to give way.
+    """
+
+    load: SchedulerCounts
+    executor_s: float
+    outside_s: float
+    num_wakeups: int = 0
+    num_retried_passes: int = 0
+    num_failed_passes: int = 0
+    num_store_failures: int = 0
+    num_swap_failures: int = 0
 
 
 class PageDemand(NamedTuple):

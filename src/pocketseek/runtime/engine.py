@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import secrets
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,52 +18,34 @@ from typing import Self
 from pocketseek.errors import UsageError
 from pocketseek.govern.governor import Governor
 from pocketseek.govern.ladder import SpeedChoice
-from pocketseek.runtime.answer import Answer, checked_stop, text_events
+from pocketseek.runtime.admission import check_prompt
+from pocketseek.runtime.answer import Answer, checked_stop
 from pocketseek.runtime.applied_limits import MemoryFollowing
-from pocketseek.runtime.counts import PageDemand, SchedulerCounts
+from pocketseek.runtime.constrain import Constrainer
+from pocketseek.runtime.counts import EngineStatistics, PageDemand
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.archive import PrefixArchive
 from pocketseek.runtime.prefix.cache import PrefixCache
 from pocketseek.runtime.prefix.store import PrefixStore
-from pocketseek.runtime.prompt import Prompt, encode_prompt, is_chat, starts_in_reasoning
+from pocketseek.runtime.prompt import EncodedPrompt, Prompt, encode_prompt, is_chat, starts_in_reasoning
 from pocketseek.runtime.sampling import validate_sampling
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.speculate import PromptLookup, Speculation
 from pocketseek.runtime.swap import SwapSpace
+from pocketseek.runtime.text_answer import TextAnswer
 from pocketseek.runtime.token_stream import TokenStream
 from pocketseek.runtime.work import Executor
 from pocketseek.runtime.worker import Closeable, Worker
 from pocketseek.text.chat_template import DEFAULT_STOP, DEFAULT_TEMPLATE, ChatTemplate
 from pocketseek.text.text_stream import TextStream
 from pocketseek.text.tokenizer import Tokenizer
-from pocketseek.types import Request, SamplingParams, Service, TextEvent
+from pocketseek.types import Constraint, Request, SamplingParams, Service, ToolForm
 
 DEFAULT_MAX_TOKENS = 512
 DEFAULT_SAMPLING = SamplingParams()
 DEFAULT_SERVICE = Service()
 MAX_CHOICES = 128
-
-
-@dataclass(frozen=True)
-class EngineStatistics:
-    """Since the engine was opened. executor_s: time inside passes; outside_s: planning, sampling, accounting.
-
-    num_wakeups: how often it began to compute after it had slept.
-    num_retried_passes: passes that were run again because storage failed; num_failed_passes: those that ended the
-    requests in them.
-    num_store_failures, num_swap_failures: times that the disk refused to keep or give pages of the prefix cache, or of
-    requests that had to give way.
-    """
-
-    load: SchedulerCounts
-    executor_s: float
-    outside_s: float
-    num_wakeups: int = 0
-    num_retried_passes: int = 0
-    num_failed_passes: int = 0
-    num_store_failures: int = 0
-    num_swap_failures: int = 0
 
 
 class Engine:
@@ -119,6 +101,7 @@ class Engine:
             memory=executor,
             swap=swap,
             speculation=Speculation(PromptLookup) if speculation else None,
+            constrainer=Constrainer(tokenizer, executor.vocab_size),
         )
         scheduler.set_max_pages(max_pages)
         self.tokenizer = tokenizer
@@ -126,6 +109,7 @@ class Engine:
         self.speed_choice: SpeedChoice | None = None  # what `load(min_speed=)` expected and chose
         self._template = template
         self._scheduler = scheduler
+        self._vocab_size = executor.vocab_size
         self._prefix_store = prefix_store
         self._swap = swap
         closeables = (*((swap,) if swap is not None else ()), *resources)
@@ -137,6 +121,11 @@ class Engine:
     def context_length(self) -> int:
         """Tokens that a request may have, answer included: the model's context, or what KV memory holds at its best."""
         return self._scheduler.context_length
+
+    @property
+    def tool_form(self) -> ToolForm:
+        """How this model writes tool calls."""
+        return self._template.tool_form
 
     def stream(self, request: Request) -> TokenStream:
         """Start a request; its tokens come out of the returned iterator.
@@ -153,30 +142,63 @@ class Engine:
 
         Choice i is what a request with the seed + i gives alone (without a seed, all are drawn). Raises like `stream`.
         """
-        if not 1 <= count <= MAX_CHOICES:
-            raise UsageError(f"{count} answers are asked for; ask for 1 to {MAX_CHOICES}")
-        validate_sampling(request.sampling)
-        seed = secrets.randbits(32) if request.sampling.seed is None else request.sampling.seed
-        samplings = [replace(request.sampling, seed=(seed + i) % 2**64) for i in range(count)]
-        return self._worker.submit([replace(request, sampling=sampling) for sampling in samplings], owner=self)
+        return self._worker.submit(_choices(request, count), owner=self)
 
     def stream_text(
         self,
-        prompt: Prompt,
+        prompt: Prompt | EncodedPrompt,
         *,
         max_tokens: int = DEFAULT_MAX_TOKENS,
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
-    ) -> Iterator[TextEvent]:
+        constraint: Constraint | None = None,
+    ) -> TextAnswer:
         """Start an answer to a raw text, token ids or a conversation; its pieces come out of the returned iterator.
 
         sampling: by default what the model recommends. stop: the answer ends before the first of these strings.
-        max_tokens is clipped to what the context leaves. service: how soon, for whom, until when.
+        max_tokens is clipped to what the context leaves. service: how soon, for whom, until when. constraint: what
+        the answer must look like, after the reasoning (needs the extra `constrain`).
         The last event has a finish_reason. Raises like `stream`, and TemplateError.
         """
-        (events,) = self._stream_ids(self.encode_prompt(prompt), is_chat(prompt), max_tokens, sampling, stop, service)
-        return events
+        (answer,) = self.stream_text_choices(
+            prompt, 1, max_tokens=max_tokens, sampling=sampling, stop=stop, service=service, constraint=constraint
+        )
+        return answer
+
+    def stream_text_choices(
+        self,
+        prompt: Prompt | EncodedPrompt,
+        count: int,
+        *,
+        max_tokens: int = DEFAULT_MAX_TOKENS,
+        sampling: SamplingParams | None = None,
+        stop: Sequence[str] = (),
+        service: Service = DEFAULT_SERVICE,
+        constraint: Constraint | None = None,
+        announce: Callable[[], None] | None = None,
+    ) -> list[TextAnswer]:
+        """`count` answers to one prompt, seeded as in `stream_choices`; otherwise as `stream_text`.
+
+        announce: called by the engine, which it must not hold up, whenever there is something to `poll`.
+        """
+        encoded = prompt if isinstance(prompt, EncodedPrompt) else self.encode(prompt)
+        texts = [self._text_stream(encoded, stop) for _ in range(count)]
+        request = Request(
+            encoded.token_ids,
+            max_tokens,
+            sampling or self.recommended_sampling,
+            self.tokenizer.settings.eos_ids,
+            logprobs=False,
+            priority=service.priority,
+            client=service.client,
+            deadline_s=service.deadline_s,
+            constraint=constraint,
+        )
+        requests = [request] if count == 1 else _choices(request, count)
+        streams = self._worker.submit(requests, owner=self, announce=announce)
+        pairs = zip(streams, texts, strict=True)
+        return [TextAnswer(tokens, text, polled=announce is not None) for tokens, text in pairs]
 
     def generate(
         self,
@@ -186,10 +208,11 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        constraint: Constraint | None = None,
     ) -> Answer:
         """The whole answer at once; arguments and errors as in `stream_text`."""
         (answer,) = self.generate_choices(
-            prompt, 1, max_tokens=max_tokens, sampling=sampling, stop=stop, service=service
+            prompt, 1, max_tokens=max_tokens, sampling=sampling, stop=stop, service=service, constraint=constraint
         )
         return answer
 
@@ -202,11 +225,20 @@ class Engine:
         sampling: SamplingParams | None = None,
         stop: Sequence[str] = (),
         service: Service = DEFAULT_SERVICE,
+        constraint: Constraint | None = None,
     ) -> list[Answer]:
         """Several answers to one prompt, computed together: see `stream_choices` and `stream_text`."""
-        prompt_ids = self.encode_prompt(prompt)
-        streams = self._stream_ids(prompt_ids, is_chat(prompt), max_tokens, sampling, stop, service, count)
-        return [Answer.of(len(prompt_ids), list(events)) for events in streams]
+        encoded = self.encode(prompt)
+        answers = self.stream_text_choices(
+            encoded,
+            count,
+            max_tokens=max_tokens,
+            sampling=sampling,
+            stop=stop,
+            service=service,
+            constraint=constraint,
+        )
+        return [Answer.of(len(encoded.token_ids), list(events)) for events in answers]
 
     def score(self, token_ids: Sequence[int]) -> list[float]:
         """Natural log-probabilities of every token after the first, given those before it."""
@@ -217,6 +249,12 @@ class Engine:
     def encode_prompt(self, prompt: Prompt) -> tuple[int, ...]:
         """The ids that `stream_text` would run, e.g. to see whether a conversation still fits the context."""
         return encode_prompt(prompt, self.tokenizer, self._template)
+
+    def encode(self, prompt: Prompt) -> EncodedPrompt:
+        """A prompt that may be given in place of the original, so that nobody encodes it twice."""
+        token_ids = self.encode_prompt(prompt)
+        check_prompt(token_ids, self._vocab_size)  # before anybody decodes them
+        return EncodedPrompt(token_ids, is_chat(prompt), starts_in_reasoning(token_ids, self.tokenizer))
 
     def statistics(self) -> EngineStatistics:
         """Totals and present load; while requests run, the figures may be a pass apart."""
@@ -256,42 +294,26 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _stream_ids(
-        self,
-        prompt_ids: tuple[int, ...],
-        chat: bool,
-        max_tokens: int,
-        sampling: SamplingParams | None,
-        stop: Sequence[str],
-        service: Service,
-        count: int = 1,
-    ) -> list[Iterator[TextEvent]]:
+    def _text_stream(self, prompt: EncodedPrompt, stop: Sequence[str]) -> TextStream:
         settings = self.tokenizer.settings
         # A model without a template of its own knows no end of turn; it would go on and play the user, too.
-        template_stop = DEFAULT_STOP if chat and self._template.source == DEFAULT_TEMPLATE else ()
-        text_streams = [
-            TextStream(
-                self.tokenizer,
-                stop=(*checked_stop(stop), *template_stop),
-                reasoning_start=settings.reasoning_start,
-                reasoning_end=settings.reasoning_end,
-                starts_in_reasoning=starts_in_reasoning(prompt_ids, self.tokenizer),
-                continues_text=not chat,
-            )
-            for _ in range(count)
-        ]
-        request = Request(
-            prompt_ids,
-            max_tokens,
-            sampling or self.recommended_sampling,
-            settings.eos_ids,
-            logprobs=False,
-            priority=service.priority,
-            client=service.client,
-            deadline_s=service.deadline_s,
+        template_stop = DEFAULT_STOP if prompt.is_chat and self._template.source == DEFAULT_TEMPLATE else ()
+        return TextStream(
+            self.tokenizer,
+            stop=(*checked_stop(stop), *template_stop),
+            reasoning_start=settings.reasoning_start,
+            reasoning_end=settings.reasoning_end,
+            starts_in_reasoning=prompt.starts_in_reasoning,
+            continues_text=not prompt.is_chat,
         )
-        streams = [self.stream(request)] if count == 1 else self.stream_choices(request, count)
-        return [text_events(tokens, text) for tokens, text in zip(streams, text_streams, strict=True)]
+
+
+def _choices(request: Request, count: int) -> list[Request]:
+    if not 1 <= count <= MAX_CHOICES:
+        raise UsageError(f"{count} answers are asked for; ask for 1 to {MAX_CHOICES}")
+    validate_sampling(request.sampling)
+    seed = secrets.randbits(32) if request.sampling.seed is None else request.sampling.seed
+    return [replace(request, sampling=replace(request.sampling, seed=(seed + i) % 2**64)) for i in range(count)]
 
 
 def _swap_space(folder: Path, executor: Executor, num_pages: int) -> SwapSpace:

@@ -37,5 +37,5 @@ def lost(waiting: Iterable[SequenceState], now_s: float) -> list[SequenceState]:
 def error(sequence: SequenceState) -> MemoryLimitError:
     return MemoryLimitError(
         f"for {MEMORY_PATIENCE_S:.0f} s there was no memory for a prompt of {sequence.num_prompt} tokens; "
-        "close other programs, allow more memory or shorten the prompt"
+        "allow more (--memory), close other programs or shorten the prompt"
     )

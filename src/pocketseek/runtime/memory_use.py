@@ -16,6 +16,7 @@ from pocketseek.device.memory import process_memory
 from pocketseek.device.memory_watch import MemoryFacts, MemoryWatch
 from pocketseek.errors import MemoryLimitError
 from pocketseek.govern.budget import MOST_KV_BYTES
+from pocketseek.govern.governor import BASE_STEP_BYTES
 from pocketseek.govern.split import Footprint
 from pocketseek.runtime.counts import PageDemand
 from pocketseek.runtime.executor import KEPT_ROWS, KernelExecutor
@@ -24,6 +25,11 @@ from pocketseek.types import ModelConfig
 
 _M_PURGE = -101  # <malloc.h> of Android's C library
 _NO_DEMAND = PageDemand(0, 0, 0)
+GROWTH_BYTES = 12 << 20
+"""What a process takes more once it has answered: heaps of its threads, what the interpreter and libraries keep. Seen
+with the demo model and with 1.5B: 8 to 15 MB. Counted from the beginning, or a context that was promised could not be
+had later."""
+_TRIM_BYTES = 4 << 20  # that the process grew by since freed memory was given back last
 FEWEST_TOKENS = 8  # of a pass, as far as its workspace is concerned: an answer and its drafts
 
 
@@ -44,6 +50,7 @@ class MemoryUse:
         process = process_memory()
         self._code_bytes = max(0, (process.rss_bytes or 0) - (process.anonymous_bytes or 0))
         self._opened_bytes = process.anonymous_bytes or 0
+        self._trimmed_bytes = self._opened_bytes
         self._config = config
         self._max_tokens = max_tokens_per_pass
         self._anonymous_bytes = 0
@@ -57,6 +64,10 @@ class MemoryUse:
     def look(self) -> MemoryFacts:
         facts = self._watch.read()
         held_bytes = self._executor.weights.plan.ring_bytes + self._executor.kv_bytes_in_memory
+        if (facts.own_anonymous_bytes or 0) - held_bytes > self._trimmed_bytes + _TRIM_BYTES:
+            give_back_freed_memory()
+            facts = self._watch.read()
+            self._trimmed_bytes = (facts.own_anonymous_bytes or 0) - held_bytes
         self._anonymous_bytes = max(0, (facts.own_anonymous_bytes or 0) - held_bytes)
         weights = self._executor.weights
         self._is_warming = not weights.is_warm or weights.num_warmings != self._num_warmings
@@ -69,7 +80,7 @@ class MemoryUse:
         return self._base_bytes(min(self._max_tokens, max(FEWEST_TOKENS, self.demand().tokens_wanted)))
 
     def _base_bytes(self, num_tokens: int) -> int:
-        least_bytes = self._opened_bytes + workspace_bytes(self._config, num_tokens)
+        least_bytes = self._opened_bytes + GROWTH_BYTES + workspace_bytes(self._config, num_tokens)
         return max(self._anonymous_bytes, least_bytes) + self._code_bytes + KEPT_ROWS_BYTES
 
     @property
@@ -117,7 +128,9 @@ def kv_budget_bytes(use: MemoryUse, budget_bytes: int, usual_bytes: int) -> int:
             f"this model needs at least {-(-least_bytes // 1_000_000)} MB of memory and {budget_bytes // 1_000_000} MB "
             "are there for it; allow more, close other programs or choose a smaller model"
         )
-    return min(MOST_KV_BYTES, budget_bytes - use.least_streaming_bytes)
+    # The governor counts the process in steps, so that weights do not move for its flutter.
+    room_bytes = budget_bytes - use.least_streaming_bytes - BASE_STEP_BYTES
+    return min(MOST_KV_BYTES, max(room_bytes, least_bytes - use.least_streaming_bytes))
 
 
 def give_back_freed_memory() -> None:

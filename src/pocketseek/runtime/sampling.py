@@ -85,15 +85,22 @@ class Sampler:
         self._prompt_unique = np.unique(np.asarray(prompt_ids, dtype=np.int64))
         self._penalises = params.repetition_penalty != 1.0 or bool(params.presence_penalty or params.frequency_penalty)
 
-    def choose(self, logits: LogitsRow, output_ids: Sequence[int]) -> Choice:
-        """The token that follows prompt + output_ids. Raises ModelOutputError if the logits are not usable numbers."""
+    def choose(self, logits: LogitsRow, output_ids: Sequence[int], allowed: Indices | None = None) -> Choice:
+        """The token that follows prompt + output_ids. Raises ModelOutputError if the logits are not usable numbers.
+
+        allowed: ids to choose from, ascending and not empty; None: all. All filters look at those alone.
+        """
         scores = self._penalised(logits, output_ids) if self._penalises else logits
+        if allowed is not None:
+            _require_finite(logits.max())  # a row with NaN is unusable, wherever that stands
+            scores = scores[allowed]
         best = int(scores.argmax())  # the first NaN if there is one, else the lowest id of the highest logits
         _require_finite(scores[best])
         if self._params.temperature > 0.0:
             divisor = max(np.float32(self._params.temperature), _SMALLEST_TEMPERATURE)
             weights = _Weights(scores[best], divisor, self._math)
             best = _draw(scores, weights, self._params, uniform(self._seed, self._num_prompt + len(output_ids)))
+        best = best if allowed is None else int(allowed[best])
         return Choice(best, log_probability(logits, best, self._math) if self._logprobs else None)
 
     def _penalised(self, logits: LogitsRow, output_ids: Sequence[int]) -> LogitsRow:

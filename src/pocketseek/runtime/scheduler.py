@@ -4,6 +4,7 @@
 
 - Who runs, and on which pages, is the roster's part (roster.py); who comes first, how much of a pass each may take and
   when it is worth waiting for others is the policy's (policy.py, pass_room.py).
+- What a pass has brought for each request in it is worked out by accounts.py.
 - A pass takes decode rows, then drafts (speculate.py), then prompt chunks, up to limits.max_tokens_per_pass. A draft
   takes a page only if one is free after everybody else had his, and gives it back if it fails.
 - Of prompts that have a beginning in common and are read at the same time, one computes it and the others wait for it.
@@ -23,24 +24,25 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
 
-from pocketseek.errors import ModelOutputError, PocketseekError
+from pocketseek.errors import PocketseekError
 from pocketseek.kernels.contract import LogitsMath
 from pocketseek.runtime import memory_patience
+from pocketseek.runtime.accounts import Accounts
 from pocketseek.runtime.admission import Capacity, check_request
+from pocketseek.runtime.constrain import Constrainer
 from pocketseek.runtime.counts import PageDemand, SchedulerCounts, SequenceEvent, Totals
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.pass_room import PassRoom
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.cache import PrefixCache
 from pocketseek.runtime.roster import Roster
-from pocketseek.runtime.sampling import PLAIN_MATH, LogitsRow
+from pocketseek.runtime.sampling import PLAIN_MATH
 from pocketseek.runtime.sequence import SCORE_ROWS, SequenceState
 from pocketseek.runtime.speculate import MAX_DRAFTS_PER_PASS, Speculation, draft_lengths
 from pocketseek.runtime.swap import SwapSpace
 from pocketseek.runtime.work import Logits, PageMemory, Slice, Work
-from pocketseek.types import FinishReason, Limits, Request, TokenEvent
+from pocketseek.types import Limits, Request
 
 RETRY_S = 1.0  # when nothing runs and yet nobody can be admitted: the limits may change without a message
 
@@ -60,8 +62,11 @@ class Scheduler:
         speculation: Speculation | None = None,
         memory: PageMemory | None = None,
         swap: SwapSpace | None = None,
+        constrainer: Constrainer | None = None,
     ) -> None:
-        """cache: of this pool; without one, nothing is shared. memory, swap: see `Roster`."""
+        """cache: of this pool; without one, nothing is shared. memory, swap: see `Roster`. constrainer: None if no
+        request has a constraint.
+        """
         self.policy = policy or Policy()
         self._pool = pool
         self._cache = cache or PrefixCache(pool, enabled=False)
@@ -69,8 +74,10 @@ class Scheduler:
         self._capacity = Capacity(vocab_size, context_length, pool.num_pages)
         self._speculation = speculation
         self._logits_math = logits_math
+        self._constrainer = constrainer
         self._next_plan_s: float | None = None  # by the policy's clock; None: when something arrives
         self._totals = Totals()
+        self._accounts = Accounts(self.policy, self._roster, self._cache, self._totals)
 
     @property
     def has_work(self) -> bool:
@@ -104,10 +111,15 @@ class Scheduler:
         )
 
     def prepare(self, request_id: int, request: Request) -> SequenceState:
-        """Check a request and make it a sequence, on any thread. Raises UsageError or ContextLengthError."""
+        """Check a request and make it a sequence, on any thread.
+
+        Raises UsageError, ContextLengthError, and for constraints UnsupportedError and BusyError.
+        """
         speculation = None if request.score_prompt else self._speculation
         drafter = speculation.new_drafter() if speculation is not None else None
-        sequence = SequenceState(request_id, check_request(request, self._capacity), drafter, self._logits_math)
+        request = check_request(request, self._capacity)
+        guide = self._constrainer.guide(request) if self._constrainer is not None else None
+        sequence = SequenceState(request_id, request, drafter, self._logits_math, guide)
         sequence.arrival_s = self.policy.clock()
         return sequence
 
@@ -124,7 +136,7 @@ class Scheduler:
         sequence = next((one for one in self._roster if one.request_id == request_id), None)
         if sequence is None:
             return None
-        event = self._finish(sequence, "cancelled")
+        event = self._accounts.finish(sequence, "cancelled")
         self._roster.fit()
         return event
 
@@ -132,9 +144,9 @@ class Scheduler:
         """Drop the requests whose deadline has passed, or who waited for memory too long, and free their pages."""
         now_s = self.policy.clock()
         late = [sequence for sequence in self._roster if sequence.deadline_at_s <= now_s]
-        events = [self._finish(sequence, "deadline") for sequence in late]
+        events = [self._accounts.finish(sequence, "deadline") for sequence in late]
         starved = memory_patience.lost(self._roster.waiting, now_s)
-        events += [self._finish(one, "error", error=memory_patience.error(one)) for one in starved]
+        events += [self._accounts.finish(one, "error", error=memory_patience.error(one)) for one in starved]
         if events:
             self._roster.fit()
         return events
@@ -252,15 +264,7 @@ class Scheduler:
             raise ValueError(
                 f"the executor returned {logits.shape}, not {(work.num_logits, self._capacity.vocab_size)}"
             )
-        self._totals.num_passes += 1
-        by_id = {sequence.request_id: sequence for sequence in self._roster.running}
-        events: list[SequenceEvent] = []
-        row = 0
-        for part in work.slices:
-            rows = logits[row : row + part.num_logits]
-            row += part.num_logits
-            events.extend(self._commit_slice(by_id[part.request_id], part, rows))
-        self.policy.passed()
+        events = self._accounts.commit(work, logits)
         self._roster.fit_if_resized()
         return events
 
@@ -271,82 +275,9 @@ class Scheduler:
         """
         failed = {part.request_id for part in work.slices}
         sequences = [sequence for sequence in self._roster.running if sequence.request_id in failed]
-        events = [self._finish(sequence, "error", error=_another(error)) for sequence in sequences]
+        events = [self._accounts.finish(sequence, "error", error=_another(error)) for sequence in sequences]
         self._roster.fit_if_resized()
         return events
-
-    def _commit_slice(self, sequence: SequenceState, part: Slice, rows: Logits) -> Iterator[SequenceEvent]:
-        if not sequence.is_decoding:
-            self._totals.num_prompt_tokens += part.num_tokens
-        self.policy.served(sequence, part)
-        draft = part.token_ids[sequence.num_pending :]
-        try:
-            sequence.advance(part, rows)
-            self._cache.register(sequence)
-        except ModelOutputError as error:  # unusable logits end this request, not the engine
-            yield self._finish(sequence, "error", error=error)
-            return
-        if sequence.num_pending:
-            return
-        if sequence.num_output == 0:
-            yield from self._begin_answers(sequence, rows)
-        else:
-            yield from self._next_tokens(sequence, draft, rows)
-
-    def _begin_answers(self, sequence: SequenceState, rows: Logits) -> Iterator[SequenceEvent]:
-        """The prompt is read: its own answer begins here, and those of its followers."""
-        self._totals.num_cached_prompt_tokens += sequence.num_cached_prompt
-        self._cache.keep(sequence)
-        for one in (sequence, *self._roster.start_followers(sequence)):
-            if one.is_full:  # max_tokens is 0: only the prompt was wanted
-                yield self._finish(one, "length")
-            else:
-                yield from self._next_tokens(one, (), rows)
-
-    def _next_tokens(self, sequence: SequenceState, draft: Sequence[int], rows: Logits) -> Iterator[SequenceEvent]:
-        """The token that is due, and on while the draft had it right. The last rows are its own and the draft's."""
-        self._totals.num_drafted += len(draft)
-        for row, guess in zip_longest(rows[-1 - len(draft) :], draft):
-            event = self._next_token(sequence, row)
-            yield event
-            if event.token.finish_reason is not None:
-                return
-            if event.token.token_id != guess:
-                break
-            self._totals.num_accepted += 1
-            sequence.accept_draft()
-        self._roster.take_back_pages(sequence)
-
-    def _next_token(self, sequence: SequenceState, row: LogitsRow) -> SequenceEvent:
-        try:
-            choice = sequence.choose(row)
-        except ModelOutputError as error:
-            return self._finish(sequence, "error", error=error)
-        if choice.token_id in sequence.request.stop_ids:
-            return self._finish(sequence, "stop", logprob=choice.logprob)
-        sequence.append(choice.token_id)
-        self._totals.num_tokens += 1
-        if sequence.is_full:
-            return self._finish(sequence, "length", token_id=choice.token_id, logprob=choice.logprob)
-        token = TokenEvent(choice.token_id, choice.logprob, num_cached_prompt_tokens=sequence.num_cached_prompt)
-        return SequenceEvent(sequence.request_id, token)
-
-    def _finish(
-        self,
-        sequence: SequenceState,
-        reason: FinishReason,
-        *,
-        token_id: int | None = None,
-        logprob: float | None = 0.0,
-        error: PocketseekError | None = None,
-    ) -> SequenceEvent:
-        """Remove the sequence and free its pages."""
-        self.policy.left(sequence)
-        self._roster.remove(sequence)
-        complete = sequence.request.score_prompt and reason in ("stop", "length")
-        scores = tuple(sequence.prompt_logprobs) if complete else None
-        token = TokenEvent(token_id, logprob, reason, scores, sequence.num_cached_prompt)
-        return SequenceEvent(sequence.request_id, token, error)
 
 
 def _another(error: PocketseekError) -> PocketseekError:

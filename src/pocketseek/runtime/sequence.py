@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 
 from pocketseek.kernels.contract import LogitsMath
+from pocketseek.runtime.guide import Guide
 from pocketseek.runtime.prefix.page import PageKey
 from pocketseek.runtime.sampling import PLAIN_MATH, Choice, LogitsRow, Sampler, log_probability
 from pocketseek.runtime.speculate import NO_DRAFT, Draft, Drafter
@@ -35,6 +36,7 @@ class SequenceState:
         request: Request,
         drafter: Drafter | None = None,
         logits_math: LogitsMath = PLAIN_MATH,
+        guide: Guide | None = None,
     ) -> None:
         seed = request.sampling.seed
         self.request_id = request_id
@@ -57,6 +59,7 @@ class SequenceState:
         self._output: list[int] = []
         self._num_seen = 0  # positions before it were computed or skipped at some time
         self._drafter = drafter
+        self._guide = guide  # None: any token may come
         self._logits_math = logits_math
         self._sampler = Sampler(
             request.sampling,
@@ -97,6 +100,11 @@ class SequenceState:
         return pages_for(len(self.tokens)) - len(self.pages)
 
     @property
+    def is_finished(self) -> bool:
+        """Its constraint lets nothing follow."""
+        return self._guide is not None and self._guide.is_finished
+
+    @property
     def is_full(self) -> bool:
         return self.num_output >= self.request.max_tokens
 
@@ -108,7 +116,10 @@ class SequenceState:
         most = min(max_tokens, self.request.max_tokens - self.num_output - 1)
         if self._drafter is None or most < 1:
             return NO_DRAFT
-        draft = self._drafter.draft(self.tokens, most)
+        if self._guide is not None:
+            draft = self._guide.draft(self._drafter, self.tokens, most)
+        else:
+            draft = self._drafter.draft(self.tokens, most)
         ends = (i for i, token_id in enumerate(draft.token_ids) if token_id in self.request.stop_ids)
         end = next(ends, None)
         return draft if end is None else Draft(draft.token_ids[:end], draft.chances[:end])
@@ -152,12 +163,17 @@ class SequenceState:
                 self.prompt_logprobs.append(log_probability(row, token_id, self._logits_math))
 
     def choose(self, row: LogitsRow) -> Choice:
-        """The next token, from the newest one's row; does not append it. May raise ModelOutputError."""
-        return self._sampler.choose(row, self._output)
+        """The next token, from the newest one's row; does not append it. Raises ModelOutputError, or UsageError for a
+        constraint that became too complex.
+        """
+        allowed = None if self._guide is None else self._guide.allowed()
+        return self._sampler.choose(row, self._output, allowed)
 
     def append(self, token_id: int) -> None:
         self.tokens.append(token_id)
         self._output.append(token_id)
+        if self._guide is not None:
+            self._guide.accept(token_id)
 
     def accept_draft(self) -> None:
         """The newest token was in the pass that chose it: its K and V are in the pages."""

@@ -27,7 +27,7 @@ from pocketseek.package.manifest import Manifest, read_manifest
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
 from pocketseek.package.verify import Progress
-from pocketseek.runtime.memory_use import FEWEST_TOKENS, workspace_bytes
+from pocketseek.runtime.memory_use import FEWEST_TOKENS, GROWTH_BYTES, workspace_bytes
 from pocketseek.runtime.opening import available_bytes, cost_file_of, num_cores, template_of
 from pocketseek.runtime.prompt import Prompt, encode_prompt
 from pocketseek.runtime.residency.plan import make_plan, usual_cached_bytes, usual_ring_bytes
@@ -130,7 +130,7 @@ def expected_base_bytes(manifest: Manifest) -> int:
     process = process_memory()
     tokenizer_bytes = _TOKENIZER_SHARE * manifest.files["tokenizer.json"].num_bytes
     workspace = workspace_bytes(manifest.model, FEWEST_TOKENS)
-    return (process.rss_bytes or 0) + tokenizer_bytes + workspace + KEPT_ROWS_BYTES
+    return (process.rss_bytes or 0) + GROWTH_BYTES + tokenizer_bytes + workspace + KEPT_ROWS_BYTES
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +13,18 @@ from pocketseek.runtime.sequence import SequenceState
 from pocketseek.types import TokenEvent
 
 Outcomes = SimpleQueue[TokenEvent | PocketseekError]
+
+
+class AnnouncedOutcomes(SimpleQueue[TokenEvent | PocketseekError]):
+    """For a reader that must not wait: it is told when something has come, by the worker, whom it must not hold up."""
+
+    def __init__(self, announce: Callable[[], None]) -> None:
+        super().__init__()
+        self._announce = announce
+
+    def put(self, item: TokenEvent | PocketseekError, block: bool = True, timeout: float | None = None) -> None:
+        super().put(item)
+        self._announce()
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,18 @@ class TokenStream(Iterator[TokenEvent]):
     def __next__(self) -> TokenEvent:
         if self._ended:
             raise StopIteration
-        outcome = self._outcomes.get()
+        return self._seen(self._outcomes.get())
+
+    def poll(self) -> TokenEvent | None:
+        """As `next`, but None if nothing is there yet."""
+        if self._ended:
+            raise StopIteration
+        try:
+            return self._seen(self._outcomes.get_nowait())
+        except Empty:
+            return None
+
+    def _seen(self, outcome: TokenEvent | PocketseekError) -> TokenEvent:
         if isinstance(outcome, PocketseekError):
             self._ended = True
             raise outcome

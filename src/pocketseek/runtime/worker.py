@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 import logging
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread, current_thread
 from time import perf_counter
@@ -32,6 +32,7 @@ from pocketseek.runtime.applied_limits import AppliedLimits, MemoryFollowing
 from pocketseek.runtime.counts import SequenceEvent
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.token_stream import (
+    AnnouncedOutcomes,
     ApplyLimits,
     Cancel,
     Inbox,
@@ -103,10 +104,17 @@ class Worker:
 
     # -- any thread -----------------------------------------------------------------------------------------------
 
-    def submit(self, requests: Sequence[Request], owner: object) -> list[TokenStream]:
-        """Queue one request, or several with one prompt. Raises UsageError, ContextLengthError, EngineClosedError."""
+    def submit(
+        self, requests: Sequence[Request], owner: object, announce: Callable[[], None] | None = None
+    ) -> list[TokenStream]:
+        """Queue one request, or several with one prompt. Raises UsageError, ContextLengthError, EngineClosedError.
+
+        announce: called by the worker whenever there is something to read.
+        """
         sequences = tuple(self._scheduler.prepare(next(self._ids), request) for request in requests)
-        outcomes: tuple[Outcomes, ...] = tuple(SimpleQueue() for _ in requests)
+        outcomes: tuple[Outcomes, ...] = tuple(
+            SimpleQueue() if announce is None else AnnouncedOutcomes(announce) for _ in requests
+        )
         with self._lock:
             if self._closed:
                 raise self._closed_error()

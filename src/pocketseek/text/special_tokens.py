@@ -25,6 +25,16 @@ END_OF_TURN_TOKENS = (
     "<｜end▁of▁sentence｜>",
 )
 
+# DeepSeek's marks around tool calls. They are special tokens in its vocabularies, and yet shown in answers: whoever
+# offers tools finds the calls by them (apps/tool_calls.py).
+TOOL_TAGS = (
+    "<｜tool▁calls▁begin｜>",
+    "<｜tool▁calls▁end｜>",
+    "<｜tool▁call▁begin｜>",
+    "<｜tool▁call▁end｜>",
+    "<｜tool▁sep｜>",
+)
+
 _MARKER = re.compile(r"<\|[^|\s]+\|>|<｜[^｜\s]+｜>|<(?:start|end)_of_turn>")
 
 

@@ -3,7 +3,8 @@
     ids --bytes--> _Characters --text--> TextStream --> Piece(text, reasoning)
 
 What comes out depends only on the ids, never on how the bytes were cut into tokens: joined, the pieces are what
-`Tokenizer.decode` gives for the whole sequence (before the stop string, without the reasoning tags). Text is held back
+`Tokenizer.decode` gives for the whole sequence (before the stop string, without the reasoning tags; with DeepSeek's
+marks of tool calls, which are special tokens). Text is held back
 only as long as it could be the beginning of a stop string or tag, or of a character of several bytes; `flush` gives out
 what is held when the sequence ends.
 
@@ -17,6 +18,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
+
+from pocketseek.text.special_tokens import TOOL_TAGS
 
 
 class TokenSource(Protocol):
@@ -150,11 +153,13 @@ class TextStream:
 
 
 class _Characters:
-    """Ids to characters: bytes of split characters wait for the rest; special tokens vanish, unless they are tags."""
+    """Ids to characters: bytes of split characters wait for the rest; special tokens vanish, unless they are tags of
+    reasoning or of tool calls.
+    """
 
     def __init__(self, tokenizer: TokenSource, start_tag: str, end_tag: str, *, keep_space: bool) -> None:
         self._tokenizer = tokenizer
-        self._tags = {tag.encode("utf-8") for tag in (start_tag, end_tag) if tag}
+        self._tags = {tag.encode("utf-8") for tag in (start_tag, end_tag, *TOOL_TAGS) if tag}
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._strip_space = tokenizer.strips_leading_space and not keep_space
 

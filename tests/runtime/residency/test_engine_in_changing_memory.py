@@ -52,7 +52,7 @@ def least_bytes(package: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     return max(found)
 
 
-@pytest.mark.parametrize("more_mb", [3, 9])
+@pytest.mark.parametrize("more_mb", [3, 6])
 def test_in_a_part_of_the_memory_the_bytes_are_the_same(
     streaming_package: Path, expected: list[list[TokenEvent]], more_mb: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,9 +36,8 @@ from pocketseek.settings import read_settings
 
 MB = 1_000_000
 LIMIT_BYTES = 400 * MB
+HOG_BYTES = 3 * MB  # of an interpreter, about
 MORE_ROUNDS, MOST_ROUNDS = 1, 100
-HOG_BYTES = 6 * MB  # what one takes besides what it is told to
-VOLUNTEER = 1000
 REASON = unavailable()
 needs_group = pytest.mark.skipif(REASON is not None, reason=f"{REASON}; only the made-up limit was tried")
 real_or_not = pytest.mark.parametrize("is_real", [pytest.param(True, marks=needs_group), False])
@@ -56,8 +55,10 @@ class Arena:
         job = asdict(Job(str(self._package), None if self.group else LIMIT_BYTES))
         return Rounds(self._start([sys.executable, pressure_worker.__file__, json.dumps(job)]))
 
-    def hog(self, num_bytes: int, score: int) -> subprocess.Popen[str]:
-        return self._start([sys.executable, "-S", "-E", memory_hog.__file__, str(num_bytes), str(score)])
+    def hog(self, num_bytes: int, *, willing: bool = False) -> subprocess.Popen[str]:
+        """willing: to be killed before others."""
+        words = ["willing"] if willing else []
+        return self._start([sys.executable, "-S", "-E", memory_hog.__file__, str(num_bytes), *words])
 
     def _start(self, command: list[str]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -139,17 +140,17 @@ def check_looks(looks: list[Look]) -> None:
         assert look.own_anonymous_bytes <= look.budget_bytes, look
 
 
+@pytest.mark.parametrize("num_hogs", [1, 4])
 @real_or_not
-@pytest.mark.parametrize(("num_hogs", "score"), [(1, VOLUNTEER), (1, 0), (6, 0)])
 def test_neighbours_that_take_all_but_the_least_make_us_stream_and_nobody_is_killed(
-    arena: Callable[[bool], Arena], expected: str, is_real: bool, num_hogs: int, score: int
+    arena: Callable[[bool], Arena], expected: str, is_real: bool, num_hogs: int
 ) -> None:
     place = arena(is_real)
     engine = place.engine()
     first = engine.next()
     assert first["weight_bytes"] is None
-    left_bytes = first["least_bytes"] + group_reserve_bytes(LIMIT_BYTES) + 14 * MB + num_hogs * HOG_BYTES
-    hogs = [place.hog((LIMIT_BYTES - left_bytes) // num_hogs, score) for _ in range(num_hogs)]
+    taken_bytes = LIMIT_BYTES - first["least_bytes"] - group_reserve_bytes(LIMIT_BYTES) - 20 * MB
+    hogs = [place.hog(taken_bytes // num_hogs - (num_hogs - 1) * HOG_BYTES) for _ in range(num_hogs)]
     engine.say(f"with {' '.join(str(hog.pid) for hog in hogs)}")
     for hog in hogs:
         assert hog.stdout is not None
@@ -167,16 +168,16 @@ def test_neighbours_that_take_all_but_the_least_make_us_stream_and_nobody_is_kil
 
 
 @needs_group
-@pytest.mark.parametrize("score", [VOLUNTEER, 0])
+@pytest.mark.parametrize("willing", [False, True])
 def test_a_neighbour_that_never_has_enough_is_killed_and_we_are_not(
-    arena: Callable[[bool], Arena], expected: str, score: int
+    arena: Callable[[bool], Arena], expected: str, willing: bool
 ) -> None:
     """Also one that does not volunteer: by then we are the smaller."""
     place = arena(True)
     assert place.group is not None
     engine = place.engine()
     engine.next()
-    hog = place.hog(2 * LIMIT_BYTES, score)
+    hog = place.hog(2 * LIMIT_BYTES, willing=willing)
     assert hog.wait() == -signal.SIGKILL
     for _ in range(MORE_ROUNDS):
         engine.next()

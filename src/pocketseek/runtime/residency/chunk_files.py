@@ -26,7 +26,7 @@ import numpy as np
 from pocketseek.errors import IntegrityError
 from pocketseek.kernels.mapped import changed_files
 from pocketseek.package.entries import ChunkEntry
-from pocketseek.package.marker import settle, size_and_mtime_ns, stamp_of
+from pocketseek.package.marker import size_and_mtime_ns, stamp_of
 from pocketseek.package.paths import chunk_path
 from pocketseek.package.reader import Package
 from pocketseek.package.storage import storage_errors
@@ -226,8 +226,6 @@ class ChunkFiles:
         """With its lock held."""
         with self._lock:
             self._num_touched += 1  # before the stamp is that of now, so that nobody sees neither
-        with storage_errors(file.path):
-            settle(file.buffered)
         try:
             file.stamp = check_open_chunk(self._package.path, self._package.manifest, file.entry, file.buffered)
         except IntegrityError:

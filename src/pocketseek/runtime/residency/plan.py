@@ -25,6 +25,7 @@ RING_UNITS = 16  # of the usual size more than a stretch: the next one is begun 
 STRETCH_BYTES = 24 << 20
 CACHED_BYTES = 16 << 20
 _RING_SHARE = 8  # of all weights, at most
+_CACHED_SHARE = 16  # likewise
 _MERGE_BYTES = 64 * 1024  # a gap in a file that is cheaper to read than to leave out
 _GOLDEN = 0.6180339887498949
 
@@ -132,7 +133,7 @@ def usual_ring_bytes(units: Sequence[Unit]) -> int:
 def usual_cached_bytes(units: Sequence[Unit]) -> int:
     """What reading through the page cache keeps there: the system reads some MB ahead of each reader, and what was read
     is dropped a unit later. Not counted, it takes the place of weights that shall stay, pass after pass."""
-    return min(CACHED_BYTES, sum(unit.num_bytes for unit in units) // _RING_SHARE)
+    return min(CACHED_BYTES, sum(unit.num_bytes for unit in units) // _CACHED_SHARE)
 
 
 def slot_bytes(unit: Unit) -> int:

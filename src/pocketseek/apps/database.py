@@ -1,0 +1,181 @@
+"""A SQLite file of the data directory: opening it, bringing its schema up to date, and what SQLite's refusals mean.
+
+The file belongs to its owner alone (mode 0600). A write is one transaction, on the disk when it returns (write-ahead
+log, every commit synced), so that kill -9 and power loss leave the state before or after it. Several processes may
+use the file: readers wait for nobody, writers for each other, ten seconds at most. Within a process one connection is
+shared by all threads, one at a time. What is deleted is overwritten in the file.
+
+`migrations[n]` are the statements that lead from schema n to n + 1; the number is in the file (user_version), and so is
+whose it is (application_id). A damaged file, somebody else's, or one from a newer version is never written to.
+Not covered: a process that forks with the file open, and network file systems without locks.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeAlias
+
+from pocketseek.errors import BusyError, FormatError, PocketseekError, StorageError, UnsupportedError, UsageError
+from pocketseek.package.storage import storage_errors
+
+Value: TypeAlias = "str | int | float | None"
+Row: TypeAlias = "tuple[Value, ...]"
+Migrations: TypeAlias = "Sequence[Sequence[str]]"
+
+_BUSY_TIMEOUT_S = 10.0
+_OPENING = threading.Lock()  # a file is made by one thread at a time, see _make_private
+
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH})
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+class Database:
+    """One file, open. All methods may be called from any thread; a `change` holds the others up until it ends."""
+
+    def __init__(self, path: Path, *, application_id: int, migrations: Migrations) -> None:
+        """Raises FormatError (damaged, not ours), UnsupportedError (a newer schema), StorageError or BusyError."""
+        self.path = path
+        self._lock = threading.RLock()
+        with _OPENING:
+            _make_private(path)
+            with self._explained():
+                self._connection = sqlite3.connect(
+                    path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                )
+                self._connection.text_factory = _decode
+            try:
+                self._prepare(application_id, migrations)
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def close(self) -> None:
+        with self._lock, self._explained():
+            self._connection.close()
+
+    def rows(self, statement: str, *values: Value) -> list[Row]:
+        """What a statement finds."""
+        with self._lock, self._explained():
+            return self._connection.execute(statement, values).fetchall()
+
+    def run(self, statement: str, *values: Value) -> int:
+        """Inside `change`: carry out a statement; the key of the row that it inserted."""
+        with self._lock, self._explained():
+            return self._connection.execute(statement, values).lastrowid or 0
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """All that is written inside happens, or nothing of it if an exception leaves. One inside another joins it."""
+        with self._lock:
+            if self._connection.in_transaction:
+                yield
+                return
+            self.run("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.run("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # a full disk may have rolled it back already
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Everything that is read inside is of one moment. May be inside a `change`."""
+        with self._lock:
+            is_outermost = not self._connection.in_transaction
+            if is_outermost:
+                self.run("BEGIN")
+            try:
+                yield
+            finally:
+                if is_outermost:
+                    self.run("COMMIT")
+
+    def forget_log(self) -> None:
+        """Bring the log into the file and empty it, so that nothing that was deleted stays in it, if nobody reads."""
+        self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def has_module(self, name: str) -> bool:
+        """Whether this build of SQLite has a kind of virtual table."""
+        return bool(self.rows("SELECT 1 FROM pragma_module_list WHERE name = ?", name))
+
+    def _prepare(self, application_id: int, migrations: Migrations) -> None:
+        for pragma in ("foreign_keys = ON", "secure_delete = ON", "synchronous = FULL", "trusted_schema = OFF"):
+            self.rows(f"PRAGMA {pragma}")
+        version = self._checked_version(application_id, len(migrations))
+        with suppress(BusyError):  # somebody else is just switching it; where there is no log we go without
+            self.rows("PRAGMA journal_mode = WAL")
+        if version == len(migrations):
+            return
+        with self.change():
+            for statements in migrations[self._checked_version(application_id, len(migrations)) :]:
+                for statement in statements:
+                    self.run(statement)
+            self.run(f"PRAGMA application_id = {application_id}")
+            self.run(f"PRAGMA user_version = {len(migrations)}")
+
+    def _checked_version(self, application_id: int, newest: int) -> int:
+        """The file's schema; 0 for an empty one."""
+        if not self.rows("SELECT 1 FROM sqlite_schema LIMIT 1"):
+            return 0
+        if self.rows("PRAGMA application_id") != [(application_id,)]:
+            raise FormatError(f"{self.path} is another program's database; move it away and start again")
+        version = self.rows("PRAGMA user_version")[0][0]
+        if not isinstance(version, int) or not 0 < version <= newest:
+            raise UnsupportedError(
+                f"{self.path} was written by a newer pocketseek (schema {version}); update pocketseek"
+            )
+        return version
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _explain(error, self.path) from error
+
+
+def _explain(error: sqlite3.Error, path: Path) -> PocketseekError:
+    code = getattr(error, "sqlite_errorcode", None)  # absent: the sqlite3 module's own complaint, such as "closed"
+    if code is None:
+        return UsageError(f"{path} cannot be used ({error}); open it again")
+    primary = code & 0xFF
+    if primary in _DAMAGED:
+        return FormatError(
+            f"{path} is damaged ({error}); nothing in it was changed: move it away to start afresh, "
+            f"`sqlite3 FILE .recover` gets out of it what can be read"
+        )
+    if primary in _BUSY:
+        return BusyError(f"{path} is being written by another process; try again")
+    if primary == sqlite3.SQLITE_TOOBIG:
+        return UsageError(f"{path}: the text is too long to be kept; shorten it")
+    if primary == sqlite3.SQLITE_FULL:
+        return StorageError(f"{path}: the disk is full; free some space and try again")
+    return StorageError(f"{path} cannot be read or written ({error}); check its owner, mode and the storage")
+
+
+def _make_private(path: Path) -> None:
+    """An empty file with mode 0600, or that mode for the one that is there; SQLite gives its log the same.
+
+    Only a file that nobody can have open yet is opened and closed here: closing takes away the locks of this process.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise StorageError(f"{path} is not a regular file; move it away")
+        if stat.S_IMODE(mode) & 0o077:
+            path.chmod(0o600)
+
+
+def _decode(data: bytes) -> str:
+    return data.decode("utf-8", "replace")  # only a damaged file has something else

@@ -1,0 +1,180 @@
+"""Several models by name: opened when first asked for, kept while memory allows, closed when others need the room.
+
+A model in use is never closed. Before one is opened, those that nobody uses go, the one used longest ago first, until
+what is loaded and what comes fit `memory_bytes`, as far as their weights tell (None: what the machine has free when it
+is asked). If opening fails for want of memory, the next idle one goes and it is tried once more.
+
+Threads: every method may be called from any thread. `acquire` blocks while a model is opened; one is opened at a time,
+and who asks for the same one meanwhile gets it when it is there. `try_acquire` never blocks on that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from pocketseek.errors import EngineClosedError, MemoryLimitError, NotFoundError
+
+if TYPE_CHECKING:
+    from pocketseek.runtime.engine import Engine
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that may be asked for. weight_bytes: what it takes besides its KV memory; created_s: Unix time."""
+
+    name: str
+    path: Path
+    weight_bytes: int = 0
+    created_s: int = 0
+
+
+@dataclass
+class _Loaded:
+    """Guarded by the pool's lock."""
+
+    engine: Engine
+    num_users: int = 0
+    used_s: float = 0.0
+
+
+OpenModel = Callable[[ServedModel, int | None], "Engine"]
+
+
+class ModelPool:
+    """open_model(model, memory_bytes) opens an engine that takes no more than memory_bytes (None: not limited)."""
+
+    def __init__(
+        self,
+        models: Sequence[ServedModel],
+        open_model: OpenModel,
+        *,
+        memory_bytes: int | None = None,
+        free_bytes: Callable[[], int | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.models = tuple(models)
+        self._by_name = {model.name: model for model in models}
+        self._open_model = open_model
+        self._memory_bytes = memory_bytes
+        self._free_bytes = free_bytes
+        self._clock = clock
+        self._loaded: dict[str, _Loaded] = {}
+        self._lock = Lock()  # guards _loaded, _closed and what is in it
+        self._opening = Lock()  # one at a time; taken before _lock
+        self._closed = False
+        self.num_opened = 0
+        self.num_closed = 0
+
+    @property
+    def default_name(self) -> str:
+        """The first one: what is meant where no model is named."""
+        return self.models[0].name
+
+    def model(self, name: str) -> ServedModel:
+        """Raises NotFoundError."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            known = ", ".join(self._by_name)
+            raise NotFoundError(f"the model {name[:120]!r} is not served here; use one of: {known}") from None
+
+    def loaded_engines(self) -> dict[str, Engine]:
+        """Those that are open now, for figures; they may be closed at any time."""
+        with self._lock:
+            return {name: loaded.engine for name, loaded in self._loaded.items()}
+
+    def try_acquire(self, name: str) -> Engine | None:
+        """The engine if it is open; give it back with `release`. Raises NotFoundError, EngineClosedError."""
+        self.model(name)
+        with self._lock:
+            if self._closed:
+                raise EngineClosedError("the server is shutting down; try again later")
+            loaded = self._loaded.get(name)
+            if loaded is None:
+                return None
+            loaded.num_users += 1
+            loaded.used_s = self._clock()
+            return loaded.engine
+
+    def acquire(self, name: str) -> Engine:
+        """The engine, opened if need be; give it back with `release`. Raises NotFoundError and what opening raises."""
+        model = self.model(name)
+        with self._opening:
+            if (engine := self.try_acquire(name)) is not None:
+                return engine
+            self._make_room(model)
+            return self._keep(name, self._open(model))
+
+    def release(self, name: str) -> None:
+        with self._lock:
+            if (loaded := self._loaded.get(name)) is not None:
+                loaded.num_users -= 1
+                loaded.used_s = self._clock()
+
+    @contextmanager
+    def using(self, name: str) -> Iterator[Engine]:
+        engine = self.acquire(name)
+        try:
+            yield engine
+        finally:
+            self.release(name)
+
+    def close(self) -> None:
+        """Close all, used or not. Later calls get EngineClosedError."""
+        with self._lock:
+            self._closed = True
+            engines = [loaded.engine for loaded in self._loaded.values()]
+            self._loaded.clear()
+        for engine in engines:
+            engine.close()
+
+    def _keep(self, name: str, engine: Engine) -> Engine:
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._loaded[name] = _Loaded(engine, num_users=1, used_s=self._clock())
+                self.num_opened += 1
+        if closed:
+            engine.close()
+            raise EngineClosedError("the server is shutting down; try again later")
+        return engine
+
+    def _open(self, model: ServedModel) -> Engine:
+        while True:
+            try:
+                return self._open_model(model, self._room_bytes())
+            except MemoryLimitError:
+                if not self._close_one_idle():
+                    raise
+
+    def _room_bytes(self) -> int | None:
+        """What the next model may take, of a limit that was given."""
+        return None if self._memory_bytes is None else max(0, self._memory_bytes - self._taken_bytes())
+
+    def _make_room(self, model: ServedModel) -> None:
+        while not self._fits(model) and self._close_one_idle():
+            pass
+
+    def _fits(self, model: ServedModel) -> bool:
+        room_bytes = self._room_bytes() if self._memory_bytes is not None else self._free_bytes()
+        return room_bytes is None or model.weight_bytes <= room_bytes
+
+    def _taken_bytes(self) -> int:
+        with self._lock:
+            return sum(self._by_name[name].weight_bytes for name in self._loaded)
+
+    def _close_one_idle(self) -> bool:
+        with self._lock:
+            idle = [(loaded.used_s, name) for name, loaded in self._loaded.items() if loaded.num_users == 0]
+            if not idle:
+                return False
+            engine = self._loaded.pop(min(idle)[1]).engine
+            self.num_closed += 1
+        engine.close()
+        return True

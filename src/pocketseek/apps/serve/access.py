@@ -1,0 +1,53 @@
+"""Who asks: a token decides, where one is needed.
+
+Without tokens the server answers on this machine's loopback address alone, to everybody who can connect to it. With
+`require_token`, and always on other addresses, what begins with one of `PROTECTED` wants `Authorization: Bearer
+ps-...`. A token that is sent is checked in any case, so that its limits count and a wrong one is noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from pocketseek.apps.access_tokens import NO_LIMITS, TOKEN_PREFIX, TokenLimits, TokenStore
+from pocketseek.apps.serve.replies import RefusedError
+
+PROTECTED = ("/v1/", "/api/", "/metrics")
+NOBODY = "local"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """name: of the token, or "local" without one."""
+
+    name: str = NOBODY
+    limits: TokenLimits = NO_LIMITS
+    has_token: bool = False
+
+
+def identify(headers: Mapping[str, str], tokens: TokenStore, *, required: bool) -> Caller:
+    """Raises RefusedError (401). Any key that does not look like ours counts as none where none is needed: clients
+    that insist on a key send a made-up one."""
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    secret = secret.strip() if scheme.lower() == "bearer" else ""
+    if secret and (required or secret.startswith(TOKEN_PREFIX)):
+        if (token := tokens.find(secret)) is None:
+            raise _unknown("this token is unknown or was revoked; ask for a new one (`pocketseek token create`)")
+        return Caller(token.name, token.limits, has_token=True)
+    if required:
+        raise _unknown("an access token is needed; send it as `Authorization: Bearer ps-...`")
+    return Caller()
+
+
+def caller_of(connection: HTTPConnection) -> Caller:
+    """As the guard found out."""
+    caller = connection.scope["state"]["caller"]
+    assert isinstance(caller, Caller)
+    return caller
+
+
+def _unknown(message: str) -> RefusedError:
+    return RefusedError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,115 @@
+"""/v1/completions: raw texts are continued. Several prompts in one request are asked one beside the other."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+from starlette.routing import Route
+
+from pocketseek.apps.serve.asking import Asked, Cost
+from pocketseek.apps.serve.bodies import MAX_BATCH, CompletionBody, parse_body, prompts_of, refuse_if_given
+from pocketseek.apps.serve.chat_api import FINGERPRINT, finish_reason
+from pocketseek.apps.serve.endpoint import Call, Endpoint
+from pocketseek.apps.serve.event_stream import DONE, event, send_events
+from pocketseek.apps.serve.limits import check_model
+from pocketseek.apps.serve.questions import completion_question
+from pocketseek.apps.serve.replies import RefusedError, describe_error, json_reply
+from pocketseek.text.tokenizer import Tokenizer
+
+_Common = dict[str, object]
+
+
+def completion_routes() -> list[Route]:
+    return [Route("/v1/completions", Endpoint(_complete), methods=["POST"])]
+
+
+async def _complete(call: Call) -> None:
+    body = parse_body(call.body, CompletionBody)
+    refuse_if_given({"logit_bias": body.logit_bias, "suffix": body.suffix, "best_of": (body.best_of or 1) > 1})
+    name = call.services.model_name(body.model)
+    check_model(call.caller, name)
+    prompts, count = prompts_of(body.prompt, "prompt"), body.n or 1
+    if len(prompts) * count > MAX_BATCH:
+        raise RefusedError(400, f"more than {MAX_BATCH} answers in one request; ask for fewer", code="invalid_value")
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(call.services.leases.engine(name))
+        service = call.service(body.user, body.priority)
+        call.services.log.question(call.caller, name, call.body)
+        answers = [Asked(engine, completion_question(body, prompt, engine, service)) for prompt in prompts]
+        for asked in answers:
+            await stack.enter_async_context(asked)
+        for asked in answers:
+            await asked.started()
+            call.services.metrics.count_answers(name, count)
+        common: _Common = {
+            "id": f"cmpl-{secrets.token_hex(12)}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": name,
+            "system_fingerprint": FINGERPRINT,
+        }
+        echoes = [_echo(prompt, engine.tokenizer) if body.echo else "" for prompt in prompts]
+        if body.stream:
+            with_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
+            await send_events(call.send, _chunks(answers, count, echoes, common, with_usage=with_usage))
+        else:
+            await call.reply(json_reply(await _whole(answers, count, echoes, common)))
+
+
+def _echo(prompt: str | tuple[int, ...], tokenizer: Tokenizer) -> str:
+    return prompt if isinstance(prompt, str) else tokenizer.decode(prompt)
+
+
+async def _whole(answers: list[Asked], count: int, echoes: list[str], common: _Common) -> dict[str, object]:
+    choices: list[dict[str, object]] = []
+    costs = []
+    for asked, echo in zip(answers, echoes, strict=True):
+        cost = Cost(asked.num_prompt_tokens, count)
+        texts, reasons = [[echo] for _ in range(count)], ["stop"] * count
+        async for batch in asked.batches():
+            for index, piece in batch:
+                cost.see(index, piece)
+                texts[index].append(piece.reasoning + piece.text)
+                reasons[index] = finish_reason(piece, has_calls=False)
+        asked.raise_error()
+        costs.append(cost)
+        choices += [_choice(len(choices) + i, "".join(texts[i]), reasons[i]) for i in range(count)]
+    return common | {"choices": choices, "usage": _sum_usage(costs)}
+
+
+async def _chunks(
+    answers: list[Asked], count: int, echoes: list[str], common: _Common, *, with_usage: bool
+) -> AsyncIterator[bytes]:
+    """The answers to one prompt after those to the one before; all are being written meanwhile."""
+    costs = []
+    for number, (asked, echo) in enumerate(zip(answers, echoes, strict=True)):
+        cost = Cost(asked.num_prompt_tokens, count)
+        costs.append(cost)
+        if echo:
+            yield b"".join(event(common | {"choices": [_choice(number * count + i, echo, None)]}) for i in range(count))
+        async for batch in asked.batches():
+            data = bytearray()
+            for index, piece in batch:
+                cost.see(index, piece)
+                reason = finish_reason(piece, has_calls=False) if piece.finish_reason is not None else None
+                choice = _choice(number * count + index, piece.reasoning + piece.text, reason)
+                data += event(common | {"choices": [choice]})
+            yield bytes(data)
+        if asked.error is not None:
+            yield event(describe_error(asked.error)[1])
+            return
+    if with_usage:
+        yield event(common | {"choices": [], "usage": _sum_usage(costs)})
+    yield DONE
+
+
+def _choice(index: int, text: str, reason: str | None) -> dict[str, object]:
+    return {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
+
+
+def _sum_usage(costs: list[Cost]) -> dict[str, object]:
+    prompt, written = sum(cost.num_prompt_tokens for cost in costs), sum(cost.num_tokens for cost in costs)
+    return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}

@@ -1,0 +1,119 @@
+"""What every call of the API shares: its body is read within limits, and it ends when its client is gone.
+
+A handler runs as a task of its own beside a watcher of the connection. When the client leaves, the task is cancelled
+where it waits, and its context managers give back what it holds: engine requests (cancelled within one pass), the
+model, its place among the requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from pocketseek.apps.serve.access import Caller, caller_of
+from pocketseek.apps.serve.replies import RefusedError
+from pocketseek.apps.serve.services import ServeOptions, Services, services_of
+from pocketseek.types import Priority, Service
+
+_CLOSE = {"Connection": "close"}  # the rest of the body is not waited for
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request whose body is there. send: of ASGI."""
+
+    services: Services
+    caller: Caller
+    headers: Headers
+    body: bytes
+    scope: Scope
+    send: Send
+
+    def service(self, user: str | None, priority: Priority | None) -> Service:
+        """For the engine. Shares are per token; without tokens, per `user` that the client names."""
+        wanted = priority or self.headers.get("x-priority", "").strip().lower()
+        client = self.caller.name if self.caller.has_token else f"user:{(user or '')[:64]}"
+        return Service("background" if wanted == "background" else "interactive", client)
+
+    async def reply(self, response: Response) -> None:
+        await response(self.scope, _no_more, self.send)
+
+
+Handler = Callable[[Call], Coroutine[None, None, None]]
+
+
+class Endpoint:
+    """An ASGI application for one handler, to be put into a Route."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        services = services_of(request)
+        try:
+            body = await read_body(request, services.options)
+        except ClientDisconnect:
+            return
+        call = Call(services, caller_of(request), request.headers, body, scope, send)
+        with services.admission.place(call.caller):
+            await while_connected(receive, self._handler(call))
+
+
+async def read_body(request: Request, options: ServeOptions) -> bytes:
+    """Raises RefusedError: 413 for too many bytes, 408 for too much time."""
+    announced = request.headers.get("content-length", "0")
+    if not announced.isascii() or not announced.isdigit() or int(announced[:20]) > options.max_body_bytes:
+        raise _too_large(options)
+    data = bytearray()
+    try:
+        async with asyncio.timeout(options.body_timeout_s):
+            async for piece in request.stream():
+                data += piece
+                if len(data) > options.max_body_bytes:
+                    raise _too_large(options)
+    except TimeoutError:
+        message = f"the body did not arrive within {options.body_timeout_s:g} s; send it faster"
+        raise RefusedError(408, message, code="timeout", headers=_CLOSE) from None
+    return bytes(data)
+
+
+async def while_connected(receive: Receive, work: Coroutine[None, None, None]) -> None:
+    """Run `work`; if the client leaves before it has ended, cancel it and return."""
+    task = asyncio.ensure_future(work)
+    watcher = asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        await _cancel(watcher)
+        await _cancel(task)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _cancel(task: asyncio.Future[None]) -> None:
+    """And wait until it has given back what it holds."""
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # seen: either raised by the caller, or of somebody who is gone
+
+
+async def _no_more() -> dict[str, object]:
+    return {"type": "http.disconnect"}
+
+
+def _too_large(options: ServeOptions) -> RefusedError:
+    message = f"the body is larger than {options.max_body_bytes} bytes; send less"
+    return RefusedError(413, message, code="body_too_large", headers=_CLOSE)

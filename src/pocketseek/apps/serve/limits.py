@@ -1,0 +1,77 @@
+"""How many requests are let in: of everybody together, and of each token.
+
+Everything that may be counted is counted here, in the event loop, in one place. A request that is let in holds its
+place until it has ended. Requests that wait do so in the engine, which serves its clients fairly; here is only decided
+when there are too many of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from pocketseek.apps.serve.access import Caller
+from pocketseek.apps.serve.replies import RefusedError
+
+_MINUTE_S = 60.0
+_TRY_AGAIN_S = 2
+
+
+class Admission:
+    """Of one server; used by its event loop alone."""
+
+    def __init__(self, max_requests: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_requests = max_requests
+        self._clock = clock
+        self._begun_s: dict[str, deque[float]] = {}
+        self._num_here: Counter[str] = Counter()
+
+    @property
+    def num_here(self) -> int:
+        """Requests that run or wait."""
+        return self._num_here.total()
+
+    @contextmanager
+    def place(self, caller: Caller) -> Iterator[None]:
+        """Raises RefusedError (429, with the time after which it may work)."""
+        if self.num_here >= self._max_requests:
+            raise _too_many("too many requests are waiting; try again soon", _TRY_AGAIN_S)
+        concurrent = caller.limits.concurrent
+        if concurrent is not None and self._num_here[caller.name] >= concurrent:
+            raise _too_many(f"this token may have {concurrent} requests at a time; wait for one to end", _TRY_AGAIN_S)
+        self._count_begun(caller)
+        self._num_here[caller.name] += 1
+        try:
+            yield
+        finally:
+            self._num_here[caller.name] -= 1
+            if not self._num_here[caller.name]:
+                del self._num_here[caller.name]
+
+    def _count_begun(self, caller: Caller) -> None:
+        most = caller.limits.requests_per_minute
+        if most is None:
+            return
+        now_s = self._clock()
+        begun_s = self._begun_s.setdefault(caller.name, deque())
+        while begun_s and begun_s[0] <= now_s - _MINUTE_S:
+            begun_s.popleft()
+        if len(begun_s) >= most:
+            wait_s = int(begun_s[0] + _MINUTE_S - now_s) + 1
+            raise _too_many(f"this token may make {most} requests per minute; wait {wait_s} s", wait_s)
+        begun_s.append(now_s)
+
+
+def check_model(caller: Caller, model: str) -> None:
+    """Raises RefusedError (403) if the caller's token is not for that model."""
+    if caller.limits.models and model not in caller.limits.models:
+        allowed = ", ".join(caller.limits.models)
+        raise RefusedError(
+            403, f"this token is not for the model {model[:80]!r}; use {allowed}", code="model_forbidden"
+        )
+
+
+def _too_many(message: str, wait_s: int) -> RefusedError:
+    return RefusedError(429, message, code="rate_limit_exceeded", headers={"Retry-After": str(wait_s)})

@@ -1,0 +1,98 @@
+"""/openapi.json: what may be asked, made from the structures that requests are read with.
+
+The answers are OpenAI's; their forms are told as far as programs need them to tell an answer from an error.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from pocketseek import __version__
+from pocketseek.apps.serve.bodies import ChatBody, CompletionBody, MessageBody, TextPart
+
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+_STATUSES = {
+    400: "Something in the request is wrong.",
+    401: "A token is needed, or this one is unknown.",
+    403: "Not with this token, or not from this page.",
+    404: "No such model, or nothing at this path.",
+    405: "Not with this method.",
+    408: "The request took too long to arrive.",
+    413: "The body is too large.",
+    421: "Not under this name.",
+    422: "The model cannot do this.",
+    429: "Too many requests; Retry-After says when to come again.",
+    431: "The headers are too large.",
+    503: "Not now.",
+}
+
+
+@cache
+def openapi_bytes() -> bytes:
+    bodies = [ChatBody, CompletionBody]
+    _, components = msgspec.json.schema_components(
+        [*bodies, MessageBody, TextPart], ref_template="#/components/schemas/{name}"
+    )
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": "pocketseek", "version": __version__, "description": "See docs/serve.md."},
+            "security": [{}, {"token": []}],
+            "paths": {
+                "/health": {"get": _operation("Whether the server answers.")},
+                "/metrics": {"get": _operation("Figures for Prometheus.", media="text/plain")},
+                "/openapi.json": {"get": _operation("This document.")},
+                "/v1/models": {"get": _operation("The models that are served.")},
+                "/v1/models/{name}": {"get": _operation("One model.", parameters=[_NAME])},
+                "/v1/chat/completions": {"post": _operation("Answer a conversation.", body=ChatBody)},
+                "/v1/completions": {"post": _operation("Continue texts.", body=CompletionBody)},
+            },
+            "components": {
+                "schemas": components | {"Error": _ERROR},
+                "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            },
+        }
+    )
+
+
+_NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def _operation(
+    summary: str,
+    *,
+    body: type[msgspec.Struct] | None = None,
+    parameters: list[dict[str, Any]] | None = None,
+    media: str = "application/json",
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {media: {"schema": {"type": "string"} if media == "text/plain" else {"type": "object"}}}
+    if body is not None:
+        answer["text/event-stream"] = {"schema": {"type": "string"}}
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    responses = {"200": {"description": "The answer.", "content": answer}}
+    responses |= {str(status): {"description": text, "content": error} for status, text in _STATUSES.items()}
+    operation: dict[str, Any] = {"summary": summary, "responses": responses}
+    if body is not None:
+        schema = {"$ref": f"#/components/schemas/{body.__name__}"}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if parameters:
+        operation["parameters"] = parameters
+    return operation

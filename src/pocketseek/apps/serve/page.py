@@ -1,0 +1,27 @@
+"""The page for the phone: its files, its conversations, and its gauge."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from pocketseek.apps.serve.conversations_api import ConversationsApi
+from pocketseek.apps.serve.page_files import file_routes
+from pocketseek.apps.serve.private_stores import PrivateStores
+from pocketseek.apps.serve.replies import json_reply
+from pocketseek.apps.serve.services import Services
+from pocketseek.apps.serve.speed_gauge import SpeedGauge, status_value
+
+
+def page_routes(services: Services) -> list[Route]:
+    """None of it where no conversations are kept."""
+    if services.conversations is None:
+        return []
+    gauge = SpeedGauge()
+
+    async def status(request: Request) -> Response:
+        return json_reply(status_value(gauge, services.models.loaded_engines()))
+
+    api = ConversationsApi(services, PrivateStores(services.conversations))
+    return [*file_routes(), Route("/api/status", status), *api.routes()]

@@ -1,0 +1,42 @@
+"""Around everything: each response is counted and noted, by route and status."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pocketseek.apps.serve.services import Services
+
+_OTHER = "other"
+
+
+class Recorder:
+    """routes: those that have a name of their own in the figures; the rest is "other"."""
+
+    def __init__(self, app: ASGIApp, services: Services, routes: Iterable[BaseRoute]) -> None:
+        self._app = app
+        self._services = services
+        self._paths = {route.path for route in routes if isinstance(route, Route)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start_s = time.perf_counter()
+        status = 499  # nothing was answered: the client left
+
+        async def record(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, record)
+        finally:
+            route = scope["path"] if scope["path"] in self._paths else _OTHER
+            self._services.metrics.count_response(route, status)
+            self._services.log.response(scope["method"], route, status, time.perf_counter() - start_s)

@@ -1,0 +1,81 @@
+"""What the server's parts are given instead of globals: made once, before the first request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from pocketseek.apps.access_tokens import TokenStore
+from pocketseek.apps.conversations import ConversationStore
+from pocketseek.apps.model_pool import ModelPool
+from pocketseek.apps.serve.leases import ModelLeases
+from pocketseek.apps.serve.limits import Admission
+from pocketseek.apps.serve.metrics import Metrics, render_figures
+from pocketseek.apps.serve.request_log import RequestLog
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """How the server behaves; the defaults are those of `pocketseek serve`.
+
+    allowed_hosts: names besides localhost under which it may be addressed. allowed_origins: web pages of other
+    addresses that may call it. require_token: also on this machine. max_requests: that run or wait, of all
+    clients.
+    write_timeout_s: how long a client may leave what was sent to it unread. header_timeout_s, body_timeout_s: how long
+    a request may take to arrive. shutdown_s: how long running answers may take after the server was asked to stop.
+    """
+
+    host: str = "127.0.0.1"
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    require_token: bool = False
+    max_requests: int = 256
+    max_connections: int = 1024
+    max_body_bytes: int = 8_000_000
+    max_header_bytes: int = 32_768
+    header_timeout_s: float = 10.0
+    body_timeout_s: float = 30.0
+    write_timeout_s: float = 30.0
+    shutdown_s: float = 30.0
+    log_prompts: bool = False
+
+
+DEFAULT_OPTIONS = ServeOptions()
+
+
+class Services:
+    """All that a request may need. The parts that count belong to the server's event loop.
+
+    conversations: None if none are kept.
+    """
+
+    def __init__(
+        self,
+        models: ModelPool,
+        tokens: TokenStore,
+        options: ServeOptions = DEFAULT_OPTIONS,
+        *,
+        conversations: ConversationStore | None = None,
+    ) -> None:
+        self.models = models
+        self.tokens = tokens
+        self.options = options
+        self.conversations = conversations
+        self.leases = ModelLeases(models)
+        self.admission = Admission(options.max_requests)
+        self.metrics = Metrics()
+        self.log = RequestLog(log_prompts=options.log_prompts)
+
+    def model_name(self, name: str | None) -> str:
+        """The model that is meant. Raises NotFoundError."""
+        return self.models.default_name if name is None else self.models.model(name).name
+
+    def metrics_text(self) -> str:
+        return render_figures(self.metrics.figures(self.models.loaded_engines(), self.admission.num_here))
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    services = connection.app.state.services
+    assert isinstance(services, Services)  # as `create_app` put it there
+    return services

@@ -1,0 +1,76 @@
+// Talking to the server: JSON calls, and the stream of an answer.
+import { preferences } from "/preferences.js";
+
+/** status 0: the server was not reached. */
+export class ApiError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const events = new EventTarget();
+/** "online", "offline", "token": what the last call found out. */
+export const onServer = (name, listener) => events.addEventListener(name, listener);
+const tell = (name) => events.dispatchEvent(new Event(name));
+
+async function request(method, path, { body, signal, keepalive = false } = {}) {
+  const headers = {};
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (preferences.token) headers.Authorization = `Bearer ${preferences.token}`;
+  let response;
+  try {
+    response = await fetch(path, {
+      method, headers, signal, keepalive, cache: "no-store", body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    tell("offline");
+    throw new ApiError(0, "");
+  }
+  tell("online");
+  if (response.ok) return response;
+  if (response.status === 401) tell("token");
+  throw new ApiError(response.status, await complaint(response));
+}
+
+async function complaint(response) {
+  try {
+    return (await response.json()).error.message;
+  } catch {
+    return `${response.status} ${response.statusText}`;
+  }
+}
+
+export async function call(method, path, body, options = {}) {
+  const response = await request(method, path, { ...options, body });
+  return response.status === 204 ? null : response.json();
+}
+
+export async function download(path) {
+  return (await request("GET", path)).blob();
+}
+
+/** The objects that the server sends, one by one, until it ends the stream. */
+export async function* stream(method, path, body, signal) {
+  const response = await request(method, path, { body, signal });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const parts = (rest + value).split("\n\n");
+      rest = parts.pop();
+      for (const part of parts) {
+        const data = part.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5));
+        if (data.length) yield JSON.parse(data.join("\n"));
+      }
+    }
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, "");
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}

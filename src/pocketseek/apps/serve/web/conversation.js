@@ -1,0 +1,214 @@
+// The conversation that is seen: loading it, asking, following an answer through lost connections, stopping.
+//
+// The server goes on writing whoever looks; this page attaches to the running answer, and again after an interruption.
+import { ApiError, call, stream } from "/api.js";
+import { setRunning, write } from "/composer.js";
+import { byId } from "/elements.js";
+import { runGauge } from "/gauge.js";
+import { announce, notice } from "/notices.js";
+import { preferences, samplingSettings } from "/preferences.js";
+import { AnswerTurn, questionTurn } from "/turns.js";
+import { say } from "/words.js";
+
+const RETRY_MS = [300, 1000, 2000, 4000];
+const NEAR_PX = 80;
+const log = byId("log");
+const turns = byId("turns");
+
+let id = "";
+let following = null; // AbortController of the answer that is followed
+let onChange = () => {};
+
+export const currentId = () => id;
+export const setUpConversation = (listener) => (onChange = listener);
+const path = (rest = "") => `/api/conversations/${id}${rest}`;
+
+export function leave() {
+  following?.abort();
+  following = null;
+  setRunning(false);
+}
+
+/** Nothing said yet. */
+export function showEmpty() {
+  leave();
+  id = "";
+  turns.replaceChildren();
+  byId("welcome").hidden = false;
+  showTitle("");
+}
+
+/** Raises ApiError; the page then shows what it showed. */
+export async function open(conversationId) {
+  const conversation = await call("GET", `/api/conversations/${conversationId}`);
+  leave();
+  id = conversation.id;
+  showTitle(conversation.title);
+  byId("welcome").hidden = conversation.turns.length > 0;
+  turns.replaceChildren();
+  const shown = conversation.running ? conversation.turns.slice(0, -1) : conversation.turns;
+  shown.forEach((turn, index) => turns.append(turnElement(turn, index, index === conversation.turns.length - 1)));
+  const last = shown.at(-1);
+  if (conversation.running) follow("GET", path("/answer"));
+  else if (last?.role === "user") newAnswer().fail("", regenerate);
+  toBottom();
+  return conversation;
+}
+
+function turnElement(turn, index, isLast) {
+  if (turn.role === "user") return questionTurn(turn, (text) => ask(text, index));
+  const answer = new AnswerTurn({ onRegenerate: isLast ? regenerate : null });
+  answer.finish(turn);
+  return answer.element;
+}
+
+/** A new question, or another one in place of turn `index`. */
+export async function ask(text, index = null) {
+  if (following) return notice(say("busy"));
+  if (!id) {
+    const { model, system } = preferences;
+    id = (await call("POST", "/api/conversations", { model: model || byId("model").value, system })).id;
+    onChange("made", id);
+  }
+  const position = index ?? turns.children.length;
+  if (position === 0) showTitle(text.slice(0, 60)); // until the server says what it calls it
+  while (turns.children.length > position) turns.lastElementChild.remove();
+  byId("welcome").hidden = true;
+  dropRegenerate();
+  turns.append(questionTurn({ content: text }, (other) => ask(other, position)));
+  await follow("POST", path("/turns"), { text, index, ...choices() });
+}
+
+function choices() {
+  return { model: byId("model").value, settings: samplingSettings() };
+}
+
+export async function regenerate() {
+  if (following) return notice(say("busy"));
+  if (turns.lastElementChild?.classList.contains("answer")) turns.lastElementChild.remove();
+  await follow("POST", path("/regenerate"), choices());
+}
+
+export async function stop() {
+  if (following) await call("POST", path("/stop"), {});
+}
+
+function newAnswer() {
+  const answer = new AnswerTurn({ onRegenerate: regenerate });
+  turns.append(answer.element);
+  return answer;
+}
+
+/** Only the newest answer can be asked for again. */
+function dropRegenerate() {
+  for (const use of turns.querySelectorAll('.answer use[href="#i-again"]')) use.closest("button").remove();
+}
+
+/** Begin or join an answer and show it until it ends, through interruptions. */
+async function follow(method, address, body) {
+  const controller = new AbortController();
+  const mine = id;
+  following = controller;
+  setRunning(true);
+  runGauge(true);
+  const answer = newAnswer();
+  answer.update({ phase: "waiting" });
+  toBottom();
+  try {
+    await readAnswer(answer, method, address, body, controller.signal);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    answer.fail(error.message || say("offline"), () => retry(mine, method, address, body));
+    keepAtBottom(true);
+  } finally {
+    if (following === controller) {
+      following = null;
+      setRunning(false);
+      runGauge(false);
+      onChange("answered", mine);
+    }
+  }
+}
+
+/** What failed before the server had the question is asked again, what failed later is answered again. */
+async function retry(mine, method, address, body) {
+  if (mine !== id) return;
+  const before = turns.children.length;
+  try {
+    const { turns: kept } = await open(mine);
+    if (address.endsWith("/turns") && kept.at(-1)?.content !== body.text && kept.length < before) return ask(body.text, body.index);
+    if (!following) return regenerate();
+  } catch (error) {
+    notice(error.message || say("offline"));
+  }
+}
+
+async function readAnswer(answer, method, address, body, signal) {
+  let failures = 0;
+  for (;;) {
+    try {
+      for await (const update of stream(method, address, body, signal)) {
+        failures = 0;
+        [method, address, body] = ["GET", path("/answer"), undefined]; // it has begun; from now on it is joined
+        if (showUpdate(answer, update)) return;
+      }
+      throw new ApiError(0, "");
+    } catch (error) {
+      if (error.status === 404 && method === "GET") return void (await open(id)); // it ended meanwhile and is kept
+      if (error.status !== 0 || method !== "GET" || failures >= 60) throw error;
+      answer.update({ phase: "reconnecting" });
+      await pause(RETRY_MS[Math.min(failures, RETRY_MS.length - 1)], signal);
+      failures += 1;
+    }
+  }
+}
+
+/** Whether it was the last one. */
+function showUpdate(answer, update) {
+  const sticks = isAtBottom();
+  if (update.error) throw new ApiError(update.error.status, update.error.message);
+  if (update.turn) {
+    answer.finish(update.turn);
+    const stopped = update.turn.finish_reason === "cancelled";
+    announce(stopped ? say("answerStopped") : `${say("answerEnded")} ${answer.text.textContent}`);
+    showTitle(update.title);
+  } else {
+    answer.update(update);
+  }
+  keepAtBottom(sticks);
+  return Boolean(update.turn);
+}
+
+function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const wake = () => (clearTimeout(timer), document.removeEventListener("visibilitychange", wake), resolve());
+    const timer = setTimeout(wake, milliseconds);
+    document.addEventListener("visibilitychange", wake); // the screen is on again: at once
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+export function showTitle(title) {
+  byId("title").textContent = title || "pocketseek";
+  document.title = title ? `${title} · pocketseek` : "pocketseek";
+}
+
+function isAtBottom() {
+  return log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_PX;
+}
+
+function keepAtBottom(sticks) {
+  if (sticks) log.scrollTop = log.scrollHeight;
+  byId("to-bottom").hidden = isAtBottom();
+}
+
+export function toBottom() {
+  keepAtBottom(true);
+}
+
+log.addEventListener("scroll", () => (byId("to-bottom").hidden = isAtBottom()), { passive: true });
+
+export function suggest(text) {
+  write("");
+  ask(text).catch((error) => notice(error.message || say("offline")));
+}

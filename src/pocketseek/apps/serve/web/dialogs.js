@@ -1,0 +1,75 @@
+// Settings, the sheet with what can be done to a conversation, and renaming.
+import { byId, icon, make } from "/elements.js";
+import { preferences, remember } from "/preferences.js";
+import { say, sayAll } from "/words.js";
+
+const FIELDS = {
+  system: "set-system", temperature: "set-temperature", maxTokens: "set-max-tokens", seed: "set-seed",
+  language: "set-language", theme: "set-theme", token: "set-token",
+};
+const NUMBERS = new Set(["temperature", "maxTokens", "seed"]);
+
+/** Resolves with the value of the button that closed it; "" if it was left with Escape. */
+function opened(dialog) {
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
+  });
+}
+
+export function setUpDialogs() {
+  for (const dialog of document.querySelectorAll("dialog")) {
+    dialog.addEventListener("click", (event) => {
+      if (event.target === dialog || event.target.matches(".closes")) dialog.close(""); // beside it
+    });
+  }
+}
+
+/** Changes count at once when the dialog is closed, however. */
+export async function openSettings({ tokenNeeded = false } = {}) {
+  const dialog = byId("settings");
+  if (dialog.open) return;
+  for (const [name, id] of Object.entries(FIELDS)) byId(id).value = preferences[name] ?? "";
+  byId("token-note").hidden = !tokenNeeded;
+  const closed = opened(dialog);
+  if (tokenNeeded) byId("set-token").focus();
+  await closed;
+  const changes = Object.entries(FIELDS).map(([name, id]) => [name, valueOf(name, byId(id))]);
+  remember(Object.fromEntries(changes));
+  sayAll();
+}
+
+function valueOf(name, field) {
+  if (!NUMBERS.has(name)) return name === "token" ? field.value.trim() : field.value;
+  return field.value === "" || !field.checkValidity() ? null : Number(field.value);
+}
+
+/** actions: [{icon, label, run, danger}] */
+export async function openSheet(title, actions) {
+  byId("sheet-title").textContent = title;
+  const buttons = actions.map((action, index) =>
+    make("button", { type: "submit", value: index, class: action.danger ? "wide danger" : "wide" },
+      icon(action.icon), action.label));
+  byId("sheet-actions").replaceChildren(...buttons);
+  byId("sheet").setAttribute("aria-label", title);
+  const chosen = await opened(byId("sheet"));
+  if (chosen !== "") await actions[Number(chosen)].run();
+}
+
+/** The new title, or "" if there is none. */
+export async function askTitle(title) {
+  const input = byId("rename-input");
+  input.value = title;
+  const closed = opened(byId("rename"));
+  input.select();
+  const how = await closed;
+  return how === "save" ? input.value.trim() : "";
+}
+
+export const sheetActions = (handlers) => [
+  { icon: "edit", label: say("rename"), run: handlers.rename },
+  { icon: "save", label: say("exportMarkdown"), run: () => handlers.save("md") },
+  { icon: "save", label: say("exportJson"), run: () => handlers.save("json") },
+  { icon: "delete", label: say("delete"), run: handlers.remove, danger: true },
+];

@@ -1,0 +1,114 @@
+"""The model of a chat, which can be changed in the middle of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
+from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
+from pocketseek.errors import MemoryLimitError
+from pocketseek.settings import Settings
+from pocketseek.types import SamplingParams
+
+if TYPE_CHECKING:
+    from pocketseek.runtime.engine import Engine
+    from pocketseek.runtime.speed_plan import SpeedNeed
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What the command line says about whatever model answers. sampling: what was chosen, None elsewhere."""
+
+    settings: Settings
+    sampling: Mapping[str, float | None]
+    system: str
+    kv: str | None
+    memory_bytes: int | None
+    min_speed: float | None
+    prefix_cache: bool
+    speculation: bool
+    yes: bool
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """name: of the model that answers, which --min-speed may have chosen."""
+
+    name: str
+    engine: Engine
+    sampling: SamplingParams
+    floor: SpeedFloor | None
+
+
+class ModelSlot:
+    """Holds one open model. The old one goes on until the new one is there, and stays if that fails.
+
+    Where memory is too small for both, the old one is closed first, and opened again if the new one fails.
+    """
+
+    def __init__(self, options: ModelOptions, model: str | None) -> None:
+        self._options = options
+        self._asked = model
+        self.current = _open(options, model)
+
+    def switch(self, model: str) -> None:
+        """Raises whatever opening raises; `current` has an open model then, too, the same or the old one anew."""
+        try:
+            opened = _open(self._options, model)
+        except MemoryLimitError:
+            self._exchange(model)
+        else:
+            self.current.engine.close()
+            self.current = opened
+        self._asked = model
+
+    def _exchange(self, model: str) -> None:
+        self.current.engine.close()
+        opened = None
+        try:
+            opened = _open(self._options, model)
+        finally:
+            self.current = opened or _open(self._options, self._asked)
+
+    def names(self) -> list[str]:
+        """What could be switched to."""
+        from pocketseek.package.store import ModelStore
+
+        return sorted(installed.name for installed in ModelStore(self._options.settings.models_dir).list())
+
+    def close(self) -> None:
+        self.current.engine.close()
+
+
+def _open(options: ModelOptions, model: str | None) -> OpenModel:
+    name, path = choose_model(options.settings, model, yes=options.yes)
+    chosen = choose_for_speed(
+        options.settings,
+        name,
+        path,
+        min_speed=options.min_speed,
+        kv=options.kv,
+        memory_bytes=options.memory_bytes,
+        need=lambda _: _need(options.system),
+    )
+    sampling = sampling_params(chosen.path, **options.sampling)
+    engine = open_engine(
+        options.settings,
+        chosen.path,
+        kv=chosen.kv,
+        kv_bytes=chosen.kv_bytes,
+        memory_bytes=options.memory_bytes,
+        prefix_cache=options.prefix_cache,
+        speculation=options.speculation,
+    )
+    return OpenModel(chosen.name, engine, sampling, chosen.floor)
+
+
+def _need(system: str) -> SpeedNeed:
+    """How long a conversation becomes is not known. A byte is a token at the most."""
+    from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS
+    from pocketseek.runtime.speed_plan import SpeedNeed
+
+    return SpeedNeed(least_tokens=LEAST_CONTEXT_TOKENS + len(system.encode()))

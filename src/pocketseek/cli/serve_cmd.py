@@ -1,0 +1,209 @@
+"""`pocketseek serve [MODEL...]`: the HTTP API, and the page, for programs and people."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pocketseek.cli import messages, options
+from pocketseek.cli.console import print_json, print_text
+from pocketseek.cli.messages import Words
+from pocketseek.cli.model_choice import choose_model
+from pocketseek.errors import UnsupportedError, UsageError
+from pocketseek.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from pocketseek.apps.access_tokens import TokenStore
+    from pocketseek.apps.model_pool import ModelPool, OpenModel, ServedModel
+    from pocketseek.apps.serve.services import ServeOptions
+    from pocketseek.runtime.engine import Engine
+
+_EXTRA = ("starlette", "uvicorn", "msgspec", "segno", "markdown_it", "latex2mathml", "pygments")
+_NOWHERE = "192.0.2.1"  # an address for documentation; nothing is sent to it
+
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[MODEL]...", help="Models to serve, the first by default.", show_default="all installed"),
+]
+Host = Annotated[str, typer.Option("--host", help="Address to listen on; another than this machine's needs a token.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, max=256, help="Compute threads.", show_default="fast cores")
+]
+RequireToken = Annotated[bool, typer.Option("--require-token", help="Want a token on this machine, too.")]
+AllowHost = Annotated[
+    list[str] | None, typer.Option("--allow-host", metavar="NAME", help="A name under which it may be addressed.")
+]
+AllowOrigin = Annotated[
+    list[str] | None,
+    typer.Option("--allow-origin", metavar="ORIGIN", help="Let pages of this address call it: https://example.org"),
+]
+MaxRequests = Annotated[int, typer.Option("--max-requests", min=1, help="Requests that run or wait; others get 429.")]
+ShutdownTime = Annotated[
+    float, typer.Option("--shutdown-time", min=0, help="Seconds that answers have to end when it is stopped.")
+]
+LogPrompts = Annotated[bool, typer.Option("--log-prompts", help="Write down what is asked. Private texts, in clear.")]
+
+
+def serve(
+    models: Models = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    kv: options.Kv = None,
+    memory: options.Memory = None,
+    min_speed: options.MinSpeed = None,
+    threads: Threads = None,
+    require_token: RequireToken = False,
+    allow_host: AllowHost = None,
+    allow_origin: AllowOrigin = None,
+    max_requests: MaxRequests = 256,
+    shutdown_time: ShutdownTime = 30.0,
+    log_prompts: LogPrompts = False,
+    yes: options.Yes = False,
+    json: options.Json = False,
+) -> None:
+    """Serve models over HTTP as OpenAI and DeepSeek do, until Ctrl-C. See docs/serve.md."""
+    _require_libraries()
+    from pocketseek.apps.access_tokens import TokenStore
+    from pocketseek.apps.conversations import ConversationStore
+    from pocketseek.apps.serve.server import ApiServer, bind, run_server
+    from pocketseek.apps.serve.services import ServeOptions, Services
+
+    settings = read_settings()
+    tokens = TokenStore(settings.tokens_path)
+    serve_options = ServeOptions(
+        host=host,
+        allowed_hosts=(host, *(allow_host or ())),
+        allowed_origins=tuple(allow_origin or ()),
+        require_token=_needs_token(host, tokens, require_token),
+        max_requests=max_requests,
+        shutdown_s=shutdown_time,
+        log_prompts=log_prompts,
+    )
+    served = _served_models(settings, models, yes=yes)
+
+    def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
+        from pocketseek.runtime.load import load
+
+        return load(model.path, num_threads=threads, kv=kv, memory_bytes=memory_bytes, min_speed=min_speed)
+
+    pool = _pool(settings, served, open_model, memory)
+    with closing(bind(host, port)) as listener, closing(pool):
+        with pool.using(pool.default_name):
+            pass  # opened now, so that the first to ask does not wait for it
+        with closing(ConversationStore(settings.conversations_path)) as conversations:
+            server = ApiServer(Services(pool, tokens, serve_options, conversations=conversations))
+            _start_log()
+            _announce(serve_options, listener.getsockname()[1], pool, Words(settings.language), json=json)
+            code = run_server(server, listener)
+    if code:
+        raise typer.Exit(code)
+
+
+def _require_libraries() -> None:
+    """Raises UnsupportedError."""
+    missing = [name for name in _EXTRA if find_spec(name) is None]
+    if missing:
+        raise UnsupportedError(
+            f"the server needs libraries that are not here ({', '.join(missing)}); pip install 'pocketseek[serve]'"
+        )
+
+
+def _needs_token(host: str, tokens: TokenStore, wanted: bool) -> bool:
+    """Raises UsageError where a token is needed and there is none."""
+    needed = wanted or not is_loopback(host)
+    if needed and not tokens.list():
+        where = "with --require-token" if is_loopback(host) else f"on {host}, where others can reach it,"
+        raise UsageError(f"serving {where} needs an access token; make one with `pocketseek token create NAME`")
+    return needed
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _served_models(settings: Settings, names: Sequence[str] | None, *, yes: bool) -> list[ServedModel]:
+    """Those that were named, or all that are installed, or the demo model."""
+    from pocketseek.apps.library import served_model
+    from pocketseek.package.store import ModelStore
+
+    installed = [model.name for model in ModelStore(settings.models_dir).list()]
+    wanted: list[str] | list[None] = list(names or ()) or installed or [None]
+    chosen = dict(choose_model(settings, name, yes=yes) for name in wanted)
+    return [served_model(Path(name).name or name, path) for name, path in chosen.items()]
+
+
+def _pool(
+    settings: Settings, served: Sequence[ServedModel], open_model: OpenModel, memory_bytes: int | None
+) -> ModelPool:
+    from pocketseek.apps.model_pool import ModelPool
+    from pocketseek.device.probe import check_device
+    from pocketseek.runtime.opening import available_bytes
+
+    return ModelPool(
+        served,
+        open_model,
+        memory_bytes=memory_bytes,
+        free_bytes=lambda: available_bytes(check_device(data_dir=settings.home)),
+    )
+
+
+def _start_log() -> None:
+    """To standard error: who asked for what kind of thing and when, see docs/serve.md."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("pocketseek").setLevel(logging.INFO)
+
+
+def _announce(options: ServeOptions, port: int, pool: ModelPool, words: Words, *, json: bool) -> None:
+    names = [model.name for model in pool.models]
+    url = url_of(reachable_address(options.host), port)
+    if json:
+        print_json({"url": url, "port": port, "models": names, "require_token": options.require_token})
+        sys.stdout.flush()
+        return
+    print_text(words(messages.SERVE_READY, url=url, models=", ".join(names)))
+    if options.require_token:
+        print_text(words(messages.SERVE_TOKEN))
+    if not is_loopback(options.host):
+        print_text(words(messages.SERVE_SCAN))
+        _print_qr_code(url)
+    print_text(words(messages.SERVE_STOP))
+    sys.stdout.flush()
+
+
+def url_of(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def reachable_address(host: str) -> str:
+    """Under which others find us: for "all addresses", the one that this machine would use to talk to the world."""
+    if host not in ("0.0.0.0", "::"):
+        return host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((_NOWHERE, 9))  # chooses a route and sends nothing
+            return str(probe.getsockname()[0])
+        except OSError:  # no network
+            return "127.0.0.1"
+
+
+def _print_qr_code(url: str) -> None:
+    import segno
+
+    segno.make(url, micro=False).terminal(out=sys.stdout, compact=True)

@@ -1,0 +1,104 @@
+"""`pocketseek token create|list|revoke`: who may use the server."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pocketseek.cli import messages, options
+from pocketseek.cli.console import print_json, print_table, print_text
+from pocketseek.cli.messages import Words
+from pocketseek.settings import read_settings
+
+if TYPE_CHECKING:
+    from pocketseek.apps.access_tokens import AccessToken, TokenStore
+
+app = typer.Typer(help="Access tokens of the server: create, list, revoke.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Whose token it is, in your words.", show_default=False)]
+PerMinute = Annotated[
+    int | None, typer.Option("--requests-per-minute", min=1, help="Requests that may begin in a minute.")
+]
+Concurrent = Annotated[int | None, typer.Option("--concurrent", min=1, help="Requests at a time.")]
+ForModels = Annotated[
+    list[str] | None, typer.Option("--model", metavar="MODEL", help="Only for this model; may be repeated.")
+]
+
+
+@app.command("create")
+def create(
+    name: Name,
+    requests_per_minute: PerMinute = None,
+    concurrent: Concurrent = None,
+    model: ForModels = None,
+    json: options.Json = False,
+) -> None:
+    """Make a token and show it, once."""
+    from pocketseek.apps.access_tokens import TokenLimits
+
+    limits = TokenLimits(requests_per_minute, concurrent, tuple(model or ()))
+    token, secret = _store().create(name, limits)
+    if json:
+        print_json(_facts(token) | {"token": secret})
+        return
+    print_text(_words()(messages.TOKEN_CREATED, name=name))
+    print_text(secret)
+
+
+@app.command("list")
+def list_tokens(json: options.Json = False) -> None:
+    """Show who has a token, and its limits."""
+    tokens = _store().list()
+    words = _words()
+    if json:
+        print_json({"tokens": [_facts(token) for token in tokens]})
+    elif not tokens:
+        print_text(words(messages.NO_TOKENS))
+    else:
+        columns = (
+            messages.COLUMN_NAME,
+            messages.COLUMN_CREATED,
+            messages.COLUMN_PER_MINUTE,
+            messages.COLUMN_CONCURRENT,
+            messages.COLUMN_MODELS,
+        )
+        print_table([words(column) for column in columns], [_row(token) for token in tokens], essential=(0,))
+
+
+@app.command("revoke")
+def revoke(name: Name, json: options.Json = False) -> None:
+    """End a token. A running server refuses it from the next request on."""
+    _store().revoke(name)
+    if json:
+        print_json({"revoked": name})
+    else:
+        print_text(_words()(messages.TOKEN_REVOKED, name=name))
+
+
+def _store() -> TokenStore:
+    from pocketseek.apps.access_tokens import TokenStore
+
+    return TokenStore(read_settings().tokens_path)
+
+
+def _words() -> Words:
+    return Words(read_settings().language)
+
+
+def _row(token: AccessToken) -> list[str]:
+    limits = token.limits
+    created = time.strftime("%Y-%m-%d %H:%M", time.localtime(token.created_s))
+    numbers = (str(number) if number is not None else "-" for number in (limits.requests_per_minute, limits.concurrent))
+    return [token.name, created, *numbers, ", ".join(limits.models) or "-"]
+
+
+def _facts(token: AccessToken) -> dict[str, object]:
+    return {
+        "name": token.name,
+        "created": token.created_s,
+        "requests_per_minute": token.limits.requests_per_minute,
+        "concurrent": token.limits.concurrent,
+        "models": list(token.limits.models),
+    }

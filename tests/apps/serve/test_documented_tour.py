@@ -1,0 +1,57 @@
+"""What docs/serve.md shows is true: its Python runs, its curl lines are answered, and so are LangChain's calls."""
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from api_server import MODEL, Served
+
+PAGE = (Path(__file__).parents[3] / "docs" / "serve.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def as_here(text: str, served: Served) -> str:
+    return text.replace("http://127.0.0.1:8080", served.url).replace('"demo"', f'"{MODEL}"')
+
+
+def test_the_tour_in_python_runs(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    (tour,) = blocks("python")
+    exec(compile(as_here(tour, served), "tour", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3].startswith("weather ")
+    assert lines[-2] in ("True", "False")
+    assert lines[-1].startswith("400 ")
+
+
+def test_the_tour_with_curl_is_answered(served: Served) -> None:
+    (tour,) = blocks("sh")
+    commands = [shlex.split(line) for line in as_here(tour, served).replace("\\\n", " ").splitlines()]
+    assert len(commands) == 5
+    for command in commands:
+        try:
+            done = subprocess.run(
+                [command[0], "-sS", "--fail-with-body", *command[1:]], capture_output=True, timeout=60, check=False
+            )
+        except FileNotFoundError:
+            pytest.skip("curl is not installed")
+        assert done.returncode == 0, done.stdout
+        assert done.stdout
+
+
+def test_langchain_is_answered(served: Served) -> None:
+    langchain = pytest.importorskip("langchain_openai", reason="langchain-openai is not installed")
+    chat = langchain.ChatOpenAI(base_url=f"{served.url}/v1", api_key="none", model=MODEL, max_tokens=9, seed=1)
+    answer = chat.invoke("Hello")
+    assert "".join(chunk.content for chunk in chat.stream("Hello")) == answer.content
+
+
+def test_documented_paths_are_those_of_the_document(served: Served) -> None:
+    paths = json.loads(served.client.get("/openapi.json").content)["paths"]
+    for path in paths:
+        assert f"{path.replace('{name}', 'NAME')}`" in PAGE or f" {path}`" in PAGE

@@ -1,0 +1,79 @@
+"""`pocketseek serve` as a process: it says where it is, answers, and ends as it is told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pocketseek.cli import serve_cmd
+from pocketseek.cli.serve_cmd import is_loopback, reachable_address, url_of
+
+
+@pytest.fixture
+def process(installed: Path, home: Path) -> Iterator[subprocess.Popen[str]]:
+    arguments = ["serve", "--port", "0", "--json", "--threads", "1", "--memory", "3GB"]
+    environment = os.environ | {"POCKETSEEK_HOME": str(home), "PYTHONWARNINGS": "error"}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pocketseek", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    yield child
+    if child.poll() is None:
+        child.kill()
+    child.communicate(timeout=60)
+
+
+def test_it_says_where_it_is_answers_and_ends_with_nothing_left(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    ready = json.loads(process.stdout.readline())
+    assert ready["models"] == ["tiny"]
+    body = {"messages": [{"role": "user", "content": "a secret question"}], "max_tokens": 3}
+    reply = httpx.post(f"{ready['url']}/v1/chat/completions", json=body, timeout=60)
+    assert reply.status_code == 200
+    process.send_signal(signal.SIGTERM)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert out == ""
+    assert "POST /v1/chat/completions 200" in errors
+    assert "secret" not in errors
+    assert "Traceback" not in errors
+
+
+def test_other_addresses_want_a_token(run: Callable, installed: Path) -> None:
+    assert "pocketseek token create" in run("serve", "--host", "0.0.0.0", "--port", 0).error
+    assert "pocketseek token create" in run("serve", "--require-token", "--port", 0).error
+
+
+def test_a_model_that_is_not_there(run: Callable) -> None:
+    assert run("serve", "nothing", "--port", 0).code == 3
+
+
+def test_without_its_libraries_it_says_what_to_install(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve_cmd, "_EXTRA", ("no_such_library",))
+    ended = run("serve")
+    assert ended.code == 5
+    assert "pip install 'pocketseek[serve]'" in ended.error
+
+
+@pytest.mark.parametrize(
+    ("host", "is_so"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_loopback_is_known(host: str, is_so: bool) -> None:
+    assert is_loopback(host) is is_so
+    assert is_loopback("phone.local") is False
+
+
+def test_urls() -> None:
+    assert url_of("::1", 80) == "http://[::1]:80"
+    assert url_of(reachable_address("127.0.0.1"), 8080) == "http://127.0.0.1:8080"
+    assert reachable_address("0.0.0.0") not in ("", "0.0.0.0")
