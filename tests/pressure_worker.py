@@ -3,8 +3,9 @@
     python pressure_worker.py '{"package": PATH}'       see `Job`
 
 A line of JSON for every round of answers says whether they were right so far (a digest) and what the governor does. The
-word "enough" on its input ends it after the round, with what was seen at all looks of the governor. Where no control
-group can be made, the process that shares the limit is named on the input ("with PID ...").
+word "enough" on its input ends it after the round, with what was seen at all looks of the governor, and every few
+milliseconds between them. Where no control group can be made, the processes that share the limit are named on the input
+("with PID PID").
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import select
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -61,7 +63,7 @@ class Look:
 
 
 class SharedLimit:
-    """Stands in for a container that holds this process and another: the limit is made up, the sizes are true."""
+    """Stands in for a container that holds this process and others: the limit is made up, the sizes are true."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -76,8 +78,46 @@ class SharedLimit:
         )
 
     def _other_bytes(self) -> int:
-        sizes = (read_fields(Path(f"/proc/{other}/status")).get("RssAnon", "0 kB") for other in self.others)
-        return sum(int(size.split()[0]) * 1024 for size in sizes)
+        return sum(_anonymous_bytes(str(pid)) for pid in self.others)
+
+
+class Sampler:
+    """Looks every few milliseconds whether this process has more memory that cannot be taken from it than the budget.
+
+    The budget falls with the leases, so it is what there may be at any moment, also on the way down.
+    """
+
+    EVERY_S = 0.005
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.num_samples = 0
+        self.most_over_bytes = -(1 << 62)
+        self.peak_bytes = 0
+
+    def _run(self) -> None:
+        while not self._ended.wait(self.EVERY_S):
+            before_bytes = self._budget.total_bytes
+            own_bytes = _anonymous_bytes("self")
+            allowed_bytes = max(before_bytes, self._budget.total_bytes)  # it may have moved meanwhile
+            self.num_samples += 1
+            self.peak_bytes = max(self.peak_bytes, own_bytes)
+            self.most_over_bytes = max(self.most_over_bytes, own_bytes - allowed_bytes)
+
+    def __enter__(self) -> Sampler:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+def _anonymous_bytes(pid: str) -> int:
+    fields = read_fields(Path(f"/proc/{pid}/status"))
+    return sum(int(fields.get(name, "0 kB").split()[0]) * 1024 for name in ("RssAnon", "RssShmem"))
 
 
 class NotingGovernor(MemoryGovernor):
@@ -97,7 +137,7 @@ class NotingGovernor(MemoryGovernor):
         super().__init__(limits, self._look_and_note, footprint, budget=budget, **options)
         self._facts = watch
         self._needs = footprint
-        self._leases = budget
+        self.leases = budget
         self.looks: list[Look] = []
         NotingGovernor.made = self
 
@@ -108,8 +148,8 @@ class NotingGovernor(MemoryGovernor):
                 own_anonymous_bytes=facts.own_anonymous_bytes or 0,
                 bound_bytes=min(known_bounds(facts).values()),
                 least_bytes=self._needs().least_bytes,
-                leased_bytes=self._leases.leased_bytes,
-                total_bytes=self._leases.total_bytes,
+                leased_bytes=self.leases.leased_bytes,
+                total_bytes=self.leases.total_bytes,
                 budget_bytes=None if status is None else status.budget_bytes,
                 weight_bytes=None if status is None else status.split.weight_bytes,
             )
@@ -140,16 +180,25 @@ def main(job: Job) -> None:
         keep_in_memory(patch, 0.0)
     with loading.load(job.package, prefix_store_bytes=0) as engine:
         governor = NotingGovernor.made
-        while True:
-            answers, num_refusals = answers_of(engine)
-            print(json.dumps({"digest": digest(answers), "num_refusals": num_refusals} | governor.news()), flush=True)
-            words = _words()
-            if shared is not None and words[:1] == ["with"]:
-                shared.others = [int(word) for word in words[1:]]
-            if words == ["enough"]:
-                break
+        with Sampler(governor.leases) as sampler:
+            while True:
+                answers, num_refusals = answers_of(engine)
+                news = {"digest": digest(answers), "num_refusals": num_refusals} | governor.news()
+                print(json.dumps(news), flush=True)
+                words = _words()
+                if shared is not None and words[:1] == ["with"]:
+                    shared.others = [int(word) for word in words[1:]]
+                if words == ["enough"]:
+                    break
         statistics = asdict(engine.statistics())
-    print(json.dumps({"looks": [asdict(look) for look in governor.looks], "statistics": statistics}), flush=True)
+    last = {
+        "looks": [asdict(look) for look in governor.looks],
+        "statistics": statistics,
+        "num_samples": sampler.num_samples,
+        "most_over_bytes": sampler.most_over_bytes,
+        "peak_bytes": sampler.peak_bytes,
+    }
+    print(json.dumps(last), flush=True)
 
 
 def answers_of(engine: Engine) -> tuple[list[list[TokenEvent]], int]:

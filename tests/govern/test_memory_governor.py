@@ -165,6 +165,17 @@ def test_the_floor_is_what_is_needed_and_not_what_the_base_counts_in_steps() -> 
         assert allowed_bytes(limits, world.footprint) == least_bytes
 
 
+def test_what_is_short_is_what_is_missing_now_also_when_memory_comes_back() -> None:
+    world = World(512 + 400)
+    governor = world.governor()
+    least_mib = SMALL.least_bytes // MIB
+    for available_mib, short_mib in [(400, 0), (100, least_mib - 100), (least_mib - 7, 7), (least_mib + 13, 0)]:
+        world.set_available(512 + available_mib)
+        world.now_s += INTERVAL_S
+        governor.limits()
+        assert status_of(governor).split.short_bytes == short_mib * MIB
+
+
 def test_nothing_is_short_as_soon_as_the_least_is_there() -> None:
     world = World()
     world.want(base_bytes=104 * MIB + 1)

@@ -88,10 +88,37 @@ def swap_two_tokens(content: dict[str, Any]) -> None:
     vocabulary[one], vocabulary[two] = vocabulary[two], vocabulary[one]
 
 
-def test_a_vocabulary_of_the_same_size_with_other_tokens_is_another_line(store: ModelStore) -> None:
-    rewrite_tokenizer(store.models_dir / "small", swap_two_tokens)
+def add_padding(content: dict[str, Any]) -> None:
+    vocabulary = content["model"]["vocab"]
+    vocabulary["<padding>"] = 1 + max(vocabulary.values(), default=0) + len(content["added_tokens"])
+
+
+def drop_a_merge(content: dict[str, Any]) -> None:
+    del content["model"]["merges"][1]
+
+
+def write_merges_the_other_way(content: dict[str, Any]) -> None:
+    merges = content["model"]["merges"]
+    content["model"]["merges"] = [one.split(" ") if isinstance(one, str) else " ".join(one) for one in merges]
+
+
+def rename_an_added_token(content: dict[str, Any]) -> None:
+    content["added_tokens"][0]["content"] += "?"
+
+
+@pytest.mark.parametrize("change", [swap_two_tokens, drop_a_merge, rename_an_added_token])
+def test_other_tokens_or_merges_are_another_line(store: ModelStore, change: Callable[[dict[str, Any]], None]) -> None:
+    rewrite_tokenizer(store.models_dir / "small", change)
     assert "small" not in names(store, "large")
     assert "a-middle" in names(store, "large")
+
+
+@pytest.mark.parametrize("change", [add_padding, write_merges_the_other_way])
+def test_padding_and_another_way_to_write_the_merges_are_the_same_line(
+    store: ModelStore, change: Callable[[dict[str, Any]], None]
+) -> None:
+    rewrite_tokenizer(store.models_dir / "small", change)
+    assert "small" in names(store, "large")
 
 
 def test_a_tokenizer_that_is_only_written_in_another_way_is_the_same(store: ModelStore) -> None:
@@ -101,4 +128,11 @@ def test_a_tokenizer_that_is_only_written_in_another_way_is_the_same(store: Mode
 
 def test_a_tokenizer_that_cannot_be_read_is_another_line(store: ModelStore) -> None:
     rewrite_tokenizer(store.models_dir / "small", lambda content: content.pop("model"))
+    assert "small" not in names(store, "large")
+
+
+def test_a_tokenizer_that_is_too_large_is_not_read(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pocketseek.package.lineage._MOST_TOKENIZER_BYTES", 10)
+    assert "small" in names(store, "large")
+    rewrite_tokenizer(store.models_dir / "small", lambda content: content.pop("truncation", None))
     assert "small" not in names(store, "large")

@@ -2,20 +2,25 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from package.samples import TINY, write_sample
 
-from pocketseek.errors import FormatError, IntegrityError, NotFoundError
+from pocketseek.errors import FormatError, IntegrityError, NotFoundError, StorageError
 from pocketseek.formats import SEGMENT_BYTES
+from pocketseek.package import marker, verify
 from pocketseek.package.manifest import read_manifest
+from pocketseek.package.marker import stamp_of
 from pocketseek.package.reader import Package
-from pocketseek.package.verify import find_damage, verify_package
+from pocketseek.package.verify import Damage, check_open_chunk, find_damage, verify_package
 
 
 @pytest.fixture(scope="module")
@@ -149,5 +154,106 @@ def test_a_chunk_found_damaged_is_not_used_again_even_if_its_file_looks_untouche
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(IntegrityError):
         verify_package(package, full=True)
+    with pytest.raises(IntegrityError):
+        Package.open(package)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+class Writer:
+    """Writes to a file after each of the next calls of something, as often as is set: every second time it is good."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.good = path.read_bytes()
+        self.num_times = 0
+
+    def after(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def meddle(*arguments: Any, **options: Any) -> Any:
+            result = call(*arguments, **options)
+            if self.num_times:
+                self.num_times -= 1
+                flip(self.path, 3)
+            return result
+
+        return meddle
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Writer:
+    package = write_sample(tmp_path / "m")
+    return Writer(package / "chunks" / read_manifest(package).chunks[0].sha256)
+
+
+def check_open(writer: Writer) -> str:
+    package = writer.path.parent.parent
+    manifest = read_manifest(package)
+    with opened(writer.path) as descriptor:
+        return check_open_chunk(package, manifest, manifest.chunks[0], descriptor)
+
+
+def test_an_open_chunk_is_hashed_again_if_somebody_wrote_meanwhile(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "_wrong_runs_of", writer.after(verify._wrong_runs_of))
+    writer.num_times = 2  # bad when it is hashed for the second time, as it was when it is for the third
+    assert check_open(writer) == stamp_of(writer.path.stat())
+    assert writer.path.read_bytes() == writer.good
+
+
+def test_an_open_chunk_that_is_written_to_all_the_time_is_neither_good_nor_bad(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "_wrong_runs_of", writer.after(verify._wrong_runs_of))
+    writer.num_times = 100
+    with pytest.raises(StorageError, match="is being written to; stop the program"):
+        check_open(writer)
+
+
+def test_an_open_chunk_is_not_hashed_while_a_write_could_leave_its_mtime(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two writes in one tick of the clock, one before the stamp is taken and one after hashing."""
+    hashed_at_ns: list[tuple[int, int]] = []
+    usual = verify._wrong_runs_of
+
+    def note(*rest: Any, **options: Any) -> object:
+        hashed_at_ns.append((writer.path.stat().st_mtime_ns, verify.time.time_ns()))
+        return usual(*rest, **options)
+
+    monkeypatch.setattr(verify, "_wrong_runs_of", note)
+    monkeypatch.setattr(verify, "settle", writer.after(marker.settle))
+    writer.num_times = 2
+    assert check_open(writer) == stamp_of(writer.path.stat())
+    ((written_ns, began_ns),) = hashed_at_ns
+    assert began_ns - written_ns > marker._CLOCK_TICK_NS
+
+
+def test_a_chunk_that_was_just_written_when_hashing_began_is_not_vouched_for(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunk, package = writer.path, writer.path.parent.parent
+    (package / "verified.json").unlink()
+    status = chunk.stat()
+    now_ns = [status.st_mtime_ns + 1_000_000]
+    monkeypatch.setattr(verify.time, "time_ns", lambda: now_ns[0])
+    find = verify.find_damage
+
+    def written_to_in_the_same_tick(*rest: Any, **options: Any) -> Iterator[Damage]:
+        yield from find(*rest, **options)
+        flip(chunk, 3)
+        os.utime(chunk, ns=(status.st_atime_ns, status.st_mtime_ns))
+        now_ns[0] += 1_000_000_000
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verify, "find_damage", written_to_in_the_same_tick)
+        Package.open(package).close()
     with pytest.raises(IntegrityError):
         Package.open(package)

@@ -9,11 +9,11 @@ The *bound* is what could be taken at this moment, the least of what is known:
 Clean file pages, ours too, count as available in the first two, so weights in the page cache are not counted twice.
 
 The *budget* follows the bound down at once, so that it is never above it (but for the floor, the least that works). It
-follows up only if the bound stayed well above it for some seconds, and then to the lowest value seen. Both ways it is
-put a little below, so that the next flutter does not move it again. Figures can be wrong: when we wait for memory
-although the bound says that there is enough (stalls, page faults from storage), it shrinks by a tenth a second.
-Afterwards it holds still, then grows in small steps; each time the trouble comes back it holds twice as long, so that
-it cannot swing.
+follows up only if the bound stayed well above it for some seconds (longer after swings, see swings.py), and then to the
+lowest value seen. Both ways it is put a little below, so that the next flutter does not move it again; only below the
+floor it is the bound itself, since nothing moves there. Figures can be wrong: when we wait for memory although the
+bound says that there is enough (stalls, page faults from storage), it shrinks by a tenth a second. Afterwards it holds
+still, then grows in small steps; each time the trouble comes back it holds twice as long, so that it cannot swing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Literal
 
 from pocketseek.device.memory_watch import MemoryFacts
 from pocketseek.govern.budget import UNKNOWN_MEMORY_BYTES
+from pocketseek.govern.swings import Swings
 
 Bound = Literal["machine", "group", "cap", "pressure", "unknown"]
 
@@ -42,7 +43,6 @@ _DEAD_BAND_SHARE = 64  # of the bound: how much below it the budget is put
 _MOST_DEAD_BAND_BYTES = 16 * _MIB
 _GROW_MARGIN_SHARE = 0.03
 _LEAST_GROW_MARGIN_BYTES = 16 * _MIB
-GROW_AFTER_S = 3.0
 _GROW_AFTER_LOOKS = 3  # when passes are slow, three seconds alone may mean two looks
 
 STALLED_SHARE = 0.10  # of the time: above it we wait for memory, not for work
@@ -75,6 +75,7 @@ class ElasticBudget:
         self._floor_bytes = 0
         self._last_bound: tuple[int, Bound] = (UNKNOWN_MEMORY_BYTES, "unknown")
         self._trouble = _Trouble()
+        self._swings = Swings()
         self._rise: _Rise | None = None
         self._last: tuple[MemoryFacts, float, bool] | None = None
         self.bound: Bound = "unknown"
@@ -115,7 +116,7 @@ class ElasticBudget:
         pressed = waited and (bound == "unknown" or _concerns_us(used_bytes, bound_bytes))
         if pressed:
             self._give_way(used_bytes, now_s)
-        self._shrink(bound_bytes, bound)
+        self._shrink(bound_bytes, bound, now_s)
         if not pressed:
             self._grow(bound_bytes, bound, now_s)
         return self.current_bytes
@@ -146,26 +147,29 @@ class ElasticBudget:
         self.num_pressures += 1
         self._set(max(used_bytes - used_bytes // _PRESSURE_SHRINK_SHARE, self._floor_bytes), "pressure")
 
-    def _shrink(self, bound_bytes: int, bound: Bound) -> None:
+    def _shrink(self, bound_bytes: int, bound: Bound, now_s: float) -> None:
         if self._current_bytes is None or bound_bytes < self._current_bytes:
-            self._rise = None
+            self._rise, num_shrinks = None, self.num_shrinks
             self._set(_below(bound_bytes, bound), bound)
+            if self.num_shrinks > num_shrinks:
+                self._swings.shrank(now_s)
 
     def _grow(self, bound_bytes: int, bound: Bound, now_s: float) -> None:
-        if self.allowed_bytes < self._floor_bytes:  # that much is in use anyway: what is there for it counts at once
-            self._current_bytes = max(self.allowed_bytes, min(_below(bound_bytes, bound), self._floor_bytes))
+        if self.allowed_bytes < self._floor_bytes:  # which is in use anyway: what is there for it counts at once
+            self._set(max(self.allowed_bytes, min(bound_bytes, self._floor_bytes)), bound)
         current_bytes = self.current_bytes
         if bound_bytes < current_bytes + _grow_margin_bytes(current_bytes) or self._trouble.holds(now_s):
             self._rise = None
             return
         rise = self._rise = _higher(self._rise, bound_bytes, bound, now_s)
-        if rise.num_looks < _GROW_AFTER_LOOKS or now_s - rise.since_s < GROW_AFTER_S:
+        if rise.num_looks < _GROW_AFTER_LOOKS or now_s - rise.since_s < self._swings.wait_s(now_s):
             return
         self._rise = None
         target_bytes = _below(rise.lowest_bytes, rise.bound)
         if self._trouble.is_remembered:
             target_bytes = min(target_bytes, current_bytes + current_bytes // _CAREFUL_GROWTH_SHARE)
         self._set(max(target_bytes, current_bytes), rise.bound)
+        self._swings.grew(now_s)
 
     def _set(self, num_bytes: int, bound: Bound) -> None:
         before_bytes, known = self.current_bytes, self._current_bytes is not None

@@ -21,7 +21,9 @@ from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.govern.split import Footprint, MemorySplit, split_memory, stepped_demand
 from pocketseek.types import Limits
 
-MAX_TOKENS_PER_PASS = 256  # beyond this, large prompts gain little and the other answers wait longer for their turn
+# Beyond this large prompts gain little and the other answers wait longer for their turn; also where weights stream,
+# since so many tokens compute for longer than reading takes (docs/lab-notes.md).
+MAX_TOKENS_PER_PASS = 256
 MAX_SEQUENCES = 16
 INTERVAL_S = 0.25  # between two looks at the machine
 LEAST_REST_S = 1.0  # between two looks while nothing runs

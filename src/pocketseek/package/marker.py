@@ -36,13 +36,14 @@ def size_and_mtime_ns(stamp: str) -> tuple[int, int]:
     return int(size), int(mtime_ns)
 
 
-def is_settled(status: os.stat_result) -> bool:
-    """Whether a later change would surely get another mtime."""
-    return status.st_mtime_ns < time.time_ns() - _CLOCK_TICK_NS
+def is_settled(status: os.stat_result, now_ns: int) -> bool:
+    """Whether a change at that time or later would surely get another mtime."""
+    return status.st_mtime_ns < now_ns - _CLOCK_TICK_NS
 
 
 def may_be_written_unseen(status: os.stat_result) -> bool:
-    """Whether a change at this moment might leave the mtime as it is."""
+    """Whether a change at this moment might leave the mtime as it is. A clock that was set back does not count: the
+    file would be of the future for long, and what is written now is not."""
     return 0 <= time.time_ns() - status.st_mtime_ns <= _CLOCK_TICK_NS
 
 

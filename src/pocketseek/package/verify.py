@@ -115,11 +115,13 @@ def check_chunks(
     doubtful = [entry for entry in manifest.unique_chunks() if known.get(entry.sha256) != stamps[entry.sha256]]
     if not doubtful:
         return stamps
+    began_ns = time.time_ns()
     for damage in find_damage(package_dir, manifest, doubtful, progress, keep_cached=mode == "auto"):
         marked = read_marker(package_dir)
         write_marker(package_dir, {sha256: stamp for sha256, stamp in marked.items() if sha256 != damage.sha256})
         raise IntegrityError(f"{package_dir}: {damage.describe()}; {_REMEDY}")
-    write_marker(package_dir, {sha256: stamp for sha256, stamp in stamps.items() if _holds(package_dir, sha256, stamp)})
+    held = {sha256: stamp for sha256, stamp in stamps.items() if _holds(package_dir, sha256, stamp, began_ns)}
+    write_marker(package_dir, held)
     return stamps
 
 
@@ -254,13 +256,13 @@ def _read(file: FileIO, buffer: memoryview, path: Path) -> memoryview:
     return buffer[:num_bytes]
 
 
-def _holds(package_dir: Path, sha256: str, stamp: str) -> bool:
-    """Whether a stamp taken before hashing may vouch for the file from now on."""
+def _holds(package_dir: Path, sha256: str, stamp: str, began_ns: int) -> bool:
+    """Whether a stamp taken before hashing began may vouch for the file: nobody wrote since, seen or unseen."""
     try:
         status = chunk_path(package_dir, sha256).stat()
     except OSError:
         return False
-    return stamp_of(status) == stamp and is_settled(status)
+    return stamp_of(status) == stamp and is_settled(status, began_ns)
 
 
 def _check_chunk_size(package_dir: Path, entry: ChunkEntry) -> str:

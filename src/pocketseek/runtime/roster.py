@@ -1,9 +1,9 @@
 """Who waits, who runs, and on which pages. Preferences are policy.py's, what the pages mean is nobody's here.
 
 - Requests are admitted, one class before the other, while the pages of their tokens are free, with a spare page for
-  every running sequence that needs one within 16 tokens, so that admission does not at once force a pre-emption. Nobody
-  overtakes the next in line. limits.max_sequences caps admission; sequences already running are not stopped when it
-  falls.
+  every running sequence that needs one within 16 tokens (for every running one where the pool cannot grow), so that
+  admission does not at once force a pre-emption. Nobody overtakes the next in line. limits.max_sequences caps
+  admission; sequences already running are not stopped when it falls.
 - A sequence grows by a page when it needs one. If none is free the last by rank is pre-empted (background before
   interactive, the youngest first): it gives up its pages and waits. It comes back by reading its pages from disk if
   that is cheaper than computing them, by computing what the prefix cache does not have otherwise; its text does not

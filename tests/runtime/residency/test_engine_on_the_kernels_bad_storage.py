@@ -114,7 +114,7 @@ def test_a_disk_that_the_kernel_slows_down_is_waited_for(
         capture_output=True,
         text=True,
         check=True,
-        env=os.environ | {"PYTHONPATH": str(Path(pressure_worker.__file__).parent)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(pressure_worker.__file__).parent), *sys.path])},
     )
     told, last = (json.loads(line) for line in done.stdout.splitlines())
     assert told["digest"] == digest(expected)

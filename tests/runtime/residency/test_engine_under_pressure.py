@@ -1,7 +1,11 @@
 """Another process takes the memory away while an engine writes: it shrinks, goes on, says the same, and lives.
 
-In a control group with a limit where one can be made. Everywhere, with a limit that is made up: the other process is
-real, and so is what is measured of both; what is missing there is the kernel, which would kill somebody.
+In a control group with a limit where one can be made. Everywhere, with a limit that is made up: the other processes are
+real, and so is what is measured of all; what is missing there is the kernel, which would kill somebody.
+
+That a group never held more than its limit proves nothing: the kernel sees to that, by killing. So it is asked whom it
+killed, also where the others do not volunteer; and what we hold is measured, every few milliseconds, against what our
+own budget allowed at that moment.
 """
 
 from __future__ import annotations
@@ -62,7 +66,7 @@ class Arena:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(Path(pressure_worker.__file__).parent)},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(pressure_worker.__file__).parent), *sys.path])},
         )
         self._stack.enter_context(process)
         self._stack.callback(process.kill)
@@ -100,6 +104,8 @@ class Rounds:
         self.say("enough")
         last = self.until(lambda told: "looks" in told)
         assert self.process.wait() == 0
+        assert last["num_samples"] > len(last["looks"])
+        assert last["most_over_bytes"] <= 0, last["peak_bytes"]
         return [Look(**look) for look in last["looks"]]
 
     @property
@@ -166,6 +172,7 @@ def test_neighbours_that_take_all_but_the_least_make_us_stream_and_nobody_is_kil
 def test_a_neighbour_that_never_has_enough_is_killed_and_we_are_not(
     arena: Callable[[bool], Arena], expected: str, willing: bool
 ) -> None:
+    """Also one that does not volunteer: by then we are the smaller."""
     place = arena(True)
     assert place.group is not None
     engine = place.engine()
