@@ -10,7 +10,7 @@ from pocketseek.errors import UsageError
 from pocketseek.runtime.engine import Engine
 
 SHORT_S = 0.3
-ALONE_S = 1.5  # background alone waits for others for a second
+ALONE_S = 1.5  # background waits for others, for a second if it is alone
 
 
 def measured(
@@ -22,7 +22,7 @@ def measured(
         opened.append(fake_engine(FakeExecutor(context_length=300)))
         return opened[-1]
 
-    seconds = ALONE_S if profile == "doc" else SHORT_S
+    seconds = SHORT_S if profile == "chat" else ALONE_S
     return bench_load(open_engine, concurrency=concurrency, profile=profile, seconds=seconds, **kwargs), opened
 
 
