@@ -2,8 +2,8 @@
 
 import json
 import socket
-from contextlib import suppress
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
