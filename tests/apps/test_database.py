@@ -277,3 +277,14 @@ def assert_whole(path: Path) -> dict[object, int]:
     found = words(database)
     database.close()
     return {word: found.count(word) for word in set(found)}
+
+
+def test_a_schema_that_is_no_text_is_damage(path: Path) -> None:
+    first = opened(path)
+    first.close()
+    data = path.read_bytes()
+    path.write_bytes(
+        data.replace(b"tablewordswords", b"table\xff\xff\xff\xff\xffwords").replace(b"CREATE TABLE", b"\xff" * 12)
+    )
+    with pytest.raises(FormatError, match="move it away"):
+        words(opened(path))

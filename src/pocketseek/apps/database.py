@@ -140,6 +140,15 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise _explain(error, self.path) from error
+        except UnicodeDecodeError as error:  # Python cannot read what SQLite says about a damaged schema
+            raise _damaged(self.path, "its schema is no text") from error
+
+
+def _damaged(path: Path, reason: str) -> FormatError:
+    return FormatError(
+        f"{path} is damaged ({reason}); nothing in it was changed: move it away to start afresh, "
+        f"`sqlite3 FILE .recover` gets out of it what can be read"
+    )
 
 
 def _explain(error: sqlite3.Error, path: Path) -> PocketseekError:
@@ -148,10 +157,7 @@ def _explain(error: sqlite3.Error, path: Path) -> PocketseekError:
         return UsageError(f"{path} cannot be used ({error}); open it again")
     primary = code & 0xFF
     if primary in _DAMAGED:
-        return FormatError(
-            f"{path} is damaged ({error}); nothing in it was changed: move it away to start afresh, "
-            f"`sqlite3 FILE .recover` gets out of it what can be read"
-        )
+        return _damaged(path, str(error))
     if primary in _BUSY:
         return BusyError(f"{path} is being written by another process; try again")
     if primary == sqlite3.SQLITE_TOOBIG:
