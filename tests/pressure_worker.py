@@ -34,6 +34,7 @@ from pocketseek.runtime import memory_use
 from pocketseek.runtime.engine import Engine
 from pocketseek.types import TokenEvent
 
+MOST_REFUSALS = 4  # each after half a minute
 REQUESTS = many_requests(1024, num_tokens=14)[:5]
 
 
@@ -209,6 +210,9 @@ def answers_of(engine: Engine) -> tuple[list[list[TokenEvent]], int]:
             return run_together(engine, REQUESTS), num_refusals
         except MemoryLimitError:
             num_refusals += 1
+            if num_refusals == MOST_REFUSALS:
+                print(NotingGovernor.made.status, NotingGovernor.made.looks[-1], file=sys.stderr, flush=True)
+                raise
 
 
 def _words() -> list[str]:

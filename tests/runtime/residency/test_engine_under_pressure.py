@@ -36,6 +36,7 @@ from pocketseek.settings import read_settings
 
 MB = 1_000_000
 LIMIT_BYTES = 400 * MB
+SPARE_BYTES = 30 * MB  # the kernel counts more than processes have: tables, lists of cached pages
 HOG_BYTES = 3 * MB  # of an interpreter, about
 MORE_ROUNDS, MOST_ROUNDS = 1, 100
 REASON = unavailable()
@@ -149,13 +150,13 @@ def test_neighbours_that_take_all_but_the_least_make_us_stream_and_nobody_is_kil
     engine = place.engine()
     first = engine.next()
     assert first["weight_bytes"] is None
-    taken_bytes = LIMIT_BYTES - first["least_bytes"] - group_reserve_bytes(LIMIT_BYTES) - 20 * MB
+    taken_bytes = LIMIT_BYTES - first["least_bytes"] - group_reserve_bytes(LIMIT_BYTES) - SPARE_BYTES
     hogs = [place.hog(taken_bytes // num_hogs - (num_hogs - 1) * HOG_BYTES) for _ in range(num_hogs)]
     engine.say(f"with {' '.join(str(hog.pid) for hog in hogs)}")
     for hog in hogs:
         assert hog.stdout is not None
         assert hog.stdout.readline() == "full\n"
-    engine.until(lambda told: told["weight_bytes"] is not None and told["weight_bytes"] < told["weights_bytes"] / 2)
+    engine.until(lambda told: told["weight_bytes"] is not None and told["weight_bytes"] < told["weights_bytes"] * 0.7)
     for _ in range(MORE_ROUNDS):
         engine.next()
     assert [hog.poll() for hog in hogs] == [None] * num_hogs
