@@ -6,19 +6,19 @@ times, as "battery" and as its fuel gauge (bms, maxfg): where there is a "batter
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pocketseek.device.battery_units import CurrentUnit, is_fed, volts
-from pocketseek.device.reading import parse_signed, read_bytes, read_line
+from pocketseek.device.reading import list_names, parse_signed, read_bytes, read_line
 from pocketseek.device.sensor_facts import Battery, Readings, Temperature
 from pocketseek.device.thermal_zones import is_temperature
 
 _FOLDER = "sys/class/power_supply"
 _MOST_SUPPLIES = 32
 _MAX_NAME = 60
+_USUAL_NAMES = ("battery", "Battery", "BAT0", "bms", "usb", "USB", "ac", "AC", "Mains", "wireless")
 _FIELDS = ("status", "capacity", "voltage_now", "current_now", "power_now", "temp", "energy_full", "charge_full")
 
 
@@ -45,10 +45,7 @@ class SystemBattery:
         self.find()
 
     def find(self) -> None:
-        try:
-            names = sorted(os.listdir(self._folder))[:_MOST_SUPPLIES]
-        except (OSError, ValueError):
-            names = []
+        names = list_names(self._folder, _USUAL_NAMES)[:_MOST_SUPPLIES]
         types = {name: (read_line(f"{self._folder}/{name}/type") or "").lower() for name in names}
         batteries = [name for name in names if types[name] == "battery" and self._is_ours(name)]
         self._batteries = [name for name in batteries if name.lower() == "battery"] or batteries
@@ -123,7 +120,7 @@ def _fields(folder: str) -> Mapping[str, str]:
 
 
 def _power_w(raw_uw: int | None, status: str, current_a: float | None, voltage_v: float | None) -> float | None:
-    if raw_uw is not None and status.lower() in ("charging", "discharging"):
+    if raw_uw == 0 or (raw_uw is not None and status.lower() in ("charging", "discharging")):
         return abs(raw_uw) / 1e6 * (1 if status.lower() == "discharging" else -1)
     return current_a * voltage_v if current_a is not None and voltage_v is not None else None
 
