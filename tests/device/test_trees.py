@@ -111,7 +111,8 @@ def test_a_board_is_known_from_its_device_tree(tmp_path: Path) -> None:
     assert facts.chip.id == "BCM2712"
     assert (facts.storage_device, facts.storage_kind, facts.storage_filesystem) == ("mmcblk0", "SD card", "ext4")
     assert (facts.zram_bytes, facts.swap_total_bytes) == (0, 102396 * 1024)
-    assert (facts.accelerators[0].name, facts.accelerators[0].driver) == ("brcm,2712-v3d", "v3d")
+    assert (facts.accelerators[0].name, facts.accelerators[0].driver) == ("VideoCore VII", "v3d")
+    assert facts.architecture == "aarch64"
     assert facts.selinux == "absent"
     assert facts.android_api_level is None
 

@@ -68,6 +68,25 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], essentia
     console.print(table)
 
 
+def print_facts(rows: Sequence[tuple[str, str]]) -> None:
+    """(label, value) pairs: aligned on a terminal, the value over as many lines as it needs; tab-separated otherwise,
+    one line each."""
+    if not sys.stdout.isatty():
+        for label, value in rows:
+            print(f"{label}\t{'; '.join(value.splitlines())}")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in rows:
+        table.add_row(Text(_safe(label), style="dim"), Text(_safe(value)))
+    Console().print(table)
+
+
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[int]) -> Table:
     from rich import box
     from rich.table import Table

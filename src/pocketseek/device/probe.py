@@ -1,8 +1,8 @@
 """`check_device`: the plain facts of this machine, each with where it was read. Nothing is measured or judged here.
 
 Every fact that cannot be read is None: unknown is an answer, a guess is not. `root` stands for "/" so that tests (and a
-mounted phone image) can be probed; storage sizes, this process's user and, without Android's properties below `root`,
-the processor's architecture are always those of the running machine.
+mounted phone image) can be probed; storage sizes and this process's user are always those of the running machine, and
+so is the architecture where nothing below `root` tells it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketseek.device import cgroup, cpu, memory, system
-from pocketseek.device.accelerators import Accelerator, ExecutionProvider, choose_provider, find_accelerators
+from pocketseek.device.accelerators import Accelerator, find_accelerators
 from pocketseek.device.chips import Chip, find_chip
 from pocketseek.device.clusters import CoreCluster, core_clusters, highest_frequency_hz
+from pocketseek.device.execution_provider import ExecutionProvider, choose_provider
 from pocketseek.device.known import SourceBook
 from pocketseek.device.permissions import Permissions, check_permissions, selinux_context, selinux_mode
 from pocketseek.device.properties import read_properties
@@ -87,6 +88,10 @@ def check_device(root: str | Path = "/", *, data_dir: Path | None = None) -> Dev
     chip = book.keep("chip", find_chip(system.chip_names(root, properties), highest_frequency_hz(clusters)))
     architecture = book.keep("architecture", system.architecture(root, properties)) or ""
     api_level = book.keep("android_api_level", system.android_api_level(properties))
+    accelerators = _accelerators(root, chip, book)
+    provider = choose_provider(
+        architecture, chip, api_level, has_npu=any(accelerator.kind == "npu" for accelerator in accelerators)
+    )
     total_bytes, available_bytes = memory.machine_memory(root)
     limit = cgroup.memory_limit(root)
     free_bytes, size_bytes = system.storage_bytes(data_dir)
@@ -122,10 +127,8 @@ def check_device(root: str | Path = "/", *, data_dir: Path | None = None) -> Dev
         permissions=note("permissions", check_permissions(root), "tried"),
         clusters=clusters,
         chip=chip,
-        accelerators=_accelerators(root, chip, book),
-        execution_provider=note(
-            "execution_provider", choose_provider(architecture, chip, api_level), "ONNX Runtime's documentation"
-        ),
+        accelerators=accelerators,
+        execution_provider=note("execution_provider", provider, "chip table, ONNX Runtime's documentation"),
         swap_total_bytes=note("swap_total_bytes", swap.total_bytes, "/proc/meminfo: SwapTotal"),
         swap_free_bytes=note("swap_free_bytes", swap.free_bytes, "/proc/meminfo: SwapFree"),
         zram_bytes=note("zram_bytes", swap.zram_bytes, "/proc/swaps"),

@@ -12,6 +12,7 @@ from pocketseek.device.properties import Properties
 from pocketseek.device.reading import parse_int, read_fields, read_line, read_text
 
 TERMUX_PREFIX = "data/data/com.termux/files/usr"
+TERMUX_HOME = "data/data/com.termux/files/home"
 _ABIS = {"arm64-v8a": "aarch64", "armeabi-v7a": "armv7l", "x86_64": "x86_64", "x86": "i686", "riscv64": "riscv64"}
 _NO_NAME = {"", "Default string", "System manufacturer", "System Product Name", "To Be Filled By O.E.M.", "None"}
 # What may name the chip, the most exact first.
@@ -22,10 +23,13 @@ _CHIP_PROPERTIES = (
 
 
 def architecture(root: Path, properties: Properties) -> Known[str]:
-    """Of the running machine; of another root what its Android was built for."""
+    """Of the running machine; of another root what its Android was built for, or arm64 if its cores say so."""
     abi = properties.known("ro.product.cpu.abi")
-    if root != Path("/") and abi and abi.value in _ABIS:
-        return Known(_ABIS[abi.value], abi.source)
+    if root != Path("/"):
+        if abi and abi.value in _ABIS:
+            return Known(_ABIS[abi.value], abi.source)
+        if "asimd" in read_fields(root / "proc/cpuinfo").get("Features", "").split():
+            return Known("aarch64", "/proc/cpuinfo: Features")
     return Known(platform.machine(), "uname")
 
 
