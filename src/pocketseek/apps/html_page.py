@@ -30,7 +30,7 @@ _STYLE = (
     ".cards,.charts{display:grid;gap:.75rem;margin:1rem 0}"
     ".cards{grid-template-columns:repeat(auto-fill,minmax(min(100%,148px),1fr))}"
     ".charts{grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr))}"
-    ".card,.charts>figure{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:.75rem;margin:0}"
+    ".card,figure{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:.75rem;margin:0}"
     ".card b{display:block;font-size:1.35rem;line-height:1.3;margin:.15rem 0}"
     ".card b.none{font-size:1rem;font-weight:400;color:var(--quiet)}.card span{font-size:.85rem;color:var(--quiet)}"
     "table{border-collapse:collapse;width:100%;margin:.5rem 0}"

@@ -108,8 +108,8 @@ def _grid(x: Axis, y: Axis) -> str:
         is_last = mark == x.marks[-1]
         text = f"{_number(mark)} {escape(x.unit)}" if is_last and x.unit else _number(mark)
         parts.append(f'<path class="grid" d="M{left:.1f} {_TOP}v{_PLOT_HEIGHT}"/>')
-        place = f'x="{left + 14 if is_last else left:.1f}" y="{_HEIGHT - 10}" text-anchor="{"end" if is_last else "middle"}"'
-        parts.append(f"<text {place}>{text}</text>")
+        place, anchor = (left + 14, "end") if is_last else (left, "middle")
+        parts.append(f'<text x="{place:.1f}" y="{_HEIGHT - 10}" text-anchor="{anchor}">{text}</text>')
     return "".join(parts)
 
 
