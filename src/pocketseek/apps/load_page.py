@@ -63,7 +63,8 @@ def _chart(heading: str, series: Sequence[tuple[str, Latency]], labels: PageLabe
                 for percent, seconds in zip(CURVE_PERCENTS, latency.curve_s, strict=True)
                 if seconds * 1000 <= x.high
             ],
+            colour,
         )
-        for name, latency in series
+        for colour, (name, latency) in enumerate(series)
     ]
     return line_chart(heading, lines, x, _PERCENT)

@@ -41,11 +41,16 @@ class Axis:
 
 @dataclass(frozen=True)
 class Line:
-    """points: (x, y) in order of x; y None leaves a gap. dashed: for what is no measurement of this device."""
+    """points: (x, y) in order of x; y None leaves a gap. colour: below NUM_COLOURS; dashed: tells two of one apart."""
 
     name: str
     points: Sequence[tuple[float, float | None]]
+    colour: int
     dashed: bool = False
+
+    @property
+    def kind(self) -> str:
+        return f"line c{self.colour}{' dashed' if self.dashed else ''}"
 
 
 def round_axis(values: Iterable[float], unit: str = "", *, from_zero: bool = True, num_steps: int = 4) -> Axis:
@@ -66,15 +71,14 @@ def round_step(least: float) -> float:
 
 def line_chart(label: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:
     """The drawing and, where it has several lines, what each is called. label: for those who cannot see it."""
-    drawn = "".join(_line(line, index, x, y) for index, line in enumerate(lines))
+    drawn = "".join(_line(line, x, y) for line in lines)
     drawing = (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}">{_grid(x, y)}{drawn}</svg>'
     )
     return drawing + (_legend(lines) if len(lines) > 1 else "")
 
 
-def _line(line: Line, index: int, x: Axis, y: Axis) -> str:
-    kind = f'class="line c{index % NUM_COLOURS}{" dashed" if line.dashed else ""}"'
+def _line(line: Line, x: Axis, y: Axis) -> str:
     parts: list[str] = []
     for run in _runs(line.points):
         places = [
@@ -82,7 +86,7 @@ def _line(line: Line, index: int, x: Axis, y: Axis) -> str:
         ]
         if len(places) == 1:
             places *= 2  # a dot: the ends of lines are round
-        parts.append(f'<polyline {kind} points="{" ".join(places)}"/>')
+        parts.append(f'<polyline class="{line.kind}" points="{" ".join(places)}"/>')
     return "".join(parts)
 
 
@@ -116,9 +120,9 @@ def _grid(x: Axis, y: Axis) -> str:
 def _legend(lines: Sequence[Line]) -> str:
     items = (
         f'<li><svg class="swatch" viewBox="0 0 22 8" aria-hidden="true">'
-        f'<path class="line c{index % NUM_COLOURS}{" dashed" if line.dashed else ""}" d="M2 4h18"/></svg>'
+        f'<path class="{line.kind}" d="M2 4h18"/></svg>'
         f"{escape(line.name)}</li>"
-        for index, line in enumerate(lines)
+        for line in lines
     )
     return f'<ul class="legend">{"".join(items)}</ul>'
 
