@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from pocketseek.apps.svg_chart import NUM_COLOURS
+
 _LIGHT = (
     "--ground:#fbfbfa;--card:#fff;--ink:#1c1c1c;--quiet:#5c5c5c;--rule:#dedede;--grid:#e6e6e6;"
     "--warn:#8a4b00;--c0:#1668c7;--c1:#c2410c;--c2:#15803d;--c3:#7e22ce"
@@ -23,7 +25,7 @@ _STYLE = (
     f"@media(prefers-color-scheme:dark){{:root{{{_DARK}}}}}"
     "*{box-sizing:border-box}"
     "body{font:16px/1.5 system-ui,sans-serif;max-width:1000px;margin:0 auto;padding:1rem 1rem 3rem;"
-    "background:var(--ground);color:var(--ink);overflow-wrap:anywhere}"
+    "background:var(--ground);color:var(--ink);overflow-wrap:break-word}"
     "h1{font-size:1.5rem;line-height:1.25;margin:.5rem 0}h2{font-size:1.15rem;margin:2rem 0 .25rem}"
     "h3{font-size:.95rem;margin:0 0 .25rem}p{margin:.25rem 0 .75rem}.quiet{color:var(--quiet);font-size:.9rem}"
     ".warn{color:var(--warn);border-left:4px solid;padding-left:.75rem}"
@@ -32,22 +34,27 @@ _STYLE = (
     ".charts{grid-template-columns:repeat(auto-fit,minmax(min(100%,320px),1fr))}"
     ".card,figure{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:.75rem;margin:0}"
     ".card b{display:block;font-size:1.35rem;line-height:1.3;margin:.15rem 0}"
+    ".card small{font-size:.9rem;font-weight:400}"
     ".card b.none{font-size:1rem;font-weight:400;color:var(--quiet)}.card span{font-size:.85rem;color:var(--quiet)}"
     "table{border-collapse:collapse;width:100%;margin:.5rem 0}"
     "td,th{padding:.3rem .75rem .3rem 0;border-bottom:1px solid var(--rule);text-align:left;vertical-align:top;"
     "font-variant-numeric:tabular-nums}th{font-weight:600;font-size:.85rem;color:var(--quiet)}"
-    "td:first-child{color:var(--quiet);width:42%}"
+    "td:first-child{color:var(--quiet)}td:last-child,th:last-child{padding-right:0}"
+    "@media(max-width:599px){table{font-size:.85rem}td,th{padding-right:.5rem}}"
+    "@media(min-width:600px){td:first-child{width:42%}}"
     "svg{display:block;width:100%;height:auto}svg text{font-size:12px;fill:var(--quiet)}"
     ".grid{stroke:var(--grid);fill:none}.line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}"
-    ".dashed{stroke-dasharray:5 4}.c0{stroke:var(--c0)}.c1{stroke:var(--c1)}.c2{stroke:var(--c2)}.c3{stroke:var(--c3)}"
-    ".legend{list-style:none;margin:.25rem 0 0;padding:0;display:flex;flex-wrap:wrap;gap:.1rem 1rem;font-size:.85rem}"
-    ".legend li{display:flex;align-items:center;gap:.4rem}.swatch{width:22px;flex:none}"
+    ".dashed{stroke-dasharray:5 4;border-top-style:dashed!important}"
+    + "".join(f".c{index}{{stroke:var(--c{index});border-color:var(--c{index})}}" for index in range(NUM_COLOURS))
+    + ".legend{list-style:none;margin:.25rem 0 0;padding:0;display:flex;flex-wrap:wrap;gap:.1rem 1rem;font-size:.85rem}"
+    ".legend li{display:flex;align-items:center;gap:.4rem}"
+    ".swatch{width:22px;flex:none;border-top-width:3px;border-top-style:solid}"
 )
 
 
 @dataclass(frozen=True)
 class Card:
-    """A figure that counts. value None: `missing` is shown in its place, quietly."""
+    """A figure that counts, its unit behind a space. value None: `missing` is shown in its place, quietly."""
 
     label: str
     value: str | None
@@ -93,6 +100,10 @@ def charts(items: Iterable[tuple[str, str, str]]) -> str:
 
 
 def _card(card: Card) -> str:
-    value = f"<b>{escape(card.value)}</b>" if card.value is not None else f'<b class="none">{escape(card.missing)}</b>'
+    if card.value is None:
+        value = f'<b class="none">{escape(card.missing)}</b>'
+    else:
+        number, _, unit = card.value.partition(" ")
+        value = f"<b>{escape(number)}{f' <small>{escape(unit)}</small>' if unit else ''}</b>"
     note = f"<span>{escape(card.note)}</span>" if card.note else ""
     return f'<div class="card"><span>{escape(card.label)}</span>{value}{note}</div>'

@@ -118,12 +118,7 @@ def _grid(x: Axis, y: Axis) -> str:
 
 
 def _legend(lines: Sequence[Line]) -> str:
-    items = (
-        f'<li><svg class="swatch" viewBox="0 0 22 8" aria-hidden="true">'
-        f'<path class="{line.kind}" d="M2 4h18"/></svg>'
-        f"{escape(line.name)}</li>"
-        for line in lines
-    )
+    items = (f'<li><span class="swatch {line.kind}"></span>{escape(line.name)}</li>' for line in lines)
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 

@@ -9,8 +9,6 @@ from pocketseek.cli import messages, report_messages
 from pocketseek.cli.console import format_bytes
 from pocketseek.cli.messages import Words
 
-_MANY = 100  # tokens per second: above it decimals say nothing
-
 
 def figure_rows(record: Record, words: Words) -> list[tuple[str, str, str]]:
     """Label, value and claim of all that there is to say."""
@@ -34,11 +32,7 @@ def amount(figure: Figure, value: float, words: Words) -> str:
     if figure.unit == "seconds" and value < 1:
         return words(report_messages.MILLISECONDS, value=value * 1000)
     if figure.unit == "seconds":
-        return (
-            words(messages.BENCH_SECONDS, seconds=value)
-            if value < 10
-            else f"{value:.1f} {words(report_messages.SECONDS)}"
-        )
+        return f"{value:.{2 if value < 10 else 1}f} {words(report_messages.SECONDS)}"
     if figure.unit == "tokens/s":
         return words(messages.BENCH_RATE, rate=value)
     if figure.unit == "bytes":
@@ -75,6 +69,7 @@ def label(key: Key, record: Record, words: Words) -> str:
         new=conditions.new_tokens,
         f16=format_bytes(record.model.f16_bytes),
         source=source,
+        cached="" if conditions.from_storage else words(report_messages.PERHAPS_CACHED),
     )
 
 

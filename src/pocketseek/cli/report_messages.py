@@ -41,7 +41,7 @@ SUSTAINED_NOTE = Message(
     "满负载 {minutes:.1f} 分钟,共生成 {tokens} 个词元。每点为 {interval:.0f} 秒的平均值。",
 )
 NO_SUSTAINED = Message(
-    "No sustained load was measured; `--minutes 30` does.", "未测量持续负载;使用 `--minutes 30` 可测量。"
+    "No sustained load was measured; --minutes 30 does.", "未测量持续负载;使用 --minutes 30 可测量。"
 )
 CHART_SPEED = Message("Tokens per second", "每秒词元数")
 CHART_HEAT = Message("Temperature, °C", "温度(°C)")
@@ -55,7 +55,7 @@ MINUTES = Message("min", "分")
 SECONDS = Message("s", "秒")
 
 FIGURES: dict[Key, Message] = {
-    "load": Message("load", "加载"),
+    "load": Message("load{cached}", "加载{cached}"),
     "load_to_first_token": Message("load to first token", "从加载到首词元"),
     "short_answer": Message("short answer, 16 tokens in, 8 out, batch 1", "短回答(输入 16 词元,输出 8 词元,批大小 1)"),
     "long_answer": Message(
@@ -66,7 +66,7 @@ FIGURES: dict[Key, Message] = {
     "decode": Message("decode, {new} tokens", "解码({new} 词元)"),
     "sustained": Message("sustained, mean", "持续负载下的平均速度"),
     "sustained_last": Message("sustained, at the end", "持续负载结束时的速度"),
-    "kept": Message("of the speed at the beginning kept", "相对开始时保持的速度"),
+    "kept": Message("speed kept from beginning to end", "从开始到结束保持的速度"),
     "skin": Message("peak temperature, skin", "外壳最高温度"),
     "battery": Message("peak temperature, battery", "电池最高温度"),
     "soc": Message("peak temperature, chip", "芯片最高温度"),
@@ -79,6 +79,7 @@ FIGURES: dict[Key, Message] = {
     "saved": Message("smaller than f16 weights ({f16})", "比 f16 权重({f16})减小"),
     "peak_rss": Message("peak memory (RSS)", "内存峰值(RSS)"),
 }
+PERHAPS_CACHED = Message(", files perhaps in memory already", "(文件可能已在内存中)")
 OF_BATTERY = Message(", from the battery", "(取自电池)")
 OF_PROCESSOR = Message(", processor package only", "(仅处理器封装)")
 CARDS: dict[Key, Message] = {
@@ -132,8 +133,8 @@ COMPLAINTS = Message("Sensors left out", "未采用的传感器")
 COMPARE_TITLE = Message("Two bench reports", "两份基准报告对比")
 COMPARE_WHICH = Message("{letter}: {model} on {device}, {created}", "{letter}:{model},{device},{created}")
 COLUMN_CHANGE = Message("B against A", "B 相对 A")
-BETTER = Message("{ratio:.2f}x, better", "{ratio:.2f} 倍,更好")
-WORSE = Message("{ratio:.2f}x, worse", "{ratio:.2f} 倍,更差")
+BETTER = Message("{ratio:.2f}x better", "{ratio:.2f} 倍,更好")
+WORSE = Message("{ratio:.2f}x worse", "{ratio:.2f} 倍,更差")
 SAME = Message("{ratio:.2f}x", "{ratio:.2f} 倍")
 DIFFERENCES: dict[Difference, Message] = {
     "device": Message("They are of different devices.", "两份报告来自不同的设备。"),

@@ -98,7 +98,9 @@ def _sustained_parts(record: Record, words: Words) -> list[str]:
     parts = [html_page.heading(words(report_messages.SUSTAINED))]
     sustained = record.sustained
     if sustained is None:
-        return [*parts, html_page.paragraph(words(report_messages.NO_SUSTAINED), "quiet")]
+        ended = record.conditions.sustained_s > 0
+        text = missing("sustained", record, words) if ended else words(report_messages.NO_SUSTAINED)
+        return [*parts, html_page.paragraph(text, "quiet")]
     note = words(
         report_messages.SUSTAINED_NOTE,
         minutes=sustained.measured_s / 60,

@@ -11,7 +11,7 @@ import json
 import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pocketseek.apps.report.record import SCHEMA, VERSION, Record
 from pocketseek.errors import FormatError, NotFoundError, UnsupportedError
@@ -65,7 +65,7 @@ def _object(kind: type[Any], value: JsonValue, where: str) -> Any:
 
 def _value(hint: Any, value: JsonValue, where: str) -> Any:
     """The value as the annotation wants it. Annotations in record.py are the few kinds below."""
-    if get_origin(hint) is types.UnionType:  # X | None
+    if get_origin(hint) in (types.UnionType, Union):  # X | None
         return None if value is None else _value(get_args(hint)[0], value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _object(hint, value, where)
@@ -99,6 +99,8 @@ def _check_columns(record: Record, where: str) -> None:
     if len({len(column) for column in columns}) != 1:
         raise _wrong(where, "columns of samples that are not equally long")
     times = samples.time_s
+    if not times:
+        raise _wrong(where, "a sustained load without samples")
     if any(not first < second for first, second in zip((0.0, *times), times, strict=False)):
         raise _wrong(where, "samples that are not in order of time")
 

@@ -86,6 +86,8 @@ class SustainedRun:
                 self.samples.append(Sample(now_s - start_s, num_tokens, num_tokens / span_s, duty, look))
                 last_s, last = now_s, now
                 show(now_s - start_s)
+        for answer in answering:  # one may have failed since the last look
+            answer.result()
 
     def result(self) -> Sustained | None:
         """Of the samples so far."""
