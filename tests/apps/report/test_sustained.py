@@ -23,19 +23,23 @@ class PassClock:
         self._now_s = 0.0
         self._at = at
         self._passes = threading.Semaphore(0)
+        self._stopped = False
 
     def now_s(self) -> float:
         return self._now_s
 
     def wait(self, seconds: float) -> None:
         self._at(self._now_s)
-        for _ in range(20):
+        while self._passes.acquire(blocking=False):
+            pass  # those that ran while nobody waited
+        for _ in range(0 if self._stopped else 20):
             assert self._passes.acquire(timeout=_PATIENCE_S), "the engine stands still"
         self._now_s += seconds
 
     def stop(self) -> None:
         """Time goes on although the engine stands still."""
-        self._passes.release(1000)
+        self._stopped = True
+        self._passes.release(20)
 
     def passed(self, work: Work) -> None:
         self._passes.release()
@@ -100,8 +104,18 @@ def test_an_answer_that_fails_ends_the_load_with_its_error() -> None:
 
 
 def test_a_context_that_is_too_short_is_refused() -> None:
-    with fake_engine(FakeExecutor(context_length=100)) as engine, pytest.raises(UsageError, match="context"):
+    with fake_engine(FakeExecutor(context_length=20)) as engine, pytest.raises(UsageError, match="context"):
         SustainedRun(engine, lambda: skin_at(30), PassClock(), concurrency=1, seconds=1)
+
+
+def test_answers_are_as_long_as_a_short_context_allows() -> None:
+    clock = PassClock()
+    with fake_engine(FakeExecutor(context_length=100, before_run=clock.passed)) as engine:
+        run = SustainedRun(engine, lambda: skin_at(30), clock, concurrency=1, seconds=1)
+        run.run(lambda elapsed_s: None)
+    result = run.result()
+    assert result is not None
+    assert (result.answer_prompt_tokens, result.answer_new_tokens) == (16, 84)
 
 
 def test_beginning_and_end_are_a_tenth_each() -> None:

@@ -23,7 +23,7 @@ from pocketseek.device.sensor_facts import SensorFacts
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.token_stream import TokenStream
 
-ANSWER_PROMPT_TOKENS, ANSWER_NEW_TOKENS = 16, 256
+ANSWER_PROMPT_TOKENS, ANSWER_NEW_TOKENS, _LEAST_NEW_TOKENS = 16, 256, 8
 SAMPLE_S = 1.0
 _END_SHARE, _END_S = 0.1, 60.0  # what counts as the beginning and the end of the load
 _FIRST_NUMBER = 1_000_000  # of made-up prompts: none that the short measurements had
@@ -60,7 +60,9 @@ class SustainedRun:
     def __init__(
         self, engine: Engine, sensors: Callable[[], SensorFacts], clock: Clock, *, concurrency: int, seconds: float
     ) -> None:
-        check_fits(engine, ANSWER_PROMPT_TOKENS + ANSWER_NEW_TOKENS)
+        """Answers are shorter where the context is short. Raises UsageError where it is too short for any."""
+        check_fits(engine, ANSWER_PROMPT_TOKENS + _LEAST_NEW_TOKENS)
+        self._new_tokens = min(ANSWER_NEW_TOKENS, engine.context_length - ANSWER_PROMPT_TOKENS)
         self.samples: list[Sample] = []
         self._engine = engine
         self._sensors = sensors
@@ -70,7 +72,7 @@ class SustainedRun:
 
     def run(self, show: Callable[[float], None]) -> None:
         """show(elapsed_s) is called with every sample. Raises what an answer ends with, also KeyboardInterrupt."""
-        with _busy(self._engine, self._concurrency) as answering:
+        with _busy(self._engine, self._concurrency, self._new_tokens) as answering:
             start_s = self._clock.now_s()
             last_s, last = start_s, self._engine.statistics()
             while (left_s := start_s + self._seconds - last_s) > 0:
@@ -91,11 +93,11 @@ class SustainedRun:
 
     def result(self) -> Sustained | None:
         """Of the samples so far."""
-        return summarise(self.samples) if self.samples else None
+        return summarise(self.samples, self._new_tokens) if self.samples else None
 
 
 @contextmanager
-def _busy(engine: Engine, concurrency: int) -> Iterator[Sequence[Future[None]]]:
+def _busy(engine: Engine, concurrency: int, new_tokens: int) -> Iterator[Sequence[Future[None]]]:
     """Answers are written meanwhile. Leaving ends them at the next border between passes."""
     over = threading.Event()
     numbers = itertools.count(_FIRST_NUMBER)  # next() of it is atomic
@@ -103,7 +105,7 @@ def _busy(engine: Engine, concurrency: int) -> Iterator[Sequence[Future[None]]]:
 
     def answer(place: int) -> None:
         while not over.is_set():
-            request = made_up_request(engine, next(numbers), ANSWER_PROMPT_TOKENS, ANSWER_NEW_TOKENS)
+            request = made_up_request(engine, next(numbers), ANSWER_PROMPT_TOKENS, new_tokens)
             with engine.stream(request) as stream:
                 streams[place] = stream
                 if over.is_set():
@@ -121,8 +123,8 @@ def _busy(engine: Engine, concurrency: int) -> Iterator[Sequence[Future[None]]]:
                     stream.close()
 
 
-def summarise(samples: Sequence[Sample]) -> Sustained:
-    """samples: one or more."""
+def summarise(samples: Sequence[Sample], new_tokens: int = ANSWER_NEW_TOKENS) -> Sustained:
+    """samples: one or more. new_tokens: of every answer."""
     measured_s = samples[-1].time_s
     end_s = min(_END_SHARE * measured_s, _END_S)
     first = [sample for sample in samples if sample.time_s <= end_s] or samples[:1]
@@ -137,7 +139,7 @@ def summarise(samples: Sequence[Sample]) -> Sustained:
         first_tokens_per_s=sum(sample.num_tokens for sample in first) / first[-1].time_s,
         last_tokens_per_s=sum(sample.num_tokens for sample in last) / (measured_s - before_s),
         answer_prompt_tokens=ANSWER_PROMPT_TOKENS,
-        answer_new_tokens=ANSWER_NEW_TOKENS,
+        answer_new_tokens=new_tokens,
         samples=Samples(
             time_s=tuple(round(sample.time_s, 3) for sample in samples),
             tokens_per_s=tuple(round(sample.tokens_per_s, 3) for sample in samples),
