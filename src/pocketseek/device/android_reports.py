@@ -25,8 +25,9 @@ _THRESHOLDS = re.compile(
     r"TemperatureThreshold\{(?:mType|type)\s*=\s*(\d+), (?:mName|name)\s*=\s*([^,}]{1,60}),"
     r" (?:mHotThrottlingThresholds|hotThrottlingThresholds)\s*=\s*\[([^\]]{1,300})\]"
 )
-# android.os.Temperature: 0 CPU, 1 GPU, 2 BATTERY, 3 SKIN, 9 NPU, 12 TPU, 14 SOC
-_KINDS: dict[str, Kind] = {"0": "soc", "1": "soc", "2": "battery", "3": "skin", "9": "soc", "12": "soc", "14": "soc"}
+# android.os.Temperature: 0 CPU, 1 GPU, 2 BATTERY, 3 SKIN, 9 NPU, 10 TPU, 13 SOC; 6 to 8 are limits of the battery
+_KINDS: dict[str, Kind] = {"0": "soc", "1": "soc", "2": "battery", "3": "skin", "9": "soc", "10": "soc", "13": "soc"}
+_NO_TEMPERATURES = frozenset({"6", "7", "8"})
 _SEVERE = 3  # of the seven thresholds
 _DEGREES_OF_ONE = 30.0  # headroom 0 is 30 degrees below the severe threshold, 1 at it (PowerManager.getThermalHeadroom)
 
@@ -82,7 +83,7 @@ def _temperatures(text: str) -> list[Temperature]:
     found = []
     for value, kind, name in _TEMPERATURE.findall(text):
         celsius = float(value)
-        if is_temperature(celsius):
+        if kind not in _NO_TEMPERATURES and is_temperature(celsius):
             found.append(Temperature(name, _KINDS.get(kind, "other"), celsius, f"{_THERMAL}: {name}"))
     return found
 

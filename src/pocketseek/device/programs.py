@@ -1,15 +1,17 @@
 """Slow programs that know something (termux-battery-status, dumpsys): run now and then, in a thread of their own.
 
-`ask` never waits: it gives what came last and starts the thread if something is due. One program runs at a time. What
-fails is asked again later and later, and no more after five failures in a row; what is not installed is never started.
+`ask` never waits: it gives what came last and starts the program if it is due. What fails is asked again
+later and later, and no more after five failures in a row; what is not installed is never started.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,7 +33,7 @@ class Program:
     every_s: float
 
 
-@dataclass
+@dataclass(frozen=True)
 class _State:
     due_s: float
     num_failures: int = 0
@@ -40,51 +42,61 @@ class _State:
 
 
 class Programs:
-    """`ask` from one thread."""
+    """`ask` and `wait` from one thread."""
 
     def __init__(
         self, programs: Sequence[Program], *, clock: Callable[[], float], run: Run, start: Start | None = None
     ) -> None:
         """Of the programs those count that may be executed here. start: runs a function in another thread."""
-        self._programs = [program for program in programs if os.access(program.command[0], os.X_OK)]
+        installed = [program for program in programs if os.access(program.command[0], os.X_OK)]
+        self._slots = {program.name: _Slot(program, _State(due_s=clock()), threading.Lock()) for program in installed}
         self._clock = clock
         self._run = run
         self._start = _start_thread if start is None else start
-        self._states = {program.name: _State(due_s=clock()) for program in self._programs}
-        self._busy = threading.Lock()
 
     def ask(self, name: str) -> str | None:
         """What the program printed last; None if it is not there, has not answered yet, or not for long."""
-        self._run_due()
-        state = self._states.get(name)
-        if state is None or state.output is None:
+        slot = self._slots.get(name)
+        if slot is None:
             return None
-        every_s = next(program.every_s for program in self._programs if program.name == name)
-        return state.output if self._clock() - state.time_s <= 3 * every_s + TIMEOUT_S else None
+        if slot.state.due_s <= self._clock() and slot.busy.acquire(blocking=False):
+            self._start(lambda: self._run_in(slot))
+        state = slot.state
+        is_fresh = self._clock() - state.time_s <= 3 * slot.program.every_s + TIMEOUT_S
+        return state.output if is_fresh else None
 
-    def _run_due(self) -> None:
-        now_s = self._clock()
-        due = [program for program in self._programs if self._states[program.name].due_s <= now_s]
-        if due and self._busy.acquire(blocking=False):
-            self._start(lambda: self._run_all(due))
+    def wait(self, timeout_s: float) -> bool:
+        """Whether no program runs any more; for those who look once and can wait."""
+        end_s = time.monotonic() + timeout_s
+        for slot in self._slots.values():
+            if not slot.busy.acquire(timeout=max(0.0, end_s - time.monotonic())):
+                return False
+            slot.busy.release()
+        return True
 
-    def _run_all(self, programs: Sequence[Program]) -> None:
+    def _run_in(self, slot: _Slot) -> None:
         try:
-            for program in programs:
-                self._run_one(program)
+            output = self._run(slot.program.command)
+            slot.state = _next_state(slot.program, slot.state.num_failures, output, self._clock())
         finally:
-            self._busy.release()
+            slot.busy.release()
 
-    def _run_one(self, program: Program) -> None:
-        state = self._states[program.name]
-        output = self._run(program.command)
-        now_s = self._clock()
-        if output is not None:
-            self._states[program.name] = _State(now_s + program.every_s, 0, output, now_s)
-            return
-        failures = state.num_failures + 1
-        wait_s = min(program.every_s * 2**failures, LONGEST_WAIT_S) if failures < MOST_FAILURES else float("inf")
-        self._states[program.name] = _State(now_s + wait_s, failures)
+
+@dataclass
+class _Slot:
+    """A program, what is known of it, and a lock that is held while it runs."""
+
+    program: Program
+    state: _State
+    busy: threading.Lock
+
+
+def _next_state(program: Program, num_failures: int, output: str | None, now_s: float) -> _State:
+    if output is not None:
+        return _State(now_s + program.every_s, 0, output, now_s)
+    num_failures += 1
+    wait_s = min(program.every_s * 2**num_failures, LONGEST_WAIT_S) if num_failures < MOST_FAILURES else math.inf
+    return _State(now_s + wait_s, num_failures)
 
 
 def run_program(command: Sequence[str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 _LARGEST_BYTES = 1 << 16  # the kernel gives a whole pseudo file to one read that has room for it
@@ -64,11 +65,19 @@ def read_fields(path: Path, separator: str | None = ":") -> dict[str, str]:
     return {line[0].strip(): line[1].strip() for line in lines if len(line) == 2}
 
 
-def numbered_folders(parent: Path, prefix: str) -> list[Path]:
-    """prefix0, prefix1, ... below `parent`, in this order; at most 256, none if it cannot be listed."""
+def list_names(parent: Path, otherwise: Iterable[str]) -> list[str]:
+    """The names in a folder, sorted. Android lets apps open files in some folders that they may not list: there, those
+    of `otherwise` that exist. None if there is no such folder."""
     try:
-        names = os.listdir(parent)
+        return sorted(os.listdir(parent))
+    except PermissionError:
+        return [name for name in otherwise if os.path.lexists(parent / name)]
     except (OSError, ValueError):
         return []
+
+
+def numbered_folders(parent: Path, prefix: str) -> list[Path]:
+    """prefix0, prefix1, ... below `parent`, in this order; at most 256."""
+    names = list_names(parent, (f"{prefix}{number}" for number in range(_MOST_FOLDERS)))
     numbers = {parse_int(name.removeprefix(prefix)) for name in names if name.startswith(prefix)}
     return [parent / f"{prefix}{number}" for number in sorted(n for n in numbers if n is not None)][:_MOST_FOLDERS]

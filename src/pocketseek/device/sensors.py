@@ -66,6 +66,13 @@ class Sensors:
             self._next_s = max(now_s + self._interval_s, ended_s + (ended_s - now_s) / COST_SHARE)
         return self._facts
 
+    def settle(self, timeout_s: float = 5.0) -> SensorFacts:
+        """For those who look once: waits for the programs, then looks (again)."""
+        self.read()
+        if self._programs.wait(timeout_s):
+            self._next_s = self._clock()
+        return self.read()
+
     def _find_again(self, now_s: float) -> None:
         """Drivers come late, batteries are changed."""
         if now_s - self._found_s >= FIND_AGAIN_S:

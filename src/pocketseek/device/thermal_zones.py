@@ -4,12 +4,12 @@ The unit should be a thousandth of a degree, but older drivers of phones give te
 the zone's trip points, which the kernel compares with the value; without them from the value's size. What cannot be a
 temperature is left out, with a complaint: exactly 0, exactly 125 degrees and up, -35 and below are what drivers give
 when they have no reading. A zone whose mode is "disabled" is not looked after by the kernel: it is used only where no
-other of its kind is.
+other of its kind is. Xiaomi's thermal daemon writes the skin's temperature as it reckons it into a file beside them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pocketseek.device.sensor_names import kind_of
 
 COLDEST_C, HOTTEST_C = -35.0, 125.0  # neither belongs to it
 _FOLDER = "sys/class/thermal"
+_XIAOMI_SKIN = f"{_FOLDER}/thermal_message/board_sensor_temp"
 _MAX_TRIPS = 12
 _MAX_NAME = 60
 
@@ -43,7 +44,7 @@ class ThermalZones:
 
     def find(self) -> None:
         folders = numbered_folders(self._root / _FOLDER, "thermal_zone")
-        zones = [zone for folder in folders if (zone := _zone(folder))]
+        zones = [zone for folder in folders if (zone := _zone(folder))] + _xiaomi(self._root)
         enabled = {zone.kind for zone in zones if not zone.disabled}
         self._zones = [zone for zone in zones if not zone.disabled or zone.kind not in enabled]
         self._complaints = [f"{zone.label} is disabled" for zone in zones if zone.disabled and zone.kind in enabled]
@@ -54,14 +55,18 @@ class ThermalZones:
         return frozenset(zone.name.replace("-", "_") for zone in self._zones)
 
     def read(self) -> Readings:
-        temperatures, complaints = [], list(self._complaints)
+        temperatures, complaints, num_silent = [], list(self._complaints), 0
         for zone in self._zones:
             raw = read_signed(zone.file)
             celsius = _celsius(zone, raw)
-            if celsius is not None:
+            if raw is None:
+                num_silent += 1
+            elif celsius is not None:
                 temperatures.append(Temperature(zone.name, zone.kind, celsius, zone.source))
-            elif raw is not None:
-                complaints.append(f"{zone.label} says {raw}, which is no temperature")
+            else:
+                complaints.append(f"{zone.label} says {raw}: no temperature")
+        if num_silent:
+            complaints.append(f"{num_silent} of {len(self._zones)} thermal zones cannot be read")
         return Readings(tuple(temperatures), tuple(complaints))
 
 
@@ -91,11 +96,19 @@ def _zone(folder: Path) -> _Zone | None:
         name=name,
         kind=kind,
         disabled=read_line(f"{folder}/mode") == "disabled",
-        per_degree=_unit_of_trips(_trips(folder)),
+        per_degree=_unit_of_trips(tuple(_trips(folder))),
     )
 
 
-def _trips(folder: Path) -> Iterable[int]:
+def _xiaomi(root: Path) -> list[_Zone]:
+    file = f"{root}/{_XIAOMI_SKIN}"
+    if read_signed(file) is None:
+        return []
+    name = Path(file).name
+    return [_Zone(name, file, f"/{_XIAOMI_SKIN}", name, "skin", disabled=False, per_degree=1000)]
+
+
+def _trips(folder: Path) -> Iterator[int]:
     for number in range(_MAX_TRIPS):
         trip = read_signed(f"{folder}/trip_point_{number}_temp")
         if trip is None:
@@ -103,7 +116,7 @@ def _trips(folder: Path) -> Iterable[int]:
         yield trip
 
 
-def _unit_of_trips(trips: Iterable[int]) -> int | None:
+def _unit_of_trips(trips: tuple[int, ...]) -> int | None:
     """Trip points lie between 30 and 150 degrees; those switched off with 0 or a huge number say nothing."""
     for per_degree in (1000, 10, 1):
         if any(30 * per_degree <= trip <= 150 * per_degree for trip in trips):

@@ -58,5 +58,6 @@ def choose_sensors(facts: SensorFacts, distrusted: Collection[str] = ()) -> Sens
 def _kind_of(temperature: Temperature) -> SetPointKind:
     if temperature.kind == "battery":
         return "battery"
-    rank = skin_rank(temperature.name) if temperature.kind == "skin" else None
-    return "none" if rank is None else _SKIN_KINDS[rank]
+    if temperature.kind != "skin":
+        return "none"
+    return _SKIN_KINDS[skin_rank(temperature.name) or 0]  # Android says of itself which of its sensors are the skin's
