@@ -6,11 +6,13 @@ package that `convert` would write from the published weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from pocketseek.apps.energy import model_work
+from pocketseek.convert.families.names import LAYER_PARTS
 from pocketseek.convert.recipe import Quant, choose_format
 from pocketseek.formats import TENSOR_ALIGNMENT_BYTES, tensor_bytes
 from pocketseek.govern.model_verdict import ModelNeeds
@@ -50,13 +52,13 @@ class CatalogueModel:
     def needs(self, quant: Quant) -> ModelNeeds:
         if self.shape is None:
             return self._roughly(quant)
-        sizes = _stage_sizes(self.shape, quant)
+        sizes = _tensor_sizes(self.shape, quant)
         return ModelNeeds(
             name=self.name,
             quant=quant,
             parameters=self.parameters,
-            package_bytes=sum(sizes.values()) + self.tokenizer_bytes,
-            weights_bytes=sum(size for stage, size in sizes.items() if stage != "embed"),
+            package_bytes=_with_padding(sizes) + self.tokenizer_bytes,
+            weights_bytes=sum(size for name, size in sizes.items() if stage_of_tensor(name) != "embed"),
             multiply_adds=_layer_multiply_adds(self.shape),
             page_bytes=page_bytes(self.shape, "f16"),
             base_bytes=_base_bytes(self.shape, self.tokenizer_bytes),
@@ -142,15 +144,25 @@ def _model(value: JsonValue, where: str) -> CatalogueModel:
     )
 
 
-def _stage_sizes(config: ModelConfig, quant: Quant) -> dict[str, int]:
-    """Bytes in the package of each stage: its tensors one after the other, each at an aligned place."""
-    sizes: dict[str, int] = {}
-    for name, shape in (expected_tensors(config) or {}).items():
-        format_name = "f32" if len(shape) == 1 else choose_format(quant, name, "BF16")
+def _tensor_sizes(config: ModelConfig, quant: Quant) -> dict[str, int]:
+    """In the order in which they are written."""
+    shapes = expected_tensors(config) or {}
+    layers = [f"layer.{index}.{part}" for index in range(config.num_layers) for part in LAYER_PARTS]
+    names = ["rope.inv_freq", "embed.weight", *layers, "head.norm", "head.weight"]
+    return {
+        name: tensor_bytes("f32" if len(shapes[name]) == 1 else choose_format(quant, name, "BF16"), shapes[name])
+        for name in names
+        if name in shapes
+    }
+
+
+def _with_padding(sizes: Mapping[str, int]) -> int:
+    """Tensors of a stage follow each other, each at an aligned place; stages are chunks of their own."""
+    ends: dict[str, int] = {}
+    for name, num_bytes in sizes.items():
         stage = stage_of_tensor(name)
-        start = -(-sizes.get(stage, 0) // TENSOR_ALIGNMENT_BYTES) * TENSOR_ALIGNMENT_BYTES
-        sizes[stage] = start + tensor_bytes(format_name, shape)
-    return sizes
+        ends[stage] = -(-ends.get(stage, 0) // TENSOR_ALIGNMENT_BYTES) * TENSOR_ALIGNMENT_BYTES + num_bytes
+    return sum(ends.values())
 
 
 def _layer_multiply_adds(config: ModelConfig) -> int:
