@@ -42,6 +42,7 @@ def test_computed_sizes_are_those_of_a_package(family: str, quant: Quant, tmp_pa
     assert computed.package_bytes == chunk_bytes + manifest.files["tokenizer.json"].num_bytes
     assert computed.weights_bytes == real.weights_bytes
     assert computed.multiply_adds == real.multiply_adds
+    assert computed.attention_multiply_adds == real.attention_multiply_adds > 0
     assert (computed.page_bytes, computed.base_bytes) == (real.page_bytes, real.base_bytes)
 
 

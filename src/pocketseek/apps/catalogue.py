@@ -60,6 +60,7 @@ class CatalogueModel:
             package_bytes=_with_padding(sizes) + self.tokenizer_bytes,
             weights_bytes=sum(size for name, size in sizes.items() if stage_of_tensor(name) != "embed"),
             multiply_adds=_layer_multiply_adds(self.shape),
+            attention_multiply_adds=_attention_multiply_adds(self.shape),
             page_bytes=page_bytes(self.shape, "f16"),
             base_bytes=_base_bytes(self.shape, self.tokenizer_bytes),
             context_length=self.context_length,
@@ -75,6 +76,7 @@ class CatalogueModel:
             package_bytes=num_bytes + self.tokenizer_bytes,
             weights_bytes=num_bytes,
             multiply_adds=self.active_parameters,
+            attention_multiply_adds=0,
             page_bytes=self.kv_bytes_per_token * _PAGE_TOKENS,
             base_bytes=PROCESS_BYTES + GROWTH_BYTES + _TOKENIZER_SHARE * self.tokenizer_bytes,
             context_length=self.context_length,
@@ -116,6 +118,7 @@ def needs_of_installed(manifest: Manifest) -> ModelNeeds:
         package_bytes=manifest.num_bytes,
         weights_bytes=work.weight_bytes,
         multiply_adds=max(1, work.multiply_adds - head),
+        attention_multiply_adds=_attention_multiply_adds(config),
         page_bytes=page_bytes(config, "f16"),
         base_bytes=_base_bytes(config, manifest.files["tokenizer.json"].num_bytes),
         context_length=config.context_length,
@@ -168,6 +171,11 @@ def _with_padding(sizes: Mapping[str, int]) -> int:
 def _layer_multiply_adds(config: ModelConfig) -> int:
     shapes = (expected_tensors(config) or {}).items()
     return sum(shape[0] * shape[1] for name, shape in shapes if name.startswith("layer.") and len(shape) == 2)
+
+
+def _attention_multiply_adds(config: ModelConfig) -> int:
+    """With one position: a score and its share of the values, in each head."""
+    return 2 * config.num_layers * config.num_heads * config.head_dim
 
 
 def _base_bytes(config: ModelConfig, tokenizer_bytes: int) -> int:

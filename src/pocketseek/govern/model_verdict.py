@@ -18,6 +18,8 @@ Fit = Literal["resident", "streams", "no memory", "no storage", "not yet", "unkn
 
 READ_SHARE = 0.85  # of the read limit, a pass with one token reaches
 STREAM_SHARE = 0.9  # of plain reads, streaming beside computing reaches
+ATTENTION_SHARE = 0.1  # of the int8 peak: K and V are floats
+PROMPT_TOKENS = 512
 PREFILL_SHARE = 0.75  # of the int8 peak, a pass with many tokens reaches
 PASS_OVERHEAD_S = 0.0004  # deciding, sampling, handing on: of a pass with one token
 OPEN_S = 0.25  # the tokenizer and the rest, before weights are read
@@ -56,8 +58,11 @@ class MachineFigures:
 
 @dataclass(frozen=True)
 class ModelNeeds:
-    """parameters: weights of the model. weights_bytes: what a pass reads of the package. multiply_adds: of a token of a
-    prompt, without the head. base_bytes: the process besides weights and pages. can_run: the engine knows its kind."""
+    """parameters: weights of the model. weights_bytes: what a pass reads of the package.
+
+    multiply_adds: of a token of a prompt, without the head; attention_multiply_adds: for each position that it looks
+    back at. base_bytes: the process besides weights and pages. can_run: the engine knows its kind.
+    """
 
     name: str
     quant: str
@@ -65,6 +70,7 @@ class ModelNeeds:
     package_bytes: int
     weights_bytes: int
     multiply_adds: int
+    attention_multiply_adds: int
     page_bytes: int
     base_bytes: int
     context_length: int
@@ -157,7 +163,9 @@ def _with_speeds(verdict: ModelVerdict, room: Room, memory_bytes: int, figures: 
         kv_bytes = TYPICAL_TOKENS / 2 / PAGE_TOKENS * needs.page_bytes
         reading_s = (needs.weights_bytes + kv_bytes) / (READ_SHARE * figures.read_bandwidth_bytes_per_s)
         token_s = max(storage_s, reading_s) + PASS_OVERHEAD_S
+        looked_at = needs.attention_multiply_adds * PROMPT_TOKENS / 2
         prompt_s = needs.multiply_adds / (PREFILL_SHARE * figures.int8_multiply_adds_per_s)
+        prompt_s += looked_at / (ATTENTION_SHARE * figures.int8_multiply_adds_per_s)
         prompt_s = max(prompt_s, storage_s / PASS_TOKENS, reading_s / PASS_TOKENS)
         load_s = OPEN_S + needs.weights_bytes / figures.flash_bytes_per_s if figures.flash else None
         speeds = (load_s, 1 / prompt_s, 1 / token_s)
