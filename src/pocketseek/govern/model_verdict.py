@@ -21,8 +21,9 @@ STREAM_SHARE = 0.9  # of plain reads, streaming beside computing reaches
 ATTENTION_SHARE = 0.1  # of the int8 peak: K and V are floats
 PROMPT_TOKENS = 512
 PREFILL_SHARE = 0.75  # of the int8 peak, a pass with many tokens reaches
-PASS_OVERHEAD_S = 0.0004  # deciding, sampling, handing on: of a pass with one token
-OPEN_S = 0.25  # the tokenizer and the rest, before weights are read
+PASS_OVERHEAD_S = 0.0006  # deciding, sampling, handing on: of a pass with one token
+OPEN_S = 0.2  # the tokenizer and the rest, before weights are read
+LOAD_SHARE = 0.5  # of plain reads, page faults reach when a model is read for the first time
 PASS_TOKENS = 256
 RING_BYTES = 50_000_000  # that streamed weights go through, pages of the system's cache included
 TYPICAL_TOKENS = 1024  # the context that speeds are told for
@@ -167,7 +168,7 @@ def _with_speeds(verdict: ModelVerdict, room: Room, memory_bytes: int, figures: 
         prompt_s = needs.multiply_adds / (PREFILL_SHARE * figures.int8_multiply_adds_per_s)
         prompt_s += looked_at / (ATTENTION_SHARE * figures.int8_multiply_adds_per_s)
         prompt_s = max(prompt_s, storage_s / PASS_TOKENS, reading_s / PASS_TOKENS)
-        load_s = OPEN_S + needs.weights_bytes / figures.flash_bytes_per_s if figures.flash else None
+        load_s = OPEN_S + needs.weights_bytes / (LOAD_SHARE * figures.flash_bytes_per_s) if figures.flash else None
         speeds = (load_s, 1 / prompt_s, 1 / token_s)
     return ModelVerdict(
         needs,
