@@ -2,9 +2,9 @@
 
     python benchmarks/verdict_error.py PACKAGE... [--tokens 64] [--repeats 2]
 
-The device is measured first, as `pocketseek device --measure` does; then each package is run as `pocketseek bench` does,
-with a prompt of 512 tokens. Loading is timed cold: the package's files are put out of the page cache before. Prints a
-table of expected, measured and their difference, and ends in one JSON line. For an otherwise idle machine.
+The device is measured first, as `pocketseek device --measure` does; then each package is run as `pocketseek bench`
+does, with a prompt of 512 tokens. Loading is timed cold: the package's files are put out of the page cache before.
+Prints a table of expected, measured and their difference, and ends in one JSON line. For an otherwise idle machine.
 """
 
 from __future__ import annotations
