@@ -110,3 +110,7 @@ def test_a_root_that_is_none_is_wrong_usage(run: Callable, tmp_path: Path) -> No
 def test_what_may_be_said_of_a_device_has_words() -> None:
     assert set(device_messages.REASONS) == set(get_args(Reason))
     assert {field.name for field in dataclasses.fields(Permissions)} - {"root_user"} == set(device_messages.PERMISSIONS)
+
+
+def test_another_root_is_not_measured(run: Callable, tmp_path: Path) -> None:
+    assert "leave out" in run("device", "--root", tmp_path, "--models").error

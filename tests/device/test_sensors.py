@@ -105,9 +105,9 @@ def test_what_is_no_temperature_is_left_out_with_a_complaint(fake_root: FakeRoot
     facts = look(fake_root(SNAPDRAGON))
     assert facts.complaints == (
         "thermal_zone19 (cam-flash-therm) is disabled",
-        "thermal_zone6 (modem-lte-sub6-pa1) says -40000, which is no temperature",
-        "thermal_zone7 (sdr0) says -273000, which is no temperature",
-        "thermal_zone18 (wlan-therm) says 125000, which is no temperature",
+        "thermal_zone6 (modem-lte-sub6-pa1) says -40000: no temperature",
+        "thermal_zone7 (sdr0) says -273000: no temperature",
+        "thermal_zone18 (wlan-therm) says 125000: no temperature",
     )
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketseek.runtime.frequency_caps import FrequencyCaps, restore_after_crash
+from pocketseek.runtime.frequency_state import FrequencyState
 
 BIG_KHZ = (480_000, 998_400, 1_497_600, 1_996_800, 2_496_000, 3_187_200)
 CHILD = """
@@ -94,7 +95,7 @@ def kill(child: subprocess.Popen[str]) -> None:
 
 def test_every_policy_gets_the_available_frequency_nearest_to_its_share(home: Path, phone: Path) -> None:
     FrequencyCaps(home, root=phone).apply(0.6)
-    assert (now_khz(phone, 0), now_khz(phone, 4)) == (1_359_360, 1_996_800)
+    assert (now_khz(phone, 0), now_khz(phone, 4)) == (1_400_000, 1_996_800)
 
 
 @pytest.mark.parametrize(("share", "khz"), [(0.99, 3_187_200), (0.5, 1_497_600), (0.01, 480_000), (-3.0, 480_000)])
@@ -107,6 +108,27 @@ def test_a_cap_stays_above_the_lowest_frequency_that_somebody_asked_for(home: Pa
     (phone / "sys/devices/system/cpu/cpufreq/policy4/scaling_min_freq").write_text("998400\n")
     FrequencyCaps(home, root=phone).apply(0.1)
     assert now_khz(phone) == 998_400
+
+
+def test_a_share_that_changes_no_frequency_touches_no_file(home: Path, phone: Path) -> None:
+    caps = FrequencyCaps(home, root=phone)
+    caps.apply(0.5)
+    (home / "frequency-caps.json").unlink()
+    set_khz(phone, 2_496_000)
+    caps.apply(0.501)
+    assert (now_khz(phone), caps.share) == (2_496_000, 0.501)
+    assert not (home / "frequency-caps.json").exists()
+
+
+def test_while_another_process_is_at_it_nothing_waits_and_the_next_call_tries_again(home: Path, phone: Path) -> None:
+    caps = FrequencyCaps(home, root=phone)
+    home.mkdir()
+    with FrequencyState(home, "0b7c0f6e-1").exclusive() as mine:
+        assert mine
+        caps.apply(0.5)
+        assert (now_khz(phone), caps.share) == (3_187_200, 1.0)
+    caps.apply(0.5)
+    assert (now_khz(phone), caps.share) == (1_497_600, 0.5)
 
 
 def test_originals_come_back(home: Path, phone: Path) -> None:
@@ -146,7 +168,7 @@ def test_the_original_is_on_disk_before_the_frequency_is_written(
     monkeypatch.setattr("pocketseek.runtime.frequency_caps._write", write)
     FrequencyCaps(home, root=phone).apply(0.5)
     assert seen == [
-        {"original_khz": 2_265_600, "ours_khz": [1_132_800]},
+        {"original_khz": 2_265_600, "ours_khz": [1_100_000]},
         {"original_khz": 3_187_200, "ours_khz": [1_497_600]},
     ]
 
@@ -282,4 +304,4 @@ def test_a_hostile_name_in_the_file_is_not_followed(home: Path, phone: Path, nam
     file = home / "frequency-caps.json"
     file.write_text(file.read_text().replace("policy4", name))
     assert restore_after_crash(home, root=phone)
-    assert (now_khz(phone, 0), now_khz(phone, 4)) == (1_132_800, 1_497_600)
+    assert (now_khz(phone, 0), now_khz(phone, 4)) == (1_100_000, 1_497_600)

@@ -13,6 +13,8 @@ from pocketseek.cli.console import print_facts, print_json, print_table
 from pocketseek.cli.device_json import device_object
 from pocketseek.cli.device_view import short_rows, source_rows
 from pocketseek.cli.messages import Words
+from pocketseek.cli.models_verdict import show_verdict
+from pocketseek.cli.sensors_view import show_sensors
 from pocketseek.device.probe import DeviceFacts, check_device
 from pocketseek.device.system import TERMUX_HOME
 from pocketseek.errors import NativeCoreError, UsageError
@@ -34,9 +36,27 @@ Root = Annotated[
 ]
 
 
-def device(sources: Sources = False, root: Root = None, json: options.Json = False) -> None:
+def device(
+    sources: Sources = False,
+    root: Root = None,
+    sensors: Annotated[bool, typer.Option("--sensors", help="Show temperatures, battery and frequencies now.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show them again every second until Ctrl-C.")] = False,
+    models: Annotated[bool, typer.Option("--models", help="Show which models fit here, and how fast.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure memory, arithmetic and storage first (some seconds); kept.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
     """Show what this machine is: chip, cores, memory, storage, system."""
     settings = read_settings()
+    if root is not None and (sensors or watch or models or measure):
+        raise UsageError("--root shows facts alone; leave out --sensors, --watch, --models and --measure")
+    if sensors or watch:
+        show_sensors(settings.language, json=json, watch=watch)
+        return
+    if models or measure:
+        show_verdict(settings, measure=measure, as_json=json)
+        return
     words = Words(settings.language)
     facts = check_device(data_dir=settings.home) if root is None else _check_tree(root.resolve(), settings)
     if json:

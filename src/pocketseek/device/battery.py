@@ -6,7 +6,7 @@ times, as "battery" and as its fuel gauge (bms, maxfg): where there is a "batter
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +46,9 @@ class SystemBattery:
 
     def find(self) -> None:
         names = list_names(self._folder, _USUAL_NAMES)[:_MOST_SUPPLIES]
-        types = {name: (read_line(f"{self._folder}/{name}/type") or "").lower() for name in names}
-        batteries = [name for name in names if types[name] == "battery" and self._is_ours(name)]
+        fields = {name: _fields(f"{self._folder}/{name}", ("type", "scope", "present")) for name in names}
+        types = {name: found.get("type", "").lower() for name, found in fields.items()}
+        batteries = [name for name in names if types[name] == "battery" and _is_ours(fields[name])]
         self._batteries = [name for name in batteries if name.lower() == "battery"] or batteries
         self._chargers = [name for name in names if types[name] not in ("battery", "bms", "")]
 
@@ -60,12 +61,8 @@ class SystemBattery:
             if raw is not None and is_temperature(raw / 10):
                 temperatures.append(Temperature(cell.name[:_MAX_NAME], "battery", raw / 10, source))
             elif raw is not None:
-                complaints.append(f"battery {cell.name[:_MAX_NAME]} says {raw}, which is no temperature")
+                complaints.append(f"battery {cell.name[:_MAX_NAME]} says {raw}: no temperature")
         return self._together(cells), Readings(tuple(temperatures), tuple(complaints))
-
-    def _is_ours(self, name: str) -> bool:
-        folder = f"{self._folder}/{name}"
-        return read_line(f"{folder}/scope") != "Device" and read_line(f"{folder}/present") != "0"
 
     def _together(self, cells: list[_Cell]) -> Battery | None:
         if all(cell.level is None and cell.power_w is None and not cell.status for cell in cells):
@@ -106,14 +103,18 @@ class SystemBattery:
         )
 
 
-def _fields(folder: str) -> Mapping[str, str]:
+def _is_ours(fields: Mapping[str, str]) -> bool:
+    return fields.get("scope") != "Device" and fields.get("present") != "0"
+
+
+def _fields(folder: str, needed: Sequence[str] = _FIELDS) -> Mapping[str, str]:
     """What `uevent` says in one go, and the files for what it does not say."""
     found = {}
     for line in (read_bytes(f"{folder}/uevent") or b"").decode("utf-8", "replace").splitlines():
         key, equals, value = line.partition("=")
         if equals and key.startswith("POWER_SUPPLY_"):
             found[key.removeprefix("POWER_SUPPLY_").lower()] = value.strip()
-    for key in _FIELDS:
+    for key in needed:
         if key not in found and (text := read_line(f"{folder}/{key}")) is not None:
             found[key] = text
     return found

@@ -9,6 +9,7 @@ from pocketseek.device.reading import numbered_folders, parse_int, read_line, re
 _POLICIES = "sys/devices/system/cpu/cpufreq"
 _POWERCAP = "sys/class/powercap"
 _MOST_CORES = 4096
+_LEAST_S = 0.5  # the counters move in steps of a millisecond; half a second is exact enough
 
 
 def read_frequencies(root: Path) -> tuple[tuple[int, float], ...]:
@@ -29,15 +30,20 @@ class PackagePower:
         folders = numbered_folders(root / _POWERCAP, "intel-rapl:")
         self._folders = [str(folder) for folder in folders if (read_line(f"{folder}/name") or "")[:7] == "package"]
         self._before: tuple[float, list[int]] | None = None
+        self._power_w: float | None = None
 
     def read(self, time_s: float) -> float | None:
         counters = [read_signed(f"{folder}/energy_uj") for folder in self._folders]
         known = [counter for counter in counters if counter is not None]
-        before, self._before = self._before, (time_s, known) if len(known) == len(counters) else None
-        if not known or before is None or self._before is None or time_s <= before[0]:
-            return None
-        used = [self._used_uj(*figures) for figures in zip(self._folders, before[1], known, strict=True)]
-        return sum(used) / 1e6 / (time_s - before[0])
+        if not known or len(known) != len(counters):
+            self._before = self._power_w = None
+        elif self._before is None:
+            self._before = time_s, known
+        elif time_s - self._before[0] >= _LEAST_S:
+            used = [self._used_uj(*figures) for figures in zip(self._folders, self._before[1], known, strict=True)]
+            self._power_w = sum(used) / 1e6 / (time_s - self._before[0])
+            self._before = time_s, known
+        return self._power_w
 
     def _used_uj(self, folder: str, before: int, now: int) -> int:
         """The counter starts again from 0 after its range."""

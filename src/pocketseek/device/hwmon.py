@@ -31,7 +31,7 @@ def read_hwmon(root: Path, zone_names: Set[str]) -> Readings:
             label = (read_line(f"{folder}/temp{number}_label") or "")[:_MAX_NAME]
             name = f"{chip} {label}".strip()
             if not is_temperature(raw / 1000):
-                complaints.append(f"{folder.name} ({name}) says {raw}, which is no temperature")
+                complaints.append(f"{folder.name} ({name}) says {raw}: no temperature")
             elif kind := kind_of(chip):
                 source = f"/{_FOLDER}/{folder.name}/temp{number}_input"
                 temperatures.append(Temperature(name, kind, raw / 1000, source))

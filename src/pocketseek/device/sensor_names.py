@@ -22,7 +22,9 @@ _NO_SKIN = re.compile(r"hint|charg|predict|model|forecast|-emul|usb|camera|\bcam
 _SKIN = re.compile(r"skin|shell|^surface|^board_sensor_temp$")
 _QUIET = re.compile(r"quiet|neutral")
 _BOARD = re.compile(r"^xo[-_]therm|^ap[-_]?ntc|^mtktsap$|^board|^system[-_]?h$|^sys-therm-?0")
-_BATTERY = re.compile(r"^(batt?|bms|main[-_]?batt?|bat\d)([-_\d]|$)|^battery|^mtktsbattery|bat[-_]?therm|^bat[-_]?ntc")
+_BATTERY = re.compile(
+    r"^(batt?|bms|main[-_]?batt?|bat\d)([-_\d]|$)|^battery(?!.*charg)|^mtktsbattery|bat[-_]?therm|^bat[-_]?ntc"
+)
 _SOC = re.compile(
     r"^(cpu|gpu|apc|aoss|nsp|npu|cdsp|tsens|cluster\d|big|little|mid|g3d|tpu|aur$|silver|gold|prime|hexagon"
     r"|mtktscpu|mtktsgpu|soc[-_]|x86_pkg|coretemp|k10temp|zenpower|cpu_thermal|tctl|tdie|package id)"

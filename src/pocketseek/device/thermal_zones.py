@@ -9,7 +9,7 @@ other of its kind is. Xiaomi's thermal daemon writes the skin's temperature as i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,7 @@ class ThermalZones:
             elif celsius is not None:
                 temperatures.append(Temperature(zone.name, zone.kind, celsius, zone.source))
             else:
-                complaints.append(f"{zone.label} says {raw}, which is no temperature")
+                complaints.append(f"{zone.label} says {raw}: no temperature")
         if num_silent:
             complaints.append(f"{num_silent} of {len(self._zones)} thermal zones cannot be read")
         return Readings(tuple(temperatures), tuple(complaints))
@@ -96,7 +96,7 @@ def _zone(folder: Path) -> _Zone | None:
         name=name,
         kind=kind,
         disabled=read_line(f"{folder}/mode") == "disabled",
-        per_degree=_unit_of_trips(_trips(folder)),
+        per_degree=_unit_of_trips(tuple(_trips(folder))),
     )
 
 
@@ -108,7 +108,7 @@ def _xiaomi(root: Path) -> list[_Zone]:
     return [_Zone(name, file, f"/{_XIAOMI_SKIN}", name, "skin", disabled=False, per_degree=1000)]
 
 
-def _trips(folder: Path) -> Iterable[int]:
+def _trips(folder: Path) -> Iterator[int]:
     for number in range(_MAX_TRIPS):
         trip = read_signed(f"{folder}/trip_point_{number}_temp")
         if trip is None:
@@ -116,7 +116,7 @@ def _trips(folder: Path) -> Iterable[int]:
         yield trip
 
 
-def _unit_of_trips(trips: Iterable[int]) -> int | None:
+def _unit_of_trips(trips: tuple[int, ...]) -> int | None:
     """Trip points lie between 30 and 150 degrees; those switched off with 0 or a huge number say nothing."""
     for per_degree in (1000, 10, 1):
         if any(30 * per_degree <= trip <= 150 * per_degree for trip in trips):

@@ -20,6 +20,7 @@ from pocketseek.runtime.frequency_state import HIGHEST_KHZ, POLICY, Cap, Frequen
 
 _FOLDER = "sys/devices/system/cpu/cpufreq"
 _BOOT_ID = "proc/sys/kernel/random/boot_id"
+_STEP_KHZ = 100_000
 _ROUNDING = 0.03  # a driver may take the next value that it has
 _ROOT = Path("/")
 
@@ -34,6 +35,7 @@ class FrequencyCaps:
         self._policies = [policy for folder in _folders(self._root) if (policy := _Policy.at(folder))]
         self._state = FrequencyState(home, _boot_id(self._root))
         self._share = 1.0
+        self._wanted_khz: list[int] | None = None
         self.refusal: str | None = None
 
     @property
@@ -47,26 +49,34 @@ class FrequencyCaps:
         return self._share
 
     def apply(self, share: float) -> None:
-        """Hold every policy at the available frequency nearest to `share` of its highest; 1.0 and above: no cap."""
+        """Hold every policy at the available frequency nearest to `share` of its highest; 1.0 and above: no cap.
+
+        May be called before every pass: nothing is done while no frequency changes. What cannot be had at once (another
+        process is at it, `refusal`) is tried again by the next call.
+        """
         share = max(0.0, min(share, 1.0))
         if share == self._share or not self._policies:
             return
         if share == 1.0:
             self.restore()
             return
+        wanted_khz = [policy.wanted_khz(share) for policy in self._policies]
+        if wanted_khz == self._wanted_khz:
+            self._share = share
+            return
         try:
             self._home.mkdir(parents=True, exist_ok=True)
-            with self._state.exclusive() as mine:
+            with self._state.exclusive(patience_s=0.0) as mine:
                 if mine:
                     self._state.hold()
                     self._cap(share)
-                    self._share, self.refusal = share, None
+                    self._share, self._wanted_khz, self.refusal = share, wanted_khz, None
         except OSError as error:
             self.refusal = str(error)
 
     def restore(self) -> None:
         """Let go; the last one puts the originals back."""
-        self._share = 1.0
+        self._share, self._wanted_khz = 1.0, None
         if not self._state.is_holding:
             return
         try:
@@ -139,13 +149,17 @@ class _Policy:
         khz = read_signed(self.file)
         return khz if khz is not None and 0 < khz <= HIGHEST_KHZ else None
 
+    def wanted_khz(self, share: float) -> int:
+        """The available one nearest to it, the lower one of two equally near; without a list in steps of 100 MHz."""
+        wanted_khz = share * self.highest_khz
+        if not self.available_khz:
+            return round(wanted_khz / _STEP_KHZ) * _STEP_KHZ
+        return min(self.available_khz, key=lambda khz: (abs(khz - wanted_khz), khz))
+
     def nearest_khz(self, share: float, most_khz: int) -> int:
-        """The lower one of two equally near; never above what was there, and not below the policy's lowest in force."""
-        wanted_khz = round(share * self.highest_khz)
+        """Never above what was there, and not below the policy's lowest in force."""
         least_khz = read_signed(f"{Path(self.file).parent}/scaling_min_freq") or self.lowest_khz
-        if self.available_khz:
-            wanted_khz = min(self.available_khz, key=lambda khz: (abs(khz - wanted_khz), khz))
-        return min(max(wanted_khz, least_khz, self.lowest_khz), most_khz)
+        return min(max(self.wanted_khz(share), least_khz, self.lowest_khz), most_khz)
 
     def write_khz(self, khz: int) -> int | None:
         """What the driver made of it, if that is another value that still is ours. A refusal is left to the caller's

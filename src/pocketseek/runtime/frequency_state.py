@@ -59,11 +59,11 @@ class FrequencyState:
         return self._path.exists()
 
     @contextmanager
-    def exclusive(self) -> Iterator[bool]:
-        """The right to read and change all of it; False if somebody else kept it for two seconds."""
+    def exclusive(self, *, patience_s: float = _PATIENCE_S) -> Iterator[bool]:
+        """The right to read and change all of it; False if somebody else kept it for so long."""
         descriptor = _open(self._home / "frequency-caps.lock")
         try:
-            yield _lock_within(descriptor, _PATIENCE_S)
+            yield _lock_within(descriptor, patience_s)
         finally:
             os.close(descriptor)
 
