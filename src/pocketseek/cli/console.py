@@ -69,12 +69,12 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], essentia
     console.print(table)
 
 
-def print_facts(rows: Sequence[tuple[str, str]]) -> None:
-    """(label, value) pairs: aligned on a terminal, the value over as many lines as it needs; tab-separated otherwise,
-    one line each."""
+def print_facts(rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> None:
+    """(label, value) or (label, value, remark): aligned on a terminal, the value over as many lines as it needs and the
+    remark below it; tab-separated otherwise, one line each."""
     if not sys.stdout.isatty():
-        for label, value in rows:
-            print(f"{label}\t{'; '.join(value.splitlines())}")
+        for row in rows:
+            print("\t".join("; ".join(text.splitlines()) for text in row))
         return
     from rich.console import Console
     from rich.table import Table
@@ -83,8 +83,11 @@ def print_facts(rows: Sequence[tuple[str, str]]) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for label, value in rows:
-        table.add_row(Text(_safe(label), style="dim"), Text(_safe(value)))
+    for label, *texts in rows:
+        value = Text("\n").join(
+            Text(_safe(text), style="dim" if remark else "") for remark, text in enumerate(texts) if text
+        )
+        table.add_row(Text(_safe(label), style="dim"), value)
     Console().print(table)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pocketseek.cli import device_messages, messages, options
-from pocketseek.cli.console import print_facts, print_json, print_table
+from pocketseek.cli.console import print_facts, print_json
 from pocketseek.cli.device_json import device_object
 from pocketseek.cli.device_view import short_rows, source_rows
 from pocketseek.cli.messages import Words
@@ -64,8 +64,7 @@ def device(
         print_json(device_object(facts) | {"kernels": kernels, "kernels_reason": reason})
         return
     if sources:
-        headings = (device_messages.COLUMN_FACT, device_messages.COLUMN_VALUE, device_messages.COLUMN_SOURCE)
-        print_table([words(heading) for heading in headings], source_rows(facts, words))
+        print_facts(source_rows(facts, words))
         return
     rows = short_rows(facts, words)
     if root is None:
