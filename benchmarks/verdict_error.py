@@ -21,7 +21,8 @@ from pocketseek.apps.measure_device import measure_device
 from pocketseek.apps.page_cache import drop_cached_pages
 from pocketseek.device.probe import check_device
 from pocketseek.govern.budget import default_kv_budget_bytes
-from pocketseek.govern.model_verdict import MachineFigures, Room, judge_model
+from pocketseek.govern.expected_speed import MachineFigures
+from pocketseek.govern.model_verdict import Room, judge_model
 from pocketseek.package.manifest import read_manifest
 from pocketseek.settings import read_settings
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_models import tiny_hf_directory
 
-from pocketseek.apps.catalogue import CatalogueModel, catalogue, needs_of_installed, parse_catalogue
+from pocketseek.apps.catalogue import QUANTS, CatalogueModel, catalogue, needs_of_installed, parse_catalogue
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.convert.recipe import Quant
 from pocketseek.errors import FormatError
@@ -28,14 +28,24 @@ def test_the_shape_has_as_many_weights_as_are_published(model: CatalogueModel) -
     assert num_weights == model.parameters
 
 
-@pytest.mark.parametrize("quant", ["q4", "q8"])
+@pytest.mark.parametrize("quant", QUANTS)
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
 def test_computed_sizes_are_those_of_a_package(family: str, quant: Quant, tmp_path: Path) -> None:
-    package = convert_checkpoint(tiny_hf_directory(tmp_path / "source", family), tmp_path / "package", quant=quant)
+    package = convert_checkpoint(
+        tiny_hf_directory(tmp_path / "source", family, dtype="BF16"), tmp_path / "package", quant=quant
+    )
     manifest = read_manifest(package)
     real = needs_of_installed(manifest)
     model = CatalogueModel(
-        "tiny", "", 1, manifest.files["tokenizer.json"].num_bytes, manifest.model, 1, 1, manifest.model.context_length
+        "tiny",
+        "",
+        1,
+        manifest.files["tokenizer.json"].num_bytes,
+        manifest.model,
+        1,
+        1,
+        manifest.model.context_length,
+        1,
     )
     computed = model.needs(quant)
     chunk_bytes = sum(chunk.num_bytes for chunk in manifest.chunks)
@@ -43,6 +53,7 @@ def test_computed_sizes_are_those_of_a_package(family: str, quant: Quant, tmp_pa
     assert computed.weights_bytes == real.weights_bytes
     assert computed.multiply_adds == real.multiply_adds
     assert computed.attention_multiply_adds == real.attention_multiply_adds > 0
+    assert computed.vocab_size == real.vocab_size
     assert (computed.page_bytes, computed.base_bytes) == (real.page_bytes, real.base_bytes)
 
 
@@ -74,3 +85,11 @@ def broken(change: object) -> bytes:
 def test_a_catalogue_that_is_not_as_it_should_be_is_refused(change: object) -> None:
     with pytest.raises(FormatError):
         parse_catalogue(broken(change))
+
+
+def test_the_whole_family_is_in_it_and_what_cannot_run_is_marked() -> None:
+    by_name = {model.name: model for model in catalogue()}
+    assert len(by_name) == 14
+    assert {name for name, model in by_name.items() if model.shape is None} == {"v2-lite", "r1", "v3"}
+    assert by_name["v3"].needs("q4").package_bytes > 300e9
+    assert by_name["demo"].needs("q4").checkpoint_bytes == 98_362_432 + by_name["demo"].tokenizer_bytes

@@ -9,13 +9,14 @@ import pytest
 from tiny_models import tiny_hf_directory
 
 from pocketseek.apps.catalogue import catalogue
-from pocketseek.apps.judge_device import judge_device
+from pocketseek.apps.judge_device import is_usual, judge_device, published_figures
 from pocketseek.convert.pipeline import convert_checkpoint
+from pocketseek.device.chips import known_chips
 from pocketseek.device.probe import DeviceFacts, check_device
-from pocketseek.govern.model_verdict import MachineFigures
+from pocketseek.govern.expected_speed import MachineFigures
 from pocketseek.settings import Settings
 
-FIGURES = MachineFigures("neon-i8mm", 4, 40e9, 300e9, ((1 << 20, 1.5e9),))
+FIGURES = MachineFigures("neon-i8mm", 4, 40e9, 300e9, 75e9, ((1 << 20, 1.5e9),))
 
 
 @pytest.fixture
@@ -56,3 +57,30 @@ def test_installed_models_come_first_and_need_no_storage(settings: Settings, tmp
     assert (verdicts[0].needs.is_installed, verdicts[0].storage_bytes, verdicts[0].runs) == (True, 0, True)
     assert [one.needs.name for one in verdicts].count("r1-7b") == 1
     assert all(one.fit in ("no storage", "not yet") for one in verdicts[1:])
+
+
+def test_every_model_is_judged_in_every_format_and_the_advice_is_a_usual_one(settings: Settings) -> None:
+    verdicts, choice = judge_device(settings, phone(settings, 6 * 10**9), FIGURES)
+    quants = [one.needs.quant for one in verdicts if one.needs.name == "r1-7b"]
+    assert quants == ["q4-pure", "q4", "q8", "keep"]
+    assert choice is not None
+    assert is_usual(choice)
+
+
+def test_the_kv_format_of_the_settings_counts(settings: Settings) -> None:
+    def context(settings: Settings) -> int:
+        verdicts, _ = judge_device(settings, phone(settings, 6 * 10**9), FIGURES)
+        return next(one.context_tokens or 0 for one in verdicts if one.needs.name == "r1-7b")
+
+    assert 0 < 1.5 * context(settings) < context(replace(settings, kv="q8"))
+
+
+def test_the_chip_table_gives_upper_limits_where_it_knows_the_memory(settings: Settings) -> None:
+    facts = phone(settings, 6 * 10**9)
+    chip = next(chip for chip in known_chips() if chip.memory_bandwidth_bytes_per_s is not None)
+    figures = published_figures(settings, replace(facts, chip=chip))
+    assert figures is not None
+    assert figures.is_estimate
+    assert figures.read_bandwidth_bytes_per_s == chip.memory_bandwidth_bytes_per_s
+    assert published_figures(settings, replace(facts, chip=replace(chip, memory_bandwidth_bytes_per_s=None))) is None
+    assert published_figures(settings, replace(facts, chip=None)) is None

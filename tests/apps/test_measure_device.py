@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pocketseek.apps import measure_device as measuring
-from pocketseek.apps.measure_device import READ_SIZES, known_figures, measure_device, measure_flash
+from pocketseek.apps import measure_storage
+from pocketseek.apps.measure_device import known_figures, measure_device
+from pocketseek.apps.measure_storage import READ_SIZES
 from pocketseek.device.probe import DeviceFacts, check_device
-from pocketseek.errors import NativeCoreError, StorageError
+from pocketseek.errors import NativeCoreError
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.measure import MachineLimits
 from pocketseek.settings import Settings
@@ -36,7 +37,7 @@ def facts(settings: Settings) -> DeviceFacts:
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts are measured elsewhere, and take seconds."""
-    monkeypatch.setattr(measuring, "_SAMPLE_BYTES", 2 << 20)
+    monkeypatch.setattr(measure_storage, "SAMPLE_BYTES", 8 << 20)
     monkeypatch.setattr(
         measuring, "measure_limits", lambda name, threads, **_: MachineLimits(name, threads, 12e9, 34e9, 5e9)
     )
@@ -72,25 +73,13 @@ def test_hostile_figures_count_as_none(settings: Settings, facts: DeviceFacts) -
     measure_device(settings, facts)
     path = settings.home / "device.json"
     value = json.loads(path.read_bytes())
-    for change in ({"flash": [[1, 2, 3]]}, {"flash": [["x", 1]]}, {"num_threads": 0}, {"kernels": 7, "more": 1}):
+    for change in (
+        {"flash": [[1, 2, 3]]},
+        {"direct": [["x", 1]]},
+        {"num_threads": 0},
+        {"kernels": 7, "more": 1},
+        {"is_estimate": True},
+        {"f32_multiply_adds_per_s": None},
+    ):
         path.write_text(json.dumps({**value, "figures": {**value["figures"], **change}}))
         assert known_figures(settings, facts) is None
-
-
-def test_an_installed_chunk_is_read_instead_of_writing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "_LEAST_SAMPLE_BYTES", 1 << 20)
-    chunks = settings.models_dir / "some" / "chunks"
-    chunks.mkdir(parents=True)
-    (chunks / "aa").write_bytes(os.urandom(3 << 20))
-    monkeypatch.setattr(measuring, "_write_sample", lambda path: pytest.fail("nothing is to be written"))
-    assert len(measure_flash(settings, lambda count: None)) == len(READ_SIZES)
-
-
-def test_no_room_to_write_is_one_line_and_leaves_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(file: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(measuring.os, "fsync", full)
-    with pytest.raises(StorageError, match="no room"):
-        measure_flash(settings, lambda count: None)
-    assert list(settings.home.iterdir()) == []

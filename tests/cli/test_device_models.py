@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pocketseek.apps import measure_device
+from pocketseek.apps import measure_device, measure_storage
 from pocketseek.kernels.measure import MachineLimits
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure_device, "_SAMPLE_BYTES", 1 << 20)
+    monkeypatch.setattr(measure_storage, "SAMPLE_BYTES", 8 << 20)
     monkeypatch.setattr(
         measure_device, "measure_limits", lambda name, threads, **_: MachineLimits(name, threads, 20e9, 200e9, 5e9)
     )
@@ -42,4 +42,4 @@ def test_people_see_a_table_and_an_advice(run: Callable, installed: Path) -> Non
     lines = run("device", "--measure").out.splitlines()
     assert any(line.startswith("tiny *\t") for line in lines)
     assert any(line.startswith("r1-1.5b\t4\t") for line in lines)
-    assert lines[-1].startswith(("Take ", "Nothing "))
+    assert any(line.startswith(("Take ", "Nothing ")) for line in lines[-2:])

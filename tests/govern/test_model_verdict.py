@@ -8,27 +8,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pocketseek.govern.expected_speed import MachineFigures, decode_overhead_s
 from pocketseek.govern.model_verdict import (
     LARGE_STORAGE_BYTES,
-    MachineFigures,
     ModelNeeds,
     Room,
     judge_model,
     recommended,
 )
 
-FIGURES = MachineFigures("neon-i8mm", 4, 40e9, 300e9, ((1 << 20, 1.5e9), (4 << 20, 2e9)))
+FIGURES = MachineFigures("neon-i8mm", 4, 40e9, 300e9, 75e9, ((1 << 20, 1.5e9), (4 << 20, 2e9)))
 SMALL = ModelNeeds(
     name="small",
     quant="q4",
     parameters=1_500_000_000,
     package_bytes=900_000_000,
     weights_bytes=850_000_000,
-    multiply_adds=1_310_000_000,
+    multiply_adds=(("q4p", 1_310_000_000),),
     attention_multiply_adds=86_016,
-    page_bytes=1_835_008,
+    page_bytes=(("f16", 1_835_008), ("q8", 946_176)),
     base_bytes=180_000_000,
     context_length=131_072,
+    vocab_size=152_000,
+    checkpoint_bytes=3_000_000_000,
 )
 LARGE = replace(
     SMALL,
@@ -36,8 +38,8 @@ LARGE = replace(
     parameters=14_000_000_000,
     package_bytes=8_300_000_000,
     weights_bytes=7_900_000_000,
-    multiply_adds=13_200_000_000,
-    page_bytes=12_582_912,
+    multiply_adds=(("q4p", 13_200_000_000),),
+    page_bytes=(("f16", 12_582_912), ("q8", 6_488_064)),
 )
 ROOMY = Room(12_000_000_000, 100_000_000_000, 2_000_000_000)
 
@@ -50,14 +52,16 @@ def test_what_fits_into_memory_is_resident_and_reads_at_the_speed_of_memory() ->
     assert 0.8 * 40e9 * 0.85 / 850e6 < verdict.decode_tokens_per_s < 40e9 * 0.85 / 850e6
     assert verdict.prefill_tokens_per_s == pytest.approx(1 / (1.31e9 / 225e9 + 86016 * 256 / 30e9), rel=0.01)
     assert verdict.load_s == pytest.approx(0.2 + 850e6 / 1e9, rel=0.01)
-    assert verdict.context_tokens == 2_000_000_000 // SMALL.page_bytes * 64
+    assert verdict.context_tokens == 2_000_000_000 // SMALL.page_bytes_in("f16") * 64
 
 
 def test_what_does_not_fit_streams_the_rest_in_every_pass() -> None:
     verdict = judge_model(LARGE, Room(4_000_000_000, 100_000_000_000, 1_000_000_000), FIGURES)
     assert verdict.fit == "streams"
     assert 3_900_000_000 < verdict.streamed_bytes < 7_900_000_000
-    assert verdict.decode_tokens_per_s == pytest.approx(0.9 * 2e9 / verdict.streamed_bytes, rel=0.01)
+    assert verdict.decode_tokens_per_s == pytest.approx(
+        1 / (verdict.streamed_bytes / (0.9 * 2e9) + decode_overhead_s(LARGE.vocab_size))
+    )
 
 
 def test_too_little_memory_or_storage_says_how_much_is_needed() -> None:
@@ -89,6 +93,75 @@ def test_unknown_memory_is_unknown() -> None:
 
 def test_kinds_that_the_engine_does_not_know_are_not_promised() -> None:
     assert judge_model(replace(SMALL, can_run=False), ROOMY, FIGURES).fit == "not yet"
+
+
+def test_what_can_never_be_stored_says_so_even_if_its_kind_is_unknown() -> None:
+    huge = replace(SMALL, can_run=False, package_bytes=360_000_000_000, parameters=671_000_000_000)
+    assert judge_model(huge, ROOMY, FIGURES).fit == "no storage"
+    assert judge_model(huge, replace(ROOMY, storage_free_bytes=10**12), FIGURES).fit == "not yet"
+
+
+def test_the_context_is_told_for_each_kv_format_and_the_one_in_use() -> None:
+    verdict = judge_model(SMALL, ROOMY, FIGURES)
+    contexts = dict(verdict.contexts)
+    assert verdict.context_tokens == contexts["f16"]
+    assert 1.8 < contexts["q8"] / contexts["f16"] < 2
+    assert judge_model(SMALL, replace(ROOMY, kv_format="q8"), FIGURES).context_tokens == contexts["q8"]
+
+
+def test_converting_takes_room_for_checkpoint_and_package() -> None:
+    assert judge_model(SMALL, ROOMY, FIGURES).conversion_bytes == 3_900_000_000
+    assert judge_model(replace(SMALL, checkpoint_bytes=None), ROOMY, FIGURES).conversion_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "slow"),
+    [
+        ("UFS", "2.1", True),
+        ("UFS", "3.1", False),
+        ("UFS", "4.0", False),
+        ("UFS", None, None),
+        ("UFS", "?", None),
+        ("eMMC", None, True),
+        ("NVMe", None, False),
+        ("virtual disk", None, None),
+        (None, None, None),
+    ],
+)
+def test_storage_below_ufs_31_is_slow_for_large_models_where_it_is_known(
+    kind: str | None, version: str | None, slow: bool | None
+) -> None:
+    room = replace(ROOMY, storage_kind=kind, storage_version=version)
+    assert judge_model(LARGE, room, None).slow_storage is slow
+    assert judge_model(SMALL, room, None).slow_storage is None
+
+
+def test_slow_storage_speaks_against_a_large_model_only_where_nothing_was_measured() -> None:
+    room = replace(ROOMY, storage_kind="eMMC")
+    fast = replace(FIGURES, read_bandwidth_bytes_per_s=80e9)
+    for figures, name in ((None, "small"), (replace(fast, is_estimate=True), "small"), (fast, "large")):
+        choice = recommended([judge_model(one, room, figures) for one in (SMALL, LARGE)])
+        assert choice is not None
+        assert choice.needs.name == name
+
+
+def test_an_estimate_tells_writing_alone_and_is_marked() -> None:
+    peak = MachineFigures("unknown", 4, 77e9, None, None, is_estimate=True)
+    verdict = judge_model(SMALL, ROOMY, peak)
+    assert verdict.is_estimate
+    assert verdict.decode_tokens_per_s is not None
+    assert (verdict.load_s, verdict.prefill_tokens_per_s) == (None, None)
+    streaming = judge_model(LARGE, Room(4_000_000_000, 10**11, 10**9), peak)
+    assert (streaming.fit, streaming.decode_tokens_per_s) == ("streams", None)
+
+
+def test_prompts_are_read_as_fast_as_the_kernels_of_their_format() -> None:
+    def reads(weight_format: str) -> float:
+        verdict = judge_model(replace(SMALL, multiply_adds=((weight_format, 1_310_000_000),)), ROOMY, FIGURES)
+        assert verdict.prefill_tokens_per_s is not None
+        return verdict.prefill_tokens_per_s
+
+    assert reads("q4p") > reads("q4s") > reads("q8s") > reads("f16")
 
 
 def test_the_largest_that_is_pleasant_is_recommended() -> None:

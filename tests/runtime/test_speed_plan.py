@@ -6,11 +6,12 @@ import pytest
 from line_of_models import SCARCE_BYTES, SMALL_BYTES, STORAGE_BYTES_PER_S, install_line
 
 from pocketseek.errors import UsageError
+from pocketseek.govern.expected_speed import STREAM_SHARE
 from pocketseek.runtime import load as load_module
 from pocketseek.runtime import speed_plan
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.load import load
-from pocketseek.runtime.speed_plan import STREAMED_SHARE, SpeedNeed, SpeedPlan, count_prompt_tokens, plan_speed
+from pocketseek.runtime.speed_plan import SpeedNeed, SpeedPlan, count_prompt_tokens, plan_speed
 from pocketseek.settings import read_settings
 from pocketseek.types import Message, Request, SamplingParams
 
@@ -32,7 +33,7 @@ def plan(line: dict[str, Path], min_speed: float, **options: object) -> SpeedPla
 def test_the_speed_is_that_of_storage_where_weights_do_not_fit(line: dict[str, Path]) -> None:
     asked = plan(line, 1e-9).choice.asked
     assert 0 < asked.streamed_bytes < asked.weights_bytes
-    assert asked.tokens_per_s == pytest.approx(STREAMED_SHARE * STORAGE_BYTES_PER_S / asked.streamed_bytes)
+    assert asked.tokens_per_s == pytest.approx(STREAM_SHARE * STORAGE_BYTES_PER_S / asked.streamed_bytes)
 
 
 @pytest.mark.parametrize("kv", ["f16", "q8"])

@@ -6,7 +6,7 @@ package that `convert` would write from the published weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from pocketseek.convert.families.names import LAYER_PARTS
 from pocketseek.convert.recipe import Quant, choose_format
 from pocketseek.formats import TENSOR_ALIGNMENT_BYTES, tensor_bytes
 from pocketseek.govern.model_verdict import ModelNeeds
-from pocketseek.kernels.kv_memory import page_bytes
+from pocketseek.kernels.kv_memory import KV_FORMATS, page_bytes
 from pocketseek.package.manifest import Manifest
 from pocketseek.package.model_fields import expected_tensors, parse_model, stage_of_tensor
 from pocketseek.package.strict_json import Fields, JsonValue, format_error, load_object
@@ -24,7 +24,9 @@ from pocketseek.runtime.memory_use import FEWEST_TOKENS, GROWTH_BYTES, workspace
 from pocketseek.runtime.residency.table_rows import KEPT_ROWS_BYTES
 from pocketseek.types import ModelConfig
 
-QUANTS: tuple[Quant, ...] = ("q4", "q8")
+QUANTS: tuple[Quant, ...] = ("q4-pure", "q4", "q8", "keep")  # keep: f16, of checkpoints in bfloat16
+USUAL_QUANTS: tuple[Quant, ...] = ("q4", "q8")
+_PUBLISHED_BYTES = 2  # of a weight, in bfloat16, unless the catalogue says how large the checkpoint is
 PROCESS_BYTES = 68_000_000  # the interpreter with what is imported for an answer, code included (docs/cli.md)
 _FILE = Path(__file__).parent / "catalogue.json"
 _FORMAT = 1
@@ -32,13 +34,19 @@ _MAX_BYTES = 256 * 1024
 _TOKENIZER_SHARE = 16  # what a tokenizer takes of memory, in sizes of its file
 _PAGE_TOKENS = 64
 _REQUIRED = frozenset({"name", "repository", "parameters", "tokenizer_bytes", "shape"})
-_OPTIONAL = frozenset({"active_parameters", "kv_bytes_per_token", "context_length"})
+_OPTIONAL = frozenset({"active_parameters", "kv_bytes_per_token", "context_length", "checkpoint_bytes"})
+_BITS: dict[Quant, float] = {
+    "q4-pure": 4.19,
+    "q4": 4.3,
+    "q8": 8.5,
+    "keep": 16.0,
+}  # of a weight, where nothing is laid out
 _SHAPE_REST: dict[str, JsonValue] = {"rms_norm_eps": 1e-6, "rope_theta": 1e4}  # no size depends on them
 
 
 @dataclass(frozen=True)
 class CatalogueModel:
-    """shape: None for kinds that the engine does not know yet (mixture of experts)."""
+    """shape: None for kinds that the engine does not know yet (mixture of experts). checkpoint_bytes: as published."""
 
     name: str
     repository: str
@@ -48,6 +56,7 @@ class CatalogueModel:
     active_parameters: int
     kv_bytes_per_token: int
     context_length: int
+    checkpoint_bytes: int
 
     def needs(self, quant: Quant) -> ModelNeeds:
         if self.shape is None:
@@ -59,27 +68,30 @@ class CatalogueModel:
             parameters=self.parameters,
             package_bytes=_with_padding(sizes) + self.tokenizer_bytes,
             weights_bytes=sum(size for name, size in sizes.items() if stage_of_tensor(name) != "embed"),
-            multiply_adds=_layer_multiply_adds(self.shape),
+            multiply_adds=_layer_multiply_adds(self.shape, quant),
             attention_multiply_adds=_attention_multiply_adds(self.shape),
-            page_bytes=page_bytes(self.shape, "f16"),
+            page_bytes=_page_bytes(self.shape),
             base_bytes=_base_bytes(self.shape, self.tokenizer_bytes),
             context_length=self.context_length,
+            vocab_size=self.shape.vocab_size,
+            checkpoint_bytes=self.checkpoint_bytes + self.tokenizer_bytes,
         )
 
     def _roughly(self, quant: Quant) -> ModelNeeds:
         """By the number of weights: nothing of it is laid out yet."""
-        num_bytes = round(self.parameters * (4.3 if quant == "q4" else 8.5) / 8)
+        num_bytes = round(self.parameters * _BITS[quant] / 8)
         return ModelNeeds(
             name=self.name,
             quant=quant,
             parameters=self.parameters,
             package_bytes=num_bytes + self.tokenizer_bytes,
             weights_bytes=num_bytes,
-            multiply_adds=self.active_parameters,
+            multiply_adds=(),
             attention_multiply_adds=0,
-            page_bytes=self.kv_bytes_per_token * _PAGE_TOKENS,
+            page_bytes=tuple((kv_format, self.kv_bytes_per_token * _PAGE_TOKENS) for kv_format in KV_FORMATS),
             base_bytes=PROCESS_BYTES + GROWTH_BYTES + _TOKENIZER_SHARE * self.tokenizer_bytes,
             context_length=self.context_length,
+            vocab_size=1,
             can_run=False,
         )
 
@@ -106,9 +118,7 @@ def parse_catalogue(data: bytes) -> tuple[CatalogueModel, ...]:
 
 def needs_of_installed(manifest: Manifest) -> ModelNeeds:
     """Of a package, by its manifest."""
-    work = model_work(manifest)
     config = manifest.model
-    head = config.vocab_size * config.hidden_size
     return ModelNeeds(
         name=manifest.name,
         quant=str(manifest.recipe.get("quant", "?")),
@@ -116,12 +126,17 @@ def needs_of_installed(manifest: Manifest) -> ModelNeeds:
             tensor.shape[0] * (tensor.shape[1] if len(tensor.shape) == 2 else 1) for tensor in manifest.tensors
         ),
         package_bytes=manifest.num_bytes,
-        weights_bytes=work.weight_bytes,
-        multiply_adds=max(1, work.multiply_adds - head),
+        weights_bytes=model_work(manifest).weight_bytes,
+        multiply_adds=_by_format(
+            (tensor.format, tensor.shape[0] * tensor.shape[1])
+            for tensor in manifest.tensors
+            if tensor.name.startswith("layer.") and len(tensor.shape) == 2
+        ),
         attention_multiply_adds=_attention_multiply_adds(config),
-        page_bytes=page_bytes(config, "f16"),
+        page_bytes=_page_bytes(config),
         base_bytes=_base_bytes(config, manifest.files["tokenizer.json"].num_bytes),
         context_length=config.context_length,
+        vocab_size=config.vocab_size,
         is_installed=True,
     )
 
@@ -144,6 +159,7 @@ def _model(value: JsonValue, where: str) -> CatalogueModel:
         active_parameters=number("active_parameters", parameters),
         kv_bytes_per_token=number("kv_bytes_per_token", 1),
         context_length=config.context_length if config else number("context_length", 1),
+        checkpoint_bytes=number("checkpoint_bytes", _PUBLISHED_BYTES * parameters),
     )
 
 
@@ -168,9 +184,24 @@ def _with_padding(sizes: Mapping[str, int]) -> int:
     return sum(ends.values())
 
 
-def _layer_multiply_adds(config: ModelConfig) -> int:
+def _layer_multiply_adds(config: ModelConfig, quant: Quant) -> tuple[tuple[str, int], ...]:
     shapes = (expected_tensors(config) or {}).items()
-    return sum(shape[0] * shape[1] for name, shape in shapes if name.startswith("layer.") and len(shape) == 2)
+    return _by_format(
+        (choose_format(quant, name, "BF16"), shape[0] * shape[1])
+        for name, shape in shapes
+        if name.startswith("layer.") and len(shape) == 2
+    )
+
+
+def _by_format(counts: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    totals: dict[str, int] = {}
+    for name, count in counts:
+        totals[name] = totals.get(name, 0) + count
+    return tuple(sorted(totals.items()))
+
+
+def _page_bytes(config: ModelConfig) -> tuple[tuple[str, int], ...]:
+    return tuple((kv_format, page_bytes(config, kv_format)) for kv_format in KV_FORMATS)
 
 
 def _attention_multiply_adds(config: ModelConfig) -> int:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pocketseek.apps.catalogue import QUANTS, CatalogueModel, catalogue, needs_of_installed
+from pocketseek.apps.catalogue import QUANTS, USUAL_QUANTS, catalogue, needs_of_installed
 from pocketseek.device.probe import DeviceFacts
 from pocketseek.govern.budget import default_kv_budget_bytes
-from pocketseek.govern.model_verdict import (
-    MachineFigures,
-    ModelVerdict,
-    Room,
-    judge_model,
-    judge_models,
-    recommended,
-)
+from pocketseek.govern.expected_speed import MachineFigures
+from pocketseek.govern.model_verdict import ModelVerdict, Room, judge_models, recommended
+from pocketseek.kernels.kv_memory import choose_kv_format
 from pocketseek.package.store import ModelStore
-from pocketseek.runtime.opening import available_bytes
+from pocketseek.runtime.opening import available_bytes, num_cores
 from pocketseek.settings import Settings
 
 
@@ -23,20 +18,35 @@ def judge_device(
 ) -> tuple[list[ModelVerdict], ModelVerdict | None]:
     """(verdicts, the one to take). Installed models stand in for the catalogue's of the same name, and come first."""
     memory_bytes = available_bytes(facts)
-    room = Room(memory_bytes, facts.storage_free_bytes, default_kv_budget_bytes(memory_bytes))
+    room = Room(
+        memory_bytes,
+        facts.storage_free_bytes,
+        default_kv_budget_bytes(memory_bytes),
+        choose_kv_format(settings.kv),
+        facts.storage_kind,
+        facts.storage_version,
+    )
     installed = [needs_of_installed(model.manifest) for model in ModelStore(settings.models_dir).list()]
-    verdicts = judge_models(installed, room, figures)
     names = {needs.name for needs in installed}
-    for model in catalogue():
-        if model.name not in names:
-            verdicts += _with_fewest_bits_first(model, room, figures)
-    return verdicts, recommended(verdicts)
+    others = [model.needs(quant) for model in catalogue() if model.name not in names for quant in QUANTS]
+    verdicts = judge_models([*installed, *others], room, figures)
+    return verdicts, recommended([one for one in verdicts if is_usual(one)])
 
 
-def _with_fewest_bits_first(model: CatalogueModel, room: Room, figures: MachineFigures | None) -> list[ModelVerdict]:
-    """What does not run with four bits is not asked again with eight."""
-    verdicts: list[ModelVerdict] = []
-    for quant in QUANTS:
-        if not verdicts or verdicts[-1].runs:
-            verdicts.append(judge_model(model.needs(quant), room, figures))
-    return verdicts
+def is_usual(verdict: ModelVerdict) -> bool:
+    """What is installed, and of the others the two ways to convert that people are told of first."""
+    return verdict.needs.is_installed or verdict.needs.quant in USUAL_QUANTS
+
+
+def published_figures(settings: Settings, facts: DeviceFacts) -> MachineFigures | None:
+    """Upper limits from the chip table, where nothing was measured; None if the table does not know."""
+    if facts.chip is None or facts.chip.memory_bandwidth_bytes_per_s is None:
+        return None
+    return MachineFigures(
+        kernels=settings.kernels or "unknown",
+        num_threads=settings.num_threads or num_cores(facts),
+        read_bandwidth_bytes_per_s=facts.chip.memory_bandwidth_bytes_per_s,
+        int8_multiply_adds_per_s=None,
+        f32_multiply_adds_per_s=None,
+        is_estimate=True,
+    )

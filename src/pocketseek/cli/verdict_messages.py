@@ -8,6 +8,7 @@ MEASURING_DEVICE = Message("measuring", "测量中")
 FIGURE_MEMORY = Message("reads memory at", "内存读取")
 FIGURE_INT8 = Message("int8 multiply-adds", "int8 乘加")
 FIGURE_FLASH = Message("reads storage at", "存储读取")
+FIGURE_DIRECT = Message("past the page cache", "绕过页缓存读取")
 FIGURE_STREAMING = Message("streams weights at", "权重流式读取")
 GIGABYTES = Message("{value:.1f} GB/s", "{value:.1f} GB/s")
 GIGA_OPERATIONS = Message("{value:.0f} G/s ({kernels}, {threads} threads)", "{value:.0f} G/s({kernels},{threads} 线程)")
@@ -27,21 +28,39 @@ FITS = {
     "not yet": Message("not yet", "暂不支持"),
     "unknown": Message("unknown", "未知"),
 }
-TOKENS_PER_S = Message("{rate:.3g}/s", "{rate:.3g}/秒")
+TOKENS_PER_S = Message("{rate}/s", "{rate}/秒")
+AT_MOST_TOKENS_PER_S = Message("≤ {rate}/s", "≤ {rate}/秒")
 SECONDS = Message("{seconds:.1f} s", "{seconds:.1f} 秒")
 RECOMMENDED = Message("Take {model} at {bits} bits: {reason}.", "建议 {model}({bits} 位):{reason}。")
 REASON_FAST = Message(
-    "the largest that writes as fast as people read ({rate:.3g} tokens/s)",
-    "在阅读速度以上的模型中最大({rate:.3g} 词元/秒)",
+    "the largest that writes as fast as people read ({rate} tokens/s)",
+    "在阅读速度以上的模型中最大({rate} 词元/秒)",
 )
 REASON_USABLE = Message(
-    "nothing larger writes a token per second; it writes {rate:.3g} tokens/s",
-    "更大的模型不到每秒一个词元;它每秒 {rate:.3g} 个",
+    "nothing larger writes a token per second; it writes {rate} tokens/s",
+    "更大的模型不到每秒一个词元;它每秒 {rate} 个",
 )
-REASON_FASTEST = Message("the fastest here, {rate:.3g} tokens/s", "此处最快,每秒 {rate:.3g} 个词元")
+REASON_FASTEST = Message("the fastest here, {rate} tokens/s", "此处最快,每秒 {rate} 个词元")
 REASON_UNMEASURED = Message(
     "the largest that fits into memory; `pocketseek device --measure` says how fast",
     "能放入内存的最大模型;用 `pocketseek device --measure` 测量速度",
+)
+REASON_ESTIMATED = Message(
+    "it writes at most {rate} tokens/s; `pocketseek device --measure` says how fast it really is",
+    "每秒最多 {rate} 个词元;用 `pocketseek device --measure` 测量实际速度",
+)
+STORAGE = Message(
+    "It takes {storage} of storage; {conversion} while it is converted here.",
+    "需要 {storage} 存储空间;在本机转换时需要 {conversion}。",
+)
+SLOW_STORAGE = Message(
+    "Models of 12 billion weights and more want UFS 3.1 or faster; this storage is slower.",
+    "120 亿参数及以上的模型需要 UFS 3.1 或更快的存储;此设备的存储较慢。",
+)
+ESTIMATED = Message(
+    "Nothing was measured: speeds are upper limits, by the published peak of this chip's memory, {value:.1f} GB/s. "
+    "`pocketseek device --measure` measures.",
+    "尚未测量:速度为上限,依据该芯片公布的内存峰值带宽 {value:.1f} GB/s。请运行 `pocketseek device --measure`。",
 )
 NOTHING_FITS = Message("Nothing in the catalogue runs here.", "目录中没有能在此运行的模型。")
 NOT_MEASURED = Message(

@@ -23,6 +23,7 @@ from typing import Literal
 
 from pocketseek.errors import UsageError
 from pocketseek.govern.budget import MOST_KV_BYTES
+from pocketseek.govern.expected_speed import pass_time
 from pocketseek.govern.split import Footprint, split_memory, stepped_demand
 
 Step = Literal["kv", "context", "model"]
@@ -200,18 +201,22 @@ def _rung(
         return Rung(model.name, kv, 0, page_bytes, 0, 0.0, model.weights_bytes, model.weights_bytes, True, is_cut)
     split = split_memory(wish.budget_bytes, footprint, stepped_demand(wish.budget_bytes, footprint))
     streamed_bytes = 0 if split.weight_bytes is None else model.streamed_bytes(split.weight_bytes)
-    storage_s = streamed_bytes / model.storage_bytes_per_s
-    computing_s = model.weights_bytes / model.memory_bytes_per_s
+    one = pass_time(
+        model.weights_bytes,
+        streamed_bytes,
+        memory_bytes_per_s=model.memory_bytes_per_s,
+        storage_bytes_per_s=model.storage_bytes_per_s,
+    )
     return Rung(
         model=model.name,
         kv=kv,
         num_pages=num_pages,
         page_bytes=page_bytes,
         context_tokens=context_tokens,
-        tokens_per_s=1 / max(storage_s, computing_s),
+        tokens_per_s=1 / one.seconds,
         weights_bytes=model.weights_bytes,
         streamed_bytes=streamed_bytes,
-        storage_bound=storage_s > computing_s,
+        storage_bound=one.storage_bound,
         is_cut=is_cut,
     )
 

@@ -1,68 +1,49 @@
 """Which models this device can run, how fast, and which one to take. Pure arithmetic over figures that were measured.
 
-A token of an answer takes as long as reading what a pass reads: all weights from memory, or what is streamed from
-storage if that takes longer (govern/ladder.py says how much, as it does for `--min-speed`), and a fixed part for
-deciding and sampling. A token of a prompt takes its multiply-adds. Both are held against what this machine reaches at
-most, times the share of it that the kernels reach (docs/lab-notes.md); without measured figures speeds are unknown.
+The ladder says how memory is split and what is streamed, as it does for `--min-speed`; expected_speed.py says how long
+that takes. Without measured figures speeds are unknown, or upper limits if the chip's memory speed is published.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from pocketseek.govern.ladder import ModelFacts, SpeedWish, choose_rung
+from pocketseek.govern.expected_speed import (
+    PASS_TOKENS,
+    READ_SHARE,
+    STREAM_SHARE,
+    MachineFigures,
+    decode_overhead_s,
+    load_to_first_token_s,
+    pass_time,
+    prompt_token_s,
+)
+from pocketseek.govern.ladder import ModelFacts, Rung, SpeedWish, choose_rung
 
 Fit = Literal["resident", "streams", "no memory", "no storage", "not yet", "unknown"]
 
-READ_SHARE = 0.85  # of the read limit, a pass with one token reaches
-STREAM_SHARE = 0.9  # of plain reads, streaming beside computing reaches
-ATTENTION_SHARE = 0.1  # of the int8 peak: K and V are floats
 PROMPT_TOKENS = 512
-PREFILL_SHARE = 0.75  # of the int8 peak, a pass with many tokens reaches
-PASS_OVERHEAD_S = 0.0006  # deciding, sampling, handing on: of a pass with one token
-OPEN_S = 0.2  # the tokenizer and the rest, before weights are read
-LOAD_SHARE = 0.5  # of plain reads, page faults reach when a model is read for the first time
-PASS_TOKENS = 256
 RING_BYTES = 50_000_000  # that streamed weights go through, pages of the system's cache included
 TYPICAL_TOKENS = 1024  # the context that speeds are told for
 PAGE_TOKENS = 64
 LARGE_PARAMETERS = 12_000_000_000
 LARGE_STORAGE_BYTES = 15_000_000_000  # free, for a model of the 13B class: the package and room to update it
+SLOW_STORAGE = frozenset({"eMMC", "SD card", "hard disk"})
+LARGE_UFS_VERSION = 3.1  # of UFS, and faster kinds, a model of the 13B class wants
 PLEASANT_TOKENS_PER_S = 5.0  # about as fast as people read
 USABLE_TOKENS_PER_S = 1.0
-
-
-@dataclass(frozen=True)
-class MachineFigures:
-    """What was measured. flash: (bytes of one read, bytes per second), the smallest read first, by one reader.
-
-    streaming_bytes_per_s: in the way that streaming reads; 0.0: not measured.
-    """
-
-    kernels: str
-    num_threads: int
-    read_bandwidth_bytes_per_s: float
-    int8_multiply_adds_per_s: float
-    flash: tuple[tuple[int, float], ...]
-    streaming_bytes_per_s: float = 0.0
-
-    @property
-    def flash_bytes_per_s(self) -> float:
-        return max((rate for _, rate in self.flash), default=0.0)
-
-    @property
-    def best_read_bytes_per_s(self) -> float:
-        return self.streaming_bytes_per_s or self.flash_bytes_per_s
 
 
 @dataclass(frozen=True)
 class ModelNeeds:
     """parameters: weights of the model. weights_bytes: what a pass reads of the package.
 
-    multiply_adds: of a token of a prompt, without the head; attention_multiply_adds: for each position that it looks
-    back at. base_bytes: the process besides weights and pages. can_run: the engine knows its kind.
+    multiply_adds: of a token of a prompt, without the head, by the format of the weights; attention_multiply_adds: for
+    each position that it looks back at. page_bytes: K and V of a page, by KV format. base_bytes: the process besides
+    weights and pages. checkpoint_bytes: as published, to convert from; None: not known. can_run: the engine knows its
+    kind.
     """
 
     name: str
@@ -70,30 +51,42 @@ class ModelNeeds:
     parameters: int
     package_bytes: int
     weights_bytes: int
-    multiply_adds: int
+    multiply_adds: tuple[tuple[str, int], ...]
     attention_multiply_adds: int
-    page_bytes: int
+    page_bytes: tuple[tuple[str, int], ...]
     base_bytes: int
     context_length: int
+    vocab_size: int
+    checkpoint_bytes: int | None = None
     is_installed: bool = False
     can_run: bool = True
+
+    def page_bytes_in(self, kv_format: str) -> int:
+        return dict(self.page_bytes)[kv_format]
 
 
 @dataclass(frozen=True)
 class Room:
-    """None: unknown. kv_bytes: for K and V where all weights fit beside them."""
+    """None: unknown. kv_bytes: for K and V where all weights fit beside them. storage_kind, storage_version: of what
+    the data directory lies on, as device/storage_kind.py names them."""
 
     memory_bytes: int | None
     storage_free_bytes: int | None
     kv_bytes: int
+    kv_format: str = "f16"
+    storage_kind: str | None = None
+    storage_version: str | None = None
 
 
 @dataclass(frozen=True)
 class ModelVerdict:
     """streamed_bytes: read from storage for each pass. memory_bytes: with all weights and a context of TYPICAL_TOKENS.
 
-    least_memory_bytes: with all weights streamed. storage_bytes: that must be free (0 if it is installed). load_s:
-    until the first token, nothing of it in memory. Speeds are of one answer at TYPICAL_TOKENS; None: not measured.
+    least_memory_bytes: with all weights streamed. storage_bytes: that must be free (0 if it is installed);
+    conversion_bytes: while it is converted here, checkpoint and package. slow_storage: a model of the 13B class wants
+    faster storage than this (None: its kind is not known, or it matters not). context_tokens: in the KV format that is
+    used; contexts: in each. load_s: until the first token, nothing of it in memory. Speeds are of one answer at
+    TYPICAL_TOKENS; None: not measured. is_estimate: they are upper limits, nothing was measured.
     """
 
     needs: ModelNeeds
@@ -101,11 +94,15 @@ class ModelVerdict:
     memory_bytes: int
     least_memory_bytes: int
     storage_bytes: int
+    conversion_bytes: int | None = None
+    slow_storage: bool | None = None
     streamed_bytes: int = 0
     context_tokens: int | None = None
+    contexts: tuple[tuple[str, int], ...] = ()
     load_s: float | None = None
     prefill_tokens_per_s: float | None = None
     decode_tokens_per_s: float | None = None
+    is_estimate: bool = False
 
     @property
     def runs(self) -> bool:
@@ -117,92 +114,120 @@ def judge_models(models: Sequence[ModelNeeds], room: Room, figures: MachineFigur
 
 
 def judge_model(needs: ModelNeeds, room: Room, figures: MachineFigures | None) -> ModelVerdict:
-    pages_bytes = -(-min(TYPICAL_TOKENS, needs.context_length) // PAGE_TOKENS) * needs.page_bytes
-    least_bytes = needs.base_bytes + min(RING_BYTES, needs.weights_bytes) + pages_bytes
-    memory_bytes = needs.base_bytes + needs.weights_bytes + pages_bytes
-    storage_bytes = 0 if needs.is_installed else needs.package_bytes
-    if not needs.is_installed and needs.parameters >= LARGE_PARAMETERS:
-        storage_bytes = max(storage_bytes, LARGE_STORAGE_BYTES)
-
-    def verdict(fit: Fit) -> ModelVerdict:
-        return ModelVerdict(needs, fit, memory_bytes, least_bytes, storage_bytes)
-
+    verdict = _of_sizes(needs, room)
+    if room.storage_free_bytes is not None and room.storage_free_bytes < verdict.storage_bytes:
+        return replace(verdict, fit="no storage")
     if not needs.can_run:
-        return verdict("not yet")
-    if room.storage_free_bytes is not None and room.storage_free_bytes < storage_bytes:
-        return verdict("no storage")
+        return replace(verdict, fit="not yet")
     if room.memory_bytes is None:
-        return verdict("unknown")
-    if room.memory_bytes < least_bytes:
-        return verdict("no memory")
-    return _with_speeds(verdict("streams"), room, room.memory_bytes, figures)
+        return verdict
+    if room.memory_bytes < verdict.least_memory_bytes:
+        return replace(verdict, fit="no memory")
+    return _with_speeds(verdict, room, room.memory_bytes, figures)
 
 
 def recommended(verdicts: Sequence[ModelVerdict]) -> ModelVerdict | None:
-    """The largest model that writes as fast as people read; else the largest that is usable; else the fastest."""
-    running = [one for one in verdicts if one.runs]
+    """The largest model that writes as fast as people read; else the largest that is usable; else the fastest. Where
+    speeds are unknown or upper limits, storage that is too slow for a model speaks against it."""
+    running = [one for one in verdicts if one.runs and not (one.slow_storage and not _is_measured(one))]
     for floor in (PLEASANT_TOKENS_PER_S, USABLE_TOKENS_PER_S):
         fast = [one for one in running if (one.decode_tokens_per_s or 0.0) >= floor]
         if fast:
             return max(fast, key=lambda one: (one.needs.parameters, one.decode_tokens_per_s or 0.0))
-    measured = [one for one in running if one.decode_tokens_per_s is not None]
-    if measured:
-        return max(measured, key=lambda one: one.decode_tokens_per_s or 0.0)
+    known = [one for one in running if one.decode_tokens_per_s is not None]
+    if known:
+        return max(known, key=lambda one: one.decode_tokens_per_s or 0.0)
     resident = [one for one in running if one.fit == "resident"]
     return max(resident, key=lambda one: one.needs.parameters, default=None)
 
 
-def _with_speeds(verdict: ModelVerdict, room: Room, memory_bytes: int, figures: MachineFigures | None) -> ModelVerdict:
-    needs = verdict.needs
-    facts = _facts(needs, figures)
-    typical = choose_rung(_wish(room, memory_bytes, min(TYPICAL_TOKENS, needs.context_length)), [facts]).asked
-    longest = choose_rung(_wish(room, memory_bytes, None), [facts]).asked
-    streamed_bytes = typical.streamed_bytes
-    speeds: tuple[float | None, float | None, float | None] = (None, None, None)
-    if figures is not None and (figures.best_read_bytes_per_s or not streamed_bytes):
-        storage_s = streamed_bytes / (STREAM_SHARE * figures.best_read_bytes_per_s) if streamed_bytes else 0.0
-        kv_bytes = TYPICAL_TOKENS / 2 / PAGE_TOKENS * needs.page_bytes
-        reading_s = (needs.weights_bytes + kv_bytes) / (READ_SHARE * figures.read_bandwidth_bytes_per_s)
-        token_s = max(storage_s, reading_s) + PASS_OVERHEAD_S
-        looked_at = needs.attention_multiply_adds * PROMPT_TOKENS / 2
-        prompt_s = needs.multiply_adds / (PREFILL_SHARE * figures.int8_multiply_adds_per_s)
-        prompt_s += looked_at / (ATTENTION_SHARE * figures.int8_multiply_adds_per_s)
-        prompt_s = max(prompt_s, storage_s / PASS_TOKENS, reading_s / PASS_TOKENS)
-        load_s = OPEN_S + needs.weights_bytes / (LOAD_SHARE * figures.flash_bytes_per_s) if figures.flash else None
-        speeds = (load_s, 1 / prompt_s, 1 / token_s)
+def _is_measured(verdict: ModelVerdict) -> bool:
+    return verdict.decode_tokens_per_s is not None and not verdict.is_estimate
+
+
+def _of_sizes(needs: ModelNeeds, room: Room) -> ModelVerdict:
+    """What is needed, whatever there is."""
+    page_bytes = needs.page_bytes_in(room.kv_format)
+    pages_bytes = -(-min(TYPICAL_TOKENS, needs.context_length) // PAGE_TOKENS) * page_bytes
+    is_large = needs.parameters >= LARGE_PARAMETERS
+    storage_bytes = 0 if needs.is_installed else needs.package_bytes
+    if not needs.is_installed and is_large:
+        storage_bytes = max(storage_bytes, LARGE_STORAGE_BYTES)
     return ModelVerdict(
         needs,
-        "streams" if streamed_bytes else "resident",
-        verdict.memory_bytes,
-        verdict.least_memory_bytes,
-        verdict.storage_bytes,
-        streamed_bytes,
-        longest.context_tokens,
-        *speeds,
+        "unknown",
+        memory_bytes=needs.base_bytes + needs.weights_bytes + pages_bytes,
+        least_memory_bytes=needs.base_bytes + min(RING_BYTES, needs.weights_bytes) + pages_bytes,
+        storage_bytes=storage_bytes,
+        conversion_bytes=None if needs.checkpoint_bytes is None else needs.package_bytes + needs.checkpoint_bytes,
+        slow_storage=_is_slow(room) if is_large else None,
     )
 
 
-def _facts(needs: ModelNeeds, figures: MachineFigures | None) -> ModelFacts:
-    """For the ladder, which splits the memory. Without figures its speeds mean nothing and are not used."""
+def _is_slow(room: Room) -> bool | None:
+    """For a model of the 13B class."""
+    if room.storage_kind in SLOW_STORAGE:
+        return True
+    if room.storage_kind != "UFS":
+        return None if room.storage_kind in (None, "virtual disk", "memory") else False
+    try:
+        return float(room.storage_version) < LARGE_UFS_VERSION if room.storage_version else None
+    except ValueError:
+        return None
+
+
+def _with_speeds(verdict: ModelVerdict, room: Room, memory_bytes: int, figures: MachineFigures | None) -> ModelVerdict:
+    needs = verdict.needs
+    typical = _rung(needs, room.kv_format, room, memory_bytes, min(TYPICAL_TOKENS, needs.context_length))
+    contexts = tuple(
+        (kv_format, _rung(needs, kv_format, room, memory_bytes, None).context_tokens)
+        for kv_format, _ in needs.page_bytes
+    )
+    found = replace(
+        verdict,
+        fit="streams" if typical.streamed_bytes else "resident",
+        streamed_bytes=typical.streamed_bytes,
+        context_tokens=dict(contexts)[room.kv_format],
+        contexts=contexts,
+    )
+    if figures is None or (typical.streamed_bytes and not figures.best_read_bytes_per_s):
+        return found
+    kv_bytes = PROMPT_TOKENS / PAGE_TOKENS * needs.page_bytes_in(room.kv_format)
+    one = pass_time(
+        needs.weights_bytes + kv_bytes,
+        typical.streamed_bytes,
+        memory_bytes_per_s=READ_SHARE * figures.read_bandwidth_bytes_per_s,
+        storage_bytes_per_s=STREAM_SHARE * figures.best_read_bytes_per_s,
+    )
+    looked_back = needs.attention_multiply_adds * PROMPT_TOKENS / 2
+    prompt_s = prompt_token_s(needs.multiply_adds, looked_back, figures)
+    return replace(
+        found,
+        load_s=load_to_first_token_s(needs.weights_bytes, figures),
+        prefill_tokens_per_s=None if prompt_s is None else 1 / max(prompt_s, one.seconds / PASS_TOKENS),
+        decode_tokens_per_s=1 / (one.seconds + decode_overhead_s(needs.vocab_size)),
+        is_estimate=figures.is_estimate,
+    )
+
+
+def _rung(needs: ModelNeeds, kv_format: str, room: Room, memory_bytes: int, max_tokens: int | None) -> Rung:
+    """How the ladder splits the memory. Its speeds are not used, so that its rates need not mean anything."""
 
     def streamed_bytes(weight_bytes: int) -> int:
         return max(0, needs.weights_bytes - max(0, weight_bytes - RING_BYTES))
 
-    return ModelFacts(
+    facts = ModelFacts(
         name=needs.name,
         base_bytes=needs.base_bytes,
         weights_bytes=needs.weights_bytes,
         ring_bytes=RING_BYTES,
         context_length=needs.context_length,
-        page_bytes=(("f16", needs.page_bytes),),
+        page_bytes=((kv_format, needs.page_bytes_in(kv_format)),),
         streamed_bytes=streamed_bytes,
-        storage_bytes_per_s=max(1.0, figures.best_read_bytes_per_s if figures else 1.0),
-        memory_bytes_per_s=figures.read_bandwidth_bytes_per_s if figures else 1.0,
+        storage_bytes_per_s=1.0,
+        memory_bytes_per_s=1.0,
     )
-
-
-def _wish(room: Room, memory_bytes: int, max_tokens: int | None) -> SpeedWish:
-    return SpeedWish(
+    wish = SpeedWish(
         min_speed=1e-9,  # any
         budget_bytes=memory_bytes,
         usual_kv_bytes=room.kv_bytes,
@@ -210,3 +235,4 @@ def _wish(room: Room, memory_bytes: int, max_tokens: int | None) -> SpeedWish:
         max_tokens=max_tokens,
         least_tokens=1,
     )
+    return choose_rung(wish, [facts]).asked

@@ -17,6 +17,7 @@ from pocketseek.device.memory_watch import MemoryWatch
 from pocketseek.device.probe import DeviceFacts, check_device
 from pocketseek.govern.budget import default_kv_budget_bytes
 from pocketseek.govern.elastic import ElasticBudget
+from pocketseek.govern.expected_speed import READ_SHARE, STREAM_SHARE
 from pocketseek.govern.governor import FixedGovernor
 from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS, ModelFacts, SpeedChoice, SpeedWish, choose_rung
 from pocketseek.kernels.choose import choose_kernels
@@ -41,8 +42,6 @@ from pocketseek.text.tokenizer import Tokenizer
 from pocketseek.types import Limits
 
 _TOKENIZER_SHARE = 16  # a tokenizer takes 12 to 18 times its file (measured: 49 000 and 100 000 tokens)
-STREAMED_SHARE = 0.9  # of what plain reads give, streaming beside computing reaches (docs/lab-notes.md)
-_REACHED_SHARE = 0.85  # of what can be read from memory, a pass with one token reaches (docs/lab-notes.md)
 _SAMPLE_SHARE, _LEAST_SAMPLE_BYTES, _MOST_SAMPLE_BYTES = 8, 16 << 20, 64 << 20
 _UNKNOWN_BYTES_PER_S = 8e9  # chosen; unmeasured on a device
 
@@ -193,7 +192,7 @@ def _storage_rates(candidates: Sequence[_Candidate], home: Path, progress: Progr
     if asked is None:
         with Package.open(candidates[0].path, progress=progress) as package:
             asked = read_mode_for(home, package)
-    return [STREAMED_SHARE * (known_read_mode(home, one.path) or asked).bytes_per_s for one in candidates]
+    return [STREAM_SHARE * (known_read_mode(home, one.path) or asked).bytes_per_s for one in candidates]
 
 
 def _memory_rates(candidates: Sequence[_Candidate], device: _Device, budget_bytes: int) -> list[float]:
@@ -215,4 +214,4 @@ def _measured_rate(device: _Device, budget_bytes: int) -> float:
     sample_bytes = min(_MOST_SAMPLE_BYTES, budget_bytes // _SAMPLE_SHARE)
     if device.kernels == "reference" or sample_bytes < _LEAST_SAMPLE_BYTES:
         return _UNKNOWN_BYTES_PER_S
-    return _REACHED_SHARE * measure_read_bandwidth(device.kernels, device.limits.num_threads, buffer_bytes=sample_bytes)
+    return READ_SHARE * measure_read_bandwidth(device.kernels, device.limits.num_threads, buffer_bytes=sample_bytes)

@@ -1,0 +1,106 @@
+"""How long a pass and a prompt are expected to take. The one estimate, for `--min-speed` and for what fits a device.
+
+A token of an answer takes the longer of two times: storage's for the weights that are streamed, and the processor's for
+reading all weights (and keys and values) from memory. A token of a prompt takes its multiply-adds. Rates are either
+those that passes were seen to reach, or what a machine reaches at most times the share that the kernels reach: those
+shares were measured on one kind of server (docs/lab-notes.md) and are *unmeasured on a device*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+READ_SHARE = 0.85  # of what can be read from memory, a pass with one token reaches
+STREAM_SHARE = 0.9  # of what plain reads give, streaming beside computing reaches
+LOAD_SHARE = 0.5  # of plain reads, page faults reach when a model is read for the first time
+ATTENTION_SHARE = 0.4  # of the float peak: K and V are multiplied as floats
+OPEN_S = 0.2  # the tokenizer and the rest, before weights are read
+PASS_OVERHEAD_S = 0.0002  # planning, committing, handing on
+SAMPLING_S_PER_ENTRY = 3e-9  # of the vocabulary, with peaked logits as text has them (0.43 ms for 152 000)
+PASS_TOKENS = 256  # of a prompt, in one pass
+
+# Of the int8 peak (of the float peak for f16 and f32), whole passes of many tokens reach: single kernels reach 85 % in
+# q4p, 61 % in q4s, 55 % in q4a, 56 % in q8s, 88 % in floats, and norms, quantising and waiting take an eighth of it.
+_PREFILL_SHARES: Mapping[str, float] = {"q4p": 0.75, "q4s": 0.53, "q4a": 0.48, "q8s": 0.49, "f16": 0.77, "f32": 0.69}
+_AVX2_SHARES: Mapping[str, float] = {"q4p": 0.50, "q4s": 0.50, "q4a": 0.46, "q8s": 0.28, "f16": 0.72, "f32": 0.66}
+_FLOATS = frozenset({"f16", "f32"})
+
+
+@dataclass(frozen=True)
+class MachineFigures:
+    """What a machine reaches at most. flash, direct: (bytes of one read, bytes per second), the smallest read first, by
+    one reader, through the page cache and past it.
+
+    streaming_bytes_per_s: in the way that streaming reads; 0.0: not measured. Rates of arithmetic are None if they were
+    not measured. is_estimate: nothing was measured, memory's speed is the peak that is published of the chip, so that
+    speeds are upper limits.
+    """
+
+    kernels: str
+    num_threads: int
+    read_bandwidth_bytes_per_s: float
+    int8_multiply_adds_per_s: float | None
+    f32_multiply_adds_per_s: float | None
+    flash: tuple[tuple[int, float], ...] = ()
+    direct: tuple[tuple[int, float], ...] = ()
+    streaming_bytes_per_s: float = 0.0
+    is_estimate: bool = False
+
+    @property
+    def flash_bytes_per_s(self) -> float:
+        return max((rate for _, rate in self.flash), default=0.0)
+
+    @property
+    def best_read_bytes_per_s(self) -> float:
+        best = max((rate for _, rate in (*self.flash, *self.direct)), default=0.0)
+        return self.streaming_bytes_per_s or best
+
+
+@dataclass(frozen=True)
+class PassTime:
+    """computing_s: reading the weights from memory, which is what computing waits for. storage_s: streaming."""
+
+    computing_s: float
+    storage_s: float
+
+    @property
+    def seconds(self) -> float:
+        return max(self.computing_s, self.storage_s)
+
+    @property
+    def storage_bound(self) -> bool:
+        return self.storage_s > self.computing_s
+
+
+def pass_time(
+    read_bytes: float, streamed_bytes: float, *, memory_bytes_per_s: float, storage_bytes_per_s: float
+) -> PassTime:
+    """Of a pass with one token. The rates are those that passes reach."""
+    return PassTime(
+        read_bytes / memory_bytes_per_s, streamed_bytes / storage_bytes_per_s if streamed_bytes > 0 else 0.0
+    )
+
+
+def decode_overhead_s(vocab_size: int) -> float:
+    """What a token of an answer takes beside its pass, sampled."""
+    return PASS_OVERHEAD_S + SAMPLING_S_PER_ENTRY * vocab_size
+
+
+def prompt_token_s(
+    multiply_adds: Sequence[tuple[str, int]], attention_multiply_adds: float, figures: MachineFigures
+) -> float | None:
+    """Of the arithmetic of one token of a prompt. multiply_adds: by format of the weights; None: not measured."""
+    int8, floats = figures.int8_multiply_adds_per_s, figures.f32_multiply_adds_per_s
+    if int8 is None or floats is None:
+        return None
+    shares = _AVX2_SHARES if figures.kernels == "avx2" else _PREFILL_SHARES
+    matrices_s = sum(count / (shares[name] * (floats if name in _FLOATS else int8)) for name, count in multiply_adds)
+    return matrices_s + attention_multiply_adds / (ATTENTION_SHARE * floats)
+
+
+def load_to_first_token_s(weights_bytes: int, figures: MachineFigures) -> float | None:
+    """With nothing of it in memory; None if storage was not measured."""
+    if not figures.flash:
+        return None
+    return OPEN_S + weights_bytes / (LOAD_SHARE * figures.flash_bytes_per_s)
