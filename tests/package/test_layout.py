@@ -8,7 +8,8 @@ import pytest
 from package.samples import write_sample
 
 from pocketseek.errors import FormatError
-from pocketseek.package.layout import align, check_layout, cut_bytes
+from pocketseek.formats import tensor_bytes
+from pocketseek.package.layout import align, check_layout, cut_bytes, stage_bytes
 from pocketseek.package.manifest import Extent, Manifest, TensorEntry, read_manifest
 
 
@@ -131,3 +132,19 @@ def test_alignment_and_cuts_are_those_of_the_format() -> None:
     assert [align(offset) for offset in (0, 1, 16384, 16385)] == [0, 16384, 16384, 32768]
     assert cut_bytes("f32", (5,)) == 20
     assert cut_bytes("q4s", (5, 33)) == 576
+
+
+@pytest.mark.parametrize("max_chunk_bytes", [16_384, 20_000, 40_000, 70_000, 150_000, 2_500_000])
+@pytest.mark.parametrize("matrix_format", ["q4s", "f32"])
+def test_stages_take_what_the_writer_wrote(matrix_format: str, max_chunk_bytes: int, tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "m", matrix_format=matrix_format, max_chunk_bytes=max_chunk_bytes)
+    manifest = read_manifest(path)
+    stages = {chunk.stage for chunk in manifest.chunks}
+    for stage in stages:
+        tensors = [
+            (tensor_bytes(tensor.format, tensor.shape), cut_bytes(tensor.format, tensor.shape))
+            for tensor in manifest.tensors
+            if tensor.stage == stage
+        ]
+        written = sum(chunk.num_bytes for chunk in manifest.chunks if chunk.stage == stage)
+        assert stage_bytes(tensors, max_chunk_bytes) == written

@@ -6,7 +6,8 @@ package that `convert` would write from the published weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,9 +15,10 @@ from pathlib import Path
 from pocketseek.apps.energy import model_work
 from pocketseek.convert.families.names import LAYER_PARTS
 from pocketseek.convert.recipe import Quant, choose_format
-from pocketseek.formats import TENSOR_ALIGNMENT_BYTES, tensor_bytes
+from pocketseek.formats import tensor_bytes
 from pocketseek.govern.model_verdict import ModelNeeds
 from pocketseek.kernels.kv_memory import KV_FORMATS, page_bytes
+from pocketseek.package.layout import cut_bytes, stage_bytes
 from pocketseek.package.manifest import Manifest
 from pocketseek.package.model_fields import expected_tensors, parse_model, stage_of_tensor
 from pocketseek.package.strict_json import Fields, JsonValue, format_error, load_object
@@ -61,14 +63,14 @@ class CatalogueModel:
     def needs(self, quant: Quant) -> ModelNeeds:
         if self.shape is None:
             return self._roughly(quant)
-        sizes = _tensor_sizes(self.shape, quant)
+        tensors = _planned(self.shape, quant)
         return ModelNeeds(
             name=self.name,
             quant=quant,
             parameters=self.parameters,
-            package_bytes=_with_padding(sizes) + self.tokenizer_bytes,
-            weights_bytes=sum(size for name, size in sizes.items() if stage_of_tensor(name) != "embed"),
-            multiply_adds=_layer_multiply_adds(self.shape, quant),
+            package_bytes=_chunk_bytes(tensors) + self.tokenizer_bytes,
+            weights_bytes=sum(one.num_bytes for one in tensors if stage_of_tensor(one.name) != "embed"),
+            multiply_adds=_by_format((one.format, one.num_weights) for one in tensors if one.is_layer_matrix),
             attention_multiply_adds=_attention_multiply_adds(self.shape),
             page_bytes=_page_bytes(self.shape),
             base_bytes=_base_bytes(self.shape, self.tokenizer_bytes),
@@ -96,6 +98,27 @@ class CatalogueModel:
         )
 
 
+@dataclass(frozen=True)
+class _Planned:
+    """A tensor of the package that conversion would write."""
+
+    name: str
+    format: str
+    shape: tuple[int, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        return tensor_bytes(self.format, self.shape)
+
+    @property
+    def num_weights(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def is_layer_matrix(self) -> bool:
+        return self.name.startswith("layer.") and len(self.shape) == 2
+
+
 @cache
 def catalogue() -> tuple[CatalogueModel, ...]:
     return parse_catalogue(_FILE.read_bytes())
@@ -119,19 +142,14 @@ def parse_catalogue(data: bytes) -> tuple[CatalogueModel, ...]:
 def needs_of_installed(manifest: Manifest) -> ModelNeeds:
     """Of a package, by its manifest."""
     config = manifest.model
+    tensors = [_Planned(one.name, one.format, one.shape) for one in manifest.tensors]
     return ModelNeeds(
         name=manifest.name,
         quant=str(manifest.recipe.get("quant", "?")),
-        parameters=sum(
-            tensor.shape[0] * (tensor.shape[1] if len(tensor.shape) == 2 else 1) for tensor in manifest.tensors
-        ),
+        parameters=sum(one.num_weights for one in tensors),
         package_bytes=manifest.num_bytes,
         weights_bytes=model_work(manifest).weight_bytes,
-        multiply_adds=_by_format(
-            (tensor.format, tensor.shape[0] * tensor.shape[1])
-            for tensor in manifest.tensors
-            if tensor.name.startswith("layer.") and len(tensor.shape) == 2
-        ),
+        multiply_adds=_by_format((one.format, one.num_weights) for one in tensors if one.is_layer_matrix),
         attention_multiply_adds=_attention_multiply_adds(config),
         page_bytes=_page_bytes(config),
         base_bytes=_base_bytes(config, manifest.files["tokenizer.json"].num_bytes),
@@ -163,34 +181,25 @@ def _model(value: JsonValue, where: str) -> CatalogueModel:
     )
 
 
-def _tensor_sizes(config: ModelConfig, quant: Quant) -> dict[str, int]:
-    """In the order in which they are written."""
+def _planned(config: ModelConfig, quant: Quant) -> list[_Planned]:
+    """The tensors in the order in which they are written."""
     shapes = expected_tensors(config) or {}
     layers = [f"layer.{index}.{part}" for index in range(config.num_layers) for part in LAYER_PARTS]
     names = ["rope.inv_freq", "embed.weight", *layers, "head.norm", "head.weight"]
-    return {
-        name: tensor_bytes("f32" if len(shapes[name]) == 1 else choose_format(quant, name, "BF16"), shapes[name])
+    return [
+        _Planned(name, "f32" if len(shapes[name]) == 1 else choose_format(quant, name, "BF16"), shapes[name])
         for name in names
         if name in shapes
-    }
+    ]
 
 
-def _with_padding(sizes: Mapping[str, int]) -> int:
-    """Tensors of a stage follow each other, each at an aligned place; stages are chunks of their own."""
-    ends: dict[str, int] = {}
-    for name, num_bytes in sizes.items():
-        stage = stage_of_tensor(name)
-        ends[stage] = -(-ends.get(stage, 0) // TENSOR_ALIGNMENT_BYTES) * TENSOR_ALIGNMENT_BYTES + num_bytes
-    return sum(ends.values())
-
-
-def _layer_multiply_adds(config: ModelConfig, quant: Quant) -> tuple[tuple[str, int], ...]:
-    shapes = (expected_tensors(config) or {}).items()
-    return _by_format(
-        (choose_format(quant, name, "BF16"), shape[0] * shape[1])
-        for name, shape in shapes
-        if name.startswith("layer.") and len(shape) == 2
-    )
+def _chunk_bytes(tensors: Iterable[_Planned]) -> int:
+    """A stage has chunks of its own."""
+    stages: dict[str, list[tuple[int, int]]] = {}
+    for tensor in tensors:
+        sizes = stages.setdefault(stage_of_tensor(tensor.name), [])
+        sizes.append((tensor.num_bytes, cut_bytes(tensor.format, tensor.shape)))
+    return sum(stage_bytes(sizes) for sizes in stages.values())
 
 
 def _by_format(counts: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:

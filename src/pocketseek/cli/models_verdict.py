@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pocketseek.cli import verdict_messages as said
-from pocketseek.cli.console import format_bytes, print_json, print_table, print_text, progress_bar
+from pocketseek.cli.console import format_bytes, print_facts, print_json, print_table, print_text, progress_bar
 from pocketseek.cli.messages import Words
 from pocketseek.device.probe import check_device
 from pocketseek.settings import Settings
@@ -45,7 +45,7 @@ def show_verdict(settings: Settings, *, measure: bool, as_json: bool) -> None:
         )
         return
     if figures is not None and measure:
-        print_table(("", ""), _figure_rows(figures, words))
+        print_facts(_figure_rows(figures, words))
     shown = _worth_a_row([one for one in verdicts if is_usual(one)])
     _print_models(shown, choice, figures, words)
 

@@ -9,6 +9,8 @@ leave its chunk or be unaligned.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pocketseek.formats import (
     FORMATS,
     MAX_CHUNK_BYTES,
@@ -30,6 +32,23 @@ def align(offset: int) -> int:
 def cut_bytes(format_name: str, shape: tuple[int, ...]) -> int:
     """A tensor may be cut after any multiple of this many bytes: a tile row, or the whole of a vector."""
     return tensor_bytes(format_name, shape) if len(shape) == 1 else tile_row_bytes(format_name, shape[1])
+
+
+def stage_bytes(tensors: Iterable[tuple[int, int]], max_chunk_bytes: int = MAX_CHUNK_BYTES) -> int:
+    """What the chunks of a stage take together. tensors: (bytes, bytes after which it may be cut), placed as by
+    PackageWriter, which begins a new chunk for a tensor that would fit one but not the rest of this."""
+    total, end = 0, 0  # end: of the open chunk
+    for num_bytes, row_bytes in tensors:
+        room = max_chunk_bytes - align(end)
+        if num_bytes > room and (num_bytes <= max_chunk_bytes or row_bytes > room):
+            total, end, room = total + end, 0, max_chunk_bytes
+        first = min(num_bytes, room // row_bytes * row_bytes)
+        end = align(end) + first
+        left = num_bytes - first
+        while left:
+            total, end = total + end, min(left, max_chunk_bytes // row_bytes * row_bytes)
+            left -= end
+    return total + end
 
 
 def check_layout(manifest: Manifest) -> None:
