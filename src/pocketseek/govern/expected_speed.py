@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 READ_SHARE = 0.85  # of what can be read from memory, a pass with one token reaches
+KV_SHARE = 0.3  # of what can be read from memory, attention gets through in keys and values (1.5B 0.31, demo 0.23)
 STREAM_SHARE = 0.9  # of what plain reads give, streaming beside computing reaches
 LOAD_SHARE = 0.5  # of plain reads, page faults reach when a model is read for the first time
 ATTENTION_SHARE = 0.4  # of the float peak: K and V are multiplied as floats
@@ -59,7 +60,7 @@ class MachineFigures:
 
 @dataclass(frozen=True)
 class PassTime:
-    """computing_s: reading the weights from memory, which is what computing waits for. storage_s: streaming."""
+    """computing_s: reading weights, keys and values from memory, which computing waits for. storage_s: streaming."""
 
     computing_s: float
     storage_s: float
@@ -74,11 +75,18 @@ class PassTime:
 
 
 def pass_time(
-    read_bytes: float, streamed_bytes: float, *, memory_bytes_per_s: float, storage_bytes_per_s: float
+    weights_bytes: float,
+    streamed_bytes: float,
+    *,
+    memory_bytes_per_s: float,
+    storage_bytes_per_s: float,
+    kv_bytes: float = 0.0,
 ) -> PassTime:
-    """Of a pass with one token. The rates are those that passes reach."""
+    """Of a pass with one token. The rates are those that passes reach with weights. kv_bytes: of its context."""
+    kv_bytes_per_s = KV_SHARE / READ_SHARE * memory_bytes_per_s
     return PassTime(
-        read_bytes / memory_bytes_per_s, streamed_bytes / storage_bytes_per_s if streamed_bytes > 0 else 0.0
+        weights_bytes / memory_bytes_per_s + kv_bytes / kv_bytes_per_s,
+        streamed_bytes / storage_bytes_per_s if streamed_bytes > 0 else 0.0,
     )
 
 

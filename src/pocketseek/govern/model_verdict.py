@@ -194,8 +194,9 @@ def _with_speeds(verdict: ModelVerdict, room: Room, memory_bytes: int, figures: 
         return found
     kv_bytes = PROMPT_TOKENS / PAGE_TOKENS * needs.page_bytes_in(room.kv_format)
     one = pass_time(
-        needs.weights_bytes + kv_bytes,
+        needs.weights_bytes,
         typical.streamed_bytes,
+        kv_bytes=kv_bytes,
         memory_bytes_per_s=READ_SHARE * figures.read_bandwidth_bytes_per_s,
         storage_bytes_per_s=STREAM_SHARE * figures.best_read_bytes_per_s,
     )
