@@ -16,6 +16,7 @@ from pocketseek.apps.tool_calls import (
     Content,
     Event,
     ToolCallParser,
+    closed,
     join_events,
     tool_constraint,
 )
@@ -237,3 +238,17 @@ def test_white_space_and_braces_without_end_are_content_and_looked_at_a_bounded_
     events = [event for i in range(0, len(text), 7) for event in parser.push(text[i : i + 7])] + parser.flush()
     assert "".join(event.text for event in events if isinstance(event, Content)).strip() == text.strip()
     assert looked_at < 1200 * len(text)  # 512 for each character; it was a quarter of the length squared
+
+
+def test_objects_that_list_their_properties_are_closed_where_nothing_else_is_said() -> None:
+    inner = {"type": "object", "properties": {"x": {"type": "integer"}}}
+    schema = {"type": "object", "properties": {"a": inner, "b": {"type": "array", "items": inner}, "c": {}}}
+    shut = closed(schema)
+    assert shut["additionalProperties"] is False
+    assert shut["properties"]["a"]["additionalProperties"] is False
+    assert shut["properties"]["b"]["items"]["additionalProperties"] is False
+    assert shut["properties"]["c"] == {}
+    for said in ({"additionalProperties": True}, {"patternProperties": {"^a": {}}}, {"allOf": [inner]}):
+        assert closed(schema | said).get("additionalProperties") is said.get("additionalProperties")
+    assert closed({"enum": [{"properties": {}}]}) == {"enum": [{"properties": {}}]}
+    assert "additionalProperties" not in inner

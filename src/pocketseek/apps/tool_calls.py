@@ -20,6 +20,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 from pocketseek.apps.call_grammar import GRAMMARS, Braces, whole_call
 from pocketseek.errors import UsageError
@@ -33,6 +34,7 @@ MAX_PARALLEL_CALLS = 8  # that a constraint lets a model make
 _SPACE = " \n\r\t"
 _MOST_SPACE = 512  # characters before a call that are dropped
 _MOST_HEADER = 4096
+_VALUES = ("enum", "const", "default", "examples")  # hold values, no schemas
 
 
 @dataclass(frozen=True)
@@ -279,7 +281,22 @@ def _schema(tool: Tool) -> dict[str, object]:
     if not isinstance(schema, dict):
         raise UsageError(f"the parameters of the tool {tool.name} are no JSON object; give a JSON schema")
     check_schema(schema)
-    return schema
+    shut: dict[str, object] = closed(schema)
+    return shut
+
+
+def closed(schema: object) -> Any:
+    """The schema in which objects have only the properties that are listed, where it does not say otherwise: small
+    models go on inventing others as long as they may."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inside = {name: value if name in _VALUES else closed(value) for name, value in schema.items()}
+    says_more = {"additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref"} & schema.keys()
+    if isinstance(schema.get("properties"), dict) and schema.get("type") in (None, "object") and not says_more:
+        return {**inside, "additionalProperties": False}
+    return inside
 
 
 def _literal(text: str) -> str:

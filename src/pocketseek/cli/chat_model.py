@@ -65,7 +65,10 @@ class ModelSlot:
         self._asked = model
 
     def _exchange(self, model: str) -> None:
+        from pocketseek.runtime.memory_use import give_back_freed_memory
+
         self.current.engine.close()
+        give_back_freed_memory()  # what the old one took, or neither would fit
         opened = None
         try:
             opened = _open(self._options, model)

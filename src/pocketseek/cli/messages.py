@@ -287,6 +287,10 @@ SERVE_TOKEN = Message(
     "需要访问令牌:用 `pocketseek token create 名称` 创建。",
 )
 SERVE_SCAN = Message("Scan this on the other device:", "请在另一台设备上扫描:")
+SERVE_SCAN_HERE = Message(
+    "The address, as this device alone can reach it (--host 0.0.0.0 is for others):",
+    "此地址仅本机可用(要供其他设备使用,请加 --host 0.0.0.0):",
+)
 SERVE_STOP = Message("Ctrl-C ends it.", "按 Ctrl-C 结束。")
 TOKEN_CREATED = Message("Token {name}. Copy it now, it is not shown again:", "令牌 {name}。请立即复制,之后不再显示:")
 TOKEN_REVOKED = Message("Revoked {name}. A running server knows at once.", "已吊销 {name}。运行中的服务器立即生效。")

@@ -196,7 +196,7 @@ def _announce(options: ServeOptions, port: int, pool: ModelPool, words: Words, *
     if options.require_token:
         print_text(words(messages.SERVE_TOKEN))
     if qr:
-        print_text(words(messages.SERVE_SCAN))
+        print_text(words(messages.SERVE_SCAN_HERE if is_loopback(options.host) else messages.SERVE_SCAN))
         _print_qr_code(url)
     print_text(words(messages.SERVE_STOP))
     sys.stdout.flush()
