@@ -6,11 +6,12 @@
     C_c dTc/dt = P - (Tc - Ts) / R_c
     C_s dTs/dt = P_rest + (Tc - Ts) / R_c - (Ts - Ta) / R_s
 
-Power while it computes: cores (share of threads * f * V^2), memory (with the speed), leakage (share of threads * V, doubling
-every 30 K). While it rests the cores are gated and leak a fifth. f and V come in steps, as in a table of a phone's
-operating points; the chip's own throttle goes a step down for every second at `throttle_c` and up again below.
+Power while it computes: cores (share of threads * f * V^2), memory (with the speed), leakage (share of threads * V,
+doubling every 30 K). While it rests the cores are gated and leak a fifth. f and V come in steps, as in a table of a
+phone's operating points; the chip's own throttle goes a step down for every second at `throttle_c` and up again below.
 
-A token takes `memory_share` of its time for memory, whatever the clock, and the rest in proportion to 1 / (threads * f).
+A token takes `memory_share` of its time for memory, whatever the clock, and the rest in proportion to
+1 / (threads * f).
 
 None of the figures is measured; they are chosen so that the whole behaves as phones are reported to:
 - C_s: 190 g at about 0.9 J/(g K) are 170 J/K, of which not all gets as warm as the warmest place: 120 J/K.
@@ -20,7 +21,8 @@ None of the figures is measured; they are chosen so that the whole behaves as ph
 - 6 to 7 W at full load, as is reported for the cores of large phone chips under sustained load: at 25 °C the skin would
   come to about 60 °C, so full load cannot last.
 - R_c, C_c: the chip is about 25 K above the skin at full load and follows within 10 s.
-The sensor: first-order lag, then whole steps of `resolution_c`, cut off (as drivers that divide integers do) or rounded.
+The sensor: first-order lag, then whole steps of `resolution_c`, cut off (as drivers that
+divide integers do) or rounded.
 """
 
 from __future__ import annotations
@@ -28,8 +30,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pocketseek.device.sensor_facts import SensorFacts, Temperature
+from pocketseek.govern.governor import FixedGovernor
+from pocketseek.govern.thermal_governor import ThermalGovernor, ThermalStatus
 
 FULL_THREADS = 4
 STEPS: tuple[tuple[float, float], ...] = (  # share of the highest frequency, share of its voltage
@@ -82,6 +87,9 @@ class Pace:
     frequency: float = 1.0
 
 
+FULL_PACE = Pace()
+
+
 class SimulatedPhone:
     """Begins at rest in its surroundings. Speed is relative to full speed."""
 
@@ -107,7 +115,7 @@ class SimulatedPhone:
         self._throttle_step = len(STEPS) - 1
         self._throttled_s = 0.0
 
-    def advance(self, seconds: float, busy_share: float, pace: Pace = Pace()) -> None:  # noqa: B008  frozen
+    def advance(self, seconds: float, busy_share: float, pace: Pace = FULL_PACE) -> None:
         """busy_share: of these seconds, spread evenly over them."""
         while seconds > 1e-9:
             step_s = min(seconds, _MOST_STEP_S)
@@ -174,7 +182,9 @@ class SimulatedPhone:
 Policy = Callable[[SimulatedPhone], Pace]
 
 
-def run(phone: SimulatedPhone, policy: Policy, minutes: float = 30.0, every_s: float = 1.0) -> list[tuple[float, float]]:
+def run(
+    phone: SimulatedPhone, policy: Policy, minutes: float = 30.0, every_s: float = 1.0
+) -> list[tuple[float, float]]:
     """As much work as the policy lets it do, asked every second; (time_s, skin_c) of every tenth look."""
     curve = []
     for number in range(round(minutes * 60 / every_s)):
@@ -188,6 +198,27 @@ def run(phone: SimulatedPhone, policy: Policy, minutes: float = 30.0, every_s: f
 def no_control(phone: SimulatedPhone) -> Pace:
     """Only the chip's own throttle."""
     return Pace()
+
+
+class Governed:
+    """The product's governor, asked and obeyed as the worker does it. `status` is the governor's."""
+
+    def __init__(self, phone: SimulatedPhone, facts: Callable[[], SensorFacts] | None = None, **options: Any) -> None:
+        self._busy_s = 0.0
+        self.governor = ThermalGovernor(
+            FixedGovernor(FULL_THREADS), facts or phone.facts, clock=lambda: phone.time_s, **options
+        )
+        self.governor.busy_s = lambda: self._busy_s
+
+    def __call__(self, phone: SimulatedPhone) -> Pace:
+        limits = self.governor.limits()
+        self._busy_s += limits.duty  # of the second that follows
+        return Pace(limits.duty, limits.num_threads, limits.frequency_share)
+
+    @property
+    def status(self) -> ThermalStatus:
+        assert self.governor.status is not None
+        return self.governor.status
 
 
 class OnOff:

@@ -58,6 +58,7 @@ def bench(
     memory_group: Annotated[Path | None, typer.Option(hidden=True)] = None,
     kv: options.Kv = None,
     speculation: options.Speculation = False,
+    temperature_limit: options.TemperatureLimit = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -100,6 +101,7 @@ def bench(
             seconds=seconds,
             page=report,
             speculation=speculation,
+            temperature_limit_c=temperature_limit,
             limit=limit,
             as_json=json,
         )
@@ -112,6 +114,7 @@ def bench(
             memory_bytes=memory,
             prefix_cache=False,
             speculation=speculation,
+            temperature_limit_c=temperature_limit,
         ),
         chosen.path,
         words,

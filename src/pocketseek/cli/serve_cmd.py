@@ -62,6 +62,7 @@ def serve(
     memory: options.Memory = None,
     min_speed: options.MinSpeed = None,
     threads: Threads = None,
+    temperature_limit: options.TemperatureLimit = None,
     require_token: RequireToken = False,
     allow_host: AllowHost = None,
     allow_origin: AllowOrigin = None,
@@ -94,7 +95,14 @@ def serve(
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
         from pocketseek.runtime.load import load
 
-        return load(model.path, num_threads=threads, kv=kv, memory_bytes=memory_bytes, min_speed=min_speed)
+        return load(
+            model.path,
+            num_threads=threads,
+            kv=kv,
+            memory_bytes=memory_bytes,
+            min_speed=min_speed,
+            temperature_limit_c=temperature_limit,
+        )
 
     pool = _pool(settings, served, open_model, memory)
     with closing(bind(host, port)) as listener, closing(pool):

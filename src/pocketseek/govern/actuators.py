@@ -3,8 +3,8 @@
 A processor at half its clock needs less than half its power, since its voltage falls too; half of its threads need half
 the power and bring more than half the speed, since much of a pass waits for memory. Pauses alone bring neither. So:
 
-1. Where clocks can be capped: the lowest of CLOCKS that has the heat to spend (heat ~ clock squared), down to half; below
-   that voltages hardly fall any more.
+1. Where clocks can be capped: the lowest of CLOCKS that has the heat to spend (heat ~ clock squared), down to half;
+   below that voltages hardly fall any more.
 2. Fewer threads: half, then a quarter (heat ~ 0.1 + 0.9 of their share), where half of them can spend what is left.
 3. What remains is the duty: the share of the time in which passes may run.
 

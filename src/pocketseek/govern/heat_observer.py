@@ -10,10 +10,10 @@ warmer: df/dt = -(dT/dt) / FOLLOW_S is assumed, and that it drifts besides. A Ka
 three. While u stays as it is, f and b cannot be told apart, and the filter knows that from its covariance; as soon as u
 changes, b is learnt.
 
-Sensors show steps, of a tenth of a degree or of whole ones, mostly cut off: a reading z says that T is in [z, z + step),
-and nothing more. So the estimate is left alone while it is in there, and moved to the nearer edge when it is not: just
-when a reading of a coarse sensor changes the temperature is known well. For a sensor that rounds, T is half a step too
-high then, on the safe side.
+Sensors show steps, of a tenth of a degree or of whole ones, mostly cut off: a reading z says that T is in
+[z, z + step), and nothing more. So the estimate is left alone while it is in there, and moved to the nearer edge when
+it is not: just when a reading of a coarse sensor changes the temperature is known well. For a sensor that rounds, T is
+half a step too high then, on the safe side.
 """
 
 from __future__ import annotations
@@ -38,12 +38,8 @@ class HeatObserver:
     """Times of calls must not fall."""
 
     def __init__(self) -> None:
-        self._time_s: float | None = None
-        self._reading_c: float | None = None
-        self._work = 0.0
-        self._is_coarse = True
         self._x = [0.0, _FIRST_F, _FIRST_B]
-        self._p = [[0.0] * 3 for _ in range(3)]
+        self.restart()
 
     @property
     def temperature_c(self) -> float:
@@ -76,9 +72,12 @@ class HeatObserver:
 
     def restart(self) -> None:
         """Another sensor, or a long time later: only how strongly work heats is kept, with doubt."""
-        gain = self._x[2]
-        self.__init__()  # type: ignore[misc]  nothing else is kept
-        self._x[2] = gain
+        self._time_s: float | None = None
+        self._reading_c: float | None = None
+        self._work = 0.0
+        self._is_coarse = True
+        self._x = [0.0, _FIRST_F, self._x[2]]
+        self._p = [[0.0] * 3 for _ in range(3)]
 
     def see(self, reading_c: float, work: float, time_s: float) -> None:
         """work: the mean of u since the last call."""

@@ -6,7 +6,7 @@
 | on battery | 1 | 1 | 2 s |
 | battery below 20 %, or the battery saver is on | 0.7 | 0.5 | 5 s |
 | battery below 10 % | 0.5 | 0.25 | 10 s |
-| the screen is off (told by the user, `--power screen-off`) | as above | at most 0.5 | at least 15 s |
+| the screen is off (`POCKETSEEK_POWER=screen-off`) | as above | at most 0.5 | at least 15 s |
 
 Every wake-up of a phone costs about as much as a second of idling, so what can wait is run together. The shares are
 chosen, not measured. On mains the level does not matter.

@@ -3,6 +3,7 @@
 A sensor should move when what heats it has changed: since its reading last changed, the work by a quarter of full speed
 or the chip by 5 °C, both as means over SMOOTH_S. And one that stands still for DEAF_S although the chip is 10 °C warmer
 or colder than when it last moved is not believed either, whatever steps it shows: 3 W into 180 J/K are 4 °C by then.
+One that has jumped is not believed before it has moved again: a constant is no temperature, however long it is told.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class _Watched:
     work: float = 0.0
     chip_c: float | None = None
     deaf_since_s: float | None = None
+    jumped_to_c: float | None = None
 
 
 class SensorTrust:
@@ -46,7 +48,9 @@ class SensorTrust:
         readings = {one.source: one.celsius for one in facts.temperatures}
         for one in facts.temperatures:
             if one.source not in self._watched:
-                self._watched[one.source] = _Watched(one.kind, Plausible(one.kind), work=self._work, chip_c=self._chip_c)
+                self._watched[one.source] = _Watched(
+                    one.kind, Plausible(one.kind), work=self._work, chip_c=self._chip_c
+                )
         return {source: self._judge(one, readings.get(source), time_s) for source, one in self._watched.items()}
 
     def _smooth(self, facts: SensorFacts, work: float, time_s: float) -> None:
@@ -67,6 +71,12 @@ class SensorTrust:
         change_c = abs(self._chip_c - one.chip_c) if self._chip_c is not None and one.chip_c is not None else 0.0
         should_move = abs(self._work - one.work) >= WORK_CHANGE or change_c >= CHIP_CHANGE_C
         judgement = one.plausible.judge(reading_c, time_s, should_move=should_move)
+        if judgement == "jump" and one.jumped_to_c is None:
+            one.jumped_to_c = reading_c
+        elif judgement == "good" and one.jumped_to_c is not None:
+            if reading_c == one.jumped_to_c:
+                return "jump"
+            one.jumped_to_c = None
         if change_c < DEAF_CHANGE_C:
             one.deaf_since_s = None
         elif one.deaf_since_s is None:

@@ -1,6 +1,7 @@
-"""How much we may compute so that the skin stays at the set point and the chip below its limit. Pure; see docs/govern.md.
+"""How much we may compute so that the skin stays at the set point and the chip below its limit. Pure.
 
-The law, with T, f and b from the observer (heat_observer.py), which learns this phone while it computes:
+The law, with T, f and b from the observer (heat_observer.py), which learns this phone while it computes (see
+docs/govern.md):
 
     wanted slope v = (set point - MARGIN_C - T - LEAD_S * dT/dt) / RETURN_S;    share u = (v - f) / b, within 0.02 and 1
 
@@ -29,7 +30,7 @@ ThermalState = Literal["free", "holding", "emergency", "blind"]
 ThermalReason = Literal["cool", "skin", "chip", "no sensor"]
 
 SET_POINT_C, CHIP_LIMIT_C = 45.0, 85.0
-MARGIN_C = 0.2  # half of a step of a fine sensor and what its lag hides; measured on simulated phones
+MARGIN_C, COARSE_MARGIN_C = 0.2, 0.5  # a coarse sensor shows whole degrees; tried out on simulated phones
 RETURN_S, LEAD_S = 60.0, 15.0
 LEAST_SHARE = 0.02
 FALL_PER_S, RISE_PER_S = 0.1, 0.02
@@ -106,7 +107,8 @@ class ThermalControl:
             return (1.0, "cool") if self._seen_s is None else (self._blind_share(), "no sensor")
         observer = self._observer
         ahead_c = observer.temperature_c + LEAD_S * observer.slope
-        slope = (self.set_point_c - MARGIN_C - ahead_c) / RETURN_S
+        margin_c = COARSE_MARGIN_C if observer.is_coarse else MARGIN_C
+        slope = (self.set_point_c - margin_c - ahead_c) / RETURN_S
         share = (slope - observer.own_slope) / observer.gain
         return min(max(share, LEAST_SHARE), 1.0), "skin"
 
