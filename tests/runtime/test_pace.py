@@ -58,3 +58,14 @@ def test_what_is_forgiven_is_not_owed() -> None:
     now_s = worked(pace, 1.0, 0.0)
     pace.forgive()
     assert pace.rest_s(now_s) == 0.0
+
+
+def test_rests_come_to_an_end_on_a_clock_with_rounding() -> None:
+    pace, now_s = Pace(0.0), 0.0
+    pace.set_duty(0.3, now_s)
+    for _ in range(1000):
+        now_s = worked(pace, 0.123, now_s)
+        for _ in range(5):
+            rest_s = pace.rest_s(now_s)
+            now_s += rest_s
+        assert rest_s == 0.0

@@ -9,7 +9,7 @@ from fakes import ByteTokenizer, FakeExecutor, FakeTemplate, ids_of, random_requ
 from pocketseek.runtime.engine import Engine
 from pocketseek.types import Limits
 
-HARDLY = 1e-9  # a rest of years after a pass
+HARDLY = 1e-7  # a rest of years after a pass
 
 
 class ToldGovernor:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 
+_NOTHING_S = 1e-9  # less than a clock of seconds can tell apart after some weeks
+
 
 class Pace:
     """Of one worker; all times on its clock, in seconds."""
@@ -44,5 +46,6 @@ class Pace:
         self._owed_s = 0.0
 
     def _settle(self, now_s: float) -> None:
-        self._owed_s = max(0.0, self._owed_s - self._duty * max(0.0, now_s - self._at_s))
+        owed_s = self._owed_s - self._duty * max(0.0, now_s - self._at_s)
+        self._owed_s = owed_s if owed_s > _NOTHING_S else 0.0
         self._at_s = now_s
