@@ -1,8 +1,9 @@
 """Which temperature sensors can be believed now: each by its own history (device/plausible.py), and beside the chip.
 
 A sensor should move when what heats it has changed: since its reading last changed, the work by a quarter of full speed
-or the chip by 5 °C, both as means over SMOOTH_S. And one that stands still for DEAF_S although the chip is 10 °C warmer
-or colder than when it last moved is not believed either, whatever steps it shows: 3 W into 180 J/K are 4 °C by then.
+or the chip by 5 °C, both as means over SMOOTH_S. And a skin sensor that stands still for DEAF_S although the chip is
+10 °C warmer or colder than when it last moved is not believed either, whatever steps it shows: 3 W into 180 J/K are
+4 °C by then. (A battery may be far from the chip.)
 One that has jumped is not believed before it has moved again: a constant is no temperature, however long it is told.
 """
 
@@ -77,7 +78,7 @@ class SensorTrust:
             if reading_c == one.jumped_to_c:
                 return "jump"
             one.jumped_to_c = None
-        if change_c < DEAF_CHANGE_C:
+        if change_c < DEAF_CHANGE_C or one.kind != "skin":
             one.deaf_since_s = None
         elif one.deaf_since_s is None:
             one.deaf_since_s = time_s
