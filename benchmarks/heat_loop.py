@@ -69,6 +69,18 @@ class Outcome:
     speed: float
 
 
+@dataclass(frozen=True)
+class Sensor:
+    """Of the skin."""
+
+    resolution_c: float
+    lag_s: float
+    rounds: bool
+
+    def phone(self, parts: PhoneParts, ambient_c: float) -> SimulatedPhone:
+        return SimulatedPhone(parts, ambient_c, resolution_c=self.resolution_c, lag_s=self.lag_s, rounds=self.rounds)
+
+
 Policies = dict[str, Callable[[SimulatedPhone], Policy]]
 POLICIES: Policies = {
     "governed": lambda phone: Governed(phone),
@@ -79,12 +91,12 @@ POLICIES: Policies = {
 }
 
 
-def simulate(minutes: float) -> list[Outcome]:
+def simulate(minutes: float, sensor: Sensor) -> list[Outcome]:
     outcomes = []
     for ambient_c, power, resistance, capacity in itertools.product(AMBIENTS_C, SCALES, SCALES, SCALES):
         parts = PhoneParts().scaled(power=power, resistance=resistance, capacity=capacity)
         for name, policy in POLICIES.items():
-            phone = SimulatedPhone(parts, ambient_c)
+            phone = sensor.phone(parts, ambient_c)
             run(phone, policy(phone), minutes)
             speed = phone.work_s / phone.time_s
             outcomes.append(Outcome(name, ambient_c, power, resistance, capacity, phone.hottest_c, speed))
@@ -247,6 +259,9 @@ def main() -> None:
     parser.add_argument("--ambient", type=float, default=25.0, help="with --engine")
     parser.add_argument("--max-tokens", type=int, default=256, help="with --engine: of an answer")
     parser.add_argument("--chart", type=Path, default=None, help="write the chart here")
+    parser.add_argument("--resolution", type=float, default=0.1, help="simulated: of the skin sensor, °C")
+    parser.add_argument("--lag", type=float, default=5.0, help="simulated: of the skin sensor, seconds")
+    parser.add_argument("--rounds", action="store_true", help="simulated: it rounds instead of cutting off")
     parser.add_argument("--details", action="store_true", help="every phone in the JSON line")
     args = parser.parse_args()
     if args.engine:
@@ -258,7 +273,7 @@ def main() -> None:
     minutes = args.minutes or 30.0
     if args.chart is not None:
         draw(args.chart, minutes)
-    outcomes = simulate(minutes)
+    outcomes = simulate(minutes, Sensor(args.resolution, args.lag, args.rounds))
     figures = summary(outcomes, minutes)
     details = {"phones": [asdict(one) for one in outcomes]} if args.details else {}
     print(json.dumps({**figures, **details}))

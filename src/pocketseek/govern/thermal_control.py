@@ -30,7 +30,7 @@ ThermalState = Literal["free", "holding", "emergency", "blind"]
 ThermalReason = Literal["cool", "skin", "chip", "no sensor"]
 
 SET_POINT_C, CHIP_LIMIT_C = 45.0, 85.0
-MARGIN_C, COARSE_MARGIN_C = 0.2, 0.5  # a coarse sensor shows whole degrees; tried out on simulated phones
+MARGIN_C, COARSE_MARGIN_C = 0.2, 0.8  # a coarse sensor shows whole degrees; tried out on simulated phones
 RETURN_S, LEAD_S = 60.0, 15.0
 LEAST_SHARE = 0.02
 FALL_PER_S, RISE_PER_S = 0.1, 0.02
