@@ -1,12 +1,12 @@
 """What HTTP adds: time to first token and time per token through the API minus the engine's own, in one process.
 
-    python benchmarks/http_overhead.py [--model demo] [--repeats 15] [--connections 200]
+    python benchmarks/http_overhead.py [--model demo] [--repeats 15] [--connections 200] [--running 8]
 
 The same prompts are asked in turn directly and through a server on 127.0.0.1, after a warm-up; medians. The client is a
 process of its own, as clients are. By default all cores compute, and what wakes up has to wait for one of them: with
 --threads one fewer than there are cores it is seen what HTTP itself takes. Then many connections at once ask for a
-short answer while few sequences run at a time: failures, percentiles of the whole time, and what the process's memory
-grew by. Ends in one JSON line.
+short answer while --running of them are answered at a time: failures, percentiles of the whole time, and what the
+process's memory grew by. Ends in one JSON line.
 """
 
 from __future__ import annotations
@@ -41,9 +41,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--connections", type=int, default=200)
+    parser.add_argument("--running", type=int, default=8, help="answers written at the same time")
     parser.add_argument("--threads", type=int, default=None)
     arguments = parser.parse_args()
-    engine = pocketseek.load(arguments.model, num_threads=arguments.threads, speculation=False, prefix_store_bytes=0)
+    engine = pocketseek.load(
+        arguments.model,
+        num_threads=arguments.threads,
+        max_sequences=arguments.running,
+        speculation=False,
+        prefix_store_bytes=0,
+    )
     with TemporaryDirectory() as folder, engine:
         pool = ModelPool([ServedModel("model", Path("model"))], lambda model, memory_bytes: engine)
         server = ApiServer(Services(pool, TokenStore(Path(folder) / "tokens.json")))

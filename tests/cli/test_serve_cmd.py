@@ -77,3 +77,23 @@ def test_urls() -> None:
     assert url_of("::1", 80) == "http://[::1]:80"
     assert url_of(reachable_address("127.0.0.1"), 8080) == "http://127.0.0.1:8080"
     assert reachable_address("0.0.0.0") not in ("", "0.0.0.0")
+
+
+def test_the_qr_code_is_shown_when_it_is_wanted(installed: Path, home: Path) -> None:
+    for option, shown in (("--qr", True), ("--no-qr", False)):
+        arguments = ["serve", "--port", "0", "--threads", "1", "--memory", "3GB", option]
+        with subprocess.Popen(
+            [sys.executable, "-m", "pocketseek", *arguments],
+            env=os.environ | {"POCKETSEEK_HOME": str(home), "PYTHONIOENCODING": "utf-8"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+        ) as child:
+            assert child.stdout is not None
+            lines = []
+            while "Ctrl-C" not in (line := child.stdout.readline()):
+                lines.append(line)
+                assert line, "it has ended"
+            child.terminate()
+        assert any("█" in line for line in lines) is shown

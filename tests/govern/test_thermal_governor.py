@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from pocketseek.device.sensor_facts import Battery, SensorFacts, Temperature
 from pocketseek.govern.governor import FixedGovernor
@@ -28,7 +29,7 @@ class Device:
         chip = [Temperature("cpu-0-0", "soc", self.chip_c, "chip")] if self.chip_c is not None else []
         return SensorFacts(self.now_s, (*skin, *chip), battery=self.battery, thermal_headroom=self.headroom)
 
-    def governor(self, **options: bool) -> ThermalGovernor:
+    def governor(self, **options: Any) -> ThermalGovernor:
         governor = ThermalGovernor(
             FixedGovernor(4), self.read, clock=lambda: self.now_s, announce=self.told.append, **options
         )
@@ -75,6 +76,18 @@ def test_when_hot_background_waits_and_the_pace_falls() -> None:
     assert limits.frequency_share == 1.0
     assert [status.state for status in device.told] == ["holding"]
     assert "46" in device.told[0].describe()
+
+
+def test_fewer_threads_compute_on_the_cooler_cores() -> None:
+    device = Device()
+    governor = device.governor(cool_cores=(4, 5, 6))
+    assert device.wait(governor, 60).cores == ()
+    device.skin_c = 46.0
+    limits = device.wait(governor, 120)
+    assert limits.num_threads <= 2
+    assert limits.cores == (4, 5, 6)
+    device = Device(skin_c=46.0)
+    assert device.wait(device.governor(cool_cores=()), 120).cores == ()
 
 
 def test_clocks_are_capped_where_that_works() -> None:

@@ -43,23 +43,23 @@ START_GENERATE = Message("ask one question", "只问一个问题")
 START_HELP = Message("all commands", "全部命令")
 
 # device, doctor
-DEVICE_PHONE = Message("phone", "手机")
-DEVICE_CHIP = Message("chip", "芯片")
-DEVICE_PROCESSOR = Message("processor", "处理器")
-DEVICE_CORES = Message("cores", "核心")
-DEVICE_CORES_VALUE = Message("{usable} usable, {fast} of them fast", "可用 {usable} 个,其中性能核 {fast} 个")
-DEVICE_QUOTA = Message("processor quota", "处理器配额")
-DEVICE_SETS = Message("instruction sets", "指令集")
-DEVICE_MEMORY = Message("memory", "内存")
 DEVICE_MEMORY_VALUE = Message("{available} available of {total}", "共 {total},可用 {available}")
-DEVICE_LIMIT = Message("memory limit", "内存上限")
-DEVICE_STORAGE = Message("free storage", "可用存储")
-DEVICE_STORAGE_VALUE = Message("{free} at {path}", "{free}({path})")
-DEVICE_KERNELS = Message("kernels", "计算内核")
-DEVICE_SYSTEM = Message("system", "系统")
 DOCTOR_PYTHON = Message("Python", "Python")
 DOCTOR_CORE = Message("compiled core", "编译核心")
 DOCTOR_SPACE = Message("free storage", "可用存储")
+DOCTOR_MEMORY = Message("memory", "内存")
+DOCTOR_MEMORY_FREE = Message("{available} available", "可用 {available}")
+DOCTOR_MEMORY_LIMIT = Message(
+    "{available} available; this container may take {limit}", "可用 {available};此容器上限 {limit}"
+)
+DOCTOR_LOW_MEMORY = Message(
+    "{memory}; the smallest model needs about {least}, so close other programs",
+    "{memory};最小的模型约需 {least},请关闭其他程序",
+)
+DOCTOR_LOW_LIMIT = Message(
+    "{memory}; the smallest model needs about {least}, so allow the container more",
+    "{memory};最小的模型约需 {least},请调高容器的上限",
+)
 DOCTOR_MODELS = Message("models", "模型")
 DOCTOR_OK = Message("Everything needed is here.", "所需的一切都已就绪。")
 DOCTOR_LOW_SPACE = Message("{free}; less than a small model needs", "{free};不足以存放一个小模型")

@@ -48,6 +48,11 @@ AllowOrigin = Annotated[
     typer.Option("--allow-origin", metavar="ORIGIN", help="Let pages of this address call it: https://example.org"),
 ]
 MaxRequests = Annotated[int, typer.Option("--max-requests", min=1, help="Requests that run or wait; others get 429.")]
+MaxRunning = Annotated[int, typer.Option("--max-running", min=1, help="Answers written at the same time; others wait.")]
+ShowQr = Annotated[
+    bool | None,
+    typer.Option("--qr/--no-qr", help="Show a QR code of the address.", show_default="where others reach it"),
+]
 ShutdownTime = Annotated[
     float, typer.Option("--shutdown-time", min=0, help="Seconds that answers have to end when it is stopped.")
 ]
@@ -67,8 +72,10 @@ def serve(
     allow_host: AllowHost = None,
     allow_origin: AllowOrigin = None,
     max_requests: MaxRequests = 256,
+    max_running: MaxRunning = 16,
     shutdown_time: ShutdownTime = 30.0,
     log_prompts: LogPrompts = False,
+    qr: ShowQr = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -102,6 +109,7 @@ def serve(
             memory_bytes=memory_bytes,
             min_speed=min_speed,
             temperature_limit_c=temperature_limit,
+            max_sequences=max_running,
         )
 
     pool = _pool(settings, served, open_model, memory)
@@ -111,7 +119,8 @@ def serve(
         with closing(ConversationStore(settings.conversations_path)) as conversations:
             server = ApiServer(Services(pool, tokens, serve_options, conversations=conversations))
             _start_log()
-            _announce(serve_options, listener.getsockname()[1], pool, Words(settings.language), json=json)
+            show_qr = qr if qr is not None else not is_loopback(host)
+            _announce(serve_options, listener.getsockname()[1], pool, Words(settings.language), qr=show_qr, json=json)
             code = run_server(server, listener)
     if code:
         raise typer.Exit(code)
@@ -178,7 +187,7 @@ def _start_log() -> None:
     logging.getLogger("pocketseek").setLevel(logging.INFO)
 
 
-def _announce(options: ServeOptions, port: int, pool: ModelPool, words: Words, *, json: bool) -> None:
+def _announce(options: ServeOptions, port: int, pool: ModelPool, words: Words, *, qr: bool, json: bool) -> None:
     names = [model.name for model in pool.models]
     url = url_of(reachable_address(options.host), port)
     if json:
@@ -188,7 +197,7 @@ def _announce(options: ServeOptions, port: int, pool: ModelPool, words: Words, *
     print_text(words(messages.SERVE_READY, url=url, models=", ".join(names)))
     if options.require_token:
         print_text(words(messages.SERVE_TOKEN))
-    if not is_loopback(options.host):
+    if qr:
         print_text(words(messages.SERVE_SCAN))
         _print_qr_code(url)
     print_text(words(messages.SERVE_STOP))

@@ -83,17 +83,20 @@ class ThermalGovernor:
         set_point_c: float = SET_POINT_C,
         chip_limit_c: float = CHIP_LIMIT_C,
         caps_clock: bool = False,
+        cool_cores: tuple[int, ...] = (),
         screen_off: bool = False,
         announce: Callable[[ThermalStatus], None] = lambda status: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """caps_clock: whether frequency_share has an effect. announce: called when the state changes."""
+        """caps_clock: whether frequency_share has an effect. cool_cores: where to compute with fewer threads than
+        usual, if there are enough of them. announce: called when the state changes."""
         self.busy_s: Callable[[], float] = lambda: 0.0
         self._inner = inner
         self._sensors = sensors
         self._control = ThermalControl(set_point_c, chip_limit_c)
         self._trust = SensorTrust()
         self._caps_clock = caps_clock
+        self._cool_cores = cool_cores
         self._screen_off = screen_off
         self._announce = announce
         self._clock = clock
@@ -158,9 +161,12 @@ class ThermalGovernor:
         if status is None or actuation is None:
             return inner
         held = status.state != "free"
+        num_threads = min(inner.num_threads, actuation.threads)
+        cooler = num_threads < inner.num_threads and len(self._cool_cores) >= num_threads and not inner.cores
         return dataclasses.replace(
             inner,
-            num_threads=min(inner.num_threads, actuation.threads),
+            num_threads=num_threads,
+            cores=self._cool_cores if cooler else inner.cores,
             max_sequences=sequences_within(status.share, inner.max_sequences) if held else inner.max_sequences,
             coalesce_s=max(inner.coalesce_s, power.coalesce_s, HOT_COALESCE_S if held else 0.0),
             duty=min(actuation.duty, power.duty),

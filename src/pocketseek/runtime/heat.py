@@ -39,9 +39,17 @@ class HeatWatch:
 
 
 def watch_heat(
-    inner: Governor, home: Path, *, limit_c: float | None = None, screen_off: bool = False, root: str | Path = "/"
+    inner: Governor,
+    home: Path,
+    *,
+    limit_c: float | None = None,
+    cool_cores: tuple[int, ...] = (),
+    screen_off: bool = False,
+    root: str | Path = "/",
 ) -> HeatWatch:
-    """limit_c: at the skin or the battery; None: SET_POINT_C, 0: nobody is to watch. Raises UsageError."""
+    """limit_c: at the skin or the battery; None: SET_POINT_C, 0: nobody is to watch. cool_cores: as of ThermalGovernor.
+    Raises UsageError.
+    """
     restore_after_crash(home, root=root)
     limit_c = SET_POINT_C if limit_c is None else check_limit(limit_c)
     if limit_c == 0.0:
@@ -55,6 +63,7 @@ def watch_heat(
         sensors.read,
         set_point_c=limit_c,
         caps_clock=clocks.is_possible,
+        cool_cores=cool_cores,
         screen_off=screen_off,
         announce=_announce,
     )

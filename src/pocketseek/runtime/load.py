@@ -11,7 +11,7 @@ from pocketseek import __version__
 from pocketseek.device.probe import check_device
 from pocketseek.govern.budget import UNKNOWN_MEMORY_BYTES, default_kv_budget_bytes
 from pocketseek.govern.elastic import known_bounds
-from pocketseek.govern.governor import FixedGovernor, MemoryGovernor
+from pocketseek.govern.governor import MAX_SEQUENCES, FixedGovernor, MemoryGovernor
 from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.govern.verdict import judge_kv_pages
 from pocketseek.kernels.choose import build_of, choose_kernels
@@ -24,7 +24,7 @@ from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.heat import connect, watch_heat
 from pocketseek.runtime.memory_use import MemoryUse, kv_budget_bytes
-from pocketseek.runtime.opening import available_bytes, cost_file_of, num_cores, template_of
+from pocketseek.runtime.opening import available_bytes, cool_cores, cost_file_of, num_cores, template_of
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore, identity_of
 from pocketseek.runtime.residency.read_probe import read_mode_for
@@ -49,6 +49,7 @@ def load(
     kv_bytes: int | None = None,
     memory_bytes: int | None = None,
     min_speed: float | None = None,
+    max_sequences: int | None = None,
     prefix_cache: bool = True,
     prefix_store: Path | None = None,
     prefix_store_bytes: int | None = None,
@@ -65,6 +66,7 @@ def load(
     default what the machine and the container have left, now and while it runs.
     min_speed: tokens per second of an answer. Where less is to be expected in that memory, K and V in int8, a smaller
     context or a smaller installed model of the same line are taken instead: `Engine.speed_choice` says what and why.
+    max_sequences: answers that are written at the same time; others wait (default: 16).
     prefix_cache: keep computed pages of prompts for later ones, in the KV memory while nobody needs it and on disk in
     the directory prefix_store (default: cache/prefix in the data directory), in at most prefix_store_bytes (default:
     1 GiB or a tenth of what is free; 0: not on disk).
@@ -98,7 +100,9 @@ def load(
     try:
         facts = check_device(data_dir=settings.home)
         fixed = FixedGovernor(
-            num_cores(facts), num_threads=num_threads if num_threads is not None else settings.num_threads
+            num_cores(facts),
+            num_threads=num_threads if num_threads is not None else settings.num_threads,
+            max_sequences=max_sequences if max_sequences is not None else MAX_SEQUENCES,
         ).limits()
         model_config = package.manifest.model
         cost_file = cost_file_of(settings.home, package.manifest, facts, choice.name, kv_format)
@@ -126,7 +130,13 @@ def load(
         budget = MemoryBudget(0)
         governor = MemoryGovernor(fixed, use.look, use.footprint, cap_bytes=memory_bytes, budget=budget)
         limit_c = temperature_limit_c if temperature_limit_c is not None else settings.temperature_limit_c
-        heat = watch_heat(governor, settings.home, limit_c=limit_c, screen_off=settings.screen_off)
+        heat = watch_heat(
+            governor,
+            settings.home,
+            limit_c=limit_c,
+            cool_cores=cool_cores(facts),
+            screen_off=settings.screen_off,
+        )
         opened.append(heat)
         limits = governor.limits()
         executor.set_weight_bytes(limits.weight_bytes)

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from pocketseek.apps.serve.chat_api import chat_routes
 from pocketseek.apps.serve.completions_api import completion_routes
+from pocketseek.apps.serve.embeddings_api import embedding_routes
 from pocketseek.apps.serve.guard import Guard
 from pocketseek.apps.serve.models_api import model_routes
 from pocketseek.apps.serve.openapi import openapi_bytes
@@ -34,6 +35,7 @@ def create_app(services: Services) -> Starlette:
         *model_routes(),
         *chat_routes(),
         *completion_routes(),
+        *embedding_routes(),
         *page_routes(services),
     ]
     app = Starlette(

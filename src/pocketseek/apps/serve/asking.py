@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from pocketseek.apps.serve.bridge import EventBridge
 from pocketseek.apps.serve.questions import Question
-from pocketseek.apps.serve.replies import RefusedError
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.text_answer import TextAnswer
 from pocketseek.types import TextEvent
@@ -22,10 +21,13 @@ class Asked(EventBridge[TextEvent]):
         self.num_prompt_tokens = 0
         super().__init__(self._ask)
 
+    @property
+    def with_tokens(self) -> bool:
+        """Whether the answers come with their tokens and log-probabilities."""
+        return self._question.logprobs is not None
+
     def _ask(self, announce: Callable[[], None]) -> Sequence[TextAnswer]:
         question = self._question
-        if question.logprobs is not None:
-            raise RefusedError(400, "logprobs are not supported yet; leave them out", code="unsupported_parameter")
         encoded = self._engine.encode(question.prompt)
         self.num_prompt_tokens = len(encoded.token_ids)
         return self._engine.stream_text_choices(
@@ -35,6 +37,7 @@ class Asked(EventBridge[TextEvent]):
             sampling=question.sampling,
             stop=question.stop,
             service=question.service,
+            logprobs=question.logprobs,
             constraint=question.constraint,
             announce=announce,
         )
@@ -57,11 +60,15 @@ class Cost:
     def num_tokens(self) -> int:
         return sum(event.num_tokens for event in self._last)
 
+    @property
+    def num_reasoning_tokens(self) -> int:
+        return sum(event.num_reasoning_tokens for event in self._last)
+
     def usage(self) -> dict[str, object]:
         return {
             "prompt_tokens": self.num_prompt_tokens,
             "completion_tokens": self.num_tokens,
             "total_tokens": self.num_prompt_tokens + self.num_tokens,
             "prompt_tokens_details": {"cached_tokens": self._last[0].num_cached_prompt_tokens},
-            "completion_tokens_details": {"reasoning_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": self.num_reasoning_tokens},
         }

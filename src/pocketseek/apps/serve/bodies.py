@@ -16,6 +16,7 @@ from pocketseek.apps.serve.replies import RefusedError
 
 MAX_CHOICES = 16
 MAX_BATCH = 64
+MAX_EMBEDDINGS = 2048
 
 _Count = Annotated[int, Meta(ge=1, le=MAX_CHOICES)]
 _Tokens = Annotated[int, Meta(ge=0, le=1_000_000)]
@@ -135,6 +136,17 @@ class CompletionBody(AnswerBody, kw_only=True):
     suffix: str | None = None
 
 
+class EmbeddingBody(Struct, kw_only=True):
+    """priority is an extension."""
+
+    input: str | Annotated[list[str | int | list[int]], Meta(min_length=1, max_length=1_000_000)]
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Meta(ge=1)] | None = None
+    user: str | None = None
+    priority: Literal["interactive", "background"] | None = None
+
+
 def parse_body(data: bytes, kind: type[B]) -> B:
     """Raises RefusedError (400) that names the place in the body."""
     try:
@@ -152,15 +164,17 @@ def refuse_if_given(values: Mapping[str, object]) -> None:
             raise RefusedError(400, f"{name} is not supported; leave it out", code="unsupported_parameter", param=name)
 
 
-def prompts_of(value: str | list[str | int | list[int]], name: str) -> list[str | tuple[int, ...]]:
+def prompts_of(
+    value: str | list[str | int | list[int]], name: str, *, most: int = MAX_BATCH
+) -> list[str | tuple[int, ...]]:
     """A text, texts, token ids, or lists of them. Raises RefusedError for a mixture."""
     if isinstance(value, str):
         return [value]
     ids = [item for item in value if isinstance(item, int)]
     if len(ids) == len(value):
         return [tuple(ids)]
-    if ids or len(value) > MAX_BATCH:
+    if ids or len(value) > most:
         raise RefusedError(
-            400, f"{name} mixes kinds or has more than {MAX_BATCH} items; send texts or token ids", code="invalid_value"
+            400, f"{name} mixes kinds or has more than {most} items; send texts or token ids", code="invalid_value"
         )
     return [tuple(item) if isinstance(item, list) else str(item) for item in value]

@@ -17,9 +17,10 @@ from pocketseek.apps.serve.event_stream import DONE, event, send_events
 from pocketseek.apps.serve.limits import check_model
 from pocketseek.apps.serve.questions import Question, chat_question, offered_tools
 from pocketseek.apps.serve.replies import describe_error, json_reply
+from pocketseek.apps.serve.token_report import Value, chat_report
 from pocketseek.apps.tool_calls import CallStart, Content, ToolCallParser
 from pocketseek.apps.tool_calls import Event as ToolEvent
-from pocketseek.types import TextEvent
+from pocketseek.types import TextEvent, TokenDetail
 
 FINGERPRINT = "pocketseek"
 
@@ -70,15 +71,18 @@ class _Head:
 
 @dataclass
 class _Choice:
-    """An answer that is being put together."""
+    """An answer that is being put together. tokens: None if they are not wanted."""
 
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
+    tokens: list[TokenDetail] | None = None
     finish_reason: str = "stop"
 
     def add(self, piece: TextEvent, parts: Sequence[ToolEvent]) -> None:
         self.reasoning.append(piece.reasoning)
+        if self.tokens is not None:
+            self.tokens += piece.tokens
         for part in parts:
             if isinstance(part, Content):
                 self.text.append(part.text)
@@ -97,13 +101,14 @@ class _Choice:
             message["reasoning_content"] = reasoning
         if self.calls:
             message["tool_calls"] = self.calls
-        return {"index": index, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
+        report = None if self.tokens is None else chat_report(self.tokens)
+        return {"index": index, "message": message, "logprobs": report, "finish_reason": self.finish_reason}
 
 
 async def _whole(
     asked: Asked, question: Question, head: _Head, parsers: Sequence[ToolCallParser | None]
 ) -> dict[str, object]:
-    choices = [_Choice() for _ in range(question.count)]
+    choices = [_Choice(tokens=[] if asked.with_tokens else None) for _ in range(question.count)]
     cost = Cost(asked.num_prompt_tokens, question.count)
     async for batch in asked.batches():
         for index, piece in batch:
@@ -144,8 +149,12 @@ async def _chunks(
 def _piece_chunks(
     common: dict[str, object], index: int, piece: TextEvent, parser: ToolCallParser | None
 ) -> list[bytes]:
-    chunks = [_chunk(common, index, {"reasoning_content": piece.reasoning})] if piece.reasoning else []
-    chunks += [_chunk(common, index, _delta(part)) for part in _parts(piece, parser)]
+    deltas: list[dict[str, object]] = [{"reasoning_content": piece.reasoning}] if piece.reasoning else []
+    deltas += [_delta(part) for part in _parts(piece, parser)]
+    if piece.tokens and not deltas:  # of a call that has not begun yet
+        deltas = [{}]
+    reports = [chat_report(piece.tokens) if piece.tokens else None, *[None] * len(deltas)]
+    chunks = [_chunk(common, index, delta, report=report) for delta, report in zip(deltas, reports, strict=False)]
     if piece.finish_reason is not None:
         reason = finish_reason(piece, has_calls=parser is not None and parser.num_calls > 0)
         chunks.append(_chunk(common, index, {}, reason))
@@ -161,8 +170,15 @@ def _delta(part: ToolEvent) -> dict[str, object]:
     return {"tool_calls": [{"index": part.index, "function": {"arguments": part.text}}]}
 
 
-def _chunk(common: dict[str, object], index: int, delta: dict[str, object], reason: str | None = None) -> bytes:
-    choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
+def _chunk(
+    common: dict[str, object],
+    index: int,
+    delta: dict[str, object],
+    reason: str | None = None,
+    *,
+    report: Value | None = None,
+) -> bytes:
+    choice = {"index": index, "delta": delta, "logprobs": report, "finish_reason": reason}
     return event(common | {"choices": [choice]})
 
 

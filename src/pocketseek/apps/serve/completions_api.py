@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 
 from starlette.routing import Route
 
@@ -17,7 +18,9 @@ from pocketseek.apps.serve.event_stream import DONE, event, send_events
 from pocketseek.apps.serve.limits import check_model
 from pocketseek.apps.serve.questions import completion_question
 from pocketseek.apps.serve.replies import RefusedError, describe_error, json_reply
+from pocketseek.apps.serve.token_report import TextReporter, Value
 from pocketseek.text.tokenizer import Tokenizer
+from pocketseek.types import TextEvent, TokenDetail
 
 _Common = dict[str, object]
 
@@ -29,6 +32,9 @@ def completion_routes() -> list[Route]:
 async def _complete(call: Call) -> None:
     body = parse_body(call.body, CompletionBody)
     refuse_if_given({"logit_bias": body.logit_bias, "suffix": body.suffix, "best_of": (body.best_of or 1) > 1})
+    if body.echo and body.logprobs is not None:
+        message = "log-probabilities of the prompt are not reported; leave echo or logprobs out"
+        raise RefusedError(400, message, code="unsupported_parameter", param="echo")
     name = call.services.model_name(body.model)
     check_model(call.caller, name)
     prompts, count = prompts_of(body.prompt, "prompt"), body.n or 1
@@ -63,20 +69,37 @@ def _echo(prompt: str | tuple[int, ...], tokenizer: Tokenizer) -> str:
     return prompt if isinstance(prompt, str) else tokenizer.decode(prompt)
 
 
+@dataclass
+class _Written:
+    """An answer that is being put together."""
+
+    text: list[str]
+    tokens: list[TokenDetail] = field(default_factory=list)
+    finish_reason: str = "stop"
+
+    def add(self, piece: TextEvent) -> None:
+        self.text.append(piece.reasoning + piece.text)
+        self.tokens += piece.tokens
+        self.finish_reason = finish_reason(piece, has_calls=False)
+
+    def value(self, index: int, *, with_tokens: bool) -> dict[str, object]:
+        report = TextReporter().report(self.tokens) if with_tokens else None
+        return _choice(index, "".join(self.text), self.finish_reason, report)
+
+
 async def _whole(answers: list[Asked], count: int, echoes: list[str], common: _Common) -> dict[str, object]:
     choices: list[dict[str, object]] = []
     costs = []
     for asked, echo in zip(answers, echoes, strict=True):
         cost = Cost(asked.num_prompt_tokens, count)
-        texts, reasons = [[echo] for _ in range(count)], ["stop"] * count
+        written = [_Written([echo]) for _ in range(count)]
         async for batch in asked.batches():
             for index, piece in batch:
                 cost.see(index, piece)
-                texts[index].append(piece.reasoning + piece.text)
-                reasons[index] = finish_reason(piece, has_calls=False)
+                written[index].add(piece)
         asked.raise_error()
         costs.append(cost)
-        choices += [_choice(len(choices) + i, "".join(texts[i]), reasons[i]) for i in range(count)]
+        choices += [one.value(len(choices) + i, with_tokens=asked.with_tokens) for i, one in enumerate(written)]
     return common | {"choices": choices, "usage": _sum_usage(costs)}
 
 
@@ -88,6 +111,7 @@ async def _chunks(
     for number, (asked, echo) in enumerate(zip(answers, echoes, strict=True)):
         cost = Cost(asked.num_prompt_tokens, count)
         costs.append(cost)
+        reporters = [TextReporter() if asked.with_tokens else None for _ in range(count)]
         if echo:
             yield b"".join(event(common | {"choices": [_choice(number * count + i, echo, None)]}) for i in range(count))
         async for batch in asked.batches():
@@ -95,7 +119,9 @@ async def _chunks(
             for index, piece in batch:
                 cost.see(index, piece)
                 reason = finish_reason(piece, has_calls=False) if piece.finish_reason is not None else None
-                choice = _choice(number * count + index, piece.reasoning + piece.text, reason)
+                reporter = reporters[index]
+                report = reporter.report(piece.tokens) if reporter is not None else None
+                choice = _choice(number * count + index, piece.reasoning + piece.text, reason, report)
                 data += event(common | {"choices": [choice]})
             yield bytes(data)
         if asked.error is not None:
@@ -106,8 +132,8 @@ async def _chunks(
     yield DONE
 
 
-def _choice(index: int, text: str, reason: str | None) -> dict[str, object]:
-    return {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
+def _choice(index: int, text: str, reason: str | None, report: Value | None = None) -> dict[str, object]:
+    return {"index": index, "text": text, "logprobs": report, "finish_reason": reason}
 
 
 def _sum_usage(costs: list[Cost]) -> dict[str, object]:

@@ -64,9 +64,13 @@ class Admission:
         begun_s.append(now_s)
 
 
+def may_use(caller: Caller, model: str) -> bool:
+    return not caller.limits.models or model in caller.limits.models
+
+
 def check_model(caller: Caller, model: str) -> None:
     """Raises RefusedError (403) if the caller's token is not for that model."""
-    if caller.limits.models and model not in caller.limits.models:
+    if not may_use(caller, model):
         allowed = ", ".join(caller.limits.models)
         raise RefusedError(
             403, f"this token is not for the model {model[:80]!r}; use {allowed}", code="model_forbidden"

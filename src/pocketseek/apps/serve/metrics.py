@@ -33,6 +33,7 @@ class Metrics:
     def __init__(self) -> None:
         self.num_responses: Counter[tuple[str, int]] = Counter()
         self.num_answers: Counter[str] = Counter()
+        self.num_embeddings: Counter[str] = Counter()
         self._start_s = time.time()
 
     def count_response(self, path: str, status: int) -> None:
@@ -42,18 +43,25 @@ class Metrics:
     def count_answers(self, model: str, count: int) -> None:
         self.num_answers[model] += count
 
+    def count_embeddings(self, model: str, count: int) -> None:
+        self.num_embeddings[model] += count
+
     def figures(self, engines: Mapping[str, Engine], num_requests: int) -> list[Figure]:
         responses: dict[Labels, float] = {
             (("path", path), ("status", str(status))): count for (path, status), count in self.num_responses.items()
         }
-        answers: dict[Labels, float] = {(("model", model),): count for model, count in self.num_answers.items()}
         return [
             Figure("start_time_seconds", "gauge", "When the server started.", {(): self._start_s}),
             Figure("requests", "gauge", "Requests that run or wait.", {(): num_requests}),
             Figure("http_responses_total", "counter", "Responses by route and status.", responses),
-            Figure("answers_total", "counter", "Answers begun.", answers),
+            Figure("answers_total", "counter", "Answers begun.", _by_model(self.num_answers)),
+            Figure("embeddings_total", "counter", "Texts embedded.", _by_model(self.num_embeddings)),
             *_engine_figures({name: engine.statistics() for name, engine in engines.items()}),
         ]
+
+
+def _by_model(counts: Counter[str]) -> dict[Labels, float]:
+    return {(("model", model),): count for model, count in counts.items()}
 
 
 def _engine_figures(engines: Mapping[str, EngineStatistics]) -> list[Figure]:

@@ -1,4 +1,4 @@
-"""/v1/models: which models may be asked for."""
+"""/v1/models: which models the caller may ask for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pocketseek.apps.model_pool import ServedModel
+from pocketseek.apps.serve.access import caller_of
+from pocketseek.apps.serve.limits import check_model, may_use
 from pocketseek.apps.serve.replies import json_reply
 from pocketseek.apps.serve.services import services_of
 
@@ -16,12 +18,14 @@ def model_routes() -> list[Route]:
 
 
 async def _list(request: Request) -> Response:
-    models = services_of(request).models.models
+    models = [model for model in services_of(request).models.models if may_use(caller_of(request), model.name)]
     return json_reply({"object": "list", "data": [_value(model) for model in models]})
 
 
 async def _one(request: Request) -> Response:
-    return json_reply(_value(services_of(request).models.model(request.path_params["name"])))
+    model = services_of(request).models.model(request.path_params["name"])
+    check_model(caller_of(request), model.name)
+    return json_reply(_value(model))
 
 
 def _value(model: ServedModel) -> dict[str, object]:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from pocketseek import __version__
-from pocketseek.apps.serve.bodies import ChatBody, CompletionBody, MessageBody, TextPart
+from pocketseek.apps.serve.bodies import ChatBody, CompletionBody, EmbeddingBody, MessageBody, TextPart
 
 _ERROR = {
     "type": "object",
@@ -47,7 +47,7 @@ _STATUSES = {
 
 @cache
 def openapi_bytes() -> bytes:
-    bodies = [ChatBody, CompletionBody]
+    bodies = [ChatBody, CompletionBody, EmbeddingBody]
     _, components = msgspec.json.schema_components(
         [*bodies, MessageBody, TextPart], ref_template="#/components/schemas/{name}"
     )
@@ -64,6 +64,7 @@ def openapi_bytes() -> bytes:
                 "/v1/models/{name}": {"get": _operation("One model.", parameters=[_NAME])},
                 "/v1/chat/completions": {"post": _operation("Answer a conversation.", body=ChatBody)},
                 "/v1/completions": {"post": _operation("Continue texts.", body=CompletionBody)},
+                "/v1/embeddings": {"post": _operation("Texts as vectors.", body=EmbeddingBody, streams=False)},
             },
             "components": {
                 "schemas": components | {"Error": _ERROR},
@@ -82,9 +83,10 @@ def _operation(
     body: type[msgspec.Struct] | None = None,
     parameters: list[dict[str, Any]] | None = None,
     media: str = "application/json",
+    streams: bool = True,
 ) -> dict[str, Any]:
     answer: dict[str, Any] = {media: {"schema": {"type": "string"} if media == "text/plain" else {"type": "object"}}}
-    if body is not None:
+    if body is not None and streams:
         answer["text/event-stream"] = {"schema": {"type": "string"}}
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     responses = {"200": {"description": "The answer.", "content": answer}}
