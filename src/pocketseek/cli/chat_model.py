@@ -30,6 +30,7 @@ class ModelOptions:
     prefix_cache: bool
     speculation: bool
     yes: bool
+    temperature_limit_c: float | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def _open(options: ModelOptions, model: str | None) -> OpenModel:
         memory_bytes=options.memory_bytes,
         prefix_cache=options.prefix_cache,
         speculation=options.speculation,
+        temperature_limit_c=options.temperature_limit_c,
     )
     return OpenModel(chosen.name, engine, sampling, chosen.floor)
 

@@ -302,3 +302,21 @@ COLUMN_CREATED = Message("created", "创建时间")
 COLUMN_PER_MINUTE = Message("requests/min", "每分钟请求")
 COLUMN_CONCURRENT = Message("at a time", "同时请求")
 COLUMN_MODELS = Message("models", "模型")
+
+# heat
+HEAT_SLOWER = Message(
+    "Slower now, so that the device stays below {limit} °C: {percent} % at {celsius} (--temperature-limit).",
+    "为使设备温度低于 {limit} °C,已放慢速度:当前 {percent} %,温度 {celsius}(--temperature-limit)。",
+)
+HEAT_CHIP = Message(
+    "Slower now, so that the chip stays below {limit} °C: {percent} % at {celsius} °C.",
+    "为使芯片温度低于 {limit} °C,已放慢速度:当前 {percent} %,温度 {celsius} °C。",
+)
+HEAT_STOP = Message(
+    "The device is far above {limit} °C: nothing is computed until it has cooled down.",
+    "设备温度远高于 {limit} °C:降温之前暂停计算。",
+)
+HEAT_BLIND = Message(
+    "The temperature cannot be read any more, or not be believed: going on at a careful pace ({percent} %).",
+    "无法再读取温度,或读数不可信:以谨慎的速度继续({percent} %)。",
+)
