@@ -23,7 +23,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, get_args
 
-from pocketseek.errors import BusyError, UnsupportedError, UsageError
+from pocketseek.errors import OverloadedError, UnsupportedError, UsageError
 from pocketseek.runtime.guide import Guide, ReasoningFirst
 from pocketseek.runtime.prompt import starts_in_reasoning
 from pocketseek.runtime.schema_bounds import check_schema
@@ -58,7 +58,7 @@ class Constrainer:
         self._compiling = threading.Semaphore(1)  # released by the thread that compiles, which may outlast its caller
 
     def guide(self, request: Request) -> Guide | None:
-        """For a request with a constraint, otherwise None. Raises UsageError, UnsupportedError, BusyError."""
+        """For a request with a constraint, otherwise None. Raises UsageError, UnsupportedError, OverloadedError."""
         constraint = request.constraint
         if constraint is None:
             return None
@@ -74,7 +74,7 @@ class Constrainer:
                 return known.deep_copy()
         grammar = _grammar(constraint)
         if not self._compiling.acquire(timeout=COMPILE_LIMIT_S):
-            raise BusyError("another answer's grammar is still being compiled; try again in a moment")
+            raise OverloadedError("another answer's grammar is still being compiled; try again in a moment")
         matcher = _in_deep_thread(lambda: _compile(words, grammar), self._compiling.release)
         if matcher.is_error():
             raise _wrong(constraint, matcher.get_error())
