@@ -46,6 +46,20 @@ def test_it_holds_the_set_point_and_is_as_fast_as_the_best_constant_pace(name: s
         assert phone.work_s / phone.time_s >= needed
 
 
+def test_a_battery_a_minute_behind_the_skin_will_do() -> None:
+    phone = SimulatedPhone(lag_s=60.0)
+
+    def facts() -> SensorFacts:
+        skin, *rest = phone.facts().temperatures
+        return SensorFacts(phone.time_s, (replace(skin, kind="battery"), *rest))
+
+    governed = Governed(phone, facts)
+    run(phone, governed)
+    assert governed.status.sensor == "battery"
+    assert phone.hottest_c <= LIMIT_C
+    assert phone.work_s / phone.time_s >= 0.9 * best_constant(PhoneParts(), 25.0, LIMIT_C, FULL_PACE)
+
+
 def test_a_phone_that_stays_cool_is_never_slowed() -> None:
     parts = PhoneParts().scaled(power=0.5)
     phone = SimulatedPhone(parts)

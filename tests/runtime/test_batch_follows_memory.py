@@ -1,6 +1,7 @@
 """Through a whole engine and the real memory governor: how many sequences share a pass follows the memory there is."""
 
 from itertools import count
+from threading import Event
 
 from fakes import ByteTokenizer, FakeExecutor, FakeTemplate, ids_of, random_request, slow_tokens
 
@@ -48,9 +49,10 @@ class Memory:
 
 
 def test_the_batch_shrinks_and_grows_with_free_memory_and_no_text_changes() -> None:
-    memory, batches = Memory(), list[tuple[int, int]]()
+    memory, batches, all_asked = Memory(), list[tuple[int, int]](), Event()
 
     def note(work: Work) -> None:
+        assert all_asked.wait(60.0)  # or the first would be answered before the last has asked
         batches.append((memory.num_pages, len(work.slices)))
         if len(batches) == 20:
             memory.num_pages = FEW
@@ -70,6 +72,7 @@ def test_the_batch_shrinks_and_grows_with_free_memory_and_no_text_changes() -> N
     ) as engine:
         memory.demand = engine.demand_source()
         streams = [engine.stream(request) for request in requests]
+        all_asked.set()
         texts = [ids_of(stream) for stream in streams]
     assert texts == [slow_tokens(request) for request in requests]
     tight = [size for pages, size in batches if pages == FEW]

@@ -32,6 +32,7 @@ ThermalReason = Literal["cool", "skin", "chip", "no sensor"]
 SET_POINT_C, CHIP_LIMIT_C = 45.0, 85.0
 MARGIN_C, COARSE_MARGIN_C = 0.2, 0.8  # a coarse sensor shows whole degrees; tried out on simulated phones
 RETURN_S, LEAD_S = 60.0, 15.0
+LATE_LEAD_S, LATE_MARGIN_C = 100.0, 0.6  # a battery is a minute or two behind the skin
 LEAST_SHARE = 0.02
 FALL_PER_S, RISE_PER_S = 0.1, 0.02
 CALM_S = 30.0
@@ -63,6 +64,7 @@ class ThermalControl:
         self.set_point_c = set_point_c
         self.chip_limit_c = chip_limit_c
         self._observer = HeatObserver()
+        self._is_late = False
         self._chip_cap = _ChipCap(chip_limit_c)
         self._share = 1.0
         self._held_share: float | None = None
@@ -71,9 +73,10 @@ class ThermalControl:
         self._seen_s: float | None = None
         self._full_since_s: float | None = None
 
-    def forget_skin(self) -> None:
-        """Another sensor stands for the set point from now on."""
+    def follow_another(self, *, is_late: bool) -> None:
+        """Another sensor stands for the set point from now on. is_late: it is behind the skin, as a battery is."""
         self._observer.restart()
+        self._is_late = is_late
 
     def update(self, skin_c: float | None, chip_c: float | None, time_s: float, work: float) -> ThermalDecision:
         """work: how much was computed since the last call, as a share of full speed; None: no sensor to be believed."""
@@ -106,8 +109,9 @@ class ThermalControl:
         if skin_c is None:
             return (1.0, "cool") if self._seen_s is None else (self._blind_share(), "no sensor")
         observer = self._observer
-        ahead_c = observer.temperature_c + LEAD_S * observer.slope
-        margin_c = COARSE_MARGIN_C if observer.is_coarse else MARGIN_C
+        lead_s, margin_c = (LATE_LEAD_S, LATE_MARGIN_C) if self._is_late else (LEAD_S, MARGIN_C)
+        margin_c = max(margin_c, COARSE_MARGIN_C) if observer.is_coarse else margin_c
+        ahead_c = observer.temperature_c + lead_s * observer.slope
         slope = (self.set_point_c - margin_c - ahead_c) / RETURN_S
         share = (slope - observer.own_slope) / observer.gain
         return min(max(share, LEAST_SHARE), 1.0), "skin"

@@ -151,8 +151,7 @@ class ThermalGovernor:
             away_c = HEADROOM_RANGE_C * (HEADROOM_AT_SET_POINT - facts.thermal_headroom)
             skin_c = self._control.set_point_c - away_c
         if skin_c is not None and kind != self._sensor:
-            if self._sensor is not None:
-                self._control.forget_skin()
+            self._control.follow_another(is_late=kind == "battery")
             self._sensor = kind
         return skin_c, choice.soc_c
 
