@@ -31,10 +31,13 @@ export function leave() {
   setRunning(false);
 }
 
+/** What is being opened is not wanted any more. */
+export const stay = () => void (asked += 1);
+
 /** Nothing said yet. */
 export function showEmpty() {
+  stay();
   leave();
-  asked += 1;
   id = "";
   turns.replaceChildren();
   byId("welcome").hidden = false;
@@ -150,7 +153,9 @@ async function retry(mine, method, address, body) {
   if (mine !== id) return;
   const before = turns.children.length;
   try {
-    const { turns: kept } = await open(mine);
+    const opened = await open(mine);
+    if (!opened) return;
+    const kept = opened.turns;
     if (address.endsWith("/turns") && kept.at(-1)?.content !== body.text && kept.length < before) return ask(body.text, body.index);
     if (!following) return regenerate();
   } catch (error) {
