@@ -5,8 +5,8 @@
 The same prompts are asked in turn directly and through a server on 127.0.0.1, after a warm-up; medians. The client is a
 process of its own, as clients are. By default all cores compute, and what wakes up has to wait for one of them: with
 --threads one fewer than there are cores it is seen what HTTP itself takes. Then many connections at once ask for a
-short answer while --running of them are answered at a time: failures, percentiles of the whole time, and what the process's memory
-grew by. Ends in one JSON line.
+short answer while --running of them are answered at a time: failures, percentiles of the whole time, and what the
+process's memory grew by. Ends in one JSON line.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """`doctor` finds what would keep a model from running."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pocketseek.cli import doctor_cmd
+from pocketseek.device.probe import check_device
 from pocketseek.errors import NativeCoreError
 from pocketseek.kernels import choose
 
@@ -66,3 +68,27 @@ def test_every_broken_model_has_a_line_with_the_remedy(run: Callable, home: Path
     first, second = (line for line in run("doctor").out.splitlines() if "pocketseek remove" in line)
     assert "one is broken" in first
     assert "two is broken" in second
+
+
+def memory_check(run: Callable, monkeypatch: pytest.MonkeyPatch, **facts: int | None) -> dict[str, object]:
+    here = check_device()
+    monkeypatch.setattr(doctor_cmd, "check_device", lambda **_: dataclasses.replace(here, **facts))  # type: ignore[arg-type]  # fields of it
+    (check,) = (check for check in run("doctor", "--json").json["checks"] if check["name"] == "memory")
+    return check
+
+
+def test_doctor_names_the_limit_of_a_container(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = memory_check(run, monkeypatch, memory_available_bytes=500_000_000, memory_limit_bytes=600_000_000)
+    assert check["warning"] is False
+    assert "500.0 MB" in str(check["detail"])
+    assert "600.0 MB" in str(check["detail"])
+
+
+def test_doctor_warns_of_little_memory(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = memory_check(run, monkeypatch, memory_available_bytes=90_000_000, memory_limit_bytes=None)
+    assert (check["ok"], check["warning"]) == (True, True)
+
+
+def test_doctor_does_not_guess_unknown_memory(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = memory_check(run, monkeypatch, memory_available_bytes=None, memory_limit_bytes=None)
+    assert (check["warning"], check["detail"]) == (False, "unknown")

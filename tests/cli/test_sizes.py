@@ -20,6 +20,9 @@ from pocketseek.errors import UsageError
         ("0.5GiB", 1 << 29),
         ("3gb", 3_000_000_000),
         ("2kB", 2000),
+        ("600M", 600_000_000),
+        ("600m", 600_000_000),
+        ("1.5G", 1_500_000_000),
         ("800000000", 800_000_000),
         ("17B", 17),
         ("1.1kB", 1100),  # exact, not as a float has it
@@ -45,7 +48,6 @@ def test_decimal_and_binary_units(text: str, num_bytes: int) -> None:
         "0.4B",
         "nan",
         "1 M B",
-        "1M",
         "99999TB",
         "٣MB",
         "1MB\n2",
@@ -53,6 +55,12 @@ def test_decimal_and_binary_units(text: str, num_bytes: int) -> None:
 )
 def test_what_is_no_size_is_refused_with_the_remedy(text: str) -> None:
     with pytest.raises(UsageError, match="is not a size; write it like 600MB"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["600", "3", " 999999 ", "1.5"])
+def test_a_number_that_must_have_meant_another_unit_is_refused_with_a_guess(text: str) -> None:
+    with pytest.raises(UsageError, match=f"write {text.strip()}MB"):
         parse_size(text)
 
 

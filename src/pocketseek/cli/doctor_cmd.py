@@ -18,6 +18,7 @@ from pocketseek.errors import StorageError, UsageError
 from pocketseek.settings import Settings, read_settings
 
 _SMALL_MODEL_BYTES = 350_000_000
+_LEAST_MEMORY_BYTES = 130_000_000  # of the demo model, see docs/runtime.md
 
 
 class Check(NamedTuple):
@@ -45,6 +46,7 @@ def doctor(json: options.Json = False) -> None:
         _core(settings, words),
         _data(settings, words),
         _space(settings, words, num_models),
+        _memory(settings, words),
         *models,
     ]
     healthy = all(check.ok for check in checks)
@@ -100,6 +102,23 @@ def _space(settings: Settings, words: Words, num_models: int) -> Check:
         detail = words(messages.DOCTOR_LOW_SPACE, free=format_bytes(free_bytes))
         return Check(label, num_models > 0, detail, warning=True)
     return Check(label, True, format_bytes(free_bytes))
+
+
+def _memory(settings: Settings, words: Words) -> Check:
+    """What can be taken now, the limit of a container included. Others may give some back, so it is only a warning."""
+    facts = check_device(data_dir=settings.home)
+    label, available_bytes = words(messages.DOCTOR_MEMORY), facts.memory_available_bytes
+    if available_bytes is None:
+        return Check(label, True, words(messages.UNKNOWN))
+    available = format_bytes(available_bytes)
+    detail = words(messages.DOCTOR_MEMORY_FREE, available=available)
+    if facts.memory_limit_bytes is not None:
+        limit = format_bytes(facts.memory_limit_bytes)
+        detail = words(messages.DOCTOR_MEMORY_LIMIT, available=available, limit=limit)
+    if available_bytes >= _LEAST_MEMORY_BYTES:
+        return Check(label, True, detail)
+    least = format_bytes(_LEAST_MEMORY_BYTES)
+    return Check(label, True, words(messages.DOCTOR_LOW_MEMORY, memory=detail, least=least), warning=True)
 
 
 def _models(settings: Settings, words: Words) -> tuple[list[Check], int]:

@@ -60,6 +60,15 @@ DEVICE_SYSTEM = Message("system", "系统")
 DOCTOR_PYTHON = Message("Python", "Python")
 DOCTOR_CORE = Message("compiled core", "编译核心")
 DOCTOR_SPACE = Message("free storage", "可用存储")
+DOCTOR_MEMORY = Message("memory", "内存")
+DOCTOR_MEMORY_FREE = Message("{available} available", "可用 {available}")
+DOCTOR_MEMORY_LIMIT = Message(
+    "{available} available; this container may take {limit}", "可用 {available};此容器上限 {limit}"
+)
+DOCTOR_LOW_MEMORY = Message(
+    "{memory}; the smallest model needs about {least}, so close other programs",
+    "{memory};最小的模型约需 {least},请关闭其他程序",
+)
 DOCTOR_MODELS = Message("models", "模型")
 DOCTOR_OK = Message("Everything needed is here.", "所需的一切都已就绪。")
 DOCTOR_LOW_SPACE = Message("{free}; less than a small model needs", "{free};不足以存放一个小模型")
