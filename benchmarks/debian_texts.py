@@ -109,11 +109,8 @@ def _text_of(path: Path) -> str:
 class _Reader(HTMLParser):
     """The text of a page, blocks on lines of their own."""
 
-    BLOCKS = frozenset(
-        ("p", "div", "li", "dt", "dd", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "br")
-        + ("title", "section", "table", "ul", "ol", "item", "note")
-    )
-    HIDDEN = frozenset(("script", "style", "head", "nav"))
+    BLOCKS = re.compile("p|div|li|d[tdl]|t[rd]|h[1-6]|pre|br|title|section|table|[uo]l|item|note")
+    HIDDEN = re.compile("script|style|head|nav")
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -121,13 +118,13 @@ class _Reader(HTMLParser):
         self._hidden = 0
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        self._hidden += tag in self.HIDDEN
-        if tag in self.BLOCKS:
+        self._hidden += self.HIDDEN.fullmatch(tag) is not None
+        if self.BLOCKS.fullmatch(tag):
             self.pieces.append("\n")
 
     def handle_endtag(self, tag: str) -> None:
-        self._hidden = max(0, self._hidden - (tag in self.HIDDEN))
-        if tag in self.BLOCKS:
+        self._hidden = max(0, self._hidden - (self.HIDDEN.fullmatch(tag) is not None))
+        if self.BLOCKS.fullmatch(tag):
             self.pieces.append("\n")
 
     def handle_data(self, data: str) -> None:

@@ -1,4 +1,4 @@
-"""Train a small llama on real texts: an honest source for quantisation, since no package carries full-precision weights.
+"""Train a small llama on real texts: an honest source for quantisation. No package carries full-precision weights.
 
     python benchmarks/debian_texts.py TEXTS
     python benchmarks/train_small_llama.py TEXTS OUT [--tokens 8000000]

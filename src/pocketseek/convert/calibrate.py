@@ -1,8 +1,8 @@
-"""Layer by layer: what goes into each matrix of a checkpoint when it reads calibration text, and the matrix quantised for it.
+"""Layer by layer: what goes into each matrix when a checkpoint reads calibration text, and the matrix quantised for it.
 
-The order is that of the computation, and inputs come through what is quantised already, so that every matrix makes up
-for the errors before it as far as it can. Everything is float32 (layer_math.py). Memory: one layer's weights about three
-times in float32, Gram matrices (gram.py), and the hidden states of the calibration text.
+The order is that of the computation, and inputs come through what is quantised already. Everything is float32
+(layer_math.py). Memory: a layer's weights in float32 and one matrix three times more, Gram matrices (gram.py), and the
+hidden states of the calibration text twice.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _CHUNK_ROWS = 4096  # of hidden states, looked at together
 
 @dataclass(frozen=True)
 class QuantisedMatrix:
-    """planes: None if it stays as it is. values: as the runtime will read them. error: mean over calibration rows of |output error|^2; norm: of |output|^2."""
+    """planes: None if it stays as it is. values: as the runtime will read them.
+
+    error: mean over calibration rows of |output error|^2; norm: of |output|^2.
+    """
 
     planes: Planes | None
     values: Floats
@@ -66,7 +69,6 @@ class Calibration:
         layer.quantise(("o",), self._gram(lambda part: mixed[part]))
         for part in self._parts():
             hidden[part] += layer.times("o", mixed[part])
-        del mixed
         layer.quantise(("gate", "up"), self._gram(lambda part: self._normed(hidden[part], layer.mlp_norm)))
         # Twice the work for gate and up, since their outputs for all rows would be the largest thing in memory.
         layer.quantise(("down",), self._gram(lambda part: self._gated(layer, hidden[part])))
