@@ -5,10 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
-from pocketseek.cli import messages
+from pocketseek.cli import messages, report_messages, sensors_messages, verdict_messages
 from pocketseek.cli.messages import Message, Words
 
-ALL = {name: value for name, value in vars(messages).items() if isinstance(value, Message)}
+ALL = {
+    f"{module.__name__}.{name}": value
+    for module in (messages, report_messages, sensors_messages, verdict_messages)
+    for name, value in vars(module).items()
+    if isinstance(value, Message)
+}
 
 
 def values_of(text: str) -> set[str | None]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -66,6 +67,24 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], essentia
         shown.remove(optional.pop())
         table = _table(headings, rows, shown)
     console.print(table)
+
+
+def watch_table(headings: Sequence[str], rows: Callable[[], Sequence[Sequence[str]]], *, every_s: float = 1.0) -> None:
+    """A table that is made anew every second until Ctrl-C; without a terminal one after the other, with a blank line
+    between them."""
+    with suppress(KeyboardInterrupt):
+        if not sys.stdout.isatty():
+            while True:
+                print_table(headings, rows())
+                print(flush=True)
+                time.sleep(every_s)
+        from rich.live import Live
+
+        shown = range(len(headings))
+        with Live(_table(headings, rows(), shown), auto_refresh=False) as live:
+            while True:
+                time.sleep(every_s)
+                live.update(_table(headings, rows(), shown), refresh=True)
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[int]) -> Table:

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
+
+import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import format_bytes, print_json, print_table
 from pocketseek.cli.messages import Words
+from pocketseek.cli.models_verdict import show_verdict
+from pocketseek.cli.sensors_view import show_sensors
 from pocketseek.device.probe import DeviceFacts, check_device
 from pocketseek.errors import NativeCoreError, UsageError
 from pocketseek.settings import Settings, read_settings
 
 
-def device(json: options.Json = False) -> None:
+def device(
+    sensors: Annotated[bool, typer.Option("--sensors", help="Show temperatures, battery and frequencies now.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show them again every second until Ctrl-C.")] = False,
+    models: Annotated[bool, typer.Option("--models", help="Show which models fit here, and how fast.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure memory, arithmetic and storage first (some seconds); kept.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
     """Show what this machine is: processor, memory, storage, system."""
     settings = read_settings()
+    if sensors or watch:
+        show_sensors(settings.language, json=json, watch=watch)
+        return
+    if models or measure:
+        show_verdict(settings, measure=measure, as_json=json)
+        return
     facts = check_device(data_dir=settings.home)
     kernels, reason = kernels_here(settings)
     if json:

@@ -69,6 +69,10 @@ DOCTOR_LOW_MEMORY = Message(
     "{memory}; the smallest model needs about {least}, so close other programs",
     "{memory};最小的模型约需 {least},请关闭其他程序",
 )
+DOCTOR_LOW_LIMIT = Message(
+    "{memory}; the smallest model needs about {least}, so allow the container more",
+    "{memory};最小的模型约需 {least},请调高容器的上限",
+)
 DOCTOR_MODELS = Message("models", "模型")
 DOCTOR_OK = Message("Everything needed is here.", "所需的一切都已就绪。")
 DOCTOR_LOW_SPACE = Message("{free}; less than a small model needs", "{free};不足以存放一个小模型")
