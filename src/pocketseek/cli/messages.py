@@ -229,6 +229,12 @@ EVAL_RESULT = Message(
     "perplexity {perplexity:.3f} over {tokens} tokens in windows of {window} ({seconds:.1f} s)",
     "困惑度 {perplexity:.3f}({tokens} 个词元,窗口 {window},{seconds:.1f} 秒)",
 )
+COMPARE_RESULT = Message(
+    "KL {mean_kl:.5f} nats (p99 {p99_kl:.4f}), same likeliest token {top1:.1f} %, perplexity {perplexity:.3f} against "
+    "{reference:.3f}, over {positions} tokens",
+    "KL {mean_kl:.5f} nats(p99 {p99_kl:.4f}),最可能词元一致 {top1:.1f} %,困惑度 {perplexity:.3f} 对 {reference:.3f},"
+    "共 {positions} 个词元",
+)
 BENCH_LOAD = Message("load", "加载")
 BENCH_LOAD_TO_FIRST = Message("load to first token, short prompt", "从加载到首词元(短提示)")
 BENCH_FIRST_TOKEN = Message("time to first token, {tokens} tokens of prompt", "首词元时间(提示 {tokens} 词元)")
