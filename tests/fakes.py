@@ -227,6 +227,10 @@ class ByteTokenizer:
     def is_special(self, token_id: int) -> bool:
         return token_id in self.special_tokens.values()
 
+    @property
+    def longest_token_bytes(self) -> int:
+        return 1
+
 
 class FakeTemplate:
     """<|user|>content<|end|>...<|assistant|>, and whatever opens the answer."""

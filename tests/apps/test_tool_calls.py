@@ -16,6 +16,7 @@ from pocketseek.apps.tool_calls import (
     Content,
     Event,
     ToolCallParser,
+    closed,
     join_events,
     tool_constraint,
 )
@@ -217,3 +218,37 @@ def test_white_space_in_arguments_has_an_end_whatever_the_schema_says(engine: En
         assert space in guide.allowed()
         guide.accept(space)
     assert space not in guide.allowed()
+
+
+@pytest.mark.parametrize("form", get_args(ToolForm))
+@pytest.mark.parametrize("text", [" " * 30_000 + "x", "\n" * 30_000 + "{" * 2000, "<tool_call>" + "{" * 30_000])
+def test_white_space_and_braces_without_end_are_content_and_looked_at_a_bounded_number_of_times(
+    form: ToolForm, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = 0
+    unmarked = ToolCallParser._unmarked
+
+    def counted(parser: ToolCallParser, piece: str) -> str:
+        nonlocal looked_at
+        looked_at += len(piece)
+        return unmarked(parser, piece)
+
+    monkeypatch.setattr(ToolCallParser, "_unmarked", counted)
+    parser = ToolCallParser(form)
+    events = [event for i in range(0, len(text), 7) for event in parser.push(text[i : i + 7])] + parser.flush()
+    assert "".join(event.text for event in events if isinstance(event, Content)).strip() == text.strip()
+    assert looked_at < 1200 * len(text)  # 512 for each character; it was a quarter of the length squared
+
+
+def test_objects_that_list_their_properties_are_closed_where_nothing_else_is_said() -> None:
+    inner = {"type": "object", "properties": {"x": {"type": "integer"}}}
+    schema = {"type": "object", "properties": {"a": inner, "b": {"type": "array", "items": inner}, "c": {}}}
+    shut = closed(schema)
+    assert shut["additionalProperties"] is False
+    assert shut["properties"]["a"]["additionalProperties"] is False
+    assert shut["properties"]["b"]["items"]["additionalProperties"] is False
+    assert shut["properties"]["c"] == {}
+    for said in ({"additionalProperties": True}, {"patternProperties": {"^a": {}}}, {"allOf": [inner]}):
+        assert closed(schema | said).get("additionalProperties") is said.get("additionalProperties")
+    assert closed({"enum": [{"properties": {}}]}) == {"enum": [{"properties": {}}]}
+    assert "additionalProperties" not in inner

@@ -222,3 +222,25 @@ def test_a_pattern_that_explodes_on_a_text_is_an_error_not_a_hang(capfd: pytest.
     with pytest.raises(FormatError, match="cannot encode"):
         tokenizer.encode("a" * 100 + "!")
     capfd.readouterr()  # the library reports the panic on standard error as well
+
+
+def test_long_texts_have_the_ids_of_their_kind_and_let_other_threads_run() -> None:
+    tokenizer = Tokenizer.from_json(tiny_tokenizer().json, TextSettings())
+    words = "the capital of France is Paris, 你好! "
+    long = words * 20_000
+    beats: list[int] = []
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: [beats.append(1) for _ in iter(lambda: stop.wait(0.001), True)])
+    thread.start()
+    try:
+        while not beats:
+            pass
+        before = len(beats)
+        ids = tokenizer.encode(long)
+        during = len(beats) - before
+    finally:
+        stop.set()
+        thread.join()
+    assert during > 2
+    assert tokenizer.decode(ids) == long
+    assert tokenizer.encode(words * 200) == tokenizer.encode(words) * 200

@@ -20,16 +20,21 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 from pocketseek.apps.call_grammar import GRAMMARS, Braces, whole_call
 from pocketseek.errors import UsageError
 from pocketseek.runtime.constrain import JSON_WHITE_SPACE
+from pocketseek.runtime.schema_bounds import check_schema
 from pocketseek.text.tool_forms import SPELLINGS
 from pocketseek.types import Constraint, Tool, ToolForm
 
 MAX_PARALLEL_CALLS = 8  # that a constraint lets a model make
 
 _SPACE = " \n\r\t"
+_MOST_SPACE = 512  # characters before a call that are dropped
+_MOST_HEADER = 4096
+_VALUES = ("enum", "const", "default", "examples")  # hold values, no schemas
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,9 @@ class ToolCallParser:
 
     def _release(self) -> None:
         """Let go of what surely is content: all but space, marks, and what may become one, at the end."""
+        if len(self._held) > _MOST_SPACE:  # more of it is content, or every step would look at all of it
+            far, self._held = self._held[:-_MOST_SPACE], self._held[-_MOST_SPACE:]
+            self._write(self._unmarked(far) if self._follows_call else far)
         keep = len(self._held)
         while keep and not self._may_precede_call(self._held[len(self._held) - keep :]):
             keep -= 1
@@ -170,12 +178,16 @@ class ToolCallParser:
         closes = self._grammar.closes
         if closes and self._held.endswith(closes):
             self._end_header(complete=True)
-        elif character == "{" and (name := self._grammar.name_in(self._held)) is not None:
+        elif character == "{" and (name := self._name_in_header()) is not None:
             self._start(name)
             self._held, self._braces, self._state = "", Braces(), _State.ARGUMENTS
             self._argue(character)
         elif not closes and self._braces.closes_with(character):
             self._end_header(complete=True)
+
+    def _name_in_header(self) -> str | None:
+        """Long ones are read when they are complete, or every brace would have all of it looked at."""
+        return self._grammar.name_in(self._held) if len(self._held) <= _MOST_HEADER else None
 
     def _end_header(self, *, complete: bool) -> None:
         """A call that did not begin as usual: read as a whole, or content."""
@@ -268,7 +280,23 @@ def _schema(tool: Tool) -> dict[str, object]:
         schema = None
     if not isinstance(schema, dict):
         raise UsageError(f"the parameters of the tool {tool.name} are no JSON object; give a JSON schema")
-    return schema
+    check_schema(schema)
+    shut: dict[str, object] = closed(schema)
+    return shut
+
+
+def closed(schema: object) -> Any:
+    """The schema in which objects have only the properties that are listed, where it does not say otherwise: small
+    models go on inventing others as long as they may."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inside = {name: value if name in _VALUES else closed(value) for name, value in schema.items()}
+    says_more = {"additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref"} & schema.keys()
+    if isinstance(schema.get("properties"), dict) and schema.get("type") in (None, "object") and not says_more:
+        return {**inside, "additionalProperties": False}
+    return inside
 
 
 def _literal(text: str) -> str:

@@ -68,6 +68,7 @@ def bench(
     memory_group: Annotated[Path | None, typer.Option(hidden=True)] = None,
     kv: options.Kv = None,
     speculation: options.Speculation = False,
+    temperature_limit: options.TemperatureLimit = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -120,6 +121,7 @@ def bench(
             seconds=seconds,
             page=report,
             speculation=speculation,
+            temperature_limit_c=temperature_limit,
             limit=limit,
             as_json=json,
         )
@@ -133,6 +135,7 @@ def bench(
             memory_bytes=memory,
             prefix_cache=False,
             speculation=speculation,
+            temperature_limit_c=temperature_limit,
         )
 
     if report is not None or minutes is not None:

@@ -54,6 +54,11 @@ class Programs:
         self._run = run
         self._start = _start_thread if start is None else start
 
+    @property
+    def installed(self) -> bool:
+        """Whether there is any."""
+        return bool(self._slots)
+
     def ask(self, name: str) -> str | None:
         """What the program printed last; None if it is not there, has not answered yet, or not for long."""
         slot = self._slots.get(name)

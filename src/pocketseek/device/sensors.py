@@ -66,6 +66,11 @@ class Sensors:
             self._next_s = max(now_s + self._interval_s, ended_s + (ended_s - now_s) / COST_SHARE)
         return self._facts
 
+    @property
+    def has_programs(self) -> bool:
+        """Whether some may still tell what `read` does not know yet."""
+        return self._programs.installed
+
     def settle(self, timeout_s: float = 5.0) -> SensorFacts:
         """For those who look once: waits for the programs, then looks (again)."""
         self.read()

@@ -14,7 +14,7 @@ from typing import Literal
 from pocketseek.device.sensor_facts import SensorFacts, Temperature
 from pocketseek.device.sensor_names import skin_rank
 
-SetPointKind = Literal["skin", "quiet", "battery", "board", "none"]
+SetPointKind = Literal["skin", "quiet", "battery", "board", "headroom", "none"]
 _SKIN_KINDS: tuple[SetPointKind, ...] = ("skin", "quiet", "board")
 _ORDER: tuple[SetPointKind, ...] = ("skin", "quiet", "battery", "board")
 _REASONS: dict[SetPointKind, str] = {
@@ -22,6 +22,7 @@ _REASONS: dict[SetPointKind, str] = {
     "quiet": "no skin sensor; a thermistor in a quiet place of the board stands for it",
     "battery": "no skin sensor; the battery's is nearest to it",
     "board": "no skin or battery sensor; a thermistor of the board, which reads some degrees too high",
+    "headroom": "no sensor that can be read; Android's thermal headroom stands for the skin",
     "none": "no sensor near the skin; only the chip's own limit holds",
 }
 

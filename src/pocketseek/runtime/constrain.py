@@ -8,10 +8,10 @@ Kinds: "json_object" (any object), "json_schema", "regex" (Rust's syntax; the wh
 (llguidance's dialect). Between the parts of a JSON text there may be a line end and a few spaces, but not white space
 without end, in which weak models get lost.
 
-Trust: a constraint comes from whoever may ask for an answer. Its size is limited, compiling happens in a thread with a
-stack deep enough for all that this size can nest, one at a time and for a limited time, and the library's own limits
-bound the work of each step. What is wrong with it is a one-line UsageError; what a step finds too complex later ends
-that request with one.
+Trust: a constraint comes from whoever may ask for an answer. Its size is limited, schemas that the library cannot
+compile in bounds are refused before (schema_bounds.py), compiling happens in a thread with a deep stack, one at a time
+and for a limited time, and the library's own limits bound the work of each step. What is wrong with it is a one-line
+UsageError; what a step finds too complex later ends that request with one.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, get_args
 
-from pocketseek.errors import BusyError, UnsupportedError, UsageError
+from pocketseek.errors import OverloadedError, UnsupportedError, UsageError
 from pocketseek.runtime.guide import Guide, ReasoningFirst
 from pocketseek.runtime.prompt import starts_in_reasoning
+from pocketseek.runtime.schema_bounds import check_schema
 from pocketseek.text.special_tokens import TOOL_TAGS
 from pocketseek.text.tokenizer import Tokenizer
 from pocketseek.types import Constraint, ConstraintKind, Request
@@ -57,7 +58,7 @@ class Constrainer:
         self._compiling = threading.Semaphore(1)  # released by the thread that compiles, which may outlast its caller
 
     def guide(self, request: Request) -> Guide | None:
-        """For a request with a constraint, otherwise None. Raises UsageError, UnsupportedError, BusyError."""
+        """For a request with a constraint, otherwise None. Raises UsageError, UnsupportedError, OverloadedError."""
         constraint = request.constraint
         if constraint is None:
             return None
@@ -73,7 +74,7 @@ class Constrainer:
                 return known.deep_copy()
         grammar = _grammar(constraint)
         if not self._compiling.acquire(timeout=COMPILE_LIMIT_S):
-            raise BusyError("another answer's grammar is still being compiled; try again in a moment")
+            raise OverloadedError("another answer's grammar is still being compiled; try again in a moment")
         matcher = _in_deep_thread(lambda: _compile(words, grammar), self._compiling.release)
         if matcher.is_error():
             raise _wrong(constraint, matcher.get_error())
@@ -163,6 +164,7 @@ def _schema(constraint: Constraint) -> dict[str, object]:
     if not isinstance(schema, dict):
         raise _wrong(constraint, "it is no JSON object")
     schema.pop("x-guidance", None)  # settings of the library
+    check_schema(schema)
     return schema
 
 
@@ -178,14 +180,14 @@ def _compile(words: LLTokenizer, grammar: str) -> LLMatcher:
 
 
 def _limits() -> LLParserLimits:
-    """At most some 10 ms of work for a step, and some 25 MB for a grammar."""
+    """With what schema_bounds.py lets through at most some 10 ms of work for a step, and some 25 MB for a grammar."""
     from llguidance import LLParserLimits
 
     return LLParserLimits(
         initial_lexer_fuel=200_000,
         max_items_in_row=5_000,  # of an object with 1000 optional properties
-        step_lexer_fuel=100_000,
-        step_max_items=50_000,
+        step_lexer_fuel=50_000,
+        step_max_items=20_000,
         max_lexer_states=20_000,
         max_grammar_size=200_000,
         verbose_errors=False,

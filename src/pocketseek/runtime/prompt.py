@@ -14,11 +14,11 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
-from pocketseek.errors import UsageError
+from pocketseek.errors import ContextLengthError, UsageError
 from pocketseek.runtime.prompt_guard import PromptGuard
 from pocketseek.text.chat_template import ChatTemplate
 from pocketseek.text.text_stream import opens_reasoning
@@ -26,6 +26,8 @@ from pocketseek.text.tokenizer import Tokenizer
 from pocketseek.types import Message, Tool
 
 MAX_TOOLS = 128
+
+_LONG_PROMPT_BYTES = 64 * 1024
 
 _ROLES = ("system", "user", "assistant", "tool")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -64,6 +66,28 @@ def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, template: ChatTemplate) 
     if len(parts) not in (len(messages), len(ids)):
         raise UsageError("the prompt must be a text, a list of token ids or a list of messages; give one of them")
     return _not_empty(_encode_chat(messages, (), tokenizer, template) if messages else ids)
+
+
+def check_text_length(prompt: Prompt, tokenizer: Tokenizer, context_length: int) -> None:
+    """Encoding takes a second for each megabyte: what cannot fit, twice over, is not encoded to find that out."""
+    num_bytes = sum(len(text.encode("utf-8", "replace")) for text in _texts_of(prompt))
+    if num_bytes < _LONG_PROMPT_BYTES:
+        return
+    least_tokens = num_bytes // tokenizer.longest_token_bytes
+    if least_tokens > 2 * context_length:  # a tokenizer may leave white space or accents out
+        raise ContextLengthError(
+            f"the prompt has {num_bytes} bytes, at least {least_tokens} tokens, and the context is {context_length}, "
+            "answer included; shorten the prompt or split it"
+        )
+
+
+def _texts_of(prompt: Prompt) -> Iterator[str]:
+    if isinstance(prompt, str):
+        yield prompt
+    elif isinstance(prompt, Conversation):
+        yield from (message.content for message in prompt.messages)
+    elif isinstance(prompt, Sequence):
+        yield from (part.content for part in prompt if isinstance(part, Message))
 
 
 def starts_in_reasoning(prompt_ids: Sequence[int], tokenizer: Tokenizer) -> bool:

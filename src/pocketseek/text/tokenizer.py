@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import tokenizers
 
@@ -26,6 +27,7 @@ from pocketseek.errors import FormatError, UnsupportedError
 from pocketseek.text.special_tokens import looks_special
 from pocketseek.types import TextSettings
 
+_LONG_TEXT = 4096  # characters
 MAX_JSON_BYTES = 128 * 1024 * 1024  # ten times the largest in use
 
 _SPACE_MARK = "▁"
@@ -118,6 +120,11 @@ class Tokenizer:
         token = self._inner.id_to_token(token_id) if 0 <= token_id < 2**32 else None
         return b"" if token is None else _bytes_of(token, self._spelling)
 
+    @cached_property
+    def longest_token_bytes(self) -> int:
+        """Of a token that is text: no text has fewer tokens than its bytes divided by this, but for normalisation."""
+        return max(1, *(len(self.token_bytes(i)) for i in range(self.vocab_size)))
+
     def token_id(self, token: str) -> int | None:
         """The id of the token spelled exactly so in tokenizer.json, None if there is none."""
         return self._inner.token_to_id(token)
@@ -129,7 +136,11 @@ class Tokenizer:
     def _encode(self, text: str, parse_special: bool) -> list[int]:
         with self._lock, _library_errors("tokenizer.json cannot encode this text"):
             self._inner.encode_special_tokens = not parse_special
-            return list(self._inner.encode(_encodable(text), add_special_tokens=False).ids)
+            if len(text) < _LONG_TEXT:
+                return list(self._inner.encode(_encodable(text), add_special_tokens=False).ids)
+            # The same ids; for several texts the library lets other threads run meanwhile, for one it does not.
+            (encoding,) = self._inner.encode_batch_fast([_encodable(text)], add_special_tokens=False)
+            return list(encoding.ids)
 
     def _without_special(self, token_id: int) -> list[int]:
         """A vocabulary whose plain words merge into a special token is malicious: spell that out, letter by letter."""

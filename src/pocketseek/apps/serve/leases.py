@@ -11,34 +11,39 @@ from pocketseek.runtime.engine import Engine
 
 
 class ModelLeases:
-    """Of one event loop. One model is opened at a time; who waits for it takes no thread."""
+    """Of one event loop. One model is opened at a time, however many wait for it; who waits takes no thread."""
 
     def __init__(self, pool: ModelPool) -> None:
         self._pool = pool
-        self._opening = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
+        self._opening: dict[str, asyncio.Task[None]] = {}
 
     @asynccontextmanager
     async def engine(self, name: str) -> AsyncIterator[Engine]:
         """Raises NotFoundError, EngineClosedError and what opening a model raises."""
         engine = self._pool.try_acquire(name)
-        if engine is None:
-            engine = await self._open(name)
+        while engine is None:
+            await asyncio.shield(self._opened(name))  # the client may leave; the model stays for the next one
+            engine = self._pool.try_acquire(name)
         try:
             yield engine
         finally:
             self._pool.release(name)
 
-    async def _open(self, name: str) -> Engine:
-        async with self._opening:
-            if (engine := self._pool.try_acquire(name)) is not None:
-                return engine
-            opening = asyncio.ensure_future(asyncio.to_thread(self._pool.acquire, name))
-            try:
-                return await asyncio.shield(opening)
-            except asyncio.CancelledError:  # the client is gone; the model stays for the next one
-                opening.add_done_callback(lambda task: self._let_go(name, task))
-                raise
+    def _opened(self, name: str) -> asyncio.Task[None]:
+        """The one task that opens this model."""
+        task = self._opening.get(name)
+        if task is None:
+            task = self._opening[name] = asyncio.ensure_future(self._open(name))
+            task.add_done_callback(lambda done: self._forget(name, done))
+        return task
 
-    def _let_go(self, name: str, opening: asyncio.Future[Engine]) -> None:
-        if not opening.cancelled() and opening.exception() is None:
+    async def _open(self, name: str) -> None:
+        async with self._one_at_a_time:
+            await asyncio.to_thread(self._pool.acquire, name)
             self._pool.release(name)
+
+    def _forget(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._opening[name]
+        if not task.cancelled():
+            task.exception()  # seen: raised to those who still wait
