@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pocketseek.apps import measure_device, measure_storage
+from pocketseek.cli import models_verdict
+from pocketseek.device.chips import known_chips
+from pocketseek.device.probe import DeviceFacts, check_device
 from pocketseek.kernels.measure import MachineLimits
 
 
@@ -43,3 +48,51 @@ def test_people_see_a_table_and_an_advice(run: Callable, installed: Path) -> Non
     assert any(line.startswith("tiny *\t") for line in lines)
     assert any(line.startswith("r1-1.5b\t4\t") for line in lines)
     assert any(line.startswith(("Take ", "Nothing ")) for line in lines[-2:])
+
+
+def phone(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
+    """Whatever this machine is: a phone of which nothing was measured, with 8 GB free."""
+    chip = next(chip for chip in known_chips() if chip.memory_bandwidth_bytes_per_s is not None)
+
+    def check(**arguments: Any) -> DeviceFacts:
+        facts = check_device(**arguments)
+        usual = {"chip": chip, "memory_available_bytes": 8 * 10**9, "storage_free_bytes": 10**11}
+        return replace(facts, **(usual | changes))
+
+    monkeypatch.setattr(models_verdict, "check_device", check)
+
+
+def test_a_known_chip_gives_upper_limits_that_are_marked(
+    run: Callable, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone(monkeypatch)
+    found = run("device", "--models", "--json").json
+    assert found["figures"]["is_estimate"]
+    assert found["figures"]["int8_multiply_adds_per_s"] is None
+    small = next(model for model in found["models"] if (model["name"], model["quant"]) == ("r1-1.5b", "q4"))
+    assert small["decode_tokens_per_s"] > 0
+    assert small["prefill_tokens_per_s"] is None
+    assert small["contexts"]["q8"] > small["contexts"]["f16"] == small["context_tokens"]
+    shown = run("device", "--models").out
+    assert "≤ " in shown
+    assert "upper limits" in shown
+
+
+def test_storage_that_is_too_slow_for_large_models_is_said(
+    run: Callable, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone(monkeypatch, storage_kind="UFS", storage_version="2.1")
+    assert "UFS 3.1" in run("device", "--models").out
+    phone(monkeypatch, storage_kind="UFS", storage_version="4.0")
+    assert "UFS 3.1" not in run("device", "--models").out
+
+
+def test_a_model_that_does_not_run_in_four_bits_has_one_row(
+    run: Callable, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone(monkeypatch)
+    rows = [line.split("\t") for line in run("device", "--models").out.splitlines()]
+    assert [row[1] for row in rows if row[0] == "r1"] == ["4"]
+    assert [row[1] for row in rows if row[0] == "r1-1.5b"] == ["4", "8"]
+    (huge,) = (row for row in rows if row[0] == "v3")
+    assert huge[2].startswith("no: storage")
