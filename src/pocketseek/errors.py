@@ -101,6 +101,13 @@ class BusyError(PocketseekError):
     http_status = 409
 
 
+class OverloadedError(BusyError):
+    """Another request does what only one can do at a time; it is over in a moment."""
+
+    exit_code = 16
+    http_status = 503
+
+
 class DownloadError(PocketseekError):
     """Something that has to come from the network did not arrive, or not as it should be."""
 

@@ -217,3 +217,24 @@ def test_white_space_in_arguments_has_an_end_whatever_the_schema_says(engine: En
         assert space in guide.allowed()
         guide.accept(space)
     assert space not in guide.allowed()
+
+
+def test_a_tool_whose_schema_would_explode_cannot_be_forced() -> None:
+    patterns = [{"type": "string", "pattern": f"(.*x.{{{i}}}y.*)"} for i in range(3, 40)]
+    with pytest.raises(UsageError, match="patterns"):
+        tool_constraint([Tool("f", "", json.dumps({"allOf": patterns}))], "required", "hermes")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_held_is_not_read_again_for_every_character(form: ToolForm, monkeypatch: pytest.MonkeyPatch) -> None:
+    num_read, unmarked = 0, ToolCallParser._unmarked
+
+    def counted(parser: ToolCallParser, text: str) -> str:
+        nonlocal num_read
+        num_read += len(text)
+        return unmarked(parser, text)
+
+    monkeypatch.setattr(ToolCallParser, "_unmarked", counted)
+    text = " " * 2000 + "x" + " \n" * 1000 + "<" + " " * 2000 + "x"
+    assert parse([text], form) == [Content(text)]
+    assert num_read < 50 * len(text)

@@ -24,6 +24,7 @@ from enum import Enum, auto
 from pocketseek.apps.call_grammar import GRAMMARS, Braces, whole_call
 from pocketseek.errors import UsageError
 from pocketseek.runtime.constrain import JSON_WHITE_SPACE
+from pocketseek.runtime.schema_limits import TooComplexError, check_schemas
 from pocketseek.text.tool_forms import SPELLINGS
 from pocketseek.types import Constraint, Tool, ToolForm
 
@@ -75,6 +76,7 @@ class ToolCallParser:
         self._may_be_bare = not self._grammar.opens  # nothing but white space and calls has come so far
         self._follows_call = False
         self._held = ""  # not decided on yet: in CONTENT space, marks and the beginning of one; else all since the tag
+        self._num_passed = 0  # characters at the beginning of what is held in CONTENT that are space and whole marks
         self._before = ""  # held content before the tag of a call that has not begun
         self._braces = Braces()
         self._events: list[Event] = []
@@ -125,25 +127,33 @@ class ToolCallParser:
     def _begin(self, before: str, body: str) -> None:
         """before: space and marks."""
         self._before, self._held, self._state = before, "", _State.HEADER
+        self._num_passed = 0
         self._braces = Braces()
         if body:
             self._step_header(body)
 
     def _release(self) -> None:
         """Let go of what surely is content: all but space, marks, and what may become one, at the end."""
-        keep = len(self._held)
-        while keep and not self._may_precede_call(self._held[len(self._held) - keep :]):
-            keep -= 1
+        keep = self._num_undecided()
         sure = self._held[: len(self._held) - keep]
         self._held = self._held[len(sure) :]
         if sure:
             self._write(self._unmarked(sure) if self._follows_call else sure)
             self._may_be_bare = self._follows_call = False
 
-    def _may_precede_call(self, text: str) -> bool:
-        rest = self._unmarked(text)
-        tags = (*self._grammar.between, self._grammar.opens)
-        return not rest or any(tag.startswith(rest) for tag in tags)
+    def _num_undecided(self) -> int:
+        """Characters at the end that are to be held. What was seen to be space and marks is not looked at again."""
+        rest = self._unmarked(self._held[self._num_passed :])
+        self._num_passed = len(self._held) - len(rest)
+        if self._may_become_tag(rest):
+            return len(self._held)
+        self._num_passed = 0
+        while not self._may_become_tag(self._unmarked(rest)):
+            rest = rest[1:]
+        return len(rest)
+
+    def _may_become_tag(self, rest: str) -> bool:
+        return not rest or any(tag.startswith(rest) for tag in (*self._grammar.between, self._grammar.opens))
 
     def _unmarked(self, text: str) -> str:
         """Without the space and the marks that it begins with."""
@@ -246,6 +256,10 @@ def tool_constraint(tools: Sequence[Tool], choice: str, form: ToolForm, *, paral
     if not chosen:
         names = ", ".join(tool.name for tool in tools) or "none is offered"
         raise UsageError(f"no tool is named {choice!r:.40}; choose one of the tools ({names:.200})")
+    try:
+        check_schemas([_schema(tool) for tool in chosen])
+    except TooComplexError as error:
+        raise UsageError(f"the parameters of the tools cannot be used: {error}; simplify them") from error
     spelling = SPELLINGS[form]
     calls = [f"call{i}: {_call_rule(tool, form)}" for i, tool in enumerate(chosen)]
     any_call = "call: " + " | ".join(f"call{i}" for i in range(len(chosen)))

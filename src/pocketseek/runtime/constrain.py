@@ -10,8 +10,9 @@ without end, in which weak models get lost.
 
 Trust: a constraint comes from whoever may ask for an answer. Its size is limited, compiling happens in a thread with a
 stack deep enough for all that this size can nest, one at a time and for a limited time, and the library's own limits
-bound the work of each step. What is wrong with it is a one-line UsageError; what a step finds too complex later ends
-that request with one.
+bound the work of each step. What they leave open in a JSON schema, schema_limits.py refuses. A "lark" grammar that
+intersects or negates terminals (`&`, `~`) has no such bound: write it yourself. What
+is wrong with a constraint is a one-line UsageError; what a step finds too complex later ends that request with one.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, get_args
 
-from pocketseek.errors import BusyError, UnsupportedError, UsageError
+from pocketseek.errors import OverloadedError, UnsupportedError, UsageError
 from pocketseek.runtime.guide import Guide, ReasoningFirst
 from pocketseek.runtime.prompt import starts_in_reasoning
+from pocketseek.runtime.schema_limits import TooComplexError, check_schemas
 from pocketseek.text.special_tokens import TOOL_TAGS
 from pocketseek.text.tokenizer import Tokenizer
 from pocketseek.types import Constraint, ConstraintKind, Request
@@ -57,7 +59,7 @@ class Constrainer:
         self._compiling = threading.Semaphore(1)  # released by the thread that compiles, which may outlast its caller
 
     def guide(self, request: Request) -> Guide | None:
-        """For a request with a constraint, otherwise None. Raises UsageError, UnsupportedError, BusyError."""
+        """For a request with a constraint, otherwise None. Raises UsageError, UnsupportedError, OverloadedError."""
         constraint = request.constraint
         if constraint is None:
             return None
@@ -73,7 +75,7 @@ class Constrainer:
                 return known.deep_copy()
         grammar = _grammar(constraint)
         if not self._compiling.acquire(timeout=COMPILE_LIMIT_S):
-            raise BusyError("another answer's grammar is still being compiled; try again in a moment")
+            raise OverloadedError("another answer's grammar is still being compiled; try again in a moment")
         matcher = _in_deep_thread(lambda: _compile(words, grammar), self._compiling.release)
         if matcher.is_error():
             raise _wrong(constraint, matcher.get_error())
@@ -152,7 +154,12 @@ def _grammar(constraint: Constraint) -> str:
     if kind == "lark":
         return LLMatcher.grammar_from_lark(text)
     schema = {"type": "object"} if kind == "json_object" else _schema(constraint)
-    return LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_pattern": JSON_WHITE_SPACE})
+    try:
+        return LLMatcher.grammar_from_json_schema(
+            json.dumps(schema), overrides={"whitespace_pattern": JSON_WHITE_SPACE}
+        )
+    except ValueError as error:  # the library's reader is stricter than Python's
+        raise _wrong(constraint, str(error)) from error
 
 
 def _schema(constraint: Constraint) -> dict[str, object]:
@@ -162,6 +169,10 @@ def _schema(constraint: Constraint) -> dict[str, object]:
         raise _wrong(constraint, str(error)) from error
     if not isinstance(schema, dict):
         raise _wrong(constraint, "it is no JSON object")
+    try:
+        check_schemas([schema])
+    except TooComplexError as error:
+        raise _wrong(constraint, str(error)) from error
     schema.pop("x-guidance", None)  # settings of the library
     return schema
 
