@@ -23,7 +23,14 @@ from pocketseek.runtime.counts import EngineStatistics, PageDemand
 from pocketseek.runtime.embedding import Embedding, PendingEmbedding
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore
-from pocketseek.runtime.prompt import EncodedPrompt, Prompt, encode_prompt, is_chat, starts_in_reasoning
+from pocketseek.runtime.prompt import (
+    EncodedPrompt,
+    Prompt,
+    check_text_size,
+    encode_prompt,
+    is_chat,
+    starts_in_reasoning,
+)
 from pocketseek.runtime.text_answer import TextAnswer
 from pocketseek.runtime.token_details import TokenDetails
 from pocketseek.runtime.token_stream import TokenStream
@@ -283,7 +290,11 @@ class Engine:
         return encode_prompt(prompt, self.tokenizer, self._template)
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
-        """A prompt that may be given in place of the original, so that nobody encodes it twice."""
+        """A prompt that may be given in place of the original, so that nobody encodes it twice.
+
+        Raises ContextLengthError at once for a text that is far too long; what `encode_prompt` raises.
+        """
+        check_text_size(prompt, self.tokenizer, self.context_length)
         token_ids = self.encode_prompt(prompt)
         check_prompt(token_ids, self._vocab_size)  # before anybody decodes them
         return EncodedPrompt(token_ids, is_chat(prompt), starts_in_reasoning(token_ids, self.tokenizer))

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
-from pocketseek.errors import UsageError
+from pocketseek.errors import ContextLengthError, UsageError
 from pocketseek.runtime.prompt_guard import PromptGuard
 from pocketseek.text.chat_template import ChatTemplate
 from pocketseek.text.text_stream import opens_reasoning
@@ -29,6 +29,7 @@ MAX_TOOLS = 128
 
 _ROLES = ("system", "user", "assistant", "tool")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_COMPOSED_BYTES = 3  # at most, that normalization makes one of
 _TAIL_TOKENS = 16  # more than a reasoning tag has, even spelled letter by letter
 
 
@@ -50,6 +51,23 @@ class EncodedPrompt:
     token_ids: tuple[int, ...]
     is_chat: bool
     starts_in_reasoning: bool
+
+
+def check_text_size(prompt: Prompt, tokenizer: Tokenizer, context_length: int) -> None:
+    """Raises ContextLengthError for a text that cannot fit, whatever its tokens are: encoding it would take long.
+
+    Some tokenizers put characters together before they look for tokens, hence the factor.
+    """
+    if isinstance(prompt, str):
+        texts = [prompt]
+    else:
+        parts = prompt.messages if isinstance(prompt, Conversation) else prompt if isinstance(prompt, Sequence) else ()
+        texts = [part.content for part in parts if isinstance(part, Message)]
+    if sum(map(len, texts)) <= context_length:
+        return
+    size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    if size > _COMPOSED_BYTES * context_length * tokenizer.longest_token_bytes:
+        raise ContextLengthError(f"the prompt has {size} bytes, which cannot fit {context_length} tokens; shorten it")
 
 
 def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, template: ChatTemplate) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import tokenizers
 
@@ -28,6 +29,7 @@ from pocketseek.types import TextSettings
 
 MAX_JSON_BYTES = 128 * 1024 * 1024  # ten times the largest in use
 
+_LONG_CHARACTERS = 10_000  # from here on a text is encoded by the call that lets other threads run meanwhile
 _SPACE_MARK = "▁"
 _BYTE_TOKEN = re.compile("<0x([0-9A-Fa-f]{2})>")
 _REMEDY = "convert or download the model again"
@@ -118,6 +120,11 @@ class Tokenizer:
         token = self._inner.id_to_token(token_id) if 0 <= token_id < 2**32 else None
         return b"" if token is None else _bytes_of(token, self._spelling)
 
+    @cached_property
+    def longest_token_bytes(self) -> int:
+        """Of all tokens, at least 1: a text of more bytes than so many times n has more than n tokens."""
+        return max((len(self.token_bytes(token_id)) for token_id in range(self.vocab_size)), default=0) or 1
+
     def token_id(self, token: str) -> int | None:
         """The id of the token spelled exactly so in tokenizer.json, None if there is none."""
         return self._inner.token_to_id(token)
@@ -129,7 +136,11 @@ class Tokenizer:
     def _encode(self, text: str, parse_special: bool) -> list[int]:
         with self._lock, _library_errors("tokenizer.json cannot encode this text"):
             self._inner.encode_special_tokens = not parse_special
-            return list(self._inner.encode(_encodable(text), add_special_tokens=False).ids)
+            text = _encodable(text)
+            if len(text) < _LONG_CHARACTERS:
+                return list(self._inner.encode(text, add_special_tokens=False).ids)
+            (encoding,) = self._inner.encode_batch([text], add_special_tokens=False)
+            return list(encoding.ids)
 
     def _without_special(self, token_id: int) -> list[int]:
         """A vocabulary whose plain words merge into a special token is malicious: spell that out, letter by letter."""
