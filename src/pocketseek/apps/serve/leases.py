@@ -11,11 +11,12 @@ from pocketseek.runtime.engine import Engine
 
 
 class ModelLeases:
-    """Of one event loop. One model is opened at a time; who waits for it takes no thread."""
+    """Of one event loop. One model is opened at a time, in one thread, however many wait for it or have left."""
 
     def __init__(self, pool: ModelPool) -> None:
         self._pool = pool
-        self._opening = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
+        self._openings: dict[str, asyncio.Future[None]] = {}  # shared by all who wait for the model
 
     @asynccontextmanager
     async def engine(self, name: str) -> AsyncIterator[Engine]:
@@ -29,16 +30,23 @@ class ModelLeases:
             self._pool.release(name)
 
     async def _open(self, name: str) -> Engine:
-        async with self._opening:
-            if (engine := self._pool.try_acquire(name)) is not None:
-                return engine
-            opening = asyncio.ensure_future(asyncio.to_thread(self._pool.acquire, name))
-            try:
-                return await asyncio.shield(opening)
-            except asyncio.CancelledError:  # the client is gone; the model stays for the next one
-                opening.add_done_callback(lambda task: self._let_go(name, task))
-                raise
+        while (engine := self._pool.try_acquire(name)) is None:
+            opening = self._openings.get(name)
+            if opening is None:
+                opening = self._openings[name] = asyncio.ensure_future(self._open_next(name))
+                opening.add_done_callback(lambda task: self._opened(name, task))
+            await asyncio.shield(opening)  # a client that leaves does not end it: the model stays for the next one
+        return engine
 
-    def _let_go(self, name: str, opening: asyncio.Future[Engine]) -> None:
-        if not opening.cancelled() and opening.exception() is None:
-            self._pool.release(name)
+    async def _open_next(self, name: str) -> None:
+        async with self._one_at_a_time:
+            await asyncio.to_thread(self._load, name)
+
+    def _load(self, name: str) -> None:
+        self._pool.acquire(name)
+        self._pool.release(name)
+
+    def _opened(self, name: str, opening: asyncio.Future[None]) -> None:
+        del self._openings[name]
+        if not opening.cancelled():
+            opening.exception()  # seen: everybody who waited has it, and there may be nobody
