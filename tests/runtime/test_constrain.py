@@ -197,6 +197,15 @@ def test_hostile_constraints_end_in_tokens_or_an_error_also_on_a_small_stack(nam
     assert outcome == ["tokens"] or isinstance(outcome[0], UsageError)
 
 
+def test_answers_of_one_constraint_share_the_time_of_their_steps() -> None:
+    of = constrainer()
+    first, second, other = guide("regex", "a+", of=of), guide("regex", "a+", of=of), guide("regex", "b+", of=of)
+    first._budget.spend(first._budget.now() - 10)
+    with pytest.raises(UsageError, match="takes too long"):
+        second.allowed()
+    assert len(other.allowed()) == 1
+
+
 def test_a_grammar_that_takes_too_long_to_compile_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     monkeypatch.setattr("pocketseek.runtime.constrain.COMPILE_LIMIT_S", 0.01)
