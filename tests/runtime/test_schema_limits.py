@@ -54,6 +54,7 @@ HOSTILE: dict[str, dict[str, object]] = {
     "a large divisor": {"type": "integer", "multipleOf": 1_000_003},
     "a small divisor": {"type": "number", "multipleOf": 1e-300},
     "many divisors": {"anyOf": [{"type": "integer", "multipleOf": 5000 + i} for i in range(100)]},
+    "alternative divisors": {"anyOf": [{"type": "integer", "multipleOf": 9000 + i} for i in range(4)]},
     "deep": _deep(60),
     "as deep as before": _deep(300),
     "many references": _chain(900),

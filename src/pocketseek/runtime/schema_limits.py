@@ -3,7 +3,7 @@
 Patterns that hold for the same string are intersected, which takes time and memory exponential in their number and is
 not covered by the library's own limits; the remainders of several `multipleOf` multiply in the same way. So a bound of
 both is worked out for every place of an instance: parts that hold together (`allOf`, `$ref` beside others ...) add up,
-of alternatives the worst one counts. The bound is never too low; it may be too high.
+of alternatives the one with most patterns counts. The bound is never too low; it may be too high.
 """
 
 from __future__ import annotations
@@ -36,13 +36,20 @@ class _Load:
     num_remainders: int = 1
 
     def beside(self, other: _Load) -> _Load:
-        """Both hold for the same value. Alternatives may make many such pairs, hence the ten."""
+        """Both hold for the same value."""
+        return _Load(self.num_patterns + other.num_patterns, self._times(other))
+
+    def or_else(self, other: _Load) -> _Load:
+        """One or the other holds for the same value; remainders of both are kept while it is written."""
+        return _Load(max(self.num_patterns, other.num_patterns), self._times(other))
+
+    def _times(self, other: _Load) -> int:
+        """Alternatives may make many such pairs, hence the ten."""
         mine, others = self.num_remainders, other.num_remainders
-        remainders = 10 * mine * others if mine > 1 and others > 1 else mine * others
-        return _Load(self.num_patterns + other.num_patterns, min(remainders, MAX_REMAINDERS + 1))
+        return min(10 * mine * others if mine > 1 and others > 1 else mine * others, MAX_REMAINDERS + 1)
 
     def instead(self, other: _Load) -> _Load:
-        """One or the other holds."""
+        """They are for different values."""
         return _Load(max(self.num_patterns, other.num_patterns), max(self.num_remainders, other.num_remainders))
 
 
@@ -105,7 +112,7 @@ class _Reader:
         self._num_combining += is_combining
         load = reduce(_Load.instead, (self.load(place, depth) for place in places), _own(node))
         for group in groups:
-            load = load.beside(reduce(_Load.instead, (self.load(part, depth) for part in group), _NOTHING))
+            load = load.beside(reduce(_Load.or_else, (self.load(part, depth) for part in group), _NOTHING))
         self._num_combining -= is_combining
         return load
 
