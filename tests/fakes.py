@@ -205,7 +205,6 @@ class ByteTokenizer:
         self.settings = settings or TextSettings(bos_id=BOS_ID, eos_ids=(EOS_ID,), bos_token="<|begin|>")
         self.special_tokens = SPECIAL | dict(more_special or {})
         self.vocab_size = VOCAB_SIZE
-        self.longest_token_bytes = 1
         self.strips_leading_space = False
 
     def encode(self, text: str, *, add_special: bool = True, parse_special: bool = True) -> list[int]:
@@ -227,6 +226,10 @@ class ByteTokenizer:
 
     def is_special(self, token_id: int) -> bool:
         return token_id in self.special_tokens.values()
+
+    @property
+    def longest_token_bytes(self) -> int:
+        return 1
 
 
 class FakeTemplate:

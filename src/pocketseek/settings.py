@@ -5,6 +5,8 @@ POCKETSEEK_KERNELS  force one: reference, scalar, avx2, avx-vnni, avx512, neon-d
                     (default: the best this CPU has)
 POCKETSEEK_THREADS  number of compute threads, 1 to 256 (default: one per performance core that this process may use)
 POCKETSEEK_KV       format of keys and values in memory: f16 (default) or q8
+POCKETSEEK_TEMPERATURE_LIMIT  °C at the skin or battery above which the pace falls (default: 45; 0 or off: never)
+POCKETSEEK_POWER    screen-off: gather background work for longer and run it at half pace (default: auto)
 POCKETSEEK_LANG     language of messages: en or zh (default: from LC_ALL, LC_MESSAGES, LANG)
 """
 
@@ -26,6 +28,8 @@ class Settings:
     num_threads: int | None
     language: str
     kv: str | None = None
+    temperature_limit_c: float | None = None
+    screen_off: bool = False
 
     @property
     def models_dir(self) -> Path:
@@ -52,12 +56,21 @@ def read_settings(complaints: list[str] | None = None) -> Settings:
             raise
         complaints.append(str(error))
         num_threads = None
+    try:
+        temperature_limit_c, screen_off = _temperature_limit_c(), _screen_off()
+    except UsageError as error:
+        if complaints is None:
+            raise
+        complaints.append(str(error))
+        temperature_limit_c, screen_off = None, False
     return Settings(
         home=_home(),
         kernels=os.environ.get("POCKETSEEK_KERNELS", "").lower() or None,
         num_threads=num_threads,
         language=_language(),
         kv=os.environ.get("POCKETSEEK_KV", "").lower() or None,
+        temperature_limit_c=temperature_limit_c,
+        screen_off=screen_off,
     )
 
 
@@ -68,6 +81,36 @@ def _num_threads() -> int | None:
     if not threads.isascii() or not threads.isdigit() or len(threads) > 9 or not 1 <= int(threads) <= 256:
         raise UsageError(f"POCKETSEEK_THREADS is {threads[:40]!r}; set it to a whole number from 1 to 256 or unset it")
     return int(threads)
+
+
+def parse_temperature_limit(text: str) -> float:
+    """ "45", "45.5"; 0 for "0" and "off". Raises UsageError; what is sensible is judged elsewhere."""
+    if text.lower() == "off":
+        return 0.0
+    try:
+        limit_c = float(text)
+    except ValueError:
+        limit_c = -1.0
+    if not 0.0 <= limit_c < 1000.0:
+        raise UsageError(f"{text[:40]!r} is no temperature limit; write degrees Celsius like 45, or off")
+    return limit_c
+
+
+def _temperature_limit_c() -> float | None:
+    text = os.environ.get("POCKETSEEK_TEMPERATURE_LIMIT")
+    if not text:
+        return None
+    try:
+        return parse_temperature_limit(text)
+    except UsageError as error:
+        raise UsageError(f"POCKETSEEK_TEMPERATURE_LIMIT: {error}") from error
+
+
+def _screen_off() -> bool:
+    power = os.environ.get("POCKETSEEK_POWER", "").lower() or "auto"
+    if power not in ("auto", "screen-off"):
+        raise UsageError(f"POCKETSEEK_POWER is {power[:40]!r}; set it to auto or screen-off, or unset it")
+    return power == "screen-off"
 
 
 def _home() -> Path:

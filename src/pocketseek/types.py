@@ -245,6 +245,10 @@ class Limits:
     num_pages: pages of KV memory; None: as many as the engine was opened with.
     weight_bytes: weights to keep in memory, streaming buffers included; None: all. max_pages: KV pages that could be
     had if somebody needed them; None: num_pages.
+    duty: share of the time in which passes may run; the worker rests after each. background_duty: of that, while no
+    interactive request is here. 0: nothing runs. background_waits: while interactive requests run.
+    frequency_share: of the highest clock, as a cap on all cores, where the system lets us.
+    may_hurry: a rest may end because somebody interactive arrives (it saves power, not the phone from heat).
     """
 
     num_threads: int
@@ -256,3 +260,8 @@ class Limits:
     num_pages: int | None = None
     weight_bytes: int | None = None
     max_pages: int | None = None
+    duty: float = 1.0
+    background_duty: float = 1.0
+    background_waits: bool = False
+    frequency_share: float = 1.0
+    may_hurry: bool = True

@@ -16,6 +16,7 @@ from pocketseek.apps.tool_calls import (
     Content,
     Event,
     ToolCallParser,
+    closed,
     join_events,
     tool_constraint,
 )
@@ -219,22 +220,35 @@ def test_white_space_in_arguments_has_an_end_whatever_the_schema_says(engine: En
     assert space not in guide.allowed()
 
 
-def test_a_tool_whose_schema_would_explode_cannot_be_forced() -> None:
-    patterns = [{"type": "string", "pattern": f"(.*x.{{{i}}}y.*)"} for i in range(3, 40)]
-    with pytest.raises(UsageError, match="patterns"):
-        tool_constraint([Tool("f", "", json.dumps({"allOf": patterns}))], "required", "hermes")
+@pytest.mark.parametrize("form", get_args(ToolForm))
+@pytest.mark.parametrize("text", [" " * 30_000 + "x", "\n" * 30_000 + "{" * 2000, "<tool_call>" + "{" * 30_000])
+def test_white_space_and_braces_without_end_are_content_and_looked_at_a_bounded_number_of_times(
+    form: ToolForm, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = 0
+    unmarked = ToolCallParser._unmarked
 
-
-@pytest.mark.parametrize("form", FORMS)
-def test_what_is_held_is_not_read_again_for_every_character(form: ToolForm, monkeypatch: pytest.MonkeyPatch) -> None:
-    num_read, unmarked = 0, ToolCallParser._unmarked
-
-    def counted(parser: ToolCallParser, text: str) -> str:
-        nonlocal num_read
-        num_read += len(text)
-        return unmarked(parser, text)
+    def counted(parser: ToolCallParser, piece: str) -> str:
+        nonlocal looked_at
+        looked_at += len(piece)
+        return unmarked(parser, piece)
 
     monkeypatch.setattr(ToolCallParser, "_unmarked", counted)
-    text = " " * 2000 + "x" + " \n" * 1000 + "<" + " " * 2000 + "x"
-    assert parse([text], form) == [Content(text)]
-    assert num_read < 50 * len(text)
+    parser = ToolCallParser(form)
+    events = [event for i in range(0, len(text), 7) for event in parser.push(text[i : i + 7])] + parser.flush()
+    assert "".join(event.text for event in events if isinstance(event, Content)).strip() == text.strip()
+    assert looked_at < 1200 * len(text)  # 512 for each character; it was a quarter of the length squared
+
+
+def test_objects_that_list_their_properties_are_closed_where_nothing_else_is_said() -> None:
+    inner = {"type": "object", "properties": {"x": {"type": "integer"}}}
+    schema = {"type": "object", "properties": {"a": inner, "b": {"type": "array", "items": inner}, "c": {}}}
+    shut = closed(schema)
+    assert shut["additionalProperties"] is False
+    assert shut["properties"]["a"]["additionalProperties"] is False
+    assert shut["properties"]["b"]["items"]["additionalProperties"] is False
+    assert shut["properties"]["c"] == {}
+    for said in ({"additionalProperties": True}, {"patternProperties": {"^a": {}}}, {"allOf": [inner]}):
+        assert closed(schema | said).get("additionalProperties") is said.get("additionalProperties")
+    assert closed({"enum": [{"properties": {}}]}) == {"enum": [{"properties": {}}]}
+    assert "additionalProperties" not in inner

@@ -54,8 +54,6 @@ def test_load_table_names_both_classes(run: Callable, tiny_package: Path) -> Non
 
 
 def test_a_page_that_cannot_be_is_refused_before_measuring(run: Callable, tiny_package: Path, tmp_path: Path) -> None:
-    assert run("bench", tiny_package, "--report", tmp_path / "r.html").code == UsageError.exit_code
-    assert "--profile" in run("bench", tiny_package, "--report", tmp_path / "r.html").error
     nowhere = run("bench", tiny_package, *LOAD, "--report", tmp_path / "absent" / "r.html")
     assert nowhere.code == UsageError.exit_code
     assert "absent" in nowhere.error

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pocketseek.cli import doctor_cmd
+from pocketseek.device.memory import ProcessMemory
 from pocketseek.device.probe import check_device
 from pocketseek.errors import NativeCoreError
 from pocketseek.kernels import choose
@@ -70,6 +71,11 @@ def test_every_broken_model_has_a_line_with_the_remedy(run: Callable, home: Path
     assert "two is broken" in second
 
 
+def here_is(monkeypatch: pytest.MonkeyPatch, *, own_bytes: int | None) -> None:
+    """What the process of the test is said to hold."""
+    monkeypatch.setattr(doctor_cmd, "process_memory", lambda: ProcessMemory(None, None, own_bytes))
+
+
 def memory_check(run: Callable, monkeypatch: pytest.MonkeyPatch, **facts: int | None) -> dict[str, object]:
     here = check_device()
     monkeypatch.setattr(doctor_cmd, "check_device", lambda **_: dataclasses.replace(here, **facts))  # type: ignore[arg-type]  # fields of it
@@ -84,9 +90,23 @@ def test_doctor_names_the_limit_of_a_container(run: Callable, monkeypatch: pytes
     assert "600.0 MB" in str(check["detail"])
 
 
-def test_doctor_warns_of_little_memory(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    check = memory_check(run, monkeypatch, memory_available_bytes=90_000_000, memory_limit_bytes=None)
+@pytest.mark.parametrize(
+    ("limit_bytes", "remedy"),
+    [(None, "close other programs"), (600_000_000, "close other programs"), (100_000_000, "allow the container more")],
+)
+def test_doctor_warns_of_little_memory_with_the_remedy(
+    run: Callable, monkeypatch: pytest.MonkeyPatch, limit_bytes: int | None, remedy: str
+) -> None:
+    here_is(monkeypatch, own_bytes=30_000_000)
+    check = memory_check(run, monkeypatch, memory_available_bytes=90_000_000, memory_limit_bytes=limit_bytes)
     assert (check["ok"], check["warning"]) == (True, True)
+    assert remedy in str(check["detail"])
+
+
+def test_what_doctor_holds_itself_is_there_for_a_model(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    here_is(monkeypatch, own_bytes=45_000_000)
+    check = memory_check(run, monkeypatch, memory_available_bytes=90_000_000, memory_limit_bytes=140_000_000)
+    assert (check["ok"], check["warning"]) == (True, False)
 
 
 def test_doctor_does_not_guess_unknown_memory(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

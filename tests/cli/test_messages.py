@@ -5,10 +5,19 @@ from collections.abc import Callable
 
 import pytest
 
-from pocketseek.cli import messages
+from pocketseek.cli import device_messages, messages, report_messages, sensors_messages, verdict_messages
 from pocketseek.cli.messages import Message, Words
 
-ALL = {name: value for name, value in vars(messages).items() if isinstance(value, Message)}
+ALL = {
+    f"{module.__name__}.{name}": value
+    for module in (messages, device_messages, report_messages, sensors_messages, verdict_messages)
+    for name, value in vars(module).items()
+    if isinstance(value, Message)
+} | {
+    f"{group}.{name}": value
+    for group in ("PERMISSIONS", "KINDS", "REASONS")
+    for name, value in getattr(device_messages, group).items()
+}
 
 
 def values_of(text: str) -> set[str | None]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketseek.device import cpu
+from pocketseek.device.known import Known
 
 FakeRoot = Callable[[Mapping[str, object]], Path]
 
@@ -45,17 +46,17 @@ def test_affinity_mask_is_read_from_the_process_status(fake_root: FakeRoot) -> N
 
 def test_capacity_tells_big_cores_from_little_ones(fake_root: FakeRoot) -> None:
     root = fake_root(cores({0: 280, 1: 280, 2: 900, 3: 1024}, "cpu_capacity"))
-    assert cpu.performance_cores(root, (0, 1, 2, 3)) == (2, 3)
+    assert cpu.performance_cores(root, (0, 1, 2, 3)) == Known((2, 3), "cpu_capacity")
 
 
 def test_frequency_is_used_where_there_is_no_capacity(fake_root: FakeRoot) -> None:
     root = fake_root(cores({0: 1_800_000, 1: 2_420_000, 2: 2_840_000}, "cpufreq/cpuinfo_max_freq"))
-    assert cpu.performance_cores(root, (0, 1, 2)) == (1, 2)
+    assert cpu.performance_cores(root, (0, 1, 2)) == Known((1, 2), "cpufreq/cpuinfo_max_freq")
 
 
 def test_performance_cores_are_only_those_that_may_be_used(fake_root: FakeRoot) -> None:
     root = fake_root(cores({0: 280, 1: 280, 2: 1024}, "cpu_capacity"))
-    assert cpu.performance_cores(root, (0, 1)) == (0, 1)
+    assert cpu.performance_cores(root, (0, 1)) == Known((0, 1), "cpu_capacity")
 
 
 def test_one_unknown_core_makes_the_comparison_unknown(fake_root: FakeRoot) -> None:

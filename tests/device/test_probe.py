@@ -4,17 +4,23 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import tree_files
+
 from pocketseek.device import memory
 from pocketseek.device.probe import check_device
 
-ALWAYS_KNOWN = {"architecture", "data_dir", "storage_free_bytes", "termux"}
+ALWAYS_KNOWN = {
+    *("architecture", "data_dir", "storage_free_bytes", "storage_total_bytes", "termux", "permissions"),
+    "execution_provider",
+}
 
 FakeRoot = Callable[[Mapping[str, object]], Path]
 
 
 def test_an_empty_root_leaves_every_readable_fact_unknown(tmp_path: Path) -> None:
     facts = dataclasses.asdict(check_device(tmp_path, data_dir=tmp_path))
-    assert {name for name, value in facts.items() if value is not None} == ALWAYS_KNOWN
+    assert {name for name, value in facts.items() if value not in (None, ())} - {"sources"} == ALWAYS_KNOWN
+    assert set(facts["sources"]) == ALWAYS_KNOWN
     assert facts["termux"] is False
 
 
@@ -53,16 +59,13 @@ def test_a_limit_above_the_machines_memory_is_no_limit(fake_root: FakeRoot, tmp_
     assert facts.memory_available_bytes == 5000 * 1024
 
 
-def test_a_phone_with_termux_is_recognised(fake_root: FakeRoot, tmp_path: Path) -> None:
-    script = (
-        '#!/bin/sh\ncase "$1" in\n ro.build.version.release) echo 14;;\n ro.product.manufacturer) echo Xiaomi;;\n'
-        " ro.product.model) echo 23127PN0CC;;\n ro.soc.manufacturer) echo QTI;;\n ro.soc.model) echo SM8650;;\nesac\n"
-    )
-    root = fake_root({"system/bin/getprop": script, "data/data/com.termux/files/usr/bin/x": ""})
-    (root / "system/bin/getprop").chmod(0o755)
-    facts = check_device(root, data_dir=tmp_path)
-    assert (facts.android_version, facts.phone_model, facts.soc_model) == ("14", "Xiaomi 23127PN0CC", "QTI SM8650")
-    assert facts.termux
+def test_every_known_fact_and_no_other_has_a_source(tmp_path: Path) -> None:
+    for name in tree_files.NAMES:
+        facts = check_device(tree_files.plant(name, tmp_path / name), data_dir=tmp_path)
+        values = {field.name: getattr(facts, field.name) for field in dataclasses.fields(facts)}
+        known = {fact for fact, value in values.items() if value is not None and value != ()}
+        assert set(facts.sources) == known - {"sources"}, name
+        assert all(facts.sources.values())
 
 
 def test_distribution_kernel_and_board_are_read(fake_root: FakeRoot, tmp_path: Path) -> None:

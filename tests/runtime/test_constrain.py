@@ -114,7 +114,7 @@ def test_guides_of_one_constraint_go_their_own_ways() -> None:
         ("json_schema", "{", "JSON schema cannot be used: .*line 1"),
         ("json_schema", "[]", "no JSON object"),
         ("json_schema", '{"type": "objekt"}', "Invalid type: objekt"),
-        ("json_schema", '{"$ref": "file:///etc/passwd"}', "JSON schema cannot be used"),
+        ("json_schema", '{"$ref": "file:///etc/passwd"}', "use one like"),
         ("json_schema", '{"a":' * 5000 + "1" + "}" * 5000, "JSON schema cannot be used"),
         ("json_schema", '{"const": "' + "x" * MAX_CONSTRAINT_BYTES + '"}', "use at most"),
         ("regex", "(", "unclosed group"),

@@ -1,15 +1,13 @@
 """What apps hand over becomes ids; what users type never becomes a special token."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from fakes import ASSISTANT_ID, BOS_ID, EOS_ID, SPECIAL, USER_ID, ByteTokenizer, FakeTemplate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketseek.errors import ContextLengthError, UsageError
-from pocketseek.runtime.prompt import Conversation, Prompt, check_text_size, encode_prompt, is_chat, starts_in_reasoning
+from pocketseek.errors import UsageError
+from pocketseek.runtime.prompt import Prompt, encode_prompt, is_chat, starts_in_reasoning
 from pocketseek.text.chat_template import ChatTemplate
 from pocketseek.types import Message, TextSettings
 
@@ -98,17 +96,3 @@ def test_only_messages_make_a_conversation() -> None:
     assert is_chat([Message("user", "a")])
     assert not is_chat("a")
     assert not is_chat([1])
-
-
-@pytest.mark.parametrize(
-    "make", [str, lambda text: [Message("user", text)], lambda text: Conversation((Message("user", text),))]
-)
-def test_a_text_that_cannot_fit_is_refused_unencoded(make: Callable[[str], Prompt]) -> None:
-    tokenizer = ByteTokenizer()
-    check_text_size(make("x" * 300), tokenizer, 100)  # type: ignore[arg-type]  # a fake
-    with pytest.raises(ContextLengthError, match="shorten"):
-        check_text_size(make("x" * 301), tokenizer, 100)  # type: ignore[arg-type]  # a fake
-
-
-def test_ids_have_no_size_of_text() -> None:
-    check_text_size(range(1000), ByteTokenizer(), 10)  # type: ignore[arg-type]  # a fake

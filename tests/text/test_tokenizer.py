@@ -224,32 +224,23 @@ def test_a_pattern_that_explodes_on_a_text_is_an_error_not_a_hang(capfd: pytest.
     capfd.readouterr()  # the library reports the panic on standard error as well
 
 
-@pytest.mark.parametrize("text", ["The quick <|end|> brown fox. " * 1000, "x" * 20_000, "\u4f60\u597d e\u0301 " * 5000])
-@pytest.mark.parametrize("parse_special", [True, False])
-def test_a_long_text_has_the_ids_that_the_library_gives_for_it(text: str, parse_special: bool) -> None:
-    inner = byte_level()._inner
-    ids = byte_level().encode(text, add_special=False, parse_special=parse_special)
-    inner.encode_special_tokens = not parse_special
-    assert ids == inner.encode(text, add_special_tokens=False).ids
-
-
-def test_other_threads_run_while_a_long_text_is_encoded() -> None:
-    tokenizer, is_encoding, is_done, num_beats = byte_level(), threading.Event(), threading.Event(), 0
-
-    def encode() -> None:
-        is_encoding.set()
-        tokenizer.encode("The quick brown fox. " * 30_000)
-        is_done.set()
-
-    thread = threading.Thread(target=encode)
+def test_long_texts_have_the_ids_of_their_kind_and_let_other_threads_run() -> None:
+    tokenizer = Tokenizer.from_json(tiny_tokenizer().json, TextSettings())
+    words = "the capital of France is Paris, 你好! "
+    long = words * 20_000
+    beats: list[int] = []
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: [beats.append(1) for _ in iter(lambda: stop.wait(0.001), True)])
     thread.start()
-    is_encoding.wait()
-    while not is_done.wait(0.001):
-        num_beats += 1
-    thread.join()
-    assert num_beats > 10
-
-
-def test_the_longest_token_bounds_what_so_many_tokens_can_say() -> None:
-    tokenizer = byte_level()
-    assert tokenizer.longest_token_bytes == max(len(tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size))
+    try:
+        while not beats:
+            pass
+        before = len(beats)
+        ids = tokenizer.encode(long)
+        during = len(beats) - before
+    finally:
+        stop.set()
+        thread.join()
+    assert during > 2
+    assert tokenizer.decode(ids) == long
+    assert tokenizer.encode(words * 200) == tokenizer.encode(words) * 200

@@ -23,7 +23,7 @@ def fitting_prompt(engine: EncodesPrompts, system: str, turns: Sequence[Turn], m
 
     Room for an answer is left: max_tokens, or a quarter of the context if that is less. When something has to go, more
     goes than must (to three quarters of the room), so that the next questions find the same beginning in the prefix
-    cache. A question that was never answered goes with its empty answer.
+    cache. A question that was never answered is left out.
     """
     head = [Message("system", system)] if system else []
     messages = _answered(turns)
@@ -43,6 +43,8 @@ def _answered(turns: Sequence[Turn]) -> list[Message]:
         if turn.role == "assistant" and not turn.content:
             if messages and messages[-1].role == "user":
                 messages.pop()
-        else:
-            messages.append(Message(turn.role, turn.content))
+            continue
+        if turn.role == "user" and messages and messages[-1].role == "user":
+            messages.pop()  # an error left it without an answer, and templates want them in turn
+        messages.append(Message(turn.role, turn.content))
     return messages

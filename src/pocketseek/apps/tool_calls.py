@@ -20,17 +20,21 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 from pocketseek.apps.call_grammar import GRAMMARS, Braces, whole_call
 from pocketseek.errors import UsageError
 from pocketseek.runtime.constrain import JSON_WHITE_SPACE
-from pocketseek.runtime.schema_limits import TooComplexError, check_schemas
+from pocketseek.runtime.schema_bounds import check_multiples, check_schema
 from pocketseek.text.tool_forms import SPELLINGS
 from pocketseek.types import Constraint, Tool, ToolForm
 
 MAX_PARALLEL_CALLS = 8  # that a constraint lets a model make
 
 _SPACE = " \n\r\t"
+_MOST_SPACE = 512  # characters before a call that are dropped
+_MOST_HEADER = 4096
+_VALUES = ("enum", "const", "default", "examples")  # hold values, no schemas
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,6 @@ class ToolCallParser:
         self._may_be_bare = not self._grammar.opens  # nothing but white space and calls has come so far
         self._follows_call = False
         self._held = ""  # not decided on yet: in CONTENT space, marks and the beginning of one; else all since the tag
-        self._num_passed = 0  # characters at the beginning of what is held in CONTENT that are space and whole marks
         self._before = ""  # held content before the tag of a call that has not begun
         self._braces = Braces()
         self._events: list[Event] = []
@@ -127,33 +130,28 @@ class ToolCallParser:
     def _begin(self, before: str, body: str) -> None:
         """before: space and marks."""
         self._before, self._held, self._state = before, "", _State.HEADER
-        self._num_passed = 0
         self._braces = Braces()
         if body:
             self._step_header(body)
 
     def _release(self) -> None:
         """Let go of what surely is content: all but space, marks, and what may become one, at the end."""
-        keep = self._num_undecided()
+        if len(self._held) > _MOST_SPACE:  # more of it is content, or every step would look at all of it
+            far, self._held = self._held[:-_MOST_SPACE], self._held[-_MOST_SPACE:]
+            self._write(self._unmarked(far) if self._follows_call else far)
+        keep = len(self._held)
+        while keep and not self._may_precede_call(self._held[len(self._held) - keep :]):
+            keep -= 1
         sure = self._held[: len(self._held) - keep]
         self._held = self._held[len(sure) :]
         if sure:
             self._write(self._unmarked(sure) if self._follows_call else sure)
             self._may_be_bare = self._follows_call = False
 
-    def _num_undecided(self) -> int:
-        """Characters at the end that are to be held. What was seen to be space and marks is not looked at again."""
-        rest = self._unmarked(self._held[self._num_passed :])
-        self._num_passed = len(self._held) - len(rest)
-        if self._may_become_tag(rest):
-            return len(self._held)
-        self._num_passed = 0
-        while not self._may_become_tag(self._unmarked(rest)):
-            rest = rest[1:]
-        return len(rest)
-
-    def _may_become_tag(self, rest: str) -> bool:
-        return not rest or any(tag.startswith(rest) for tag in (*self._grammar.between, self._grammar.opens))
+    def _may_precede_call(self, text: str) -> bool:
+        rest = self._unmarked(text)
+        tags = (*self._grammar.between, self._grammar.opens)
+        return not rest or any(tag.startswith(rest) for tag in tags)
 
     def _unmarked(self, text: str) -> str:
         """Without the space and the marks that it begins with."""
@@ -180,12 +178,16 @@ class ToolCallParser:
         closes = self._grammar.closes
         if closes and self._held.endswith(closes):
             self._end_header(complete=True)
-        elif character == "{" and (name := self._grammar.name_in(self._held)) is not None:
+        elif character == "{" and (name := self._name_in_header()) is not None:
             self._start(name)
             self._held, self._braces, self._state = "", Braces(), _State.ARGUMENTS
             self._argue(character)
         elif not closes and self._braces.closes_with(character):
             self._end_header(complete=True)
+
+    def _name_in_header(self) -> str | None:
+        """Long ones are read when they are complete, or every brace would have all of it looked at."""
+        return self._grammar.name_in(self._held) if len(self._held) <= _MOST_HEADER else None
 
     def _end_header(self, *, complete: bool) -> None:
         """A call that did not begin as usual: read as a whole, or content."""
@@ -256,10 +258,7 @@ def tool_constraint(tools: Sequence[Tool], choice: str, form: ToolForm, *, paral
     if not chosen:
         names = ", ".join(tool.name for tool in tools) or "none is offered"
         raise UsageError(f"no tool is named {choice!r:.40}; choose one of the tools ({names:.200})")
-    try:
-        check_schemas([_schema(tool) for tool in chosen])
-    except TooComplexError as error:
-        raise UsageError(f"the parameters of the tools cannot be used: {error}; simplify them") from error
+    check_multiples([_schema(tool) for tool in chosen])
     spelling = SPELLINGS[form]
     calls = [f"call{i}: {_call_rule(tool, form)}" for i, tool in enumerate(chosen)]
     any_call = "call: " + " | ".join(f"call{i}" for i in range(len(chosen)))
@@ -282,7 +281,23 @@ def _schema(tool: Tool) -> dict[str, object]:
         schema = None
     if not isinstance(schema, dict):
         raise UsageError(f"the parameters of the tool {tool.name} are no JSON object; give a JSON schema")
-    return schema
+    check_schema(schema)
+    shut: dict[str, object] = closed(schema)
+    return shut
+
+
+def closed(schema: object) -> Any:
+    """The schema in which objects have only the properties that are listed, where it does not say otherwise: small
+    models go on inventing others as long as they may."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inside = {name: value if name in _VALUES else closed(value) for name, value in schema.items()}
+    says_more = {"additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref"} & schema.keys()
+    if isinstance(schema.get("properties"), dict) and schema.get("type") in (None, "object") and not says_more:
+        return {**inside, "additionalProperties": False}
+    return inside
 
 
 def _literal(text: str) -> str:

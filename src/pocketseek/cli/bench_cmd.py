@@ -1,27 +1,26 @@
-"""`pocketseek bench [MODEL]`: speed and memory of one model on this machine."""
+"""`pocketseek bench [MODEL]`: speed and memory of one model on this machine, a report, and two reports compared."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pocketseek.cli import messages, options
-from pocketseek.cli.console import format_bytes, print_json, print_table, progress_bar
+from pocketseek.cli import options
+from pocketseek.cli.bench_once import run_bench
 from pocketseek.cli.load_bench_run import run_load_bench
 from pocketseek.cli.memory_limit import MemoryLimit, run_limited
 from pocketseek.cli.messages import Words
-from pocketseek.cli.min_speed import Chosen, choose_for_speed, fallback_facts
+from pocketseek.cli.min_speed import choose_for_speed
 from pocketseek.cli.model_choice import choose_model
+from pocketseek.cli.report_compare import run_compare
+from pocketseek.cli.report_run import IDLE_S, SHORT_IDLE_S, check_page, run_report
 from pocketseek.cli.sizes import parse_size
 from pocketseek.errors import UsageError
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
-    from pocketseek.apps.bench import BenchReport
     from pocketseek.runtime.engine import Engine
     from pocketseek.runtime.speed_plan import SpeedNeed
 
@@ -38,8 +37,19 @@ def bench(
         typer.Option(help="Simulate clients that keep asking, instead.", show_default=False),
     ] = None,
     seconds: Annotated[float, typer.Option(help="With --profile: how long.")] = 20.0,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, max=1440, help="Keep the model busy for so long and watch speed and heat.", show_default=False
+        ),
+    ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="With --profile: write a page with charts (HTML) here.", show_default=False)
+        Path | None,
+        typer.Option(help="Write a page with charts here (F.html), and its figures to F.json.", show_default=False),
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(help="Measure nothing: compare two reports (their .json files).", show_default=False),
     ] = None,
     memory: Annotated[
         int | None,
@@ -58,6 +68,7 @@ def bench(
     memory_group: Annotated[Path | None, typer.Option(hidden=True)] = None,
     kv: options.Kv = None,
     speculation: options.Speculation = False,
+    temperature_limit: options.TemperatureLimit = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -67,12 +78,22 @@ def bench(
     """
     from pocketseek.apps.load_bench import LONGEST_REQUEST_TOKENS
     from pocketseek.apps.page_cache import drop_cached_pages
+    from pocketseek.apps.report.record import Conditions
+    from pocketseek.device.sensors import Sensors
+    from pocketseek.kernels.choose import choose_kernels
+    from pocketseek.kernels.kv_memory import choose_kv_format
     from pocketseek.runtime.load import load
 
-    if report is not None and profile is None:
-        raise UsageError("--report is for the load benchmark; give a --profile as well")
     settings = read_settings()
     words = Words(settings.language)
+    if compare is not None:
+        _check_alone(context)
+        run_compare(*compare, words, page=report, as_json=json)
+        return
+    if minutes is not None and profile is not None:
+        raise UsageError("--minutes and --profile are two ways to load a model; use one of them")
+    if report is not None and profile is None:
+        check_page(report)
     name, path = choose_model(settings, model, yes=yes)
     if memory is not None and memory_group is None:
         code = run_limited(memory, ["bench", *_again(context, name)], words)
@@ -100,32 +121,69 @@ def bench(
             seconds=seconds,
             page=report,
             speculation=speculation,
+            temperature_limit_c=temperature_limit,
             limit=limit,
             as_json=json,
         )
         return
-    measured = _measure(
-        lambda: load(
+
+    def open_engine() -> Engine:
+        return load(
             chosen.path,
             kv=chosen.kv,
             kv_bytes=chosen.kv_bytes,
             memory_bytes=memory,
             prefix_cache=False,
             speculation=speculation,
-        ),
-        chosen.path,
-        words,
-        prompt_tokens=prompt_tokens,
-        new_tokens=new_tokens,
-        concurrency=concurrency,
-        repeats=repeats,
-    )
-    if json:
-        _print_json(chosen, chosen.kv or settings.kv, limit, measured)
+            temperature_limit_c=temperature_limit,
+        )
+
+    if report is not None or minutes is not None:
+        tokens_per_s = run_report(
+            chosen,
+            open_engine,
+            Sensors().read,
+            Conditions(
+                kernels=choose_kernels(settings.kernels).name,
+                kv=choose_kv_format(chosen.kv or settings.kv),
+                speculation=speculation,
+                concurrency=concurrency,
+                prompt_tokens=prompt_tokens,
+                new_tokens=new_tokens,
+                repeats=repeats,
+                idle_s=IDLE_S if minutes else SHORT_IDLE_S,
+                sustained_s=60 * (minutes or 0.0),
+                from_storage=drop_caches or limit is not None,
+                memory_limit_bytes=memory,
+            ),
+            words,
+            page=report,
+            limit=limit,
+            as_json=json,
+        )
     else:
-        print_table((chosen.name, ""), [*_rows(measured, words), *(limit.rows(words) if limit else [])])
+        tokens_per_s = run_bench(
+            chosen,
+            open_engine,
+            words,
+            prompt_tokens=prompt_tokens,
+            new_tokens=new_tokens,
+            concurrency=concurrency,
+            repeats=repeats,
+            kv=chosen.kv or settings.kv,
+            limit=limit,
+            as_json=json,
+        )
     if chosen.floor is not None:
-        chosen.floor.tell_measured(measured.decode_tokens_per_s / concurrency)
+        chosen.floor.tell_measured(tokens_per_s)
+
+
+def _check_alone(context: typer.Context) -> None:
+    """Two reports are compared, nothing is measured."""
+    for name, value in context.params.items():
+        source = context.get_parameter_source(name)
+        if name not in ("compare", "report", "json") and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"--compare measures nothing; leave out {value!r:.80} and use only --report and --json")
 
 
 def _need(num_sequences: int, num_tokens: int) -> SpeedNeed:
@@ -147,63 +205,3 @@ def _again(context: typer.Context, name: str) -> list[str]:
         else:
             arguments += [option.opts[0], str(value)]
     return [*arguments, "--", name]
-
-
-def _measure(
-    open_engine: Callable[[], Engine],
-    path: Path,
-    words: Words,
-    *,
-    prompt_tokens: int,
-    new_tokens: int,
-    concurrency: int,
-    repeats: int,
-) -> BenchReport:
-    from pocketseek.apps.bench import bench_model
-    from pocketseek.apps.energy import model_work
-    from pocketseek.package.manifest import read_manifest
-
-    with progress_bar(unit="runs") as show:
-        label = words(messages.MEASURING)
-        return bench_model(
-            open_engine,
-            model_work(read_manifest(path)),
-            prompt_tokens=prompt_tokens,
-            new_tokens=new_tokens,
-            concurrency=concurrency,
-            repeats=repeats,
-            progress=lambda done, total: show(label, done, total),
-        )
-
-
-def _print_json(chosen: Chosen, kv: str | None, limit: MemoryLimit | None, report: BenchReport) -> None:
-    from pocketseek.kernels.kv_memory import choose_kv_format
-
-    memory = None if limit is None else limit.facts()
-    facts = {"model": chosen.name, "kv": choose_kv_format(kv), "memory": memory}
-    print_json({**facts, **fallback_facts(chosen), **dataclasses.asdict(report)})
-
-
-def _rows(report: BenchReport, words: Words) -> list[tuple[str, str]]:
-    def seconds(value: float) -> str:
-        return words(messages.BENCH_SECONDS, seconds=value)
-
-    def rate(value: float) -> str:
-        return words(messages.BENCH_RATE, rate=value)
-
-    def size(num_bytes: float | None) -> str:
-        return format_bytes(None if num_bytes is None else round(num_bytes))
-
-    cost = report.per_token
-    return [
-        (words(messages.BENCH_LOAD), seconds(report.load_s)),
-        (words(messages.BENCH_LOAD_TO_FIRST), seconds(report.load_to_first_token_s)),
-        (words(messages.BENCH_FIRST_TOKEN, tokens=report.prompt_tokens), seconds(report.first_token_s)),
-        (words(messages.BENCH_PREFILL, tokens=report.prompt_tokens), rate(report.prefill_tokens_per_s)),
-        (words(messages.BENCH_DECODE, tokens=report.new_tokens), rate(report.decode_tokens_per_s)),
-        (words(messages.BENCH_STORAGE), size(cost.storage_bytes)),
-        (words(messages.BENCH_WEIGHTS), size(cost.weight_bytes)),
-        (words(messages.BENCH_ENERGY), words(messages.BENCH_MILLIJOULES, millijoules=1000 * cost.estimated_joules)),
-        (words(messages.BENCH_RSS), size(report.peak_rss_bytes)),
-        (words(messages.BENCH_ANONYMOUS), size(report.peak_anonymous_bytes)),
-    ]

@@ -39,6 +39,7 @@ def chat(
     min_speed: options.MinSpeed = None,
     prefix_cache: options.PrefixCache = True,
     speculation: options.Speculation = True,
+    temperature_limit: options.TemperatureLimit = None,
     history: Annotated[
         bool | None,
         typer.Option(
@@ -91,6 +92,7 @@ def chat(
             min_speed=min_speed,
             prefix_cache=prefix_cache,
             speculation=speculation,
+            temperature_limit_c=temperature_limit,
             yes=yes,
         )
         with closing(ModelSlot(model_options, model or _model_of(settings, resumed))) as slot:

@@ -30,6 +30,7 @@ class ModelOptions:
     prefix_cache: bool
     speculation: bool
     yes: bool
+    temperature_limit_c: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,10 @@ class ModelSlot:
         self._asked = model
 
     def _exchange(self, model: str) -> None:
+        from pocketseek.runtime.memory_use import give_back_freed_memory
+
         self.current.engine.close()
+        give_back_freed_memory()  # what the old one took, or neither would fit
         opened = None
         try:
             opened = _open(self._options, model)
@@ -102,6 +106,7 @@ def _open(options: ModelOptions, model: str | None) -> OpenModel:
         memory_bytes=options.memory_bytes,
         prefix_cache=options.prefix_cache,
         speculation=options.speculation,
+        temperature_limit_c=options.temperature_limit_c,
     )
     return OpenModel(chosen.name, engine, sampling, chosen.floor)
 

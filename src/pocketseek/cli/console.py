@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -66,6 +67,46 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], essentia
         shown.remove(optional.pop())
         table = _table(headings, rows, shown)
     console.print(table)
+
+
+def print_facts(rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> None:
+    """(label, value) or (label, value, remark): aligned on a terminal, the value over as many lines as it needs and the
+    remark below it; tab-separated otherwise, one line each."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join("; ".join(text.splitlines()) for text in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, *texts in rows:
+        value = Text("\n").join(
+            Text(_safe(text), style="dim" if remark else "") for remark, text in enumerate(texts) if text
+        )
+        table.add_row(Text(_safe(label), style="dim"), value)
+    Console().print(table)
+
+
+def watch_table(headings: Sequence[str], rows: Callable[[], Sequence[Sequence[str]]], *, every_s: float = 1.0) -> None:
+    """A table that is made anew every second until Ctrl-C; without a terminal one after the other, with a blank line
+    between them."""
+    with suppress(KeyboardInterrupt):
+        if not sys.stdout.isatty():
+            while True:
+                print_table(headings, rows())
+                print(flush=True)
+                time.sleep(every_s)
+        from rich.live import Live
+
+        shown = range(len(headings))
+        with Live(_table(headings, rows(), shown), auto_refresh=False) as live:
+            while True:
+                time.sleep(every_s)
+                live.update(_table(headings, rows(), shown), refresh=True)
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[int]) -> Table:

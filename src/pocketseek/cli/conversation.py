@@ -20,6 +20,7 @@ from pocketseek.apps.conversation import Conversation as KeptConversation
 from pocketseek.apps.conversation import ConversationInfo
 from pocketseek.cli import messages
 from pocketseek.cli.console import AnswerPrinter, note
+from pocketseek.cli.heat_note import HeatNote
 from pocketseek.cli.history_commands import NAMES, HistoryCommands
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor
@@ -81,6 +82,7 @@ class Conversation:
             "/system": self._reset,
             "/save": self._save,
         }
+        self._heat = HeatNote(words)
         self._slot = slot
         if slot is not None:
             self._commands["/model"] = self._switch_model
@@ -152,6 +154,8 @@ class Conversation:
             printer.end()
             if self._floor is not None:
                 self._floor.end()
+        if self._slot is not None:
+            self._heat.see(self._slot.current.engine.thermal_status())
         if finish_reason == "length":
             self._say(messages.CHAT_CUT)
         if self._chat.num_forgotten > num_forgotten:

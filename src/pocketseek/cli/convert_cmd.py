@@ -15,6 +15,7 @@ import typer
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import format_bytes, print_json, print_text, progress_bar
 from pocketseek.cli.messages import Words
+from pocketseek.cli.text_input import read_text_file
 from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.settings import read_settings
 
@@ -37,6 +38,15 @@ def convert(
         Literal["q4", "q4-pure", "q8", "keep"] | None,
         typer.Option(help="Bits of the weights; default: keep for GGUF, q4 for safetensors.", show_default=False),
     ] = None,
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Text of the kind that the model will read (several times): four bits lose much less. Takes longer.",
+            show_default=False,
+        ),
+    ] = None,
+    calibration_tokens: Annotated[int, typer.Option(min=1024, help="With --calibrate: how much of the texts.")] = 16384,
     name: Annotated[
         str | None, typer.Option(help="Name of the model; default: from the source.", show_default=False)
     ] = None,
@@ -58,6 +68,8 @@ def convert(
             source,
             destination,
             quant=quant,
+            calibration=[read_text_file(path) for path in calibrate or ()],
+            calibration_tokens=calibration_tokens,
             name=name,
             models_dir=settings.models_dir,
             progress=lambda stage, done, total: show(words(messages.CONVERTING), done, total),

@@ -3,27 +3,74 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Annotated
 
-from pocketseek.cli import messages, options
-from pocketseek.cli.console import format_bytes, print_json, print_table
+import typer
+
+from pocketseek.cli import device_messages, messages, options
+from pocketseek.cli.console import print_facts, print_json
+from pocketseek.cli.device_json import device_object
+from pocketseek.cli.device_view import short_rows, source_rows
 from pocketseek.cli.messages import Words
+from pocketseek.cli.models_verdict import show_verdict
+from pocketseek.cli.sensors_view import show_sensors
 from pocketseek.device.probe import DeviceFacts, check_device
+from pocketseek.device.system import TERMUX_HOME
 from pocketseek.errors import NativeCoreError, UsageError
 from pocketseek.settings import Settings, read_settings
 
+_OF_THIS_MACHINE = ("storage_free_bytes", "storage_total_bytes")
 
-def device(json: options.Json = False) -> None:
-    """Show what this machine is: processor, memory, storage, system."""
+Sources = Annotated[bool, typer.Option("--sources", help="List every fact with the place it was read.")]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Look at another root directory instead, such as a mounted phone image.",
+        show_default=False,
+    ),
+]
+
+
+def device(
+    sources: Sources = False,
+    root: Root = None,
+    sensors: Annotated[bool, typer.Option("--sensors", help="Show temperatures, battery and frequencies now.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show them again every second until Ctrl-C.")] = False,
+    models: Annotated[bool, typer.Option("--models", help="Show which models fit here, and how fast.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure memory, arithmetic and storage first (some seconds); kept.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Show what this machine is: chip, cores, memory, storage, system."""
     settings = read_settings()
-    facts = check_device(data_dir=settings.home)
-    kernels, reason = kernels_here(settings)
-    if json:
-        found = {**dataclasses.asdict(facts), "data_dir": str(facts.data_dir)}
-        print_json(found | {"kernels": kernels, "kernels_reason": reason})
+    if root is not None and (sensors or watch or models or measure):
+        raise UsageError("--root shows facts alone; leave out --sensors, --watch, --models and --measure")
+    if sensors or watch:
+        show_sensors(settings.language, json=json, watch=watch)
+        return
+    if models or measure:
+        show_verdict(settings, measure=measure, as_json=json)
         return
     words = Words(settings.language)
-    chosen = f"{kernels or words(messages.NONE)}: {reason}"
-    print_table(("", ""), [*_rows(facts, words), (words(messages.DEVICE_KERNELS), chosen)])
+    facts = check_device(data_dir=settings.home) if root is None else _check_tree(root.resolve(), settings)
+    if json:
+        kernels, reason = kernels_here(settings) if root is None else (None, None)
+        print_json(device_object(facts) | {"kernels": kernels, "kernels_reason": reason})
+        return
+    if sources:
+        print_facts(source_rows(facts, words))
+        return
+    rows = short_rows(facts, words)
+    if root is None:
+        kernels, reason = kernels_here(settings)
+        rows.append((words(device_messages.KERNELS), f"{kernels or words(messages.NONE)}: {reason}"))
+    print_facts(rows)
 
 
 def kernels_here(settings: Settings) -> tuple[str | None, str]:
@@ -37,42 +84,9 @@ def kernels_here(settings: Settings) -> tuple[str | None, str]:
     return choice.name, choice.reason
 
 
-def _rows(facts: DeviceFacts, words: Words) -> list[tuple[str, str]]:
-    unknown = words(messages.UNKNOWN)
-    usable, fast = facts.usable_cores, facts.performance_cores
-    cores = words(
-        messages.DEVICE_CORES_VALUE,
-        usable=len(usable) if usable else unknown,
-        fast=len(fast) if fast else unknown,
-    )
-    memory = words(
-        messages.DEVICE_MEMORY_VALUE,
-        available=format_bytes(facts.memory_available_bytes, unknown),
-        total=format_bytes(facts.memory_total_bytes, unknown),
-    )
-    free = format_bytes(facts.storage_free_bytes, unknown)
-    rows = [
-        (messages.DEVICE_PHONE, facts.phone_model),
-        (messages.DEVICE_CHIP, facts.soc_model),
-        (messages.DEVICE_PROCESSOR, f"{facts.cpu_model or unknown} ({facts.architecture})"),
-        (messages.DEVICE_CORES, cores),
-        (messages.DEVICE_QUOTA, f"{facts.cpu_quota:g}" if facts.cpu_quota else None),
-        (messages.DEVICE_SETS, _joined(facts.instruction_sets, words)),
-        (messages.DEVICE_MEMORY, memory),
-        (messages.DEVICE_LIMIT, format_bytes(facts.memory_limit_bytes) if facts.memory_limit_bytes else None),
-        (messages.DEVICE_STORAGE, words(messages.DEVICE_STORAGE_VALUE, free=free, path=facts.data_dir)),
-        (messages.DEVICE_SYSTEM, _system(facts) or unknown),
-    ]
-    return [(words(label), value) for label, value in rows if value is not None]
-
-
-def _joined(names: tuple[str, ...] | None, words: Words) -> str:
-    if names is None:
-        return words(messages.UNKNOWN)
-    return " ".join(names) or words(messages.NONE)
-
-
-def _system(facts: DeviceFacts) -> str:
-    android = f"Android {facts.android_version}" if facts.android_version else None
-    kernel = f"Linux {facts.kernel_release}" if facts.kernel_release else None
-    return ", ".join(part for part in (android, "Termux" if facts.termux else None, facts.os_name, kernel) if part)
+def _check_tree(root: Path, settings: Settings) -> DeviceFacts:
+    """The size of a disk cannot be read from a tree; what could be asked is the disk that the tree lies on."""
+    home = Path("/") / TERMUX_HOME if (root / TERMUX_HOME).is_dir() else settings.home
+    facts = check_device(root, data_dir=home)
+    sources = {name: source for name, source in facts.sources.items() if name not in _OF_THIS_MACHINE}
+    return dataclasses.replace(facts, storage_free_bytes=None, storage_total_bytes=None, sources=sources)

@@ -13,12 +13,13 @@ from pocketseek.cli.console import format_bytes, print_json, print_table, print_
 from pocketseek.cli.device_cmd import kernels_here
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models_cmd import describe_broken
+from pocketseek.device.memory import process_memory
 from pocketseek.device.probe import check_device
 from pocketseek.errors import StorageError, UsageError
 from pocketseek.settings import Settings, read_settings
 
 _SMALL_MODEL_BYTES = 350_000_000
-_LEAST_MEMORY_BYTES = 130_000_000  # of the demo model, see docs/runtime.md
+_LEAST_MEMORY_BYTES = 130_000_000  # of the demo model in a container, see docs/cli.md
 
 
 class Check(NamedTuple):
@@ -105,7 +106,10 @@ def _space(settings: Settings, words: Words, num_models: int) -> Check:
 
 
 def _memory(settings: Settings, words: Words) -> Check:
-    """What can be taken now, the limit of a container included. Others may give some back, so it is only a warning."""
+    """What can be taken now, the limit of a container included. Others may give some back, so it is only a warning.
+
+    The least is that of a whole process, so what this one holds already, as the next one will, counts as there.
+    """
     facts = check_device(data_dir=settings.home)
     label, available_bytes = words(messages.DOCTOR_MEMORY), facts.memory_available_bytes
     if available_bytes is None:
@@ -115,10 +119,12 @@ def _memory(settings: Settings, words: Words) -> Check:
     if facts.memory_limit_bytes is not None:
         limit = format_bytes(facts.memory_limit_bytes)
         detail = words(messages.DOCTOR_MEMORY_LIMIT, available=available, limit=limit)
-    if available_bytes >= _LEAST_MEMORY_BYTES:
+    if available_bytes + (process_memory().anonymous_bytes or 0) >= _LEAST_MEMORY_BYTES:
         return Check(label, True, detail)
+    is_confined = facts.memory_limit_bytes is not None and facts.memory_limit_bytes < _LEAST_MEMORY_BYTES
+    message = messages.DOCTOR_LOW_LIMIT if is_confined else messages.DOCTOR_LOW_MEMORY
     least = format_bytes(_LEAST_MEMORY_BYTES)
-    return Check(label, True, words(messages.DOCTOR_LOW_MEMORY, memory=detail, least=least), warning=True)
+    return Check(label, True, words(message, memory=detail, least=least), warning=True)
 
 
 def _models(settings: Settings, words: Words) -> tuple[list[Check], int]:

@@ -14,6 +14,7 @@ from pocketseek.cli.console import print_json, print_text, progress_bar
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine
 from pocketseek.cli.text_input import read_text_file
+from pocketseek.errors import UsageError
 from pocketseek.settings import read_settings
 
 
@@ -23,12 +24,21 @@ def evaluate(
         Path, typer.Option("--text", metavar="FILE", help="A UTF-8 text file; '-': standard input.", show_default=False)
     ],
     window: Annotated[int, typer.Option(min=2, help="Tokens in a window; windows do not overlap.")] = 512,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="MODEL",
+            help="Compare with this package of the same model, one with more bits say.",
+            show_default=False,
+        ),
+    ] = None,
     kv: options.Kv = None,
     memory: options.Memory = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
-    """Score a text: every token after the first of each window. Lower perplexity is better."""
+    """Score a text: every token after the first of each window. Lower perplexity is better. Or compare two models."""
     from pocketseek.apps.evaluate import evaluate_text
     from pocketseek.kernels.kv_memory import choose_kv_format
 
@@ -36,6 +46,11 @@ def evaluate(
     settings = read_settings()
     words = Words(settings.language)
     name, path = choose_model(settings, model, yes=yes)
+    if against is not None:
+        if memory is not None or kv is not None:
+            raise UsageError("--against compares weights, with all of them in memory; leave --memory and --kv out")
+        _compare(name, path, choose_model(settings, against, yes=yes), content, window, words, as_json=json)
+        return
     with (
         closing(open_engine(settings, path, kv=kv, memory_bytes=memory)) as engine,
         progress_bar(unit="tokens") as show,
@@ -54,3 +69,37 @@ def evaluate(
                 seconds=result.duration_s,
             )
         )
+
+
+def _compare(
+    name: str, path: Path, other: tuple[str, Path], content: str, window: int, words: Words, *, as_json: bool
+) -> None:
+    from pocketseek.apps.compare_models import compare_models
+    from pocketseek.runtime.window_logits import WindowLogits
+
+    with (
+        closing(WindowLogits(path, window=window)) as model,
+        closing(WindowLogits(other[1], window=window)) as reference,
+        progress_bar(unit="tokens") as show,
+    ):
+        if window > model.context_length:
+            raise UsageError(f"the window is {window}; use 2 to {model.context_length}, the model's context")
+        label = words(messages.SCORING)
+        token_ids = model.tokenizer.encode(content)
+        result = compare_models(
+            model, reference, token_ids, window=window, progress=lambda done, total: show(label, done, total)
+        )
+    if as_json:
+        print_json({"model": name, "against": other[0], "window": window, **dataclasses.asdict(result)})
+        return
+    print_text(
+        words(
+            messages.COMPARE_RESULT,
+            mean_kl=result.mean_kl,
+            p99_kl=result.p99_kl,
+            top1=100 * result.top1_agreement,
+            perplexity=result.perplexity,
+            reference=result.reference_perplexity,
+            positions=result.positions,
+        )
+    )

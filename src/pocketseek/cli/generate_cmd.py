@@ -12,6 +12,7 @@ import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import AnswerPrinter, note, print_json
+from pocketseek.cli.heat_note import HeatNote, heat_facts
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
 from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
@@ -56,6 +57,7 @@ def generate(
     min_speed: options.MinSpeed = None,
     prefix_cache: options.PrefixCache = True,
     speculation: options.Speculation = True,
+    temperature_limit: options.TemperatureLimit = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -98,13 +100,18 @@ def generate(
             memory_bytes=memory,
             prefix_cache=prefix_cache,
             speculation=speculation,
+            temperature_limit_c=temperature_limit,
         )
     ) as engine:
         answer = _Answer(engine, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json, floor=chosen.floor)
+        heat = engine.thermal_status()
+        if not json:
+            HeatNote(Words(settings.language)).see(heat)
     if answer.was_cut and not json:
         note(Words(settings.language)(messages.CUT_BY_ROOM if answer.had_no_room else messages.CHAT_CUT))
     if json:
-        print_json({"model": chosen.name, **answer.facts(), "seed": sampling.seed, **_speed_facts(chosen.floor)})
+        facts = {"model": chosen.name, **answer.facts(), "seed": sampling.seed}
+        print_json({**facts, **heat_facts(heat), **_speed_facts(chosen.floor)})
 
 
 class _Answer:

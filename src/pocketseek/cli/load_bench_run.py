@@ -28,6 +28,7 @@ def run_load_bench(
     seconds: float,
     page: Path | None,
     speculation: bool,
+    temperature_limit_c: float | None,
     limit: MemoryLimit | None,
     as_json: bool,
 ) -> None:
@@ -47,6 +48,7 @@ def run_load_bench(
                 kv_bytes=chosen.kv_bytes,
                 memory_bytes=None if limit is None else limit.limit_bytes,
                 speculation=speculation,
+                temperature_limit_c=temperature_limit_c,
                 prefix_store_bytes=0,
             ),
             concurrency=concurrency,

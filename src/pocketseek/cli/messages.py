@@ -43,20 +43,7 @@ START_GENERATE = Message("ask one question", "只问一个问题")
 START_HELP = Message("all commands", "全部命令")
 
 # device, doctor
-DEVICE_PHONE = Message("phone", "手机")
-DEVICE_CHIP = Message("chip", "芯片")
-DEVICE_PROCESSOR = Message("processor", "处理器")
-DEVICE_CORES = Message("cores", "核心")
-DEVICE_CORES_VALUE = Message("{usable} usable, {fast} of them fast", "可用 {usable} 个,其中性能核 {fast} 个")
-DEVICE_QUOTA = Message("processor quota", "处理器配额")
-DEVICE_SETS = Message("instruction sets", "指令集")
-DEVICE_MEMORY = Message("memory", "内存")
 DEVICE_MEMORY_VALUE = Message("{available} available of {total}", "共 {total},可用 {available}")
-DEVICE_LIMIT = Message("memory limit", "内存上限")
-DEVICE_STORAGE = Message("free storage", "可用存储")
-DEVICE_STORAGE_VALUE = Message("{free} at {path}", "{free}({path})")
-DEVICE_KERNELS = Message("kernels", "计算内核")
-DEVICE_SYSTEM = Message("system", "系统")
 DOCTOR_PYTHON = Message("Python", "Python")
 DOCTOR_CORE = Message("compiled core", "编译核心")
 DOCTOR_SPACE = Message("free storage", "可用存储")
@@ -68,6 +55,10 @@ DOCTOR_MEMORY_LIMIT = Message(
 DOCTOR_LOW_MEMORY = Message(
     "{memory}; the smallest model needs about {least}, so close other programs",
     "{memory};最小的模型约需 {least},请关闭其他程序",
+)
+DOCTOR_LOW_LIMIT = Message(
+    "{memory}; the smallest model needs about {least}, so allow the container more",
+    "{memory};最小的模型约需 {least},请调高容器的上限",
 )
 DOCTOR_MODELS = Message("models", "模型")
 DOCTOR_OK = Message("Everything needed is here.", "所需的一切都已就绪。")
@@ -238,6 +229,12 @@ EVAL_RESULT = Message(
     "perplexity {perplexity:.3f} over {tokens} tokens in windows of {window} ({seconds:.1f} s)",
     "困惑度 {perplexity:.3f}({tokens} 个词元,窗口 {window},{seconds:.1f} 秒)",
 )
+COMPARE_RESULT = Message(
+    "KL {mean_kl:.5f} nats (p99 {p99_kl:.4f}), same likeliest token {top1:.1f} %, perplexity {perplexity:.3f} against "
+    "{reference:.3f}, over {positions} tokens",
+    "KL {mean_kl:.5f} nats(p99 {p99_kl:.4f}),最可能词元一致 {top1:.1f} %,困惑度 {perplexity:.3f} 对 {reference:.3f},"
+    "共 {positions} 个词元",
+)
 BENCH_LOAD = Message("load", "加载")
 BENCH_LOAD_TO_FIRST = Message("load to first token, short prompt", "从加载到首词元(短提示)")
 BENCH_FIRST_TOKEN = Message("time to first token, {tokens} tokens of prompt", "首词元时间(提示 {tokens} 词元)")
@@ -296,6 +293,10 @@ SERVE_TOKEN = Message(
     "需要访问令牌:用 `pocketseek token create 名称` 创建。",
 )
 SERVE_SCAN = Message("Scan this on the other device:", "请在另一台设备上扫描:")
+SERVE_SCAN_HERE = Message(
+    "The address, as this device alone can reach it (--host 0.0.0.0 is for others):",
+    "此地址仅本机可用(要供其他设备使用,请加 --host 0.0.0.0):",
+)
 SERVE_STOP = Message("Ctrl-C ends it.", "按 Ctrl-C 结束。")
 TOKEN_CREATED = Message("Token {name}. Copy it now, it is not shown again:", "令牌 {name}。请立即复制,之后不再显示:")
 TOKEN_REVOKED = Message("Revoked {name}. A running server knows at once.", "已吊销 {name}。运行中的服务器立即生效。")
@@ -307,3 +308,21 @@ COLUMN_CREATED = Message("created", "创建时间")
 COLUMN_PER_MINUTE = Message("requests/min", "每分钟请求")
 COLUMN_CONCURRENT = Message("at a time", "同时请求")
 COLUMN_MODELS = Message("models", "模型")
+
+# heat
+HEAT_SLOWER = Message(
+    "Slower now, so that the device stays below {limit} °C: {percent} % at {celsius} (--temperature-limit).",
+    "为使设备温度低于 {limit} °C,已放慢速度:当前 {percent} %,温度 {celsius}(--temperature-limit)。",
+)
+HEAT_CHIP = Message(
+    "Slower now, so that the chip stays below {limit} °C: {percent} % at {celsius} °C.",
+    "为使芯片温度低于 {limit} °C,已放慢速度:当前 {percent} %,温度 {celsius} °C。",
+)
+HEAT_STOP = Message(
+    "The device is far above {limit} °C: nothing is computed until it has cooled down.",
+    "设备温度远高于 {limit} °C:降温之前暂停计算。",
+)
+HEAT_BLIND = Message(
+    "The temperature cannot be read any more, or not be believed: going on at a careful pace ({percent} %).",
+    "无法再读取温度,或读数不可信:以谨慎的速度继续({percent} %)。",
+)

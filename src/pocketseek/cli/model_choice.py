@@ -65,6 +65,7 @@ def open_engine(
     memory_bytes: int | None = None,
     prefix_cache: bool = True,
     speculation: bool = True,
+    temperature_limit_c: float | None = None,
 ) -> Engine:
     """The engine for a package, with a bar while its bytes are checked (before the first use, or after a change)."""
     from pocketseek.runtime.load import load
@@ -78,6 +79,7 @@ def open_engine(
             memory_bytes=memory_bytes,
             prefix_cache=prefix_cache,
             speculation=speculation,
+            temperature_limit_c=temperature_limit_c,
             progress=lambda done, total: show(label, done, total),
         )
 

@@ -8,6 +8,7 @@ import typer
 
 from pocketseek.cli.min_speed import parse_speed
 from pocketseek.cli.sizes import parse_size
+from pocketseek.settings import parse_temperature_limit
 
 _OWN = "the model's own"  # what its makers recommend, else the defaults of SamplingParams
 
@@ -45,6 +46,16 @@ MinSpeed = Annotated[
         metavar="TOKENS_PER_S",
         help="If less is expected: int8 keys and values, a smaller context or a smaller installed model of the line.",
         show_default=False,
+    ),
+]
+TemperatureLimit = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature-limit",
+        parser=parse_temperature_limit,
+        metavar="CELSIUS",
+        help="Slow down so that skin or battery stay below this; 0 or off: do not.",
+        show_default="POCKETSEEK_TEMPERATURE_LIMIT, else 45",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

@@ -67,6 +67,7 @@ def serve(
     memory: options.Memory = None,
     min_speed: options.MinSpeed = None,
     threads: Threads = None,
+    temperature_limit: options.TemperatureLimit = None,
     require_token: RequireToken = False,
     allow_host: AllowHost = None,
     allow_origin: AllowOrigin = None,
@@ -107,6 +108,7 @@ def serve(
             kv=kv,
             memory_bytes=memory_bytes,
             min_speed=min_speed,
+            temperature_limit_c=temperature_limit,
             max_sequences=max_running,
         )
 
@@ -196,7 +198,7 @@ def _announce(options: ServeOptions, port: int, pool: ModelPool, words: Words, *
     if options.require_token:
         print_text(words(messages.SERVE_TOKEN))
     if qr:
-        print_text(words(messages.SERVE_SCAN))
+        print_text(words(messages.SERVE_SCAN_HERE if is_loopback(options.host) else messages.SERVE_SCAN))
         _print_qr_code(url)
     print_text(words(messages.SERVE_STOP))
     sys.stdout.flush()

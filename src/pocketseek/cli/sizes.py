@@ -30,5 +30,6 @@ def parse_size(text: str) -> int:
     if not 0 < num_bytes <= _LARGEST_BYTES:
         raise UsageError(f"{text[:40]!r} is not a size; write it like 600MB, 1.5GB or 512MiB")
     if match and not match[2] and num_bytes < _FEWEST_PLAIN_BYTES:
-        raise UsageError(f"{text.strip()} without a unit is a number of bytes; write {text.strip()}MB if that is meant")
+        number = match[1]
+        raise UsageError(f"{number} without a unit is a number of bytes; write {number}MB or {number}GB")
     return num_bytes

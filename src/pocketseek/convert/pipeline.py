@@ -8,7 +8,7 @@ The same checkpoint, options and day give the same package, byte for byte.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -17,10 +17,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketseek.convert.calibrated_layers import CALIBRATED_FORMATS, CalibratedLayers
+from pocketseek.convert.calibration_text import DEFAULT_TOKENS, calibration_windows
 from pocketseek.convert.encode import Loss
 from pocketseek.convert.families.base import ModelPlan, TensorPlan
 from pocketseek.convert.families.choose import choose_planner
-from pocketseek.convert.package_files import collect_files
+from pocketseek.convert.ggml_import import EXACT_IMPORTS, ROUNDED_IMPORTS
+from pocketseek.convert.package_files import SETTINGS_NAME, TOKENIZER_NAME, collect_files
 from pocketseek.convert.provenance import default_name, describe_provenance, sanitised
 from pocketseek.convert.quality import QualityReport
 from pocketseek.convert.recipe import Quant, choose_format, resolve_quant
@@ -29,11 +32,14 @@ from pocketseek.convert.sources.base import Source
 from pocketseek.convert.sources.ggml_types import TYPES_BY_NAME
 from pocketseek.convert.sources.open import open_source
 from pocketseek.formats import TENSOR_ALIGNMENT_BYTES, tensor_bytes
+from pocketseek.package.manifest import JsonValue
 from pocketseek.package.paths import check_model_name
 from pocketseek.package.store import ModelStore
 from pocketseek.package.writer import PackageWriter
 from pocketseek.settings import read_settings
 from pocketseek.text.sampling_file import Recommended
+from pocketseek.text.settings_file import parse_text_settings
+from pocketseek.text.tokenizer import Tokenizer
 
 Progress = Callable[[str, int, int], None]
 
@@ -48,6 +54,8 @@ def convert_checkpoint(
     quant: Quant | None = None,
     name: str | None = None,
     models_dir: Path | None = None,
+    calibration: Sequence[str] = (),
+    calibration_tokens: int = DEFAULT_TOKENS,
     progress: Progress | None = None,
     converted_on: date | None = None,
     recommended: Recommended | None = None,
@@ -57,6 +65,9 @@ def convert_checkpoint(
     destination: the directory to create, or to replace if it is a package; default: the model's name in models_dir
     (default: where installed models live).
     quant: "q4", "q4-pure", "q8" or "keep", see `recipe`. name: what the package is called; default: as the checkpoint.
+    calibration: texts of the kinds that the model will read; matrices of four bits are then quantised so that what
+    comes out of them on calibration_tokens tokens of these changes least, see docs/convert.md. Takes longer; other
+    machines may round other weights up.
     progress(stage, done_bytes, total_bytes) counts bytes of the checkpoint. converted_on: default today (UTC).
     recommended: sampling that the package recommends; default: what the checkpoint does.
 
@@ -70,7 +81,8 @@ def convert_checkpoint(
         plan = choose_planner(opened)(opened)
         files = collect_files(opened, plan.model.vocab_size, recommended)
         provenance = describe_provenance(opened, converted_on or datetime.now(UTC).date())
-        conversion = _Conversion(opened, plan, resolved, progress or _silent)
+        windows = _windows(calibration, calibration_tokens, files, plan) if calibration else None
+        conversion = _Conversion(opened, plan, resolved, progress or _silent, windows)
         with PackageWriter(target, expected_bytes=conversion.expected_bytes(files)) as writer:
             conversion.write_tensors(writer)
             for file_name, data in files.items():
@@ -79,7 +91,7 @@ def convert_checkpoint(
                 name=called,
                 model=plan.model,
                 recipe={"quant": resolved},
-                quality=conversion.quality.to_json(),
+                quality=conversion.quality_report(),
                 provenance=provenance,
             )
     return target
@@ -88,7 +100,15 @@ def convert_checkpoint(
 class _Conversion:
     """One run: what is converted, how, and how far it is."""
 
-    def __init__(self, source: Source, plan: ModelPlan, quant: Quant, progress: Progress) -> None:
+    def __init__(
+        self,
+        source: Source,
+        plan: ModelPlan,
+        quant: Quant,
+        progress: Progress,
+        windows: NDArray[np.int32] | None = None,
+    ) -> None:
+        """windows: of calibration text."""
         self.quality = QualityReport()
         self._source = source
         self._plan = plan
@@ -97,6 +117,11 @@ class _Conversion:
         self._done_bytes = 0
         self._total_bytes = sum(self._stored_bytes(tensor) for tensor in plan.tensors)
         self._num_workers = min(_MAX_WORKERS, os.cpu_count() or 1)
+        self._calibrated = None if windows is None else self._calibrated_layers(windows)
+
+    def quality_report(self) -> dict[str, JsonValue]:
+        report = self.quality.to_json()
+        return report | {"calibration": self._calibrated.report()} if self._calibrated is not None else report
 
     def expected_bytes(self, files: dict[str, bytes]) -> int:
         tensors = sum(
@@ -126,6 +151,10 @@ class _Conversion:
             self._done_bytes += self._stored_bytes(tensor)
             return
         format_name = self._planned_format(tensor)
+        if self._calibrated is not None and (matrix := self._calibrated.matrix(tensor)) is not None:
+            writer.add_tensor(tensor.name, format_name, tensor.shape, [matrix.packed.reshape(-1)])
+            self.quality.add(tensor.name, format_name, matrix.loss)
+            return
         if self._stored_type(tensor) == "BF16" and format_name == "f16" and not matrix_fits_f16(self._source, tensor):
             format_name = "f32"
         losses: list[Loss] = []
@@ -142,6 +171,22 @@ class _Conversion:
                 yield slab.rows.packed.reshape(-1)
                 self._done_bytes += slab.source_bytes
                 self._progress(tensor.stage, self._done_bytes, self._total_bytes)
+
+    def _calibrated_layers(self, windows: NDArray[np.int32]) -> CalibratedLayers:
+        def format_of(tensor: TensorPlan) -> str | None:
+            """Of what is rounded to four bits here, and not copied from a checkpoint that was before."""
+            format_name = self._planned_format(tensor)
+            stored = self._stored_type(tensor)
+            is_copied = (stored, format_name) in EXACT_IMPORTS | ROUNDED_IMPORTS
+            is_multiplied = tensor.name != "embed.weight"
+            return format_name if format_name in CALIBRATED_FORMATS and is_multiplied and not is_copied else None
+
+        def done(tensor: TensorPlan) -> None:
+            self._done_bytes += self._stored_bytes(tensor)
+            self._progress(tensor.stage, self._done_bytes, self._total_bytes)
+
+        embed = next((self._planned_format(one) for one in self._plan.tensors if one.name == "embed.weight"), "f32")
+        return CalibratedLayers(self._source, self._plan, windows, format_of, done, embed_format=embed)
 
     def _planned_format(self, tensor: TensorPlan) -> str:
         if len(tensor.shape) == 1:
@@ -162,6 +207,12 @@ def _choose_name(source: Source, name: str | None, destination: str | Path | Non
     if destination is not None and (called := sanitised(Path(destination).resolve().name)):
         return called
     return default_name(source)
+
+
+def _windows(texts: Sequence[str], max_tokens: int, files: Mapping[str, bytes], plan: ModelPlan) -> NDArray[np.int32]:
+    settings = parse_text_settings(files[SETTINGS_NAME])
+    tokenizer = Tokenizer.from_json(files[TOKENIZER_NAME], settings)
+    return calibration_windows(texts, tokenizer, max_tokens=max_tokens, context_length=plan.model.context_length)
 
 
 def _vector_bytes(values: NDArray[np.float32]) -> bytes:

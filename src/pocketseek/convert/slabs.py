@@ -60,6 +60,18 @@ def encode_matrix(
             future.cancel()
 
 
+def read_matrix(source: Source, plan: TensorPlan) -> NDArray[np.float32]:
+    """The whole matrix as float32, rows in the package's order. Raises FormatError naming the tensor."""
+    stored_type = source.tensors[plan.source_name].type
+    values = np.empty(plan.shape, np.float32)
+    try:
+        for start, stop in slab_ranges(plan.shape):
+            values[start:stop] = decode_rows(stored_type, read_stored(source, plan, start, stop))
+    except FormatError as error:
+        raise _named(error, source, plan) from error
+    return values
+
+
 def read_vector(source: Source, plan: TensorPlan) -> NDArray[np.float32]:
     """A norm or bias as float32. Raises FormatError naming the tensor for values that are not finite."""
     raw = read_stored(source, plan, 0, plan.shape[0])

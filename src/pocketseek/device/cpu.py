@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pocketseek.device.known import Known
 from pocketseek.device.reading import parse_int, read_fields, read_int, read_text
 
 # What the kernels choose by; the rest of the flags says nothing about speed here.
@@ -41,14 +42,14 @@ def usable_cores(root: Path) -> tuple[int, ...] | None:
     return _parse_core_list(listed) if listed else None
 
 
-def performance_cores(root: Path, cores: tuple[int, ...]) -> tuple[int, ...] | None:
+def performance_cores(root: Path, cores: tuple[int, ...]) -> Known[tuple[int, ...]] | None:
     """The fast ones of `cores`, by the kernel's capacity figure where it exists, else by maximal frequency."""
     for name, share in (("cpu_capacity", _FAST_CAPACITY_SHARE), ("cpufreq/cpuinfo_max_freq", _FAST_FREQUENCY_SHARE)):
         speeds = {core: read_int(root / f"sys/devices/system/cpu/cpu{core}" / name) for core in cores}
         known = {core: speed for core, speed in speeds.items() if speed}
         if known and len(known) == len(cores):
             fastest = max(known.values())
-            return tuple(core for core in cores if known[core] >= share * fastest)
+            return Known(tuple(core for core in cores if known[core] >= share * fastest), name)
     return None
 
 

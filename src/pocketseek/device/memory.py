@@ -22,19 +22,19 @@ class ProcessMemory:
 def machine_memory(root: Path) -> tuple[int | None, int | None]:
     """(MemTotal, MemAvailable) in bytes."""
     fields = read_fields(root / "proc/meminfo")
-    return _kilobytes(fields.get("MemTotal")), _kilobytes(fields.get("MemAvailable"))
+    return kilobytes(fields.get("MemTotal")), kilobytes(fields.get("MemAvailable"))
 
 
 def process_memory(root: Path = _ROOT) -> ProcessMemory:
     fields = read_fields(root / "proc/self/status")
     return ProcessMemory(
-        rss_bytes=_kilobytes(fields.get("VmRSS")),
-        peak_rss_bytes=_kilobytes(fields.get("VmHWM")),
-        anonymous_bytes=_kilobytes(fields.get("RssAnon")),
+        rss_bytes=kilobytes(fields.get("VmRSS")),
+        peak_rss_bytes=kilobytes(fields.get("VmHWM")),
+        anonymous_bytes=kilobytes(fields.get("RssAnon")),
     )
 
 
-def _kilobytes(value: str | None) -> int | None:
+def kilobytes(value: str | None) -> int | None:
     """ "16384 kB" -> 16777216."""
     number, _, unit = (value or "").partition(" ")
     parsed = parse_int(number)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketseek.device.cgroup import NO_LIMIT_BYTES, group_folders
+from pocketseek.device.pressure import line_value, stall_us, whole_number
 from pocketseek.device.reading import read_bytes
 
 _ROOT = Path("/")
@@ -78,7 +79,7 @@ class MemoryWatch:
             own_anonymous_bytes=anonymous_bytes,
             group_limit_bytes=limit_bytes,
             group_room_bytes=room_bytes,
-            stall_us=_stall_us(read_bytes(self._pressure)) if self._pressure else None,
+            stall_us=stall_us(read_bytes(self._pressure)) if self._pressure else None,
             stall_is_own=self._pressure_is_own,
             major_faults=resource.getrusage(resource.RUSAGE_SELF).ru_majflt,
         )
@@ -101,10 +102,10 @@ class MemoryWatch:
         which tells it from a container's own group that is mounted as a root."""
         for group in groups:
             file = str(group / "memory.pressure")
-            if _stall_us(read_bytes(file)) is not None:
+            if stall_us(read_bytes(file)) is not None:
                 return file, read_bytes(str(group / "cgroup.type")) is not None
         file = str(self._root / "proc/pressure/memory")
-        return (file, False) if _stall_us(read_bytes(file)) is not None else (None, False)
+        return (file, False) if stall_us(read_bytes(file)) is not None else (None, False)
 
     def _read_groups(self) -> tuple[int | None, int | None]:
         """(tightest limit, tightest room)."""
@@ -141,41 +142,20 @@ def _group_v2(folder: Path) -> _Group:
 
 
 def _limit_bytes(group: _Group) -> int | None:
-    numbers = [_whole_number(read_bytes(file)) for file in group.limits]
+    numbers = [whole_number(read_bytes(file)) for file in group.limits]
     return min((number for number in numbers if number is not None and number < NO_LIMIT_BYTES), default=None)
 
 
 def _room_bytes(group: _Group, limit_bytes: int) -> int | None:
-    usage_bytes = _whole_number(read_bytes(group.usage))
+    usage_bytes = whole_number(read_bytes(group.usage))
     if usage_bytes is None:
         return None
     stat = read_bytes(group.stat)
-    cache_bytes = sum(_whole_number(_value(stat, name)) or 0 for name in group.cache_fields)
+    cache_bytes = sum(whole_number(line_value(stat, name)) or 0 for name in group.cache_fields)
     return max(0, limit_bytes - max(0, usage_bytes - cache_bytes))
 
 
-def _stall_us(text: bytes | None) -> int | None:
-    """ "some avg10=0.00 avg60=0.00 avg300=0.00 total=123" -> 123; of the line "full" nothing is taken."""
-    return _whole_number((_value(text, b"some ") or b"").partition(b"total=")[2])
-
-
 def _kilobytes(text: bytes | None, name: bytes) -> int | None:
-    number, _, unit = (_value(text, name) or b"").partition(b" ")
-    parsed = _whole_number(number)
+    number, _, unit = (line_value(text, name) or b"").partition(b" ")
+    parsed = whole_number(number)
     return parsed * 1024 if parsed is not None and unit == b"kB" else None
-
-
-def _value(text: bytes | None, name: bytes) -> bytes | None:
-    """What follows `name` in the line that begins with it."""
-    if text is None:
-        return None
-    if text.startswith(name):
-        return text[len(name) :].partition(b"\n")[0].strip()
-    start = text.find(b"\n" + name)
-    return text[start + 1 + len(name) :].partition(b"\n")[0].strip() if start >= 0 else None
-
-
-def _whole_number(text: bytes | None) -> int | None:
-    """As reading.parse_int: None for "max", an empty file, and what is no number."""
-    digits = (text or b"").strip()
-    return int(digits) if digits.isdigit() and len(digits) <= 20 else None

@@ -1,28 +1,40 @@
-"""`check_device`: the plain facts of this machine. Nothing is measured and nothing is judged here.
+"""`check_device`: the plain facts of this machine, each with where it was read. Nothing is measured or judged here.
 
 Every fact that cannot be read is None: unknown is an answer, a guess is not. `root` stands for "/" so that tests (and a
-mounted phone image) can be probed; only the processor's architecture is always that of the running machine.
+mounted phone image) can be probed; storage sizes and this process's user are always those of the running machine, and
+so is the architecture where nothing below `root` tells it.
 """
 
 from __future__ import annotations
 
-import platform
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketseek.device import cgroup, cpu, memory, system
+from pocketseek.device.accelerators import Accelerator, find_accelerators
+from pocketseek.device.chips import Chip, find_chip
+from pocketseek.device.clusters import CoreCluster, core_clusters, highest_frequency_hz
+from pocketseek.device.execution_provider import ExecutionProvider, choose_provider
+from pocketseek.device.known import SourceBook
+from pocketseek.device.permissions import Permissions, check_permissions, selinux_context, selinux_mode
+from pocketseek.device.properties import read_properties
+from pocketseek.device.storage_kind import storage_kind
+from pocketseek.device.swap import read_swap
 from pocketseek.settings import read_settings
 
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What check_device found; None means unknown, except where said otherwise.
+    """What check_device found; None means unknown, except where said otherwise. docs/device.md describes every field.
 
     usable_cores: numbers of the cores this process may run on. performance_cores: the fast ones of them.
     cpu_quota: processors' worth of time that a container grants (None: no quota).
     instruction_sets: those that matter to the kernels, in Linux's spelling.
     memory_limit_bytes: the container's limit (None: no limit). memory_available_bytes: what can be taken now without
     swapping, that limit included. storage_free_bytes: on the disk of the data directory.
+    clusters: of all cores, the fastest first; empty if nothing is known of them. chip: the row of the chip table.
+    sources: for each known field where it was read.
     """
 
     architecture: str
@@ -42,37 +54,99 @@ class DeviceFacts:
     phone_model: str | None
     soc_model: str | None
     termux: bool
+    pc_model: str | None = None
+    android_api_level: int | None = None
+    termux_api: bool | None = None
+    selinux: str | None = None
+    selinux_context: str | None = None
+    permissions: Permissions | None = None
+    clusters: tuple[CoreCluster, ...] = ()
+    chip: Chip | None = None
+    accelerators: tuple[Accelerator, ...] = ()
+    execution_provider: ExecutionProvider | None = None
+    swap_total_bytes: int | None = None
+    swap_free_bytes: int | None = None
+    zram_bytes: int | None = None
+    zram_compression: float | None = None
+    storage_total_bytes: int | None = None
+    storage_filesystem: str | None = None
+    storage_device: str | None = None
+    storage_kind: str | None = None
+    storage_version: str | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_device(root: str | Path = "/", *, data_dir: Path | None = None) -> DeviceFacts:
-    """Read the facts; never raises for a machine that says little.
+    """Read the facts; never raises for a machine that says little, or says it wrongly.
 
-    data_dir: whose disk's free space is asked for; by default the one pocketseek keeps its models in.
+    data_dir: whose disk is asked about; by default the one pocketseek keeps its models in.
     """
     root = Path(root)
     data_dir = read_settings().home if data_dir is None else data_dir
-    cores = cpu.usable_cores(root)
+    properties, book = read_properties(root), SourceBook()
+    cores, clusters = cpu.usable_cores(root), book.keep("clusters", core_clusters(root)) or ()
+    chip = book.keep("chip", find_chip(system.chip_names(root, properties), highest_frequency_hz(clusters)))
+    architecture = book.keep("architecture", system.architecture(root, properties)) or ""
+    api_level = book.keep("android_api_level", system.android_api_level(properties))
+    accelerators = _accelerators(root, chip, book)
+    provider = choose_provider(
+        architecture, chip, api_level, has_npu=any(accelerator.kind == "npu" for accelerator in accelerators)
+    )
     total_bytes, available_bytes = memory.machine_memory(root)
     limit = cgroup.memory_limit(root)
+    free_bytes, size_bytes = system.storage_bytes(data_dir)
+    swap, storage = read_swap(root), storage_kind(root, data_dir, properties)
+    note, keep = book.note, book.keep
     return DeviceFacts(
-        architecture=platform.machine(),
-        cpu_model=cpu.cpu_model(root),
-        usable_cores=cores,
-        performance_cores=cpu.performance_cores(root, cores) if cores else None,
-        cpu_quota=cgroup.cpu_quota(root),
-        instruction_sets=cpu.instruction_sets(root),
-        memory_total_bytes=total_bytes,
-        memory_available_bytes=_smaller(available_bytes, limit.available_bytes if limit else None),
-        memory_limit_bytes=_tighter(limit, total_bytes),
-        data_dir=data_dir,
-        storage_free_bytes=system.free_storage_bytes(data_dir),
-        os_name=system.os_name(root),
-        kernel_release=system.kernel_release(root),
-        android_version=system.android_property(root, "ro.build.version.release"),
-        phone_model=system.phone_model(root),
-        soc_model=system.soc_model(root),
-        termux=system.is_termux(root),
+        architecture=architecture,
+        cpu_model=note("cpu_model", cpu.cpu_model(root), "/proc/cpuinfo"),
+        usable_cores=note("usable_cores", cores, "/proc/self/status: Cpus_allowed_list"),
+        performance_cores=keep("performance_cores", cpu.performance_cores(root, cores) if cores else None),
+        cpu_quota=note("cpu_quota", cgroup.cpu_quota(root), "cgroup"),
+        instruction_sets=note("instruction_sets", cpu.instruction_sets(root), "/proc/cpuinfo"),
+        memory_total_bytes=note("memory_total_bytes", total_bytes, "/proc/meminfo: MemTotal"),
+        memory_available_bytes=note(
+            "memory_available_bytes",
+            _smaller(available_bytes, limit.available_bytes if limit else None),
+            "/proc/meminfo: MemAvailable" + (", cgroup" if limit else ""),
+        ),
+        memory_limit_bytes=note("memory_limit_bytes", _tighter(limit, total_bytes), "cgroup"),
+        data_dir=note("data_dir", data_dir, "settings"),
+        storage_free_bytes=note("storage_free_bytes", free_bytes, "statvfs"),
+        os_name=keep("os_name", system.os_name(root)),
+        kernel_release=note("kernel_release", system.kernel_release(root), "/proc/sys/kernel/osrelease"),
+        android_version=keep("android_version", properties.known("ro.build.version.release")),
+        phone_model=keep("phone_model", system.phone_model(root, properties)),
+        soc_model=keep("soc_model", system.soc_model(properties)),
+        termux=note("termux", system.is_termux(root), f"/{system.TERMUX_PREFIX}"),
+        pc_model=keep("pc_model", system.pc_model(root)),
+        android_api_level=api_level,
+        termux_api=note("termux_api", system.has_termux_api(root), "termux-battery-status"),
+        selinux=keep("selinux", selinux_mode(root, properties)),
+        selinux_context=note("selinux_context", selinux_context(root), "/proc/self/attr/current"),
+        permissions=note("permissions", check_permissions(root), "tried"),
+        clusters=clusters,
+        chip=chip,
+        accelerators=accelerators,
+        execution_provider=note("execution_provider", provider, "chip table, ONNX Runtime's documentation"),
+        swap_total_bytes=note("swap_total_bytes", swap.total_bytes, "/proc/meminfo: SwapTotal"),
+        swap_free_bytes=note("swap_free_bytes", swap.free_bytes, "/proc/meminfo: SwapFree"),
+        zram_bytes=note("zram_bytes", swap.zram_bytes, "/proc/swaps"),
+        zram_compression=note("zram_compression", swap.zram_compression, "/sys/block/zram*/mm_stat"),
+        storage_total_bytes=note("storage_total_bytes", size_bytes, "statvfs"),
+        storage_filesystem=keep("storage_filesystem", storage.filesystem),
+        storage_device=keep("storage_device", storage.device),
+        storage_kind=keep("storage_kind", storage.kind),
+        storage_version=keep("storage_version", storage.version),
+        sources=book.sources,
     )
+
+
+def _accelerators(root: Path, chip: Chip | None, book: SourceBook) -> tuple[Accelerator, ...]:
+    found = find_accelerators(root, chip)
+    if found:
+        book.note("accelerators", found, ", ".join(dict.fromkeys(one.source for one in found)))
+    return found
 
 
 def _smaller(first: int | None, second: int | None) -> int | None:

@@ -1,21 +1,43 @@
-"""The operating system around us: distribution, kernel, Android and its phone, Termux."""
+"""The operating system around us: distribution, kernel, Android and its phone, Termux, the board or the PC."""
 
 from __future__ import annotations
 
 import os
-import subprocess
+import platform
+from collections.abc import Iterator
 from pathlib import Path
 
-from pocketseek.device.reading import read_fields, read_text
+from pocketseek.device.known import Known
+from pocketseek.device.properties import Properties
+from pocketseek.device.reading import parse_int, read_fields, read_line, read_text
 
-_GETPROP_TIMEOUT_S = 5
+TERMUX_PREFIX = "data/data/com.termux/files/usr"
+TERMUX_HOME = "data/data/com.termux/files/home"
+_ABIS = {"arm64-v8a": "aarch64", "armeabi-v7a": "armv7l", "x86_64": "x86_64", "x86": "i686", "riscv64": "riscv64"}
+_NO_NAME = {"", "Default string", "System manufacturer", "System Product Name", "To Be Filled By O.E.M.", "None"}
+# What may name the chip, the most exact first.
+_CHIP_PROPERTIES = (
+    *("ro.soc.model", "ro.vendor.qti.soc_model", "ro.hardware.chipname", "ro.chipname", "ro.vendor.mediatek.platform"),
+    *("ro.mediatek.platform", "ro.board.platform", "ro.hardware"),
+)
 
 
-def os_name(root: Path) -> str | None:
+def architecture(root: Path, properties: Properties) -> Known[str]:
+    """Of the running machine; of another root what its Android was built for, or arm64 if its cores say so."""
+    abi = properties.known("ro.product.cpu.abi")
+    if root != Path("/"):
+        if abi and abi.value in _ABIS:
+            return Known(_ABIS[abi.value], abi.source)
+        if "asimd" in read_fields(root / "proc/cpuinfo").get("Features", "").split():
+            return Known("aarch64", "/proc/cpuinfo: Features")
+    return Known(platform.machine(), "uname")
+
+
+def os_name(root: Path) -> Known[str] | None:
     """PRETTY_NAME of os-release, e.g. "Debian GNU/Linux 12 (bookworm)"."""
     for name in ("etc/os-release", "usr/lib/os-release"):
-        if value := read_fields(root / name, "=").get("PRETTY_NAME"):
-            return value.strip("\"'") or None
+        if value := read_fields(root / name, "=").get("PRETTY_NAME", "").strip("\"'"):
+            return Known(value, f"/{name}")
     return None
 
 
@@ -24,41 +46,64 @@ def kernel_release(root: Path) -> str | None:
 
 
 def is_termux(root: Path) -> bool:
-    return (root / "data/data/com.termux/files/usr").is_dir()
+    return (root / TERMUX_PREFIX).is_dir()
 
 
-def android_property(root: Path, name: str) -> str | None:
-    """One system property through Android's own getprop; None elsewhere, and if it is unset."""
-    program = root / "system/bin/getprop"
-    if not os.access(program, os.X_OK):
-        return None
-    try:
-        done = subprocess.run(
-            [str(program), name], capture_output=True, stdin=subprocess.DEVNULL, timeout=_GETPROP_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode("utf-8", "replace").strip() or None
+def has_termux_api(root: Path) -> bool | None:
+    """Whether Termux's package of commands for Termux:API is there; the app itself cannot be seen. None: no Termux."""
+    return (root / TERMUX_PREFIX / "bin/termux-battery-status").exists() if is_termux(root) else None
 
 
-def phone_model(root: Path) -> str | None:
+def android_api_level(properties: Properties) -> Known[int] | None:
+    known = properties.known("ro.build.version.sdk")
+    level = parse_int(known.value) if known else None
+    return Known(level, known.source) if known and level is not None else None
+
+
+def phone_model(root: Path, properties: Properties) -> Known[str] | None:
     """Maker and model of an Android phone, or what a device tree calls the board (a Raspberry Pi, for example)."""
-    names = [android_property(root, f"ro.product.{part}") for part in ("manufacturer", "model")]
-    return " ".join(name for name in names if name) or read_text(root / "proc/device-tree/model") or None
+    named = _joined(properties, "ro.product.manufacturer", "ro.product.model")
+    board = None if named else read_text(root / "proc/device-tree/model")
+    return Known(board, "/proc/device-tree/model") if board else named
 
 
-def soc_model(root: Path) -> str | None:
+def pc_model(root: Path) -> Known[str] | None:
+    """Maker and product as the firmware of a PC says (DMI)."""
+    folder = root / "sys/class/dmi/id"
+    words = [read_line(str(folder / name)) or "" for name in ("sys_vendor", "product_name")]
+    name = " ".join(word for word in words if word not in _NO_NAME)
+    return Known(name, "/sys/class/dmi/id") if name else None
+
+
+def soc_model(properties: Properties) -> Known[str] | None:
     """What Android says of the chip, e.g. "QTI SM8650"."""
-    names = [android_property(root, f"ro.soc.{part}") for part in ("manufacturer", "model")]
-    return " ".join(name for name in names if name) or None
+    return _joined(properties, "ro.soc.manufacturer", "ro.soc.model")
 
 
-def free_storage_bytes(path: Path) -> int | None:
-    """What a user may still write on the disk that holds `path`, or would hold it once it is created."""
+def chip_names(root: Path, properties: Properties) -> Iterator[Known[str]]:
+    """Everything here that may name the chip, the most exact first: for the chip table."""
+    yield from (known for name in _CHIP_PROPERTIES if (known := properties.known(name)))
+    if machine := read_line(str(root / "sys/devices/soc0/machine")):
+        yield Known(machine, "/sys/devices/soc0/machine")
+    if hardware := read_fields(root / "proc/cpuinfo").get("Hardware"):
+        yield Known(hardware, "/proc/cpuinfo: Hardware")
+    for compatible in (read_text(root / "proc/device-tree/compatible") or "").split("\0"):
+        yield Known(compatible.rpartition(",")[2], "/proc/device-tree/compatible")
+
+
+def storage_bytes(path: Path) -> tuple[int | None, int | None]:
+    """(what a user may still write, size) of the disk that holds `path`, or would hold it once it is created."""
     for folder in (path, *path.parents):
         try:
             status = os.statvfs(folder)
-        except OSError:
+        except (OSError, ValueError):
             continue
-        return status.f_bavail * status.f_frsize
-    return None
+        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+    return None, None
+
+
+def _joined(properties: Properties, *names: str) -> Known[str] | None:
+    found = [(name, known) for name in names if (known := properties.known(name))]
+    if not found:
+        return None
+    return Known(" ".join(known.value for _, known in found), ", ".join(known.source for _, known in found))

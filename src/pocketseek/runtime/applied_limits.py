@@ -1,4 +1,4 @@
-"""What the governor allows is made true between two passes: threads, cores, KV pages, weights.
+"""What the governor allows is made true between two passes: threads, cores, clocks, KV pages, weights.
 
 Memory moves from one side to the other: what shrinks goes first and what grows goes last, so that pages and weights
 together never take more than they may before or after. What grows waits if the other side did not shrink: pages, while
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from pocketseek.errors import MemoryLimitError, UsageError
 from pocketseek.govern.memory_budget import MemoryBudget
+from pocketseek.runtime.frequency_caps import FrequencyCaps
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.work import Executor
 from pocketseek.types import Limits
@@ -40,12 +41,21 @@ class MemoryFollowing:
 class AppliedLimits:
     """Used by the engine's worker, between passes. The executor begins with all of its weights and the pool's pages."""
 
-    def __init__(self, scheduler: Scheduler, executor: Executor, following: MemoryFollowing | None = None) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        executor: Executor,
+        following: MemoryFollowing | None = None,
+        clocks: FrequencyCaps | None = None,
+    ) -> None:
+        """clocks: what frequency_share is applied to; closed by whoever made them."""
         self._scheduler = scheduler
         self._executor = executor
         self._budget = following.budget if following is not None else None
         self._process_bytes = following.process_bytes if following is not None else None
         self._opened_pages = self._num_leased_pages = scheduler.num_pages
+        self._clocks = clocks
+        self._frequency_share = 1.0
         self._num_threads: int | None = None
         self._cores: tuple[int, ...] = ()
         self._num_pages: int | None = None
@@ -62,6 +72,9 @@ class AppliedLimits:
             self._executor.set_threads(limits.num_threads)
         if limits.cores != self._cores:
             self._set_cores(limits.cores)
+        if self._clocks is not None and limits.frequency_share != self._frequency_share:
+            self._frequency_share = limits.frequency_share
+            self._clocks.apply(limits.frequency_share)
         pages = limits.num_pages, limits.max_pages
         self._lease_process(down=True)
         moves = pages != (self._num_pages, self._max_pages) or limits.weight_bytes != self._weight_bytes

@@ -8,11 +8,10 @@ Kinds: "json_object" (any object), "json_schema", "regex" (Rust's syntax; the wh
 (llguidance's dialect). Between the parts of a JSON text there may be a line end and a few spaces, but not white space
 without end, in which weak models get lost.
 
-Trust: a constraint comes from whoever may ask for an answer. Its size is limited, compiling happens in a thread with a
-stack deep enough for all that this size can nest, one at a time and for a limited time, and the library's own limits
-bound the work of each step. What they leave open in a JSON schema, schema_limits.py refuses. A "lark" grammar that
-intersects or negates terminals (`&`, `~`) has no such bound: write it yourself. What
-is wrong with a constraint is a one-line UsageError; what a step finds too complex later ends that request with one.
+Trust: a constraint comes from whoever may ask for an answer. Its size is limited, schemas that the library cannot
+compile in bounds are refused before (schema_bounds.py), compiling happens in a thread with a deep stack, one at a time
+and for a limited time, and the library's own limits bound the work of each step. What is wrong with it is a one-line
+UsageError; what a step finds too complex later ends that request with one.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from typing import TYPE_CHECKING, get_args
 from pocketseek.errors import OverloadedError, UnsupportedError, UsageError
 from pocketseek.runtime.guide import Guide, ReasoningFirst, StepBudget
 from pocketseek.runtime.prompt import starts_in_reasoning
-from pocketseek.runtime.schema_limits import TooComplexError, check_schemas
+from pocketseek.runtime.schema_bounds import check_schema
 from pocketseek.text.special_tokens import TOOL_TAGS
 from pocketseek.text.tokenizer import Tokenizer
 from pocketseek.types import Constraint, ConstraintKind, Request
@@ -155,12 +154,7 @@ def _grammar(constraint: Constraint) -> str:
     if kind == "lark":
         return LLMatcher.grammar_from_lark(text)
     schema = {"type": "object"} if kind == "json_object" else _schema(constraint)
-    try:
-        return LLMatcher.grammar_from_json_schema(
-            json.dumps(schema), overrides={"whitespace_pattern": JSON_WHITE_SPACE}
-        )
-    except ValueError as error:  # the library's reader is stricter than Python's
-        raise _wrong(constraint, str(error)) from error
+    return LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides={"whitespace_pattern": JSON_WHITE_SPACE})
 
 
 def _schema(constraint: Constraint) -> dict[str, object]:
@@ -170,11 +164,8 @@ def _schema(constraint: Constraint) -> dict[str, object]:
         raise _wrong(constraint, str(error)) from error
     if not isinstance(schema, dict):
         raise _wrong(constraint, "it is no JSON object")
-    try:
-        check_schemas([schema])
-    except TooComplexError as error:
-        raise _wrong(constraint, str(error)) from error
     schema.pop("x-guidance", None)  # settings of the library
+    check_schema(schema)
     return schema
 
 
@@ -190,14 +181,14 @@ def _compile(words: LLTokenizer, grammar: str) -> LLMatcher:
 
 
 def _limits() -> LLParserLimits:
-    """At most some 10 ms of work for a step, and some 25 MB for a grammar."""
+    """With what schema_bounds.py lets through at most some 10 ms of work for a step, and some 25 MB for a grammar."""
     from llguidance import LLParserLimits
 
     return LLParserLimits(
         initial_lexer_fuel=200_000,
         max_items_in_row=5_000,  # of an object with 1000 optional properties
-        step_lexer_fuel=100_000,
-        step_max_items=50_000,
+        step_lexer_fuel=50_000,
+        step_max_items=20_000,
         max_lexer_states=20_000,
         max_grammar_size=200_000,
         verbose_errors=False,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pocketseek.errors import PocketseekError
+from pocketseek.govern.thermal_governor import ThermalStatus
 from pocketseek.types import TokenEvent
 
 
@@ -56,6 +57,7 @@ class SchedulerCounts(Totals):
 class EngineStatistics:
     """Since the engine was opened. executor_s: time inside passes; outside_s: planning, sampling, accounting.
 
+    rested_s: pauses between passes, for heat or battery. thermal: None if nobody watches the heat.
     num_wakeups: how often it began to compute after it had slept.
     num_retried_passes: passes that were run again because storage failed; num_failed_passes: those that ended the
     requests in them.
@@ -71,6 +73,8 @@ class EngineStatistics:
     num_failed_passes: int = 0
     num_store_failures: int = 0
     num_swap_failures: int = 0
+    rested_s: float = 0.0
+    thermal: ThermalStatus | None = None
 
 
 class PageDemand(NamedTuple):

@@ -15,18 +15,20 @@ from typing import Self
 
 from pocketseek.govern.governor import Governor
 from pocketseek.govern.ladder import SpeedChoice
+from pocketseek.govern.thermal_governor import ThermalGovernor, ThermalStatus
 from pocketseek.runtime.admission import check_prompt, choices_of
 from pocketseek.runtime.answer import Answer, text_stream_of
 from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.assembly import assemble
 from pocketseek.runtime.counts import EngineStatistics, PageDemand
 from pocketseek.runtime.embedding import Embedding, PendingEmbedding
+from pocketseek.runtime.frequency_caps import FrequencyCaps
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore
 from pocketseek.runtime.prompt import (
     EncodedPrompt,
     Prompt,
-    check_text_size,
+    check_text_length,
     encode_prompt,
     is_chat,
     starts_in_reasoning,
@@ -69,9 +71,11 @@ class Engine:
         resources: Iterable[Closeable] = (),
         policy: Policy | None = None,
         following: MemoryFollowing | None = None,
+        clocks: FrequencyCaps | None = None,
     ) -> None:
         """num_pages: pages of KV memory, shared by all; max_pages: as in `Limits`, until the governor was asked.
         following: by default the governor is asked before passes only.
+        clocks: what `Limits.frequency_share` acts on; whoever made them restores them (as one of `resources`).
         The text settings are the tokenizer's.
 
         recommended_sampling: used for answers that ask for no other. prefix_cache: do not compute again what is still
@@ -100,7 +104,8 @@ class Engine:
         self._prefix_store = prefix_store
         self._swap = parts.swap
         closeables = (*((parts.swap,) if parts.swap is not None else ()), *resources)
-        self._worker = Worker(parts.scheduler, executor, governor, closeables, parts.archive, following)
+        self._worker = Worker(parts.scheduler, executor, governor, closeables, parts.archive, following, clocks)
+        self._governor = governor
         # Also runs at interpreter exit, while the worker can still finish its pass in peace.
         self._finalizer = weakref.finalize(self, self._worker.close)
 
@@ -292,9 +297,9 @@ class Engine:
     def encode(self, prompt: Prompt) -> EncodedPrompt:
         """A prompt that may be given in place of the original, so that nobody encodes it twice.
 
-        Raises ContextLengthError at once for a text that is far too long; what `encode_prompt` raises.
+        Raises ContextLengthError at once for a text that is far too long.
         """
-        check_text_size(prompt, self.tokenizer, self.context_length)
+        check_text_length(prompt, self.tokenizer, self.context_length)
         token_ids = self.encode_prompt(prompt)
         check_prompt(token_ids, self._vocab_size)  # before anybody decodes them
         return EncodedPrompt(token_ids, is_chat(prompt), starts_in_reasoning(token_ids, self.tokenizer))
@@ -306,12 +311,23 @@ class Engine:
             self._scheduler.counts(),
             executor_s=worker.executor_s,
             outside_s=worker.total_s - worker.executor_s,
+            rested_s=worker.rested_s,
+            thermal=self.thermal_status(),
             num_wakeups=worker.num_wakeups,
             num_retried_passes=worker.num_retried_passes,
             num_failed_passes=worker.num_failed_passes,
             num_store_failures=self._prefix_store.num_failures if self._prefix_store else 0,
             num_swap_failures=self._swap.num_failures if self._swap else 0,
         )
+
+    def thermal_status(self) -> ThermalStatus | None:
+        """What was decided last about heat; None if nobody watches it. Cheap, from any thread."""
+        return self._governor.status if isinstance(self._governor, ThermalGovernor) else None
+
+    def busy_source(self) -> Callable[[], float]:
+        """Seconds spent on passes in all, for a governor; it does not hold the engine."""
+        worker = self._worker
+        return lambda: worker.total_s
 
     def demand_source(self) -> Callable[[], PageDemand]:
         """`page_demand` for somebody whom the engine holds: it does not hold the engine."""

@@ -22,8 +22,9 @@ from pocketseek.package.store import ModelStore
 from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor
+from pocketseek.runtime.heat import connect, watch_heat
 from pocketseek.runtime.memory_use import MemoryUse, kv_budget_bytes
-from pocketseek.runtime.opening import available_bytes, cost_file_of, num_cores, template_of
+from pocketseek.runtime.opening import available_bytes, cool_cores, cost_file_of, num_cores, template_of
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore, identity_of
 from pocketseek.runtime.residency.read_probe import read_mode_for
@@ -53,6 +54,7 @@ def load(
     prefix_store: Path | None = None,
     prefix_store_bytes: int | None = None,
     speculation: bool = True,
+    temperature_limit_c: float | None = None,
     progress: Progress | None = None,
 ) -> Engine:
     """Open an installed model by name, or a package by path, and return an engine for it.
@@ -68,6 +70,8 @@ def load(
     prefix_cache: keep computed pages of prompts for later ones, in the KV memory while nobody needs it and on disk in
     the directory prefix_store (default: cache/prefix in the data directory), in at most prefix_store_bytes (default:
     1 GiB or a tenth of what is free; 0: not on disk).
+    temperature_limit_c: of the skin or battery, where it can be read: the pace falls so that it stays below. 0: it does
+    not; by default what the environment says, else 45. See docs/govern.md.
     progress(done_bytes, total_bytes) is called while the package
     is hashed, which happens before its first use and after it was touched.
     Raises NotFoundError, FormatError, IntegrityError, StorageError, UsageError, NativeCoreError, MemoryLimitError.
@@ -125,6 +129,15 @@ def load(
         use.num_pages = verdict.num_pages
         budget = MemoryBudget(0)
         governor = MemoryGovernor(fixed, use.look, use.footprint, cap_bytes=memory_bytes, budget=budget)
+        limit_c = temperature_limit_c if temperature_limit_c is not None else settings.temperature_limit_c
+        heat = watch_heat(
+            governor,
+            settings.home,
+            limit_c=limit_c,
+            cool_cores=cool_cores(facts),
+            screen_off=settings.screen_off,
+        )
+        opened.append(heat)
         limits = governor.limits()
         executor.set_weight_bytes(limits.weight_bytes)
         executor.weights.warm_all()
@@ -141,7 +154,7 @@ def load(
             executor,
             tokenizer,
             template_of(package, text_settings),
-            governor,
+            heat.governor,
             num_pages=limits.num_pages or verdict.num_pages,
             max_pages=limits.max_pages,
             recommended_sampling=_recommended_sampling(package),
@@ -149,10 +162,12 @@ def load(
             prefix_store=store if prefix_cache and prefix_store_bytes != 0 else None,
             swap_folder=settings.home / "cache" / "swap",
             speculation=speculation,
-            resources=[package, cost_file],
+            resources=[package, cost_file, heat],
             policy=Policy(cost_file.costs),
             following=MemoryFollowing(budget, lambda: use.base_bytes, governor.rest_s),
+            clocks=heat.clocks,
         )
+        connect(heat, engine.busy_source())
         use.demand = engine.demand_source()
         engine.speed_choice = speed_choice
         return engine

@@ -124,9 +124,11 @@ def kv_budget_bytes(use: MemoryUse, budget_bytes: int, usual_bytes: int) -> int:
         return usual_bytes
     least_bytes = use.least_bytes
     if budget_bytes < least_bytes:
+        least_mb, there_mb = -(-least_bytes // 1_000_000), budget_bytes // 1_000_000
+        # The difference, too: what is there is less than a group's limit, so the least would be too small a limit.
         raise MemoryLimitError(
-            f"this model needs at least {-(-least_bytes // 1_000_000)} MB of memory and {budget_bytes // 1_000_000} MB "
-            "are there for it; allow more, close other programs or choose a smaller model"
+            f"this model needs at least {least_mb} MB of memory and {there_mb} MB are there for it; "
+            f"allow {least_mb - there_mb} MB more, close other programs or choose a smaller model"
         )
     # The governor counts the process in steps, so that weights do not move for its flutter.
     room_bytes = budget_bytes - use.least_streaming_bytes - BASE_STEP_BYTES

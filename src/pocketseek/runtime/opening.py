@@ -38,6 +38,13 @@ def available_bytes(facts: DeviceFacts) -> int | None:
     return min(limit, facts.memory_available_bytes or limit) // 2
 
 
+def cool_cores(facts: DeviceFacts) -> tuple[int, ...]:
+    """Fast cores without the fastest group, which takes the most power for what it does; empty if all are alike."""
+    fast = set(facts.performance_cores or ()) & set(facts.usable_cores or ())
+    groups = [kept for cluster in facts.clusters if (kept := [core for core in cluster.cores if core in fast])]
+    return tuple(sorted(core for group in groups[1:] for core in group))
+
+
 def num_cores(facts: DeviceFacts) -> int:
     """Performance cores that this process may use, within the container's share of processor time."""
     cores = facts.performance_cores or facts.usable_cores

@@ -10,6 +10,9 @@ small chunk in every pass. As long as it does not fit others overtake it, for PA
 are left to it as they become free. And if for STARVED_PASSES passes nobody was admitted who had waited longest in his
 class, the next place goes to him, whatever the shares say.
 
+Heat. While limits.background_waits is set, background is not computed while an interactive request runs, but for the
+guaranteed one.
+
 Latency. While interactive answers are written, all prompt chunks together keep a pass within limits.max_pass_s by the
 learnt costs, and so do the chunks of background prompts always. Those rest while an interactive prompt is read, and
 while interactive requests are about (one is here, or was RECENT_S ago) they are so short that somebody who arrives
@@ -34,6 +37,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from pocketseek.runtime.client_shares import Client, ClientShares, client_of
 from pocketseek.runtime.cost_model import PassCosts
@@ -124,6 +128,11 @@ class Policy:
         weight = _PROMPT_WEIGHT if self._typical_prompt else 1.0
         self._typical_prompt += weight * (num_tokens - self._typical_prompt)
 
+    @property
+    def has_interactive(self) -> bool:
+        """Somebody waits for an answer."""
+        return self._num_interactive > 0
+
     # -- who --------------------------------------------------------------------------------------------------------
 
     def rank(self, sequence: SequenceState) -> tuple[bool, int]:
@@ -161,6 +170,8 @@ class Policy:
     def room(self, running: Iterable[SequenceState], limits: Limits) -> PassRoom:
         """Shares out the next pass."""
         groups = self._groups(running)
+        if limits.background_waits and (groups.writing or groups.reading):
+            groups = replace(groups, background_writing=[], background_reading=[])
         room = max(1, limits.max_tokens_per_pass)
         prompt_room = room
         if groups.writing and groups.num_reading and limits.max_pass_s is not None:

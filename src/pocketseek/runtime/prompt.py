@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
@@ -27,9 +27,10 @@ from pocketseek.types import Message, Tool
 
 MAX_TOOLS = 128
 
+_LONG_PROMPT_BYTES = 64 * 1024
+
 _ROLES = ("system", "user", "assistant", "tool")
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_COMPOSED_BYTES = 3  # at most, that normalization makes one of
 _TAIL_TOKENS = 16  # more than a reasoning tag has, even spelled letter by letter
 
 
@@ -53,23 +54,6 @@ class EncodedPrompt:
     starts_in_reasoning: bool
 
 
-def check_text_size(prompt: Prompt, tokenizer: Tokenizer, context_length: int) -> None:
-    """Raises ContextLengthError for a text that cannot fit, whatever its tokens are: encoding it would take long.
-
-    Some tokenizers put characters together before they look for tokens, hence the factor.
-    """
-    if isinstance(prompt, str):
-        texts = [prompt]
-    else:
-        parts = prompt.messages if isinstance(prompt, Conversation) else prompt if isinstance(prompt, Sequence) else ()
-        texts = [part.content for part in parts if isinstance(part, Message)]
-    if sum(map(len, texts)) <= context_length:
-        return
-    size = sum(len(text.encode("utf-8", "replace")) for text in texts)
-    if size > _COMPOSED_BYTES * context_length * tokenizer.longest_token_bytes:
-        raise ContextLengthError(f"the prompt has {size} bytes, which cannot fit {context_length} tokens; shorten it")
-
-
 def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, template: ChatTemplate) -> tuple[int, ...]:
     """The ids of a prompt. Raises UsageError if it is empty or of no known kind, TemplateError from the template."""
     if isinstance(prompt, str):
@@ -82,6 +66,28 @@ def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, template: ChatTemplate) 
     if len(parts) not in (len(messages), len(ids)):
         raise UsageError("the prompt must be a text, a list of token ids or a list of messages; give one of them")
     return _not_empty(_encode_chat(messages, (), tokenizer, template) if messages else ids)
+
+
+def check_text_length(prompt: Prompt, tokenizer: Tokenizer, context_length: int) -> None:
+    """Encoding takes a second for each megabyte: what cannot fit, twice over, is not encoded to find that out."""
+    num_bytes = sum(len(text.encode("utf-8", "replace")) for text in _texts_of(prompt))
+    if num_bytes < _LONG_PROMPT_BYTES:
+        return
+    least_tokens = num_bytes // tokenizer.longest_token_bytes
+    if least_tokens > 2 * context_length:  # a tokenizer may leave white space or accents out
+        raise ContextLengthError(
+            f"the prompt has {num_bytes} bytes, at least {least_tokens} tokens, and the context is {context_length}, "
+            "answer included; shorten the prompt or split it"
+        )
+
+
+def _texts_of(prompt: Prompt) -> Iterator[str]:
+    if isinstance(prompt, str):
+        yield prompt
+    elif isinstance(prompt, Conversation):
+        yield from (message.content for message in prompt.messages)
+    elif isinstance(prompt, Sequence):
+        yield from (part.content for part in prompt if isinstance(part, Message))
 
 
 def starts_in_reasoning(prompt_ids: Sequence[int], tokenizer: Tokenizer) -> bool:

@@ -114,7 +114,7 @@ class Scheduler:
     def prepare(self, request_id: int, request: Request) -> SequenceState:
         """Check a request and make it a sequence, on any thread.
 
-        Raises UsageError, ContextLengthError, and for constraints UnsupportedError and OverloadedError.
+        Raises UsageError, ContextLengthError, and for constraints UnsupportedError and BusyError.
         """
         speculation = None if request.score_prompt else self._speculation
         drafter = speculation.new_drafter() if speculation is not None else None

@@ -8,6 +8,10 @@ alive; the engine's finalizer closes it before the interpreter goes.
 With a `MemoryFollowing` it starts at once and wakes now and then while nothing runs, to have the governor look: an
 engine that waits for its user gives memory back to whoever needs it, too.
 
+Between two passes it rests as long as `Limits.duty` wants (pace.py), and still takes messages: a request is cancelled
+at once, a closed engine ends, and the governor is asked every second, so that a rest ends when it is not wanted any
+more.
+
 A pass that storage fails (StorageError, IntegrityError), or for which the system refuses memory (MemoryLimitError),
 ends the requests in it, each with an error of that class at its join, and nobody else; one that could not read is tried
 once more before. If a pass fails in any other way (or the engine is closed), every waiting request gets an
@@ -30,6 +34,8 @@ from pocketseek.errors import EngineClosedError, IntegrityError, MemoryLimitErro
 from pocketseek.govern.governor import Governor
 from pocketseek.runtime.applied_limits import AppliedLimits, MemoryFollowing
 from pocketseek.runtime.counts import SequenceEvent
+from pocketseek.runtime.frequency_caps import FrequencyCaps
+from pocketseek.runtime.pace import Pace
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.token_stream import (
     AnnouncedOutcomes,
@@ -46,6 +52,7 @@ from pocketseek.runtime.work import Executor, Logits, Work
 from pocketseek.types import Limits, Request
 
 _LONGEST_SLEEP_S = 3600.0  # then it looks again
+_LONGEST_REST_S = 1.0  # then the governor is asked again
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +83,7 @@ class Worker:
         resources: Iterable[Closeable] = (),
         idle_work: IdleWork | None = None,
         following: MemoryFollowing | None = None,
+        clocks: FrequencyCaps | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._executor = executor
@@ -89,11 +97,14 @@ class Worker:
         self._thread: Thread | None = None
         self._closed = False
         self._failure: BaseException | None = None
-        self._applied = AppliedLimits(scheduler, executor, following)
+        self._applied = AppliedLimits(scheduler, executor, following, clocks)
+        self._pace = Pace(perf_counter())
+        self._may_hurry = True
         self._rest_s = following.rest_s if following is not None else None
         self._run_start = 0.0
         self.executor_s = 0.0
         self.total_s = 0.0
+        self.rested_s = 0.0  # for the sake of heat or battery
         self.num_wakeups = 0  # passes after a sleep
         self.num_retried_passes = 0
         self.num_failed_passes = 0
@@ -184,12 +195,18 @@ class Worker:
             self._observe(limits, work)
         self._deliver(events)
         self._applied.give_memory_back()
-        self.total_s += perf_counter() - start
+        now_s = perf_counter()
+        self._pace.worked(now_s - start, now_s)
+        self.total_s += now_s - start
 
     def _limits(self) -> Limits:
         limits = self._governor.limits()
         self._applied.apply(limits)
-        self._scheduler.policy.costs.storage_s = self._executor.storage_s
+        policy = self._scheduler.policy
+        policy.costs.storage_s = self._executor.storage_s
+        duty = limits.duty if policy.has_interactive else limits.duty * limits.background_duty
+        self._pace.set_duty(duty, perf_counter())
+        self._may_hurry = limits.may_hurry
         return limits
 
     def _run(self, work: Work) -> Logits:
@@ -232,6 +249,9 @@ class Worker:
     def _receive(self) -> bool:
         """Take in all messages, sleeping while there is nothing to compute. False when it is time to end."""
         while not self._closed:
+            if self._scheduler.has_work and (rest_s := self._pace.rest_s(perf_counter())) > 0.0:
+                self._rest(min(rest_s, _LONGEST_REST_S))
+                continue
             wait_s = self._scheduler.wait_s()
             sleeps = wait_s != 0.0 and not self._has_idle_work
             self._slept = self._slept or sleeps
@@ -241,6 +261,21 @@ class Worker:
                 return True
             self._take(message)
         return False
+
+    def _rest(self, seconds: float) -> None:
+        """Until a message comes, or so long."""
+        start_s = perf_counter()
+        try:
+            message: Message | None = self._inbox.get(timeout=seconds)
+        except Empty:
+            message = None
+        self.rested_s += perf_counter() - start_s
+        if message is not None:
+            self._take(message)
+            return
+        self._deliver(self._scheduler.expire())
+        self._limits()
+        self._applied.give_memory_back()
 
     def _next_message(self, wait_s: float | None) -> Message | None:
         """wait_s None: however long it takes. Either way no longer than until the governor is to look again."""
@@ -264,6 +299,8 @@ class Worker:
         if isinstance(message, Submit):
             self._outcomes |= _by_id(message)
             self._scheduler.submit(*message.sequences)
+            if self._may_hurry and message.sequences[0].request.priority == "interactive":
+                self._pace.forgive()
         elif isinstance(message, Cancel) and (event := self._scheduler.cancel(message.request_id)) is not None:
             self._deliver([event])
             self._applied.give_memory_back()

@@ -27,9 +27,9 @@ from pocketseek.errors import FormatError, UnsupportedError
 from pocketseek.text.special_tokens import looks_special
 from pocketseek.types import TextSettings
 
+_LONG_TEXT = 4096  # characters
 MAX_JSON_BYTES = 128 * 1024 * 1024  # ten times the largest in use
 
-_LONG_CHARACTERS = 10_000  # from here on a text is encoded by the call that lets other threads run meanwhile
 _SPACE_MARK = "▁"
 _BYTE_TOKEN = re.compile("<0x([0-9A-Fa-f]{2})>")
 _REMEDY = "convert or download the model again"
@@ -122,8 +122,8 @@ class Tokenizer:
 
     @cached_property
     def longest_token_bytes(self) -> int:
-        """Of all tokens, at least 1: a text of more bytes than so many times n has more than n tokens."""
-        return max((len(self.token_bytes(token_id)) for token_id in range(self.vocab_size)), default=0) or 1
+        """Of a token that is text: no text has fewer tokens than its bytes divided by this, but for normalisation."""
+        return max(1, *(len(self.token_bytes(i)) for i in range(self.vocab_size)))
 
     def token_id(self, token: str) -> int | None:
         """The id of the token spelled exactly so in tokenizer.json, None if there is none."""
@@ -136,10 +136,10 @@ class Tokenizer:
     def _encode(self, text: str, parse_special: bool) -> list[int]:
         with self._lock, _library_errors("tokenizer.json cannot encode this text"):
             self._inner.encode_special_tokens = not parse_special
-            text = _encodable(text)
-            if len(text) < _LONG_CHARACTERS:
-                return list(self._inner.encode(text, add_special_tokens=False).ids)
-            (encoding,) = self._inner.encode_batch([text], add_special_tokens=False)
+            if len(text) < _LONG_TEXT:
+                return list(self._inner.encode(_encodable(text), add_special_tokens=False).ids)
+            # The same ids; for several texts the library lets other threads run meanwhile, for one it does not.
+            (encoding,) = self._inner.encode_batch_fast([_encodable(text)], add_special_tokens=False)
             return list(encoding.ids)
 
     def _without_special(self, token_id: int) -> list[int]:

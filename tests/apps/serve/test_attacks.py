@@ -1,5 +1,6 @@
 """Hostile clients: what they send is refused in one line, and the server goes on."""
 
+import gc
 import json
 import socket
 from collections.abc import Iterator
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 from api_server import Served, chat_body, raw_chat, serving
 
+from pocketseek.apps.access_tokens import TokenLimits, TokenStore
+from pocketseek.apps.serve.endpoint import Call
 from pocketseek.apps.serve.services import ServeOptions
+from pocketseek.runtime.work import Work
 
 QUICK = ServeOptions(header_timeout_s=0.3, body_timeout_s=0.3, write_timeout_s=0.5, max_body_bytes=20_000)
 
@@ -190,3 +194,115 @@ def test_a_client_that_never_reads_loses_its_answer_and_holds_nobody(tmp_path: P
             served.wait_until(lambda: served.services.admission.num_here == 0, "it still holds its place")
         served.wait_until(lambda: served.engine.statistics().load.num_running == 0, "its request still runs")
         assert is_well(served)
+
+
+def test_a_token_does_not_hold_more_bodies_than_requests(tmp_path: Path) -> None:
+    """Bodies that never end count as requests that are here."""
+    tokens = TokenStore(tmp_path / "tokens.json")
+    _, secret = tokens.create("phone", TokenLimits(concurrent=1))
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {secret}\r\n"
+        "Content-Length: 1000000\r\n\r\n"
+    ).encode()
+    with serving(tmp_path, tokens=tokens) as served:
+        with served.open_socket() as first, served.open_socket() as second:
+            first.sendall(head + b" " * 100_000)
+            served.wait_until(lambda: served.services.bodies.num_bytes >= 100_000, "it does not arrive")
+            assert served.services.admission.num_here == 1
+            second.sendall(head)
+            assert b" 429 " in second.recv(4096).partition(b"\r\n")[0]
+        served.wait_until(lambda: served.services.bodies.num_bytes == 0, "its bytes are not given back")
+
+
+def test_bodies_of_everybody_are_bounded_together(tmp_path: Path) -> None:
+    with serving(tmp_path, options=ServeOptions(max_bodies_bytes=150_000)) as served, served.open_socket() as slow:
+        slow.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n")
+        slow.sendall(b" " * 100_000)
+        served.wait_until(lambda: served.services.bodies.num_bytes >= 100_000, "it does not arrive")
+        assert served.chat("x" * 100_000).status_code == 429
+        assert served.chat("x", max_tokens=1).status_code == 200
+
+
+def test_what_was_sent_is_not_kept_while_the_answer_is_written(tmp_path: Path) -> None:
+    bodies: list[int] = []
+
+    def before_run(work: Work) -> None:
+        calls = [one for one in gc.get_objects() if isinstance(one, Call)]
+        bodies.append(sum(len(one.body or b"") for one in calls))
+
+    with serving(tmp_path, before_run=before_run) as served:
+        assert served.chat("Hello", max_tokens=2, metadata={"x": "y" * 1_000_000}).status_code == 200
+    assert bodies
+    assert max(bodies) == 0
+
+
+@pytest.mark.parametrize("log_prompts", [False, True])
+def test_texts_are_in_the_log_only_when_asked_for(
+    tmp_path: Path, log_prompts: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    with serving(tmp_path, options=ServeOptions(log_prompts=log_prompts)) as served:
+        served.chat("a secret question")
+        served.post("/v1/completions", {"prompt": "a secret beginning"})
+        served.post("/v1/embeddings", {"input": "a secret text"})
+        served.post("/v1/chat/completions", {"messages": "a secret mistake"})
+        served.client.get("/v1/models/a-secret-name")
+        served.client.get("/a/secret/path?with=secrets")
+        made = served.post("/api/conversations", {"system": "a secret system"}).json()["id"]
+        with served.client.stream("POST", f"/api/conversations/{made}/turns", json={"text": "a secret"}) as reply:
+            reply.read()
+    lines = [one.getMessage() for one in caplog.records if not one.name.startswith("http")]  # the client's own
+    assert any("secret" in line for line in lines) is log_prompts
+    assert any("POST /v1/chat/completions 200" in line for line in lines)
+
+
+def test_an_allowed_page_may_send_the_headers_of_its_client_and_sees_errors(tmp_path: Path) -> None:
+    page = {"Origin": "https://friend.example"}
+    options = ServeOptions(allowed_origins=("https://friend.example",), require_token=True)
+    with serving(tmp_path, options=options) as served:
+        asked = {
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,x-stainless-os",
+        }
+        reply = served.client.options("/v1/chat/completions", headers=page | asked)
+        assert reply.headers["access-control-allow-headers"] == "authorization,x-stainless-os"
+        refused = served.client.get("/v1/models", headers=page)
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, page["Origin"])
+        odd = {**asked, "Access-Control-Request-Headers": "a: b, \u00e4".encode("latin-1")}
+        reply = served.client.options("/v1/chat/completions", headers={**page, **odd})
+        assert reply.headers["access-control-allow-headers"] == "Authorization, Content-Type"
+
+
+def test_an_allowed_page_does_not_get_the_chats(tmp_path: Path) -> None:
+    options = ServeOptions(allowed_origins=("https://friend.example",))
+    with serving(tmp_path, options=options) as served:
+        for path in ("/api/conversations", "/metrics", "/"):
+            assert served.client.get(path, headers={"Origin": "https://friend.example"}).status_code == 403
+
+
+@pytest.mark.parametrize("depth", [100, 500, 900])
+def test_a_deep_schema_is_a_bad_request(tmp_path: Path, depth: int) -> None:
+    schema = '{"a":' * depth + "{}" + "}" * depth
+    body = (
+        '{"messages":[{"role":"user","content":"x"}],"response_format":{"type":"json_schema","json_schema":{"schema":'
+    )
+    with serving(tmp_path) as served:
+        reply = served.client.post("/v1/chat/completions", content=f"{body}{schema}}}}}}}")
+        assert reply.status_code == 400
+
+
+def test_a_schema_of_many_patterns_is_a_bad_request(tmp_path: Path) -> None:
+    schema = {"allOf": [{"type": "string", "pattern": f"(.*x.{{{i}}}y.*)"} for i in range(3, 39)]}
+    wanted = {"type": "json_schema", "json_schema": {"schema": schema}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    with serving(tmp_path) as served:
+        assert served.chat("x", response_format=wanted).status_code == 400
+        assert served.chat("x", tools=[tool], tool_choice="required").status_code == 400
+        assert served.chat("x", max_tokens=1).status_code == 200
+
+
+def test_a_text_that_cannot_fit_is_not_encoded(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        reply = served.chat("x" * 7_000_000)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (400, "context_length_exceeded")
+        assert "bytes" in reply.json()["error"]["message"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -215,10 +216,39 @@ def test_a_form_of_another_page_is_no_question(served: Served) -> None:
     assert reply.status_code == 415
 
 
-def test_a_refused_sampling_value_leaves_the_question_to_be_asked_again(served: Served) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"temperature": 9}, {"max_tokens": -1}, {"max_tokens": 0}, {"seed": -1}, {"seed": 2**63}]
+)
+def test_a_wrong_setting_is_refused_before_anything_is_kept(served: Served, settings: dict[str, object]) -> None:
     name = new(served.client)
-    assert ask(served.client, name, "Hello", settings={"temperature": 9})["error"]["status"] == 400
-    assert [turn["content"] for turn in get(served.client, name)["turns"]] == ["Hello"]
+    reply = served.post(f"/api/conversations/{name}/turns", {"text": "Hello", "settings": settings})
+    assert reply.status_code == 400
+    assert get(served.client, name)["turns"] == []
+
+
+@pytest.mark.parametrize("index", [-1, -5, 2**40])
+def test_a_place_that_is_not_there_is_refused(served: Served, index: int) -> None:
+    name = new(served.client)
+    assert served.post(f"/api/conversations/{name}/turns", {"text": "Hello", "index": index}).status_code == 400 or (
+        index > 0
+    )
+    assert get(served.client, name)["turns"] == []
+
+
+def test_stopping_twice_at_once_keeps_what_came(tmp_path: Path) -> None:
+    with serving(tmp_path, logits=answering(ANSWERS)) as served:
+        for _ in range(10):
+            name = new(served.client)
+            path = f"/api/conversations/{name}"
+            with served.client.stream("POST", f"{path}/turns", json={"text": "Long"}) as reply:
+                lines = reply.iter_lines()
+                next(lines)
+                with ThreadPoolExecutor(3) as pool:
+                    stops = [pool.submit(served.post, f"{path}/stop", {}) for _ in range(3)]
+                    assert {stop.result().status_code for stop in stops} == {204}
+                events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+            assert "error" not in events[-1], events[-1]
+            assert get(served.client, name)["turns"][-1]["role"] == "assistant"
 
 
 def test_a_token_has_conversations_of_its_own(tmp_path: Path) -> None:

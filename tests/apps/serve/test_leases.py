@@ -1,87 +1,94 @@
-"""Whoever waits for a model to be opened shares one thread, and what is opened stays for the next one."""
+"""However many ask for a model that is not open: one thread opens it, once, and all of them get it."""
+
+from __future__ import annotations
 
 import asyncio
 import threading
 from pathlib import Path
 
 import pytest
+from fakes import FakeExecutor, fake_engine
 
 from pocketseek.apps.model_pool import ModelPool, ServedModel
 from pocketseek.apps.serve.leases import ModelLeases
-from pocketseek.errors import MemoryLimitError
+from pocketseek.errors import FormatError
+from pocketseek.runtime.engine import Engine
 
 
-class _Engine:
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class _SlowOpener:
-    """Opens when it may; counts the threads that are in it."""
+class Opening:
+    """Opens fake models, held until `go` is set."""
 
     def __init__(self, error: Exception | None = None) -> None:
-        self.may_open = threading.Event()
+        self.go = threading.Event()
+        self.threads: list[str] = []
         self.error = error
-        self.num_calls = 0
+        models = [ServedModel(name, Path("nowhere")) for name in ("one", "two")]
+        self.pool = ModelPool(models, self._open)
 
-    def __call__(self, model: ServedModel, memory_bytes: int | None) -> _Engine:
-        self.num_calls += 1
-        assert self.may_open.wait(60)
+    def _open(self, model: ServedModel, memory_bytes: int | None) -> Engine:
+        self.threads.append(model.name)
+        assert self.go.wait(30)
         if self.error is not None:
             raise self.error
-        return _Engine()
+        return fake_engine(FakeExecutor(), num_pages=8)
 
 
-class _CountedPool(ModelPool):
-    num_acquiring = 0
-
-    def acquire(self, name: str):  # type: ignore[no-untyped-def]  # as the pool's
-        self.num_acquiring += 1
-        return super().acquire(name)
+async def use(leases: ModelLeases, name: str) -> Engine:
+    async with leases.engine(name) as engine:
+        return engine
 
 
-def _pool(opener: _SlowOpener) -> _CountedPool:
-    return _CountedPool([ServedModel("a", Path("a"))], opener)  # type: ignore[arg-type]  # a fake engine
+def test_many_who_wait_take_one_thread_and_get_one_engine() -> None:
+    opening = Opening()
 
-
-async def _use(leases: ModelLeases) -> None:
-    async with leases.engine("a"):
-        pass
-
-
-def test_clients_that_come_and_leave_while_a_model_is_opened_take_one_thread() -> None:
-    async def main() -> None:
-        opener = _SlowOpener()
-        pool = _pool(opener)
-        leases = ModelLeases(pool)
-        for _ in range(8):
-            client = asyncio.create_task(_use(leases))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            client.cancel()
-            await asyncio.wait({client})
-        last = asyncio.create_task(_use(leases))
+    async def run() -> None:
+        leases = ModelLeases(opening.pool)
+        waiting = [asyncio.ensure_future(use(leases, "one")) for _ in range(50)]
         await asyncio.sleep(0)
-        opener.may_open.set()
-        await last
-        assert pool.num_acquiring == opener.num_calls == 1
-        assert set(pool.loaded_engines()) == {"a"}
+        for one in waiting[:40]:
+            one.cancel()  # they leave
+        while not opening.threads:
+            await asyncio.sleep(0.001)
+        assert await asyncio.to_thread(lambda: "a thread is free") == "a thread is free"
+        opening.go.set()
+        engines = await asyncio.gather(*waiting[40:])
+        assert len(set(map(id, engines))) == 1
+        assert all(one.cancelled() for one in waiting[:40])
 
-    asyncio.run(main())
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert opening.threads == ["one"]
+    opening.pool.close()
 
 
-def test_all_who_wait_learn_why_a_model_was_not_opened_and_the_next_one_tries_again() -> None:
-    async def main() -> None:
-        opener = _SlowOpener(MemoryLimitError("no memory; close something"))
-        leases = ModelLeases(_pool(opener))
-        clients = [asyncio.create_task(_use(leases)) for _ in range(3)]
-        await asyncio.sleep(0)
-        opener.may_open.set()
-        results = await asyncio.gather(*clients, return_exceptions=True)
-        assert [type(result) for result in results] == [MemoryLimitError] * 3
-        assert opener.num_calls == 1
-        with pytest.raises(MemoryLimitError):
-            await _use(leases)
-        assert opener.num_calls == 2
+def test_everybody_who_waits_is_told_why_it_cannot_be_opened_and_it_may_be_tried_again() -> None:
+    opening = Opening(FormatError("no model; get another"))
+    opening.go.set()
 
-    asyncio.run(main())
+    async def run() -> None:
+        leases = ModelLeases(opening.pool)
+        results = await asyncio.gather(*(use(leases, "one") for _ in range(3)), return_exceptions=True)
+        assert [str(error) for error in results] == ["no model; get another"] * 3
+        opening.error = None
+        assert await use(leases, "one") is not None
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    opening.pool.close()
+
+
+def test_a_model_is_opened_for_the_next_one_when_nobody_waits_any_more() -> None:
+    opening = Opening()
+
+    async def run() -> None:
+        leases = ModelLeases(opening.pool)
+        waiting = asyncio.ensure_future(use(leases, "two"))
+        while not opening.threads:
+            await asyncio.sleep(0.001)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        opening.go.set()
+        await use(leases, "two")
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert opening.threads == ["two"]
+    opening.pool.close()

@@ -4,7 +4,7 @@ import pytest
 
 from pocketseek.apps.access_tokens import TokenLimits
 from pocketseek.apps.serve.access import Caller
-from pocketseek.apps.serve.limits import Admission, check_model
+from pocketseek.apps.serve.limits import Admission, BodyBudget, check_model
 from pocketseek.apps.serve.replies import RefusedError
 
 
@@ -68,3 +68,16 @@ def test_models_of_a_token() -> None:
     check_model(Caller(), "anything")
     with pytest.raises(RefusedError, match="use a, b"):
         check_model(caller, "c")
+
+
+def test_bodies_that_are_arriving_are_bounded_together_and_given_back() -> None:
+    budget = BodyBudget(100)
+    with budget.arriving() as one, budget.arriving() as other:
+        one(60)
+        other(40)
+        with pytest.raises(RefusedError) as refused:
+            one(1)
+        assert refused.value.status == 429
+    assert budget.num_bytes == 0
+    with budget.arriving() as again:
+        again(100)

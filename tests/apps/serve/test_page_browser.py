@@ -12,7 +12,7 @@ from page_script import Brake, answering
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `dev`)")
 
 from page_browser import CHROMIUM, DESK, chromium, visiting
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from pocketseek.apps.access_tokens import TokenStore
 from pocketseek.apps.serve.services import ServeOptions
@@ -230,6 +230,64 @@ def test_conversations_are_found_renamed_and_deleted_with_time_to_undo(served: S
         expect(page.locator("#list li")).to_have_count(0)
         page.get_by_role("button", name="Undo").click()
         expect(page.locator("#list li")).to_have_count(1)
+
+
+def test_what_was_deleted_is_gone_when_the_page_is_loaded_again_at_once(served: Served, browser: Browser) -> None:
+    with visiting(browser, served.url) as visit:
+        page = visit.page
+        page.route(
+            "**/api/conversations/*",
+            lambda route: route.abort() if route.request.method == "DELETE" else route.continue_(),
+        )
+        visit.ask("Bye")
+        visit.answered("Farewell.")
+        name = page.url.partition("#")[2]
+        page.locator("#open-drawer").click()
+        page.locator(f'#list li:has(a[href="#{name}"])').get_by_role("button").click()
+        page.get_by_role("button", name="Delete").click()
+        page.reload()  # the deletion at leaving is lost
+        page.unroute("**/api/conversations/*")
+        page.reload()
+        served.wait_until(
+            lambda: served.client.get(f"/api/conversations/{name}").status_code == 404, "it is still there"
+        )
+
+
+def test_what_another_tab_wrote_is_shown_when_the_person_comes_back(served: Served, browser: Browser) -> None:
+    with visiting(browser, served.url) as visit:
+        page = visit.page
+        visit.ask("Hello")
+        visit.answered("Good day.")
+        other = visit.context.new_page()
+        other.goto(page.url)
+        other.locator(".answer", has_text="Good day.").wait_for()
+        other.fill("#input", "Bye")
+        other.click("#send")
+        expect(other.locator(".answer:not(.grows) .facts")).to_have_count(2)
+        page.evaluate("dispatchEvent(new Event('focus'))")
+        expect(page.locator("#turns")).to_contain_text("Bye")
+
+
+def test_the_conversation_that_was_asked_for_last_is_shown(served: Served, browser: Browser) -> None:
+    with visiting(browser, served.url) as visit:
+        page = visit.page
+        names = []
+        for text, answer in (("Hello", "Good day."), ("Bye", "Farewell.")):
+            visit.ask(text)
+            visit.answered(answer)
+            names.append(page.url.partition("#")[2])
+            page.click("#new")
+        held: list[Route] = []
+        page.route(f"**/api/conversations/{names[0]}", lambda route: held.append(route))
+        page.evaluate(f"location.hash = '{names[0]}'")
+        page.wait_for_function("true")
+        page.evaluate(f"location.hash = '{names[1]}'")
+        visit.answered("Farewell.")
+        for route in held:
+            route.continue_()
+        page.unroute(f"**/api/conversations/{names[0]}")
+        expect(page.locator("#turns")).to_contain_text("Farewell.")
+        expect(page.locator("#turns")).not_to_contain_text("Good day.")
 
 
 def test_a_conversation_is_exported_as_a_file(served: Served, browser: Browser, tmp_path: Path) -> None:

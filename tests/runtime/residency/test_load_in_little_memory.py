@@ -1,6 +1,7 @@
 """An engine in less memory than its weights: the same answers, leases within the budget, a clean refusal below the
 least."""
 
+import re
 import threading
 from pathlib import Path
 
@@ -47,9 +48,12 @@ def test_answers_are_the_same_however_little_memory_there_is(
 
 def test_too_little_memory_is_one_clear_line_and_leaves_nothing_behind(layered_package: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
-    with pytest.raises(
-        MemoryLimitError, match=r"needs at least \d+ MB of memory and 1 MB are there for it; allow more"
-    ):
+    with pytest.raises(MemoryLimitError) as refusal:
         load(layered_package, memory_bytes=1_000_000)
+    said = re.search(
+        r"needs at least (\d+) MB of memory and 1 MB are there for it; allow (\d+) MB more", str(refusal.value)
+    )
+    assert said
+    assert int(said[2]) == int(said[1]) - 1
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pocketseek-reader")]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from pocketseek.apps.answer_keeper import AnswerKeeper
@@ -108,8 +108,9 @@ class AnswerHub:
         except asyncio.CancelledError:
             reason = "cancelled"
         finally:
-            end = await asyncio.to_thread(_finish, order, pieces, reason)
-        answer.end(end)
+            keeping = asyncio.ensure_future(asyncio.to_thread(_finish, order, pieces, reason))
+            await _until_done(keeping)
+        answer.end(keeping.result())
 
     async def _read(self, order: AnswerOrder, answer: RunningAnswer, pieces: _Pieces) -> str:
         """The finish reason."""
@@ -128,6 +129,13 @@ class AnswerHub:
                     await pieces.add([event for _, event in batch])
                 asked.raise_error()
         return reason
+
+
+async def _until_done(future: asyncio.Future[dict[str, object]]) -> None:
+    """Whoever stops the answer meanwhile: what is kept is kept whole."""
+    while not future.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({future})
 
 
 class _Pieces:

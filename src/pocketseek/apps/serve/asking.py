@@ -64,6 +64,10 @@ class Cost:
         return sum(event.num_tokens for event in self._last)
 
     @property
+    def num_cached_tokens(self) -> int:
+        return self._last[0].num_cached_prompt_tokens
+
+    @property
     def num_reasoning_tokens(self) -> int:
         return sum(event.num_reasoning_tokens for event in self._last)
 
@@ -72,6 +76,6 @@ class Cost:
             "prompt_tokens": self.num_prompt_tokens,
             "completion_tokens": self.num_tokens,
             "total_tokens": self.num_prompt_tokens + self.num_tokens,
-            "prompt_tokens_details": {"cached_tokens": self._last[0].num_cached_prompt_tokens},
+            "prompt_tokens_details": {"cached_tokens": self.num_cached_tokens},
             "completion_tokens_details": {"reasoning_tokens": self.num_reasoning_tokens},
         }

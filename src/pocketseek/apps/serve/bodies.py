@@ -81,6 +81,7 @@ class ToolChoiceBody(Struct):
 class JsonSchemaBody(Struct):
     schema: dict[str, Any]
     name: str | None = None
+    strict: bool | None = None
 
 
 class ResponseFormatBody(Struct):

@@ -30,12 +30,14 @@ def chat_routes() -> list[Route]:
 
 
 async def _chat(call: Call) -> None:
-    body = parse_body(call.body, ChatBody)
+    data = call.take_body()
+    body = parse_body(data, ChatBody)
     name = call.services.model_name(body.model)
     check_model(call.caller, name)
+    call.services.log.question(call.caller, name, data)
+    del data
     async with call.services.leases.engine(name) as engine:
         question = chat_question(body, engine, call.service(body.user, body.priority))
-        call.services.log.question(call.caller, name, call.body)
         async with Asked(engine, question) as asked:
             await asked.started()
             parsers = [ToolCallParser(engine.tool_form) if offered_tools(body) else None for _ in range(question.count)]

@@ -30,20 +30,22 @@ def completion_routes() -> list[Route]:
 
 
 async def _complete(call: Call) -> None:
-    body = parse_body(call.body, CompletionBody)
+    data = call.take_body()
+    body = parse_body(data, CompletionBody)
     refuse_if_given({"logit_bias": body.logit_bias, "suffix": body.suffix, "best_of": (body.best_of or 1) > 1})
     if body.echo and body.logprobs is not None:
         message = "log-probabilities of the prompt are not reported; leave echo or logprobs out"
         raise RefusedError(400, message, code="unsupported_parameter", param="echo")
     name = call.services.model_name(body.model)
     check_model(call.caller, name)
+    call.services.log.question(call.caller, name, data)
+    del data
     prompts, count = prompts_of(body.prompt, "prompt"), body.n or 1
     if len(prompts) * count > MAX_BATCH:
         raise RefusedError(400, f"more than {MAX_BATCH} answers in one request; ask for fewer", code="invalid_value")
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(call.services.leases.engine(name))
         service = call.service(body.user, body.priority)
-        call.services.log.question(call.caller, name, call.body)
         answers = [Asked(engine, completion_question(body, prompt, engine, service)) for prompt in prompts]
         for asked in answers:
             await stack.enter_async_context(asked)
@@ -107,12 +109,14 @@ async def _chunks(
     answers: list[Asked], count: int, echoes: list[str], common: _Common, *, with_usage: bool
 ) -> AsyncIterator[bytes]:
     """The answers to one prompt after those to the one before; all are being written meanwhile."""
-    costs = []
+    costs: list[Cost] = []
+    was_sent = False
     for number, (asked, echo) in enumerate(zip(answers, echoes, strict=True)):
         cost = Cost(asked.num_prompt_tokens, count)
         costs.append(cost)
         reporters = [TextReporter() if asked.with_tokens else None for _ in range(count)]
         if echo:
+            was_sent = True
             yield b"".join(event(common | {"choices": [_choice(number * count + i, echo, None)]}) for i in range(count))
         async for batch in asked.batches():
             data = bytearray()
@@ -123,7 +127,10 @@ async def _chunks(
                 report = reporter.report(piece.tokens) if reporter is not None else None
                 choice = _choice(number * count + index, piece.reasoning + piece.text, reason, report)
                 data += event(common | {"choices": [choice]})
+            was_sent = True
             yield bytes(data)
+        if asked.error is not None and not was_sent:
+            raise asked.error
         if asked.error is not None:
             yield event(describe_error(asked.error)[1])
             return
@@ -138,4 +145,10 @@ def _choice(index: int, text: str, reason: str | None, report: Value | None = No
 
 def _sum_usage(costs: list[Cost]) -> dict[str, object]:
     prompt, written = sum(cost.num_prompt_tokens for cost in costs), sum(cost.num_tokens for cost in costs)
-    return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": written,
+        "total_tokens": prompt + written,
+        "prompt_tokens_details": {"cached_tokens": sum(cost.num_cached_tokens for cost in costs)},
+        "completion_tokens_details": {"reasoning_tokens": sum(cost.num_reasoning_tokens for cost in costs)},
+    }

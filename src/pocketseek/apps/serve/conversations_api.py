@@ -19,9 +19,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -57,9 +57,9 @@ class NewBody(Struct):
 
 
 class SettingsBody(Struct, frozen=True):
-    temperature: float | None = None
-    max_tokens: int | None = None
-    seed: int | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
 
 
 class AgainBody(Struct):
@@ -71,7 +71,7 @@ class TurnBody(AgainBody, kw_only=True):
     """index: of the question that is replaced, with all that follows it; None: a new one."""
 
     text: str
-    index: int | None = None
+    index: Annotated[int, Meta(ge=0)] | None = None
 
 
 class ChangeBody(Struct):
@@ -144,7 +144,7 @@ class ConversationsApi:
         kind = request.query_params.get("format", "md")
         if kind not in _EXPORTS:
             raise UsageError(f"{kind[:40]!r} is no format for conversations; use md or json")
-        text = export_conversation(conversation, "json" if kind == "json" else "md")
+        text = await asyncio.to_thread(export_conversation, conversation, "json" if kind == "json" else "md")
         headers = {"Content-Disposition": f'attachment; filename="conversation.{kind}"', **_SAFE}
         return Response(text.encode("utf-8", "replace"), headers=headers, media_type=_EXPORTS[kind])
 
@@ -200,7 +200,7 @@ class ConversationsApi:
         """A form of another page cannot send this type without asking first."""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise RefusedError(415, "the body must be JSON; send Content-Type: application/json", code="wrong_type")
-        return parse_body(await read_body(request, self._services.options), kind)
+        return parse_body(await read_body(request, self._services), kind)
 
 
 class _AnswerResponse(Response):

@@ -33,15 +33,17 @@ def embedding_routes() -> list[Route]:
 
 
 async def _embed(call: Call) -> None:
-    body = parse_body(call.body, EmbeddingBody)
+    data = call.take_body()
+    body = parse_body(data, EmbeddingBody)
     name = call.services.model_name(body.model)
     check_model(call.caller, name)
+    call.services.log.question(call.caller, name, data)
+    del data
     texts = prompts_of(body.input, "input", most=MAX_EMBEDDINGS)
     vectors: list[Embedding] = []
     num_tokens = 0
     async with call.services.leases.engine(name) as engine:
         service = call.service(body.user, body.priority)
-        call.services.log.question(call.caller, name, call.body)
         for first in range(0, len(texts), _AT_ONCE):
             group = texts[first : first + _AT_ONCE]
             async with _Asked(engine, group, service) as asked:
@@ -50,12 +52,12 @@ async def _embed(call: Call) -> None:
             _check_dimensions(body, vectors[0])
     call.services.metrics.count_embeddings(name, len(texts))
     as_text = body.encoding_format == "base64"
-    data = [
+    values = [
         {"object": "embedding", "index": index, "embedding": _base64(vector) if as_text else vector.tolist()}
         for index, vector in enumerate(map(_scaled, vectors))
     ]
     usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
-    await call.reply(json_reply({"object": "list", "data": data, "model": name, "pooling": POOLING, "usage": usage}))
+    await call.reply(json_reply({"object": "list", "data": values, "model": name, "pooling": POOLING, "usage": usage}))
 
 
 class _Asked(EventBridge[Embedding]):

@@ -24,16 +24,21 @@ from pocketseek.types import Priority, Service
 _CLOSE = {"Connection": "close"}  # the rest of the body is not waited for
 
 
-@dataclass(frozen=True)
+@dataclass
 class Call:
-    """A request whose body is there. send: of ASGI."""
+    """A request whose body is there, until it is taken. send: of ASGI."""
 
     services: Services
     caller: Caller
     headers: Headers
-    body: bytes
+    body: bytes | None
     scope: Scope
     send: Send
+
+    def take_body(self) -> bytes:
+        """Once. An answer takes long, and what was sent may be large."""
+        body, self.body = self.body or b"", None
+        return body
 
     def service(self, user: str | None, priority: Priority | None) -> Service:
         """For the engine. Shares are per token; without tokens, per `user` that the client names."""
@@ -57,31 +62,39 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         services = services_of(request)
-        try:
-            body = await read_body(request, services.options)
-        except ClientDisconnect:
-            return
-        call = Call(services, caller_of(request), request.headers, body, scope, send)
-        with services.admission.place(call.caller):
+        with services.admission.place(caller_of(request)):  # while its body arrives, too
+            try:
+                call = Call(
+                    services, caller_of(request), request.headers, await read_body(request, services), scope, send
+                )
+            except ClientDisconnect:
+                return
             await while_connected(receive, self._handler(call))
 
 
-async def read_body(request: Request, options: ServeOptions) -> bytes:
-    """Raises RefusedError: 413 for too many bytes, 408 for too much time."""
+async def read_body(request: Request, services: Services) -> bytes:
+    """Raises RefusedError: 413 for too many bytes, 408 for too much time, 429 while others send too much."""
+    options = services.options
     announced = request.headers.get("content-length", "0")
     if not announced.isascii() or not announced.isdigit() or int(announced[:20]) > options.max_body_bytes:
         raise _too_large(options)
     data = bytearray()
+    with services.bodies.arriving() as arrived:
+        await _receive(request, options, data, arrived)
+        return bytes(data)
+
+
+async def _receive(request: Request, options: ServeOptions, data: bytearray, arrived: Callable[[int], None]) -> None:
     try:
         async with asyncio.timeout(options.body_timeout_s):
             async for piece in request.stream():
+                arrived(len(piece))
                 data += piece
                 if len(data) > options.max_body_bytes:
                     raise _too_large(options)
     except TimeoutError:
         message = f"the body did not arrive within {options.body_timeout_s:g} s; send it faster"
         raise RefusedError(408, message, code="timeout", headers=_CLOSE) from None
-    return bytes(data)
 
 
 async def while_connected(receive: Receive, work: Coroutine[None, None, None]) -> None:

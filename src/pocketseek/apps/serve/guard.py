@@ -4,7 +4,8 @@
 - **Host.** A page of a stranger may have a name that points at 127.0.0.1 (DNS rebinding); the browser then sends that
   name. Only localhost, addresses in numbers, and names that were allowed are served: 421.
 - **Origin.** Browsers say from which page a request comes. Another page than our own is refused (403), with and without
-  preflight, unless it was allowed; then it gets the CORS headers it needs. Programs send no origin.
+  preflight, unless it was allowed; then it gets the CORS headers it needs, and the API (/v1/), but not the chats that
+  are kept here. Programs send no origin.
 - **Token.** See access.py.
 
 An address in numbers is no name, so nobody can make it point elsewhere.
@@ -24,10 +25,11 @@ from pocketseek.apps.serve.replies import RefusedError, error_reply
 from pocketseek.apps.serve.services import Services
 
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^:\[\]/]+?)\.?)(?::[0-9]*)?")
+_HEADER_NAMES = re.compile(r"[A-Za-z0-9-]{1,64}(?: ?, ?[A-Za-z0-9-]{1,64}){0,63}")
+_FOR_OTHER_PAGES = ("/v1/", "/health", "/openapi.json")
 _MOST_HEADERS = 100
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Priority",
     "Access-Control-Max-Age": "600",
 }
 
@@ -47,19 +49,20 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        origin = ""
         try:
             self._check_size(scope)
             self._check_host(headers)
-            origin = self._foreign_origin(headers)
+            origin = self._foreign_origin(headers, scope["path"])
             if origin and scope["method"] == "OPTIONS":
-                await Response(status_code=204, headers=_PREFLIGHT | _cors(origin))(scope, receive, send)
+                await Response(status_code=204, headers=_preflight(headers, origin))(scope, receive, send)
                 return
             if _is_protected(scope["path"]):
                 needed = self._services.options.require_token
                 scope.setdefault("state", {})["caller"] = identify(headers, self._services.tokens, required=needed)
         except RefusedError as error:
             reply = error_reply(error.status, error.message, code=error.code, headers=error.headers)
-            await reply(scope, receive, send)
+            await reply(scope, receive, _allowing(send, origin) if origin else send)
             return
         await self._app(scope, receive, _allowing(send, origin) if origin else send)
 
@@ -77,14 +80,14 @@ class Guard:
             message = f"{name[:80]!r} is not this server's name; use its address, or allow the name with --allow-host"
             raise RefusedError(421, message, code="wrong_host")
 
-    def _foreign_origin(self, headers: Headers) -> str:
+    def _foreign_origin(self, headers: Headers, path: str) -> str:
         """Another origin that was allowed; "" for none or our own. Raises RefusedError for others."""
         origin = headers.get("origin", "").lower()
         if not origin and headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
             origin = "another site"
         if not origin or origin.partition("://")[2] == headers.get("host", "").lower():
             return ""
-        if origin in self._origins:
+        if origin in self._origins and path.startswith(_FOR_OTHER_PAGES):
             return origin
         message = f"pages of {origin[:80]!r} may not use this server; allow them with --allow-origin"
         raise RefusedError(403, message, code="wrong_origin")
@@ -106,6 +109,13 @@ def _is_address(name: str) -> bool:
 
 def _is_protected(path: str) -> bool:
     return path.startswith(PROTECTED)
+
+
+def _preflight(headers: Headers, origin: str) -> dict[str, str]:
+    """Whatever headers the page asks for: clients send many of their own, and none of them grants anything."""
+    wanted = headers.get("access-control-request-headers", "")
+    allowed = wanted if _HEADER_NAMES.fullmatch(wanted) else "Authorization, Content-Type"
+    return {**_PREFLIGHT, "Access-Control-Allow-Headers": allowed, **_cors(origin)}
 
 
 def _cors(origin: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Colours of code: spans with a few classes, which the page's style sheet paints; the only module that knows Pygments.
 
 Only well-known languages are read: each lexer is a set of regular expressions that a text from anywhere goes through.
+`console` is not among them: its lexer reads everything before it gives the first token, which no clock can stop.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Family = Any  # a kind of token: a path from the general to the special; `in` me
 
 MAX_CODE_CHARS = 20_000
 _LANGUAGE_NAMES = (
-    "python py python3 javascript js jsx typescript ts tsx json html xml css scss bash sh shell zsh console c cpp c++"
+    "python py python3 javascript js jsx typescript ts tsx json html xml css scss bash sh shell zsh c cpp c++"
     " csharp c# java kotlin go golang rust rs ruby rb php sql yaml yml toml ini swift r lua diff dart scala haskell"
     " perl powershell dockerfile docker makefile make tex latex objective-c julia matlab"
 )

@@ -11,42 +11,39 @@ from pocketseek.runtime.engine import Engine
 
 
 class ModelLeases:
-    """Of one event loop. One model is opened at a time, in one thread, however many wait for it or have left."""
+    """Of one event loop. One model is opened at a time, however many wait for it; who waits takes no thread."""
 
     def __init__(self, pool: ModelPool) -> None:
         self._pool = pool
         self._one_at_a_time = asyncio.Lock()
-        self._openings: dict[str, asyncio.Future[None]] = {}  # shared by all who wait for the model
+        self._opening: dict[str, asyncio.Task[None]] = {}
 
     @asynccontextmanager
     async def engine(self, name: str) -> AsyncIterator[Engine]:
         """Raises NotFoundError, EngineClosedError and what opening a model raises."""
         engine = self._pool.try_acquire(name)
-        if engine is None:
-            engine = await self._open(name)
+        while engine is None:
+            await asyncio.shield(self._opened(name))  # the client may leave; the model stays for the next one
+            engine = self._pool.try_acquire(name)
         try:
             yield engine
         finally:
             self._pool.release(name)
 
-    async def _open(self, name: str) -> Engine:
-        while (engine := self._pool.try_acquire(name)) is None:
-            opening = self._openings.get(name)
-            if opening is None:
-                opening = self._openings[name] = asyncio.ensure_future(self._open_next(name))
-                opening.add_done_callback(lambda task: self._opened(name, task))
-            await asyncio.shield(opening)  # a client that leaves does not end it: the model stays for the next one
-        return engine
+    def _opened(self, name: str) -> asyncio.Task[None]:
+        """The one task that opens this model."""
+        task = self._opening.get(name)
+        if task is None:
+            task = self._opening[name] = asyncio.ensure_future(self._open(name))
+            task.add_done_callback(lambda done: self._forget(name, done))
+        return task
 
-    async def _open_next(self, name: str) -> None:
+    async def _open(self, name: str) -> None:
         async with self._one_at_a_time:
-            await asyncio.to_thread(self._load, name)
+            await asyncio.to_thread(self._pool.acquire, name)
+            self._pool.release(name)
 
-    def _load(self, name: str) -> None:
-        self._pool.acquire(name)
-        self._pool.release(name)
-
-    def _opened(self, name: str, opening: asyncio.Future[None]) -> None:
-        del self._openings[name]
-        if not opening.cancelled():
-            opening.exception()  # seen: everybody who waited has it, and there may be nobody
+    def _forget(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._opening[name]
+        if not task.cancelled():
+            task.exception()  # seen: raised to those who still wait

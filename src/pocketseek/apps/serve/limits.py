@@ -64,6 +64,31 @@ class Admission:
         begun_s.append(now_s)
 
 
+class BodyBudget:
+    """Of all bodies that are arriving together; used by the event loop alone."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self.num_bytes = 0
+
+    @contextmanager
+    def arriving(self) -> Iterator[Callable[[int], None]]:
+        """Gives what is to be called with the number of bytes that came, and raises RefusedError (429)."""
+        mine = 0
+
+        def arrived(num_bytes: int) -> None:
+            nonlocal mine
+            if self.num_bytes + num_bytes > self._most_bytes:
+                raise _too_many("too much is being sent at the same time; try again soon", _TRY_AGAIN_S)
+            mine += num_bytes
+            self.num_bytes += num_bytes
+
+        try:
+            yield arrived
+        finally:
+            self.num_bytes -= mine
+
+
 def may_use(caller: Caller, model: str) -> bool:
     return not caller.limits.models or model in caller.limits.models
 

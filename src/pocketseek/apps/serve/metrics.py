@@ -79,6 +79,10 @@ def _engine_figures(engines: Mapping[str, EngineStatistics]) -> list[Figure]:
             lambda of: of.load.num_cached_prompt_tokens,
         ),
         figure("executor_seconds_total", "counter", "Seconds inside passes.", lambda of: of.executor_s),
+        figure(
+            "rested_seconds_total", "counter", "Pauses between passes, for heat or battery.", lambda of: of.rested_s
+        ),
+        figure("heat_share", "gauge", "Share of full speed's heat that is allowed.", _heat_share),
         figure("failed_passes_total", "counter", "Passes given up.", lambda of: of.num_failed_passes),
         figure("running", "gauge", "Answers being written.", lambda of: of.load.num_running),
         figure("waiting", "gauge", "Answers that wait.", lambda of: of.load.num_waiting),
@@ -103,3 +107,8 @@ def _labels(labels: Labels) -> str:
 
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _heat_share(of: EngineStatistics) -> float:
+    """1 where nobody watches, too."""
+    return 1.0 if of.thermal is None else of.thermal.share

@@ -19,7 +19,7 @@ from pocketseek.apps.serve.bodies import (
     refuse_if_given,
 )
 from pocketseek.apps.serve.replies import RefusedError
-from pocketseek.apps.tool_calls import tool_constraint
+from pocketseek.apps.tool_calls import closed, tool_constraint
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.prompt import Conversation, Prompt
 from pocketseek.types import Constraint, Message, SamplingParams, Service, Tool, ToolCall
@@ -151,7 +151,13 @@ def _format_constraint(wanted: ResponseFormatBody) -> Constraint | None:
     if wanted.json_schema is None:
         message = "response_format has no json_schema; give {'type': 'json_schema', 'json_schema': {'schema': ...}}"
         raise RefusedError(400, message, code="invalid_value", param="response_format")
-    return Constraint("json_schema", json.dumps(wanted.json_schema.schema, ensure_ascii=False))
+    schema = wanted.json_schema.schema
+    try:
+        text = json.dumps(closed(schema) if wanted.json_schema.strict else schema, ensure_ascii=False)
+    except RecursionError:
+        message = "the JSON schema has too many levels; use a simpler one"
+        raise RefusedError(400, message, code="invalid_value", param="response_format") from None
+    return Constraint("json_schema", text)
 
 
 def _logprobs(body: ChatBody) -> int | None:

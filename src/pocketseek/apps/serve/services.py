@@ -10,7 +10,7 @@ from pocketseek.apps.access_tokens import TokenStore
 from pocketseek.apps.conversations import ConversationStore
 from pocketseek.apps.model_pool import ModelPool
 from pocketseek.apps.serve.leases import ModelLeases
-from pocketseek.apps.serve.limits import Admission
+from pocketseek.apps.serve.limits import Admission, BodyBudget
 from pocketseek.apps.serve.metrics import Metrics, render_figures
 from pocketseek.apps.serve.request_log import RequestLog
 
@@ -33,6 +33,7 @@ class ServeOptions:
     max_requests: int = 256
     max_connections: int = 1024
     max_body_bytes: int = 8_000_000
+    max_bodies_bytes: int = 64_000_000
     max_header_bytes: int = 32_768
     header_timeout_s: float = 10.0
     body_timeout_s: float = 30.0
@@ -64,6 +65,7 @@ class Services:
         self.conversations = conversations
         self.leases = ModelLeases(models)
         self.admission = Admission(options.max_requests)
+        self.bodies = BodyBudget(options.max_bodies_bytes)
         self.metrics = Metrics()
         self.log = RequestLog(log_prompts=options.log_prompts)
 

@@ -23,14 +23,20 @@ export const currentId = () => id;
 export const setUpConversation = (listener) => (onChange = listener);
 const path = (rest = "") => `/api/conversations/${id}${rest}`;
 
+let asked = 0; // for a conversation: only the last one asked for is shown
+
 export function leave() {
   following?.abort();
   following = null;
   setRunning(false);
 }
 
+/** What is being opened is not wanted any more. */
+export const stay = () => void (asked += 1);
+
 /** Nothing said yet. */
 export function showEmpty() {
+  stay();
   leave();
   id = "";
   turns.replaceChildren();
@@ -38,9 +44,13 @@ export function showEmpty() {
   showTitle("");
 }
 
-/** Raises ApiError; the page then shows what it showed. */
+/** Raises ApiError; the page then shows what it showed. Null if another one was asked for meanwhile. */
 export async function open(conversationId) {
-  const conversation = await call("GET", `/api/conversations/${conversationId}`);
+  const number = ++asked;
+  const conversation = await call("GET", `/api/conversations/${conversationId}`).catch((error) => {
+    if (number === asked) throw error;
+  });
+  if (number !== asked) return null;
   leave();
   id = conversation.id;
   showTitle(conversation.title);
@@ -53,6 +63,14 @@ export async function open(conversationId) {
   else if (last?.role === "user") newAnswer().fail("", regenerate);
   toBottom();
   return conversation;
+}
+
+/** Another tab or device may have gone on with it: seen when the person comes back to this one. */
+export async function showChanges() {
+  if (!id || following || byId("turns").querySelector(".editor")) return;
+  const kept = await call("GET", `/api/conversations/${id}`);
+  if (kept.id !== id || following) return;
+  if (kept.running || kept.turns.length !== turns.querySelectorAll(".question, .answer").length) await open(id);
 }
 
 function turnElement(turn, index, isLast) {
@@ -135,7 +153,9 @@ async function retry(mine, method, address, body) {
   if (mine !== id) return;
   const before = turns.children.length;
   try {
-    const { turns: kept } = await open(mine);
+    const opened = await open(mine);
+    if (!opened) return;
+    const kept = opened.turns;
     if (address.endsWith("/turns") && kept.at(-1)?.content !== body.text && kept.length < before) return ask(body.text, body.index);
     if (!following) return regenerate();
   } catch (error) {

@@ -3,6 +3,7 @@ import { call, download } from "/api.js";
 import { askTitle, openSheet, sheetActions } from "/dialogs.js";
 import { byId, iconButton, make } from "/elements.js";
 import { notice } from "/notices.js";
+import { preferences, remember } from "/preferences.js";
 import { say } from "/words.js";
 
 const PAGE_SIZE = 40;
@@ -27,6 +28,7 @@ export function setUpDrawer({ onOpen, onDeleted, onRenamed }) {
   });
   wide.addEventListener("change", settle);
   addEventListener("pagehide", () => doomed.forEach((timer, id) => (clearTimeout(timer), destroy(id, true))));
+  preferences.doomed.forEach((id) => (doomed.set(id, 0), destroy(id))); // the page was left before they were gone
   settle();
 }
 
@@ -135,10 +137,19 @@ async function save(id, title, format) {
 function remove(id, title, item) {
   item.remove();
   doomed.set(id, setTimeout(() => destroy(id), UNDO_MS));
+  rememberDoomed();
   handlers.onDeleted(id);
-  notice(say("deleted", { title }), { label: say("undo"), run: () => (clearTimeout(doomed.get(id)), doomed.delete(id), showList()) });
+  notice(say("deleted", { title }), { label: say("undo"), run: () => (clearTimeout(doomed.get(id)), spare(id), showList()) });
 }
 
 function destroy(id, keepalive = false) {
-  call("DELETE", `/api/conversations/${id}`, undefined, { keepalive }).then(() => doomed.delete(id), () => doomed.delete(id));
+  const failed = (error) => error.status && spare(id); // without an answer it is tried again when the page is opened
+  call("DELETE", `/api/conversations/${id}`, undefined, { keepalive }).then(() => spare(id), failed);
 }
+
+function spare(id) {
+  doomed.delete(id);
+  rememberDoomed();
+}
+
+const rememberDoomed = () => remember({ doomed: [...doomed.keys()] });

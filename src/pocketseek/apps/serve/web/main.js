@@ -1,7 +1,7 @@
 // Puts the page together: what the address says is shown, what is clicked is done.
 import { call, onServer } from "/api.js";
 import { draft, focusInput, setUpComposer, write } from "/composer.js";
-import { ask, currentId, leave, open, setUpConversation, showEmpty, showTitle, stop, suggest, toBottom } from "/conversation.js";
+import { ask, currentId, leave, open, setUpConversation, showEmpty, showTitle, stay, stop, suggest, toBottom, showChanges } from "/conversation.js";
 import { openSettings, setUpDialogs } from "/dialogs.js";
 import { closeDrawer, setUpDrawer, showCurrent, showList } from "/drawer.js";
 import { byId, make } from "/elements.js";
@@ -18,12 +18,13 @@ const complain = (error) => error.name !== "AbortError" && error.status !== 401 
 
 async function showAddress() {
   const id = location.hash.slice(1);
-  if (id === currentId()) return;
+  if (id === currentId()) return stay();
   if (!id) {
     showEmpty();
   } else {
     try {
       const conversation = await open(id);
+      if (!conversation) return;
       if ([...byId("model").options].some((option) => option.value === conversation.model)) byId("model").value = conversation.model;
     } catch (error) {
       if (error.status === 404) (notice(say("notFound")), newChat());
@@ -139,5 +140,7 @@ byId("model").addEventListener("change", (event) => remember({ model: event.targ
 addEventListener("hashchange", showAddress);
 addEventListener("popstate", showAddress);
 addEventListener("pagehide", leave);
+for (const name of ["focus", "pageshow"]) addEventListener(name, () => showChanges().catch(() => {})); // offline, perhaps
+document.addEventListener("visibilitychange", () => document.hidden || showChanges().catch(() => {}));
 setUpOffline();
 refresh().then(focusInput);

@@ -1,7 +1,7 @@
 // What the person chose, kept in this browser. Nothing of it leaves it but with a request that needs it.
 const KEY = "pocketseek";
 const DEFAULTS = {
-  system: "", temperature: null, maxTokens: null, seed: null, language: "auto", theme: "auto", token: "", model: "",
+  doomed: [], system: "", temperature: null, maxTokens: null, seed: null, language: "auto", theme: "auto", token: "", model: "",
 };
 
 function stored() {

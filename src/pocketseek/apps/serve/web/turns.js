@@ -40,7 +40,11 @@ export function questionTurn(turn, onEdit) {
     iconButton("edit", say("edit"), () => edit()),
     iconButton("copy", say("copy"), (event) => copy(turn.content, event.currentTarget)));
   const article = make("article", { class: "turn question" }, make("h2", { class: "unseen" }, say("you")), text, tools);
-  const edit = () => article.replaceChildren(editor(turn.content, onEdit, () => article.replaceWith(questionTurn(turn, onEdit))));
+  const edit = () => article.replaceChildren(editor(turn.content, onEdit, () => {
+    const again = questionTurn(turn, onEdit);
+    article.replaceWith(again);
+    again.querySelector("button").focus(); // the one that began it
+  }));
   return article;
 }
 

@@ -1,0 +1,144 @@
+"""Train a small llama on real texts: an honest source for quantisation. No package carries full-precision weights.
+
+    python benchmarks/debian_texts.py TEXTS
+    python benchmarks/train_small_llama.py TEXTS OUT [--tokens 8000000]
+
+TEXTS: the folder that debian_texts.py writes; only its train-*.txt are read. OUT becomes a Hugging Face checkpoint
+(config.json, tokenizer.json, model.safetensors in float16). 22 million weights: 6 layers, hidden size 512, a byte-level
+BPE vocabulary of 8192 learnt from the same texts, tied embeddings. The seed is fixed, but another number of threads
+rounds differently. Needs torch, transformers and tokenizers; takes an hour or two on two cores. Saves as it goes, and
+goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM
+
+VOCAB_SIZE = 8192
+CONTEXT = 512
+BATCH = 16
+WINDOW = 256  # tokens of a training example
+PEAK_RATE = 2e-3
+WARM_UP_STEPS = 100
+SAVE_EVERY_STEPS = 200
+SEED = 20261126
+CONFIG = LlamaConfig(
+    vocab_size=VOCAB_SIZE,
+    hidden_size=512,
+    intermediate_size=1536,
+    num_hidden_layers=6,
+    num_attention_heads=8,
+    num_key_value_heads=2,
+    max_position_embeddings=CONTEXT,
+    tie_word_embeddings=True,
+    bos_token_id=0,
+    eos_token_id=0,
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--tokens", type=int, default=8_000_000)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    paths = sorted(arguments.texts.glob("train-*.txt"))
+    tokenizer = learn_tokenizer(paths, arguments.out)
+    ids = encoded(paths, tokenizer, arguments.out)
+    train(ids, arguments.out, arguments.tokens // (BATCH * WINDOW))
+
+
+def learn_tokenizer(paths: list[Path], out: Path) -> Tokenizer:
+    path = out / "tokenizer.json"
+    if path.exists():
+        return Tokenizer.from_file(str(path))
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB_SIZE,
+        special_tokens=["<|end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train([str(one) for one in paths], trainer)
+    tokenizer.save(str(path))
+    (out / "tokenizer_config.json").write_text(
+        json.dumps({"eos_token": "<|end|>", "tokenizer_class": "LlamaTokenizerFast"})
+    )
+    return tokenizer
+
+
+def encoded(paths: list[Path], tokenizer: Tokenizer, out: Path) -> np.ndarray:
+    path = out / "train-ids.npy"
+    if not path.exists():
+        pieces = [piece for one in paths for piece in one.read_text("utf-8").split("\n\n")]
+        np.save(path, np.concatenate([np.array([*e.ids, 0], np.uint16) for e in tokenizer.encode_batch(pieces)]))
+    return np.load(path, mmap_mode="r")
+
+
+def train(ids: np.ndarray, out: Path, num_steps: int) -> None:
+    torch.manual_seed(SEED)
+    model = LlamaForCausalLM(CONFIG)
+    print(
+        f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M weights, {len(ids) / 1e6:.1f} M tokens", flush=True
+    )
+    matrices = [p for p in model.parameters() if p.ndim == 2]
+    vectors = [p for p in model.parameters() if p.ndim != 2]
+    optimiser = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], PEAK_RATE, (0.9, 0.95)
+    )
+    state_path = out / "training.pt"
+    first = 0
+    if state_path.exists():
+        state = torch.load(state_path)
+        first = state["step"]
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+    start_s, mean = time.monotonic(), math.log(VOCAB_SIZE)
+    for step in range(first, num_steps):
+        for group in optimiser.param_groups:
+            group["lr"] = rate(step, num_steps)
+        batch = examples(ids, step)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(batch[:, :-1]).logits
+        loss = torch.nn.functional.cross_entropy(logits.float().reshape(-1, VOCAB_SIZE), batch[:, 1:].reshape(-1))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        mean += 0.02 * (loss.item() - mean)
+        if step % 20 == 0:
+            print(f"step {step} of {num_steps}: loss {mean:.3f}, {time.monotonic() - start_s:.0f} s", flush=True)
+        if (step + 1) % SAVE_EVERY_STEPS == 0 or step + 1 == num_steps:
+            state = {"step": step + 1, "model": model.state_dict(), "optimiser": optimiser.state_dict()}
+            torch.save(state, state_path.with_suffix(".new"))
+            state_path.with_suffix(".new").replace(state_path)
+    model.to(torch.float16).save_pretrained(out)
+
+
+def rate(step: int, num_steps: int) -> float:
+    """Up, and down along a cosine to a tenth."""
+    if step < WARM_UP_STEPS:
+        return PEAK_RATE * (step + 1) / WARM_UP_STEPS
+    share = (step - WARM_UP_STEPS) / max(1, num_steps - WARM_UP_STEPS)
+    return PEAK_RATE * (0.1 + 0.45 * (1 + math.cos(math.pi * share)))
+
+
+def examples(ids: np.ndarray, step: int) -> torch.Tensor:
+    places = np.random.default_rng([SEED, step]).integers(0, len(ids) - WINDOW - 1, BATCH)
+    return torch.from_numpy(np.stack([ids[place : place + WINDOW + 1] for place in places]).astype(np.int64))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""What `pocketseek device --models` and `--measure` say, in English and Chinese."""
+
+from __future__ import annotations
+
+from pocketseek.cli.messages import Message
+
+MEASURING_DEVICE = Message("measuring", "测量中")
+FIGURE_MEMORY = Message("reads memory at", "内存读取")
+FIGURE_INT8 = Message("int8 multiply-adds", "int8 乘加")
+FIGURE_FLASH = Message("reads storage at", "存储读取")
+FIGURE_STREAMING = Message("streams weights at", "权重流式读取")
+GIGABYTES = Message("{value:.1f} GB/s", "{value:.1f} GB/s")
+GIGA_OPERATIONS = Message("{value:.0f} G/s ({kernels}, {threads} threads)", "{value:.0f} G/s({kernels},{threads} 线程)")
+COLUMN_MODEL = Message("model", "模型")
+COLUMN_BITS = Message("bits", "位")
+COLUMN_FITS = Message("fits", "能否运行")
+COLUMN_SIZE = Message("size", "大小")
+COLUMN_READS = Message("reads", "读")
+COLUMN_WRITES = Message("writes", "写")
+COLUMN_LOAD = Message("starts in", "启动")
+COLUMN_CONTEXT = Message("context", "上下文")
+FITS = {
+    "resident": Message("yes", "可以"),
+    "streams": Message("streamed", "流式"),
+    "no memory": Message("no: memory {memory}", "不行:内存 {memory}"),
+    "no storage": Message("no: storage {storage}", "不行:存储 {storage}"),
+    "not yet": Message("not yet", "暂不支持"),
+    "unknown": Message("unknown", "未知"),
+}
+TOKENS_PER_S = Message("{rate:.3g}/s", "{rate:.3g}/秒")
+SECONDS = Message("{seconds:.1f} s", "{seconds:.1f} 秒")
+RECOMMENDED = Message("Take {model} at {bits} bits: {reason}.", "建议 {model}({bits} 位):{reason}。")
+REASON_FAST = Message(
+    "the largest that writes as fast as people read ({rate:.3g} tokens/s)",
+    "在阅读速度以上的模型中最大({rate:.3g} 词元/秒)",
+)
+REASON_USABLE = Message(
+    "nothing larger writes a token per second; it writes {rate:.3g} tokens/s",
+    "更大的模型不到每秒一个词元;它每秒 {rate:.3g} 个",
+)
+REASON_FASTEST = Message("the fastest here, {rate:.3g} tokens/s", "此处最快,每秒 {rate:.3g} 个词元")
+REASON_UNMEASURED = Message(
+    "the largest that fits into memory; `pocketseek device --measure` says how fast",
+    "能放入内存的最大模型;用 `pocketseek device --measure` 测量速度",
+)
+NOTHING_FITS = Message("Nothing in the catalogue runs here.", "目录中没有能在此运行的模型。")
+NOT_MEASURED = Message(
+    "Speeds are unknown until `pocketseek device --measure` has run.",
+    "运行 `pocketseek device --measure` 之后才知道速度。",
+)
+EXPLAINED = Message(
+    "Expected for one answer at {tokens} tokens of context, with nothing else running and before heat slows it down. "
+    "Streamed: weights come from storage in every pass. Speeds in tokens.",
+    "为单个回答在 {tokens} 词元上下文时的预期,假定没有其他程序运行且未因发热降速。"
+    "流式:每次前向都从存储读取权重。速度以词元计。",
+)

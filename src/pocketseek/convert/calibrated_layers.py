@@ -1,0 +1,144 @@
+"""The matrices of a checkpoint as a conversion with calibration writes them, in the order in which it does.
+
+A layer is quantised when its first matrix is asked for, and its matrices are kept until the next layer is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketseek.convert.calibrate import Calibration, QuantisedMatrix, compensated
+from pocketseek.convert.encode import Loss, decode_rows
+from pocketseek.convert.families.base import ModelPlan, TensorPlan
+from pocketseek.convert.gram import Gram
+from pocketseek.convert.layer_math import Floats
+from pocketseek.convert.pack import pack_planes
+from pocketseek.convert.quantize import dequantize, quantize
+from pocketseek.convert.scale_search import GROUP_COLS
+from pocketseek.convert.slabs import read_stored, slab_ranges
+from pocketseek.convert.sources.base import Source
+from pocketseek.package.manifest import JsonValue
+
+CALIBRATED_FORMATS = frozenset({"q4p", "q4s", "q4a"})  # eight bits lose too little to be worth it
+
+
+@dataclass(frozen=True)
+class CalibratedMatrix:
+    """packed: uint8 (tile rows, tile_row_bytes)."""
+
+    packed: NDArray[np.uint8]
+    loss: Loss
+
+
+class CalibratedLayers:
+    """format_of: the format of a matrix, or None if the conversion writes it as it does without calibration.
+
+    on_matrix: called when a matrix has been quantised. embed_format: of the embedding, as it is written.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        plan: ModelPlan,
+        windows: NDArray[np.int32],
+        format_of: Callable[[TensorPlan], str | None],
+        on_matrix: Callable[[TensorPlan], None],
+        *,
+        embed_format: str,
+    ) -> None:
+        self._source = source
+        self._plan = plan
+        self._windows = windows
+        self._format_of = format_of
+        self._on_matrix = on_matrix
+        self._embed_format = embed_format
+        self._tensors = {tensor.name: tensor for tensor in plan.tensors}
+        self._calibration: Calibration | None = None
+        self._next_layer = 0
+        self._ready: dict[str, CalibratedMatrix] = {}
+        self._error, self._norm = 0.0, 0.0
+        self._worst: tuple[float, str] = (0.0, "")
+        self._num_matrices = 0
+
+    def matrix(self, tensor: TensorPlan) -> CalibratedMatrix | None:
+        """None if it is written as without calibration."""
+        if self._format_of(tensor) is None:
+            return None
+        while tensor.name not in self._ready:
+            self._advance()
+        return self._ready.pop(tensor.name)
+
+    def report(self) -> dict[str, JsonValue]:
+        """For the manifest. The relative output error is that of |W x - Q x|^2 over |W x|^2 on the calibration text."""
+        return {
+            "tokens": self._windows.size,
+            "matrices": self._num_matrices,
+            "relative_output_error": _four_digits(self._error / self._norm) if self._norm else 0.0,
+            "worst_tensor": self._worst[1],
+            "worst_relative_output_error": _four_digits(self._worst[0]),
+        }
+
+    def _advance(self) -> None:
+        calibration = self._calibration
+        if calibration is None:
+            calibration = self._calibration = Calibration(self._source, self._plan, self._windows)
+            calibration.embed(self._embedded)
+        if self._next_layer < self._plan.model.num_layers:
+            calibration.layer(self._next_layer, self._quantise)
+        elif self._next_layer == self._plan.model.num_layers:
+            calibration.head(self._quantise)
+        else:
+            raise ValueError("no matrix is left")
+        self._next_layer += 1
+
+    def _quantise(self, name: str, weights: Floats, gram: Gram) -> QuantisedMatrix:
+        tensor = self._tensors[name]
+        format_name = self._format_of(tensor)
+        if format_name is None:
+            return QuantisedMatrix(None, weights, 0.0, 0.0)
+        matrix = compensated(format_name, weights, gram)
+        if matrix.planes is None:
+            raise ValueError("a quantised matrix has planes")
+        self._count(name, matrix)
+        self._ready[name] = CalibratedMatrix(pack_planes(format_name, matrix.planes), _loss(matrix.values, weights))
+        self._on_matrix(tensor)
+        return matrix
+
+    def _count(self, name: str, matrix: QuantisedMatrix) -> None:
+        self._num_matrices += 1
+        self._error += matrix.error
+        self._norm += matrix.norm
+        if matrix.norm > 0:
+            self._worst = max(self._worst, (matrix.error / matrix.norm, name))
+
+    def _embedded(self, ids: NDArray[np.int32]) -> Floats:
+        """Rows of the embedding, rounded as they are written; a tied one is written last and not known yet."""
+        name = "embed.weight" if "embed.weight" in self._tensors else "head.weight"
+        tensor = self._tensors[name]
+        stored_type = self._source.tensors[tensor.source_name].type
+        result = np.empty((len(ids), tensor.shape[1]), np.float32)
+        for start, stop in slab_ranges(tensor.shape):
+            inside = (ids >= start) & (ids < stop)
+            if inside.any():
+                rows = decode_rows(stored_type, read_stored(self._source, tensor, start, stop))
+                result[inside] = rows[ids[inside] - start]
+        if self._embed_format in GROUP_COLS and name == "embed.weight":
+            result = dequantize(self._embed_format, quantize(self._embed_format, result))[:, : tensor.shape[1]]
+        return result
+
+
+def _loss(written: Floats, values: Floats) -> Loss:
+    error = written - values
+    return Loss(
+        float(np.einsum("rc,rc->r", error, error).sum(dtype=np.float64)),
+        float(np.einsum("rc,rc->r", values, values).sum(dtype=np.float64)),
+        not bool(error.any()),
+    )
+
+
+def _four_digits(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -1,0 +1,130 @@
+"""How warm it is, how that changes by itself, and what our computing adds: learnt from one slow temperature.
+
+Near any moment a phone's skin follows, whatever it is built like,
+
+    dT/dt = f + b * u          u: how much we compute, 1 is as fast as we can
+
+(an "ultra-local model": Fliess and Join, Model-free control, International Journal of Control 86, 2013). f is what the
+surroundings, the display and others do to it, b what full work adds; neither is known, and f falls as the skin gets
+warmer: df/dt = -(dT/dt) / FOLLOW_S is assumed, and that it drifts besides. A Kalman filter over (T, f, b) gives all
+three. While u stays as it is, f and b cannot be told apart, and the filter knows that from its covariance; as soon as u
+changes, b is learnt.
+
+Sensors show steps, of a tenth of a degree or of whole ones, mostly cut off: a reading z says that T is in
+[z, z + step), and nothing more. So the estimate is left alone while it is in there, and moved to the nearer edge when
+it is not: just when a reading of a coarse sensor changes the temperature is known well. For a sensor that rounds, T is
+half a step too high then, on the safe side.
+"""
+
+from __future__ import annotations
+
+import math
+
+FOLLOW_S = 600.0  # of phones: 5 to 25 minutes
+WORK_LAG_S = 10.0  # from the chip to the skin
+LEAST_GAIN, MOST_GAIN = 0.005, 0.5  # of b, in °C/s
+_FINE_STEP_C, _COARSE_STEP_C = 0.1, 1.0
+_EDGE_NOISE_C = 0.06
+_BOUND_NOISE = 0.3  # of a step: a reading that did not change gives a bound, not a value
+_DRIFT_T, _DRIFT_F, _DRIFT_B = 0.003, 2.0e-4, 1.0e-4  # per square root of a second
+_FIRST_F, _FIRST_F_DEVIATION = 0.0, 0.01
+_FIRST_B, _FIRST_B_DEVIATION = 0.06, 0.04
+_LONGEST_STEP_S = 60.0
+
+Row = list[float]
+
+
+class HeatObserver:
+    """Times of calls must not fall."""
+
+    def __init__(self) -> None:
+        self._x = [0.0, _FIRST_F, _FIRST_B]
+        self.restart()
+
+    @property
+    def temperature_c(self) -> float:
+        return self._x[0]
+
+    @property
+    def own_slope(self) -> float:
+        """f, in °C/s: what happens without our work."""
+        return self._x[1]
+
+    @property
+    def gain(self) -> float:
+        """b, in °C/s at full work."""
+        return self._x[2]
+
+    @property
+    def slope(self) -> float:
+        """dT/dt, as things are."""
+        return self._x[1] + self._x[2] * self._work
+
+    @property
+    def deviation_c(self) -> float:
+        """How uncertain the temperature is."""
+        return math.sqrt(max(0.0, self._p[0][0]))
+
+    @property
+    def is_coarse(self) -> bool:
+        """Only whole degrees were seen so far."""
+        return self._is_coarse
+
+    def restart(self) -> None:
+        """Another sensor, or a long time later: only how strongly work heats is kept, with doubt."""
+        self._time_s: float | None = None
+        self._reading_c: float | None = None
+        self._work = 0.0
+        self._is_coarse = True
+        self._x = [0.0, _FIRST_F, self._x[2]]
+        self._p = [[0.0] * 3 for _ in range(3)]
+
+    def see(self, reading_c: float, work: float, time_s: float) -> None:
+        """work: the mean of u since the last call."""
+        if self._time_s is None:
+            self._begin(reading_c)
+        else:
+            self._predict(work, min(time_s - self._time_s, _LONGEST_STEP_S))
+        self._time_s = time_s
+        self._is_coarse = self._is_coarse and reading_c == round(reading_c)
+        step_c = _COARSE_STEP_C if self._is_coarse else _FINE_STEP_C
+        temperature_c = self._x[0]
+        nearest_c = min(max(temperature_c, reading_c), reading_c + step_c)
+        if nearest_c != temperature_c:
+            crossed = reading_c != self._reading_c
+            self._correct(nearest_c, _EDGE_NOISE_C if crossed else _EDGE_NOISE_C + _BOUND_NOISE * step_c)
+        self._reading_c = reading_c
+
+    def _begin(self, reading_c: float) -> None:
+        self._x[0] = reading_c + _FINE_STEP_C / 2
+        self._p[0][0], self._p[1][1], self._p[2][2] = 0.3**2, _FIRST_F_DEVIATION**2, _FIRST_B_DEVIATION**2
+
+    def _predict(self, work: float, seconds: float) -> None:
+        if seconds <= 0.0:
+            return
+        self._work += (work - self._work) * (1 - math.exp(-seconds / WORK_LAG_S))
+        u, follow = self._work, seconds / FOLLOW_S
+        slope = self._x[1] + self._x[2] * u
+        self._x[0] += slope * seconds
+        self._x[1] -= slope * follow
+        a = [[1.0, seconds, u * seconds], [0.0, 1.0 - follow, -u * follow], [0.0, 0.0, 1.0]]
+        p = _product(_product(a, self._p), [list(column) for column in zip(*a, strict=True)])
+        if p[0][0] < _COARSE_STEP_C**2:
+            p[0][0] += seconds * _DRIFT_T**2
+            p[1][1] += seconds * _DRIFT_F**2
+            p[2][2] += seconds * _DRIFT_B**2
+        self._p = p
+
+    def _correct(self, measured_c: float, noise_c: float) -> None:
+        p = self._p
+        spread = p[0][0] + noise_c**2
+        gains = [p[i][0] / spread for i in range(3)]
+        error_c = measured_c - self._x[0]
+        self._x = [value + gain * error_c for value, gain in zip(self._x, gains, strict=True)]
+        self._x[2] = min(max(self._x[2], LEAST_GAIN), MOST_GAIN)
+        first = list(p[0])
+        self._p = [[p[i][j] - gains[i] * first[j] for j in range(3)] for i in range(3)]
+
+
+def _product(a: list[Row], b: list[Row]) -> list[Row]:
+    return [[sum(a[i][k] * b[k][j] for k in range(3)) for j in range(3)] for i in range(3)]

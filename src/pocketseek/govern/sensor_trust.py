@@ -1,0 +1,86 @@
+"""Which temperature sensors can be believed now: each by its own history (device/plausible.py), and beside the chip.
+
+A sensor should move when what heats it has changed: since its reading last changed, the work by a quarter of full speed
+or the chip by 5 °C, both as means over SMOOTH_S. And a skin sensor that stands still for DEAF_S although the chip is
+10 °C warmer or colder than when it last moved is not believed either, whatever steps it shows: 3 W into 180 J/K are
+4 °C by then. (A battery may be far from the chip.)
+One that has jumped is not believed before it has moved again: a constant is no temperature, however long it is told.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pocketseek.device.plausible import Judgement, Plausible
+from pocketseek.device.sensor_facts import Kind, SensorFacts
+
+SMOOTH_S = 30.0
+WORK_CHANGE, CHIP_CHANGE_C = 0.25, 5.0
+DEAF_S, DEAF_CHANGE_C = 240.0, 10.0
+_SLOW_KINDS: tuple[Kind, ...] = ("skin", "battery")
+
+
+@dataclass
+class _Watched:
+    """One sensor; work and chip_c as they were when its reading last changed."""
+
+    kind: Kind
+    plausible: Plausible
+    reading_c: float | None = None
+    work: float = 0.0
+    chip_c: float | None = None
+    deaf_since_s: float | None = None
+    jumped_to_c: float | None = None
+
+
+class SensorTrust:
+    """`judge` is told every look, in order."""
+
+    def __init__(self) -> None:
+        self._watched: dict[str, _Watched] = {}
+        self._work = 0.0
+        self._chip_c: float | None = None
+        self._time_s: float | None = None
+
+    def judge(self, facts: SensorFacts, work: float, time_s: float) -> dict[str, Judgement]:
+        """Of every sensor that was ever seen, by source. work: the mean share of full speed since the last look."""
+        self._smooth(facts, work, time_s)
+        readings = {one.source: one.celsius for one in facts.temperatures}
+        for one in facts.temperatures:
+            if one.source not in self._watched:
+                self._watched[one.source] = _Watched(
+                    one.kind, Plausible(one.kind), work=self._work, chip_c=self._chip_c
+                )
+        return {source: self._judge(one, readings.get(source), time_s) for source, one in self._watched.items()}
+
+    def _smooth(self, facts: SensorFacts, work: float, time_s: float) -> None:
+        seconds = 0.0 if self._time_s is None else max(0.0, time_s - self._time_s)
+        self._time_s = time_s
+        weight = 1 - math.exp(-seconds / SMOOTH_S)
+        self._work += weight * (work - self._work)
+        chips_c = [one.celsius for one in facts.temperatures if one.kind == "soc"]
+        if chips_c:
+            chip_c = max(chips_c)
+            self._chip_c = chip_c if self._chip_c is None else self._chip_c + weight * (chip_c - self._chip_c)
+
+    def _judge(self, one: _Watched, reading_c: float | None, time_s: float) -> Judgement:
+        if one.kind not in _SLOW_KINDS:  # what heats a chip is inside of it; it may rest at a value by rights
+            return one.plausible.judge(reading_c, time_s, should_move=False)
+        if reading_c != one.reading_c:
+            one.reading_c, one.work, one.chip_c, one.deaf_since_s = reading_c, self._work, self._chip_c, None
+        change_c = abs(self._chip_c - one.chip_c) if self._chip_c is not None and one.chip_c is not None else 0.0
+        should_move = abs(self._work - one.work) >= WORK_CHANGE or change_c >= CHIP_CHANGE_C
+        judgement = one.plausible.judge(reading_c, time_s, should_move=should_move)
+        if judgement == "jump" and one.jumped_to_c is None:
+            one.jumped_to_c = reading_c
+        elif judgement == "good" and one.jumped_to_c is not None:
+            if reading_c == one.jumped_to_c:
+                return "jump"
+            one.jumped_to_c = None
+        if change_c < DEAF_CHANGE_C or one.kind != "skin":
+            one.deaf_since_s = None
+        elif one.deaf_since_s is None:
+            one.deaf_since_s = time_s
+        is_deaf = one.deaf_since_s is not None and time_s - one.deaf_since_s >= DEAF_S
+        return "stuck" if judgement == "good" and is_deaf else judgement

@@ -1,0 +1,160 @@
+"""How much we may compute so that the skin stays at the set point and the chip below its limit. Pure.
+
+The law, with T, f and b from the observer (heat_observer.py), which learns this phone while it computes (see
+docs/govern.md):
+
+    wanted slope v = (set point - MARGIN_C - T - LEAD_S * dT/dt) / RETURN_S;    share u = (v - f) / b, within 0.02 and 1
+
+So far below the set point the share is 1; near it the temperature is led in, and held where f + b * u = 0. f takes the
+place of an integral: it is learnt from what was really computed, not from what was allowed, so nothing winds up while
+nobody asks for anything or while something else holds the share down. The share falls by at most 10 % a second and
+rises by at most 2 %.
+
+The chip (seconds, where the skin takes minutes) has a cap of its own: it shrinks while the chip is above its limit, in
+proportion to by how much, grows below `CHIP_BAND_C` under it, and rests between.
+
+States: "free": full speed. "holding": the share is below 1, until it has been 1 for CALM_S. "emergency": 3 °C above the
+set point, or the chip 10 °C above its limit: nothing runs until it is 1 °C (5 °C) below again. "blind": there was a
+sensor for the set point and there is none to be believed: BLIND_SHARE, or three quarters of what held the set point
+before if that was less; the chip's cap holds, too. Where there never was one, only the chip's limit counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pocketseek.govern.heat_observer import HeatObserver
+
+ThermalState = Literal["free", "holding", "emergency", "blind"]
+ThermalReason = Literal["cool", "skin", "chip", "no sensor"]
+
+SET_POINT_C, CHIP_LIMIT_C = 45.0, 85.0
+MARGIN_C, COARSE_MARGIN_C = 0.2, 0.8  # a coarse sensor shows whole degrees; tried out on simulated phones
+RETURN_S, LEAD_S = 60.0, 15.0
+LATE_LEAD_S, LATE_MARGIN_C = 100.0, 0.6  # a battery is a minute or two behind the skin
+LEAST_SHARE = 0.02
+FALL_PER_S, RISE_PER_S = 0.1, 0.02
+CALM_S = 30.0
+EMERGENCY_C, RESUME_C = 3.0, 1.0
+CHIP_EMERGENCY_C, CHIP_RESUME_C = 10.0, 5.0
+CHIP_BAND_C, CHIP_FALL, CHIP_RISE_PER_S = 2.0, 0.01, 0.02
+BLIND_SHARE, BLIND_CAUTION = 0.25, 0.75
+FORGET_S = 120.0  # without the sensor: then what was learnt of the surroundings is old
+_LONGEST_STEP_S = 30.0
+_NEAR_C = 1.0  # of the set point: what is done there is what holds it
+_HELD_WEIGHT_S = 120.0
+
+
+@dataclass(frozen=True)
+class ThermalDecision:
+    """share: of what could be computed at full speed. reason: what holds it there. skin_c: as estimated."""
+
+    share: float
+    state: ThermalState
+    reason: ThermalReason
+    skin_c: float | None = None
+    chip_c: float | None = None
+
+
+class ThermalControl:
+    """Times of calls must not fall; about one a second is meant."""
+
+    def __init__(self, set_point_c: float = SET_POINT_C, chip_limit_c: float = CHIP_LIMIT_C) -> None:
+        self.set_point_c = set_point_c
+        self.chip_limit_c = chip_limit_c
+        self._observer = HeatObserver()
+        self._is_late = False
+        self._chip_cap = _ChipCap(chip_limit_c)
+        self._share = 1.0
+        self._held_share: float | None = None
+        self._state: ThermalState = "free"
+        self._time_s: float | None = None
+        self._seen_s: float | None = None
+        self._full_since_s: float | None = None
+
+    def follow_another(self, *, is_late: bool) -> None:
+        """Another sensor stands for the set point from now on. is_late: it is behind the skin, as a battery is."""
+        self._observer.restart()
+        self._is_late = is_late
+
+    def update(self, skin_c: float | None, chip_c: float | None, time_s: float, work: float) -> ThermalDecision:
+        """work: how much was computed since the last call, as a share of full speed; None: no sensor to be believed."""
+        seconds = 0.0 if self._time_s is None else min(max(0.0, time_s - self._time_s), _LONGEST_STEP_S)
+        self._time_s = time_s
+        if skin_c is not None:
+            self._see(skin_c, work, time_s, seconds)
+        wanted, reason = self._wanted(skin_c)
+        cap = self._chip_cap.update(chip_c, seconds)
+        if cap < wanted:
+            wanted, reason = cap, "chip"
+        self._share = max(self._share - FALL_PER_S * seconds, min(self._share + RISE_PER_S * seconds, wanted))
+        self._state = self._next_state(skin_c, chip_c, time_s)
+        if self._state == "emergency":
+            self._share = 0.0
+        reason = reason if self._share < 1.0 else "cool"
+        return ThermalDecision(self._share, self._state, reason, self._skin_c(skin_c), chip_c)
+
+    def _see(self, skin_c: float, work: float, time_s: float, seconds: float) -> None:
+        if self._seen_s is not None and time_s - self._seen_s > FORGET_S:
+            self._observer.restart()
+        self._seen_s = time_s
+        observer = self._observer
+        observer.see(skin_c, work, time_s)
+        if self._state == "holding" and abs(observer.temperature_c - self.set_point_c) < _NEAR_C:
+            before = work if self._held_share is None else self._held_share
+            self._held_share = before + (work - before) * min(1.0, seconds / _HELD_WEIGHT_S)
+
+    def _wanted(self, skin_c: float | None) -> tuple[float, ThermalReason]:
+        if skin_c is None:
+            return (1.0, "cool") if self._seen_s is None else (self._blind_share(), "no sensor")
+        observer = self._observer
+        lead_s, margin_c = (LATE_LEAD_S, LATE_MARGIN_C) if self._is_late else (LEAD_S, MARGIN_C)
+        margin_c = max(margin_c, COARSE_MARGIN_C) if observer.is_coarse else margin_c
+        ahead_c = observer.temperature_c + lead_s * observer.slope
+        slope = (self.set_point_c - margin_c - ahead_c) / RETURN_S
+        share = (slope - observer.own_slope) / observer.gain
+        return min(max(share, LEAST_SHARE), 1.0), "skin"
+
+    def _blind_share(self) -> float:
+        return BLIND_SHARE if self._held_share is None else min(BLIND_SHARE, BLIND_CAUTION * self._held_share)
+
+    def _next_state(self, skin_c: float | None, chip_c: float | None, time_s: float) -> ThermalState:
+        if self._is_emergency(skin_c, chip_c):
+            self._full_since_s = None
+            return "emergency"
+        if skin_c is None and self._seen_s is not None:
+            return "blind"
+        if self._share < 1.0:
+            self._full_since_s = None
+            return "holding"
+        self._full_since_s = time_s if self._full_since_s is None else self._full_since_s
+        is_calm = time_s - self._full_since_s >= CALM_S
+        return "free" if self._state == "free" or is_calm else "holding"
+
+    def _is_emergency(self, skin_c: float | None, chip_c: float | None) -> bool:
+        skin_over_c, chip_over_c = EMERGENCY_C, CHIP_EMERGENCY_C
+        if self._state == "emergency":
+            skin_over_c, chip_over_c = -RESUME_C, -CHIP_RESUME_C
+        skin_hot = skin_c is not None and skin_c >= self.set_point_c + skin_over_c
+        return skin_hot or (chip_c is not None and chip_c >= self.chip_limit_c + chip_over_c)
+
+    def _skin_c(self, skin_c: float | None) -> float | None:
+        return None if skin_c is None else self._observer.temperature_c
+
+
+class _ChipCap:
+    def __init__(self, limit_c: float) -> None:
+        self._limit_c = limit_c
+        self._cap = 1.0
+
+    def update(self, chip_c: float | None, seconds: float) -> float:
+        if chip_c is None:
+            return self._cap
+        over_c = chip_c - self._limit_c
+        if over_c > 0:
+            self._cap *= max(0.5, 1.0 - CHIP_FALL * over_c * seconds)
+        elif over_c < -CHIP_BAND_C:
+            self._cap += CHIP_RISE_PER_S * seconds * min(1.0, (-over_c - CHIP_BAND_C) / 10.0)
+        self._cap = min(max(self._cap, LEAST_SHARE), 1.0)
+        return self._cap

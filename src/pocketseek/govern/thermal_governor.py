@@ -1,0 +1,200 @@
+"""Another governor's limits, with as much taken off them as heat and battery ask for. See docs/govern.md.
+
+    sensors ──> SensorTrust ──> choose_sensors ──> ThermalControl ──share──> actuate ──> Limits(duty, threads, ...)
+    busy seconds of the worker ──────────────────────^                       PowerPolicy ──^
+
+Once a second at most the sensors are read; between two looks the answer stays the same object while the inner one does.
+Who is interactive is slowed down last: while the pace is held back background waits as long as somebody is served who
+is waited for, fewer sequences are admitted, and only then is it the pace that counts.
+
+Without a temperature Android's thermal headroom stands for the skin: 1.0 is where severe throttling begins and 0.0 is
+30 °C below (AOSP, ThermalManagerService), so 0.9 is taken to be at the set point.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from time import monotonic
+
+from pocketseek.device.sensor_facts import SensorFacts
+from pocketseek.govern.actuators import Actuation, actuate, sequences_within
+from pocketseek.govern.choose_sensors import SetPointKind, choose_sensors
+from pocketseek.govern.governor import Governor
+from pocketseek.govern.power_policy import PowerSituation, power_policy
+from pocketseek.govern.sensor_trust import SensorTrust
+from pocketseek.govern.thermal_control import (
+    CHIP_LIMIT_C,
+    SET_POINT_C,
+    ThermalControl,
+    ThermalDecision,
+    ThermalReason,
+    ThermalState,
+)
+from pocketseek.types import Limits
+
+LOOK_S = 1.0
+HOT_COALESCE_S = 4.0
+HEADROOM_AT_SET_POINT, HEADROOM_RANGE_C = 0.9, 30.0
+
+
+@dataclass(frozen=True)
+class ThermalStatus:
+    """What was decided at the last look, for statistics and messages.
+
+    share: of the heat of full speed; duty, threads and frequency_share are what it became. skin_c: as estimated from
+    the sensor of that kind ("headroom": Android's word instead of one). distrusted: sources of sensors that are not
+    believed, with the reason. num_falls: how often the pace fell from full speed.
+    """
+
+    state: ThermalState
+    reason: ThermalReason
+    share: float
+    duty: float
+    threads: int
+    frequency_share: float
+    skin_c: float | None
+    chip_c: float | None
+    set_point_c: float
+    chip_limit_c: float
+    sensor: SetPointKind | None
+    power: PowerSituation
+    distrusted: tuple[tuple[str, str], ...] = ()
+    num_falls: int = 0
+
+    def describe(self) -> str:
+        """One sentence for people."""
+        skin = "no temperature" if self.skin_c is None else f"{self.skin_c:.1f} °C"
+        chip = "" if self.chip_c is None else f", chip {self.chip_c:.0f} °C"
+        doubts = "".join(f"; {source} is not believed ({why})" for source, why in self.distrusted)
+        limit = f"limit {self.set_point_c:.0f} °C"
+        return f"{self.state}: {100 * self.share:.0f} % of full heat, {skin} ({limit}){chip}{doubts}"
+
+
+class ThermalGovernor:
+    """One thread asks; `status` may be read from any. Set `busy_s` to what counts the worker's computing seconds."""
+
+    def __init__(
+        self,
+        inner: Governor,
+        sensors: Callable[[], SensorFacts],
+        *,
+        set_point_c: float = SET_POINT_C,
+        chip_limit_c: float = CHIP_LIMIT_C,
+        caps_clock: bool = False,
+        cool_cores: tuple[int, ...] = (),
+        screen_off: bool = False,
+        announce: Callable[[ThermalStatus], None] = lambda status: None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """caps_clock: whether frequency_share has an effect. cool_cores: where to compute with fewer threads than
+        usual, if there are enough of them. announce: called when the state changes."""
+        self.busy_s: Callable[[], float] = lambda: 0.0
+        self._inner = inner
+        self._sensors = sensors
+        self._control = ThermalControl(set_point_c, chip_limit_c)
+        self._trust = SensorTrust()
+        self._caps_clock = caps_clock
+        self._cool_cores = cool_cores
+        self._screen_off = screen_off
+        self._announce = announce
+        self._clock = clock
+        self._looked_s: float | None = None
+        self._busy_before_s = 0.0
+        self._sensor: SetPointKind | None = None
+        self._actuation: Actuation | None = None
+        self._status: ThermalStatus | None = None
+        self._power = power_policy(None)
+        self._answer: tuple[Limits, Limits] | None = None  # the inner limits, and what was made of them
+
+    @property
+    def status(self) -> ThermalStatus | None:
+        """None before the first call of limits()."""
+        return self._status
+
+    def limits(self) -> Limits:
+        inner, now_s = self._inner.limits(), self._clock()
+        if self._looked_s is None or now_s - self._looked_s >= LOOK_S:
+            self._look(inner, now_s)
+            self._answer = None
+        if self._answer is None or self._answer[0] is not inner:
+            self._answer = inner, self._limited(inner)
+        return self._answer[1]
+
+    def _look(self, inner: Limits, now_s: float) -> None:
+        facts, work = self._sensors(), self._work(inner.num_threads, now_s)
+        judgements = self._trust.judge(facts, work, now_s)
+        distrusted = {source: why for source, why in judgements.items() if why != "good"}
+        skin_c, chip_c = self._temperatures(facts, distrusted)
+        decision = self._control.update(skin_c, chip_c, now_s, work)
+        self._actuation = actuate(decision.share, inner.num_threads, self._actuation, caps_clock=self._caps_clock)
+        self._power = power_policy(facts.battery, screen_off=self._screen_off)
+        self._tell(decision, tuple(sorted(distrusted.items())))
+
+    def _work(self, num_threads: int, now_s: float) -> float:
+        """The mean share of full heat since the last look, by the way in which was computed."""
+        busy_s, before_s = self.busy_s(), self._looked_s
+        done_s, self._busy_before_s, self._looked_s = busy_s - self._busy_before_s, busy_s, now_s
+        if before_s is None or now_s <= before_s:
+            return 0.0
+        heat = 1.0 if self._actuation is None else self._actuation.heat(num_threads)
+        return min(1.0, done_s / (now_s - before_s)) * heat
+
+    def _temperatures(self, facts: SensorFacts, distrusted: Collection[str]) -> tuple[float | None, float | None]:
+        """Of the skin, or what stands for it, and of the chip."""
+        choice = choose_sensors(facts, distrusted)
+        kind: SetPointKind | None = choice.kind
+        skin_c = choice.set_point_c
+        if skin_c is None and facts.thermal_headroom is not None:
+            kind = "headroom"
+            away_c = HEADROOM_RANGE_C * (HEADROOM_AT_SET_POINT - facts.thermal_headroom)
+            skin_c = self._control.set_point_c - away_c
+        if skin_c is not None and kind != self._sensor:
+            self._control.follow_another(is_late=kind == "battery")
+            self._sensor = kind
+        return skin_c, choice.soc_c
+
+    def _limited(self, inner: Limits) -> Limits:
+        status, actuation, power = self._status, self._actuation, self._power
+        if status is None or actuation is None:
+            return inner
+        held = status.state != "free"
+        num_threads = min(inner.num_threads, actuation.threads)
+        cooler = num_threads < inner.num_threads and len(self._cool_cores) >= num_threads and not inner.cores
+        return dataclasses.replace(
+            inner,
+            num_threads=num_threads,
+            cores=self._cool_cores if cooler else inner.cores,
+            max_sequences=sequences_within(status.share, inner.max_sequences) if held else inner.max_sequences,
+            coalesce_s=max(inner.coalesce_s, power.coalesce_s, HOT_COALESCE_S if held else 0.0),
+            duty=min(actuation.duty, power.duty),
+            background_duty=min(1.0, power.background_duty / power.duty),
+            background_waits=held,
+            frequency_share=actuation.frequency_share,
+            may_hurry=not held,
+        )
+
+    def _tell(self, decision: ThermalDecision, distrusted: tuple[tuple[str, str], ...]) -> None:
+        before, actuation = self._status, self._actuation
+        assert actuation is not None  # set just before
+        was_free = before is None or before.state == "free"
+        fell = was_free and decision.state != "free"
+        self._status = status = ThermalStatus(
+            decision.state,
+            decision.reason,
+            decision.share,
+            min(actuation.duty, self._power.duty),
+            actuation.threads,
+            actuation.frequency_share,
+            decision.skin_c,
+            decision.chip_c,
+            self._control.set_point_c,
+            self._control.chip_limit_c,
+            self._sensor,
+            self._power.situation,
+            distrusted,
+            (before.num_falls if before else 0) + fell,
+        )
+        if (before.state if before else "free") != status.state:
+            self._announce(status)

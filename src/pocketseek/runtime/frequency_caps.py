@@ -1,0 +1,228 @@
+"""Caps on processor frequencies (scaling_max_freq), where the system lets us write them: root, mostly.
+
+Before the first write the originals are in a file (`runtime/frequency_state.py`); they are put back by `restore`, or,
+after a kill, by `restore_after_crash` at the next start. Of several processes the last one that lets go puts them back;
+while several hold, the cap written last is in force. Somebody else's word counts: a value in the file that is not ours
+becomes the new original, and we never go above it. A lower one may also be the kernel's own cooling, which the file
+shows instead of ours: while a processor's cooling device is at work, ours is taken to be behind it; otherwise it is
+left, and looked at again at the next start. Nothing is raised for what cannot be written; `refusal` says why.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketseek.device.reading import numbered_folders, parse_int, read_line, read_signed
+from pocketseek.device.thermal_zones import read_cooling
+from pocketseek.runtime.frequency_state import HIGHEST_KHZ, POLICY, Cap, FrequencyState
+
+_FOLDER = "sys/devices/system/cpu/cpufreq"
+_BOOT_ID = "proc/sys/kernel/random/boot_id"
+_STEP_KHZ = 100_000
+_ROUNDING = 0.03  # a driver may take the next value that it has
+_ROOT = Path("/")
+
+
+class FrequencyCaps:
+    """One thread at a time."""
+
+    def __init__(self, home: Path, *, root: str | Path = _ROOT) -> None:
+        """home: the data directory, made if a cap is applied and it is not there."""
+        self._home = home
+        self._root = Path(root)
+        self._policies = [policy for folder in _folders(self._root) if (policy := _Policy.at(folder))]
+        self._state = FrequencyState(home, _boot_id(self._root))
+        self._share = 1.0
+        self._wanted_khz: list[int] | None = None
+        self.refusal: str | None = None
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether there is a frequency that we may write."""
+        return bool(self._policies)
+
+    @property
+    def share(self) -> float:
+        """What was applied last; 1.0: no cap of ours."""
+        return self._share
+
+    def apply(self, share: float) -> None:
+        """Hold every policy at the available frequency nearest to `share` of its highest; 1.0 and above: no cap.
+
+        May be called before every pass: nothing is done while no frequency changes. What cannot be had at once (another
+        process is at it, `refusal`) is tried again by the next call.
+        """
+        share = max(0.0, min(share, 1.0))
+        if share == self._share or not self._policies:
+            return
+        if share == 1.0:
+            self.restore()
+            return
+        wanted_khz = [policy.wanted_khz(share) for policy in self._policies]
+        if wanted_khz == self._wanted_khz:
+            self._share = share
+            return
+        try:
+            self._home.mkdir(parents=True, exist_ok=True)
+            with self._state.exclusive(patience_s=0.0) as mine:
+                if mine:
+                    self._state.hold()
+                    self._cap(share)
+                    self._share, self._wanted_khz, self.refusal = share, wanted_khz, None
+        except OSError as error:
+            self.refusal = str(error)
+
+    def restore(self) -> None:
+        """Let go; the last one puts the originals back."""
+        self._share, self._wanted_khz = 1.0, None
+        if not self._state.is_holding:
+            return
+        try:
+            with self._state.exclusive() as mine:
+                self._state.let_go()
+                if mine and not self._state.is_held():
+                    _put_back(self._root, self._state)
+        except OSError as error:
+            self._state.let_go()
+            self.refusal = str(error)
+
+    def _cap(self, share: float) -> None:
+        caps, cooled = self._state.load(), _is_cooled(self._root)
+        targets_khz = {}
+        for policy in self._policies:
+            current_khz = policy.read_khz()
+            if current_khz is None:
+                continue
+            before = caps.get(policy.name)
+            original_khz = current_khz if before is None else _original_khz(before, current_khz, cooled=cooled)
+            target_khz = policy.nearest_khz(share, original_khz)
+            ours = {target_khz} | ({current_khz} & set(before.ours_khz) if before is not None else set())
+            caps[policy.name] = Cap(original_khz, tuple(sorted(ours)))
+            targets_khz[policy] = target_khz
+        self._state.save(caps)  # before anything is written
+        rounded = {policy.name: shown for policy, khz in targets_khz.items() if (shown := policy.write_khz(khz))}
+        if rounded:
+            self._state.save(caps | {name: _with(caps[name], khz) for name, khz in rounded.items()})
+
+
+def restore_after_crash(home: Path, *, root: str | Path = _ROOT) -> bool:
+    """Put back what a killed process left behind, unless a living one still holds it. True if there was something and
+    nothing is left; to be called at every start (without a file it costs one look)."""
+    state = FrequencyState(home, _boot_id(Path(root)))
+    if not state.is_there:
+        return False
+    try:
+        with state.exclusive() as mine:
+            if not mine or state.is_held():
+                return False
+            _put_back(Path(root), state)
+    except OSError:
+        return False
+    return not state.is_there
+
+
+@dataclass(frozen=True)
+class _Policy:
+    """One group of cores that share a clock."""
+
+    name: str
+    file: str
+    lowest_khz: int
+    highest_khz: int
+    available_khz: tuple[int, ...]
+
+    @classmethod
+    def at(cls, folder: Path) -> _Policy | None:
+        """None if it cannot be written."""
+        lowest_khz, highest_khz = read_signed(f"{folder}/cpuinfo_min_freq"), read_signed(f"{folder}/cpuinfo_max_freq")
+        file = f"{folder}/scaling_max_freq"
+        if lowest_khz is None or highest_khz is None or not 0 < lowest_khz <= highest_khz <= HIGHEST_KHZ:
+            return None
+        listed = (read_line(f"{folder}/scaling_available_frequencies") or "").split()
+        numbers = (parse_int(word) for word in listed)
+        available_khz = tuple(sorted(khz for khz in numbers if khz and lowest_khz <= khz <= highest_khz))
+        return cls(folder.name, file, lowest_khz, highest_khz, available_khz) if os.access(file, os.W_OK) else None
+
+    def read_khz(self) -> int | None:
+        khz = read_signed(self.file)
+        return khz if khz is not None and 0 < khz <= HIGHEST_KHZ else None
+
+    def wanted_khz(self, share: float) -> int:
+        """The available one nearest to it, the lower one of two equally near; without a list in steps of 100 MHz."""
+        wanted_khz = share * self.highest_khz
+        if not self.available_khz:
+            return round(wanted_khz / _STEP_KHZ) * _STEP_KHZ
+        return min(self.available_khz, key=lambda khz: (abs(khz - wanted_khz), khz))
+
+    def nearest_khz(self, share: float, most_khz: int) -> int:
+        """Never above what was there, and not below the policy's lowest in force."""
+        least_khz = read_signed(f"{Path(self.file).parent}/scaling_min_freq") or self.lowest_khz
+        return min(max(self.wanted_khz(share), least_khz, self.lowest_khz), most_khz)
+
+    def write_khz(self, khz: int) -> int | None:
+        """What the driver made of it, if that is another value that still is ours. A refusal is left to the caller's
+        next try: the file then shows somebody else's value."""
+        try:
+            _write(self.file, khz)
+        except OSError:
+            return None
+        shown_khz = self.read_khz()
+        near = shown_khz is not None and 0 < abs(shown_khz - khz) <= _ROUNDING * khz
+        return shown_khz if near else None
+
+
+def _original_khz(cap: Cap, current_khz: int, *, cooled: bool) -> int:
+    if current_khz in cap.ours_khz or (cooled and current_khz < min(cap.ours_khz, default=0)):
+        return cap.original_khz
+    return current_khz
+
+
+def _put_back(root: Path, state: FrequencyState) -> None:
+    """What may have to be looked at again stays in the file."""
+    cooled = _is_cooled(root)
+    left = {name: cap for name, cap in state.load().items() if not _is_settled(root / _FOLDER / name, cap, cooled)}
+    state.save(left)
+
+
+def _is_settled(folder: Path, cap: Cap, cooled: bool) -> bool:
+    file = f"{folder}/scaling_max_freq"
+    current_khz, lowest_ours_khz = read_signed(file), min(cap.ours_khz, default=0)
+    if current_khz is None:
+        return False  # its cores are switched off
+    if current_khz == cap.original_khz:
+        return True
+    if current_khz in cap.ours_khz or (cooled and current_khz < lowest_ours_khz):
+        try:
+            _write(file, cap.original_khz)
+        except OSError:
+            return False
+        return True
+    return current_khz > lowest_ours_khz
+
+
+def _is_cooled(root: Path) -> bool:
+    """Whether the kernel slows a processor down against heat at this moment."""
+    return any("cpu" in device.type.lower() and device.step > 0 for device in read_cooling(root))
+
+
+def _folders(root: Path) -> list[Path]:
+    return [folder for folder in numbered_folders(root / _FOLDER, "policy") if POLICY.fullmatch(folder.name)]
+
+
+def _boot_id(root: Path) -> str:
+    return read_line(str(root / _BOOT_ID)) or "unknown"
+
+
+def _with(cap: Cap, khz: int) -> Cap:
+    return Cap(cap.original_khz, tuple(sorted({*cap.ours_khz, khz})))
+
+
+def _write(file: str, khz: int) -> None:
+    """One write, as the kernel wants it; the file must be there."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC | os.O_TRUNC)
+    try:
+        os.write(descriptor, b"%d\n" % khz)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,61 @@
+"""The logits of every position of a window of tokens: for comparing models, which sampling never needs.
+
+They come a few rows at a time, since a vocabulary of 150,000 makes 0.6 MB of each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pocketseek.device.probe import check_device
+from pocketseek.kernels.choose import choose_kernels
+from pocketseek.kernels.kv_memory import PAGE_TOKENS
+from pocketseek.package.reader import Package
+from pocketseek.runtime.executor import KernelExecutor
+from pocketseek.runtime.opening import num_cores
+from pocketseek.runtime.work import Logits, Slice, Work, pages_for
+from pocketseek.settings import read_settings
+from pocketseek.text.settings_file import parse_text_settings
+from pocketseek.text.tokenizer import Tokenizer
+
+ROWS_AT_ONCE = PAGE_TOKENS
+
+
+class WindowLogits:
+    """Of one package, without an engine around it. Not for use from several threads; close it."""
+
+    def __init__(self, path: Path, *, window: int, num_threads: int | None = None) -> None:
+        """window: the most tokens of one. Raises as `load` does."""
+        settings = read_settings()
+        self._package = Package.open(path)
+        try:
+            threads = num_threads or settings.num_threads or num_cores(check_device(data_dir=settings.home))
+            choice = choose_kernels(settings.kernels)
+            self._pages = tuple(range(pages_for(window)))
+            self._executor = KernelExecutor(self._package, choice, num_threads=threads, num_pages=len(self._pages))
+        except BaseException:  # nothing stays open, and it is raised again
+            self._package.close()
+            raise
+        self.tokenizer = Tokenizer.from_json(
+            self._package.file("tokenizer.json"), parse_text_settings(self._package.file("text.json"))
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        return self._executor.vocab_size
+
+    @property
+    def context_length(self) -> int:
+        return self._executor.context_length
+
+    def run(self, token_ids: Sequence[int]) -> Iterator[Logits]:
+        """(rows, vocab_size) float32 for ROWS_AT_ONCE positions after the other; each is overwritten by the next."""
+        for first in range(0, len(token_ids), ROWS_AT_ONCE):
+            part = tuple(token_ids[first : first + ROWS_AT_ONCE])
+            pages = self._pages[: pages_for(first + len(part))]
+            yield self._executor.run(Work((Slice(0, part, first, pages, num_logits=len(part)),)))
+
+    def close(self) -> None:
+        self._executor.close()
+        self._package.close()

@@ -1,0 +1,53 @@
+"""What is said when the pace falls: once, in the user's language, with the reason."""
+
+from dataclasses import replace
+
+import pytest
+
+from pocketseek.cli.heat_note import HeatNote, describe, heat_facts
+from pocketseek.cli.messages import Words
+from pocketseek.govern.thermal_governor import ThermalStatus
+
+HOLDING = ThermalStatus("holding", "skin", 0.42, 0.6, 2, 1.0, 44.83, 61.0, 45.0, 85.0, "skin", "battery", num_falls=1)
+FREE = replace(HOLDING, state="free", reason="cool", share=1.0, num_falls=0)
+
+
+def test_nothing_is_said_while_nothing_happened(capsys: pytest.CaptureFixture[str]) -> None:
+    heat = HeatNote(Words("en"))
+    heat.see(None)
+    heat.see(FREE)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "Slower"), ("zh", "放慢")])
+def test_it_is_said_once(capsys: pytest.CaptureFixture[str], language: str, word: str) -> None:
+    heat = HeatNote(Words(language))
+    for _ in range(3):
+        heat.see(HOLDING)
+    said = capsys.readouterr().err
+    assert said.count(word) == 1
+    assert "42" in said
+    assert "44.8" in said
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        (replace(HOLDING, reason="chip"), "85"),
+        (replace(HOLDING, state="emergency", share=0.0), "until it has cooled"),
+        (replace(HOLDING, state="blind", skin_c=None), "cannot be read"),
+    ],
+)
+def test_each_reason_has_its_words(status: ThermalStatus, word: str) -> None:
+    assert word in describe(status, Words("en"))
+
+
+def test_json_has_it_only_where_somebody_watches() -> None:
+    assert heat_facts(None) == {}
+    assert heat_facts(HOLDING)["heat"] == {
+        "state": "holding",
+        "share": 0.42,
+        "skin_c": 44.83,
+        "chip_c": 61.0,
+        "limit_c": 45.0,
+    }

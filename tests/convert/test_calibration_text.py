@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny_tokenizer import tiny_tokenizer
+
+from pocketseek.convert.calibration_text import FEWEST_TOKENS, calibration_windows
+from pocketseek.errors import UsageError
+from pocketseek.text.tokenizer import Tokenizer
+from pocketseek.types import TextSettings
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_json(tiny_tokenizer().json, TextSettings())
+
+
+def test_windows_are_pieces_of_the_texts_as_they_stand(tokenizer: Tokenizer) -> None:
+    text = "".join(f"{number} bottles. " for number in range(3000))
+    ids = list(tokenizer.encode(text))
+    windows = calibration_windows([text], tokenizer, max_tokens=4096, context_length=1024)
+    assert windows.shape == (8, 512)
+    starts = [next(i for i in range(len(ids)) if ids[i : i + 512] == window.tolist()) for window in windows]
+    assert starts == sorted(set(starts))
+    assert starts[0] == 0
+    assert starts[-1] == len(ids) - 512
+
+
+def test_each_text_has_its_share(tokenizer: Tokenizer) -> None:
+    windows = calibration_windows(["a" * 30_000, "zz" * 5_000], tokenizer, max_tokens=4096, context_length=512)
+    (a,), z = tokenizer.encode("a"), set(tokenizer.encode("zz"))
+    kinds = [bool(z & set(window.tolist())) for window in windows]
+    assert 1 <= sum(kinds) < len(kinds) / 2
+    assert any((window == a).all() for window in windows)
+
+
+def test_many_short_texts_are_taken_together(tokenizer: Tokenizer) -> None:
+    windows = calibration_windows(["the capital of France. "] * 200, tokenizer, context_length=512)
+    assert windows.shape[1] == 512
+    assert len(windows) >= 1
+
+
+def test_windows_are_no_longer_than_the_context(tokenizer: Tokenizer) -> None:
+    windows = calibration_windows(["abc " * 4000], tokenizer, context_length=128)
+    assert windows.shape[1] == 128
+    assert windows.dtype == np.int32
+
+
+@pytest.mark.parametrize("texts", [[""], ["a short one"], ["x" * (FEWEST_TOKENS - 10)], []])
+def test_too_little_text_is_refused(texts: list[str], tokenizer: Tokenizer) -> None:
+    with pytest.raises(UsageError, match="1024 are the least"):
+        calibration_windows(texts, tokenizer, context_length=512)

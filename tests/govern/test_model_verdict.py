@@ -1,0 +1,116 @@
+"""The verdict follows from sizes and figures, and says nothing that was not measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pocketseek.govern.model_verdict import (
+    LARGE_STORAGE_BYTES,
+    MachineFigures,
+    ModelNeeds,
+    Room,
+    judge_model,
+    recommended,
+)
+
+FIGURES = MachineFigures("neon-i8mm", 4, 40e9, 300e9, ((1 << 20, 1.5e9), (4 << 20, 2e9)))
+SMALL = ModelNeeds(
+    name="small",
+    quant="q4",
+    parameters=1_500_000_000,
+    package_bytes=900_000_000,
+    weights_bytes=850_000_000,
+    multiply_adds=1_310_000_000,
+    attention_multiply_adds=86_016,
+    page_bytes=1_835_008,
+    base_bytes=180_000_000,
+    context_length=131_072,
+)
+LARGE = replace(
+    SMALL,
+    name="large",
+    parameters=14_000_000_000,
+    package_bytes=8_300_000_000,
+    weights_bytes=7_900_000_000,
+    multiply_adds=13_200_000_000,
+    page_bytes=12_582_912,
+)
+ROOMY = Room(12_000_000_000, 100_000_000_000, 2_000_000_000)
+
+
+def test_what_fits_into_memory_is_resident_and_reads_at_the_speed_of_memory() -> None:
+    verdict = judge_model(SMALL, ROOMY, FIGURES)
+    assert verdict.fit == "resident"
+    assert verdict.streamed_bytes == 0
+    assert verdict.decode_tokens_per_s is not None
+    assert 0.8 * 40e9 * 0.85 / 850e6 < verdict.decode_tokens_per_s < 40e9 * 0.85 / 850e6
+    assert verdict.prefill_tokens_per_s == pytest.approx(1 / (1.31e9 / 225e9 + 86016 * 256 / 30e9), rel=0.01)
+    assert verdict.load_s == pytest.approx(0.2 + 850e6 / 1e9, rel=0.01)
+    assert verdict.context_tokens == 2_000_000_000 // SMALL.page_bytes * 64
+
+
+def test_what_does_not_fit_streams_the_rest_in_every_pass() -> None:
+    verdict = judge_model(LARGE, Room(4_000_000_000, 100_000_000_000, 1_000_000_000), FIGURES)
+    assert verdict.fit == "streams"
+    assert 3_900_000_000 < verdict.streamed_bytes < 7_900_000_000
+    assert verdict.decode_tokens_per_s == pytest.approx(0.9 * 2e9 / verdict.streamed_bytes, rel=0.01)
+
+
+def test_too_little_memory_or_storage_says_how_much_is_needed() -> None:
+    verdict = judge_model(SMALL, Room(150_000_000, 10**11, 0), FIGURES)
+    assert (verdict.fit, verdict.runs) == ("no memory", False)
+    assert verdict.least_memory_bytes > 180_000_000
+    verdict = judge_model(SMALL, Room(10**10, 500_000_000, 10**9), FIGURES)
+    assert (verdict.fit, verdict.storage_bytes) == ("no storage", 900_000_000)
+
+
+def test_a_large_model_wants_fifteen_gigabytes_of_storage_unless_it_is_there_already() -> None:
+    room = replace(ROOMY, storage_free_bytes=LARGE_STORAGE_BYTES - 1)
+    assert judge_model(LARGE, room, FIGURES).fit == "no storage"
+    assert judge_model(replace(LARGE, is_installed=True), room, FIGURES).fit == "resident"
+    assert judge_model(LARGE, replace(room, storage_free_bytes=LARGE_STORAGE_BYTES), FIGURES).runs
+
+
+def test_speeds_are_unknown_until_they_are_measured() -> None:
+    verdict = judge_model(SMALL, ROOMY, None)
+    assert verdict.fit == "resident"
+    assert (verdict.load_s, verdict.prefill_tokens_per_s, verdict.decode_tokens_per_s) == (None, None, None)
+    streaming = judge_model(LARGE, Room(4_000_000_000, 10**11, 10**9), replace(FIGURES, flash=()))
+    assert (streaming.fit, streaming.decode_tokens_per_s) == ("streams", None)
+
+
+def test_unknown_memory_is_unknown() -> None:
+    assert judge_model(SMALL, Room(None, None, 0), FIGURES).fit == "unknown"
+
+
+def test_kinds_that_the_engine_does_not_know_are_not_promised() -> None:
+    assert judge_model(replace(SMALL, can_run=False), ROOMY, FIGURES).fit == "not yet"
+
+
+def test_the_largest_that_is_pleasant_is_recommended() -> None:
+    fast = [judge_model(one, ROOMY, FIGURES) for one in (SMALL, LARGE)]
+    assert fast[1].decode_tokens_per_s is not None
+    assert fast[1].decode_tokens_per_s < 5
+    assert recommended(fast) is fast[0]
+    faster = [judge_model(one, ROOMY, replace(FIGURES, read_bandwidth_bytes_per_s=80e9)) for one in (SMALL, LARGE)]
+    assert recommended(faster) is faster[1]
+
+
+def test_without_figures_the_largest_in_memory_is_recommended_and_nothing_if_nothing_runs() -> None:
+    verdicts = [judge_model(one, Room(4_000_000_000, 10**11, 10**9), None) for one in (SMALL, LARGE)]
+    assert recommended(verdicts) is verdicts[0]
+    assert recommended([judge_model(SMALL, Room(10_000_000, 10**11, 0), FIGURES)]) is None
+
+
+@given(st.integers(10**8, 2 * 10**10), st.integers(10**8, 2 * 10**10))
+def test_more_memory_is_never_slower(one: int, other: int) -> None:
+    less, more = sorted((one, other))
+    speeds = [
+        judge_model(LARGE, Room(memory, 10**11, memory // 4), FIGURES).decode_tokens_per_s or 0.0
+        for memory in (less, more)
+    ]
+    assert speeds[0] <= speeds[1] * 1.0001

@@ -1,0 +1,160 @@
+"""The governor between sensors that are told to it and limits that are looked at."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pocketseek.device.sensor_facts import Battery, SensorFacts, Temperature
+from pocketseek.govern.governor import FixedGovernor
+from pocketseek.govern.thermal_control import BLIND_SHARE
+from pocketseek.govern.thermal_governor import HOT_COALESCE_S, ThermalGovernor, ThermalStatus
+from pocketseek.types import Limits
+
+
+@dataclass
+class Device:
+    """What the sensors say and how late it is."""
+
+    now_s: float = 0.0
+    skin_c: float | None = 30.0
+    chip_c: float | None = None
+    headroom: float | None = None
+    battery: Battery | None = None
+    num_reads: int = 0
+    told: list[ThermalStatus] = field(default_factory=list)
+
+    def read(self) -> SensorFacts:
+        self.num_reads += 1
+        skin = [Temperature("skin-therm", "skin", self.skin_c, "skin")] if self.skin_c is not None else []
+        chip = [Temperature("cpu-0-0", "soc", self.chip_c, "chip")] if self.chip_c is not None else []
+        return SensorFacts(self.now_s, (*skin, *chip), battery=self.battery, thermal_headroom=self.headroom)
+
+    def governor(self, **options: Any) -> ThermalGovernor:
+        governor = ThermalGovernor(
+            FixedGovernor(4), self.read, clock=lambda: self.now_s, announce=self.told.append, **options
+        )
+        busy: Callable[[], float] = lambda: self.now_s  # noqa: E731  computes all the time
+        governor.busy_s = busy
+        return governor
+
+    def wait(self, governor: ThermalGovernor, seconds: int) -> Limits:
+        for _ in range(seconds):
+            self.now_s += 1.0
+            limits = governor.limits()
+        return limits
+
+
+def test_while_cool_the_inner_limits_stay_as_they_are() -> None:
+    device = Device()
+    governor = device.governor()
+    limits = device.wait(governor, 10)
+    assert limits == FixedGovernor(4).limits()
+    assert governor.status is not None
+    assert governor.status.state == "free"
+    assert device.told == []
+
+
+def test_sensors_are_read_once_a_second_and_the_answer_is_kept_meanwhile() -> None:
+    device = Device()
+    governor = device.governor()
+    first = governor.limits()
+    device.now_s = 0.9
+    assert governor.limits() is first
+    assert device.num_reads == 1
+
+
+def test_when_hot_background_waits_and_the_pace_falls() -> None:
+    device = Device(skin_c=46.0)
+    governor = device.governor()
+    limits = device.wait(governor, 120)
+    assert limits.background_waits
+    assert not limits.may_hurry
+    assert limits.coalesce_s == HOT_COALESCE_S
+    assert limits.max_sequences < FixedGovernor(4).limits().max_sequences
+    assert limits.duty < 1.0
+    assert limits.num_threads < 4
+    assert limits.frequency_share == 1.0
+    assert [status.state for status in device.told] == ["holding"]
+    assert "46" in device.told[0].describe()
+
+
+def test_fewer_threads_compute_on_the_cooler_cores() -> None:
+    device = Device()
+    governor = device.governor(cool_cores=(4, 5, 6))
+    assert device.wait(governor, 60).cores == ()
+    device.skin_c = 46.0
+    limits = device.wait(governor, 120)
+    assert limits.num_threads <= 2
+    assert limits.cores == (4, 5, 6)
+    device = Device(skin_c=46.0)
+    assert device.wait(device.governor(cool_cores=()), 120).cores == ()
+
+
+def test_clocks_are_capped_where_that_works() -> None:
+    device = Device(skin_c=46.0)
+    assert device.wait(device.governor(caps_clock=True), 120).frequency_share == 0.5
+
+
+def test_far_above_nothing_runs() -> None:
+    device = Device(skin_c=49.0)
+    governor = device.governor()
+    assert device.wait(governor, 3).duty == 0.0
+    assert governor.status is not None
+    assert governor.status.state == "emergency"
+
+
+def test_a_sensor_that_vanishes_leads_to_the_careful_pace_and_back() -> None:
+    device = Device()
+    governor = device.governor()
+    device.wait(governor, 60)
+    device.skin_c = None
+    device.wait(governor, 60)
+    assert governor.status is not None
+    assert (governor.status.state, governor.status.share) == ("blind", BLIND_SHARE)
+    assert dict(governor.status.distrusted) == {"skin": "gone"}
+    assert "gone" in governor.status.describe()
+    device.skin_c = 31.0
+    device.wait(governor, 180)
+    assert governor.status.state == "free"
+    assert [status.state for status in device.told] == ["blind", "holding", "free"]
+
+
+def test_a_sensor_that_jumps_to_nonsense_is_not_believed() -> None:
+    device = Device()
+    governor = device.governor()
+    device.wait(governor, 60)
+    device.skin_c = 127.0
+    device.wait(governor, 2)
+    assert governor.status is not None
+    assert governor.status.state == "blind"
+    assert dict(governor.status.distrusted) == {"skin": "out of range"}
+
+
+def test_androids_headroom_stands_for_a_missing_sensor() -> None:
+    device = Device(skin_c=None, headroom=0.5)
+    governor = device.governor()
+    assert device.wait(governor, 60).duty == 1.0
+    assert governor.status is not None
+    assert governor.status.sensor == "headroom"
+    device.headroom = 0.95
+    assert device.wait(governor, 120).duty < 1.0
+
+
+def test_with_only_a_chip_its_limit_counts() -> None:
+    device = Device(skin_c=None, chip_c=70.0)
+    governor = device.governor()
+    assert device.wait(governor, 30) == FixedGovernor(4).limits()
+    device.chip_c = 90.0
+    device.wait(governor, 30)
+    assert governor.status is not None
+    assert (governor.status.state, governor.status.reason) == ("holding", "chip")
+
+
+def test_a_low_battery_saves_at_background_first() -> None:
+    device = Device(battery=Battery(0.15, False, None, None, None, None, "test"))
+    limits = device.wait(device.governor(), 3)
+    assert limits.duty == 0.7
+    assert limits.duty * limits.background_duty == 0.5
+    assert limits.coalesce_s == 5.0
+    assert limits.may_hurry
+    assert device.wait(device.governor(screen_off=True), 3).coalesce_s == 15.0
