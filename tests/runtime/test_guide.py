@@ -1,12 +1,13 @@
 """What a guide makes of a grammar, without the library: tokens of more than a byte, forced ones, errors."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
 from pocketseek.errors import UsageError
-from pocketseek.runtime.guide import Guide, ReasoningFirst
+from pocketseek.runtime.guide import Guide, ReasoningFirst, StepBudget
 from pocketseek.runtime.speculate import NO_DRAFT, Draft
 from pocketseek.types import TextSettings
 
@@ -97,3 +98,38 @@ def test_a_grammar_that_became_too_complex_is_an_error_and_no_end() -> None:
     assert guide.draft(FixedDrafter(), [], 3) == NO_DRAFT
     with pytest.raises(UsageError, match="too many states\\)"):
         guide.allowed()
+
+
+class SlowMatcher(FakeMatcher):
+    """Takes step_s of a clock that it turns itself."""
+
+    def __init__(self, step_s: float) -> None:
+        super().__init__()
+        self.step_s, self.now_s = step_s, 0.0
+
+    def compute_bitmask(self) -> bytes:
+        self.now_s += self.step_s
+        return self.mask
+
+
+def _tokens_until_refused(matcher: SlowMatcher, num_answers: int, most: int) -> int:
+    budget, num_tokens = StepBudget(lambda: matcher.now_s), 0
+    guides = [Guide(matcher, 9, budget=budget) for _ in range(num_answers)]
+    with suppress(UsageError):
+        while num_tokens < most:
+            guide = guides[num_tokens % num_answers]
+            guide.allowed()
+            guide.accept(0)
+            num_tokens += 1
+    return num_tokens
+
+
+@pytest.mark.parametrize("num_answers", [1, 12])
+def test_answers_whose_steps_are_dear_end_together_before_a_second_is_gone(num_answers: int) -> None:
+    matcher = SlowMatcher(0.12)
+    assert _tokens_until_refused(matcher, num_answers, 1000) < 6
+    assert matcher.now_s < 1
+
+
+def test_usual_steps_go_on_for_ever() -> None:
+    assert _tokens_until_refused(SlowMatcher(0.009), 1, 1000) == 1000

@@ -8,7 +8,7 @@ import pytest
 from tiny_tokenizer import tiny_tokenizer
 
 from pocketseek.errors import UsageError
-from pocketseek.runtime.schema_bounds import MAX_DEPTH, MAX_REFERENCES, check_schema
+from pocketseek.runtime.schema_bounds import MAX_DEPTH, MAX_REFERENCES, check_multiples, check_schema
 
 Schema = dict[str, object]
 
@@ -39,10 +39,44 @@ def chained_patterns(count: int) -> Schema:
     return {"$ref": "#/$defs/a0", "$defs": {**definitions, f"a{count}": {"type": "string"}}}
 
 
+def alternatives_beside(count: int) -> Schema:
+    schema = pattern(count)
+    for i in range(count):
+        schema = {**pattern(i), "anyOf": [schema]}
+    return schema
+
+
+def referred_to(reference: str) -> Schema:
+    """Sixteen definitions that hold together, referred to in this way."""
+    definitions = {f"d{i}": pattern(i) for i in range(16)}
+    together = {"allOf": [{"$ref": reference % i} for i in range(16)]}
+    return {"$defs": definitions, "type": "object", "properties": {"a": together}, "required": ["a"]}
+
+
 @pytest.mark.parametrize(
     "schema",
     [
         {"allOf": [pattern(i) for i in range(3, 39)]},
+        alternatives_beside(16),
+        {"allOf": [{"anyOf": [pattern(i), {"type": "null"}]} for i in range(16)]},
+        {
+            "properties": {
+                "b": {"anyOf": [pattern(i) for i in range(16)]},
+                "a": {"allOf": [{"$ref": f"#/properties/b/anyOf/{i}"} for i in range(16)]},
+            }
+        },
+        referred_to("#/$defs/d%d"),
+        {"anyOf": [{"type": "integer", "multipleOf": 9000 + i} for i in range(4)]},
+        {"allOf": [{"multipleOf": 97}, {"multipleOf": 0.01}]},
+        {"type": "number", "multipleOf": 1e-300},
+        {
+            "$defs": {
+                "d": {"allOf": [*(pattern(i) for i in range(4)), {"$ref": "#/$defs/e"}]},
+                "e": {"allOf": [*(pattern(i) for i in range(4, 8)), {"$ref": "#/$defs/d"}]},
+            },
+            "$ref": "#/$defs/d",
+        },
+        {"$defs": {"a": {"$id": "http://a.b/c"}}},
         {"allOf": [{"allOf": [pattern(2 * i), pattern(2 * i + 1)]} for i in range(8)]},
         {"type": "array", "items": {"anyOf": [{"allOf": [pattern(i) for i in range(16)]}]}},
         patterns_in_properties(16),
@@ -75,6 +109,10 @@ def test_what_has_no_end_is_refused(schema: Schema) -> None:
         {"allOf": [{"$ref": "#/$defs/a"}, {"properties": {"b": pattern(1)}}], "$defs": {"a": pattern(2)}},
         {"$ref": "#/nowhere", "pattern": "a"},
         {"$ref": 7, "pattern": "a"},
+        {"$ref": "#/enum/99", "enum": [1], "pattern": "a"},
+        {"anyOf": [{"multipleOf": 10}, {"multipleOf": 99}]},
+        {"properties": {"a": pattern(1), "b": {"anyOf": [pattern(i) for i in range(40)]}}, "anyOf": [{"required": []}]},
+        {"properties": {"$ref": {"type": "string"}, "$id": {"type": "string"}, "multipleOf": {"type": "integer"}}},
         {"properties": {"price": {"multipleOf": 0.01}, "odd": {"multipleOf": "x"}, "five": {"multipleOf": 500}}},
         {"enum": [f"value {i}" for i in range(4000)]},
         nested(20),
@@ -83,6 +121,19 @@ def test_what_has_no_end_is_refused(schema: Schema) -> None:
 )
 def test_what_people_write_is_not(schema: Schema) -> None:
     check_schema(schema)
+
+
+@pytest.mark.parametrize("reference", ["#/%%24defs/d%d", "#d%d", "d%d", "http://a.b/c#/$defs/d%d"])
+def test_references_that_hide_what_they_mean_are_refused(reference: str) -> None:
+    with pytest.raises(UsageError, match="use one like"):
+        check_schema({"$id": "http://a.b/c", **referred_to(reference)})
+
+
+def test_the_multiples_of_several_schemas_count_together() -> None:
+    schema: Schema = {"type": "integer", "multipleOf": 9000}
+    check_multiples([schema] * 4)
+    with pytest.raises(UsageError, match="together"):
+        check_multiples([schema] * 5)
 
 
 def test_a_schema_that_refers_to_itself_is_looked_at_once() -> None:

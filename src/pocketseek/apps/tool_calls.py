@@ -25,7 +25,7 @@ from typing import Any
 from pocketseek.apps.call_grammar import GRAMMARS, Braces, whole_call
 from pocketseek.errors import UsageError
 from pocketseek.runtime.constrain import JSON_WHITE_SPACE
-from pocketseek.runtime.schema_bounds import check_schema
+from pocketseek.runtime.schema_bounds import check_multiples, check_schema
 from pocketseek.text.tool_forms import SPELLINGS
 from pocketseek.types import Constraint, Tool, ToolForm
 
@@ -258,6 +258,7 @@ def tool_constraint(tools: Sequence[Tool], choice: str, form: ToolForm, *, paral
     if not chosen:
         names = ", ".join(tool.name for tool in tools) or "none is offered"
         raise UsageError(f"no tool is named {choice!r:.40}; choose one of the tools ({names:.200})")
+    check_multiples([_schema(tool) for tool in chosen])
     spelling = SPELLINGS[form]
     calls = [f"call{i}: {_call_rule(tool, form)}" for i, tool in enumerate(chosen)]
     any_call = "call: " + " | ".join(f"call{i}" for i in range(len(chosen)))

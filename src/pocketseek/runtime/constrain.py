@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, get_args
 
 from pocketseek.errors import OverloadedError, UnsupportedError, UsageError
-from pocketseek.runtime.guide import Guide, ReasoningFirst
+from pocketseek.runtime.guide import Guide, ReasoningFirst, StepBudget
 from pocketseek.runtime.prompt import starts_in_reasoning
 from pocketseek.runtime.schema_bounds import check_schema
 from pocketseek.text.special_tokens import TOOL_TAGS
@@ -53,7 +53,7 @@ class Constrainer:
         self._vocab_size = vocab_size
         self._token_data: list[bytes] = []
         self._words: LLTokenizer | None = None
-        self._matchers: OrderedDict[Constraint, LLMatcher] = OrderedDict()
+        self._matchers: OrderedDict[Constraint, tuple[LLMatcher, StepBudget]] = OrderedDict()
         self._lock = threading.Lock()  # of the three above
         self._compiling = threading.Semaphore(1)  # released by the thread that compiles, which may outlast its caller
 
@@ -62,16 +62,16 @@ class Constrainer:
         constraint = request.constraint
         if constraint is None:
             return None
-        matcher = self._matcher(constraint)
-        return Guide(matcher, self._vocab_size, self._reasoning(request))
+        matcher, budget = self._matcher(constraint)
+        return Guide(matcher, self._vocab_size, self._reasoning(request), budget)
 
-    def _matcher(self, constraint: Constraint) -> LLMatcher:
+    def _matcher(self, constraint: Constraint) -> tuple[LLMatcher, StepBudget]:
         with self._lock:
             words = self._words = self._words or self._make_words()
             known = self._matchers.get(constraint)
             if known is not None:
                 self._matchers.move_to_end(constraint)
-                return known.deep_copy()
+                return known[0].deep_copy(), known[1]
         grammar = _grammar(constraint)
         if not self._compiling.acquire(timeout=COMPILE_LIMIT_S):
             raise OverloadedError("another answer's grammar is still being compiled; try again in a moment")
@@ -79,10 +79,11 @@ class Constrainer:
         if matcher.is_error():
             raise _wrong(constraint, matcher.get_error())
         with self._lock:
-            self._matchers[constraint] = matcher
+            budget = StepBudget()
+            self._matchers[constraint] = matcher, budget
             while len(self._matchers) > _KEPT_CONSTRAINTS:
                 self._matchers.popitem(last=False)
-            return matcher.deep_copy()
+            return matcher.deep_copy(), budget
 
     def _make_words(self) -> LLTokenizer:
         try:

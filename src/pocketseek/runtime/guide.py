@@ -14,7 +14,8 @@ Reasoning comes before the constraint: a model that thinks first does so freely,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -86,10 +87,46 @@ class ReasoningFirst:
         return [i for i, token in enumerate(data) if token.startswith(rest) and token[len(rest) :].strip()]
 
 
+class StepBudget:
+    """Processor time for the steps of one constraint, shared by all its answers, which one thread writes.
+
+    There is some to begin with, and each token brings more, as any but a hostile grammar needs. Whoever else has an
+    answer in the same passes waits no longer than that.
+    """
+
+    FIRST_S = 0.5
+    TOKEN_S = 0.01
+
+    def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
+        self._clock = clock
+        self._left_s = self.FIRST_S
+
+    @property
+    def is_spent(self) -> bool:
+        return self._left_s < 0
+
+    def now(self) -> float:
+        return self._clock()
+
+    def spend(self, since: float) -> None:
+        """since: `now` before the work."""
+        self._left_s -= self._clock() - since
+
+    def earn(self) -> None:
+        self._left_s = min(self._left_s + self.TOKEN_S, self.FIRST_S)
+
+
 class Guide:
     """Of one sequence; used by one thread at a time. The matcher is the guide's own."""
 
-    def __init__(self, matcher: Matcher, vocab_size: int, reasoning: ReasoningFirst | None = None) -> None:
+    def __init__(
+        self,
+        matcher: Matcher,
+        vocab_size: int,
+        reasoning: ReasoningFirst | None = None,
+        budget: StepBudget | None = None,
+    ) -> None:
+        self._budget = budget or StepBudget()
         self._matcher = matcher
         self._vocab_size = vocab_size
         self._reasoning = reasoning
@@ -105,10 +142,12 @@ class Guide:
         reasoning = self._reasoning
         if reasoning is not None and reasoning.is_inside:
             return reasoning.allowed()
+        start = self._budget.now()
         forced = self._forced_tokens()
         ids = np.asarray(forced[:1], np.intp) if forced else self._mask()
         if reasoning is not None and reasoning.opening_id is not None:
             ids = np.union1d(ids, [reasoning.opening_id])
+        self._budget.spend(start)
         self._check()
         return ids
 
@@ -121,20 +160,27 @@ class Guide:
             self._reasoning = None if reasoning.accept(token_id) else reasoning
         else:
             self._reasoning = None
+            start = self._budget.now()
             self._matcher.consume_token(token_id)  # what goes wrong is found by the next question
             self._forced = (self._forced or [])[1:] or None
+            self._budget.spend(start)
+            self._budget.earn()
 
     def draft(self, drafter: Drafter, tokens: Sequence[int], most: int) -> Draft:
         """What is forced, or what the drafter guesses as far as it is allowed."""
         if self._reasoning is not None:
             return drafter.draft(tokens, most) if self._reasoning.is_inside else NO_DRAFT
+        start = self._budget.now()
         forced = self._forced_tokens()[:most]
+        self._budget.spend(start)
         if forced:
             return Draft(forced, [1.0] * len(forced))
         draft = drafter.draft(tokens, most)
         if not draft.token_ids or self._matcher.is_error():
             return NO_DRAFT
+        start = self._budget.now()
         num_valid = self._matcher.validate_tokens(list(draft.token_ids))
+        self._budget.spend(start)
         return Draft(draft.token_ids[:num_valid], draft.chances[:num_valid])
 
     def _forced_tokens(self) -> list[int]:
@@ -149,6 +195,8 @@ class Guide:
         return np.unpackbits(bits, count=self._vocab_size, bitorder="little").nonzero()[0]
 
     def _check(self) -> None:
+        if self._budget.is_spent:
+            raise UsageError("the answer's grammar takes too long at every token; use a simpler schema or grammar")
         if self._matcher.is_error():
             reason = " ".join(self._matcher.get_error().removesuffix("<non-verbose/>").split())[:120]
             raise UsageError(f"the answer's grammar became too complex ({reason}); use a simpler schema or grammar")

@@ -8,46 +8,57 @@ of an answer, the number of optional properties and of chains of references. All
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from fractions import Fraction
+from collections.abc import Iterator, Mapping, Sequence
 
 from pocketseek.errors import UsageError
+from pocketseek.runtime.schema_load import Load, load_of, num_remainders
 
 MAX_DEPTH = 64
 MAX_REFERENCES = 256
 MAX_PROPERTIES = 1000
 MAX_PATTERN_PROPERTIES = 64
 MAX_ALTERNATIVES = 500
-MAX_PATTERNS_AT_ONCE = 10  # that one string may have to match, by allOf or beside $ref: 12 take a second and 65 MB
+MAX_PATTERNS_AT_ONCE = (
+    6  # that one string may have to match, its length counted as one; 10 long ones take 2 s and 120 MB
+)
 
 MAX_MULTIPLE = 10_000
+MAX_MULTIPLES_AT_ONCE = 1000  # product of those for one number, alternatives too
 MAX_MULTIPLES = 40_000  # of all of them together
-
-_PATTERNS = ("pattern", "format")
-_ANNOTATIONS = frozenset(
-    ("$defs", "definitions", "$schema", "$id", "$comment", "title", "description", "default", "examples", "deprecated")
-)
 
 
 def check_schema(schema: Mapping[str, object]) -> None:
     """Raises UsageError for a schema beyond the bounds above, which the message names."""
     counts = dict.fromkeys(("$ref", "properties", "patternProperties", "alternatives"), 0)
-    multiples = 0
     for node in _nodes(schema):
         counts["$ref"] += "$ref" in node
         counts["properties"] += _size(node.get("properties"))
         counts["patternProperties"] += _size(node.get("patternProperties"))
         counts["alternatives"] += _size(node.get("anyOf")) + _size(node.get("oneOf"))
-        multiples += _multiple(node)
-        if multiples > MAX_MULTIPLES:
-            raise _beyond(f"multipleOf that are together above {MAX_MULTIPLES}")
-        if _is_intersection(node):
-            _check_intersection(node, schema)
+        if isinstance(node.get("$id"), str) and node is not schema:
+            raise _beyond("an $id within it, which references would count from")
     limits = (MAX_REFERENCES, MAX_PROPERTIES, MAX_PATTERN_PROPERTIES, MAX_ALTERNATIVES)
     for (name, count), limit in zip(counts.items(), limits, strict=True):
         if count > limit:
             raise _beyond(f"{count} {name}, more than {limit}")
+    check_multiples([schema])
+    _check_load(load_of(schema))
+
+
+def check_multiples(schemas: Sequence[Mapping[str, object]]) -> None:
+    """Of all schemas of one grammar together. Raises UsageError."""
+    multiples = [num_remainders(node) for schema in schemas for node in _nodes(schema) if "multipleOf" in node]
+    if max(multiples, default=0) > MAX_MULTIPLE:
+        raise _beyond(f"a multipleOf above {MAX_MULTIPLE}, or with more digits than that")
+    if sum(multiples) > MAX_MULTIPLES:
+        raise _beyond(f"multipleOf that are together above {MAX_MULTIPLES}")
+
+
+def _check_load(load: Load) -> None:
+    if load.num_patterns > MAX_PATTERNS_AT_ONCE:
+        raise _beyond(f"strings that have to match more than {MAX_PATTERNS_AT_ONCE} patterns or formats at once")
+    if load.is_met and load.num_remainders > MAX_MULTIPLES_AT_ONCE:
+        raise _beyond(f"multipleOf for one number whose product is above {MAX_MULTIPLES_AT_ONCE}")
 
 
 def _nodes(schema: object) -> Iterator[Mapping[str, object]]:
@@ -62,57 +73,6 @@ def _nodes(schema: object) -> Iterator[Mapping[str, object]]:
             waiting += [(one, depth + 1) for one in value.values()]
         elif isinstance(value, list):
             waiting += [(one, depth + 1) for one in value]
-
-
-def _is_intersection(node: Mapping[str, object]) -> bool:
-    """Several schemas have to hold for one value; an allOf with one alone says nothing more than that one."""
-    has_more = bool(node.keys() - _ANNOTATIONS - {"$ref", "allOf"})
-    has_reference, num_parts = "$ref" in node, _size(node.get("allOf"))
-    return num_parts + has_reference > 1 or (has_more and (num_parts > 0 or has_reference))
-
-
-def _check_intersection(node: Mapping[str, object], root: Mapping[str, object]) -> None:
-    """Of everything below the node, references followed: an upper bound for what meets in one value."""
-    num_patterns, num_multiples = 0, 0
-    seen: set[int] = set()
-    waiting: list[object] = [node]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, list):
-            waiting += value
-        elif isinstance(value, dict) and id(value) not in seen:
-            seen.add(id(value))
-            num_patterns += sum(name in value for name in _PATTERNS)
-            num_multiples += "multipleOf" in value
-            waiting += [one for name, one in value.items() if name not in ("$defs", "definitions")]
-            waiting.append(_referenced(value.get("$ref"), root))
-        if num_patterns > MAX_PATTERNS_AT_ONCE:
-            raise _beyond(f"strings that have to match more than {MAX_PATTERNS_AT_ONCE} patterns or formats at once")
-        if num_multiples > 1:
-            raise _beyond("numbers that have to be multiples of more than one")
-
-
-def _multiple(node: Mapping[str, object]) -> int:
-    """How many remainders its `multipleOf` has."""
-    value = node.get("multipleOf", 0)
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return 0
-    multiple = Fraction(str(value)).numerator
-    if abs(multiple) > MAX_MULTIPLE:
-        raise _beyond(f"a multipleOf above {MAX_MULTIPLE}")
-    return abs(multiple)
-
-
-def _referenced(reference: object, root: Mapping[str, object]) -> object:
-    """What "#/$defs/name" stands for; None for what cannot be found, which the library refuses."""
-    if not isinstance(reference, str) or not reference.startswith("#"):
-        return None
-    value: object = root
-    for part in reference[1:].split("/")[1:]:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(part.replace("~1", "/").replace("~0", "~"))
-    return value
 
 
 def _size(value: object) -> int:

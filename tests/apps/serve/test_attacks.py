@@ -268,6 +268,7 @@ def test_an_allowed_page_may_send_the_headers_of_its_client_and_sees_errors(tmp_
         assert reply.headers["access-control-allow-headers"] == "authorization,x-stainless-os"
         refused = served.client.get("/v1/models", headers=page)
         assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, page["Origin"])
+        assert refused.headers["access-control-expose-headers"] == "Retry-After"
         odd = {**asked, "Access-Control-Request-Headers": "a: b, \u00e4".encode("latin-1")}
         reply = served.client.options("/v1/chat/completions", headers={**page, **odd})
         assert reply.headers["access-control-allow-headers"] == "Authorization, Content-Type"

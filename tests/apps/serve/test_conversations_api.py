@@ -14,6 +14,7 @@ from api_server import Served, serving
 from page_script import Brake, answering
 
 from pocketseek.apps.access_tokens import TokenStore
+from pocketseek.apps.serve import answer_hub
 from pocketseek.apps.serve.services import ServeOptions
 
 ANSWERS = {
@@ -226,13 +227,12 @@ def test_a_wrong_setting_is_refused_before_anything_is_kept(served: Served, sett
     assert get(served.client, name)["turns"] == []
 
 
-@pytest.mark.parametrize("index", [-1, -5, 2**40])
+@pytest.mark.parametrize("index", [-1, -5, 7, 2**40, 2**80])
 def test_a_place_that_is_not_there_is_refused(served: Served, index: int) -> None:
     name = new(served.client)
-    assert served.post(f"/api/conversations/{name}/turns", {"text": "Hello", "index": index}).status_code == 400 or (
-        index > 0
-    )
-    assert get(served.client, name)["turns"] == []
+    ask(served.client, name, "Hello")
+    assert served.post(f"/api/conversations/{name}/turns", {"text": "Hello", "index": index}).status_code == 400
+    assert len(get(served.client, name)["turns"]) == 2
 
 
 def test_stopping_twice_at_once_keeps_what_came(tmp_path: Path) -> None:
@@ -249,6 +249,19 @@ def test_stopping_twice_at_once_keeps_what_came(tmp_path: Path) -> None:
                 events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
             assert "error" not in events[-1], events[-1]
             assert get(served.client, name)["turns"][-1]["role"] == "assistant"
+
+
+def test_stopping_before_the_first_step_keeps_a_stopped_answer(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = answer_hub.AnswerHub.start
+
+    async def start_and_stop(hub: answer_hub.AnswerHub, order: answer_hub.AnswerOrder) -> answer_hub.RunningAnswer:
+        answer = await start(hub, order)
+        await hub.stop(order.conversation_id)
+        return answer
+
+    monkeypatch.setattr(answer_hub.AnswerHub, "start", start_and_stop)
+    end = ask(served.client, new(served.client), "Long")
+    assert end["turn"]["finish_reason"] == "cancelled"
 
 
 def test_a_token_has_conversations_of_its_own(tmp_path: Path) -> None:

@@ -35,3 +35,9 @@ def test_time_is_asked_for() -> None:
     asked = []
     highlight("a + b\n" * 100, "python", lambda: asked.append(1))
     assert len(asked) > 3
+
+
+def test_a_language_whose_lexer_no_clock_can_stop_is_plain() -> None:
+    asked: list[bool] = []
+    assert highlight("$ ls <x>\n" * 9, "console", lambda: asked.append(True)) == "$ ls &lt;x&gt;\n" * 9
+    assert asked == []

@@ -290,6 +290,34 @@ def test_the_conversation_that_was_asked_for_last_is_shown(served: Served, brows
         expect(page.locator("#turns")).not_to_contain_text("Good day.")
 
 
+def test_a_page_that_the_browser_kept_shows_the_answer_that_ended_meanwhile(
+    served: Served, browser: Browser, brake: Brake
+) -> None:
+    with visiting(browser, served.url) as visit:
+        brake.set(HELD_AT)
+        visit.ask("Long")
+        visit.page.locator(".answer.grows", has_text="The first part").wait_for()
+        name = visit.page.url.partition("#")[2]
+        visit.page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+        brake.release()
+        served.wait_until(
+            lambda: not served.client.get(f"/api/conversations/{name}").json()["running"], "it does not end"
+        )
+        visit.page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+        visit.answered("The last part.")
+
+
+def test_an_edit_that_is_given_up_leaves_the_keyboard_where_it_was(served: Served, browser: Browser) -> None:
+    with visiting(browser, served.url) as visit:
+        visit.ask("Hello")
+        visit.answered("Good day.")
+        visit.page.get_by_role("button", name="Edit").focus()
+        visit.page.keyboard.press("Enter")
+        expect(visit.page.locator(".editor textarea")).to_be_focused()
+        visit.page.keyboard.press("Escape")
+        expect(visit.page.get_by_role("button", name="Edit")).to_be_focused()
+
+
 def test_a_conversation_is_exported_as_a_file(served: Served, browser: Browser, tmp_path: Path) -> None:
     with visiting(browser, served.url) as visit:
         page = visit.page

@@ -7,6 +7,7 @@ stopped, what there is of it is kept as an answer that was stopped. Used by the 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -63,6 +64,7 @@ class AnswerHub:
         self._services = services
         self._answers: dict[str, RunningAnswer] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._reading: dict[str, asyncio.Task[str]] = {}
 
     def running(self, conversation_id: str) -> RunningAnswer | None:
         return self._answers.get(conversation_id)
@@ -78,21 +80,25 @@ class AnswerHub:
             stack.callback(self._answers.pop, order.conversation_id, None)
             keeper = await asyncio.to_thread(_begin, order)
             held = stack.pop_all()
-        task = asyncio.ensure_future(self._write(order, answer, keeper))
+        pieces = _Pieces(keeper)
+        reading = self._reading[order.conversation_id] = asyncio.ensure_future(self._read(order, answer, pieces))
+        task = asyncio.ensure_future(self._write(order, answer, pieces, reading))
         self._tasks[order.conversation_id] = task
         task.add_done_callback(lambda done: self._ended(order.conversation_id, answer, done, held))
         return answer
 
     async def stop(self, conversation_id: str) -> None:
-        """And wait until what there is of the answer is kept."""
-        task = self._tasks.get(conversation_id)
-        if task is not None:
-            task.cancel()
+        """And wait until what there is of the answer is kept. Whoever asks for it a second time only waits."""
+        task, reading = self._tasks.get(conversation_id), self._reading.get(conversation_id)
+        if task is not None and reading is not None:
+            if not reading.cancelling():
+                reading.cancel()
             await asyncio.wait({task})
 
     def _ended(self, conversation_id: str, answer: RunningAnswer, task: asyncio.Task[None], held: ExitStack) -> None:
         held.close()
         self._tasks.pop(conversation_id, None)
+        self._reading.pop(conversation_id, None)
         error = RefusedError(503, "stopped", code="stopped") if task.cancelled() else task.exception()
         if error is not None:
             status, value = describe_error(error)
@@ -100,11 +106,13 @@ class AnswerHub:
             assert isinstance(inner, dict)  # as describe_error makes it
             answer.end({"error": {"status": status, "message": inner["message"]}})
 
-    async def _write(self, order: AnswerOrder, answer: RunningAnswer, keeper: AnswerKeeper) -> None:
-        pieces = _Pieces(keeper)
+    async def _write(
+        self, order: AnswerOrder, answer: RunningAnswer, pieces: _Pieces, reading: asyncio.Task[str]
+    ) -> None:
+        """Keeps what `reading` gets, to its end or until it or this is cancelled, be it before its first step."""
         reason = "error"
         try:
-            reason = await self._read(order, answer, pieces)
+            reason = await reading
         except asyncio.CancelledError:
             reason = "cancelled"
         finally:
@@ -145,6 +153,7 @@ class _Pieces:
         self._keeper = keeper
         self._waiting: list[TextEvent] = []
         self._kept_s = time.monotonic()
+        self._lock = threading.Lock()  # a cancelled `add` leaves its thread behind
 
     async def add(self, events: list[TextEvent]) -> None:
         self._waiting += events
@@ -157,10 +166,11 @@ class _Pieces:
         return self._keeper.finish(reason)
 
     def _keep(self) -> None:
-        events, self._waiting = self._waiting, []
-        if events:
-            text, reasoning = "".join(e.text for e in events), "".join(e.reasoning for e in events)
-            self._keeper.see(TextEvent(text, reasoning, events[-1].num_tokens))
+        with self._lock:
+            events, self._waiting = self._waiting, []
+            if events:
+                text, reasoning = "".join(e.text for e in events), "".join(e.reasoning for e in events)
+                self._keeper.see(TextEvent(text, reasoning, events[-1].num_tokens))
 
 
 def _begin(order: AnswerOrder) -> AnswerKeeper:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pocketseek.apps.serve.bridge import EventBridge
@@ -10,6 +11,8 @@ from pocketseek.apps.serve.questions import Question
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.text_answer import TextAnswer
 from pocketseek.types import TextEvent
+
+_WITH_GRAMMAR = ThreadPoolExecutor(2, "pocketseek-constrained")  # who waits for a grammar holds up nobody else
 
 
 class Asked(EventBridge[TextEvent]):
@@ -19,7 +22,7 @@ class Asked(EventBridge[TextEvent]):
         self._engine = engine
         self._question = question
         self.num_prompt_tokens = 0
-        super().__init__(self._ask)
+        super().__init__(self._ask, None if question.constraint is None else _WITH_GRAMMAR)
 
     @property
     def with_tokens(self) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
@@ -44,16 +45,17 @@ class EventBridge(Generic[T]):
 
     start(announce): called in a thread, since encoding a long prompt takes a while; begins the work and returns the
     streams, for which announce is called from any thread when one has something. What it raises, `started` raises.
+    executor: whose thread that is, None for the loop's own.
     """
 
-    def __init__(self, start: Start[T]) -> None:
+    def __init__(self, start: Start[T], executor: Executor | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
         self._is_announced = False
         self._streams: Sequence[Polled[T]] | None = None
         self._is_closed = False
         self.error: Exception | None = None
-        self._starting = asyncio.ensure_future(asyncio.to_thread(start, self._announce))
+        self._starting = self._loop.run_in_executor(executor, start, self._announce)
         self._starting.add_done_callback(self._opened)
 
     async def started(self) -> None:

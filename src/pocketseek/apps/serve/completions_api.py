@@ -115,11 +115,12 @@ async def _chunks(
         cost = Cost(asked.num_prompt_tokens, count)
         costs.append(cost)
         reporters = [TextReporter() if asked.with_tokens else None for _ in range(count)]
-        if echo:
-            was_sent = True
-            yield b"".join(event(common | {"choices": [_choice(number * count + i, echo, None)]}) for i in range(count))
+        data = bytearray()
+        if echo:  # with the first piece, so that what fails before has its own status
+            data += b"".join(
+                event(common | {"choices": [_choice(number * count + i, echo, None)]}) for i in range(count)
+            )
         async for batch in asked.batches():
-            data = bytearray()
             for index, piece in batch:
                 cost.see(index, piece)
                 reason = finish_reason(piece, has_calls=False) if piece.finish_reason is not None else None
@@ -129,6 +130,7 @@ async def _chunks(
                 data += event(common | {"choices": [choice]})
             was_sent = True
             yield bytes(data)
+            data.clear()
         if asked.error is not None and not was_sent:
             raise asked.error
         if asked.error is not None:

@@ -119,7 +119,11 @@ def _preflight(headers: Headers, origin: str) -> dict[str, str]:
 
 
 def _cors(origin: str) -> dict[str, str]:
-    return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Expose-Headers": "Retry-After",
+        "Vary": "Origin",
+    }
 
 
 def _allowing(send: Send, origin: str) -> Send:

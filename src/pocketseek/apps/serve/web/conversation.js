@@ -70,7 +70,8 @@ export async function showChanges() {
   if (!id || following || byId("turns").querySelector(".editor")) return;
   const kept = await call("GET", `/api/conversations/${id}`);
   if (kept.id !== id || following) return;
-  if (kept.running || kept.turns.length !== turns.querySelectorAll(".question, .answer").length) await open(id);
+  const isHalf = turns.querySelector(".answer.grows"); // nobody follows it: the page was left, and kept by the browser
+  if (isHalf || kept.running || kept.turns.length !== turns.querySelectorAll(".question, .answer").length) await open(id);
 }
 
 function turnElement(turn, index, isLast) {
