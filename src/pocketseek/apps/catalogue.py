@@ -76,6 +76,7 @@ class CatalogueModel:
             base_bytes=_base_bytes(self.shape, self.tokenizer_bytes),
             context_length=self.context_length,
             vocab_size=self.shape.vocab_size,
+            num_layers=self.shape.num_layers,
             checkpoint_bytes=self.checkpoint_bytes + self.tokenizer_bytes,
         )
 
@@ -94,6 +95,7 @@ class CatalogueModel:
             base_bytes=PROCESS_BYTES + GROWTH_BYTES + _TOKENIZER_SHARE * self.tokenizer_bytes,
             context_length=self.context_length,
             vocab_size=1,
+            num_layers=1,
             can_run=False,
         )
 
@@ -155,6 +157,7 @@ def needs_of_installed(manifest: Manifest) -> ModelNeeds:
         base_bytes=_base_bytes(config, manifest.files["tokenizer.json"].num_bytes),
         context_length=config.context_length,
         vocab_size=config.vocab_size,
+        num_layers=config.num_layers,
         is_installed=True,
     )
 

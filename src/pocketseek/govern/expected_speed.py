@@ -19,12 +19,13 @@ ATTENTION_SHARE = 0.4  # of the float peak: K and V are multiplied as floats
 OPEN_S = 0.2  # the tokenizer and the rest, before weights are read
 PASS_OVERHEAD_S = 0.0002  # planning, committing, handing on
 SAMPLING_S_PER_ENTRY = 3e-9  # of the vocabulary, with peaked logits as text has them (0.43 ms for 152 000)
+LAYER_S = 25e-6  # what one thread does alone in a layer: norms, rope, waiting for each other
 PASS_TOKENS = 256  # of a prompt, in one pass
 
-# Of the int8 peak (of the float peak for f16 and f32), whole passes of many tokens reach: single kernels reach 85 % in
-# q4p, 61 % in q4s, 55 % in q4a, 56 % in q8s, 88 % in floats, and norms, quantising and waiting take an eighth of it.
-_PREFILL_SHARES: Mapping[str, float] = {"q4p": 0.75, "q4s": 0.53, "q4a": 0.48, "q8s": 0.49, "f16": 0.77, "f32": 0.69}
-_AVX2_SHARES: Mapping[str, float] = {"q4p": 0.50, "q4s": 0.50, "q4a": 0.46, "q8s": 0.28, "f16": 0.72, "f32": 0.66}
+# Of the int8 peak (of the float peak for f16 and f32), passes of many tokens reach, attention apart. From the times of
+# kernels (AVX-512: 85 % in q4p, 61 % in q4s, 55 % in q4a, 56 % in q8s, 88 % in f16) and what is beside them in a pass.
+_PREFILL_SHARES: Mapping[str, float] = {"q4p": 0.82, "q4s": 0.59, "q4a": 0.54, "q8s": 0.54, "f16": 0.87, "f32": 0.78}
+_AVX2_SHARES: Mapping[str, float] = {"q4p": 0.55, "q4s": 0.55, "q4a": 0.52, "q8s": 0.32, "f16": 0.82, "f32": 0.74}
 _FLOATS = frozenset({"f16", "f32"})
 
 
@@ -90,9 +91,9 @@ def pass_time(
     )
 
 
-def decode_overhead_s(vocab_size: int) -> float:
-    """What a token of an answer takes beside its pass, sampled."""
-    return PASS_OVERHEAD_S + SAMPLING_S_PER_ENTRY * vocab_size
+def decode_overhead_s(vocab_size: int, num_layers: int) -> float:
+    """What a token of an answer takes beside reading, sampled."""
+    return PASS_OVERHEAD_S + SAMPLING_S_PER_ENTRY * vocab_size + LAYER_S * num_layers
 
 
 def prompt_token_s(

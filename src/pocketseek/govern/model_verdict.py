@@ -57,6 +57,7 @@ class ModelNeeds:
     base_bytes: int
     context_length: int
     vocab_size: int
+    num_layers: int
     checkpoint_bytes: int | None = None
     is_installed: bool = False
     can_run: bool = True
@@ -206,7 +207,7 @@ def _with_speeds(verdict: ModelVerdict, room: Room, memory_bytes: int, figures: 
         found,
         load_s=load_to_first_token_s(needs.weights_bytes, figures),
         prefill_tokens_per_s=None if prompt_s is None else 1 / max(prompt_s, one.seconds / PASS_TOKENS),
-        decode_tokens_per_s=1 / (one.seconds + decode_overhead_s(needs.vocab_size)),
+        decode_tokens_per_s=1 / (one.seconds + decode_overhead_s(needs.vocab_size, needs.num_layers)),
         is_estimate=figures.is_estimate,
     )
 
