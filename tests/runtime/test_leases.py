@@ -98,7 +98,7 @@ class Machine:
         self.use: MemoryUse | None = None
         self._num_looks = count()
         self._own_bytes = process_memory().anonymous_bytes or 0
-        self._more_bytes, self._base_bytes = 512 * MIB, 0
+        self._more_bytes, self._base_bytes = 4096 * MIB, 0  # this process holds whatever other tests have loaded
 
     def read(self, watch: MemoryWatch) -> MemoryFacts:
         if self.jumps and next(self._num_looks) % LOOKS_PER_LEVEL == 0:
