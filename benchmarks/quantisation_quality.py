@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import gguf
 import numpy as np
@@ -144,7 +145,7 @@ def write_gguf(checkpoint: Path, path: Path) -> None:
         writer.close()
 
 
-def add_tokenizer(writer: gguf.GGUFWriter, tokenizer: dict, vocab_size: int) -> None:  # type: ignore[type-arg]  # JSON
+def add_tokenizer(writer: gguf.GGUFWriter, tokenizer: dict[str, Any], vocab_size: int) -> None:
     by_id = {token_id: token for token, token_id in tokenizer["model"]["vocab"].items()}
     special = {token["id"] for token in tokenizer["added_tokens"]}
     writer.add_tokenizer_model("gpt2")

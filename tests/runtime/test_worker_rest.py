@@ -1,5 +1,6 @@
 """The worker rests as the limits say and listens meanwhile. Rests here are endless, so that nothing depends on time."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -97,6 +98,32 @@ def test_the_text_does_not_depend_on_the_pace(engine: Engine, governor: ToldGove
     streams = [engine.stream(request) for request in requests]
     assert [ids_of(stream) for stream in streams] == [slow_tokens(request) for request in requests]
     assert engine.statistics().rested_s > 0.0
+
+
+def test_messages_without_end_keep_nobody_from_asking_the_governor_or_from_a_deadline(
+    engine: Engine, executor: FakeExecutor, governor: ToldGovernor
+) -> None:
+    """An emergency is over although requests keep coming, faster than any rest lasts."""
+    governor.now = Limits(1, duty=0.0, may_hurry=False)
+    engine.apply_limits()
+    stream = engine.stream(random_request(1))
+    late = engine.stream(replace(random_request(2), deadline_s=0.001))
+    over = threading.Event()
+
+    def talk() -> None:
+        while not over.is_set():
+            engine.stream(replace(random_request(3), max_tokens=1)).close()
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    try:
+        assert [event.finish_reason for event in late] == ["deadline"]
+        assert executor.works == []
+        governor.now = Limits(1)
+        assert ids_of(stream) == slow_tokens(random_request(1))
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_clocks_follow_the_limits(governor: ToldGovernor, executor: FakeExecutor) -> None:

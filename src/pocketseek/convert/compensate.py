@@ -101,8 +101,12 @@ def _planes(format_name: str, codes: Floats, grids: list[Grid]) -> Planes:
 
 
 def _joined(parts: list[Planes]) -> Planes:
-    def rows(name: str) -> NDArray[np.generic] | None:
-        planes = [getattr(part, name) for part in parts]
-        return None if planes[0] is None else np.concatenate(planes)
-
-    return Planes(rows("quants"), rows("scales"), rows("minima"), rows("steps"))  # type: ignore[arg-type]  # as they were
+    """The rows of all parts; all of one format."""
+    minima = [part.minima for part in parts if part.minima is not None]
+    steps = [part.steps for part in parts if part.steps is not None]
+    return Planes(
+        np.concatenate([part.quants for part in parts]),
+        np.concatenate([part.scales for part in parts]),
+        np.concatenate(minima) if minima else None,
+        np.concatenate(steps) if steps else None,
+    )

@@ -30,6 +30,9 @@ class WindowLogits:
         settings = read_settings()
         self._package = Package.open(path)
         try:
+            self.tokenizer = Tokenizer.from_json(
+                self._package.file("tokenizer.json"), parse_text_settings(self._package.file("text.json"))
+            )
             threads = num_threads or settings.num_threads or num_cores(check_device(data_dir=settings.home))
             choice = choose_kernels(settings.kernels)
             self._pages = tuple(range(pages_for(window)))
@@ -37,9 +40,6 @@ class WindowLogits:
         except BaseException:  # nothing stays open, and it is raised again
             self._package.close()
             raise
-        self.tokenizer = Tokenizer.from_json(
-            self._package.file("tokenizer.json"), parse_text_settings(self._package.file("text.json"))
-        )
 
     @property
     def vocab_size(self) -> int:

@@ -263,7 +263,8 @@ class Worker:
         return False
 
     def _rest(self, seconds: float) -> None:
-        """Until a message comes, or so long."""
+        """Until a message comes, or so long. The governor is asked either way, or traffic would keep it from ending an
+        emergency that it began."""
         start_s = perf_counter()
         try:
             message: Message | None = self._inbox.get(timeout=seconds)
@@ -272,10 +273,10 @@ class Worker:
         self.rested_s += perf_counter() - start_s
         if message is not None:
             self._take(message)
-            return
         self._deliver(self._scheduler.expire())
         self._limits()
-        self._applied.give_memory_back()
+        if message is None:
+            self._applied.give_memory_back()
 
     def _next_message(self, wait_s: float | None) -> Message | None:
         """wait_s None: however long it takes. Either way no longer than until the governor is to look again."""
