@@ -50,6 +50,19 @@ def test_the_chip_has_a_limit_of_its_own() -> None:
     assert told(ThermalControl(), 30.0, 2, chip_c=95.0).share == 0.0
 
 
+def test_a_chip_that_is_all_there_was_and_is_gone_makes_it_careful_after_a_while() -> None:
+    control = ThermalControl()
+    assert told(control, None, 60, chip_c=60.0).state == "free"
+    assert told(control, None, 20, begin_s=60).share == 1.0
+    blind = told(control, None, 60, begin_s=80)
+    assert (blind.state, blind.share, blind.reason) == ("blind", BLIND_SHARE, "no sensor")
+    assert told(control, None, 120, begin_s=140, chip_c=60.0).share == 1.0
+
+
+def test_where_there_never_was_any_sensor_nothing_is_held_back() -> None:
+    assert told(ThermalControl(), None, 300).state == "free"
+
+
 def test_where_there_never_was_a_skin_sensor_only_the_chip_counts() -> None:
     assert told(ThermalControl(), None, 60, chip_c=70.0).state == "free"
     assert told(ThermalControl(), None, 60, chip_c=89.0).reason == "chip"

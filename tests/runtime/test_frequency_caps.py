@@ -233,6 +233,20 @@ def test_what_somebody_else_set_lower_stays_and_is_looked_at_again(home: Path, p
     assert now_khz(phone) == 3_187_200
 
 
+def test_what_the_kernels_cooling_shows_is_not_taken_for_the_original(home: Path, phone: Path) -> None:
+    cool(phone, 5)
+    set_khz(phone, BIG_KHZ[3])
+    caps = FrequencyCaps(home, root=phone)
+    caps.apply(0.3)
+    assert now_khz(phone) == BIG_KHZ[3]
+    cool(phone, 0)
+    set_khz(phone, BIG_KHZ[-1])
+    caps.apply(0.3)
+    assert now_khz(phone) == BIG_KHZ[1]
+    caps.restore()
+    assert now_khz(phone) == BIG_KHZ[-1]
+
+
 def test_behind_the_kernels_own_cooling_ours_is_put_back(home: Path, phone: Path) -> None:
     caps = FrequencyCaps(home, root=phone)
     caps.apply(0.5)

@@ -16,7 +16,8 @@ proportion to by how much, grows below `CHIP_BAND_C` under it, and rests between
 States: "free": full speed. "holding": the share is below 1, until it has been 1 for CALM_S. "emergency": 3 °C above the
 set point, or the chip 10 °C above its limit: nothing runs until it is 1 °C (5 °C) below again. "blind": there was a
 sensor for the set point and there is none to be believed: BLIND_SHARE, or three quarters of what held the set point
-before if that was less; the chip's cap holds, too. Where there never was one, only the chip's limit counts.
+before if that was less; the chip's cap holds, too. Where there never was one, only the chip's limit counts,
+and it is "blind" when that sensor has been gone for half a minute.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ FALL_PER_S, RISE_PER_S = 0.1, 0.02
 CALM_S = 30.0
 EMERGENCY_C, RESUME_C = 3.0, 1.0
 CHIP_EMERGENCY_C, CHIP_RESUME_C = 10.0, 5.0
+CHIP_GONE_S = 30.0
 CHIP_BAND_C, CHIP_FALL, CHIP_RISE_PER_S = 2.0, 0.01, 0.02
 BLIND_SHARE, BLIND_CAUTION = 0.25, 0.75
 FORGET_S = 120.0  # without the sensor: then what was learnt of the surroundings is old
@@ -71,6 +73,7 @@ class ThermalControl:
         self._state: ThermalState = "free"
         self._time_s: float | None = None
         self._seen_s: float | None = None
+        self._chip_seen_s: float | None = None
         self._full_since_s: float | None = None
 
     def follow_another(self, *, is_late: bool) -> None:
@@ -84,7 +87,9 @@ class ThermalControl:
         self._time_s = time_s
         if skin_c is not None:
             self._see(skin_c, work, time_s, seconds)
-        wanted, reason = self._wanted(skin_c)
+        if chip_c is not None:
+            self._chip_seen_s = time_s
+        wanted, reason = self._wanted(skin_c, time_s)
         cap = self._chip_cap.update(chip_c, seconds)
         if cap < wanted:
             wanted, reason = cap, "chip"
@@ -105,9 +110,9 @@ class ThermalControl:
             before = work if self._held_share is None else self._held_share
             self._held_share = before + (work - before) * min(1.0, seconds / _HELD_WEIGHT_S)
 
-    def _wanted(self, skin_c: float | None) -> tuple[float, ThermalReason]:
+    def _wanted(self, skin_c: float | None, time_s: float) -> tuple[float, ThermalReason]:
         if skin_c is None:
-            return (1.0, "cool") if self._seen_s is None else (self._blind_share(), "no sensor")
+            return (self._blind_share(), "no sensor") if self._is_blind(time_s) else (1.0, "cool")
         observer = self._observer
         lead_s, margin_c = (LATE_LEAD_S, LATE_MARGIN_C) if self._is_late else (LEAD_S, MARGIN_C)
         margin_c = max(margin_c, COARSE_MARGIN_C) if observer.is_coarse else margin_c
@@ -116,6 +121,12 @@ class ThermalControl:
         share = (slope - observer.own_slope) / observer.gain
         return min(max(share, LEAST_SHARE), 1.0), "skin"
 
+    def _is_blind(self, time_s: float) -> bool:
+        """Without the skin: it was there before, or nothing but the chip was, and that has been gone for a while."""
+        if self._seen_s is not None:
+            return True
+        return self._chip_seen_s is not None and time_s - self._chip_seen_s > CHIP_GONE_S
+
     def _blind_share(self) -> float:
         return BLIND_SHARE if self._held_share is None else min(BLIND_SHARE, BLIND_CAUTION * self._held_share)
 
@@ -123,7 +134,7 @@ class ThermalControl:
         if self._is_emergency(skin_c, chip_c):
             self._full_since_s = None
             return "emergency"
-        if skin_c is None and self._seen_s is not None:
+        if skin_c is None and self._is_blind(time_s):
             return "blind"
         if self._share < 1.0:
             self._full_since_s = None

@@ -69,8 +69,9 @@ class FrequencyCaps:
             with self._state.exclusive(patience_s=0.0) as mine:
                 if mine:
                     self._state.hold()
-                    self._cap(share)
-                    self._share, self._wanted_khz, self.refusal = share, wanted_khz, None
+                    self.refusal = None
+                    if self._cap(share):
+                        self._share, self._wanted_khz = share, wanted_khz
         except OSError as error:
             self.refusal = str(error)
 
@@ -88,7 +89,9 @@ class FrequencyCaps:
             self._state.let_go()
             self.refusal = str(error)
 
-    def _cap(self, share: float) -> None:
+    def _cap(self, share: float) -> bool:
+        """Whether all policies have it. While the kernel cools a processor, what a policy had before is not to be seen,
+        so one that has no record yet is left alone."""
         caps, cooled = self._state.load(), _is_cooled(self._root)
         targets_khz = {}
         for policy in self._policies:
@@ -96,6 +99,8 @@ class FrequencyCaps:
             if current_khz is None:
                 continue
             before = caps.get(policy.name)
+            if before is None and cooled:
+                continue
             original_khz = current_khz if before is None else _original_khz(before, current_khz, cooled=cooled)
             target_khz = policy.nearest_khz(share, original_khz)
             ours = {target_khz} | ({current_khz} & set(before.ours_khz) if before is not None else set())
@@ -105,6 +110,7 @@ class FrequencyCaps:
         rounded = {policy.name: shown for policy, khz in targets_khz.items() if (shown := policy.write_khz(khz))}
         if rounded:
             self._state.save(caps | {name: _with(caps[name], khz) for name, khz in rounded.items()})
+        return not cooled or all(policy.name in caps for policy in self._policies)
 
 
 def restore_after_crash(home: Path, *, root: str | Path = _ROOT) -> bool:

@@ -25,6 +25,12 @@ def test_the_hottest_of_a_kind_counts_and_other_kinds_do_not() -> None:
     assert look.frequency_hz == 3e9
 
 
+def test_the_skin_is_the_one_that_the_governor_holds() -> None:
+    look = look_at(facts(hot("skin-therm", "skin", 41), hot("xo-therm", "skin", 60), hot("b", "battery", 35)))
+    assert (look.skin_c, look.battery_c) == (41, 35)
+    assert look_at(facts(hot("b", "battery", 35))).skin_c is None
+
+
 @pytest.mark.parametrize(
     ("of", "package_w", "expected"),
     [

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pocketseek.apps.report.record import Heat, HeatKind, PowerGap, PowerSource
 from pocketseek.device.sensor_facts import SensorFacts
+from pocketseek.govern.choose_sensors import choose_sensors
 
 KINDS: tuple[HeatKind, ...] = ("skin", "battery", "soc")
 
@@ -29,9 +30,10 @@ class Look:
 
 def look_at(facts: SensorFacts) -> Look:
     """A battery tells what the device takes only while nothing charges it; it goes before the processor's own count."""
-    skin_c, battery_c, soc_c = (
-        max((one.celsius for one in facts.temperatures if one.kind == kind), default=None) for kind in KINDS
-    )
+    choice = choose_sensors(facts)  # as the governor does: a board near the chip is no skin where there is a better one
+    skin_c = None if choice.kind == "battery" else choice.set_point_c
+    battery_c = max((one.celsius for one in facts.temperatures if one.kind == "battery"), default=None)
+    soc_c = choice.soc_c
     frequency_hz = max((hz for _, hz in facts.frequencies_hz), default=None)
     battery = facts.battery
     power_w: float | None = None
