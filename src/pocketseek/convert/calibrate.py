@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from pocketseek.convert.compensate import quantize_compensated
 from pocketseek.convert.families.base import ModelPlan, TensorPlan
 from pocketseek.convert.gram import Gram
-from pocketseek.convert.layer_math import Attention, Floats, gated, rms_norm
+from pocketseek.convert.layer_math import Attention, Floats, gated
 from pocketseek.convert.pack import Planes
 from pocketseek.convert.quantize import dequantize
 from pocketseek.convert.slabs import read_matrix, read_vector
 from pocketseek.convert.sources.base import Source
+from pocketseek.kernels.reference import rms_norm
 
 _CHUNK_ROWS = 4096  # of hidden states, looked at together
 

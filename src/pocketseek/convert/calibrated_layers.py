@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.convert.calibrate import Calibration, QuantisedMatrix, compensated
-from pocketseek.convert.encode import Loss, decode_rows
+from pocketseek.convert.encode import Loss, decode_rows, loss_of
 from pocketseek.convert.families.base import ModelPlan, TensorPlan
 from pocketseek.convert.gram import Gram
 from pocketseek.convert.layer_math import Floats
@@ -104,7 +104,7 @@ class CalibratedLayers:
         if matrix.planes is None:
             raise ValueError("a quantised matrix has planes")
         self._count(name, matrix)
-        self._ready[name] = CalibratedMatrix(pack_planes(format_name, matrix.planes), _loss(matrix.values, weights))
+        self._ready[name] = CalibratedMatrix(pack_planes(format_name, matrix.planes), loss_of(matrix.values, weights))
         self._on_matrix(tensor)
         return matrix
 
@@ -129,15 +129,6 @@ class CalibratedLayers:
         if self._embed_format in GROUP_COLS and name == "embed.weight":
             result = dequantize(self._embed_format, quantize(self._embed_format, result))[:, : tensor.shape[1]]
         return result
-
-
-def _loss(written: Floats, values: Floats) -> Loss:
-    error = written - values
-    return Loss(
-        float(np.einsum("rc,rc->r", error, error).sum(dtype=np.float64)),
-        float(np.einsum("rc,rc->r", values, values).sum(dtype=np.float64)),
-        not bool(error.any()),
-    )
 
 
 def _four_digits(value: float) -> float:

@@ -92,7 +92,7 @@ def _encode_f16(values: NDArray[np.float32]) -> EncodedRows:
         halves = values.astype(np.float16)
     if not bool(np.isfinite(halves).all()):
         raise FormatError("holds values too large for float16; convert with another --quant")
-    return EncodedRows(pack_values("f16", halves), _loss(halves.astype(np.float32), values))
+    return EncodedRows(pack_values("f16", halves), loss_of(halves.astype(np.float32), values))
 
 
 def _require_finite(values: NDArray[_Float]) -> NDArray[_Float]:
@@ -102,10 +102,10 @@ def _require_finite(values: NDArray[_Float]) -> NDArray[_Float]:
 
 
 def _loss_of_planes(format_name: str, planes: Planes, values: NDArray[np.float32]) -> Loss:
-    return _loss(dequantize(format_name, planes)[:, : values.shape[1]], values)
+    return loss_of(dequantize(format_name, planes)[:, : values.shape[1]], values)
 
 
-def _loss(written: NDArray[np.float32], values: NDArray[np.float32]) -> Loss:
+def loss_of(written: NDArray[np.float32], values: NDArray[np.float32]) -> Loss:
     """Sums in float32 along a row and float64 over rows: the same figures for the same bytes, whatever the threads."""
     error = written - values
     return Loss(

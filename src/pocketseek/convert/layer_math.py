@@ -1,7 +1,8 @@
 """A decoder layer in float32, step by step, so that what goes into each matrix can be looked at on the way.
 
 Texts are windows of equal length, each read from an empty context: rows are (windows * length, features), window after
-window. Plain numpy and BLAS; the runtime's kernels round activations to int8 and are not used here.
+window. The formulas are the reference kernels', on whole texts; the runtime's kernels round activations to int8 and are
+not used here.
 """
 
 from __future__ import annotations
@@ -11,22 +12,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketseek.kernels.reference import rms_norm, rotate, silu
 from pocketseek.types import ModelConfig
 
 Floats = NDArray[np.float32]
 
 
-def rms_norm(x: Floats, weight: Floats, eps: float) -> Floats:
-    """x / sqrt(mean(x^2) + eps) * weight along the last axis."""
-    mean = np.einsum("...k,...k->...", x, x) / np.float32(x.shape[-1])
-    result: Floats = x * (1 / np.sqrt(mean + np.float32(eps)))[..., None].astype(np.float32) * weight
-    return result
-
-
 def gated(gate: Floats, up: Floats) -> Floats:
     """silu(gate) * up."""
-    result: Floats = gate / (1 + np.exp(-np.clip(gate, -87.3, 88))) * up
-    return result
+    return silu(gate) * up
 
 
 class Attention:
@@ -64,8 +58,7 @@ class Attention:
         heads = x.reshape(-1, self._length, num_heads, self._config.head_dim)
         if norm is not None:
             heads = rms_norm(heads, norm, self._config.rms_norm_eps)
-        half = heads.shape[-1] // 2
-        a, b = heads[..., :half], heads[..., half:]
-        c, s = self._cosine[:, None], self._sine[:, None]
-        rotated = np.concatenate([a * c - b * s, b * c + a * s], axis=-1)
-        return np.ascontiguousarray(rotated.transpose(0, 2, 1, 3))
+        rows = heads.reshape(-1, num_heads, self._config.head_dim)
+        num_windows = len(heads)
+        rotated = rotate(rows, np.tile(self._cosine, (num_windows, 1)), np.tile(self._sine, (num_windows, 1)))
+        return np.ascontiguousarray(rotated.reshape(heads.shape).transpose(0, 2, 1, 3))
