@@ -206,6 +206,16 @@ def test_answers_of_one_constraint_share_the_time_of_their_steps() -> None:
     assert len(other.allowed()) == 1
 
 
+def test_a_constraint_whose_time_was_spent_may_be_asked_for_again() -> None:
+    of = constrainer()
+    first = guide("regex", "a+", of=of)
+    first._budget.spend(first._budget.now() - 10)
+    again = guide("regex", "a+", of=of)
+    spell(again, b"aa")
+    with pytest.raises(UsageError, match="takes too long"):
+        first.allowed()
+
+
 def test_a_grammar_that_takes_too_long_to_compile_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
     monkeypatch.setattr("pocketseek.runtime.constrain.COMPILE_LIMIT_S", 0.01)

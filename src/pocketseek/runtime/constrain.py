@@ -71,7 +71,11 @@ class Constrainer:
             known = self._matchers.get(constraint)
             if known is not None:
                 self._matchers.move_to_end(constraint)
-                return known[0].deep_copy(), known[1]
+                matcher, budget = known
+                if budget.is_spent:  # those answers have ended; whoever asks again begins anew, at his own turn
+                    budget = StepBudget()
+                    self._matchers[constraint] = matcher, budget
+                return matcher.deep_copy(), budget
         grammar = _grammar(constraint)
         if not self._compiling.acquire(timeout=COMPILE_LIMIT_S):
             raise OverloadedError("another answer's grammar is still being compiled; try again in a moment")
