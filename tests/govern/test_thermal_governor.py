@@ -67,6 +67,19 @@ def test_sensors_are_read_once_a_second_and_the_answer_is_kept_meanwhile() -> No
     assert device.num_reads == 1
 
 
+def test_an_old_look_told_again_is_no_reading() -> None:
+    device = Device()
+    governor = device.governor()
+    device.wait(governor, 1)
+    before, kept = governor.status, device.read()
+    governor._sensors = lambda: kept
+    device.wait(governor, 1)
+    told = governor.status
+    assert told is not before
+    device.wait(governor, 600)
+    assert governor.status is told
+
+
 def test_when_hot_background_waits_and_the_pace_falls() -> None:
     device = Device(skin_c=46.0)
     governor = device.governor()

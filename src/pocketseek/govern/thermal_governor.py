@@ -103,6 +103,7 @@ class ThermalGovernor:
         self._announce = announce
         self._clock = clock
         self._looked_s: float | None = None
+        self._facts: SensorFacts | None = None
         self._busy_before_s = 0.0
         self._sensor: SetPointKind | None = None
         self._actuation: Actuation | None = None
@@ -117,15 +118,19 @@ class ThermalGovernor:
 
     def limits(self) -> Limits:
         inner, now_s = self._inner.limits(), self._clock()
-        if self._looked_s is None or now_s - self._looked_s >= LOOK_S:
-            self._look(inner, now_s)
+        if (self._looked_s is None or now_s - self._looked_s >= LOOK_S) and self._look(inner, now_s):
             self._answer = None
         if self._answer is None or self._answer[0] is not inner:
             self._answer = inner, self._limited(inner)
         return self._answer[1]
 
-    def _look(self, inner: Limits, now_s: float) -> None:
-        facts, work = self._sensors(), self._work(inner.num_threads, now_s)
+    def _look(self, inner: Limits, now_s: float) -> bool:
+        """False if there is nothing new: sensors that take long are asked more rarely, and an old reading told again
+        would be taken for a temperature that stands still."""
+        facts = self._sensors()
+        if facts is self._facts:
+            return False
+        self._facts, work = facts, self._work(inner.num_threads, now_s)
         seen = with_headroom(facts, self._control.set_point_c)
         judgements = self._trust.judge(seen, work, now_s, is_stopped=self._is_stopped)
         distrusted = {source: why for source, why in judgements.items() if why != "good"}
@@ -135,6 +140,7 @@ class ThermalGovernor:
         self._actuation = actuate(decision.share, inner.num_threads, self._actuation, caps_clock=self._caps_clock)
         self._power = power_policy(facts.battery, screen_off=self._screen_off)
         self._tell(decision, tuple(sorted(distrusted.items())))
+        return True
 
     def _work(self, num_threads: int, now_s: float) -> float:
         """The mean share of full heat since the last look, by the way in which was computed."""
