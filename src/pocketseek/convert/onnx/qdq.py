@@ -1,0 +1,167 @@
+"""Graphs in which every quantised value is a QuantizeLinear followed by a DequantizeLinear, and the operation between
+two such pairs is an ordinary one. That is the form from which NPU compilers make integer operations.
+
+Activations are uint8 or uint16 with a zero point, weights int8 symmetric per output, biases int32. Constants of weights
+exist as int8 alone. Only operators of ai.onnx are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from pocketseek.convert.activation_ranges import Range
+from pocketseek.convert.layer_math import Floats
+
+Dim = int | str
+
+_IR_VERSION = 10  # what opset 21 came with
+_LEAST_SCALE = 1e-10
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Names of the constants, and scale's value."""
+
+    scale: str
+    zero_point: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Value:
+    """A float tensor in the graph. scale: of the pair that it came out of; None: it was never quantised."""
+
+    name: str
+    scale: Scale | None = None
+
+
+class QdqGraph:
+    """Adds nodes one after another; names are made here."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+        self._num_names = 0
+
+    # --- borders ---
+
+    def input(self, name: str, kind: int, shape: Sequence[Dim]) -> str:
+        self._inputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
+        return name
+
+    def output(self, value: str, name: str, kind: int, shape: Sequence[Dim]) -> None:
+        self._nodes.append(helper.make_node("Identity", [value], [name], name=name))
+        self._outputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
+
+    def model(self, opset: int) -> onnx.ModelProto:
+        graph = helper.make_graph(
+            self._nodes, self._name, self._inputs, self._outputs, initializer=list(self._constants.values())
+        )
+        return helper.make_model(
+            graph,
+            producer_name="pocketseek",
+            ir_version=_IR_VERSION,
+            opset_imports=[helper.make_opsetid("", opset)],
+        )
+
+    # --- plain operations ---
+
+    def constant(self, name: str, values: NDArray[np.generic]) -> str:
+        """One constant of a name; asked for again, it must be the same."""
+        if name not in self._constants:
+            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        return name
+
+    def ints(self, *values: int) -> str:
+        return self.constant("ints." + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def float(self, value: float) -> str:
+        return self.constant(f"float.{value!r}", np.array(value, np.float32))
+
+    def node(self, op: str, *inputs: str, label: str = "", **attributes: object) -> str:
+        return self.nodes(op, inputs, 1, label=label, **attributes)[0]
+
+    def nodes(
+        self, op: str, inputs: Sequence[str], num_outputs: int, *, label: str = "", **attributes: object
+    ) -> list[str]:
+        stem = label or op.lower()
+        outputs = [self._new_name(stem) for _ in range(num_outputs)]
+        self._nodes.append(helper.make_node(op, list(inputs), outputs, name=outputs[0], **attributes))
+        return outputs
+
+    # --- quantised ones ---
+
+    def scale(self, name: str, limits: Range, bits: int) -> Scale:
+        """Constants for a range. bits: 8 or 16."""
+        kind = np.uint8 if bits == 8 else np.uint16
+        levels = 2**bits - 1
+        value = np.float32(max((limits.high - limits.low) / levels, _LEAST_SCALE))
+        zero = np.clip(np.rint(-limits.low / value), 0, levels)
+        return Scale(
+            self.constant(f"{name}.scale", np.array(value, np.float32)),
+            self.constant(f"{name}.zero_point", np.array(zero).astype(kind)),
+            float(value),
+        )
+
+    def quantised(self, value: str, scale: Scale | None, *, label: str = "") -> Value:
+        """The pair; without a scale, the value itself."""
+        if scale is None:
+            return Value(value)
+        return self.dequantised(self.node("QuantizeLinear", value, scale.scale, scale.zero_point, label=label), scale)
+
+    def dequantised(self, codes: str, scale: Scale) -> Value:
+        return Value(self.node("DequantizeLinear", codes, scale.scale, scale.zero_point), scale)
+
+    def requantised(self, value: Value, scale: Scale | None) -> Value:
+        """To other steps, or to none."""
+        return value if scale == value.scale else self.quantised(value.name, scale)
+
+    def moved(self, op: str, value: Value, *inputs: str, **attributes: object) -> Value:
+        """An operation that changes no value (Reshape, Transpose): the same steps after it."""
+        return self.quantised(self.node(op, value.name, *inputs, **attributes), value.scale)
+
+    def linear(self, name: str, x: Value, weights: Floats, bias: Floats | None) -> str:
+        """x (rows, inputs) times weights (outputs, inputs) transposed, plus bias: not quantised yet."""
+        codes, scales = int8_rows(weights)
+        matrix = self._int8_matrix(name, np.ascontiguousarray(codes.T), scales, axis=1)
+        if bias is None:
+            return self.node("MatMul", x.name, matrix, label=name)
+        if x.scale is None:
+            return self.node("Gemm", x.name, matrix, self.constant(f"{name}.bias", bias), label=name)
+        return self.node("Gemm", x.name, matrix, self._int32_bias(name, bias, scales * x.scale.value), label=name)
+
+    def _int8_matrix(self, name: str, codes: NDArray[np.int8], scales: Floats, *, axis: int) -> str:
+        zeros = self.constant(f"int8_zeros.{len(scales)}", np.zeros(len(scales), np.int8))
+        inputs = (self.constant(name, codes), self.constant(f"{name}.scale", scales), zeros)
+        return self.node("DequantizeLinear", *inputs, label=f"{name}.values", axis=axis)
+
+    def _int32_bias(self, name: str, bias: Floats, scales: Floats) -> str:
+        limit = 2**31 - 1
+        codes = np.clip(np.rint(bias / scales.astype(np.float64)), -limit, limit).astype(np.int32)
+        zeros = self.constant(f"int32_zeros.{len(scales)}", np.zeros(len(scales), np.int32))
+        inputs = (self.constant(f"{name}.bias", codes), self.constant(f"{name}.bias_scale", scales), zeros)
+        return self.node("DequantizeLinear", *inputs, label=f"{name}.bias_values", axis=0)
+
+    def _new_name(self, stem: str) -> str:
+        self._num_names += 1
+        return f"{stem}.{self._num_names}"
+
+
+def int8_rows(weights: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """Symmetric per row: codes (rows, columns) in -127..127 and scales (rows,). A row of zeros has scale 1."""
+    peaks = np.abs(weights).max(axis=1)
+    scales: Floats = np.where(peaks > 0, peaks / np.float32(127), 1).astype(np.float32)
+    codes = np.clip(np.rint(weights / scales[:, None]), -127, 127).astype(np.int8)
+    return codes, scales
+
+
+__all__ = ["Dim", "QdqGraph", "Scale", "TensorProto", "Value", "int8_rows"]

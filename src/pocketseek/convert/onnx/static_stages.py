@@ -1,0 +1,305 @@
+"""The graphs of an int8-static export, stage by stage: what an NPU computes, and what the CPU does around it.
+
+    embed    input_ids, attention_mask -> hidden, rope_cosine, rope_sine, attention_bias     (CPU)
+    layers   hidden, the other three, past_key_values.N.* -> hidden, present.N.*             (NPU)
+    head     hidden, logit_rows -> logits                                                    (NPU or CPU)
+
+Matrix products, attention's included, and (by `Precision`) what lies between them are quantised; norms, rotation and
+the masked softmax are float, which NPUs compute in float16. Batch 1. Shapes are fixed if `Shapes` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from pocketseek.convert.activation_ranges import Range
+from pocketseek.convert.layer_math import Floats
+from pocketseek.convert.onnx.qdq import Dim, QdqGraph, Scale, Value, int8_rows
+from pocketseek.convert.static_walk import RangeRule, StaticLayer, decided
+from pocketseek.types import ModelConfig
+
+PIECE_BYTES = 96_000_000  # of one constant: files beside a graph are at most 100 MB
+
+_HIDDEN = -1e4  # added to scores that are not to be seen; float16 holds it
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """tokens: of a pass; total: with those before it. Names, or fixed numbers. kv_only_new: present has no past in it."""
+
+    tokens: Dim = "tokens"
+    total: Dim = "total"
+
+    @property
+    def is_fixed(self) -> bool:
+        return isinstance(self.tokens, int)
+
+    @property
+    def past(self) -> Dim:
+        if isinstance(self.tokens, int) and isinstance(self.total, int):
+            return self.total - self.tokens
+        return "past"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Bits of each kind of activation: 8, 16, or 0 for float.
+
+    inputs: of the matrices that read a norm, and of the head. products: q, k, v, gate, up and what is made of them.
+    sums: outputs of o and down, which are added to hidden states, and of what goes into them.
+    """
+
+    inputs: int = 8
+    attention: int = 8
+    mlp: int = 8
+    down_in: int = 8
+    sums: int = 0
+    head: int = 16
+
+
+class LayerGraph:
+    """One layer after another into a graph."""
+
+    def __init__(self, graph: QdqGraph, config: ModelConfig, precision: Precision, rule: RangeRule) -> None:
+        self._graph = graph
+        self._config = config
+        self._precision = precision
+        self._rule = rule
+
+    def add(self, index: int, layer: StaticLayer, hidden: str, rope: tuple[str, str], bias: str, shapes: Shapes) -> str:
+        """hidden: (tokens, hidden size)."""
+        one = _OneLayer(self._graph, self._config, self._precision, self._rule, index, layer)
+        mixed = one.attention(hidden, rope, bias, shapes)
+        middle = one.add(hidden, "o", mixed, "middle")
+        return one.add(middle, "down", one.gated(middle), "out")
+
+
+@dataclass(frozen=True)
+class _OneLayer:
+    graph: QdqGraph
+    config: ModelConfig
+    precision: Precision
+    rule: RangeRule
+    index: int
+    layer: StaticLayer
+
+    def scale(self, name: str, bits: int) -> Scale | None:
+        if bits == 0:
+            return None
+        return self.graph.scale(f"layer.{self.index}.{name}", decided(self.layer, name, self.rule, bits), bits)
+
+    def fixed(self, name: str, low: float, high: float, bits: int) -> Scale | None:
+        return None if bits == 0 else self.graph.scale(f"{name}.{bits}", Range(low, high), bits)
+
+    def linear(self, name: str, x: Value) -> str:
+        bias = self.layer.vectors.get(f"{name}_bias")
+        return self.graph.linear(f"layer.{self.index}.{name}", x, self.layer.matrices[name], bias)
+
+    def norm(self, name: str, x: str) -> str:
+        weight = self.graph.constant(f"layer.{self.index}.{name}", self.layer.vectors[name])
+        return rms_norm(self.graph, x, weight, self.config.rms_norm_eps)
+
+    def attention(self, hidden: str, rope: tuple[str, str], bias: str, shapes: Shapes) -> Value:
+        graph, config, bits = self.graph, self.config, self.precision.attention
+        x = graph.quantised(self.norm("attn_norm", hidden), self.scale("attn_in", self.precision.inputs))
+        q = self.heads("q", x, config.num_heads, rope)
+        k = self.heads("k", x, config.num_kv_heads, rope)
+        v = self.split("v", x, config.num_kv_heads)
+        keys = self.with_past("key", k, self.scale("k_rotated", bits), shapes)
+        values = self.with_past("value", v, self.scale("v", bits), shapes)
+        kv_heads, dim = config.num_kv_heads, config.head_dim
+        queries = graph.moved("Reshape", q, graph.ints(kv_heads, -1, dim))
+        turned = graph.moved("Transpose", keys, perm=[0, 2, 1])
+        scores = graph.quantised(graph.node("MatMul", queries.name, turned.name), self.scale("scores", bits))
+        scores = graph.moved("Reshape", scores, graph.ints(config.num_heads, -1, 0))
+        seen = graph.node("Softmax", graph.node("Add", scores.name, bias), axis=-1)
+        shares = graph.quantised(seen, self.fixed("softmax", 0, 1, bits))
+        shares = graph.moved("Reshape", shares, graph.ints(kv_heads, -1, 0))
+        mixed_scale = self.scale("mixed", bits)
+        mixed = graph.quantised(graph.node("MatMul", shares.name, values.name), mixed_scale)
+        mixed = graph.moved("Reshape", mixed, graph.ints(config.num_heads, -1, dim))
+        mixed = graph.moved("Transpose", mixed, perm=[1, 0, 2])
+        return graph.moved("Reshape", mixed, graph.ints(-1, config.num_heads * dim))
+
+    def split(self, name: str, x: Value, num_heads: int) -> Value:
+        """A projection as (heads, tokens, head dim)."""
+        graph = self.graph
+        y = graph.quantised(self.linear(name, x), self.scale(name, self.precision.attention))
+        y = graph.moved("Reshape", y, graph.ints(-1, num_heads, self.config.head_dim))
+        return graph.moved("Transpose", y, perm=[1, 0, 2])
+
+    def heads(self, name: str, x: Value, num_heads: int, rope: tuple[str, str]) -> Value:
+        y = self.split(name, x, num_heads).name
+        if f"{name}_norm" in self.layer.vectors:
+            y = self.norm(f"{name}_norm", y)
+        return self.graph.quantised(
+            rotated(self.graph, y, self.config.head_dim // 2, rope), self.scale(f"{name}_rotated", self.precision.attention)
+        )
+
+    def with_past(self, kind: str, new: Value, scale: Scale | None, shapes: Shapes) -> Value:
+        """Past and new together, (kv heads, total, head dim); declares the cache's input and output."""
+        graph, heads, dim = self.graph, self.config.num_kv_heads, self.config.head_dim
+        past = graph.input(
+            f"past_key_values.{self.index}.{kind}", TensorProto.FLOAT, (1, heads, shapes.past, dim)
+        )
+        flat = graph.quantised(graph.node("Squeeze", past, graph.ints(0)), scale)
+        both = graph.quantised(graph.node("Concat", flat.name, new.name, axis=1), scale)
+        kept, length = (new, shapes.tokens) if shapes.is_fixed else (both, shapes.total)
+        batch = graph.node("Unsqueeze", kept.name, graph.ints(0))
+        graph.output(batch, f"present.{self.index}.{kind}", TensorProto.FLOAT, (1, heads, length, dim))
+        return both
+
+    def gated(self, hidden: str) -> Value:
+        graph, bits = self.graph, self.precision.mlp
+        x = graph.quantised(self.norm("mlp_norm", hidden), self.scale("mlp_in", self.precision.inputs))
+        gate = graph.quantised(self.linear("gate", x), self.scale("gate", bits))
+        up = graph.quantised(self.linear("up", x), self.scale("up", bits))
+        share = graph.quantised(graph.node("Sigmoid", gate.name), self.fixed("sigmoid", 0, 1, bits))
+        activated = graph.quantised(graph.node("Mul", gate.name, share.name), self.scale("activated", bits))
+        product = graph.node("Mul", activated.name, up.name)
+        return graph.quantised(product, self.scale("gated", self.precision.down_in))
+
+    def add(self, hidden: str, name: str, x: Value, sum_name: str) -> str:
+        graph, bits = self.graph, self.precision.sums
+        y = graph.quantised(self.linear(name, x), self.scale(name, bits))
+        return graph.node("Add", hidden, y.name, label=sum_name)
+
+
+def layers_stage(
+    config: ModelConfig,
+    first: int,
+    layers: Iterator[StaticLayer],
+    precision: Precision,
+    rule: RangeRule,
+    shapes: Shapes,
+    opset: int,
+) -> tuple[onnx.ModelProto, int]:
+    """Also returns the number after the last layer."""
+    graph = QdqGraph(f"layers.{first}")
+    flow = graph.input(f"hidden.{first}", TensorProto.FLOAT, (1, shapes.tokens, config.hidden_size))
+    half = config.head_dim // 2
+    rope = (
+        graph.input("rope_cosine", TensorProto.FLOAT, (shapes.tokens, half)),
+        graph.input("rope_sine", TensorProto.FLOAT, (shapes.tokens, half)),
+    )
+    bias = graph.input("attention_bias", TensorProto.FLOAT, (shapes.tokens, shapes.total))
+    hidden = graph.node("Squeeze", flow, graph.ints(0))
+    adder = LayerGraph(graph, config, precision, rule)
+    last = first
+    for layer in layers:
+        hidden = adder.add(last, layer, hidden, rope, bias, shapes)
+        last += 1
+    result = graph.node("Unsqueeze", hidden, graph.ints(0))
+    graph.output(result, f"hidden.{last}", TensorProto.FLOAT, (1, shapes.tokens, config.hidden_size))
+    return graph.model(opset), last
+
+
+def head_stage(
+    config: ModelConfig, head: StaticLayer, precision: Precision, rule: RangeRule, shapes: Shapes, opset: int
+) -> onnx.ModelProto:
+    """Logits of the chosen rows; those of a fixed graph are one."""
+    graph, bits = QdqGraph("head"), precision.head
+    flow = graph.input(f"hidden.{config.num_layers}", TensorProto.FLOAT, (1, shapes.tokens, config.hidden_size))
+    num_rows: Dim = 1 if shapes.is_fixed else "rows"
+    rows = graph.input("logit_rows", TensorProto.INT64, (num_rows,))
+    hidden = graph.node("Gather", graph.node("Squeeze", flow, graph.ints(0)), rows, axis=0)
+    weight = graph.constant("head.norm", head.vectors["norm"])
+    scale = graph.scale("head.in", decided(head, "head_in", rule, bits), bits) if bits else None
+    x = graph.quantised(rms_norm(graph, hidden, weight, config.rms_norm_eps), scale)
+    pieces = []
+    for number, (start, stop) in enumerate(piece_ranges(*head.matrices["head"].shape)):
+        pieces.append(graph.linear(f"head.weight.{number}", x, head.matrices["head"][start:stop], None))
+    logits = pieces[0] if len(pieces) == 1 else graph.node("Concat", *pieces, axis=1)
+    if bits == 16:
+        logits = graph.quantised(logits, graph.scale("logits", decided(head, "logits", rule, 16), 16)).name
+    result = graph.node("Unsqueeze", logits, graph.ints(0))
+    graph.output(result, "logits", TensorProto.FLOAT, (1, num_rows, config.vocab_size))
+    return graph.model(opset)
+
+
+def embed_stage(
+    config: ModelConfig, table: Floats, inv_freq: Floats, shapes: Shapes, opset: int
+) -> onnx.ModelProto:
+    """Rows of an int8 table with a scale each; the angles of every token, and what it may see."""
+    graph = QdqGraph("embed")
+    ids = graph.input("input_ids", TensorProto.INT64, (1, shapes.tokens))
+    mask = graph.input("attention_mask", TensorProto.INT64, (1, shapes.total))
+    flat_ids, seen = graph.node("Squeeze", ids, graph.ints(0)), graph.node("Squeeze", mask, graph.ints(0))
+    hidden = graph.node("Unsqueeze", _rows_of(graph, table, flat_ids), graph.ints(0))
+    graph.output(hidden, "hidden.0", TensorProto.FLOAT, (1, shapes.tokens, config.hidden_size))
+    num_tokens, num_total = graph.node("Shape", flat_ids), graph.node("Shape", seen)
+    places = graph.node("Sub", graph.node("CumSum", seen, graph.constant("axis", np.array(0, np.int64))), graph.ints(1))
+    start = graph.node("Sub", num_total, num_tokens)
+    here = graph.node("Slice", places, start, num_total)
+    _angles(graph, config, inv_freq, here, shapes)
+    total = graph.node("Squeeze", num_total, graph.ints(0))
+    columns = graph.node("Range", *(graph.constant("zero", np.array(0)), total, graph.constant("one", np.array(1))))
+    own = graph.node("Unsqueeze", graph.node("Slice", columns, start, num_total), graph.ints(1))
+    before = graph.node("LessOrEqual", graph.node("Unsqueeze", columns, graph.ints(0)), own)
+    filled = graph.node("Cast", seen, to=TensorProto.BOOL)
+    visible = graph.node("And", before, filled)
+    bias = graph.node("Where", visible, graph.float(0.0), graph.float(_HIDDEN))
+    graph.output(bias, "attention_bias", TensorProto.FLOAT, (shapes.tokens, shapes.total))
+    return graph.model(opset)
+
+
+def _angles(graph: QdqGraph, config: ModelConfig, inv_freq: Floats, places: str, shapes: Shapes) -> None:
+    position = graph.node("Unsqueeze", graph.node("Cast", places, to=TensorProto.FLOAT), graph.ints(1))
+    angles = graph.node("Mul", position, graph.constant("inv_freq", inv_freq.reshape(1, -1)))
+    factor = graph.float(config.rope_scaling.attention_factor)
+    for op, name in (("Cos", "rope_cosine"), ("Sin", "rope_sine")):
+        values = graph.node("Mul", graph.node(op, angles), factor)
+        graph.output(values, name, TensorProto.FLOAT, (shapes.tokens, config.head_dim // 2))
+
+
+def _rows_of(graph: QdqGraph, table: Floats, ids: str) -> str:
+    """A large table is cut by rows; every piece gives a row, and the one that has it is kept."""
+    rows = ""
+    for number, (start, stop) in enumerate(piece_ranges(*table.shape)):
+        codes, scales = int8_rows(table[start:stop])
+        name = f"embed.weight.{number}"
+        local = graph.node("Sub", ids, graph.ints(start)) if start else ids
+        if stop < len(table) or start:
+            limits = graph.constant(f"{name}.first", np.array(0)), graph.constant(f"{name}.last", np.array(stop - start - 1))
+            local = graph.node("Clip", local, *limits)
+        found = _dequantised_rows(graph, name, codes, scales, local)
+        if start:
+            is_here = graph.node("GreaterOrEqual", ids, graph.ints(start))
+            rows = graph.node("Where", graph.node("Unsqueeze", is_here, graph.ints(1)), found, rows)
+        else:
+            rows = found
+    return rows
+
+
+def _dequantised_rows(graph: QdqGraph, name: str, codes: NDArray[np.int8], scales: Floats, ids: str) -> str:
+    chosen = graph.node("Gather", graph.constant(name, codes), ids, axis=0)
+    steps = graph.node("Gather", graph.constant(f"{name}.scale", scales.reshape(-1, 1)), ids, axis=0)
+    return graph.node("Mul", graph.node("Cast", chosen, to=TensorProto.FLOAT), steps)
+
+
+def piece_ranges(rows: int, cols: int) -> Iterator[tuple[int, int]]:
+    """Rows of an int8 matrix, at most PIECE_BYTES at a time."""
+    step = max(1, PIECE_BYTES // cols)
+    for start in range(0, rows, step):
+        yield start, min(start + step, rows)
+
+
+def rms_norm(graph: QdqGraph, x: str, weight: str, eps: float) -> str:
+    mean = graph.node("ReduceMean", graph.node("Mul", x, x), graph.ints(-1), keepdims=1)
+    size = graph.node("Sqrt", graph.node("Add", mean, graph.float(eps)))
+    return graph.node("Mul", graph.node("Div", x, size), weight)
+
+
+def rotated(graph: QdqGraph, x: str, half: int, rope: tuple[str, str]) -> str:
+    """x: (heads, tokens, head dim); the halves of a head are the partners."""
+    cosine, sine = rope
+    a, b = graph.nodes("Split", [x, graph.ints(half, half)], 2, axis=-1)
+    first = graph.node("Sub", graph.node("Mul", a, cosine), graph.node("Mul", b, sine))
+    second = graph.node("Add", graph.node("Mul", b, cosine), graph.node("Mul", a, sine))
+    return graph.node("Concat", first, second, axis=-1)
