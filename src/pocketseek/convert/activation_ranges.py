@@ -5,9 +5,9 @@ A histogram is kept and not the values, so memory does not grow with the text. T
 - minmax: everything that was seen fits. Nothing is clipped; one large value makes all steps coarse.
 - percentile: the rarest values at both ends are clipped, half of `100 - percentile` at each.
 - entropy: both ends are pulled in by the same factor, the one at which the distribution after quantisation is closest
-  to that before (smallest Kullback-Leibler divergence; clipped values count as the last level's). For 8 bits: at 16 bits
-  there are more levels than bins, and it is minmax.
+  to that before (smallest Kullback-Leibler divergence; clipped values count as the last level's).
 
+Of 16 bits all three are minmax: there is room for the large values, and language models need the few that they have.
 Every range holds 0, so that 0 is exact.
 """
 
@@ -29,6 +29,7 @@ _HALF = _BINS // 2
 _MOST_COUNTED = 1 << 20  # values of one piece that go into the histogram; of more an even sample does
 _ENTROPY_CANDIDATES = 64
 _NO_WIDTH = 1e-8
+_BULK = 0.99
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,22 @@ class Histogram:
         self.counts += np.bincount(places, minlength=_BINS)
 
     def range(self, method: RangeMethod, *, bits: int = 8, percentile: float = DEFAULT_PERCENTILE) -> Range:
-        if method == "percentile":
-            return self._percentile(percentile)
-        if method == "entropy" and 2**bits <= _HALF:
-            return self._least_divergent(2**bits)
-        return Range(self.low, self.high)
+        if bits > 8 or method == "minmax":
+            return Range(self.low, self.high)
+        return self._percentile(percentile) if method == "percentile" else self._least_divergent(2**bits)
+
+    def rounding_noise(self, bits: int = 8) -> float:
+        """Mean square of the error of rounding to levels from low to high, over that of the values but the largest 1 %.
+
+        Those are left out because they make both the steps and the mean square large: what suffers is the rest.
+        """
+        centres = (np.arange(_BINS) - _HALF + 0.5) * self.bin_width
+        order = np.argsort(np.abs(centres), kind="stable")
+        counts = self.counts[order]
+        number = int(np.searchsorted(np.cumsum(counts), _BULK * counts.sum())) + 1
+        squares = float(counts[:number] @ centres[order[:number]] ** 2) / max(1, int(counts[:number].sum()))
+        step = (self.high - self.low) / (2**bits - 1)
+        return step * step / 12 / squares if squares > 0 else 0.0
 
     def _reach_to(self, peak: float) -> None:
         if self.reach == 0 and peak > 0:

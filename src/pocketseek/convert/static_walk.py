@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.convert import smooth
-from pocketseek.convert.activation_ranges import DEFAULT_PERCENTILE, Histogram, Range, RangeMethod
+from pocketseek.convert.activation_ranges import Histogram
 from pocketseek.convert.layer_math import Floats, gated
 from pocketseek.errors import FormatError
 from pocketseek.kernels.reference import rms_norm, rotate, silu
@@ -47,15 +47,6 @@ class FloatWeights(Protocol):
     def vector(self, name: str) -> Floats: ...
 
     def rows(self, name: str, ids: NDArray[np.int32]) -> Floats: ...
-
-
-@dataclass(frozen=True)
-class RangeRule:
-    """How ranges are decided, and how much is moved into weights (None: nothing is)."""
-
-    method: RangeMethod = "minmax"
-    percentile: float = DEFAULT_PERCENTILE
-    share: float | None = DEFAULT_SHARE
 
 
 @dataclass(frozen=True)
@@ -284,7 +275,3 @@ def observe(layer: StaticLayer, name: str, values: Floats) -> None:
         raise FormatError(
             f"the model computes values that are not finite ({name}); its weights are damaged, get the checkpoint again"
         ) from error
-
-
-def decided(layer: StaticLayer, name: str, rule: RangeRule, bits: int) -> Range:
-    return layer.seen[name].range(rule.method, bits=bits, percentile=rule.percentile)

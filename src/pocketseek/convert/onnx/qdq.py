@@ -77,8 +77,9 @@ class QdqGraph:
 
     def constant(self, name: str, values: NDArray[np.generic]) -> str:
         """One constant of a name; asked for again, it must be the same."""
-        if name not in self._constants:
-            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        made = numpy_helper.from_array(np.asarray(values, order="C"), name)
+        if self._constants.setdefault(name, made) != made:
+            raise ValueError(f"two constants want to be called {name!r}")
         return name
 
     def ints(self, *values: int) -> str:
@@ -141,7 +142,7 @@ class QdqGraph:
 
     def _int8_matrix(self, name: str, codes: NDArray[np.int8], scales: Floats, *, axis: int) -> str:
         zeros = self.constant(f"int8_zeros.{len(scales)}", np.zeros(len(scales), np.int8))
-        inputs = (self.constant(name, codes), self.constant(f"{name}.scale", scales), zeros)
+        inputs = (self.constant(f"{name}.weight", codes), self.constant(f"{name}.weight_scale", scales), zeros)
         return self.node("DequantizeLinear", *inputs, label=f"{name}.values", axis=axis)
 
     def _int32_bias(self, name: str, bias: Floats, scales: Floats) -> str:

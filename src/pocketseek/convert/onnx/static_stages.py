@@ -4,14 +4,15 @@
     layers   hidden, the other three, past_key_values.N.* -> hidden, present.N.*             (NPU)
     head     hidden, logit_rows -> logits                                                    (NPU or CPU)
 
-Matrix products, attention's included, and (by `Precision`) what lies between them are quantised; norms, rotation and
-the masked softmax are float, which NPUs compute in float16. Batch 1. Shapes are fixed if `Shapes` says so.
+Matrix products, attention's included, and what lies between them are quantised (static_rule.py: 8 or 16 bits); norms,
+rotation, the masked softmax and the sums of hidden states are float, which NPUs compute in float16. Batch 1. Shapes are fixed if `Shapes` says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import onnx
@@ -21,7 +22,8 @@ from onnx import TensorProto
 from pocketseek.convert.activation_ranges import Range
 from pocketseek.convert.layer_math import Floats
 from pocketseek.convert.onnx.qdq import Dim, QdqGraph, Scale, Value, int8_rows
-from pocketseek.convert.static_walk import RangeRule, StaticLayer, decided
+from pocketseek.convert.static_rule import ATTENTION, MLP, Bits, StaticRule
+from pocketseek.convert.static_walk import StaticLayer
 from pocketseek.types import ModelConfig
 
 PIECE_BYTES = 96_000_000  # of one constant: files beside a graph are at most 100 MB
@@ -31,7 +33,10 @@ _HIDDEN = -1e4  # added to scores that are not to be seen; float16 holds it
 
 @dataclass(frozen=True)
 class Shapes:
-    """tokens: of a pass; total: with those before it. Names, or fixed numbers. kv_only_new: present has no past in it."""
+    """tokens: of a pass; total: with those before it. Names, or fixed numbers.
+
+    Of fixed graphs `present` is the new tokens' alone: whoever runs them keeps the cache in place.
+    """
 
     tokens: Dim = "tokens"
     total: Dim = "total"
@@ -48,54 +53,31 @@ class Shapes:
 
 
 @dataclass(frozen=True)
-class Precision:
-    """Bits of each kind of activation: 8, 16, or 0 for float.
-
-    inputs: of the matrices that read a norm, and of the head. products: q, k, v, gate, up and what is made of them.
-    sums: outputs of o and down, which are added to hidden states, and of what goes into them.
-    """
-
-    inputs: int = 8
-    attention: int = 8
-    mlp: int = 8
-    down_in: int = 8
-    sums: int = 0
-    head: int = 16
-
-
 class LayerGraph:
-    """One layer after another into a graph."""
+    """bits: of attention and MLP."""
 
-    def __init__(self, graph: QdqGraph, config: ModelConfig, precision: Precision, rule: RangeRule) -> None:
-        self._graph = graph
-        self._config = config
-        self._precision = precision
-        self._rule = rule
-
-    def add(self, index: int, layer: StaticLayer, hidden: str, rope: tuple[str, str], bias: str, shapes: Shapes) -> str:
-        """hidden: (tokens, hidden size)."""
-        one = _OneLayer(self._graph, self._config, self._precision, self._rule, index, layer)
-        mixed = one.attention(hidden, rope, bias, shapes)
-        middle = one.add(hidden, "o", mixed, "middle")
-        return one.add(middle, "down", one.gated(middle), "out")
-
-
-@dataclass(frozen=True)
-class _OneLayer:
     graph: QdqGraph
     config: ModelConfig
-    precision: Precision
-    rule: RangeRule
+    rule: StaticRule
     index: int
     layer: StaticLayer
+    shapes: Shapes
 
-    def scale(self, name: str, bits: int) -> Scale | None:
+    @cached_property
+    def bits(self) -> dict[str, Bits]:
+        """Of each activation."""
+        return {name: self.rule.bits_of(self.layer, group) for group in (ATTENTION, MLP) for name in group}
+
+    def scale(self, name: str) -> Scale | None:
+        bits = self.bits[name]
         if bits == 0:
             return None
-        return self.graph.scale(f"layer.{self.index}.{name}", decided(self.layer, name, self.rule, bits), bits)
+        return self.graph.scale(f"layer.{self.index}.{name}", self.rule.range_of(self.layer, name, bits), bits)
 
-    def fixed(self, name: str, low: float, high: float, bits: int) -> Scale | None:
-        return None if bits == 0 else self.graph.scale(f"{name}.{bits}", Range(low, high), bits)
+    def share(self, like: str) -> Scale | None:
+        """Of what lies between 0 and 1."""
+        bits = self.bits[like]
+        return self.graph.scale(f"share.{bits}", Range(0, 1), bits) if bits else None
 
     def linear(self, name: str, x: Value) -> str:
         bias = self.layer.vectors.get(f"{name}_bias")
@@ -105,24 +87,26 @@ class _OneLayer:
         weight = self.graph.constant(f"layer.{self.index}.{name}", self.layer.vectors[name])
         return rms_norm(self.graph, x, weight, self.config.rms_norm_eps)
 
-    def attention(self, hidden: str, rope: tuple[str, str], bias: str, shapes: Shapes) -> Value:
-        graph, config, bits = self.graph, self.config, self.precision.attention
-        x = graph.quantised(self.norm("attn_norm", hidden), self.scale("attn_in", self.precision.inputs))
-        q = self.heads("q", x, config.num_heads, rope)
-        k = self.heads("k", x, config.num_kv_heads, rope)
-        v = self.split("v", x, config.num_kv_heads)
-        keys = self.with_past("key", k, self.scale("k_rotated", bits), shapes)
-        values = self.with_past("value", v, self.scale("v", bits), shapes)
+    def attention(self, hidden: str, rope: tuple[str, str], bias: str) -> Value:
+        """What goes into o."""
+        graph, config = self.graph, self.config
+        x = graph.quantised(self.norm("attn_norm", hidden), self.scale("attn_in"))
+        queries = self.heads("q", x, config.num_heads, rope)
+        keys = self.with_past("key", self.heads("k", x, config.num_kv_heads, rope), self.scale("k_rotated"))
+        values = self.with_past("value", self.split("v", x, config.num_kv_heads), self.scale("v"))
+        return self.mixed(queries, keys, values, bias)
+
+    def mixed(self, queries: Value, keys: Value, values: Value, bias: str) -> Value:
+        """The query heads of a kv head are rows of one matrix, so that keys and values are not copied for them."""
+        graph, config = self.graph, self.config
         kv_heads, dim = config.num_kv_heads, config.head_dim
-        queries = graph.moved("Reshape", q, graph.ints(kv_heads, -1, dim))
+        rows = graph.moved("Reshape", queries, graph.ints(kv_heads, -1, dim))
         turned = graph.moved("Transpose", keys, perm=[0, 2, 1])
-        scores = graph.quantised(graph.node("MatMul", queries.name, turned.name), self.scale("scores", bits))
+        scores = graph.quantised(graph.node("MatMul", rows.name, turned.name), self.scale("scores"))
         scores = graph.moved("Reshape", scores, graph.ints(config.num_heads, -1, 0))
         seen = graph.node("Softmax", graph.node("Add", scores.name, bias), axis=-1)
-        shares = graph.quantised(seen, self.fixed("softmax", 0, 1, bits))
-        shares = graph.moved("Reshape", shares, graph.ints(kv_heads, -1, 0))
-        mixed_scale = self.scale("mixed", bits)
-        mixed = graph.quantised(graph.node("MatMul", shares.name, values.name), mixed_scale)
+        shares = graph.moved("Reshape", graph.quantised(seen, self.share("scores")), graph.ints(kv_heads, -1, 0))
+        mixed = graph.quantised(graph.node("MatMul", shares.name, values.name), self.scale("mixed"))
         mixed = graph.moved("Reshape", mixed, graph.ints(config.num_heads, -1, dim))
         mixed = graph.moved("Transpose", mixed, perm=[1, 0, 2])
         return graph.moved("Reshape", mixed, graph.ints(-1, config.num_heads * dim))
@@ -130,7 +114,7 @@ class _OneLayer:
     def split(self, name: str, x: Value, num_heads: int) -> Value:
         """A projection as (heads, tokens, head dim)."""
         graph = self.graph
-        y = graph.quantised(self.linear(name, x), self.scale(name, self.precision.attention))
+        y = graph.quantised(self.linear(name, x), self.scale(name))
         y = graph.moved("Reshape", y, graph.ints(-1, num_heads, self.config.head_dim))
         return graph.moved("Transpose", y, perm=[1, 0, 2])
 
@@ -138,16 +122,14 @@ class _OneLayer:
         y = self.split(name, x, num_heads).name
         if f"{name}_norm" in self.layer.vectors:
             y = self.norm(f"{name}_norm", y)
-        return self.graph.quantised(
-            rotated(self.graph, y, self.config.head_dim // 2, rope), self.scale(f"{name}_rotated", self.precision.attention)
-        )
+        turned = rotated(self.graph, y, self.config.head_dim // 2, rope)
+        return self.graph.quantised(turned, self.scale(f"{name}_rotated"))
 
-    def with_past(self, kind: str, new: Value, scale: Scale | None, shapes: Shapes) -> Value:
+    def with_past(self, kind: str, new: Value, scale: Scale | None) -> Value:
         """Past and new together, (kv heads, total, head dim); declares the cache's input and output."""
-        graph, heads, dim = self.graph, self.config.num_kv_heads, self.config.head_dim
-        past = graph.input(
-            f"past_key_values.{self.index}.{kind}", TensorProto.FLOAT, (1, heads, shapes.past, dim)
-        )
+        graph, shapes = self.graph, self.shapes
+        heads, dim = self.config.num_kv_heads, self.config.head_dim
+        past = graph.input(f"past_key_values.{self.index}.{kind}", TensorProto.FLOAT, (1, heads, shapes.past, dim))
         flat = graph.quantised(graph.node("Squeeze", past, graph.ints(0)), scale)
         both = graph.quantised(graph.node("Concat", flat.name, new.name, axis=1), scale)
         kept, length = (new, shapes.tokens) if shapes.is_fixed else (both, shapes.total)
@@ -156,68 +138,71 @@ class _OneLayer:
         return both
 
     def gated(self, hidden: str) -> Value:
-        graph, bits = self.graph, self.precision.mlp
-        x = graph.quantised(self.norm("mlp_norm", hidden), self.scale("mlp_in", self.precision.inputs))
-        gate = graph.quantised(self.linear("gate", x), self.scale("gate", bits))
-        up = graph.quantised(self.linear("up", x), self.scale("up", bits))
-        share = graph.quantised(graph.node("Sigmoid", gate.name), self.fixed("sigmoid", 0, 1, bits))
-        activated = graph.quantised(graph.node("Mul", gate.name, share.name), self.scale("activated", bits))
-        product = graph.node("Mul", activated.name, up.name)
-        return graph.quantised(product, self.scale("gated", self.precision.down_in))
+        """What goes into down."""
+        graph = self.graph
+        x = graph.quantised(self.norm("mlp_norm", hidden), self.scale("mlp_in"))
+        gate = graph.quantised(self.linear("gate", x), self.scale("gate"))
+        up = graph.quantised(self.linear("up", x), self.scale("up"))
+        share = graph.quantised(graph.node("Sigmoid", gate.name), self.share("gate"))
+        activated = graph.quantised(graph.node("Mul", gate.name, share.name), self.scale("activated"))
+        return graph.quantised(graph.node("Mul", activated.name, up.name), self.scale("gated"))
 
-    def add(self, hidden: str, name: str, x: Value, sum_name: str) -> str:
-        graph, bits = self.graph, self.precision.sums
-        y = graph.quantised(self.linear(name, x), self.scale(name, bits))
-        return graph.node("Add", hidden, y.name, label=sum_name)
+    def added(self, hidden: str, name: str, x: Value) -> str:
+        y = self.graph.quantised(self.linear(name, x), self.scale(name))
+        return self.graph.node("Add", hidden, y.name)
+
+
+@dataclass(frozen=True)
+class LayersStage:
+    """last: the number after that of the last layer. bits: of attention and MLP of each layer."""
+
+    model: onnx.ModelProto
+    first: int
+    last: int
+    bits: tuple[tuple[Bits, Bits], ...]
 
 
 def layers_stage(
-    config: ModelConfig,
-    first: int,
-    layers: Iterator[StaticLayer],
-    precision: Precision,
-    rule: RangeRule,
-    shapes: Shapes,
-    opset: int,
-) -> tuple[onnx.ModelProto, int]:
-    """Also returns the number after the last layer."""
+    config: ModelConfig, first: int, layers: Iterable[StaticLayer], rule: StaticRule, shapes: Shapes, opset: int
+) -> LayersStage:
+    """Consecutive layers, taken one at a time."""
     graph = QdqGraph(f"layers.{first}")
     flow = graph.input(f"hidden.{first}", TensorProto.FLOAT, (1, shapes.tokens, config.hidden_size))
-    half = config.head_dim // 2
-    rope = (
-        graph.input("rope_cosine", TensorProto.FLOAT, (shapes.tokens, half)),
-        graph.input("rope_sine", TensorProto.FLOAT, (shapes.tokens, half)),
-    )
+    angles_shape = (shapes.tokens, config.head_dim // 2)
+    cosine = graph.input("rope_cosine", TensorProto.FLOAT, angles_shape)
+    sine = graph.input("rope_sine", TensorProto.FLOAT, angles_shape)
     bias = graph.input("attention_bias", TensorProto.FLOAT, (shapes.tokens, shapes.total))
     hidden = graph.node("Squeeze", flow, graph.ints(0))
-    adder = LayerGraph(graph, config, precision, rule)
-    last = first
-    for layer in layers:
-        hidden = adder.add(last, layer, hidden, rope, bias, shapes)
-        last += 1
+    bits: list[tuple[Bits, Bits]] = []
+    for index, layer in enumerate(layers, first):
+        one = LayerGraph(graph, config, rule, index, layer, shapes)
+        middle = one.added(hidden, "o", one.attention(hidden, (cosine, sine), bias))
+        hidden = one.added(middle, "down", one.gated(middle))
+        bits.append((one.bits["o"], one.bits["down"]))
+    last = first + len(bits)
     result = graph.node("Unsqueeze", hidden, graph.ints(0))
     graph.output(result, f"hidden.{last}", TensorProto.FLOAT, (1, shapes.tokens, config.hidden_size))
-    return graph.model(opset), last
+    return LayersStage(graph.model(opset), first, last, tuple(bits))
 
 
 def head_stage(
-    config: ModelConfig, head: StaticLayer, precision: Precision, rule: RangeRule, shapes: Shapes, opset: int
+    config: ModelConfig, head: StaticLayer, rule: StaticRule, shapes: Shapes, opset: int
 ) -> onnx.ModelProto:
-    """Logits of the chosen rows; those of a fixed graph are one."""
-    graph, bits = QdqGraph("head"), precision.head
+    """Logits of the chosen rows; those of a fixed graph are one. Of 16 bits, since it chooses between thousands."""
+    graph, bits = QdqGraph("head"), 16 if rule.bits else 0
     flow = graph.input(f"hidden.{config.num_layers}", TensorProto.FLOAT, (1, shapes.tokens, config.hidden_size))
     num_rows: Dim = 1 if shapes.is_fixed else "rows"
     rows = graph.input("logit_rows", TensorProto.INT64, (num_rows,))
     hidden = graph.node("Gather", graph.node("Squeeze", flow, graph.ints(0)), rows, axis=0)
     weight = graph.constant("head.norm", head.vectors["norm"])
-    scale = graph.scale("head.in", decided(head, "head_in", rule, bits), bits) if bits else None
+    scale = graph.scale("head.in", rule.range_of(head, "head_in", 16), bits) if bits else None
     x = graph.quantised(rms_norm(graph, hidden, weight, config.rms_norm_eps), scale)
     pieces = []
     for number, (start, stop) in enumerate(piece_ranges(*head.matrices["head"].shape)):
         pieces.append(graph.linear(f"head.weight.{number}", x, head.matrices["head"][start:stop], None))
     logits = pieces[0] if len(pieces) == 1 else graph.node("Concat", *pieces, axis=1)
     if bits == 16:
-        logits = graph.quantised(logits, graph.scale("logits", decided(head, "logits", rule, 16), 16)).name
+        logits = graph.quantised(logits, graph.scale("logits", rule.range_of(head, "logits", 16), 16)).name
     result = graph.node("Unsqueeze", logits, graph.ints(0))
     graph.output(result, "logits", TensorProto.FLOAT, (1, num_rows, config.vocab_size))
     return graph.model(opset)
