@@ -19,7 +19,8 @@ _LEAST, _MOST = 1e-3, 1e3
 
 def column_peaks(*matrices: Floats) -> Floats:
     """Largest magnitude in each column over all of them."""
-    return np.maximum.reduce([np.abs(matrix).max(axis=0) for matrix in matrices])
+    peaks: Floats = np.maximum.reduce([np.abs(matrix).max(axis=0) for matrix in matrices])
+    return peaks
 
 
 def channel_scales(activation_peaks: Floats, weight_peaks: Floats, share: float) -> Floats:
@@ -36,7 +37,8 @@ def channel_scales(activation_peaks: Floats, weight_peaks: Floats, share: float)
 def over_query_heads(config: ModelConfig, peaks: Floats) -> Floats:
     """Peaks of channels of attention's output (heads * dim) -> of those of v that they come from (kv heads * dim)."""
     grouped = peaks.reshape(config.num_kv_heads, config.queries_per_kv_head, config.head_dim)
-    return grouped.max(axis=1).reshape(-1)
+    peaks_there: Floats = grouped.max(axis=1).reshape(-1)
+    return peaks_there
 
 
 def for_query_heads(config: ModelConfig, scales: Floats) -> Floats:

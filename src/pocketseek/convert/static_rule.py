@@ -1,8 +1,8 @@
 """How many bits an activation gets, and which range: decided from what calibration saw.
 
-A few channels of a few tokens are thousands of times larger than the rest in the MLPs of some layers, and the model needs
-them. One scale of 8 bits then leaves nothing of the rest, whatever the method; so attention and MLP of each layer are
-either of 8 bits as a whole, or, where rounding to 8 bits would be too loud, of 16.
+In the MLPs of some layers a few channels of a few tokens are thousands of times larger than the rest, and the model
+needs them. One scale of 8 bits then leaves nothing of the rest, whatever the method; so attention and MLP of each layer
+are either of 8 bits as a whole, or, where rounding to 8 bits would be too loud, of 16.
 """
 
 from __future__ import annotations

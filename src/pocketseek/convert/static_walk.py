@@ -1,8 +1,11 @@
-"""Layer by layer in float32: weights made easy to quantise (smooth.py), and the ranges of every activation between them.
+"""Layer by layer in float32: weights made easy to quantise (smooth.py), and what was seen of each activation there.
 
 What quantisation with ranges fixed beforehand needs from calibration text. The walk computes what the model computes in
-exact arithmetic, not what the quantised one will. Memory: a layer's weights in float32 and one matrix more, hidden states
-of the text three times (with q, k and v in between), no more of the MLP than a part of the text at a time.
+exact arithmetic, not what the quantised one will. Memory: a layer's weights in float32 and one matrix more, the text's
+hidden states about four times (with q, k, v and what attention makes of them), of the MLP a part of the text at a time.
+
+The model's own graph could be run with more outputs instead, but then every activation of a part of the text would be
+in memory at once, and smoothing needs to look before it decides, several times in a layer.
 
 Names of ranges, in the order of computation (docs/onnx.md has the graph):
 attn_in, q, k, v, q_rotated, k_rotated, scores, mixed, o, middle, mlp_in, gate, up, activated, gated, down, out.
@@ -240,7 +243,8 @@ class StaticWalk:
             layer.matrices[name] *= scales
 
     def _normed_peaks(self, weight: Floats) -> Floats:
-        return np.maximum.reduce([np.abs(self._normed(part, weight)).max(axis=0) for part in self._parts()])
+        peaks: Floats = np.maximum.reduce([np.abs(self._normed(part, weight)).max(axis=0) for part in self._parts()])
+        return peaks
 
     def _normed(self, part: slice, weight: Floats) -> Floats:
         return rms_norm(self.hidden[part], weight, self.config.rms_norm_eps)

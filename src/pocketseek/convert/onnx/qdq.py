@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from pocketseek.convert.activation_ranges import Range
 from pocketseek.convert.layer_math import Floats
 
 Dim = int | str
+Attribute = int | list[int]
 
 _IR_VERSION = 10  # what opset 21 came with
 _LEAST_SCALE = 1e-10
@@ -88,15 +89,17 @@ class QdqGraph:
     def float(self, value: float) -> str:
         return self.constant(f"float.{value!r}", np.array(value, np.float32))
 
-    def node(self, op: str, *inputs: str, label: str = "", **attributes: object) -> str:
+    def node(self, op: str, *inputs: str, label: str = "", **attributes: Attribute) -> str:
         return self.nodes(op, inputs, 1, label=label, **attributes)[0]
 
     def nodes(
-        self, op: str, inputs: Sequence[str], num_outputs: int, *, label: str = "", **attributes: object
+        self, op: str, inputs: Sequence[str], num_outputs: int, *, label: str = "", **attributes: Attribute
     ) -> list[str]:
         stem = label or op.lower()
         outputs = [self._new_name(stem) for _ in range(num_outputs)]
-        self._nodes.append(helper.make_node(op, list(inputs), outputs, name=outputs[0], **attributes))
+        node = helper.make_node(op, list(inputs), outputs, name=outputs[0])
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        self._nodes.append(node)
         return outputs
 
     # --- quantised ones ---
@@ -126,9 +129,9 @@ class QdqGraph:
         """To other steps, or to none."""
         return value if scale == value.scale else self.quantised(value.name, scale)
 
-    def moved(self, op: str, value: Value, *inputs: str, **attributes: object) -> Value:
+    def moved(self, op: str, value: Value, *inputs: str, **attributes: Attribute) -> Value:
         """An operation that changes no value (Reshape, Transpose): the same steps after it."""
-        return self.quantised(self.node(op, value.name, *inputs, **attributes), value.scale)
+        return self.quantised(self.node(op, value.name, *inputs, label="", **attributes), value.scale)
 
     def linear(self, name: str, x: Value, weights: Floats, bias: Floats | None) -> str:
         """x (rows, inputs) times weights (outputs, inputs) transposed, plus bias: not quantised yet."""
@@ -163,6 +166,3 @@ def int8_rows(weights: Floats) -> tuple[NDArray[np.int8], Floats]:
     scales: Floats = np.where(peaks > 0, peaks / np.float32(127), 1).astype(np.float32)
     codes = np.clip(np.rint(weights / scales[:, None]), -127, 127).astype(np.int8)
     return codes, scales
-
-
-__all__ = ["Dim", "QdqGraph", "Scale", "TensorProto", "Value", "int8_rows"]

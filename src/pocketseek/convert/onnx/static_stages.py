@@ -5,7 +5,8 @@
     head     hidden, logit_rows -> logits                                                    (NPU or CPU)
 
 Matrix products, attention's included, and what lies between them are quantised (static_rule.py: 8 or 16 bits); norms,
-rotation, the masked softmax and the sums of hidden states are float, which NPUs compute in float16. Batch 1. Shapes are fixed if `Shapes` says so.
+rotation, the masked softmax and the sums of hidden states are float, which NPUs compute in float16. Batch 1. Shapes are
+fixed if `Shapes` says so.
 """
 
 from __future__ import annotations
@@ -185,9 +186,7 @@ def layers_stage(
     return LayersStage(graph.model(opset), first, last, tuple(bits))
 
 
-def head_stage(
-    config: ModelConfig, head: StaticLayer, rule: StaticRule, shapes: Shapes, opset: int
-) -> onnx.ModelProto:
+def head_stage(config: ModelConfig, head: StaticLayer, rule: StaticRule, shapes: Shapes, opset: int) -> onnx.ModelProto:
     """Logits of the chosen rows; those of a fixed graph are one. Of 16 bits, since it chooses between thousands."""
     graph, bits = QdqGraph("head"), 16 if rule.bits else 0
     flow = graph.input(f"hidden.{config.num_layers}", TensorProto.FLOAT, (1, shapes.tokens, config.hidden_size))
@@ -208,9 +207,7 @@ def head_stage(
     return graph.model(opset)
 
 
-def embed_stage(
-    config: ModelConfig, table: Floats, inv_freq: Floats, shapes: Shapes, opset: int
-) -> onnx.ModelProto:
+def embed_stage(config: ModelConfig, table: Floats, inv_freq: Floats, shapes: Shapes, opset: int) -> onnx.ModelProto:
     """Rows of an int8 table with a scale each; the angles of every token, and what it may see."""
     graph = QdqGraph("embed")
     ids = graph.input("input_ids", TensorProto.INT64, (1, shapes.tokens))
@@ -251,7 +248,10 @@ def _rows_of(graph: QdqGraph, table: Floats, ids: str) -> str:
         name = f"embed.weight.{number}"
         local = graph.node("Sub", ids, graph.ints(start)) if start else ids
         if stop < len(table) or start:
-            limits = graph.constant(f"{name}.first", np.array(0)), graph.constant(f"{name}.last", np.array(stop - start - 1))
+            limits = (
+                graph.constant(f"{name}.first", np.array(0)),
+                graph.constant(f"{name}.last", np.array(stop - start - 1)),
+            )
             local = graph.node("Clip", local, *limits)
         found = _dequantised_rows(graph, name, codes, scales, local)
         if start:
