@@ -4,8 +4,8 @@ A histogram is kept and not the values, so memory does not grow with the text. T
 
 - minmax: everything that was seen fits. Nothing is clipped; one large value makes all steps coarse.
 - percentile: the rarest values at both ends are clipped, half of `100 - percentile` at each.
-- entropy: both ends are pulled in by the same factor, the one at which the distribution after quantisation is closest
-  to that before (smallest Kullback-Leibler divergence; clipped values count as the last level's).
+- entropy: magnitudes are clipped at the place where the distribution after quantisation is closest to that before
+  (smallest Kullback-Leibler divergence; clipped values count as the last ones within).
 
 Of 16 bits all three are minmax: there is room for the large values, and language models need the few that they have.
 Every range holds 0, so that 0 is exact.
@@ -118,34 +118,38 @@ class Histogram:
 
     def _least_divergent(self, num_levels: int) -> Range:
         best = (float("inf"), 1.0)
-        for factor in np.linspace(1, 0, _ENTROPY_CANDIDATES, endpoint=False).tolist():
-            first, last = self._bins_within(factor)
+        for share in np.linspace(1, 0, _ENTROPY_CANDIDATES, endpoint=False).tolist():
+            first, last = self._bins_of(self._clipped_at(share))
             if last - first < num_levels:
                 break
-            best = min(best, (_divergence(self.counts, first, last, num_levels), -factor))
-        factor = abs(best[1])
-        return Range(self.low * factor, self.high * factor)
+            best = min(best, (_divergence(self.counts, first, last, num_levels), -share))
+        return self._clipped_at(abs(best[1]))
 
-    def _bins_within(self, factor: float) -> tuple[int, int]:
-        """first, last + 1 of the bins that a range pulled in by factor touches."""
+    def _clipped_at(self, share: float) -> Range:
+        limit = max(-self.low, self.high) * share
+        return Range(max(self.low, -limit), min(self.high, limit))
+
+    def _bins_of(self, limits: Range) -> tuple[int, int]:
+        """first, last + 1 of those that a range touches."""
         if self.reach == 0:
             return _HALF, _HALF
-        first = int(np.floor(self.low * factor / self.bin_width)) + _HALF
-        last = int(np.ceil(self.high * factor / self.bin_width)) + _HALF
+        first = int(np.floor(limits.low / self.bin_width)) + _HALF
+        last = int(np.ceil(limits.high / self.bin_width)) + _HALF
         return max(0, first), min(_BINS, last)
 
 
 def _divergence(counts: NDArray[np.int64], first: int, last: int, num_levels: int) -> float:
     """KL of counts clipped to first:last against the same rounded to levels, each spread over its non-empty bins."""
     inside = counts[first:last].astype(np.float64)
-    clipped = inside.copy()
-    clipped[0] += counts[:first].sum()
-    clipped[-1] += counts[last:].sum()
-    level = np.arange(len(inside)) * num_levels // len(inside)
     occupied = inside > 0
+    if not occupied.any():
+        return float("inf")
+    clipped = inside.copy()
+    clipped[np.argmax(occupied)] += counts[:first].sum()
+    clipped[len(inside) - 1 - np.argmax(occupied[::-1])] += counts[last:].sum()
+    level = np.arange(len(inside)) * num_levels // len(inside)
     mass = np.bincount(level, weights=inside, minlength=num_levels)
     bins = np.bincount(level, weights=occupied, minlength=num_levels)
     spread = np.where(occupied, (mass / np.maximum(bins, 1))[level], 0)
-    p, q = clipped / clipped.sum(), spread / max(spread.sum(), 1)
-    seen = p > 0
-    return float(np.sum(p[seen] * np.log(p[seen] / np.maximum(q[seen], 1e-12))))
+    p, q = clipped[occupied] / clipped.sum(), spread[occupied] / spread.sum()
+    return float(np.sum(p * np.log(p / q)))
