@@ -36,7 +36,8 @@ def test_the_forward_pass_is_that_of_transformers(case: Path, share: float | Non
         for index in range(weights.model.num_layers):
             walk.layer(index)
         head = walk.head()
-    logits = rms_norm(walk.hidden, head.vectors["norm"], walk.config.rms_norm_eps) @ head.matrices["head"].T
+        matrix = weights.matrix("head.weight") * head.scales
+    logits = rms_norm(walk.hidden, head.norm, walk.config.rms_norm_eps) @ matrix.T
     np.testing.assert_allclose(logits, golden["logits"], atol=3e-4)
 
 

@@ -31,6 +31,8 @@ from pocketseek.types import ModelConfig
 DEFAULT_SHARE = 0.5
 LAYER_MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
 
+PIECE_BYTES = 96_000_000  # of one int8 constant: files beside a graph are at most 100 MB
+
 _CHUNK_ROWS = 2048  # of hidden states, looked at together
 
 
@@ -64,6 +66,18 @@ class StaticLayer:
     seen: dict[str, Histogram]
 
 
+@dataclass(frozen=True)
+class StaticHead:
+    """scales: what multiplies the columns of the head's matrix; the norm's weights are divided by them.
+
+    seen: head_in, logits.
+    """
+
+    norm: Floats
+    scales: Floats
+    seen: dict[str, Histogram]
+
+
 class StaticWalk:
     """Layers must be taken in order, then the head."""
 
@@ -74,8 +88,7 @@ class StaticWalk:
         self._share = share
         self._length = windows.shape[1]
         self._rope = _Rope(weights, self._length)
-        table = "embed.weight" if weights.has("embed.weight") else "head.weight"
-        self.hidden = weights.rows(table, windows.reshape(-1))
+        self.hidden = weights.rows(table_name(weights), windows.reshape(-1))
 
     def layer(self, index: int) -> StaticLayer:
         layer = StaticLayer(*self._read(f"layer.{index}."), {})
@@ -84,17 +97,21 @@ class StaticWalk:
         self._mlp(layer)
         return layer
 
-    def head(self) -> StaticLayer:
-        """matrices: head. vectors: norm. seen: head_in, logits."""
+    def head(self) -> StaticHead:
+        table = "head.weight"
         norm = np.array(self._weights.vector("head.norm"))
-        layer = StaticLayer({"head": self._weights.matrix("head.weight")}, {"norm": norm}, {})
-        peaks = self._normed_peaks(norm)
-        self._smooth_norm(layer, "norm", ("head",), peaks)
+        scales = np.ones(self.config.hidden_size, np.float32)
+        if self._share is not None:
+            peaks = self._normed_peaks(norm)
+            read = np.maximum.reduce([smooth.column_peaks(rows) for _, rows in table_pieces(self._weights, table)])
+            scales = smooth.channel_scales(peaks, read, self._share)
+        head = StaticHead(norm / scales, scales, {})
         for part in self._parts():
-            x = self._normed(part, layer.vectors["norm"])
-            observe(layer, "head_in", x)
-            observe(layer, "logits", x @ layer.matrices["head"].T)
-        return layer
+            observe(head.seen, "head_in", self._normed(part, head.norm))
+        for _, rows in table_pieces(self._weights, table):
+            for part in self._parts():
+                observe(head.seen, "logits", self._normed(part, norm) @ rows.T)
+        return head
 
     def _read(self, prefix: str) -> tuple[dict[str, Floats], dict[str, Floats]]:
         names = ("attn_norm", "mlp_norm", "q_bias", "k_bias", "v_bias", "q_norm", "k_norm")
@@ -109,21 +126,21 @@ class StaticWalk:
         q, k, v = self._qkv(layer)
         self._scale_scores(layer, q, k)
         if "q_norm" not in layer.vectors:
-            observe(layer, "q", q)
-            observe(layer, "k", k)
+            observe(layer.seen, "q", q)
+            observe(layer.seen, "k", k)
         mixed = np.empty((len(self.hidden), q.shape[1]), np.float32)
         for part in self._parts():
             mixed[part] = self._mix(layer, q[part], k[part], v[part])
         self._smooth_values(layer, v, mixed)
-        observe(layer, "v", v)
-        observe(layer, "mixed", mixed)
+        observe(layer.seen, "v", v)
+        observe(layer.seen, "mixed", mixed)
         return mixed
 
     def _qkv(self, layer: StaticLayer) -> tuple[Floats, Floats, Floats]:
         outputs = [np.empty((len(self.hidden), len(layer.matrices[name])), np.float32) for name in ("q", "k", "v")]
         for part in self._parts():
             x = self._normed(part, layer.vectors["attn_norm"])
-            observe(layer, "attn_in", x)
+            observe(layer.seen, "attn_in", x)
             for output, name in zip(outputs, ("q", "k", "v"), strict=True):
                 output[part] = x @ layer.matrices[name].T
                 output[part] += layer.vectors.get(f"{name}_bias", np.float32(0))
@@ -134,8 +151,8 @@ class StaticWalk:
         dim = self.config.head_dim
         rows = np.float32(1 / math.sqrt(dim))
         if "q_norm" in layer.vectors:
-            observe(layer, "q", q)
-            observe(layer, "k", k)
+            observe(layer.seen, "q", q)
+            observe(layer.seen, "k", k)
             for values, name in ((q, "q_norm"), (k, "k_norm")):
                 heads = values.reshape(-1, dim)
                 heads[:] = rms_norm(heads, layer.vectors[name], self.config.rms_norm_eps)
@@ -170,15 +187,15 @@ class StaticWalk:
         """Attention of whole windows."""
         config, length = self.config, self._length
         queries, keys = self._rope.heads(q, config.num_heads), self._rope.heads(k, config.num_kv_heads)
-        observe(layer, "q_rotated", queries)
-        observe(layer, "k_rotated", keys)
+        observe(layer.seen, "q_rotated", queries)
+        observe(layer.seen, "k_rotated", keys)
         values = v.reshape(-1, length, config.num_kv_heads, config.head_dim).transpose(0, 2, 1, 3)
         visible = np.tril(np.ones((length, length), bool))
         mixed = np.empty_like(queries)
         for head in range(config.num_heads):
             shared = head // config.queries_per_kv_head
             scores = queries[:, head] @ keys[:, shared].swapaxes(1, 2)
-            observe(layer, "scores", scores[:, visible])
+            observe(layer.seen, "scores", scores[:, visible])
             scores[:, ~visible] = -np.inf
             scores -= scores.max(axis=-1, keepdims=True)
             np.exp(scores, out=scores)
@@ -213,8 +230,8 @@ class StaticWalk:
         for part in self._parts():
             x, gate, up, product = self._gated(layer, part)
             for name, values in (("mlp_in", x), ("gate", gate), ("up", up), ("gated", product)):
-                observe(layer, name, values)
-            observe(layer, "activated", silu(gate))
+                observe(layer.seen, name, values)
+            observe(layer.seen, "activated", silu(gate))
             self._add_part(layer, "down", part, product, "out")
 
     def _gated(self, layer: StaticLayer, part: slice) -> tuple[Floats, Floats, Floats, Floats]:
@@ -228,9 +245,9 @@ class StaticWalk:
 
     def _add_part(self, layer: StaticLayer, name: str, part: slice, inputs: Floats, sum_name: str) -> None:
         output = inputs @ layer.matrices[name].T
-        observe(layer, name, output)
+        observe(layer.seen, name, output)
         self.hidden[part] += output
-        observe(layer, sum_name, self.hidden[part])
+        observe(layer.seen, sum_name, self.hidden[part])
 
     def _smooth_norm(self, layer: StaticLayer, norm: str, readers: tuple[str, ...], peaks: Floats) -> None:
         """Between a norm and the matrices that read it."""
@@ -271,10 +288,29 @@ class _Rope:
         return np.ascontiguousarray(turned.reshape(num_windows, self._length, num_heads, -1).transpose(0, 2, 1, 3))
 
 
-def observe(layer: StaticLayer, name: str, values: Floats) -> None:
+def table_name(weights: FloatWeights) -> str:
+    """Of the embedding: a tied one is the head."""
+    return "embed.weight" if weights.has("embed.weight") else "head.weight"
+
+
+def table_pieces(weights: FloatWeights, name: str) -> Iterator[tuple[int, Floats]]:
+    """Of the embedding or the head, the largest matrices: first row and rows, a piece at a time."""
+    rows, cols = weights.model.vocab_size, weights.model.hidden_size
+    for start, stop in piece_ranges(rows, cols):
+        yield start, weights.rows(name, np.arange(start, stop, dtype=np.int32))
+
+
+def piece_ranges(rows: int, cols: int) -> Iterator[tuple[int, int]]:
+    """Rows of an int8 matrix, at most PIECE_BYTES at a time."""
+    step = max(1, PIECE_BYTES // cols)
+    for start in range(0, rows, step):
+        yield start, min(start + step, rows)
+
+
+def observe(seen: dict[str, Histogram], name: str, values: Floats) -> None:
     """Raises FormatError if the model computes what is not a number."""
     try:
-        layer.seen.setdefault(name, Histogram()).add(values)
+        seen.setdefault(name, Histogram()).add(values)
     except ValueError as error:
         raise FormatError(
             f"the model computes values that are not finite ({name}); its weights are damaged, get the checkpoint again"

@@ -86,6 +86,9 @@ class QdqGraph:
     def ints(self, *values: int) -> str:
         return self.constant("ints." + "_".join(map(str, values)), np.array(values, np.int64))
 
+    def scalar(self, value: int) -> str:
+        return self.constant(f"int.{value}", np.array(value, np.int64))
+
     def float(self, value: float) -> str:
         return self.constant(f"float.{value!r}", np.array(value, np.float32))
 

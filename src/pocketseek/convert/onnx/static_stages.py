@@ -11,7 +11,7 @@ fixed if `Shapes` says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,10 +24,8 @@ from pocketseek.convert.activation_ranges import Range
 from pocketseek.convert.layer_math import Floats
 from pocketseek.convert.onnx.qdq import Dim, QdqGraph, Scale, Value, int8_rows
 from pocketseek.convert.static_rule import ATTENTION, MLP, Bits, StaticRule
-from pocketseek.convert.static_walk import StaticLayer
+from pocketseek.convert.static_walk import FloatWeights, StaticHead, StaticLayer, table_name, table_pieces
 from pocketseek.types import ModelConfig
-
-PIECE_BYTES = 96_000_000  # of one constant: files beside a graph are at most 100 MB
 
 _HIDDEN = -1e4  # added to scores that are not to be seen; float16 holds it
 
@@ -186,42 +184,45 @@ def layers_stage(
     return LayersStage(graph.model(opset), first, last, tuple(bits))
 
 
-def head_stage(config: ModelConfig, head: StaticLayer, rule: StaticRule, shapes: Shapes, opset: int) -> onnx.ModelProto:
+def head_stage(
+    weights: FloatWeights, head: StaticHead, rule: StaticRule, shapes: Shapes, opset: int
+) -> onnx.ModelProto:
     """Logits of the chosen rows; those of a fixed graph are one. Of 16 bits, since it chooses between thousands."""
-    graph, bits = QdqGraph("head"), 16 if rule.bits else 0
+    graph, config = QdqGraph("head"), weights.model
     flow = graph.input(f"hidden.{config.num_layers}", TensorProto.FLOAT, (1, shapes.tokens, config.hidden_size))
     num_rows: Dim = 1 if shapes.is_fixed else "rows"
     rows = graph.input("logit_rows", TensorProto.INT64, (num_rows,))
     hidden = graph.node("Gather", graph.node("Squeeze", flow, graph.ints(0)), rows, axis=0)
-    weight = graph.constant("head.norm", head.vectors["norm"])
-    scale = graph.scale("head.in", rule.range_of(head, "head_in", 16), bits) if bits else None
-    x = graph.quantised(rms_norm(graph, hidden, weight, config.rms_norm_eps), scale)
-    pieces = []
-    for number, (start, stop) in enumerate(piece_ranges(*head.matrices["head"].shape)):
-        pieces.append(graph.linear(f"head.weight.{number}", x, head.matrices["head"][start:stop], None))
+    normed = rms_norm(graph, hidden, graph.constant("head.norm", head.norm), config.rms_norm_eps)
+    scales = {
+        name: graph.scale(name, seen.range("minmax"), 16) if rule.bits else None for name, seen in head.seen.items()
+    }
+    x = graph.quantised(normed, scales["head_in"])
+    pieces = [
+        graph.linear(f"head.{first}", x, matrix * head.scales, None)
+        for first, matrix in table_pieces(weights, "head.weight")
+    ]
     logits = pieces[0] if len(pieces) == 1 else graph.node("Concat", *pieces, axis=1)
-    if bits == 16:
-        logits = graph.quantised(logits, graph.scale("logits", rule.range_of(head, "logits", 16), 16)).name
-    result = graph.node("Unsqueeze", logits, graph.ints(0))
+    result = graph.node("Unsqueeze", graph.quantised(logits, scales["logits"]).name, graph.ints(0))
     graph.output(result, "logits", TensorProto.FLOAT, (1, num_rows, config.vocab_size))
     return graph.model(opset)
 
 
-def embed_stage(config: ModelConfig, table: Floats, inv_freq: Floats, shapes: Shapes, opset: int) -> onnx.ModelProto:
+def embed_stage(weights: FloatWeights, shapes: Shapes, opset: int) -> onnx.ModelProto:
     """Rows of an int8 table with a scale each; the angles of every token, and what it may see."""
-    graph = QdqGraph("embed")
+    graph, config = QdqGraph("embed"), weights.model
     ids = graph.input("input_ids", TensorProto.INT64, (1, shapes.tokens))
     mask = graph.input("attention_mask", TensorProto.INT64, (1, shapes.total))
     flat_ids, seen = graph.node("Squeeze", ids, graph.ints(0)), graph.node("Squeeze", mask, graph.ints(0))
-    hidden = graph.node("Unsqueeze", _rows_of(graph, table, flat_ids), graph.ints(0))
+    hidden = graph.node("Unsqueeze", _rows_of(graph, weights, flat_ids), graph.ints(0))
     graph.output(hidden, "hidden.0", TensorProto.FLOAT, (1, shapes.tokens, config.hidden_size))
     num_tokens, num_total = graph.node("Shape", flat_ids), graph.node("Shape", seen)
-    places = graph.node("Sub", graph.node("CumSum", seen, graph.constant("axis", np.array(0, np.int64))), graph.ints(1))
+    places = graph.node("Sub", graph.node("CumSum", seen, graph.scalar(0)), graph.ints(1))
     start = graph.node("Sub", num_total, num_tokens)
     here = graph.node("Slice", places, start, num_total)
-    _angles(graph, config, inv_freq, here, shapes)
+    _angles(graph, config, weights.inv_freq, here, shapes)
     total = graph.node("Squeeze", num_total, graph.ints(0))
-    columns = graph.node("Range", *(graph.constant("zero", np.array(0)), total, graph.constant("one", np.array(1))))
+    columns = graph.node("Range", graph.scalar(0), total, graph.scalar(1))
     own = graph.node("Unsqueeze", graph.node("Slice", columns, start, num_total), graph.ints(1))
     before = graph.node("LessOrEqual", graph.node("Unsqueeze", columns, graph.ints(0)), own)
     filled = graph.node("Cast", seen, to=TensorProto.BOOL)
@@ -240,25 +241,18 @@ def _angles(graph: QdqGraph, config: ModelConfig, inv_freq: Floats, places: str,
         graph.output(values, name, TensorProto.FLOAT, (shapes.tokens, config.head_dim // 2))
 
 
-def _rows_of(graph: QdqGraph, table: Floats, ids: str) -> str:
+def _rows_of(graph: QdqGraph, weights: FloatWeights, ids: str) -> str:
     """A large table is cut by rows; every piece gives a row, and the one that has it is kept."""
     rows = ""
-    for number, (start, stop) in enumerate(piece_ranges(*table.shape)):
-        codes, scales = int8_rows(table[start:stop])
-        name = f"embed.weight.{number}"
-        local = graph.node("Sub", ids, graph.ints(start)) if start else ids
-        if stop < len(table) or start:
-            limits = (
-                graph.constant(f"{name}.first", np.array(0)),
-                graph.constant(f"{name}.last", np.array(stop - start - 1)),
-            )
-            local = graph.node("Clip", local, *limits)
-        found = _dequantised_rows(graph, name, codes, scales, local)
-        if start:
-            is_here = graph.node("GreaterOrEqual", ids, graph.ints(start))
-            rows = graph.node("Where", graph.node("Unsqueeze", is_here, graph.ints(1)), found, rows)
-        else:
-            rows = found
+    for first, matrix in table_pieces(weights, table_name(weights)):
+        codes, scales = int8_rows(matrix)
+        local = graph.node("Sub", ids, graph.ints(first))
+        local = graph.node("Clip", local, graph.scalar(0), graph.scalar(len(matrix) - 1))
+        found = _dequantised_rows(graph, f"embed.{first}", codes, scales, local)
+        if first:
+            is_here = graph.node("Unsqueeze", graph.node("GreaterOrEqual", ids, graph.ints(first)), graph.ints(1))
+            found = graph.node("Where", is_here, found, rows)
+        rows = found
     return rows
 
 
@@ -266,13 +260,6 @@ def _dequantised_rows(graph: QdqGraph, name: str, codes: NDArray[np.int8], scale
     chosen = graph.node("Gather", graph.constant(name, codes), ids, axis=0)
     steps = graph.node("Gather", graph.constant(f"{name}.scale", scales.reshape(-1, 1)), ids, axis=0)
     return graph.node("Mul", graph.node("Cast", chosen, to=TensorProto.FLOAT), steps)
-
-
-def piece_ranges(rows: int, cols: int) -> Iterator[tuple[int, int]]:
-    """Rows of an int8 matrix, at most PIECE_BYTES at a time."""
-    step = max(1, PIECE_BYTES // cols)
-    for start in range(0, rows, step):
-        yield start, min(start + step, rows)
 
 
 def rms_norm(graph: QdqGraph, x: str, weight: str, eps: float) -> str:
