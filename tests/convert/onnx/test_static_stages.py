@@ -105,7 +105,10 @@ def test_a_graph_of_fixed_shapes_reads_a_padded_piece_after_a_cache_with_gaps(wa
     tokens, total = 4, 24
     runner = Runner(walked, StaticRule(16), Shapes(tokens, total))
     expected = Runner(walked, StaticRule(16)).logits(walked.ids)
-    cache = {name: np.zeros((*runner.cache_shape[:2], total - tokens, runner.cache_shape[3]), np.float32) for name in runner.names}
+    cache = {
+        name: np.zeros((*runner.cache_shape[:2], total - tokens, runner.cache_shape[3]), np.float32)
+        for name in runner.names
+    }
     read = 0
     for count in (4, 1, 3):
         ids = np.zeros(tokens, np.int64)
@@ -117,7 +120,9 @@ def test_a_graph_of_fixed_shapes_reads_a_padded_piece_after_a_cache_with_gaps(wa
         for name in runner.names:
             cache[name][:, :, read : read + count] = result[f"present.{name}"][:, :, :count]
         read += count
-        np.testing.assert_allclose(result["logits"][0, 0], expected[read - 1], atol=2e-3 * float(np.abs(expected).max()))
+        np.testing.assert_allclose(
+            result["logits"][0, 0], expected[read - 1], atol=2e-3 * float(np.abs(expected).max())
+        )
 
 
 def graph_of(walked: Walked, rule: StaticRule, shapes: Shapes | None = None) -> list[onnx.ModelProto]:

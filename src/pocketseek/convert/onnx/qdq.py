@@ -7,6 +7,7 @@ exist as int8 alone. Only operators of ai.onnx are used.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,40 +47,38 @@ class QdqGraph:
     """Adds nodes one after another; names are made here."""
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: dict[str, onnx.TensorProto] = {}
-        self._inputs: list[onnx.ValueInfoProto] = []
-        self._outputs: list[onnx.ValueInfoProto] = []
+        self._graph = onnx.GraphProto(name=name)
+        self._known: dict[str, bytes] = {}  # digests of constants
         self._num_names = 0
 
     # --- borders ---
 
     def input(self, name: str, kind: int, shape: Sequence[Dim]) -> str:
-        self._inputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
+        self._graph.input.append(helper.make_tensor_value_info(name, kind, list(shape)))
         return name
 
     def output(self, value: str, name: str, kind: int, shape: Sequence[Dim]) -> None:
-        self._nodes.append(helper.make_node("Identity", [value], [name], name=name))
-        self._outputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
+        self._graph.node.append(helper.make_node("Identity", [value], [name], name=name))
+        self._graph.output.append(helper.make_tensor_value_info(name, kind, list(shape)))
 
     def model(self, opset: int) -> onnx.ModelProto:
-        graph = helper.make_graph(
-            self._nodes, self._name, self._inputs, self._outputs, initializer=list(self._constants.values())
-        )
-        return helper.make_model(
-            graph,
-            producer_name="pocketseek",
-            ir_version=_IR_VERSION,
-            opset_imports=[helper.make_opsetid("", opset)],
-        )
+        """Takes the graph over; nothing can be added afterwards."""
+        model = onnx.ModelProto(ir_version=_IR_VERSION, producer_name="pocketseek")
+        model.opset_import.append(helper.make_opsetid("", opset))
+        model.graph.CopyFrom(self._graph)
+        self._graph = onnx.GraphProto()
+        return model
 
     # --- plain operations ---
 
     def constant(self, name: str, values: NDArray[np.generic]) -> str:
         """One constant of a name; asked for again, it must be the same."""
-        made = numpy_helper.from_array(np.asarray(values, order="C"), name)
-        if self._constants.setdefault(name, made) != made:
+        array = np.asarray(values, order="C")
+        digest = hashlib.sha256(array.tobytes()).digest()
+        if name not in self._known:
+            self._known[name] = digest
+            self._graph.initializer.append(numpy_helper.from_array(array, name))
+        if self._known[name] != digest:
             raise ValueError(f"two constants want to be called {name!r}")
         return name
 
@@ -102,7 +101,7 @@ class QdqGraph:
         outputs = [self._new_name(stem) for _ in range(num_outputs)]
         node = helper.make_node(op, list(inputs), outputs, name=outputs[0])
         node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
-        self._nodes.append(node)
+        self._graph.node.append(node)
         return outputs
 
     # --- quantised ones ---

@@ -173,11 +173,12 @@ def layers_stage(
     bias = graph.input("attention_bias", TensorProto.FLOAT, (shapes.tokens, shapes.total))
     hidden = graph.node("Squeeze", flow, graph.ints(0))
     bits: list[tuple[Bits, Bits]] = []
-    for index, layer in enumerate(layers, first):
-        one = LayerGraph(graph, config, rule, index, layer, shapes)
+    for layer in layers:
+        one = LayerGraph(graph, config, rule, first + len(bits), layer, shapes)
         middle = one.added(hidden, "o", one.attention(hidden, (cosine, sine), bias))
         hidden = one.added(middle, "down", one.gated(middle))
         bits.append((one.bits["o"], one.bits["down"]))
+        del one, layer  # its weights, before the next one's are read
     last = first + len(bits)
     result = graph.node("Unsqueeze", hidden, graph.ints(0))
     graph.output(result, f"hidden.{last}", TensorProto.FLOAT, (1, shapes.tokens, config.hidden_size))
