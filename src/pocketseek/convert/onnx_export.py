@@ -17,17 +17,18 @@ from pocketseek.errors import UnsupportedError
 _ERRORS_ONLY = 3
 
 
-def save_as_ort(graph: Path, target: Path) -> None:
-    """A graph (with its data files) as one file in ONNX Runtime's format.
+def save_as_ort(graph: Path, target: Path, *, keep_pairs: bool) -> None:
+    """A graph (with its data files) as one file in ONNX Runtime's format, in which nothing is fused when it is loaded.
 
-    Quantised operations stay as they are, for the providers that take them; how the CPU may fuse them is written into
-    the file beside them and done when it is loaded. Raises UnsupportedError if ONNX Runtime refuses the graph.
+    keep_pairs: leave quantised operations between their pairs, as NPU providers want them, instead of making the CPU's
+    integer operations of them, which are many times faster there. Raises UnsupportedError if ONNX Runtime refuses.
     """
+    levels = onnxruntime.GraphOptimizationLevel
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.optimized_model_filepath = str(target)
     options.add_session_config_entry("session.save_model_format", "ORT")
-    options.add_session_config_entry("optimization.minimal_build_optimizations", "save")
+    options.graph_optimization_level = levels.ORT_ENABLE_BASIC if keep_pairs else levels.ORT_ENABLE_EXTENDED
     try:
         onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     except (Fail, InvalidGraph, NotImplemented, RuntimeException) as error:

@@ -46,7 +46,7 @@ _MARGIN_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class StaticOptions:
-    """bits: of activations, 8 or 16. share: of what is hard that is moved into weights (smooth.py); 0: nothing is; None:
+    """bits: of activations, 8 or 16. share: of what is hard that moves into weights (smooth.py); 0: nothing does; None:
     half of it for 8 bits and nothing for 16, which have room enough.
 
     tokens, context: fixed shapes, both or none. layers_per_stage: as many as make a file of half a gigabyte, if None.
@@ -200,7 +200,11 @@ class _Export:
         written = self._folder.add_graph(f"{name}.onnx", model)
         file_name = f"{name}.{self._format}"
         if self._format == "ort":
-            save_as_ort(self._folder.path / written[0], self._folder.path / file_name)
+            save_as_ort(
+                self._folder.path / written[0],
+                self._folder.path / file_name,
+                keep_pairs=self._options.shapes.is_fixed,
+            )
             self._folder.remove(written)
         self._stages.append(
             {"file": file_name, "kind": kind, "layers": list(layers), "inputs": inputs, "outputs": outputs}
