@@ -25,12 +25,13 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
-from pocketseek.apps.compare_models import Comparison, compare_models
+from pocketseek.apps.compare_models import compare_models
 from pocketseek.convert.families.choose import choose_planner
 from pocketseek.convert.families.names import source_name
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.convert.slabs import read_matrix, read_vector
 from pocketseek.convert.sources.open import open_source
+from pocketseek.kernels.divergence import Comparison
 from pocketseek.package.manifest import read_manifest
 from pocketseek.runtime.window_logits import WindowLogits
 from pocketseek.types import ModelConfig

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pocketseek.apps.compare_models import compare_models, log_softmax
+from pocketseek.apps.compare_models import compare_models
 from pocketseek.errors import UsageError
+from pocketseek.kernels.divergence import log_softmax
 
 
 class Source:

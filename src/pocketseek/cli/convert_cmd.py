@@ -15,6 +15,7 @@ import typer
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import format_bytes, print_json, print_text, progress_bar
 from pocketseek.cli.messages import Words
+from pocketseek.cli.quality_view import held_out_lines
 from pocketseek.cli.text_input import read_text_file
 from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.settings import read_settings
@@ -47,6 +48,16 @@ def convert(
         ),
     ] = None,
     calibration_tokens: Annotated[int, typer.Option(min=1024, help="With --calibrate: how much of the texts.")] = 16384,
+    check: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Text that is not among --calibrate (several times, a file for each kind): what is lost on it is "
+            "measured and kept in the package.",
+            show_default=False,
+        ),
+    ] = None,
+    check_tokens: Annotated[int, typer.Option(min=64, help="With --check: tokens of each text.")] = 2048,
     name: Annotated[
         str | None, typer.Option(help="Name of the model; default: from the source.", show_default=False)
     ] = None,
@@ -70,9 +81,13 @@ def convert(
             quant=quant,
             calibration=[read_text_file(path) for path in calibrate or ()],
             calibration_tokens=calibration_tokens,
+            checks={path.stem: read_text_file(path) for path in check or ()},
+            check_tokens=check_tokens,
             name=name,
             models_dir=settings.models_dir,
-            progress=lambda stage, done, total: show(words(messages.CONVERTING), done, total),
+            progress=lambda stage, done, total: show(
+                words(messages.CHECKING if stage == "check" else messages.CONVERTING), done, total
+            ),
         )
     manifest = read_manifest(path)
     if json:
@@ -91,6 +106,8 @@ def convert(
         print_text(words(message, path=shlex.quote(str(path)), size=format_bytes(manifest.num_bytes), **values))
         if sys.stdout.isatty():
             for line in _losses(manifest.quality, words):
+                print_text(line)
+            for line in held_out_lines(manifest.quality, words):
                 print_text(line)
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import messages, options
-from pocketseek.cli.console import format_bytes, print_json, print_table
+from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models_cmd import tensor_formats
+from pocketseek.cli.quality_view import held_out_lines
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def inspect(
         )
     else:
         print_table(("", ""), _rows(path, manifest, words))
+        for line in held_out_lines(manifest.quality, words):
+            print_text(line)
 
 
 def _facts(path: Path, manifest: Manifest) -> dict[str, object]:
@@ -75,7 +78,7 @@ def _rows(path: Path, manifest: Manifest, words: Words) -> list[tuple[str, str]]
     for title, values in (
         ("model", dataclasses.asdict(manifest.model)),
         ("recipe", manifest.recipe),
-        ("quality", manifest.quality),
+        ("quality", {key: value for key, value in manifest.quality.items() if key != "held_out"}),
         ("provenance", manifest.provenance),
     ):
         rows += _flat(title, values)

@@ -118,6 +118,14 @@ NOT_REMOVED = Message("Nothing was removed.", "未删除任何内容。")
 
 # work in progress
 CONVERTING = Message("converting", "正在转换")
+CHECKING = Message("checking what was lost", "正在检查损失")
+HELD_OUT = Message(
+    "{kind}: KL {mean_kl:.4f} nats (p99 {p99_kl:.3f}), same likeliest token {top1:.1f} %, perplexity {perplexity:.3f} "
+    "(source {source:.3f})",
+    "{kind}:KL {mean_kl:.4f} nats(p99 {p99_kl:.3f}),最可能词元一致 {top1:.1f} %,"
+    "困惑度 {perplexity:.3f}(源模型 {source:.3f})",
+)
+HELD_OUT_ALL = Message("all texts", "全部文本")
 VERIFYING = Message("verifying", "正在校验")
 DEMO_DOWNLOADING = Message("downloading the demo model", "正在下载演示模型")
 DEMO_UNPACKING = Message("unpacking the demo model", "正在解压演示模型")

@@ -19,11 +19,15 @@ from numpy.typing import NDArray
 
 from pocketseek.convert.calibrated_layers import CALIBRATED_FORMATS, CalibratedLayers
 from pocketseek.convert.calibration_text import DEFAULT_TOKENS, calibration_windows
+from pocketseek.convert.checkpoint_weights import CheckpointWeights
 from pocketseek.convert.encode import Loss
 from pocketseek.convert.families.base import ModelPlan, TensorPlan
 from pocketseek.convert.families.choose import choose_planner
 from pocketseek.convert.ggml_import import EXACT_IMPORTS, ROUNDED_IMPORTS
+from pocketseek.convert.held_out import DEFAULT_TOKENS as CHECK_TOKENS
+from pocketseek.convert.held_out import HeldOutText, check_unseen, held_out_texts, measure_held_out
 from pocketseek.convert.package_files import SETTINGS_NAME, TOKENIZER_NAME, collect_files
+from pocketseek.convert.package_weights import PackageWeights
 from pocketseek.convert.provenance import default_name, describe_provenance, sanitised
 from pocketseek.convert.quality import QualityReport
 from pocketseek.convert.recipe import Quant, choose_format, resolve_quant
@@ -34,6 +38,7 @@ from pocketseek.convert.sources.open import open_source
 from pocketseek.formats import TENSOR_ALIGNMENT_BYTES, tensor_bytes
 from pocketseek.package.manifest import JsonValue
 from pocketseek.package.paths import check_model_name
+from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
 from pocketseek.package.writer import PackageWriter
 from pocketseek.settings import read_settings
@@ -56,6 +61,8 @@ def convert_checkpoint(
     models_dir: Path | None = None,
     calibration: Sequence[str] = (),
     calibration_tokens: int = DEFAULT_TOKENS,
+    checks: Mapping[str, str] | None = None,
+    check_tokens: int = CHECK_TOKENS,
     progress: Progress | None = None,
     converted_on: date | None = None,
     recommended: Recommended | None = None,
@@ -68,6 +75,8 @@ def convert_checkpoint(
     calibration: texts of the kinds that the model will read; matrices of four bits are then quantised so that what
     comes out of them on calibration_tokens tokens of these changes least, see docs/convert.md. Takes longer; other
     machines may round other weights up.
+    checks: texts by kind ("en", "code" ...) that are not in calibration: what is lost on check_tokens tokens of each is
+    measured and kept in the manifest's quality report (held_out.py), which takes twice a pass over them.
     progress(stage, done_bytes, total_bytes) counts bytes of the checkpoint. converted_on: default today (UTC).
     recommended: sampling that the package recommends; default: what the checkpoint does.
 
@@ -82,16 +91,21 @@ def convert_checkpoint(
         files = collect_files(opened, plan.model.vocab_size, recommended)
         provenance = describe_provenance(opened, converted_on or datetime.now(UTC).date())
         windows = _windows(calibration, calibration_tokens, files, plan) if calibration else None
+        held_out = _held_out(checks, calibration, check_tokens, files, plan) if checks else None
         conversion = _Conversion(opened, plan, resolved, progress or _silent, windows)
         with PackageWriter(target, expected_bytes=conversion.expected_bytes(files)) as writer:
             conversion.write_tensors(writer)
             for file_name, data in files.items():
                 writer.add_file(file_name, data)
+            quality = conversion.quality_report()
+            if held_out is not None:
+                with writer.preview(name=called, model=plan.model) as package:
+                    quality |= {"held_out": conversion.held_out_report(package, held_out)}
             writer.commit(
                 name=called,
                 model=plan.model,
                 recipe={"quant": resolved},
-                quality=conversion.quality_report(),
+                quality=quality,
                 provenance=provenance,
             )
     return target
@@ -122,6 +136,14 @@ class _Conversion:
     def quality_report(self) -> dict[str, JsonValue]:
         report = self.quality.to_json()
         return report | {"calibration": self._calibrated.report()} if self._calibrated is not None else report
+
+    def held_out_report(self, package: Package, texts: Sequence[HeldOutText]) -> dict[str, JsonValue]:
+        source = CheckpointWeights(self._source, self._plan)
+        stored = sorted({self._stored_type(tensor) for tensor in self._plan.tensors if len(tensor.shape) == 2})
+        report = measure_held_out(
+            source, PackageWeights(package), texts, lambda done, total: self._progress("check", done, total)
+        )
+        return {"source_types": list[JsonValue](stored)} | report
 
     def expected_bytes(self, files: dict[str, bytes]) -> int:
         tensors = sum(
@@ -210,9 +232,21 @@ def _choose_name(source: Source, name: str | None, destination: str | Path | Non
 
 
 def _windows(texts: Sequence[str], max_tokens: int, files: Mapping[str, bytes], plan: ModelPlan) -> NDArray[np.int32]:
-    settings = parse_text_settings(files[SETTINGS_NAME])
-    tokenizer = Tokenizer.from_json(files[TOKENIZER_NAME], settings)
-    return calibration_windows(texts, tokenizer, max_tokens=max_tokens, context_length=plan.model.context_length)
+    return calibration_windows(
+        texts, _tokenizer(files), max_tokens=max_tokens, context_length=plan.model.context_length
+    )
+
+
+def _held_out(
+    checks: Mapping[str, str], calibration: Sequence[str], max_tokens: int, files: Mapping[str, bytes], plan: ModelPlan
+) -> list[HeldOutText]:
+    check_unseen(checks, calibration)
+    tokenizer = _tokenizer(files)
+    return held_out_texts(checks, tokenizer, context_length=plan.model.context_length, max_tokens=max_tokens)
+
+
+def _tokenizer(files: Mapping[str, bytes]) -> Tokenizer:
+    return Tokenizer.from_json(files[TOKENIZER_NAME], parse_text_settings(files[SETTINGS_NAME]))
 
 
 def _vector_bytes(values: NDArray[np.float32]) -> bytes:

@@ -38,6 +38,7 @@ from pocketseek.package.manifest import (
 )
 from pocketseek.package.marker import stamp_of, write_marker
 from pocketseek.package.paths import CHUNKS_NAME, FILES_NAME, MANIFEST_NAME, chunk_path, file_path, partial_path
+from pocketseek.package.reader import Package
 from pocketseek.package.storage import check_free_space, storage_errors, sync_dir, write_file
 from pocketseek.types import ModelConfig
 
@@ -116,6 +117,14 @@ class PackageWriter:
             write_file(file_path(self._partial, entry.sha256), data)
         self._files[name] = entry
 
+    def preview(self, *, name: str, model: ModelConfig) -> Package:
+        """What was added so far as an open package, for who wants to look at it before it is committed; close it first.
+        All tensors have to be there; more files may follow. FormatError as of `commit`."""
+        self._check_ready()
+        self._end_chunk()
+        self._put_manifest(name, model, {}, {}, {})
+        return Package.open(self._partial)
+
     def commit(
         self,
         *,
@@ -129,15 +138,26 @@ class PackageWriter:
         self._check_ready()
         self._end_chunk()
         self._ready = False
+        self._put_manifest(name, model, recipe, quality, provenance)
+        with self._storage_errors():
+            for folder in (self._partial / CHUNKS_NAME, self._partial / FILES_NAME, self._partial):
+                sync_dir(folder)
+            install(self._partial, self._destination)
+
+    def _put_manifest(
+        self,
+        name: str,
+        model: ModelConfig,
+        recipe: Mapping[str, JsonValue],
+        quality: Mapping[str, JsonValue],
+        provenance: Mapping[str, JsonValue],
+    ) -> None:
         tensors, chunks = tuple(self._tensors), tuple(self._chunks)
         data = render_manifest(Manifest(name, model, recipe, tensors, chunks, self._files, quality, provenance))
         parse_manifest(data)  # no reader shall be the first to find a mistake
         with self._storage_errors():
             write_file(self._partial / MANIFEST_NAME, data)
             write_marker(self._partial, {entry.sha256: self._stamp(entry) for entry in chunks})
-            for folder in (self._partial / CHUNKS_NAME, self._partial / FILES_NAME, self._partial):
-                sync_dir(folder)
-            install(self._partial, self._destination)
 
     def _write_pieces(self, name: str, num_bytes: int, row_bytes: int, pieces: Iterable[Piece]) -> tuple[Extent, ...]:
         chunk = self._chunk_for(num_bytes, row_bytes)
