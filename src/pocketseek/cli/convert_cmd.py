@@ -7,19 +7,22 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from pocketseek.cli import messages, options
-from pocketseek.cli.console import format_bytes, print_json, print_text, progress_bar
+from pocketseek.cli.console import ShowProgress, format_bytes, print_json, print_text, progress_bar
 from pocketseek.cli.messages import Words
 from pocketseek.cli.quality_view import held_out_lines
+from pocketseek.cli.sizes import parse_size
 from pocketseek.cli.text_input import read_text_file
 from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.settings import read_settings
 
+_LABELS = {"check": messages.CHECKING, "sensitivity": messages.FINDING_SENSITIVITY}
 _ADDRESS = re.compile("(?:https?|hf|s3):/")  # one slash: Path took the other
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]*[\w-](?<!\.gguf)(?<!\.safetensors)")
 
@@ -38,6 +41,20 @@ def convert(
     quant: Annotated[
         Literal["q4", "q4-pure", "q8", "keep"] | None,
         typer.Option(help="Bits of the weights; default: keep for GGUF, q4 for safetensors.", show_default=False),
+    ] = None,
+    target_size: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_size,
+            metavar="SIZE",
+            help="In place of --quant: the whole package within this (1.0GB, 90MB), bits where they matter most; "
+            "best with --calibrate.",
+            show_default=False,
+        ),
+    ] = None,
+    bits: Annotated[
+        float | None,
+        typer.Option(help="The same by bits for each weight, say 4.5.", show_default=False),
     ] = None,
     calibrate: Annotated[
         list[Path] | None,
@@ -74,20 +91,21 @@ def convert(
     settings = read_settings()
     words = Words(settings.language)
     ModelStore(settings.models_dir).clean()  # what killed conversions left takes the space that this one needs
-    with progress_bar() as show:
+    with ExitStack() as bars:
+        show = _Bars(words, bars)
         path = convert_checkpoint(
             source,
             destination,
             quant=quant,
+            target_bytes=target_size,
+            bits=bits,
             calibration=[read_text_file(path) for path in calibrate or ()],
             calibration_tokens=calibration_tokens,
             checks={path.stem: read_text_file(path) for path in check or ()},
             check_tokens=check_tokens,
             name=name,
             models_dir=settings.models_dir,
-            progress=lambda stage, done, total: show(
-                words(messages.CHECKING if stage == "check" else messages.CONVERTING), done, total
-            ),
+            progress=show,
         )
     manifest = read_manifest(path)
     if json:
@@ -109,6 +127,23 @@ def convert(
                 print_text(line)
             for line in held_out_lines(manifest.quality, words):
                 print_text(line)
+
+
+class _Bars:
+    """One bar after the other: what is converted is counted in bytes, what is measured in layers."""
+
+    def __init__(self, words: Words, bars: ExitStack) -> None:
+        self._words = words
+        self._bars = bars
+        self._unit = ""
+        self._show: ShowProgress | None = None
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        unit = "layers" if stage in _LABELS else "bytes"
+        if self._show is None or unit != self._unit:
+            self._bars.close()
+            self._unit, self._show = unit, self._bars.enter_context(progress_bar(unit))
+        self._show(self._words(_LABELS.get(stage, messages.CONVERTING)), done, total)
 
 
 def _losses(quality: Mapping[str, Any], words: Words) -> list[str]:

@@ -118,6 +118,7 @@ NOT_REMOVED = Message("Nothing was removed.", "未删除任何内容。")
 
 # work in progress
 CONVERTING = Message("converting", "正在转换")
+FINDING_SENSITIVITY = Message("finding out what matters", "正在测量各层的敏感度")
 CHECKING = Message("checking what was lost", "正在检查损失")
 HELD_OUT = Message(
     "{kind}: KL {mean_kl:.4f} nats (p99 {p99_kl:.3f}), same likeliest token {top1:.1f} %, perplexity {perplexity:.3f} "

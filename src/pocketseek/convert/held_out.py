@@ -15,17 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.convert.calibration_text import WINDOW
-from pocketseek.convert.layer_math import Attention, Floats, gated
-from pocketseek.convert.static_walk import LAYER_MATRICES, FloatWeights, table_name
+from pocketseek.convert.layer_math import Attention, Floats
+from pocketseek.convert.layer_walk import Layer, logits_of
+from pocketseek.convert.static_walk import FloatWeights, table_name
 from pocketseek.errors import UsageError
 from pocketseek.kernels.divergence import Comparison, Divergence
-from pocketseek.kernels.reference import rms_norm
 from pocketseek.package.manifest import JsonValue
 from pocketseek.text.tokenizer import Tokenizer
 
 DEFAULT_TOKENS = 2048  # of each kind
 FEWEST_TOKENS = 64
-_CHUNK_ROWS = 4096  # of hidden states, together
 _LOGITS_BYTES = 128 << 20  # of one model, together
 _HEAD_VALUES = 64 << 20  # of the head, together: 256 MB
 _LEAST_LINE = 40  # letters of a line that two texts do not have both by chance
@@ -113,35 +112,8 @@ def _walked(weights: FloatWeights, windows: NDArray[np.int32], tell: Callable[[i
     hidden = weights.rows(table_name(weights), windows.reshape(-1))
     for layer in range(config.num_layers):
         tell(layer)
-        _Layer(weights, layer, attention).run(hidden, windows.shape[1])
+        Layer.of(weights, layer, attention).run(hidden, windows.shape[1])
     return hidden
-
-
-class _Layer:
-    def __init__(self, weights: FloatWeights, index: int, attention: Attention) -> None:
-        prefix = f"layer.{index}."
-        self._matrices = {name: weights.matrix(prefix + name) for name in LAYER_MATRICES}
-        names = ("attn_norm", "mlp_norm", "q_norm", "k_norm", "q_bias", "k_bias", "v_bias")
-        self._vectors = {name: weights.vector(prefix + name) for name in names if weights.has(prefix + name)}
-        self._eps = weights.model.rms_norm_eps
-        self._attention = attention
-
-    def run(self, hidden: Floats, length: int) -> None:
-        """In place, whole windows at a time."""
-        step = max(1, _CHUNK_ROWS // length) * length
-        for start in range(0, len(hidden), step):
-            rows = hidden[start : start + step]
-            x = rms_norm(rows, self._vectors["attn_norm"], self._eps)
-            q, k, v = (self._times(name, x) for name in ("q", "k", "v"))
-            mixed = self._attention.mix(q, k, v, self._vectors.get("q_norm"), self._vectors.get("k_norm"))
-            rows += self._times("o", mixed)
-            x = rms_norm(rows, self._vectors["mlp_norm"], self._eps)
-            rows += self._times("down", gated(self._times("gate", x), self._times("up", x)))
-
-    def _times(self, name: str, x: Floats) -> Floats:
-        y: Floats = x @ self._matrices[name].T
-        bias = self._vectors.get(f"{name}_bias")
-        return y if bias is None else y + bias
 
 
 def _compared(
@@ -169,7 +141,6 @@ class _Head:
 
     def __init__(self, weights: FloatWeights) -> None:
         self._weights = weights
-        self._norm = weights.vector("head.norm")
         size = weights.model.vocab_size * weights.model.hidden_size
         self._kept = weights.matrix("head.weight") if size <= _HEAD_VALUES else None
 
@@ -180,14 +151,14 @@ class _Head:
 
     def logits(self, hidden: Floats) -> Floats:
         config = self._weights.model
-        x = rms_norm(hidden, self._norm, config.rms_norm_eps)
         if self._kept is not None:
-            return np.asarray(x @ self._kept.T, np.float32)
-        result = np.empty((len(x), config.vocab_size), np.float32)
+            return logits_of(self._weights, hidden, self._kept)
+        result = np.empty((len(hidden), config.vocab_size), np.float32)
         step = _HEAD_VALUES // config.hidden_size
         for start in range(0, config.vocab_size, step):
             ids = np.arange(start, min(start + step, config.vocab_size), dtype=np.int32)
-            result[:, start : start + len(ids)] = x @ self._weights.rows("head.weight", ids).T
+            part = logits_of(self._weights, hidden, self._weights.rows("head.weight", ids))
+            result[:, start : start + len(ids)] = part
         return result
 
 

@@ -26,11 +26,12 @@ from pocketseek.convert.families.choose import choose_planner
 from pocketseek.convert.ggml_import import EXACT_IMPORTS, ROUNDED_IMPORTS
 from pocketseek.convert.held_out import DEFAULT_TOKENS as CHECK_TOKENS
 from pocketseek.convert.held_out import HeldOutText, check_unseen, held_out_texts, measure_held_out
+from pocketseek.convert.mixed_recipe import MixedRecipe, PlainRecipe, Recipe, mixed_target
 from pocketseek.convert.package_files import SETTINGS_NAME, TOKENIZER_NAME, collect_files
 from pocketseek.convert.package_weights import PackageWeights
 from pocketseek.convert.provenance import default_name, describe_provenance, sanitised
 from pocketseek.convert.quality import QualityReport
-from pocketseek.convert.recipe import Quant, choose_format, resolve_quant
+from pocketseek.convert.recipe import Quant, resolve_quant
 from pocketseek.convert.slabs import encode_matrix, matrix_fits_f16, read_vector
 from pocketseek.convert.sources.base import Source
 from pocketseek.convert.sources.ggml_types import TYPES_BY_NAME
@@ -61,6 +62,8 @@ def convert_checkpoint(
     models_dir: Path | None = None,
     calibration: Sequence[str] = (),
     calibration_tokens: int = DEFAULT_TOKENS,
+    target_bytes: int | None = None,
+    bits: float | None = None,
     checks: Mapping[str, str] | None = None,
     check_tokens: int = CHECK_TOKENS,
     progress: Progress | None = None,
@@ -75,6 +78,9 @@ def convert_checkpoint(
     calibration: texts of the kinds that the model will read; matrices of four bits are then quantised so that what
     comes out of them on calibration_tokens tokens of these changes least, see docs/convert.md. Takes longer; other
     machines may round other weights up.
+    target_bytes, bits: the package takes so many bytes at most, or its tensors so many bits for each weight: each group
+    of matrices then has a format of its own, by how much it matters on the calibration texts, or without them by the
+    error of its weights (sensitivity.py, mixed_formats.py). In place of quant.
     checks: texts by kind ("en", "code" ...) that are not in calibration: what is lost on check_tokens tokens of each is
     measured and kept in the manifest's quality report (held_out.py), which takes twice a pass over them.
     progress(stage, done_bytes, total_bytes) counts bytes of the checkpoint. converted_on: default today (UTC).
@@ -83,7 +89,7 @@ def convert_checkpoint(
     Raises NotFoundError, UsageError, FormatError, UnsupportedError, StorageError, BusyError; nothing is left behind.
     """
     with closing(open_source(source)) as opened:
-        resolved = resolve_quant(quant, opened.kind)
+        mixed = mixed_target(quant, target_bytes, bits)
         called = _choose_name(opened, name, destination)
         store = ModelStore(models_dir or read_settings().models_dir)
         target = store.path_for_new(called) if destination is None else Path(destination)
@@ -92,7 +98,11 @@ def convert_checkpoint(
         provenance = describe_provenance(opened, converted_on or datetime.now(UTC).date())
         windows = _windows(calibration, calibration_tokens, files, plan) if calibration else None
         held_out = _held_out(checks, calibration, check_tokens, files, plan) if checks else None
-        conversion = _Conversion(opened, plan, resolved, progress or _silent, windows)
+        tell: Progress = progress or _silent
+        recipe: Recipe = PlainRecipe(resolve_quant(quant, opened.kind))
+        if mixed is not None:
+            recipe = MixedRecipe.choose(opened, plan, mixed, windows, files, tell)
+        conversion = _Conversion(opened, plan, recipe, tell, windows)
         with PackageWriter(target, expected_bytes=conversion.expected_bytes(files)) as writer:
             conversion.write_tensors(writer)
             for file_name, data in files.items():
@@ -104,7 +114,7 @@ def convert_checkpoint(
             writer.commit(
                 name=called,
                 model=plan.model,
-                recipe={"quant": resolved},
+                recipe=recipe.to_json(),
                 quality=quality,
                 provenance=provenance,
             )
@@ -118,7 +128,7 @@ class _Conversion:
         self,
         source: Source,
         plan: ModelPlan,
-        quant: Quant,
+        recipe: Recipe,
         progress: Progress,
         windows: NDArray[np.int32] | None = None,
     ) -> None:
@@ -126,7 +136,7 @@ class _Conversion:
         self.quality = QualityReport()
         self._source = source
         self._plan = plan
-        self._quant = quant
+        self._recipe = recipe
         self._progress = progress
         self._done_bytes = 0
         self._total_bytes = sum(self._stored_bytes(tensor) for tensor in plan.tensors)
@@ -213,7 +223,7 @@ class _Conversion:
     def _planned_format(self, tensor: TensorPlan) -> str:
         if len(tensor.shape) == 1:
             return "f32"
-        return choose_format(self._quant, tensor.name, self._stored_type(tensor))
+        return self._recipe.format_of(tensor.name, self._stored_type(tensor))
 
     def _stored_type(self, tensor: TensorPlan) -> str:
         return self._source.tensors[tensor.source_name].type

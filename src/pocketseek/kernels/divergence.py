@@ -44,6 +44,10 @@ class Divergence:
         self._other_nats -= float(other_log[rows, list(following)].sum())
         self._num_scored += len(following)
 
+    @property
+    def mean_kl(self) -> float:
+        return float(np.concatenate(self._divergences).mean())
+
     def comparison(self) -> Comparison:
         divergences = np.concatenate(self._divergences)
         return Comparison(

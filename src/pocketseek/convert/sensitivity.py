@@ -1,0 +1,187 @@
+"""How much each group of matrices matters: the KL divergence that rounding it is expected to cost at the end.
+
+Three things are measured while a text goes through the model once, layer by layer, in float32:
+
+    e(l, g, f)   how far the output of layer l moves, relative to its size, if group g alone is rounded to format f
+    K(l)         the KL divergence at the end if the output of layer l is off by what rounding all of it to q4p does:
+                 that disturbed stream is carried along through the layers behind
+    cost         K(l) * e(l, g, f) / sum over g of e(l, g, q4p)
+
+The embedding's and the head's costs are measured outright, for each format. Rounding is plain here; with calibration
+less is lost (compensate.py), by much the same factor everywhere. Groups are matrices with one input: q, k, v; o; gate,
+up; down. Memory: a layer twice in float32, and the text's hidden states once for each layer.
+
+Without a text the squared error of the weights, relative to their size, stands for the cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketseek.convert.layer_math import Attention, Floats
+from pocketseek.convert.layer_walk import Layer, logits_of
+from pocketseek.convert.quantize import dequantize, quantize
+from pocketseek.convert.static_walk import FloatWeights, table_name
+from pocketseek.kernels.divergence import Divergence
+
+FORMATS = ("q4p", "q4s", "q4a", "q8s")
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "qkv": ("q", "k", "v"),
+    "o": ("o",),
+    "gate_up": ("gate", "up"),
+    "down": ("down",),
+}
+DEFAULT_TOKENS = 1024
+_PROBE_FORMAT = "q4p"
+_SLAB_ROWS = 4096
+_LOGIT_ROWS = 64
+
+Costs = dict[tuple[str, ...], dict[str, float]]
+"""By the canonical names of a group's matrices, then by format."""
+
+Progress = Callable[[int, int], None]
+
+
+def measure_costs(
+    weights: FloatWeights,
+    windows: NDArray[np.int32],
+    is_exact: Callable[[str, str], bool],
+    progress: Progress | None = None,
+) -> Costs:
+    """windows: token ids (number, length). is_exact(matrix, format): it holds the stored values, so nothing is lost.
+    progress(done_layers, total_layers)."""
+    return _Walk(weights, windows, is_exact).costs(progress)
+
+
+def weight_costs(
+    weights: FloatWeights, is_exact: Callable[[str, str], bool], progress: Progress | None = None
+) -> Costs:
+    """Without a text: a group's share of all weights times the relative squared error."""
+    groups = group_names(weights)
+    costs: Costs = {}
+    total = weights.model.num_layers
+    for count, names in enumerate(groups):
+        costs[names] = {name: _weight_cost(weights, names, name, is_exact) for name in FORMATS}
+        if progress is not None:
+            progress(count * total // len(groups), total)
+    return costs
+
+
+def group_names(weights: FloatWeights) -> list[tuple[str, ...]]:
+    """All groups, in the order of the pass."""
+    layers = range(weights.model.num_layers)
+    inside = [tuple(f"layer.{layer}.{name}" for name in names) for layer in layers for names in GROUPS.values()]
+    table = table_name(weights)
+    return [*([(table,)] if table != "head.weight" else []), *inside, ("head.weight",)]
+
+
+def _weight_cost(
+    weights: FloatWeights, names: Sequence[str], format_name: str, is_exact: Callable[[str, str], bool]
+) -> float:
+    cost = 0.0
+    for name in names:
+        if not is_exact(name, format_name):
+            values = weights.matrix(name)
+            error = values - rounded(format_name, values)
+            cost += values.size * float(np.vdot(error, error)) / max(1e-30, float(np.vdot(values, values)))
+    return cost
+
+
+def rounded(format_name: str, values: Floats) -> Floats:
+    """The values of a matrix in a format, made by plain rounding."""
+    result = np.empty_like(values)
+    for start in range(0, len(values), _SLAB_ROWS):
+        rows = values[start : start + _SLAB_ROWS]
+        result[start : start + _SLAB_ROWS] = dequantize(format_name, quantize(format_name, rows))[:, : rows.shape[1]]
+    return result
+
+
+class _Walk:
+    """streams: hidden states that were disturbed on the way, by the layer, or the table's format, that did it."""
+
+    def __init__(self, weights: FloatWeights, windows: NDArray[np.int32], is_exact: Callable[[str, str], bool]) -> None:
+        self._weights = weights
+        self._windows = windows
+        self._is_exact = is_exact
+        self._attention = Attention(weights.model, weights.inv_freq, windows.shape[1])
+        self._streams: dict[int | str, Floats] = {}
+        self._moved: dict[int, dict[str, dict[str, float]]] = {}
+
+    def costs(self, progress: Progress | None) -> Costs:
+        num_layers = self._weights.model.num_layers
+        hidden = self._embedded()
+        for layer in range(num_layers):
+            if progress is not None:
+                progress(layer, num_layers)
+            hidden = self._layer(layer, hidden)
+        costs = self._at_the_end(hidden)
+        if progress is not None:
+            progress(num_layers, num_layers)
+        return costs
+
+    def _embedded(self) -> Floats:
+        name, ids = table_name(self._weights), self._windows.reshape(-1)
+        hidden = self._weights.rows(name, ids)
+        if name != "head.weight":  # a tied table is the head, and the head's errors count more
+            for format_name in FORMATS:
+                if not self._is_exact(name, format_name):
+                    self._streams[format_name] = rounded(format_name, hidden)
+        return hidden
+
+    def _layer(self, index: int, hidden: Floats) -> Floats:
+        """The clean output; what was found on the way is kept."""
+        layer = Layer.of(self._weights, index, self._attention)
+        length = self._windows.shape[1]
+        for stream in self._streams.values():
+            layer.run(stream, length)
+        clean = layer.run(hidden.copy(), length)
+        size = float(np.vdot(clean, clean))
+        moved: dict[str, dict[str, float]] = {}
+        probe = np.zeros_like(clean)
+        for group, names in GROUPS.items():
+            moved[group] = {}
+            for format_name in FORMATS:
+                replaced = {
+                    name: rounded(format_name, layer.matrices[name])
+                    for name in names
+                    if not self._is_exact(f"layer.{index}.{name}", format_name)
+                }
+                change = layer.with_matrices(replaced).run(hidden.copy(), length) - clean if replaced else None
+                moved[group][format_name] = 0.0 if change is None else float(np.vdot(change, change)) / size
+                if change is not None and format_name == _PROBE_FORMAT:
+                    probe += change
+        self._moved[index] = moved
+        self._streams[index] = clean + probe
+        return clean
+
+    def _at_the_end(self, hidden: Floats) -> Costs:
+        found = self._divergences(hidden)
+        costs: Costs = {}
+        table = table_name(self._weights)
+        if table != "head.weight":
+            costs[(table,)] = {name: found.get(name, 0.0) for name in FORMATS}
+        for index, moved in self._moved.items():
+            total = sum(by_format[_PROBE_FORMAT] for by_format in moved.values())
+            gain = found[index] / total if total > 0 else 0.0
+            for group, by_format in moved.items():
+                names = tuple(f"layer.{index}.{name}" for name in GROUPS[group])
+                costs[names] = {name: gain * value for name, value in by_format.items()}
+        costs[("head.weight",)] = {name: found.get(f"head {name}", 0.0) for name in FORMATS}
+        return costs
+
+    def _divergences(self, hidden: Floats) -> dict[int | str, float]:
+        """Of the disturbed streams, and of the clean one through a rounded head ("head q4p")."""
+        head = self._weights.matrix("head.weight")
+        heads = {f"head {name}": rounded(name, head) for name in FORMATS if not self._is_exact("head.weight", name)}
+        sums: dict[int | str, Divergence] = {name: Divergence() for name in (*self._streams, *heads)}
+        for start in range(0, len(hidden), _LOGIT_ROWS):
+            rows = slice(start, start + _LOGIT_ROWS)
+            reference = logits_of(self._weights, hidden[rows], head)
+            for name, stream in self._streams.items():
+                sums[name].add(logits_of(self._weights, stream[rows], head), reference, ())
+            for name, other in heads.items():
+                sums[name].add(logits_of(self._weights, hidden[rows], other), reference, ())
+        return {name: found.mean_kl for name, found in sums.items()}
