@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import resource
+import shutil
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from onnxruntime.tools.mobile_helpers import usability_checker
-from tiny_models import tiny_gguf, tiny_model, write_hf
+from tiny_models import tiny_gguf, tiny_model, write_hf, write_model_gguf
 
 from pocketseek.convert import export_package as exporting
 from pocketseek.convert.export_package import GraphFormat, export_package
-from pocketseek.convert.onnx import data_files, decoder
+from pocketseek.convert.onnx import block_graph, data_files, decoder, stored_blocks
 from pocketseek.convert.onnx.stored_blocks import Blocks, Quant, pieces_of
+from pocketseek.convert.onnx_export import save_as_ort
 from pocketseek.convert.pipeline import convert_checkpoint
-from pocketseek.errors import UsageError
+from pocketseek.errors import StorageError, UnsupportedError, UsageError
 from pocketseek.kernels.contract import TensorData
 from pocketseek.kernels.reference import dequantise, unpack_matrix
 from pocketseek.package.reader import Package
@@ -173,17 +178,136 @@ def test_graphs_are_valid_and_say_what_they_are(tmp_path: Path, opset: int) -> N
     assert mean_kl(native_logits(package, IDS), Graphs(folder).logits(IDS)) < 5e-3
 
 
-def test_ort_files_run_by_the_mobile_checker(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It looks at graphs of .onnx; whatever it says of providers, it must understand ours."""
+def test_the_mobile_checker_finds_only_what_keeps_these_forms_on_processors(tmp_path: Path) -> None:
+    """It knows every node, and names the operators for which NNAPI would cut the graph: not for NPUs, as docs say."""
     folder = export_package(package_of(tmp_path, "llama", "q4"), tmp_path / "out")
-    usability_checker.analyze_model(folder / "model.onnx", skip_optimize=True)
+    model = usability_checker.ModelProtoWithShapeInfo(folder / "model.onnx").model_with_shape_info
+    found = usability_checker.check_nnapi_partitions(model, require_fixed_input_sizes=False)
+    fused = {"GroupQueryAttention", "MatMulNBits", "QuickGelu", "SkipSimplifiedLayerNormalization"}
+    assert found.unsupported_ops == {f"com.microsoft:{name}" for name in fused} | {"ai.onnx:ReduceSum"}
+    assert found.num_supported_nodes + found.nodes_unsupported_due_to_op == found.num_nodes == len(model.graph.node)
+    assert found.suitability() is found.TryWithEP.NO
+    assert not usability_checker.analyze_model(folder / "model.onnx", skip_optimize=True)
 
 
-def test_nothing_but_one_matrix_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Constants of a graph are written at once: what is left of them in the graph is where they lie."""
-    package = package_of(tmp_path, "llama", "q4", hidden=128, intermediate=512)
-    folder = export_package(package, tmp_path / "out")
-    assert (folder / "model.onnx").stat().st_size < 64_000
+def test_constants_are_made_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_blocks, "_SLAB_VALUES", 1 << 14)
+    package = package_of(tmp_path, "llama", "q8", hidden=256, intermediate=1024, vocab=16384)
+    export_package(package, tmp_path / "warm")  # what is imported stays
+    tracemalloc.start()
+    try:
+        folder = export_package(package, tmp_path / "out")
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    largest_bytes = 16384 * 256 * 9 // 8  # codes and scales of the head
+    assert peak_bytes < largest_bytes + 2_500_000
+    assert sum(path.stat().st_size for path in folder.glob("*.data-*")) > 2 * largest_bytes
+    assert (folder / "model.onnx").stat().st_size < 64_000  # constants are not in the graph
+
+
+@pytest.mark.parametrize("quant", ["int4", "int8", "f16"])
+@pytest.mark.parametrize("type_name", ["Q4_0", "Q4_1", "Q8_0", "F16"])
+@pytest.mark.parametrize("format", ["onnx", "ort"])
+def test_tied_tables_are_carried_over_in_every_format(
+    tmp_path: Path, type_name: str, quant: Quant, format: GraphFormat
+) -> None:
+    source = write_model_gguf(tmp_path / "some.gguf", tiny_model("llama", tied=True), type_name=type_name)
+    package = convert_checkpoint(source, tmp_path / "package")
+    graphs = Graphs(export_package(package, tmp_path / "out", quant=quant, format=format))
+    assert mean_kl(native_logits(package, IDS), graphs.logits(IDS)) < 5e-3
+
+
+@pytest.mark.parametrize("quant", ["int4", "int8", "f16"])
+def test_a_tied_table_is_in_a_whole_graph_once(tmp_path: Path, quant: Quant) -> None:
+    sizes = []
+    for tied in (True, False):
+        package = package_of(tmp_path / str(tied), "llama", "q8", tied=tied, vocab=2048)
+        folder = export_package(package, tmp_path / f"out-{tied}", quant=quant)
+        sizes.append(sum(path.stat().st_size for path in folder.glob("*.data-*")))
+    table_bytes = 2048 * 64 * (2 if quant == "f16" else 1)
+    assert sizes[1] - sizes[0] >= table_bytes
+
+
+@pytest.mark.parametrize("format", ["onnx", "ort"])
+@pytest.mark.parametrize("head_dim", [8, 24, 40, 80])
+def test_sizes_of_heads_that_attention_cannot_rotate_itself(tmp_path: Path, head_dim: int, format: GraphFormat) -> None:
+    package = package_of(tmp_path, "llama", "q4", head_dim=head_dim)
+    graphs = Graphs(export_package(package, tmp_path / "out", format=format))
+    found = np.concatenate([graphs.logits(IDS[:7]), graphs.logits(IDS[7:8]), graphs.logits(IDS[8:])])
+    assert mean_kl(native_logits(package, IDS), found) < 5e-3
+
+
+def test_sizes_of_heads_that_nothing_can_run_are_refused(tmp_path: Path) -> None:
+    package = package_of(tmp_path, "llama", "q4", head_dim=20)
+    with pytest.raises(UnsupportedError, match="multiples of 8"):
+        export_package(package, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_with_float_activations_the_graphs_of_two_forms_agree_to_five_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So what is left between int4 and the kernels is how activations are rounded, not what is computed."""
+    monkeypatch.setattr(block_graph, "_INT8_PRODUCTS", 1)
+    source = write_model_gguf(tmp_path / "some.gguf", tiny_model("qwen3", num_layers=4), type_name="Q4_1")
+    package = convert_checkpoint(source, tmp_path / "package")
+    int4, f16 = (
+        Graphs(export_package(package, tmp_path / quant, quant=quant)).logits(IDS)  # type: ignore[arg-type]
+        for quant in ("int4", "f16")
+    )
+    assert mean_kl(f16, int4) < 1e-5
+
+
+@pytest.mark.parametrize("quant", ["int4", "f16"])
+def test_stages_are_cut_by_what_they_take_in_the_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quant: Quant
+) -> None:
+    package = package_of(tmp_path, "llama", "q4", hidden=128, intermediate=512, num_layers=6)
+    monkeypatch.setattr(exporting, "_STAGE_BYTES", 1_050_000)
+    folder = export_package(package, tmp_path / "out", quant=quant, format="ort")
+    layers = sorted(folder.glob("layers-*.ort"))
+    assert len(layers) == (1 if quant == "int4" else 3)
+    assert all(path.stat().st_size < 1_100_000 for path in layers)
+
+
+@pytest.mark.parametrize("format", ["onnx", "ort"])
+@pytest.mark.parametrize("quant", ["int4", "int8", "f16"])
+def test_disk_space_is_asked_for_as_much_as_is_used(tmp_path: Path, quant: Quant, format: GraphFormat) -> None:
+    package = package_of(tmp_path, "qwen2", "q4")
+    with Package.open(package) as opened:
+        asked = exporting._Sizes(opened.manifest, quant).expected_bytes(256, format)
+    folder = export_package(package, tmp_path / "out", quant=quant, format=format)
+    used = sum(path.stat().st_size for path in folder.iterdir())
+    spare = exporting._MARGIN_BYTES + (exporting._STAGE_BYTES if format == "ort" else 0)
+    assert used < asked < used + spare
+
+
+def test_a_disk_that_fills_up_is_a_storage_error_and_leaves_nothing(tmp_path: Path) -> None:
+    package = package_of(tmp_path, "llama", "q4")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(StorageError, match="file size limit"):
+            export_package(package, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hf", "package"]
+
+
+def test_a_disk_too_full_for_an_ort_file_is_told_from_a_graph_that_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime says the same of both."""
+    graph = export_package(package_of(tmp_path, "llama", "q4"), tmp_path / "out") / "model.onnx"
+    target = tmp_path / "model.ort"
+    for free_bytes, error in ((0, StorageError), (1 << 40, UnsupportedError)):
+        target.symlink_to("/dev/full")
+        usage = SimpleNamespace(free=free_bytes)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _path, usage=usage: usage)
+        with pytest.raises(error):
+            save_as_ort(graph, target, keep_pairs=False)
+        assert not target.is_symlink()
 
 
 def test_what_cannot_be_is_refused_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,4 +327,3 @@ def test_what_cannot_be_is_refused_and_leaves_nothing(tmp_path: Path, monkeypatc
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="not an export"):
         export_package(package, tmp_path / "out")
-    assert exporting.DEFAULT_OPSET == 21

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from pocketseek.convert.onnx import folder
 from pocketseek.convert.onnx.folder import ExportFolder
 from pocketseek.convert.onnx.qdq import QdqGraph
-from pocketseek.errors import StorageError, UsageError
+from pocketseek.errors import FormatError, StorageError, UsageError
 
 
 def graph_with(*sizes: int) -> onnx.ModelProto:
@@ -41,6 +41,15 @@ def test_every_file_is_described_by_its_hash(tmp_path: Path) -> None:
         "files": {"note.txt": {"sha256": hashlib.sha256(b"hello").hexdigest(), "num_bytes": 5}},
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.onnx"])
+def test_a_file_of_the_package_cannot_stand_in_for_one_of_the_export(tmp_path: Path, name: str) -> None:
+    with ExportFolder(tmp_path / "out", expected_bytes=0) as opened:
+        opened.add_graph("model.onnx", graph_with(10))
+        with pytest.raises(FormatError, match=name):
+            opened.add_file(name, b"{}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_a_commit_the_old_export_stays_as_it_was(tmp_path: Path) -> None:

@@ -113,7 +113,10 @@ class BlockGraph:
 
     def linear(self, name: str, x: str, pieces: Iterable[tuple[int, Rows]], cols: int, bias: Floats | None) -> str:
         """x times a matrix (outputs, cols) transposed, plus bias; pieces as of `pieces_of`."""
-        parts = [self._product(f"{name}.{first}", x, rows, cols) for first, rows in pieces]
+        parts: list[str] = []
+        for first, rows in pieces:
+            parts.append(self._product(f"{name}.{first}", x, rows, cols))
+            del rows  # before the next is made
         y = parts[0] if len(parts) == 1 else self.node("Concat", *parts, axis=-1, label=name)
         return y if bias is None else self.node("Add", y, self.constant(f"{name}.bias", bias))
 
@@ -131,6 +134,7 @@ class BlockGraph:
                 here = self.node("Unsqueeze", self.node("GreaterOrEqual", ids, self.scalar(first)), self.ints(1))
                 found = self.node("Where", here, found, rows)
             rows = found
+            del piece  # before the next is made
         return rows
 
     def _product(self, name: str, x: str, rows: Rows, cols: int) -> str:

@@ -7,12 +7,14 @@ the constant at hand is in memory.
 from __future__ import annotations
 
 import os
-from io import BufferedWriter
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+
+from pocketseek.package.storage import write_all
 
 MAX_DATA_BYTES = 100_000_000
 LEAST_EXTERNAL_BYTES = 1024
@@ -26,7 +28,7 @@ class DataFiles:
         self.names: list[str] = []
         self._folder = folder
         self._stem = stem
-        self._file: BufferedWriter | None = None
+        self._file: FileIO | None = None
 
     def add(self, name: str, values: NDArray[np.generic]) -> TensorProto:
         """Raises ValueError for a constant that is larger than a file may be."""
@@ -35,7 +37,7 @@ class DataFiles:
             raise ValueError(f"the constant {name} has {data.nbytes} bytes")
         file = self._file_for(data.nbytes)
         offset = file.tell()
-        file.write(data.reshape(-1).view(np.uint8).data)  # not tofile, whose errors do not say what was wrong
+        write_all(file.fileno(), data.reshape(-1).view(np.uint8).data)
         tensor = TensorProto(name=name, data_type=helper.np_dtype_to_tensor_dtype(data.dtype), dims=data.shape)
         tensor.data_location = TensorProto.EXTERNAL
         for key, value in (("location", self.names[-1]), ("offset", str(offset)), ("length", str(data.nbytes))):
@@ -44,18 +46,17 @@ class DataFiles:
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
+            with self._file as file:
+                self._file = None
+                os.fsync(file.fileno())
 
-    def _file_for(self, num_bytes: int) -> BufferedWriter:
+    def _file_for(self, num_bytes: int) -> FileIO:
         if self._file is not None:
             start = -(-self._file.tell() // _ALIGNMENT) * _ALIGNMENT
             if start + num_bytes <= MAX_DATA_BYTES:
-                self._file.write(bytes(start - self._file.tell()))
+                self._file.seek(start)
                 return self._file
             self.close()
         self.names.append(f"{self._stem}.data-{len(self.names):03d}")
-        self._file = (self._folder / self.names[-1]).open("xb")
+        self._file = (self._folder / self.names[-1]).open("xb", buffering=0)
         return self._file

@@ -1,0 +1,81 @@
+"""Blocks of a package's matrices: as large as was said beforehand, cut anywhere, and never too large for float16."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from tiny_models import TinyModel, tiny_gguf, tiny_model, write_hf
+
+from pocketseek.convert.onnx.stored_blocks import Blocks, Quant, Rows, exported_bytes, pieces_of
+from pocketseek.convert.pipeline import convert_checkpoint
+from pocketseek.errors import UnsupportedError
+from pocketseek.package.reader import Package
+
+QUANTS: tuple[Quant, ...] = get_args(Quant)
+
+
+def num_bytes(rows: Rows) -> int:
+    if not isinstance(rows, Blocks):
+        return rows.nbytes
+    return rows.codes.nbytes + rows.scales.nbytes + (0 if rows.extra is None else rows.extra.nbytes)
+
+
+def package_with(folder: Path, format_name: str) -> Path:
+    """One whose layers are in that format, with rows and columns that fill neither tiles nor blocks."""
+    if format_name in ("q4a", "q4s"):
+        source = tiny_gguf(folder / "some.gguf", type_name="Q4_1" if format_name == "q4a" else "Q4_0")
+        return convert_checkpoint(source, folder / "package")
+    model = tiny_model("llama", hidden=72, intermediate=100, num_heads=3, num_kv_heads=3, vocab=331)
+    quant = {"q4p": "q4-pure", "q8s": "q8", "f32": "keep", "f16": "keep"}[format_name]
+    source = write_hf(folder / "hf", model, dtype="F16" if format_name == "f16" else "F32")
+    return convert_checkpoint(source, folder / "package", quant=quant)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("quant", QUANTS)
+@pytest.mark.parametrize("format_name", ["q4s", "q4a", "q4p", "q8s", "f16", "f32"])
+def test_a_tensor_takes_what_was_said_however_it_is_cut(tmp_path: Path, format_name: str, quant: Quant) -> None:
+    with Package.open(package_with(tmp_path, format_name)) as package:
+        tensors = [package.tensor(f"layer.0.{name}") for name in ("q", "gate", "down")]
+        assert {tensor.format for tensor in tensors} == {format_name}
+        for tensor in tensors:
+            for most_bytes in (1, 3000, 10**6):
+                found = sum(num_bytes(rows) for _, rows in pieces_of(tensor, quant, most_bytes))
+                assert found == exported_bytes(tensor.format, tensor.shape, quant)
+
+
+def test_float16_by_input_has_a_transpose_that_needs_no_copy(tmp_path: Path) -> None:
+    with Package.open(package_with(tmp_path, "q8s")) as package:
+        tensor = package.tensor("layer.0.gate")
+        by_row, by_input = (next(pieces_of(tensor, "f16", 10**6, by_input=flag))[1] for flag in (False, True))
+    assert not isinstance(by_row, Blocks)
+    assert not isinstance(by_input, Blocks)
+    assert by_row.flags.c_contiguous
+    assert by_input.T.flags.c_contiguous
+    np.testing.assert_array_equal(by_row, by_input)
+
+
+def enlarged(model: TinyModel) -> TinyModel:
+    model.weights["model.layers.0.mlp.up_proj.weight"][3, 5] = 70_000.0
+    return model
+
+
+@pytest.mark.parametrize("quant", ["f16", "int4", "int8"])
+def test_values_beyond_float16_are_refused_by_name(tmp_path: Path, quant: Quant) -> None:
+    source = write_hf(tmp_path / "hf", enlarged(tiny_model()))
+    with (
+        Package.open(convert_checkpoint(source, tmp_path / "package", quant="keep")) as package,
+        pytest.raises(UnsupportedError, match=r"layer\.0\.up .* --quant q8"),
+    ):
+        list(pieces_of(package.tensor("layer.0.up"), quant, 10**6))
+
+
+def test_what_eight_bits_hold_of_such_values_is_exported_as_int8(tmp_path: Path) -> None:
+    """The remedy that the refusal names."""
+    source = write_hf(tmp_path / "hf", enlarged(tiny_model()))
+    with Package.open(convert_checkpoint(source, tmp_path / "package", quant="q8")) as package:
+        [(_, rows)] = pieces_of(package.tensor("layer.0.up"), "int8", 10**6)
+    assert isinstance(rows, Blocks)
+    assert rows.scales[3, 0] * (int(rows.codes[3, 0, 5]) - 128) == pytest.approx(70_000, rel=1e-3)
