@@ -53,7 +53,7 @@ OWN: tuple[tuple[str, dict[str, Any], bool], ...] = (
     ("q4-pure", {"quant": "q4-pure"}, False),
     ("q4-pure", {"quant": "q4-pure"}, True),
     ("--bits 4.5", {"bits": 4.5}, True),
-    ("--bits 5", {"bits": 5.0}, True),
+    ("--bits 5.35", {"bits": 5.35}, True),
 )
 
 
@@ -146,7 +146,9 @@ def print_row(row: dict[str, Any]) -> None:
         for kind, one in row["weights"]["kinds"].items()
     ]
     name = " ".join(part for part in (row["maker"], row["name"], row["calibration"]) if part)
-    print(f"{name:<60} {row['bits']:5.2f} bits  {' | '.join(shown)} | as run {row['as_run']['mean_kl']:.5f}", flush=True)
+    print(
+        f"{name:<60} {row['bits']:5.2f} bits  {' | '.join(shown)} | as run {row['as_run']['mean_kl']:.5f}", flush=True
+    )
 
 
 if __name__ == "__main__":
