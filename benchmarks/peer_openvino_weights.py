@@ -4,9 +4,9 @@
     python peer_openvino_weights.py read IR OUT --windows WINDOWS.npy --threads N
 
 compress: NNCF rounds a full-precision model to four bits with groups of 128, with scale estimation and GPTQ on the
-windows' text. read: OUT/matrices.npz gets what the compressed constants stand for, in float32 by the checkpoint's names,
-and their bytes (codes, scales, zero points) as num_bytes; OUT/logits.npy the logits (windows, length, vocab) as the CPU
-plugin gives them, with the settings of peer_openvino.py. WINDOWS: token ids (number, length) int32.
+windows' text. read: OUT/matrices.npz gets what the compressed constants stand for, in float32 by the checkpoint's
+names, and their bytes (codes, scales, zero points) as num_bytes; OUT/logits.npy the logits (windows, length, vocab) as
+the CPU plugin gives them, with the settings of peer_openvino.py. WINDOWS: token ids (number, length) int32.
 """
 
 from __future__ import annotations

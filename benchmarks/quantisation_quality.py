@@ -3,15 +3,15 @@
     python benchmarks/quantisation_quality.py CHECKPOINT TEXTS OUT.json --peer-python PATH --openvino-python PATH
     python benchmarks/quality_table.py OUT.json --plot docs/images/quality.svg
 
-CHECKPOINT: a Hugging Face folder of a llama with byte-level BPE and float16 weights, as train_small_llama.py writes it.
-TEXTS: the folder of debian_texts.py; calibration-*.txt are for quantising, heldout-*.txt for the figures. The peers are
-optional: --peer-python has llama-cpp-python, whose quantiser makes Q4_0 and Q4_K_M; --openvino-python has optimum-intel,
-nncf and openvino. All who calibrate do it on the same windows. Needs the library gguf.
+CHECKPOINT: a Hugging Face folder of a llama with byte-level BPE and float16 weights, as train_small_llama.py writes
+it. TEXTS: the folder of debian_texts.py; calibration-*.txt are for quantising, heldout-*.txt for the figures. The peers
+are optional: --peer-python has llama-cpp-python, whose quantiser makes Q4_0 and Q4_K_M; --openvino-python has
+optimum-intel, nncf and openvino. All who calibrate do it on the same windows. Needs the library gguf.
 
 Every row has the bytes of all matrices, embedding, head and scales included, and for each kind of text and for all
-together KL divergence from the source, agreement on the likeliest token and perplexity: of the weights alone, in float32
-(the same arithmetic for all makers), and as run (ours and GGUF by our kernels, OpenVINO by its own). OUT.json is
-written anew after each row. Prints a line for each row, and in the end one JSON line.
+together KL divergence from the source, agreement on the likeliest token and perplexity: of the weights alone, in
+float32 (the same arithmetic for all makers), and as run (ours and GGUF by our kernels, OpenVINO by its own). OUT.json
+is written anew after each row. Prints a line for each row, and in the end one JSON line.
 """
 
 from __future__ import annotations
