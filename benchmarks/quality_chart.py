@@ -13,7 +13,7 @@ from html import escape
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 520, 74, 30, 58, 52
 _COLOURS = ("#0b6e4f", "#c1440e", "#2456a6", "#7a3e9d")
-_LETTER, _LINE = 6.1, 13.0  # width and height of a name's letters
+_LETTER, _LINE = 6.5, 13.0  # width and height of a name's letters
 _MARKS = (1, 2, 5)
 
 

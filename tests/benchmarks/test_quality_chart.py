@@ -38,7 +38,7 @@ def test_calibrated_points_are_filled_and_makers_have_colours_of_their_own() -> 
 def test_names_of_near_points_do_not_lie_on_one_another() -> None:
     _, names = drawn([Point(f"point {i}", "ours", True, 4.2 + i / 1000, 0.001) for i in range(6)])
     places = [(float(one.attrib["x"]), float(one.attrib["y"])) for one in names]
-    width, height = 6.1 * len("point 0"), 10
+    width, height = 6.5 * len("point 0"), 10
     overlapping = [
         (i, k)
         for i in range(len(places))
