@@ -45,7 +45,9 @@ def test_an_installed_model_is_exported_by_its_name(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ((), UsageError, "--calibrate"),
+        ((), UsageError, "pocketseek convert"),
+        (("--quant", "int8-static"), UsageError, "--calibrate"),
+        (("--quant", "int4", "--calibrate", "{text}"), UsageError, "int8-static"),
         (("--calibrate", "{text}", "--opset", "15"), UsageError, "opset"),
         (("--calibrate", "{text}", "--tokens", "8"), UsageError, "--context"),
         (("--calibrate", "{binary}"), FormatError, "UTF-8"),
@@ -79,3 +81,18 @@ def test_a_missing_library_is_named_with_what_installs_it(
     ended = run("export", checkpoint, tmp_path / "out", "--calibrate", text)
     assert ended.code == UnsupportedError.exit_code
     assert "pip install 'pocketseek[export]'" in ended.err
+
+
+def test_weights_alone_need_no_text(run: Callable, checkpoint: Path, tmp_path: Path) -> None:
+    run("convert", checkpoint, "--name", "mine")
+    facts = run("export", "mine", tmp_path / "out", "--json").json
+    assert (facts["quant"], facts["stages"], facts["static"]) == ("int4", ["model.onnx"], None)
+    ended = run("export", "mine", tmp_path / "out", "--format", "ort", "--quant", "int8")
+    assert ended.code == 0
+    assert str(tmp_path / "out") in ended.out
+    assert (tmp_path / "out" / "head.ort").is_file()
+    for arguments, said in ((("--opset", 14), "15 to 23"), (("--context", 999_999), "--context")):
+        refused = run("export", "mine", tmp_path / "other", *arguments)
+        assert refused.code == UsageError.exit_code
+        assert said in refused.error
+        assert not (tmp_path / "other").exists()
