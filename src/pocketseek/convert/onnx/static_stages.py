@@ -199,10 +199,10 @@ def head_stage(
         name: graph.scale(name, seen.range("minmax"), 16) if rule.bits else None for name, seen in head.seen.items()
     }
     x = graph.quantised(normed, scales["head_in"])
-    pieces = [
-        graph.linear(f"head.{first}", x, matrix * head.scales, None)
-        for first, matrix in table_pieces(weights, "head.weight")
-    ]
+    pieces = []
+    for first, matrix in table_pieces(weights, "head.weight"):
+        matrix *= head.scales
+        pieces.append(graph.linear(f"head.{first}", x, matrix, None))
     logits = pieces[0] if len(pieces) == 1 else graph.node("Concat", *pieces, axis=1)
     result = graph.node("Unsqueeze", graph.quantised(logits, scales["logits"]).name, graph.ints(0))
     graph.output(result, "logits", TensorProto.FLOAT, (1, num_rows, config.vocab_size))
