@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import onnxruntime_qnn
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 Values = dict[str, npt.NDArray[Any]]
 ERRORS_ONLY = 3
@@ -85,7 +86,7 @@ def compared(path: Path, provider_options: dict[str, str], inputs: Values, expec
     start_s = time.monotonic()
     try:
         session = onnxruntime.InferenceSession(str(path), options)
-    except RuntimeError as error:  # which nodes were refused is in the log above
+    except Fail as error:  # which nodes were refused is in the log above
         return {"compiled": False, "error": str(error)[:300]}
     compile_s = time.monotonic() - start_s
     found = dict(zip(expected, session.run(list(expected), inputs), strict=True))
