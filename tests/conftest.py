@@ -1,9 +1,14 @@
-"""For all tests: whatever is kept in the data directory is kept in a directory of the test."""
+"""For all tests: nothing depends on time, and each has a data directory of its own."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from line_of_models import convert_line
+
+# Times depend on what else the machine does: no test fails by the clock.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

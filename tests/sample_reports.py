@@ -20,7 +20,7 @@ from pocketseek.apps.report.sustained import Sample, summarise
 
 DEVICE = DeviceSeen("aarch64", "A Phone <X>", "SM8650", None, 8, 12_000_000_000, "15", None, "6.1.75")
 MODEL = ModelSeen("demo", "ab" * 32, 134_515_040, 100_351_301, 269_030_080)
-CONDITIONS = Conditions("neon-i8mm", "f16", False, 1, 512, 128, 3, 15.0, 1800.0, True, None)
+CONDITIONS = Conditions("neon-i8mm", "f16", False, 1, 512, 128, 3, 15.0, 1800.0, True, None, 4, 45.0)
 NOTHING = Look(None, None, None, None, None, None, "no sensor")
 
 
@@ -35,7 +35,7 @@ def warming_samples(minutes: float = 30.0, *, pace: float = 1.0) -> list[Sample]
         warm = 1 - math.exp(-second / 400)
         speed = round(pace * (60 - 18 * warm + 3 * math.sin(second / 9)))
         seen = Look(29 + 15.5 * warm, 28 + 11 * warm, 48 + 26 * warm, 1e9 * (3.3 - warm), 5.2 - warm, "battery", None)
-        samples.append(Sample(float(second), speed, float(speed), 0.95 - 0.2 * warm, seen))
+        samples.append(Sample(float(second), speed, float(speed), 0.95 - 0.2 * warm, seen, 1.0 - 0.2 * warm))
     return samples
 
 

@@ -41,6 +41,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         measuring, "measure_limits", lambda name, threads, **_: MachineLimits(name, threads, 12e9, 34e9, 5e9)
     )
+    monkeypatch.setattr(measuring, "measure_read_bandwidth", lambda name, threads, **_: 12e9)
 
 
 def test_figures_are_kept_for_this_device(settings: Settings, facts: DeviceFacts) -> None:
@@ -83,3 +84,25 @@ def test_hostile_figures_count_as_none(settings: Settings, facts: DeviceFacts) -
     ):
         path.write_text(json.dumps({**value, "figures": {**value["figures"], **change}}))
         assert known_figures(settings, facts) is None
+
+
+def test_one_measurement_of_memory_that_is_far_off_is_not_kept(
+    settings: Settings, facts: DeviceFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = iter([13e9, 30e9])
+    monkeypatch.setattr(measuring, "measure_read_bandwidth", lambda name, threads, **_: next(rates))
+    assert measure_device(settings, facts).read_bandwidth_bytes_per_s == 13e9
+
+
+@pytest.mark.parametrize(
+    ("available_bytes", "cache_bytes", "buffer_mib"),
+    [
+        (8 << 30, 4 << 20, 256),
+        (8 << 30, 64 << 20, 512),
+        (64 << 30, 1 << 30, 1024),
+        (400 << 20, 64 << 20, 100),
+        (1, 1, 32),
+    ],
+)
+def test_memory_is_measured_well_beyond_the_caches(available_bytes: int, cache_bytes: int, buffer_mib: int) -> None:
+    assert measuring._buffer_bytes(available_bytes, cache_bytes) == buffer_mib << 20

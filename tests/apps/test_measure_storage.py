@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pocketseek.apps import measure_storage as measuring
-from pocketseek.apps.measure_storage import READ_SIZES, measure_storage
+from pocketseek.apps.measure_storage import READ_SIZES, measure_long_read, measure_storage
 from pocketseek.errors import NativeCoreError, StorageError
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.settings import Settings
@@ -24,6 +24,7 @@ def settings(tmp_path: Path) -> Settings:
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "SAMPLE_BYTES", 8 << 20)
     monkeypatch.setattr(measuring, "LEAST_SAMPLE_BYTES", 1 << 20)
+    monkeypatch.setattr(measuring, "_LEAST_WRITTEN_BYTES", 1 << 20)
 
 
 def install_chunk(settings: Settings, name: str = "aa", num_bytes: int = 9 << 20) -> Path:
@@ -99,7 +100,7 @@ def test_slow_storage_is_written_less_of(settings: Settings, monkeypatch: pytest
     monkeypatch.setattr(measuring.time, "monotonic", lambda: float(next(now_s)))
     settings.home.mkdir()
     measuring._write_sample(settings.home / "sample")
-    assert (settings.home / "sample").stat().st_size == measuring.LEAST_SAMPLE_BYTES
+    assert (settings.home / "sample").stat().st_size == measuring._LEAST_WRITTEN_BYTES
 
 
 def test_no_room_to_write_is_one_line_and_leaves_nothing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,3 +111,30 @@ def test_no_room_to_write_is_one_line_and_leaves_nothing(settings: Settings, mon
     with pytest.raises(StorageError, match="no room"):
         measure_storage(settings, lambda count: None)
     assert list(settings.home.iterdir()) == []
+
+
+def test_long_reads_go_through_many_chunks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "LONG_BYTES", 20 << 20)
+    assert measure_long_read(settings.models_dir) == 0.0
+    install_chunk(settings, "aa")
+    install_chunk(settings, "ab")
+    assert measure_long_read(settings.models_dir) == 0.0, "16 MiB are too few"
+    install_chunk(settings, "ac")
+    read: list[str] = []
+    original = measuring._read
+
+    def seen(path: Path, read_bytes: int, flags: int, *, limit_s: float) -> tuple[int, float]:
+        read.append(path.name)
+        return original(path, read_bytes, flags, limit_s=limit_s)
+
+    monkeypatch.setattr(measuring, "_read", seen)
+    assert measure_long_read(settings.models_dir) > 0
+    assert sorted(read) == ["aa", "ab", "ac"]
+
+
+def test_long_reads_end_in_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "LONG_BYTES", 8 << 20)
+    for name in ("aa", "ab", "ac"):
+        install_chunk(settings, name)
+    monkeypatch.setattr(measuring, "_read", lambda path, read_bytes, flags, *, limit_s: (8 << 20, 3.0))
+    assert measure_long_read(settings.models_dir) == pytest.approx((16 << 20) / 6.0)

@@ -22,6 +22,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         measure_device, "measure_limits", lambda name, threads, **_: MachineLimits(name, threads, 20e9, 200e9, 5e9)
     )
+    monkeypatch.setattr(measure_device, "measure_read_bandwidth", lambda name, threads, **_: 20e9)
 
 
 def test_without_figures_speeds_are_unknown(run: Callable, home: Path) -> None:

@@ -1,6 +1,8 @@
 """What is said when the pace falls: once, in the user's language, with the reason."""
 
 from dataclasses import replace
+from threading import Event
+from time import sleep
 
 import pytest
 
@@ -34,12 +36,51 @@ def test_it_is_said_once(capsys: pytest.CaptureFixture[str], language: str, word
     ("status", "word"),
     [
         (replace(HOLDING, reason="chip"), "85"),
-        (replace(HOLDING, state="emergency", share=0.0), "until it has cooled"),
+        (replace(HOLDING, state="emergency", share=0.0, skin_c=48.4), "48 °C, far above 45"),
+        (replace(HOLDING, state="emergency", share=0.0, chip_c=97.0), "chip is at 97 °C, far above 85"),
+        (replace(HOLDING, state="unreachable", share=0.02, skin_c=48.4), "cooler than 48 °C here"),
+        (replace(HOLDING, state="unreachable", share=0.02, chip_c=97.0), "stays at 97 °C"),
+        (replace(HOLDING, reason="sensor test", share=0.25), "still moves (25 %)"),
         (replace(HOLDING, state="blind", skin_c=None), "cannot be read"),
     ],
 )
 def test_each_reason_has_its_words(status: ThermalStatus, word: str) -> None:
     assert word in describe(status, Words("en"))
+
+
+def test_a_standstill_is_told_while_it_lasts_and_its_end_too(capfd: pytest.CaptureFixture[str]) -> None:
+    stopped = replace(HOLDING, state="emergency", share=0.0, skin_c=48.4)
+    looks = iter([FREE, FREE, stopped, stopped, stopped, HOLDING, HOLDING])
+    seen_all = Event()
+
+    def look() -> ThermalStatus:
+        status = next(looks, None)
+        if status is None:
+            seen_all.set()
+        return status or HOLDING
+
+    heat = HeatNote(Words("en"), every_s=0.001)
+    with heat.watching(look):
+        assert seen_all.wait(30)
+    heat.see(HOLDING)
+    assert capfd.readouterr().err.split("\n") == [
+        "",
+        "Resting: the device is at 48 °C, far above 45 °C; it goes on when it has cooled down (--temperature-limit).",
+        "Cool enough: going on.",
+        "",
+    ]
+
+
+def test_nobody_looks_where_nobody_watches() -> None:
+    num_looks = 0
+
+    def look() -> None:
+        nonlocal num_looks
+        num_looks += 1
+
+    with HeatNote(Words("en"), every_s=0.001).watching(look):
+        sleep(0.01)
+    assert num_looks == 1
 
 
 def test_json_has_it_only_where_somebody_watches() -> None:

@@ -88,7 +88,7 @@ def test_a_comparison_has_both_ratios_and_a_page_with_both_curves(run: Callable,
     assert "decode, 128 tokens\t60.0 tokens/s\t75.0 tokens/s\t1.25x better\n" in ended.out
     assert "different devices" in ended.err
     page = (tmp_path / "c.html").read_text(encoding="utf-8")
-    assert page.count("<polyline") == 2 * 7
+    assert page.count("<polyline") == 2 * 8
     assert "different devices" in page
     facts = run("bench", "--compare", first, second, "--json").json
     assert facts["differences"] == ["device"]

@@ -32,7 +32,7 @@ def test_a_page_fetches_and_runs_nothing(record: Record, language: str) -> None:
 def test_a_full_report_has_a_chart_of_everything_that_was_sampled() -> None:
     page = report_page(phone_record(), Words("en"))
     assert page.count("<svg") == 5
-    assert page.count("<polyline") == 7
+    assert page.count("<polyline") == 8
     assert "not measured here:" not in page
 
 

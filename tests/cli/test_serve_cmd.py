@@ -13,6 +13,7 @@ import pytest
 
 from pocketseek.cli import serve_cmd
 from pocketseek.cli.serve_cmd import is_loopback, reachable_address, url_of
+from pocketseek.errors import StorageError
 
 
 @pytest.fixture
@@ -97,3 +98,25 @@ def test_the_qr_code_is_shown_when_it_is_wanted(installed: Path, home: Path) -> 
                 assert line, "it has ended"
             child.terminate()
         assert any("█" in line for line in lines) is shown
+
+
+def test_the_temperature_limit_reaches_the_engine(
+    run: Callable, installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits_c = []
+
+    def load(path: Path, *, temperature_limit_c: float | None, **others: object) -> None:
+        limits_c.append(temperature_limit_c)
+        raise StorageError("enough")
+
+    monkeypatch.setattr("pocketseek.runtime.load.load", load)
+    for arguments in ((), ("--temperature-limit", "40"), ("--temperature-limit", "off")):
+        assert "enough" in run("serve", "--port", 0, *arguments).error
+    assert limits_c == [None, 40.0, 0.0]
+
+
+@pytest.mark.parametrize("limit", ["20", "90", "hot", "nan"])
+def test_an_impossible_temperature_limit_is_refused(run: Callable, installed: Path, limit: str) -> None:
+    ended = run("serve", "--port", 0, "--temperature-limit", limit)
+    assert ended.code == 2
+    assert "no temperature limit" in ended.error

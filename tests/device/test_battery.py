@@ -11,7 +11,7 @@ from sensor_trees import KIRIN, MEDIATEK, PC, PIXEL, SNAPDRAGON, TERMUX_BATTERY,
 
 from pocketseek.device.android_reports import parse_low_power, parse_termux_battery, parse_thermal_service
 from pocketseek.device.battery import SystemBattery
-from pocketseek.device.battery_units import CurrentUnit, volts
+from pocketseek.device.battery_units import CurrentUnit, TemperatureUnit, volts
 from pocketseek.device.sensor_facts import Battery
 
 FakeRoot = Callable[[Mapping[str, object]], Path]
@@ -84,8 +84,27 @@ def test_a_battery_says_no_impossible_temperature(fake_root: FakeRoot) -> None:
     _, readings = SystemBattery(fake_root(battery(capacity=50, temp=-2730))).read()
     assert (readings.temperatures, readings.complaints) == (
         (),
-        ("battery battery says -2730: no temperature",),
+        ("battery battery says -2730: no temperature, or in an unknown unit",),
     )
+
+
+@pytest.mark.parametrize(
+    ("raws", "celsius"),
+    [
+        ([312], 31.2),
+        ([31_250], 31.25),
+        ([-12_000], -12.0),
+        ([31], None),  # 3.1 or 31 °C
+        ([105, 98, -40], -4.0),  # it gets cold outside
+        ([30_000, 9_000], 9.0),
+        ([312, 31_200], None),
+        ([65_535_000], None),
+    ],
+)
+def test_a_temperature_has_the_unit_that_its_size_tells_once(raws: list[int], celsius: float | None) -> None:
+    unit = TemperatureUnit()
+    *_, last_c = [unit.celsius(raw) for raw in raws]
+    assert last_c == celsius
 
 
 # Units

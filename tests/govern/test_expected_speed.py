@@ -9,6 +9,7 @@ import pytest
 from pocketseek.formats import FORMATS
 from pocketseek.govern.expected_speed import (
     LOAD_SHARE,
+    LONG_READ_BYTES,
     OPEN_S,
     MachineFigures,
     load_to_first_token_s,
@@ -60,3 +61,10 @@ def test_loading_reads_through_the_page_cache_and_streaming_as_is_fastest() -> N
     assert load_to_first_token_s(10**9, FIGURES) == pytest.approx(OPEN_S + 1e9 / (LOAD_SHARE * 2e9))
     assert FIGURES.best_read_bytes_per_s == 3e9
     assert replace(FIGURES, streaming_bytes_per_s=2.5e9).best_read_bytes_per_s == 2.5e9
+
+
+def test_what_storage_keeps_up_counts_for_large_models_and_for_streaming() -> None:
+    slow = replace(FIGURES, long_read_bytes_per_s=0.5e9)
+    assert slow.best_read_bytes_per_s == 0.5e9
+    assert load_to_first_token_s(LONG_READ_BYTES, slow) > load_to_first_token_s(LONG_READ_BYTES, FIGURES)
+    assert load_to_first_token_s(LONG_READ_BYTES - 1, slow) == load_to_first_token_s(LONG_READ_BYTES - 1, FIGURES)

@@ -10,7 +10,7 @@ import pytest
 from simulated_phone import FULL_PACE, Governed, OnOff, Pace, PhoneParts, SimulatedPhone, best_constant, no_control, run
 
 from pocketseek.device.sensor_facts import SensorFacts
-from pocketseek.govern.thermal_control import BLIND_SHARE
+from pocketseek.govern.thermal_control import BLIND_SHARE, LEAST_SHARE
 
 LIMIT_C = 45.5
 PHONES = {  # power, resistance, capacity
@@ -99,12 +99,26 @@ def test_the_sun_comes_out_and_goes() -> None:
     assert governed.status.share > 0.9
 
 
-def test_in_surroundings_too_hot_for_anything_it_stops() -> None:
+def test_in_surroundings_too_hot_for_anything_it_stops_and_then_crawls_since_stopping_does_not_help() -> None:
     phone = SimulatedPhone(ambient_c=50.0)
     governed = Governed(phone)
-    run(phone, governed, 10)
+    run(phone, governed, 2)
     assert governed.status.state == "emergency"
-    assert phone.work_s < 10
+    assert phone.work_s < 2  # the looks that it took
+    run(phone, governed, 10)
+    assert (governed.status.state, governed.status.share) == ("unreachable", LEAST_SHARE)
+    assert phone.hottest_c < 50.0 + phone.parts.rest_w * phone.parts.skin_k_per_w + 1.0
+    phone.ambient_c = 20.0
+    run(phone, governed, 15)
+    assert governed.status.state in ("free", "holding")
+
+
+def test_a_limit_below_the_temperature_of_the_room_is_no_end() -> None:
+    phone = SimulatedPhone(ambient_c=30.0)
+    governed = Governed(phone, set_point_c=25.0)
+    run(phone, governed, 10)
+    assert governed.status.state == "unreachable"
+    assert phone.work_s > 5
 
 
 Lie = Callable[[SensorFacts, float], SensorFacts]
@@ -124,13 +138,23 @@ def _absurd(facts: SensorFacts, time_s: float) -> SensorFacts:
     return replace(facts, temperatures=(replace(skin, celsius=127.0), *rest))
 
 
-@pytest.mark.parametrize("lie", [_without, _cold, _absurd])
-@pytest.mark.parametrize("after_s", [0.0, 900.0])
-def test_a_sensor_that_vanishes_or_lies_leads_to_a_careful_pace_that_is_told(lie: Lie, after_s: float) -> None:
+def _without_chip(facts: SensorFacts) -> SensorFacts:
+    return replace(facts, temperatures=facts.temperatures[:1])
+
+
+# Without a chip and without a skin nothing was ever seen, and nobody watches.
+@pytest.mark.parametrize(
+    ("lie", "after_s", "has_chip"),
+    [(_without, 0.0, True), (_without, 900.0, True), (_without, 900.0, False)]
+    + [(lie, after_s, has_chip) for lie in (_cold, _absurd) for after_s in (0.0, 900.0) for has_chip in (True, False)],
+)
+def test_a_sensor_that_vanishes_or_lies_leads_to_a_careful_pace_that_is_told(
+    lie: Lie, after_s: float, has_chip: bool
+) -> None:
     phone = SimulatedPhone()
 
     def facts() -> SensorFacts:
-        told = phone.facts()
+        told = phone.facts() if has_chip else _without_chip(phone.facts())
         return lie(told, phone.time_s) if phone.time_s > after_s else told
 
     governed = Governed(phone, facts)
@@ -154,3 +178,90 @@ def test_a_sensor_that_sticks_is_noticed() -> None:
     run(phone, governed)
     assert governed.status.state == "blind"
     assert dict(governed.status.distrusted) == {stuck.source: "stuck"}
+
+
+@pytest.mark.parametrize("resolution_c", [0.1, 1.0])
+@pytest.mark.parametrize("stuck_c", [27.0, 33.0, 40.0, 44.0])
+def test_without_a_chip_sensor_one_that_sticks_under_a_steady_load_is_found_out(
+    stuck_c: float, resolution_c: float
+) -> None:
+    phone = SimulatedPhone(resolution_c=resolution_c)
+    is_stuck = False
+
+    def facts() -> SensorFacts:
+        nonlocal is_stuck
+        (skin,) = _without_chip(phone.facts()).temperatures
+        is_stuck = is_stuck or skin.celsius >= stuck_c
+        return SensorFacts(phone.time_s, (replace(skin, celsius=stuck_c) if is_stuck else skin,))
+
+    governed = Governed(phone, facts)
+    run(phone, governed)
+    assert governed.status.state == "blind"
+    assert list(dict(governed.status.distrusted).values()) == ["stuck"]
+    assert phone.hottest_c < 51.0  # 6.5 minutes at full load from 44 °C on; without control it is 60 °C
+    assert phone.skin_c < 46.0
+    run(phone, lambda _: Pace(duty=0.0), 1)
+    run(phone, governed, 5)
+    assert governed.status.state == "blind", "a rest makes no constant a temperature"
+
+
+@pytest.mark.parametrize("resolution_c", [0.1, 1.0])
+def test_a_phone_at_rest_with_its_load_is_tried_out_now_and_then_and_never_slowed_else(resolution_c: float) -> None:
+    phone = SimulatedPhone(PhoneParts().scaled(power=0.5), resolution_c=resolution_c)
+    governed = Governed(phone, lambda: _without_chip(phone.facts()))
+    run(phone, governed, 240)
+    assert governed.status.state == "free"
+    assert phone.work_s > 0.98 * phone.time_s
+
+
+@pytest.mark.parametrize("lying_c", [96.0, 110.0, 96.4])
+def test_a_chip_that_always_lies_hot_does_not_end_the_work(lying_c: float) -> None:
+    phone = SimulatedPhone()
+
+    def facts() -> SensorFacts:
+        skin, chip = phone.facts().temperatures
+        return SensorFacts(phone.time_s, (skin, replace(chip, celsius=lying_c)))
+
+    governed = Governed(phone, facts)
+    run(phone, governed, 10)
+    assert governed.status.state in ("free", "holding")
+    assert list(dict(governed.status.distrusted).values()) == ["stuck"]
+    assert phone.work_s > 80  # at a quarter of full heat at least
+
+
+def test_a_chip_that_something_else_keeps_hot_does_not_end_the_work_either() -> None:
+    phone = SimulatedPhone()
+
+    def facts() -> SensorFacts:
+        skin, chip = phone.facts().temperatures
+        return SensorFacts(phone.time_s, (skin, replace(chip, celsius=97.0 + phone.time_s % 3)))
+
+    governed = Governed(phone, facts)
+    run(phone, governed, 10)
+    assert (governed.status.state, governed.status.share) == ("unreachable", LEAST_SHARE)
+
+
+def test_one_slip_of_the_chip_sensor_stops_nothing() -> None:
+    phone = SimulatedPhone()
+
+    def facts() -> SensorFacts:
+        skin, chip = phone.facts().temperatures
+        return SensorFacts(phone.time_s, (skin, replace(chip, celsius=97.0) if phone.time_s == 30 else chip))
+
+    governed = Governed(phone, facts)
+    run(phone, governed, 1)
+    assert phone.work_s > 55
+
+
+@pytest.mark.parametrize("resolution_c", [0.1, 1.0])
+def test_a_skin_sensor_that_lies_hot_from_the_first_reading_leads_to_the_careful_pace(resolution_c: float) -> None:
+    phone = SimulatedPhone()
+    lie_c = 49.3 if resolution_c < 1.0 else 49.0
+
+    def facts() -> SensorFacts:
+        skin, chip = phone.facts().temperatures
+        return SensorFacts(phone.time_s, (replace(skin, celsius=lie_c), chip))
+
+    governed = Governed(phone, facts)
+    run(phone, governed, 30)
+    assert (governed.status.state, governed.status.share) == ("blind", BLIND_SHARE)

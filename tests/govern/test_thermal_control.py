@@ -47,7 +47,7 @@ def test_the_chip_has_a_limit_of_its_own() -> None:
     assert (slow.state, slow.reason) == ("holding", "chip")
     assert slow.share < 0.2
     assert told(ThermalControl(), 30.0, 60, chip_c=84.0).share == 1.0
-    assert told(ThermalControl(), 30.0, 2, chip_c=95.0).share == 0.0
+    assert told(ThermalControl(), 30.0, 3, chip_c=95.0).share == 0.0
 
 
 def test_a_chip_that_is_all_there_was_and_is_gone_makes_it_careful_after_a_while() -> None:

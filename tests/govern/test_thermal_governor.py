@@ -4,8 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from pocketseek.device.sensor_facts import Battery, SensorFacts, Temperature
 from pocketseek.govern.governor import FixedGovernor
+from pocketseek.govern.headroom import HEADROOM
+from pocketseek.govern.sensor_probe import DIP
 from pocketseek.govern.thermal_control import BLIND_SHARE
 from pocketseek.govern.thermal_governor import HOT_COALESCE_S, ThermalGovernor, ThermalStatus
 from pocketseek.types import Limits
@@ -61,6 +65,19 @@ def test_sensors_are_read_once_a_second_and_the_answer_is_kept_meanwhile() -> No
     device.now_s = 0.9
     assert governor.limits() is first
     assert device.num_reads == 1
+
+
+def test_an_old_look_told_again_is_no_reading() -> None:
+    device = Device()
+    governor = device.governor()
+    device.wait(governor, 1)
+    before, kept = governor.status, device.read()
+    governor._sensors = lambda: kept
+    device.wait(governor, 1)
+    told = governor.status
+    assert told is not before
+    device.wait(governor, 600)
+    assert governor.status is told
 
 
 def test_when_hot_background_waits_and_the_pace_falls() -> None:
@@ -158,3 +175,45 @@ def test_a_low_battery_saves_at_background_first() -> None:
     assert limits.coalesce_s == 5.0
     assert limits.may_hurry
     assert device.wait(device.governor(screen_off=True), 3).coalesce_s == 15.0
+
+
+def test_headroom_does_not_bring_back_the_skin_sensor_that_it_comes_from() -> None:
+    device = Device(headroom=0.5)
+    governor = device.governor()
+    device.wait(governor, 60)
+    device.skin_c = 127.0
+    device.wait(governor, 60)
+    assert governor.status is not None
+    assert governor.status.state == "blind"
+    device.skin_c = None
+    device.wait(governor, 60)
+    assert governor.status.state == "blind"
+
+
+def test_headroom_that_never_moves_under_a_steady_load_is_found_out() -> None:
+    device = Device(skin_c=None, headroom=0.5)
+    governor = device.governor()
+    busy_s = 0.0
+
+    def busy() -> float:
+        return busy_s
+
+    governor.busy_s = busy
+    for _ in range(1200):
+        busy_s += governor.limits().duty
+        device.now_s += 1.0
+    assert governor.status is not None
+    assert (governor.status.state, dict(governor.status.distrusted)) == ("blind", {HEADROOM: "stuck"})
+
+
+def test_while_a_sensor_is_tried_out_the_state_stays_and_the_reason_is_told() -> None:
+    device = Device(skin_c=38.4)
+    governor = device.governor()
+    while governor.status is None or governor.status.reason != "sensor test":
+        device.wait(governor, 1)
+        assert device.now_s < 400
+    assert governor.status.state == "free"
+    assert governor.status.share == pytest.approx(DIP, abs=0.01)
+    device.skin_c = 38.3
+    device.wait(governor, 1)
+    assert (governor.status.reason, governor.status.share) == ("cool", 1.0)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketseek.runtime.frequency_caps import FrequencyCaps, restore_after_crash
+from pocketseek.runtime.frequency_caps import LONGEST_LOOK_S, LOOK_S, FrequencyCaps, restore_after_crash
 from pocketseek.runtime.frequency_state import FrequencyState
 
 BIG_KHZ = (480_000, 998_400, 1_497_600, 1_996_800, 2_496_000, 3_187_200)
@@ -319,3 +319,82 @@ def test_a_hostile_name_in_the_file_is_not_followed(home: Path, phone: Path, nam
     file.write_text(file.read_text().replace("policy4", name))
     assert restore_after_crash(home, root=phone)
     assert (now_khz(phone, 0), now_khz(phone, 4)) == (1_100_000, 1_497_600)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_a_cap_that_somebody_raised_is_put_on_top_of_it_again_later_and_later(home: Path, phone: Path) -> None:
+    clock = Clock()
+    caps = FrequencyCaps(home, root=phone, clock=clock)
+    caps.apply(0.3)
+    waits_s = []
+    for _ in range(9):
+        set_khz(phone, 2_496_000)
+        begun_s = clock.now_s
+        while now_khz(phone) != 998_400:
+            clock.now_s += 1.0
+            caps.apply(0.3)
+        waits_s.append(clock.now_s - begun_s)
+    assert waits_s[0] == LOOK_S
+    assert waits_s == sorted(waits_s)
+    assert waits_s[-1] == LONGEST_LOOK_S
+    caps.restore()
+    assert now_khz(phone) == 2_496_000  # theirs
+
+
+def test_a_refused_write_is_tried_again(home: Path, phone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    caps = FrequencyCaps(home, root=phone, clock=clock)
+
+    def refuse(file: str, khz: int) -> None:
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pocketseek.runtime.frequency_caps._write", refuse)
+        caps.apply(0.5)
+    assert now_khz(phone) == 3_187_200
+    clock.now_s = LOOK_S
+    caps.apply(0.5)
+    assert now_khz(phone) == 1_497_600
+
+
+def test_what_somebody_set_lower_is_not_fought(home: Path, phone: Path) -> None:
+    clock = Clock()
+    caps = FrequencyCaps(home, root=phone, clock=clock)
+    caps.apply(0.5)
+    set_khz(phone, 998_400)
+    clock.now_s = 1000.0
+    caps.apply(0.5)
+    assert now_khz(phone) == 998_400
+
+
+def test_originals_that_could_not_be_put_back_come_back_with_a_later_call(home: Path, phone: Path) -> None:
+    caps = FrequencyCaps(home, root=phone)
+    caps.apply(0.5)
+    with FrequencyState(home, "0b7c0f6e-1").exclusive(patience_s=0.0):
+        caps.apply(1.0)  # waits for two seconds
+        assert now_khz(phone) == 1_497_600
+    caps.apply(1.0)
+    assert now_khz(phone) == 3_187_200
+
+
+@pytest.mark.parametrize("place", ["run", "data/local/tmp"])
+def test_two_data_directories_know_of_each_other(tmp_path: Path, phone: Path, place: str) -> None:
+    (phone / place).mkdir(parents=True)
+    first, second = (FrequencyCaps(tmp_path / name, root=phone) for name in ("one", "two"))
+    first.apply(0.5)
+    second.apply(0.3)
+    first.restore()
+    assert now_khz(phone) == 998_400
+    second.restore()
+    assert now_khz(phone) == 3_187_200
+    assert not (tmp_path / "one").exists()
+    crash(tmp_path / "one", phone, 0.5)
+    assert restore_after_crash(tmp_path / "two", root=phone)
+    assert now_khz(phone) == 3_187_200

@@ -28,6 +28,7 @@ from pocketseek.govern.governor import FixedGovernor
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.work import Work
+from pocketseek.runtime.worker import Worker
 from pocketseek.types import Limits, SamplingParams
 
 WAIT_S = 60  # only a hanging test ever waits that long
@@ -200,6 +201,27 @@ def test_closing_twice_closes_the_parts_once_and_in_order(used: bool) -> None:
     engine.close()
     engine.close()
     assert closed == ["executor", "package"]
+
+
+def test_a_part_that_cannot_be_closed_keeps_none_of_the_others_open() -> None:
+    closed: list[str] = []
+
+    class Part(FakeExecutor):
+        def __init__(self, name: str, *, fails: bool = False) -> None:
+            super().__init__()
+            self._name, self._fails = name, fails
+
+        def close(self) -> None:
+            closed.append(self._name)
+            if self._fails:
+                raise OSError("no")
+
+    worker = Worker(
+        fake_engine(FakeExecutor())._scheduler, Part("executor", fails=True), FixedGovernor(1), (Part("clocks"),)
+    )
+    with pytest.raises(OSError, match="no"):
+        worker.close()
+    assert closed == ["executor", "clocks"]
 
 
 def test_forgotten_engine_closes_itself() -> None:

@@ -1,12 +1,13 @@
 """What this machine reaches at most: reading memory, multiplying bytes, reading its storage. Measured once and kept.
 
     <data directory>/device.json
-    {"format": 2, "device": {...}, "figures": {...}}
+    {"format": 3, "device": {...}, "figures": {...}}
 
 `device` in it is what the figures hold for: processor, kernels, threads, the file system of the data directory. Figures
 of another one, and a damaged file, count as none. They are those of a machine with nothing else to do and not yet hot.
-Storage is measured by measure_storage.py; and in the way that streaming reads, as found by
-runtime/residency/read_probe.py, if a model is installed.
+Memory's speed is the median of three measurements with the others between them: one alone has come out half as high
+again, in a last-level cache that others had left empty. Storage is measured by measure_storage.py; and in the way that
+streaming reads, as found by runtime/residency/read_probe.py, if a model is installed.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from dataclasses import fields as fields_of
+from statistics import median
 
-from pocketseek.apps.measure_storage import READ_SIZES, Rates, measure_storage
+from pocketseek.apps.measure_storage import READ_SIZES, Rates, measure_long_read, measure_storage
+from pocketseek.device.caches import largest_cache_bytes
 from pocketseek.device.probe import DeviceFacts
 from pocketseek.errors import FormatError
 from pocketseek.govern.expected_speed import MachineFigures
 from pocketseek.kernels.choose import choose_kernels
-from pocketseek.kernels.measure import DEFAULT_BUFFER_BYTES, measure_limits
+from pocketseek.kernels.measure import DEFAULT_BUFFER_BYTES, measure_limits, measure_read_bandwidth
 from pocketseek.package.reader import Package
 from pocketseek.package.storage import write_file
 from pocketseek.package.store import ModelStore
@@ -34,15 +37,17 @@ from pocketseek.runtime.residency.read_mode import known_read_mode
 from pocketseek.runtime.residency.read_probe import read_mode_for
 from pocketseek.settings import Settings
 
-_FORMAT = 2
+_FORMAT = 3
 _MAX_BYTES = 16 * 1024
+_MOST_BUFFER_BYTES = 1 << 30
 _FIGURES = frozenset(field.name for field in fields_of(MachineFigures))
 
 Progress = Callable[[int, int], None]
 
 
 def measure_device(settings: Settings, facts: DeviceFacts, progress: Progress | None = None) -> MachineFigures:
-    """Takes some seconds and up to 256 MB of memory; the figures are kept. progress(done, total) counts measurements.
+    """Takes some seconds and up to 256 MB of memory (1 GB where caches are large); the figures are kept.
+    progress(done, total) counts measurements.
 
     Raises MemoryLimitError if memory is refused, StorageError if nothing can be read or written.
     """
@@ -55,24 +60,36 @@ def measure_device(settings: Settings, facts: DeviceFacts, progress: Progress | 
     done(0)
     kernels = choose_kernels(settings.kernels).name
     threads = settings.num_threads or num_cores(facts)
-    buffer_bytes = min(DEFAULT_BUFFER_BYTES, max(32 << 20, (facts.memory_available_bytes or DEFAULT_BUFFER_BYTES) // 4))
+    buffer_bytes = _buffer_bytes(facts.memory_available_bytes, largest_cache_bytes())
     measured_with = "scalar" if kernels == "reference" else kernels
     limits = measure_limits(measured_with, threads, buffer_bytes=buffer_bytes)
     done(1)
+    read_bandwidths = [limits.read_bandwidth_bytes_per_s]
     flash, direct = measure_storage(settings, lambda count: done(1 + count))
+    read_bandwidths.append(measure_read_bandwidth(measured_with, threads, buffer_bytes=buffer_bytes))
+    streaming_rate = _streaming_rate(settings)
+    long_rate = measure_long_read(settings.models_dir)
+    read_bandwidths.append(measure_read_bandwidth(measured_with, threads, buffer_bytes=buffer_bytes))
     figures = MachineFigures(
         kernels,
         threads,
-        limits.read_bandwidth_bytes_per_s,
+        median(read_bandwidths),
         limits.int8_multiply_adds_per_s,
         limits.f32_multiply_adds_per_s,
         flash,
         direct,
-        _streaming_rate(settings),
+        streaming_rate,
+        long_rate,
     )
     done(total)
     _keep(settings, facts, figures)
     return figures
+
+
+def _buffer_bytes(available_bytes: int | None, cache_bytes: int | None) -> int:
+    """Eight times the largest cache where that is known, within a quarter of what is free."""
+    wanted_bytes = min(max(DEFAULT_BUFFER_BYTES, 8 * (cache_bytes or 0)), _MOST_BUFFER_BYTES)
+    return min(wanted_bytes, max(32 << 20, (available_bytes or DEFAULT_BUFFER_BYTES) // 4))
 
 
 def known_figures(settings: Settings, facts: DeviceFacts) -> MachineFigures | None:
@@ -139,6 +156,7 @@ def _parse(value: JsonValue, where: str) -> MachineFigures:
         flash=_parse_rates(fields.raw("flash"), where),
         direct=_parse_rates(fields.raw("direct"), where),
         streaming_bytes_per_s=fields.number("streaming_bytes_per_s", 0.0, 1e13),
+        long_read_bytes_per_s=fields.number("long_read_bytes_per_s", 0.0, 1e13),
     )
 
 

@@ -4,6 +4,9 @@ Read is the largest chunk of an installed model, or a file that is written for i
 memory say nothing about storage: they are put out of the page cache before, and a file of which something stays there,
 because a program that runs has it mapped, is not taken. Where direct reads are not possible there are none. Every part
 has its time limit, so that slow storage is read less of instead of longer.
+
+What storage reaches for a tenth of a second it may not keep up: caches, of the device or of a host, end.
+So where models of LONG_BYTES and more are installed their chunks are read one after another, too.
 """
 
 from __future__ import annotations
@@ -24,8 +27,11 @@ from pocketseek.settings import Settings
 READ_SIZES = (64 << 10, 256 << 10, 1 << 20, 4 << 20, 8 << 20)
 SAMPLE_BYTES = 96 << 20
 LEAST_SAMPLE_BYTES = 24 << 20
+LONG_BYTES, MOST_LONG_BYTES = 256 << 20, 4 << 30
+_LONG_LIMIT_S = 4.0
+_LEAST_WRITTEN_BYTES = 8 << 20  # of a card that writes 2 MB/s
 _SIZE_LIMIT_S = 0.6  # for the reads of one size in one way
-_WRITE_LIMIT_S = 4.0  # then what is written is enough, if it is LEAST_SAMPLE_BYTES
+_WRITE_LIMIT_S = 4.0  # then what is written is enough, if it is _LEAST_WRITTEN_BYTES
 _MOST_CHUNKS = 8  # that are looked at
 _COLD = 64  # no more than this part of a file may be in memory
 
@@ -44,6 +50,24 @@ def measure_storage(settings: Settings, progress: Callable[[int], None]) -> tupl
         return _measure(path, progress)
     finally:
         path.unlink(missing_ok=True)
+
+
+def measure_long_read(models_dir: Path) -> float:
+    """Bytes per second through the page cache over as many cold chunks as the time allows, in the largest reads; 0.0
+    where there are less than LONG_BYTES of them. A chunk that cannot be read ends it: `verify` is for that."""
+    total_bytes, elapsed_s = 0, 0.0
+    for chunk in _by_size(models_dir):
+        if elapsed_s >= _LONG_LIMIT_S or total_bytes >= MOST_LONG_BYTES:
+            break
+        if not _is_cold(chunk):
+            continue
+        try:
+            read_bytes, read_s = _read(chunk, READ_SIZES[-1], 0, limit_s=_LONG_LIMIT_S - elapsed_s)
+        except OSError:
+            break
+        total_bytes += read_bytes
+        elapsed_s += read_s
+    return total_bytes / elapsed_s if total_bytes >= LONG_BYTES else 0.0
 
 
 def _measure(path: Path, progress: Callable[[int], None]) -> tuple[Rates, Rates]:
@@ -71,7 +95,12 @@ def _can_read_directly(path: Path) -> bool:
 
 
 def _rate(path: Path, read_bytes: int, flags: int, *, limit_s: float = _SIZE_LIMIT_S) -> float:
-    """From the beginning of the file on, as far as the time goes."""
+    total_bytes, elapsed_s = _read(path, read_bytes, flags, limit_s=limit_s)
+    return total_bytes / elapsed_s
+
+
+def _read(path: Path, read_bytes: int, flags: int, *, limit_s: float) -> tuple[int, float]:
+    """From the beginning of the file on, as far as the time goes: (bytes, seconds)."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
     try:
         num_bytes = min(os.fstat(file).st_size, SAMPLE_BYTES) // read_bytes * read_bytes
@@ -88,14 +117,18 @@ def _rate(path: Path, read_bytes: int, flags: int, *, limit_s: float = _SIZE_LIM
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(file)
-    return total / max(1e-9, elapsed_s)
+    return total, max(1e-9, elapsed_s)
 
 
 def _cold_chunk(models_dir: Path) -> Path | None:
     """The largest chunk that is large enough and does not stay in memory."""
+    return next((path for path in _by_size(models_dir)[:_MOST_CHUNKS] if _is_cold(path)), None)
+
+
+def _by_size(models_dir: Path) -> list[Path]:
+    """Chunks that are large enough, the largest first."""
     chunks = sorted((path.stat().st_size, path) for path in models_dir.glob("*/chunks/*") if path.is_file())
-    large = [path for size, path in reversed(chunks) if size >= LEAST_SAMPLE_BYTES]
-    return next((path for path in large[:_MOST_CHUNKS] if _is_cold(path)), None)
+    return [path for size, path in reversed(chunks) if size >= LEAST_SAMPLE_BYTES]
 
 
 def _is_cold(path: Path) -> bool:
@@ -118,7 +151,7 @@ def _write_sample(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
             for written_bytes in range(0, SAMPLE_BYTES, len(piece)):
-                if written_bytes >= LEAST_SAMPLE_BYTES and time.monotonic() > until_s:
+                if written_bytes >= _LEAST_WRITTEN_BYTES and time.monotonic() > until_s:
                     break
                 file.write(piece)
                 file.flush()

@@ -79,10 +79,12 @@ def bench(
     from pocketseek.apps.load_bench import LONGEST_REQUEST_TOKENS
     from pocketseek.apps.page_cache import drop_cached_pages
     from pocketseek.apps.report.record import Conditions
+    from pocketseek.device.probe import check_device
     from pocketseek.device.sensors import Sensors
     from pocketseek.kernels.choose import choose_kernels
     from pocketseek.kernels.kv_memory import choose_kv_format
     from pocketseek.runtime.load import load
+    from pocketseek.runtime.opening import num_cores
 
     settings = read_settings()
     words = Words(settings.language)
@@ -155,6 +157,7 @@ def bench(
                 sustained_s=60 * (minutes or 0.0),
                 from_storage=drop_caches or limit is not None,
                 memory_limit_bytes=memory,
+                num_threads=settings.num_threads or num_cores(check_device(data_dir=settings.home)),
             ),
             words,
             page=report,

@@ -42,6 +42,7 @@ from pocketseek.errors import (
 
 if TYPE_CHECKING:
     from pocketseek.cli.chat_model import ModelSlot, OpenModel
+    from pocketseek.govern.thermal_governor import ThermalStatus
 
 _OF_QUESTIONS = (ContextLengthError, MemoryLimitError, ModelOutputError, StorageError, TemplateError, UsageError)
 _OF_COMMANDS = (BusyError, DownloadError, FormatError, IntegrityError, NotFoundError, UnsupportedError)
@@ -144,7 +145,7 @@ class Conversation:
         if self._floor is not None:
             self._floor.begin()
         try:
-            with closing(self._chat.ask(question)) as events:
+            with self._heat.watching(self._thermal_status), closing(self._chat.ask(question)) as events:
                 for event in events:
                     printer.write(event.text, event.reasoning)
                     if self._floor is not None:
@@ -154,12 +155,14 @@ class Conversation:
             printer.end()
             if self._floor is not None:
                 self._floor.end()
-        if self._slot is not None:
-            self._heat.see(self._slot.current.engine.thermal_status())
+        self._heat.see(self._thermal_status())
         if finish_reason == "length":
             self._say(messages.CHAT_CUT)
         if self._chat.num_forgotten > num_forgotten:
             self._say(messages.CHAT_DROPPED, count=self._chat.num_forgotten)
+
+    def _thermal_status(self) -> ThermalStatus | None:
+        return None if self._slot is None else self._slot.current.engine.thermal_status()
 
     def _reset(self, system: str | None) -> None:
         self._chat.reset(system)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -103,10 +103,12 @@ def generate(
             temperature_limit_c=temperature_limit,
         )
     ) as engine:
-        answer = _Answer(engine, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json, floor=chosen.floor)
+        heat_note = HeatNote(Words(settings.language))
+        with nullcontext() if json else heat_note.watching(engine.thermal_status):
+            answer = _Answer(engine, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json, floor=chosen.floor)
         heat = engine.thermal_status()
         if not json:
-            HeatNote(Words(settings.language)).see(heat)
+            heat_note.see(heat)
     if answer.was_cut and not json:
         note(Words(settings.language)(messages.CUT_BY_ROOM if answer.had_no_room else messages.CHAT_CUT))
     if json:

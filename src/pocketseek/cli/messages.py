@@ -319,8 +319,29 @@ HEAT_CHIP = Message(
     "为使芯片温度低于 {limit} °C,已放慢速度:当前 {percent} %,温度 {celsius} °C。",
 )
 HEAT_STOP = Message(
-    "The device is far above {limit} °C: nothing is computed until it has cooled down.",
-    "设备温度远高于 {limit} °C:降温之前暂停计算。",
+    "Resting: the device is at {celsius}, far above {limit} °C; it goes on when it has cooled down "
+    "(--temperature-limit).",
+    "暂停:设备温度 {celsius},远高于 {limit} °C;降温后继续(--temperature-limit)。",
+)
+HEAT_CHIP_STOP = Message(
+    "Resting: the chip is at {celsius}, far above {limit} °C; it goes on when it has cooled down.",
+    "暂停:芯片温度 {celsius},远高于 {limit} °C;降温后继续。",
+)
+HEAT_UNREACHABLE = Message(
+    "It does not get cooler than {celsius} here, even at rest: going on very slowly ({percent} %). Cool the device, "
+    "or set another limit than {limit} °C (--temperature-limit; 0: none).",
+    "即使不计算,温度也不低于 {celsius}:以极慢的速度继续({percent} %)。"
+    "请给设备降温,或更改 {limit} °C 的上限(--temperature-limit;0 为不限)。",
+)
+HEAT_CHIP_UNREACHABLE = Message(
+    "The chip stays at {celsius}, even at rest (limit {limit} °C): something else heats it. Going on very slowly "
+    "({percent} %).",
+    "即使不计算,芯片温度仍为 {celsius}(上限 {limit} °C):由其他程序发热。以极慢的速度继续({percent} %)。",
+)
+HEAT_GOES_ON = Message("Cool enough: going on.", "温度已降低:继续。")
+HEAT_SENSOR_TEST = Message(
+    "Slower for a moment, to see whether the temperature sensor still moves ({percent} %).",
+    "暂时放慢,以检查温度传感器是否仍有变化({percent} %)。",
 )
 HEAT_BLIND = Message(
     "The temperature cannot be read any more, or not be believed: going on at a careful pace ({percent} %).",

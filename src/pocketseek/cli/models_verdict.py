@@ -85,6 +85,8 @@ def _figure_rows(figures: MachineFigures, words: Words) -> list[tuple[str, str]]
             rows.append((words(label), _rates(rates)))
     if figures.streaming_bytes_per_s:
         rows.append((words(said.FIGURE_STREAMING), words(said.GIGABYTES, value=figures.streaming_bytes_per_s / 1e9)))
+    if figures.long_read_bytes_per_s:
+        rows.append((words(said.FIGURE_LONG_READ), words(said.GIGABYTES, value=figures.long_read_bytes_per_s / 1e9)))
     return rows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pocketseek.apps.report.claims import REFERENCE
 from pocketseek.apps.report.figures import FIGURES, Figure, Key, gap_of
-from pocketseek.apps.report.record import DeviceSeen, Record
+from pocketseek.apps.report.record import Conditions, DeviceSeen, Record
 from pocketseek.cli import messages, report_messages
 from pocketseek.cli.console import format_bytes
 from pocketseek.cli.messages import Words
@@ -94,6 +94,13 @@ def device_rows(device: DeviceSeen, words: Words) -> list[tuple[str, str]]:
     return [(words(name), value) for name, value in rows if value is not None]
 
 
+def _heat_limit(conditions: Conditions, words: Words) -> str:
+    limit_c = conditions.temperature_limit_c
+    if limit_c is None:
+        return words(report_messages.CONDITION_HEAT_NONE)
+    return words(report_messages.CONDITION_HEAT_VALUE, limit=f"{limit_c:g}")
+
+
 def condition_rows(record: Record, words: Words) -> list[tuple[str, str]]:
     conditions, model = record.conditions, record.model
     runs = words(
@@ -108,6 +115,8 @@ def condition_rows(record: Record, words: Words) -> list[tuple[str, str]]:
         (report_messages.CONDITION_MODEL, parameters),
         (report_messages.CONDITION_KERNELS, f"{conditions.kernels}, {conditions.kv}"),
         (report_messages.CONDITION_RUNS, runs),
+        (report_messages.CONDITION_THREADS, str(conditions.num_threads or words(messages.UNKNOWN))),
+        (report_messages.CONDITION_HEAT, _heat_limit(conditions, words)),
         (report_messages.CONDITION_SEQUENCES, str(conditions.concurrency)),
         (report_messages.CONDITION_REST, f"{conditions.idle_s:g}"),
         (report_messages.CONDITION_LOADED, words(loaded)),

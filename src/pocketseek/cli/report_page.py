@@ -166,5 +166,12 @@ _COLUMNS: tuple[tuple[Message, bool, tuple[tuple[Message | None, Column], ...]],
     ),
     (report_messages.CHART_POWER, True, ((None, lambda samples: samples.power_w),)),
     (report_messages.CHART_FREQUENCY, True, ((None, lambda samples: _scaled(samples.frequency_hz, 1e-9)),)),
-    (report_messages.CHART_DUTY, True, ((None, lambda samples: _scaled(samples.duty, 100)),)),
+    (
+        report_messages.CHART_DUTY,
+        True,
+        (
+            (report_messages.LINE_DUTY, lambda samples: _scaled(samples.duty, 100)),
+            (report_messages.LINE_HEAT_SHARE, lambda samples: _scaled(samples.heat_share, 100)),
+        ),
+    ),
 )

@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketseek.device.battery_units import CurrentUnit, is_fed, volts
+from pocketseek.device.battery_units import CurrentUnit, TemperatureUnit, is_fed, volts
 from pocketseek.device.reading import list_names, parse_signed, read_bytes, read_line
 from pocketseek.device.sensor_facts import Battery, Readings, Temperature
-from pocketseek.device.thermal_zones import is_temperature
 
 _FOLDER = "sys/class/power_supply"
 _MOST_SUPPLIES = 32
@@ -42,6 +41,7 @@ class SystemBattery:
     def __init__(self, root: Path) -> None:
         self._folder = root / _FOLDER
         self._units: dict[str, CurrentUnit] = {}
+        self._temperature_units: dict[str, TemperatureUnit] = {}
         self.find()
 
     def find(self) -> None:
@@ -56,12 +56,14 @@ class SystemBattery:
         cells = [self._cell(name) for name in self._batteries]
         temperatures, complaints = [], []
         for cell in cells:
-            raw = cell.raw_temperature
-            source = f"/{_FOLDER}/{cell.name}"
-            if raw is not None and is_temperature(raw / 10):
-                temperatures.append(Temperature(cell.name[:_MAX_NAME], "battery", raw / 10, source))
-            elif raw is not None:
-                complaints.append(f"battery {cell.name[:_MAX_NAME]} says {raw}: no temperature")
+            raw, name = cell.raw_temperature, cell.name[:_MAX_NAME]
+            if raw is None:
+                continue
+            celsius = self._temperature_units.setdefault(cell.name, TemperatureUnit()).celsius(raw)
+            if celsius is not None:
+                temperatures.append(Temperature(name, "battery", celsius, f"/{_FOLDER}/{cell.name}"))
+            else:
+                complaints.append(f"battery {name} says {raw}: no temperature, or in an unknown unit")
         return self._together(cells), Readings(tuple(temperatures), tuple(complaints))
 
     def _together(self, cells: list[_Cell]) -> Battery | None:

@@ -1,6 +1,7 @@
 """What a battery driver's numbers mean. The kernel wants microamperes and microvolts, above 0 into the battery; drivers
 of phones (older Samsung and Huawei kernels among them) give thousandths, and the sign as they like. So the unit is
-taken from the size, once and for all when it is beyond doubt, and the direction from the status alone.
+taken from the size, once and for all when it is beyond doubt, and the direction from the status alone. Temperatures are
+meant to be tenths of a degree, and some drivers give thousandths or whole ones.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ _MOST_DRAWN_MA = 5_000
 _MOST_CHARGED_MA = 15_000
 _LEAST_UV = 100_000  # 100 V in mV, a tenth of a volt in uV
 _VOLTS = (2.0, 100.0)
+_TENTHS, _LEAST_THOUSANDTHS = (100, 1000), 10_000
+LOWEST_BATTERY_C, HIGHEST_BATTERY_C = -40.0, 120.0
 _INWARDS, _OUTWARDS = "charging", "discharging"
 
 
@@ -33,6 +36,27 @@ class CurrentUnit:
         self._is_micro = self._is_micro or abs(raw) > most_ma
         amperes = abs(raw) / (1e6 if self._is_micro else 1e3)
         return amperes if status == _OUTWARDS else -amperes
+
+
+class TemperatureUnit:
+    """Learns in what one battery counts its temperature.
+
+    A battery in use has 10 to 60 °C, as a rule: 100 to 600 are tenths, 10,000 and more thousandths. Below 100 it may be
+    a cold battery in tenths or a warm one in whole degrees: unknown, until a larger number has settled it.
+    """
+
+    def __init__(self) -> None:
+        self._per_degree: int | None = None
+
+    def celsius(self, raw: int) -> float | None:
+        """None if it is no temperature of a battery, or its unit is not known yet."""
+        if self._per_degree is None:
+            size = abs(raw)
+            self._per_degree = 10 if _TENTHS[0] <= size <= _TENTHS[1] else 1000 if size >= _LEAST_THOUSANDTHS else None
+        if self._per_degree is None:
+            return None
+        celsius = raw / self._per_degree
+        return celsius if LOWEST_BATTERY_C <= celsius <= HIGHEST_BATTERY_C else None
 
 
 def volts(raw: int | None) -> float | None:

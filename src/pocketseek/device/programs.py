@@ -1,12 +1,11 @@
 """Slow programs that know something (termux-battery-status, dumpsys): run now and then, in a thread of their own.
 
 `ask` never waits: it gives what came last and starts the program if it is due. What fails is asked again
-later and later, and no more after five failures in a row; what is not installed is never started.
+later and later, up to LONGEST_WAIT_S; what is not installed is never started.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-MOST_FAILURES = 5
+_MOST_DOUBLINGS = 16
 LONGEST_WAIT_S = 600.0
 TIMEOUT_S = 10.0
 
@@ -100,7 +99,7 @@ def _next_state(program: Program, num_failures: int, output: str | None, now_s: 
     if output is not None:
         return _State(now_s + program.every_s, 0, output, now_s)
     num_failures += 1
-    wait_s = min(program.every_s * 2**num_failures, LONGEST_WAIT_S) if num_failures < MOST_FAILURES else math.inf
+    wait_s = min(program.every_s * 2 ** min(num_failures, _MOST_DOUBLINGS), LONGEST_WAIT_S)
     return _State(now_s + wait_s, num_failures)
 
 

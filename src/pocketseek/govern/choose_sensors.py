@@ -1,8 +1,9 @@
 """Which temperatures the set point and the chip's limit are compared with, and why.
 
 In this order: sensors that stand for the skin (modelled or measured as such, then a thermistor in a quiet place of the
-board), the battery's, a thermistor of the board near the chip (some degrees too hot, so on the safe side). Where there
-is none of them only the chip's own limit is left. Several of the same rank count together: the hottest rules.
+board), the battery's, a thermistor of the board near the chip (some degrees too hot, so on the safe side), Android's
+headroom. Where there is none of them only the chip's own limit is left. Several of the same rank count together: the
+hottest rules.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Literal
 
 from pocketseek.device.sensor_facts import SensorFacts, Temperature
 from pocketseek.device.sensor_names import skin_rank
+from pocketseek.govern.headroom import HEADROOM
 
 SetPointKind = Literal["skin", "quiet", "battery", "board", "headroom", "none"]
 _SKIN_KINDS: tuple[SetPointKind, ...] = ("skin", "quiet", "board")
-_ORDER: tuple[SetPointKind, ...] = ("skin", "quiet", "battery", "board")
+_ORDER: tuple[SetPointKind, ...] = ("skin", "quiet", "battery", "board", "headroom")
 _REASONS: dict[SetPointKind, str] = {
     "skin": "the sensor that stands for the skin",
     "quiet": "no skin sensor; a thermistor in a quiet place of the board stands for it",
@@ -57,6 +59,8 @@ def choose_sensors(facts: SensorFacts, distrusted: Collection[str] = ()) -> Sens
 
 
 def _kind_of(temperature: Temperature) -> SetPointKind:
+    if temperature.source == HEADROOM:
+        return "headroom"
     if temperature.kind == "battery":
         return "battery"
     if temperature.kind != "skin":

@@ -20,6 +20,7 @@ OPEN_S = 0.2  # the tokenizer and the rest, before weights are read
 PASS_OVERHEAD_S = 0.0002  # planning, committing, handing on
 SAMPLING_S_PER_ENTRY = 3e-9  # of the vocabulary, with peaked logits as text has them (0.43 ms for 152 000)
 LAYER_S = 25e-6  # what one thread does alone in a layer: norms, rope, waiting for each other
+LONG_READ_BYTES = 256 << 20  # of weights: from there on the speed that storage keeps up counts
 PASS_TOKENS = 256  # of a prompt, in one pass
 
 # Of the int8 peak (of the float peak for f16 and f32), passes of many tokens reach, attention apart. From the times of
@@ -34,9 +35,10 @@ class MachineFigures:
     """What a machine reaches at most. flash, direct: (bytes of one read, bytes per second), the smallest read first, by
     one reader, through the page cache and past it.
 
-    streaming_bytes_per_s: in the way that streaming reads; 0.0: not measured. Rates of arithmetic are None if they were
-    not measured. is_estimate: nothing was measured, memory's speed is the peak that is published of the chip, so that
-    speeds are upper limits.
+    streaming_bytes_per_s: in the way that streaming reads; long_read_bytes_per_s: through the page cache, for seconds,
+    which is less where something before the storage fills up. 0.0: not measured. Rates of arithmetic are None if they
+    were not measured. is_estimate: nothing was measured, memory's speed is the peak that is published of the chip, so
+    that speeds are upper limits.
     """
 
     kernels: str
@@ -47,6 +49,7 @@ class MachineFigures:
     flash: tuple[tuple[int, float], ...] = ()
     direct: tuple[tuple[int, float], ...] = ()
     streaming_bytes_per_s: float = 0.0
+    long_read_bytes_per_s: float = 0.0
     is_estimate: bool = False
 
     @property
@@ -55,8 +58,10 @@ class MachineFigures:
 
     @property
     def best_read_bytes_per_s(self) -> float:
+        """That can be kept up."""
         best = max((rate for _, rate in (*self.flash, *self.direct)), default=0.0)
-        return self.streaming_bytes_per_s or best
+        short = self.streaming_bytes_per_s or best
+        return min(short, self.long_read_bytes_per_s) if self.long_read_bytes_per_s else short
 
 
 @dataclass(frozen=True)
@@ -112,4 +117,7 @@ def load_to_first_token_s(weights_bytes: int, figures: MachineFigures) -> float 
     """With nothing of it in memory; None if storage was not measured."""
     if not figures.flash:
         return None
-    return OPEN_S + weights_bytes / (LOAD_SHARE * figures.flash_bytes_per_s)
+    rate = figures.flash_bytes_per_s
+    if figures.long_read_bytes_per_s and weights_bytes >= LONG_READ_BYTES:
+        rate = min(rate, figures.long_read_bytes_per_s)
+    return OPEN_S + weights_bytes / (LOAD_SHARE * rate)

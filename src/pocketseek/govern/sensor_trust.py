@@ -4,12 +4,15 @@ A sensor should move when what heats it has changed: since its reading last chan
 or the chip by 5 °C, both as means over SMOOTH_S. And a skin sensor that stands still for DEAF_S although the chip is
 10 °C warmer or colder than when it last moved is not believed either, whatever steps it shows: 3 W into 180 J/K are
 4 °C by then. (A battery may be far from the chip.)
-One that has jumped is not believed before it has moved again: a constant is no temperature, however long it is told.
+While nothing is computed because of the heat, every sensor should move, the chip's too.
+One that has jumped or was stuck is not believed before it has moved again: a constant is no temperature, however long
+it is told.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pocketseek.device.plausible import Judgement, Plausible
@@ -31,7 +34,7 @@ class _Watched:
     work: float = 0.0
     chip_c: float | None = None
     deaf_since_s: float | None = None
-    jumped_to_c: float | None = None
+    doubted: tuple[Judgement, float] | None = None  # why, and the reading that it has to leave
 
 
 class SensorTrust:
@@ -43,8 +46,11 @@ class SensorTrust:
         self._chip_c: float | None = None
         self._time_s: float | None = None
 
-    def judge(self, facts: SensorFacts, work: float, time_s: float) -> dict[str, Judgement]:
-        """Of every sensor that was ever seen, by source. work: the mean share of full speed since the last look."""
+    def judge(
+        self, facts: SensorFacts, work: float, time_s: float, *, is_stopped: bool = False
+    ) -> dict[str, Judgement]:
+        """Of every sensor that was ever seen, by source. work: the mean share of full speed since the last look.
+        is_stopped: nothing is computed, because of the heat."""
         self._smooth(facts, work, time_s)
         readings = {one.source: one.celsius for one in facts.temperatures}
         for one in facts.temperatures:
@@ -52,7 +58,20 @@ class SensorTrust:
                 self._watched[one.source] = _Watched(
                     one.kind, Plausible(one.kind), work=self._work, chip_c=self._chip_c
                 )
-        return {source: self._judge(one, readings.get(source), time_s) for source, one in self._watched.items()}
+        return {
+            source: self._judge(one, readings.get(source), time_s, is_stopped=is_stopped)
+            for source, one in self._watched.items()
+        }
+
+    def doubt(self, sources: Collection[str]) -> None:
+        """They did not move although they had to: "stuck" from the next look on, until they move."""
+        for source in sources:
+            one = self._watched[source]
+            if one.reading_c is not None:
+                one.doubted = "stuck", one.reading_c
+
+    def kinds(self, sources: Collection[str]) -> set[Kind]:
+        return {self._watched[source].kind for source in sources}
 
     def _smooth(self, facts: SensorFacts, work: float, time_s: float) -> None:
         seconds = 0.0 if self._time_s is None else max(0.0, time_s - self._time_s)
@@ -64,23 +83,31 @@ class SensorTrust:
             chip_c = max(chips_c)
             self._chip_c = chip_c if self._chip_c is None else self._chip_c + weight * (chip_c - self._chip_c)
 
-    def _judge(self, one: _Watched, reading_c: float | None, time_s: float) -> Judgement:
+    def _judge(self, one: _Watched, reading_c: float | None, time_s: float, *, is_stopped: bool) -> Judgement:
         if one.kind not in _SLOW_KINDS:  # what heats a chip is inside of it; it may rest at a value by rights
-            return one.plausible.judge(reading_c, time_s, should_move=False)
+            one.reading_c = reading_c
+            return _since(one, one.plausible.judge(reading_c, time_s, should_move=is_stopped))
         if reading_c != one.reading_c:
             one.reading_c, one.work, one.chip_c, one.deaf_since_s = reading_c, self._work, self._chip_c, None
         change_c = abs(self._chip_c - one.chip_c) if self._chip_c is not None and one.chip_c is not None else 0.0
-        should_move = abs(self._work - one.work) >= WORK_CHANGE or change_c >= CHIP_CHANGE_C
+        should_move = is_stopped or abs(self._work - one.work) >= WORK_CHANGE or change_c >= CHIP_CHANGE_C
         judgement = one.plausible.judge(reading_c, time_s, should_move=should_move)
-        if judgement == "jump" and one.jumped_to_c is None:
-            one.jumped_to_c = reading_c
-        elif judgement == "good" and one.jumped_to_c is not None:
-            if reading_c == one.jumped_to_c:
-                return "jump"
-            one.jumped_to_c = None
         if change_c < DEAF_CHANGE_C or one.kind != "skin":
             one.deaf_since_s = None
         elif one.deaf_since_s is None:
             one.deaf_since_s = time_s
         is_deaf = one.deaf_since_s is not None and time_s - one.deaf_since_s >= DEAF_S
-        return "stuck" if judgement == "good" and is_deaf else judgement
+        return _since(one, "stuck" if judgement == "good" and is_deaf else judgement)
+
+
+def _since(one: _Watched, judgement: Judgement) -> Judgement:
+    """The doubt about it before, if it has not moved since."""
+    if judgement in ("jump", "stuck") and one.doubted is None and one.reading_c is not None:
+        one.doubted = judgement, one.reading_c
+    if judgement != "good" or one.doubted is None:
+        return judgement
+    why, doubted_c = one.doubted
+    if one.reading_c == doubted_c:
+        return why
+    one.doubted = None
+    return "good"

@@ -14,10 +14,13 @@ The chip (seconds, where the skin takes minutes) has a cap of its own: it shrink
 proportion to by how much, grows below `CHIP_BAND_C` under it, and rests between.
 
 States: "free": full speed. "holding": the share is below 1, until it has been 1 for CALM_S. "emergency": 3 °C above the
-set point, or the chip 10 °C above its limit: nothing runs until it is 1 °C (5 °C) below again. "blind": there was a
-sensor for the set point and there is none to be believed: BLIND_SHARE, or three quarters of what held the set point
-before if that was less; the chip's cap holds, too. Where there never was one, only the chip's limit counts,
-and it is "blind" when that sensor has been gone for half a minute.
+set point for EMERGENCY_LOOKS, or the chip 10 °C above its limit for CHIP_EMERGENCY_LOOKS (one reading may be a slip):
+nothing runs until it is 1 °C (5 °C) below again. "unreachable": an emergency in which nothing got colder although
+nothing ran (stop_effect.py): what heats is something else, and LEAST_SHARE goes on, which adds a few tenths of a degree
+at most. "blind": there was a sensor for the set point and there is none to be believed: BLIND_SHARE, or three quarters
+of what held the set point before if that was less. The chip's cap holds while nothing can be read of the chip, but it
+grows to BLIND_SHARE: it may have been learnt from a lie, and a chip protects itself. Where there never was one, only
+the chip's limit counts, and it is "blind" when that sensor has been gone for half a minute.
 """
 
 from __future__ import annotations
@@ -26,9 +29,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pocketseek.govern.heat_observer import HeatObserver
+from pocketseek.govern.stop_effect import StopEffect
 
-ThermalState = Literal["free", "holding", "emergency", "blind"]
-ThermalReason = Literal["cool", "skin", "chip", "no sensor"]
+ThermalState = Literal["free", "holding", "emergency", "unreachable", "blind"]
+ThermalReason = Literal["cool", "skin", "chip", "no sensor", "sensor test"]
 
 SET_POINT_C, CHIP_LIMIT_C = 45.0, 85.0
 MARGIN_C, COARSE_MARGIN_C = 0.2, 0.8  # a coarse sensor shows whole degrees; tried out on simulated phones
@@ -39,6 +43,7 @@ FALL_PER_S, RISE_PER_S = 0.1, 0.02
 CALM_S = 30.0
 EMERGENCY_C, RESUME_C = 3.0, 1.0
 CHIP_EMERGENCY_C, CHIP_RESUME_C = 10.0, 5.0
+EMERGENCY_LOOKS, CHIP_EMERGENCY_LOOKS = 2, 3
 CHIP_GONE_S = 30.0
 CHIP_BAND_C, CHIP_FALL, CHIP_RISE_PER_S = 2.0, 0.01, 0.02
 BLIND_SHARE, BLIND_CAUTION = 0.25, 0.75
@@ -50,7 +55,8 @@ _HELD_WEIGHT_S = 120.0
 
 @dataclass(frozen=True)
 class ThermalDecision:
-    """share: of what could be computed at full speed. reason: what holds it there. skin_c: as estimated."""
+    """share: of what could be computed at full speed. reason: what holds it there ("sensor test": sensor_probe.py).
+    skin_c: as estimated."""
 
     share: float
     state: ThermalState
@@ -75,6 +81,8 @@ class ThermalControl:
         self._seen_s: float | None = None
         self._chip_seen_s: float | None = None
         self._full_since_s: float | None = None
+        self._num_over = self._num_chip_over = 0  # looks in a row
+        self._stop: StopEffect | None = None
 
     def follow_another(self, *, is_late: bool) -> None:
         """Another sensor stands for the set point from now on. is_late: it is behind the skin, as a battery is."""
@@ -95,8 +103,8 @@ class ThermalControl:
             wanted, reason = cap, "chip"
         self._share = max(self._share - FALL_PER_S * seconds, min(self._share + RISE_PER_S * seconds, wanted))
         self._state = self._next_state(skin_c, chip_c, time_s)
-        if self._state == "emergency":
-            self._share = 0.0
+        if self._state in ("emergency", "unreachable"):
+            self._share = 0.0 if self._state == "emergency" else LEAST_SHARE
         reason = reason if self._share < 1.0 else "cool"
         return ThermalDecision(self._share, self._state, reason, self._skin_c(skin_c), chip_c)
 
@@ -133,7 +141,8 @@ class ThermalControl:
     def _next_state(self, skin_c: float | None, chip_c: float | None, time_s: float) -> ThermalState:
         if self._is_emergency(skin_c, chip_c):
             self._full_since_s = None
-            return "emergency"
+            return self._stopped(skin_c, chip_c, time_s)
+        self._stop = None
         if skin_c is None and self._is_blind(time_s):
             return "blind"
         if self._share < 1.0:
@@ -144,11 +153,22 @@ class ThermalControl:
         return "free" if self._state == "free" or is_calm else "holding"
 
     def _is_emergency(self, skin_c: float | None, chip_c: float | None) -> bool:
-        skin_over_c, chip_over_c = EMERGENCY_C, CHIP_EMERGENCY_C
-        if self._state == "emergency":
-            skin_over_c, chip_over_c = -RESUME_C, -CHIP_RESUME_C
+        if self._stop is not None:
+            return self._is_over(skin_c, chip_c, -RESUME_C, -CHIP_RESUME_C)
+        self._num_over = self._num_over + 1 if self._is_over(skin_c, None, EMERGENCY_C, 0.0) else 0
+        self._num_chip_over = self._num_chip_over + 1 if self._is_over(None, chip_c, 0.0, CHIP_EMERGENCY_C) else 0
+        return self._num_over >= EMERGENCY_LOOKS or self._num_chip_over >= CHIP_EMERGENCY_LOOKS
+
+    def _is_over(self, skin_c: float | None, chip_c: float | None, skin_over_c: float, chip_over_c: float) -> bool:
         skin_hot = skin_c is not None and skin_c >= self.set_point_c + skin_over_c
         return skin_hot or (chip_c is not None and chip_c >= self.chip_limit_c + chip_over_c)
+
+    def _stopped(self, skin_c: float | None, chip_c: float | None, time_s: float) -> ThermalState:
+        if self._stop is None:
+            self._stop = StopEffect(skin_c, chip_c, time_s)
+        by_skin = self._is_over(skin_c, None, -RESUME_C, 0.0)
+        is_vain = self._state == "unreachable" or self._stop.is_vain(skin_c, chip_c, time_s, by_skin=by_skin)
+        return "unreachable" if is_vain else "emergency"
 
     def _skin_c(self, skin_c: float | None) -> float | None:
         return None if skin_c is None else self._observer.temperature_c
@@ -161,6 +181,8 @@ class _ChipCap:
 
     def update(self, chip_c: float | None, seconds: float) -> float:
         if chip_c is None:
+            if self._cap < BLIND_SHARE:
+                self._cap = min(BLIND_SHARE, self._cap + CHIP_RISE_PER_S * seconds)
             return self._cap
         over_c = chip_c - self._limit_c
         if over_c > 0:

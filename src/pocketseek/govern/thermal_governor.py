@@ -7,8 +7,7 @@ Once a second at most the sensors are read; between two looks the answer stays t
 Who is interactive is slowed down last: while the pace is held back background waits as long as somebody is served who
 is waited for, fewer sequences are admitted, and only then is it the pace that counts.
 
-Without a temperature Android's thermal headroom stands for the skin: 1.0 is where severe throttling begins and 0.0 is
-30 °C below (AOSP, ThermalManagerService), so 0.9 is taken to be at the set point.
+Without a temperature Android's thermal headroom stands for the skin (headroom.py).
 """
 
 from __future__ import annotations
@@ -20,9 +19,11 @@ from time import monotonic
 
 from pocketseek.device.sensor_facts import SensorFacts
 from pocketseek.govern.actuators import Actuation, actuate, sequences_within
-from pocketseek.govern.choose_sensors import SetPointKind, choose_sensors
+from pocketseek.govern.choose_sensors import SensorChoice, SetPointKind, choose_sensors
 from pocketseek.govern.governor import Governor
+from pocketseek.govern.headroom import HEADROOM, with_headroom
 from pocketseek.govern.power_policy import PowerSituation, power_policy
+from pocketseek.govern.sensor_probe import SensorProbe
 from pocketseek.govern.sensor_trust import SensorTrust
 from pocketseek.govern.thermal_control import (
     CHIP_LIMIT_C,
@@ -36,7 +37,6 @@ from pocketseek.types import Limits
 
 LOOK_S = 1.0
 HOT_COALESCE_S = 4.0
-HEADROOM_AT_SET_POINT, HEADROOM_RANGE_C = 0.9, 30.0
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,9 @@ class ThermalStatus:
         skin = "no temperature" if self.skin_c is None else f"{self.skin_c:.1f} °C"
         chip = "" if self.chip_c is None else f", chip {self.chip_c:.0f} °C"
         doubts = "".join(f"; {source} is not believed ({why})" for source, why in self.distrusted)
+        test = "; looking whether the sensor still moves" if self.reason == "sensor test" else ""
         limit = f"limit {self.set_point_c:.0f} °C"
-        return f"{self.state}: {100 * self.share:.0f} % of full heat, {skin} ({limit}){chip}{doubts}"
+        return f"{self.state}: {100 * self.share:.0f} % of full heat, {skin} ({limit}){chip}{doubts}{test}"
 
 
 class ThermalGovernor:
@@ -95,12 +96,14 @@ class ThermalGovernor:
         self._sensors = sensors
         self._control = ThermalControl(set_point_c, chip_limit_c)
         self._trust = SensorTrust()
+        self._probe = SensorProbe()
         self._caps_clock = caps_clock
         self._cool_cores = cool_cores
         self._screen_off = screen_off
         self._announce = announce
         self._clock = clock
         self._looked_s: float | None = None
+        self._facts: SensorFacts | None = None
         self._busy_before_s = 0.0
         self._sensor: SetPointKind | None = None
         self._actuation: Actuation | None = None
@@ -115,22 +118,29 @@ class ThermalGovernor:
 
     def limits(self) -> Limits:
         inner, now_s = self._inner.limits(), self._clock()
-        if self._looked_s is None or now_s - self._looked_s >= LOOK_S:
-            self._look(inner, now_s)
+        if (self._looked_s is None or now_s - self._looked_s >= LOOK_S) and self._look(inner, now_s):
             self._answer = None
         if self._answer is None or self._answer[0] is not inner:
             self._answer = inner, self._limited(inner)
         return self._answer[1]
 
-    def _look(self, inner: Limits, now_s: float) -> None:
-        facts, work = self._sensors(), self._work(inner.num_threads, now_s)
-        judgements = self._trust.judge(facts, work, now_s)
+    def _look(self, inner: Limits, now_s: float) -> bool:
+        """False if there is nothing new: sensors that take long are asked more rarely, and an old reading told again
+        would be taken for a temperature that stands still."""
+        facts = self._sensors()
+        if facts is self._facts:
+            return False
+        self._facts, work = facts, self._work(inner.num_threads, now_s)
+        seen = with_headroom(facts, self._control.set_point_c)
+        judgements = self._trust.judge(seen, work, now_s, is_stopped=self._is_stopped)
         distrusted = {source: why for source, why in judgements.items() if why != "good"}
-        skin_c, chip_c = self._temperatures(facts, distrusted)
-        decision = self._control.update(skin_c, chip_c, now_s, work)
+        choice = self._choose(seen, distrusted)
+        decision = self._control.update(choice.set_point_c, choice.soc_c, now_s, work)
+        decision = self._tried_out(choice, decision, work, now_s)
         self._actuation = actuate(decision.share, inner.num_threads, self._actuation, caps_clock=self._caps_clock)
         self._power = power_policy(facts.battery, screen_off=self._screen_off)
         self._tell(decision, tuple(sorted(distrusted.items())))
+        return True
 
     def _work(self, num_threads: int, now_s: float) -> float:
         """The mean share of full heat since the last look, by the way in which was computed."""
@@ -141,19 +151,27 @@ class ThermalGovernor:
         heat = 1.0 if self._actuation is None else self._actuation.heat(num_threads)
         return min(1.0, done_s / (now_s - before_s)) * heat
 
-    def _temperatures(self, facts: SensorFacts, distrusted: Collection[str]) -> tuple[float | None, float | None]:
-        """Of the skin, or what stands for it, and of the chip."""
-        choice = choose_sensors(facts, distrusted)
-        kind: SetPointKind | None = choice.kind
-        skin_c = choice.set_point_c
-        if skin_c is None and facts.thermal_headroom is not None:
-            kind = "headroom"
-            away_c = HEADROOM_RANGE_C * (HEADROOM_AT_SET_POINT - facts.thermal_headroom)
-            skin_c = self._control.set_point_c - away_c
-        if skin_c is not None and kind != self._sensor:
-            self._control.follow_another(is_late=kind == "battery")
-            self._sensor = kind
-        return skin_c, choice.soc_c
+    @property
+    def _is_stopped(self) -> bool:
+        return self._status is not None and self._status.state in ("emergency", "unreachable")
+
+    def _choose(self, seen: SensorFacts, distrusted: Collection[str]) -> SensorChoice:
+        """Android's headroom comes from the skin's sensor: where that one is not believed, neither is the headroom."""
+        if "skin" in self._trust.kinds(distrusted):
+            distrusted = {*distrusted, HEADROOM}
+        choice = choose_sensors(seen, distrusted)
+        if choice.kind != "none" and choice.kind != self._sensor:
+            self._control.follow_another(is_late=choice.kind == "battery")
+            self._sensor = choice.kind
+        return choice
+
+    def _tried_out(self, choice: SensorChoice, decision: ThermalDecision, work: float, now_s: float) -> ThermalDecision:
+        """Less work for a moment where nothing else shows whether the sensor still moves."""
+        is_late = choice.kind == "battery"
+        if self._probe.update(choice.set_point_c, work, now_s, is_late=is_late):
+            self._trust.doubt([one.source for one in choice.set_point if one.celsius == choice.set_point_c])
+        share = self._probe.most_share
+        return decision if share >= decision.share else dataclasses.replace(decision, share=share, reason="sensor test")
 
     def _limited(self, inner: Limits) -> Limits:
         status, actuation, power = self._status, self._actuation, self._power

@@ -55,7 +55,6 @@ class AppliedLimits:
         self._process_bytes = following.process_bytes if following is not None else None
         self._opened_pages = self._num_leased_pages = scheduler.num_pages
         self._clocks = clocks
-        self._frequency_share = 1.0
         self._num_threads: int | None = None
         self._cores: tuple[int, ...] = ()
         self._num_pages: int | None = None
@@ -72,8 +71,7 @@ class AppliedLimits:
             self._executor.set_threads(limits.num_threads)
         if limits.cores != self._cores:
             self._set_cores(limits.cores)
-        if self._clocks is not None and limits.frequency_share != self._frequency_share:
-            self._frequency_share = limits.frequency_share
+        if self._clocks is not None:
             self._clocks.apply(limits.frequency_share)
         pages = limits.num_pages, limits.max_pages
         self._lease_process(down=True)

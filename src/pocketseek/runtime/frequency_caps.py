@@ -3,16 +3,20 @@
 Before the first write the originals are in a file (`runtime/frequency_state.py`); they are put back by `restore`, or,
 after a kill, by `restore_after_crash` at the next start. Of several processes the last one that lets go puts them back;
 while several hold, the cap written last is in force. Somebody else's word counts: a value in the file that is not ours
-becomes the new original, and we never go above it. A lower one may also be the kernel's own cooling, which the file
-shows instead of ours: while a processor's cooling device is at work, ours is taken to be behind it; otherwise it is
-left, and looked at again at the next start. Nothing is raised for what cannot be written; `refusal` says why.
+becomes the new original, and we never go above it; ours is put on top of it again (`LOOK_S` after we wrote, then later
+and later up to LONGEST_LOOK_S, so that two who disagree do not fight). A lower one may also be the kernel's own
+cooling, which the file shows instead of ours: while a processor's cooling device is at work, ours is taken to be behind
+it; otherwise it is left, and looked at again at the next start. Nothing is raised for what cannot be written; `refusal`
+says why.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 from pocketseek.device.reading import numbered_folders, parse_int, read_line, read_signed
 from pocketseek.device.thermal_zones import read_cooling
@@ -21,6 +25,7 @@ from pocketseek.runtime.frequency_state import HIGHEST_KHZ, POLICY, Cap, Frequen
 _FOLDER = "sys/devices/system/cpu/cpufreq"
 _BOOT_ID = "proc/sys/kernel/random/boot_id"
 _STEP_KHZ = 100_000
+LOOK_S, LONGEST_LOOK_S = 5.0, 300.0
 _ROUNDING = 0.03  # a driver may take the next value that it has
 _ROOT = Path("/")
 
@@ -28,14 +33,18 @@ _ROOT = Path("/")
 class FrequencyCaps:
     """One thread at a time."""
 
-    def __init__(self, home: Path, *, root: str | Path = _ROOT) -> None:
-        """home: the data directory, made if a cap is applied and it is not there."""
-        self._home = home
+    def __init__(self, home: Path, *, root: str | Path = _ROOT, clock: Callable[[], float] = monotonic) -> None:
+        """home: the data directory, where the state is if there is no place for all processes of the machine."""
         self._root = Path(root)
+        self._clock = clock
         self._policies = [policy for folder in _folders(self._root) if (policy := _Policy.at(folder))]
-        self._state = FrequencyState(home, _boot_id(self._root))
+        self._folder = state_folder(self._root, home)
+        self._state = FrequencyState(self._folder, _boot_id(self._root))
         self._share = 1.0
         self._wanted_khz: list[int] | None = None
+        self._targets_khz: dict[_Policy, int] = {}  # what was written last
+        self._look_s, self._next_look_s = LOOK_S, 0.0
+        self._owes_originals = False
         self.refusal: str | None = None
 
     @property
@@ -51,49 +60,68 @@ class FrequencyCaps:
     def apply(self, share: float) -> None:
         """Hold every policy at the available frequency nearest to `share` of its highest; 1.0 and above: no cap.
 
-        May be called before every pass: nothing is done while no frequency changes. What cannot be had at once (another
-        process is at it, `refusal`) is tried again by the next call.
+        Meant to be called before every pass: nothing is done while no frequency changes, but for a look now and then
+        whether ours is still in force. What cannot be had at once (another process is at it, `refusal`) is tried again
+        by the next call.
         """
         share = max(0.0, min(share, 1.0))
-        if share == self._share or not self._policies:
+        if not self._policies or (share == self._share < 1.0 and self._clock() < self._next_look_s):
             return
         if share == 1.0:
-            self.restore()
+            if self._share != 1.0 or self._owes_originals:
+                self.restore()
             return
         wanted_khz = [policy.wanted_khz(share) for policy in self._policies]
         if wanted_khz == self._wanted_khz:
             self._share = share
-            return
+            if not self._is_lost():
+                return
+        self._hold_at(share, wanted_khz)
+
+    def _is_lost(self) -> bool:
+        """Whether somebody has raised what we capped, or it was refused; looked at now and then."""
+        now_s = self._clock()
+        if now_s < self._next_look_s:
+            return False
+        is_lost = any((policy.read_khz() or 0) > khz * (1 + _ROUNDING) for policy, khz in self._targets_khz.items())
+        self._look_s = min(2 * self._look_s, LONGEST_LOOK_S) if is_lost else self._look_s
+        self._next_look_s = now_s + self._look_s
+        return is_lost
+
+    def _hold_at(self, share: float, wanted_khz: list[int]) -> None:
+        if wanted_khz != self._wanted_khz:
+            self._look_s = LOOK_S
         try:
-            self._home.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
             with self._state.exclusive(patience_s=0.0) as mine:
                 if mine:
                     self._state.hold()
                     self.refusal = None
                     if self._cap(share):
                         self._share, self._wanted_khz = share, wanted_khz
+                        self._next_look_s = self._clock() + self._look_s
         except OSError as error:
             self.refusal = str(error)
 
     def restore(self) -> None:
-        """Let go; the last one puts the originals back."""
+        """Let go; the last one puts the originals back. While another process is at it, `apply` tries again."""
         self._share, self._wanted_khz = 1.0, None
-        if not self._state.is_holding:
+        if not self._state.is_holding and not self._owes_originals:
             return
+        self._state.let_go()  # before the lock: whoever has it then sees that we are gone, and we see it otherwise
         try:
             with self._state.exclusive() as mine:
-                self._state.let_go()
+                self._owes_originals = not mine
                 if mine and not self._state.is_held():
                     _put_back(self._root, self._state)
         except OSError as error:
-            self._state.let_go()
             self.refusal = str(error)
 
     def _cap(self, share: float) -> bool:
         """Whether all policies have it. While the kernel cools a processor, what a policy had before is not to be seen,
         so one that has no record yet is left alone."""
         caps, cooled = self._state.load(), _is_cooled(self._root)
-        targets_khz = {}
+        targets_khz: dict[_Policy, int] = {}
         for policy in self._policies:
             current_khz = policy.read_khz()
             if current_khz is None:
@@ -106,6 +134,7 @@ class FrequencyCaps:
             ours = {target_khz} | ({current_khz} & set(before.ours_khz) if before is not None else set())
             caps[policy.name] = Cap(original_khz, tuple(sorted(ours)))
             targets_khz[policy] = target_khz
+        self._targets_khz = targets_khz
         self._state.save(caps)  # before anything is written
         rounded = {policy.name: shown for policy, khz in targets_khz.items() if (shown := policy.write_khz(khz))}
         if rounded:
@@ -116,7 +145,7 @@ class FrequencyCaps:
 def restore_after_crash(home: Path, *, root: str | Path = _ROOT) -> bool:
     """Put back what a killed process left behind, unless a living one still holds it. True if there was something and
     nothing is left; to be called at every start (without a file it costs one look)."""
-    state = FrequencyState(home, _boot_id(Path(root)))
+    state = FrequencyState(state_folder(Path(root), home), _boot_id(Path(root)))
     if not state.is_there:
         return False
     try:
@@ -211,6 +240,17 @@ def _is_settled(folder: Path, cap: Cap, cooled: bool) -> bool:
 def _is_cooled(root: Path) -> bool:
     """Whether the kernel slows a processor down against heat at this moment."""
     return any("cpu" in device.type.lower() and device.step > 0 for device in read_cooling(root))
+
+
+def state_folder(root: Path, home: Path) -> Path:
+    """Where all processes that may write frequencies see the same state, whatever their data directories; else `home`.
+
+    /run belongs to root and is emptied at every start of the machine; Android has none, but a place for root's tools.
+    """
+    for place in (root / "run", root / "data/local/tmp"):
+        if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+            return place / "pocketseek"
+    return home
 
 
 def _folders(root: Path) -> list[Path]:

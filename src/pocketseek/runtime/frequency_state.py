@@ -1,10 +1,11 @@
 """What must be known to put processor frequencies back, kept where a killed process cannot take it along.
 
-    <data directory>/frequency-caps.json      {"format": 1, "boot": <boot id>, "policies": {"policy0":
-                                               {"original_khz": 3187200, "ours_khz": [1996800]}}}
-    <data directory>/frequency-caps.holders   flock'ed (shared) by every process whose caps are in force
-    <data directory>/frequency-caps.lock      flock'ed by whoever reads or writes the two others, for an instant
+    <folder>/frequency-caps.json      {"format": 1, "boot": <boot id>, "policies": {"policy0":
+                                       {"original_khz": 3187200, "ours_khz": [1996800]}}}
+    <folder>/frequency-caps.holders   flock'ed (shared) by every process whose caps are in force
+    <folder>/frequency-caps.lock      flock'ed by whoever reads or writes the two others, for an instant
 
+The folder is one of the machine's, or the data directory (`frequency_caps.state_folder`).
 The file is replaced in one step. Damaged, foreign, or from before the last start of the machine (which resets the
 frequencies) it counts as empty. The kernel drops the locks of a process that is killed.
 """
@@ -42,7 +43,7 @@ class Cap:
 
 
 class FrequencyState:
-    """Raises OSError where the data directory cannot be written. One thread at a time."""
+    """Raises OSError where the folder cannot be written. One thread at a time."""
 
     def __init__(self, home: Path, boot_id: str) -> None:
         self._home = home

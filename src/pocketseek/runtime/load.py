@@ -162,7 +162,7 @@ def load(
             prefix_store=store if prefix_cache and prefix_store_bytes != 0 else None,
             swap_folder=settings.home / "cache" / "swap",
             speculation=speculation,
-            resources=[package, cost_file, heat],
+            resources=[heat, package, cost_file],
             policy=Policy(cost_file.costs),
             following=MemoryFollowing(budget, lambda: use.base_bytes, governor.rest_s),
             clocks=heat.clocks,

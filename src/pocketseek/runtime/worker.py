@@ -25,6 +25,7 @@ import itertools
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread, current_thread
 from time import perf_counter
@@ -327,8 +328,10 @@ class Worker:
             self._close_resources()
 
     def _close_resources(self) -> None:
-        for resource in self._resources:
-            resource.close()
+        """In order, and all of them whatever one says: clocks are put back though a file cannot be written."""
+        with ExitStack() as stack:
+            for resource in reversed(self._resources):
+                stack.callback(resource.close)
 
 
 def _by_id(message: Submit) -> dict[int, Outcomes]:

@@ -9,7 +9,7 @@ import pytest
 from fakes import FakeExecutor, fake_engine
 from sample_reports import NOTHING, look, warming_samples
 
-from pocketseek.apps.report.sustained import Sample, SustainedRun, power_of, summarise
+from pocketseek.apps.report.sustained import Sample, SustainedRun, duties, power_of, summarise
 from pocketseek.device.sensor_facts import SensorFacts, Temperature
 from pocketseek.errors import StorageError, UsageError
 from pocketseek.runtime.work import Work
@@ -170,3 +170,17 @@ def test_a_load_that_adds_nothing_has_no_tokens_per_added_joule() -> None:
 def test_the_sample_phone_slows_down() -> None:
     sustained = summarise(warming_samples())
     assert sustained.last_tokens_per_s < 0.8 * sustained.first_tokens_per_s
+
+
+@pytest.mark.parametrize(
+    ("busy_s", "expected"),
+    [
+        ([0.5, 1.0, 0.0], [0.5, 1.0, 0.0]),
+        ([0.0, 0.0, 3.0], [1.0, 1.0, 1.0]),
+        ([0.0, 0.0, 2.5, 0.0], [0.5, 1.0, 1.0, 0.0]),
+        ([3.0, 0.0], [1.0, 0.0]),  # it began before
+    ],
+)
+def test_a_pass_longer_than_a_sample_counts_in_those_before(busy_s: list[float], expected: list[float]) -> None:
+    samples = [Sample(float(second), 1, 1.0, busy, NOTHING) for second, busy in enumerate(busy_s, 1)]
+    assert duties(samples) == pytest.approx(expected)

@@ -6,6 +6,7 @@ what they do not say stays None.
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable
@@ -85,6 +86,8 @@ class ReportRun:
             load_s = time.perf_counter() - start_s
             first_token(engine)
             self._opening = (load_s, time.perf_counter() - start_s)
+            if (heat := engine.thermal_status()) is not None:
+                self._conditions = dataclasses.replace(self._conditions, temperature_limit_c=heat.set_point_c)
             self._answers(engine)
             if self._conditions.sustained_s:
                 self._load(engine)

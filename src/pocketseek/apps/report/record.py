@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 SCHEMA = "pocketseek bench report"
-VERSION = 1
+VERSION = 2
 
 HeatKind = Literal["skin", "battery", "soc"]
 PowerSource = Literal["battery", "processor"]
@@ -46,7 +46,9 @@ class ModelSeen:
 class Conditions:
     """How it was measured. sustained_s, idle_s: asked for. from_storage: the page cache was emptied before loading.
 
-    memory_limit_bytes: what --memory allowed. prompt_tokens, new_tokens: of the longer answer.
+    memory_limit_bytes: what --memory allowed. prompt_tokens, new_tokens: of the longer answer. num_threads: of a pass
+    at full speed. temperature_limit_c: that the pace is held to; None: nobody watched, since it was switched off or no
+    sensor can be read.
     """
 
     kernels: str
@@ -60,6 +62,8 @@ class Conditions:
     sustained_s: float
     from_storage: bool
     memory_limit_bytes: int | None
+    num_threads: int | None = None
+    temperature_limit_c: float | None = None
 
 
 @dataclass(frozen=True)
@@ -117,12 +121,14 @@ class Samples:
     """Columns of equal length. time_s: when a sample ended, from the start of the load; a value is that of the time
     since the sample before (tokens_per_s, duty, power_w) or of that moment.
 
-    duty: share of the time in which passes ran. frequency_hz: of the core that is fastest then.
+    duty: share of the time in which passes ran. heat_share: of full speed's heat that the governor allowed, None where
+    nobody watches. frequency_hz: of the core that is fastest then.
     """
 
     time_s: tuple[float, ...] = ()
     tokens_per_s: tuple[float, ...] = ()
     duty: tuple[float, ...] = ()
+    heat_share: tuple[float | None, ...] = ()
     skin_c: tuple[float | None, ...] = ()
     battery_c: tuple[float | None, ...] = ()
     soc_c: tuple[float | None, ...] = ()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from pocketseek.apps.bench_runs import check_fits, made_up_request
@@ -45,13 +46,15 @@ class WallClock:
 
 @dataclass(frozen=True)
 class Sample:
-    """Of the time since the sample before; see `record.Samples`."""
+    """Of the time since the sample before; see `record.Samples`. busy_s: of the passes that ended in it, which may have
+    begun before. heat_share: that the governor allowed at its end, None if nobody watches."""
 
     time_s: float
     num_tokens: int
     tokens_per_s: float
-    duty: float
+    busy_s: float
     look: Look
+    heat_share: float | None = None
 
 
 class SustainedRun:
@@ -83,9 +86,10 @@ class SustainedRun:
                 now_s, now = self._clock.now_s(), self._engine.statistics()
                 num_tokens = now.load.num_tokens - last.load.num_tokens
                 span_s = max(now_s - last_s, 1e-6)
-                duty = min(1.0, max(0.0, now.executor_s - last.executor_s) / span_s)
+                busy_s = max(0.0, now.executor_s - last.executor_s)
                 look = look_at(self._sensors())
-                self.samples.append(Sample(now_s - start_s, num_tokens, num_tokens / span_s, duty, look))
+                share = now.thermal.share if now.thermal is not None else None
+                self.samples.append(Sample(now_s - start_s, num_tokens, num_tokens / span_s, busy_s, look, share))
                 last_s, last = now_s, now
                 show(now_s - start_s)
         for answer in answering:  # one may have failed since the last look
@@ -143,7 +147,8 @@ def summarise(samples: Sequence[Sample], new_tokens: int = ANSWER_NEW_TOKENS) ->
         samples=Samples(
             time_s=tuple(round(sample.time_s, 3) for sample in samples),
             tokens_per_s=tuple(round(sample.tokens_per_s, 3) for sample in samples),
-            duty=tuple(round(sample.duty, 4) for sample in samples),
+            duty=tuple(round(share, 4) for share in duties(samples)),
+            heat_share=tuple(sample.heat_share for sample in samples),
             skin_c=tuple(look.skin_c for look in looks),
             battery_c=tuple(look.battery_c for look in looks),
             soc_c=tuple(look.soc_c for look in looks),
@@ -151,6 +156,18 @@ def summarise(samples: Sequence[Sample], new_tokens: int = ANSWER_NEW_TOKENS) ->
             power_w=tuple(look.power_w for look in looks),
         ),
     )
+
+
+def duties(samples: Sequence[Sample]) -> list[float]:
+    """The share of each sample's time in which passes ran. A pass is counted when it ends: what is more than the time
+    of its sample was spent in those before it."""
+    spans_s = [end_s - start_s for start_s, end_s in pairwise([0.0, *(sample.time_s for sample in samples)])]
+    busy_s = [sample.busy_s for sample in samples]
+    for number in range(len(samples) - 1, 0, -1):
+        before_s = max(0.0, busy_s[number] - spans_s[number])
+        busy_s[number] -= before_s
+        busy_s[number - 1] += before_s
+    return [min(1.0, busy / max(span, 1e-6)) for busy, span in zip(busy_s, spans_s, strict=True)]
 
 
 def power_of(at_rest: Sequence[Look], samples: Sequence[Sample]) -> Power | None:

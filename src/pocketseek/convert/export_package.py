@@ -1,0 +1,216 @@
+"""A package in, a folder of ONNX graphs with the same weights out: `export_package`. docs/onnx.md has the format.
+
+"onnx": one graph, its weights in files of at most 100 MB beside it. "ort": a row of graphs in ONNX Runtime's own
+format, each with some layers, none near the 2 GB that the format ends at. Weights are read, converted and written one
+matrix at a time; for "ort" ONNX Runtime holds one graph. Until the last step nothing is visible at the destination.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pocketseek.errors import UnsupportedError, UsageError
+from pocketseek.package.manifest import JsonValue, Manifest
+from pocketseek.package.model_fields import render_model
+from pocketseek.package.reader import Package
+
+if TYPE_CHECKING:
+    from pocketseek.convert.onnx.folder import ExportFolder
+    from pocketseek.convert.onnx.stored_blocks import Quant
+
+Progress = Callable[[str, int, int], None]
+GraphFormat = Literal["onnx", "ort"]
+
+DEFAULT_OPSET = 21
+MOST_CONTEXT = 32768  # angles of so many positions are in the whole graph: 2 x 8 MB for heads of 128
+_STAGE_BYTES = 480_000_000
+_MARGIN_BYTES = 64 << 20
+_LIBRARIES = ("onnx", "onnxruntime")
+_NEEDS: dict[str, str] = {"int4": "1.17", "int8": "1.22", "f16": "1.17"}  # versions of ONNX Runtime
+
+
+def export_package(
+    package_path: Path,
+    destination: Path,
+    *,
+    quant: Quant = "int4",
+    format: GraphFormat = "onnx",
+    opset: int = DEFAULT_OPSET,
+    context: int | None = None,
+    layers_per_stage: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Export an installed package and return the folder.
+
+    quant: "int4" keeps what is stored, in 4 and 8 bits; "int8" makes everything 8 bits (of q4a anew, else the same
+    values); "f16" the values in float16. context: the positions that a whole graph can have (default: the model's, at
+    most MOST_CONTEXT). layers_per_stage: of "ort". progress(stage, done_layers, total_layers).
+    Raises NotFoundError, UsageError, FormatError, UnsupportedError, IntegrityError, StorageError, BusyError; nothing is
+    left behind.
+    """
+    require_libraries()
+    from pocketseek.convert.onnx.folder import ExportFolder
+
+    _check_opset(opset)
+    with Package.open(package_path) as package:
+        model = package.manifest.model
+        positions = _positions(context, model.context_length)
+        with ExportFolder(destination, expected_bytes=_expected_bytes(package.manifest, quant, format)) as folder:
+            export = _Export(package, folder, quant, opset, positions, progress or _silent)
+            stages = export.whole() if format == "onnx" else export.stages(layers_per_stage)
+            for name in package.manifest.files:
+                folder.add_file(name, package.file(name))
+            folder.commit(
+                {
+                    "name": package.manifest.name,
+                    "quant": quant,
+                    "opset": opset,
+                    "model": render_model(dataclasses.replace(model, context_length=positions)),
+                    "stages": stages,
+                    "kv": dict(_KV),
+                    "run": {"onnxruntime": f">={_NEEDS[quant]}", "batch": 1, "providers": ["CPUExecutionProvider"]},
+                }
+            )
+    return destination
+
+
+_KV: dict[str, JsonValue] = {
+    "dtype": "float32",
+    "past": "past_key_values.{layer}.{key|value}",
+    "present": "present.{layer}.{key|value}",
+    "layout": "batch, kv heads, tokens, head dim",
+    "present_tokens": "all",
+    "shares_buffer": True,
+}
+
+
+def require_libraries() -> None:
+    """Raises UnsupportedError."""
+    missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UnsupportedError(
+            f"exporting needs libraries that are not here ({', '.join(missing)}); pip install 'pocketseek[export]'"
+        )
+
+
+class _Export:
+    def __init__(
+        self,
+        package: Package,
+        folder: ExportFolder,
+        quant: Quant,
+        opset: int,
+        context: int,
+        progress: Progress,
+    ) -> None:
+        from pocketseek.convert.onnx.decoder import DecoderGraphs
+
+        self._graphs = DecoderGraphs(package, quant, context=context)
+        self._model = package.manifest.model
+        self._stored_bytes = package.manifest.num_bytes
+        self._folder = folder
+        self._opset = opset
+        self._progress = progress
+        self._stages: list[JsonValue] = []
+
+    def whole(self) -> list[JsonValue]:
+        with self._stage("model", "all", ()) as graph:
+            self._graphs.whole(graph.graph, self._told(0, self._model.num_layers))
+        return self._stages
+
+    def stages(self, layers_per_stage: int | None) -> list[JsonValue]:
+        with self._stage("embed", "embed", ()) as opened:
+            self._graphs.embed(opened.graph)
+        model = self._model
+        step = layers_per_stage or max(1, _STAGE_BYTES * model.num_layers // self._stored_bytes)
+        for first in range(0, model.num_layers, step):
+            last = min(first + step, model.num_layers)
+            with self._stage(f"layers-{first:03d}-{last - 1:03d}", "layers", (first, last)) as opened:
+                self._graphs.layers(opened.graph, first, self._told(first, last))
+        with self._stage("head", "head", ()) as opened:
+            self._graphs.head(opened.graph)
+        return self._stages
+
+    def _told(self, first: int, last: int) -> Iterator[int]:
+        for layer in range(first, last):
+            self._progress(f"layer {layer}", layer, self._model.num_layers)
+            yield layer
+        self._progress(f"layer {last - 1}", last, self._model.num_layers)
+
+    def _stage(self, name: str, kind: str, layers: tuple[int, ...]) -> _Stage:
+        return _Stage(self._folder, name, kind, layers, self._opset, self._stages)
+
+
+class _Stage:
+    """A graph that is being made; written, and listed, when the `with` ends well."""
+
+    def __init__(
+        self,
+        folder: ExportFolder,
+        name: str,
+        kind: str,
+        layers: tuple[int, ...],
+        opset: int,
+        listed: list[JsonValue],
+    ) -> None:
+        from pocketseek.convert.onnx.block_graph import BlockGraph
+        from pocketseek.convert.onnx.data_files import DataFiles
+
+        self._folder, self._name, self._kind, self._layers, self._listed = folder, name, kind, layers, listed
+        self._data = DataFiles(folder.path, f"{name}.onnx")
+        self.graph = BlockGraph(name, opset, self._data)
+        self._is_staged = kind != "all"
+
+    def __enter__(self) -> _Stage:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        self._data.close()
+        if kind is None:
+            self._write()
+
+    def _write(self) -> None:
+        from pocketseek.convert.onnx_export import save_as_ort
+
+        model = self.graph.model()
+        inputs: list[JsonValue] = [value.name for value in model.graph.input]
+        outputs: list[JsonValue] = [value.name for value in model.graph.output]
+        written = [*self._folder.add_graph(f"{self._name}.onnx", model), *self._data.names]
+        file_name = written[0]
+        if self._is_staged:
+            file_name = f"{self._name}.ort"
+            save_as_ort(self._folder.path / written[0], self._folder.path / file_name, keep_pairs=False)
+            self._folder.remove(written)
+        self._listed.append(
+            {"file": file_name, "kind": self._kind, "layers": list(self._layers), "inputs": inputs, "outputs": outputs}
+        )
+
+
+def _check_opset(opset: int) -> None:
+    from pocketseek.convert.onnx.block_graph import LAST_OPSET, LEAST_OPSET
+
+    if not LEAST_OPSET <= opset <= LAST_OPSET:
+        raise UsageError(
+            f"opset {opset} cannot be written; use {LEAST_OPSET} to {LAST_OPSET} ({DEFAULT_OPSET} is usual)"
+        )
+
+
+def _positions(context: int | None, most: int) -> int:
+    if context is not None and not 1 <= context <= most:
+        raise UsageError(f"the model has a context of {most} tokens; --context may be 1 to {most}")
+    return context or min(most, MOST_CONTEXT)
+
+
+def _expected_bytes(manifest: Manifest, quant: Quant, format: GraphFormat) -> int:
+    """Scales are float32 here, and minima of q4a too; `.ort` files are made beside the graphs that they come from."""
+    growth = {"int4": 1.4, "int8": 2.2, "f16": 3.9}[quant]
+    extra_bytes = 2 * _STAGE_BYTES if format == "ort" else 0
+    return int(growth * manifest.num_bytes) + extra_bytes + _MARGIN_BYTES
+
+
+def _silent(_stage: str, _done: int, _total: int) -> None:
+    pass

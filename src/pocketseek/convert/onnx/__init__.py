@@ -1,0 +1,1 @@
+"""ONNX graphs of our models, built with the library onnx; see docs/onnx.md."""

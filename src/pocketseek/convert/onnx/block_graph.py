@@ -1,0 +1,197 @@
+"""Nodes of a graph whose weights are stored in blocks (stored_blocks.py), with ONNX Runtime's own operators
+(com.microsoft) where they are much faster than what ai.onnx has.
+
+Large constants are written as they are made (data_files.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from pocketseek.convert.layer_math import Floats
+from pocketseek.convert.onnx.data_files import LEAST_EXTERNAL_BYTES, DataFiles
+from pocketseek.convert.onnx.stored_blocks import Blocks, Rows
+from pocketseek.formats import BLOCK_COLS
+
+Dim = int | str
+Attribute = int | float | list[int]
+
+MICROSOFT = "com.microsoft"
+LEAST_OPSET, LAST_OPSET = 15, 23
+_IR_VERSIONS = {15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
+_INT8_PRODUCTS = 4  # MatMulNBits: accuracy_level
+_AXES_ARE_INPUTS = 18  # of ReduceMean
+
+
+class BlockGraph:
+    """Adds nodes one after another; names are made here. Hidden states are (1, tokens, size)."""
+
+    def __init__(self, name: str, opset: int, data: DataFiles) -> None:
+        self.opset = opset
+        self._graph = onnx.GraphProto(name=name)
+        self._data = data
+        self._known: dict[str, bytes] = {}  # digests of constants
+        self._num_names = 0
+        self._block_sums: dict[str, str] = {}  # by what they are of
+
+    # --- borders ---
+
+    def input(self, name: str, kind: int, shape: Sequence[Dim]) -> str:
+        self._graph.input.append(helper.make_tensor_value_info(name, kind, list(shape)))
+        return name
+
+    def output(self, value: str, name: str, kind: int, shape: Sequence[Dim]) -> None:
+        """value: by the name of its own if it is called so already."""
+        if value != name:
+            self._graph.node.append(helper.make_node("Identity", [value], [name], name=name))
+        self._graph.output.append(helper.make_tensor_value_info(name, kind, list(shape)))
+
+    def model(self) -> onnx.ModelProto:
+        """Takes the graph over; nothing can be added afterwards."""
+        model = onnx.ModelProto(ir_version=_IR_VERSIONS[self.opset], producer_name="pocketseek")
+        model.opset_import.append(helper.make_opsetid("", self.opset))
+        model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
+        model.graph.CopyFrom(self._graph)
+        self._graph = onnx.GraphProto()
+        return model
+
+    # --- plain operations ---
+
+    def constant(self, name: str, values: NDArray[np.generic]) -> str:
+        """One constant of a name; asked for again, it must be the same."""
+        array = np.asarray(values, order="C")
+        digest = hashlib.sha256(array.tobytes()).digest()
+        if name not in self._known:
+            self._known[name] = digest
+            is_large = array.nbytes >= LEAST_EXTERNAL_BYTES
+            tensor = self._data.add(name, array) if is_large else numpy_helper.from_array(array, name)
+            self._graph.initializer.append(tensor)
+        if self._known[name] != digest:
+            raise ValueError(f"two constants want to be called {name!r}")
+        return name
+
+    def ints(self, *values: int) -> str:
+        return self.constant("ints." + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def scalar(self, value: int) -> str:
+        return self.constant(f"int.{value}", np.array(value, np.int64))
+
+    def number(self, value: float) -> str:
+        return self.constant(f"float.{value!r}", np.array(value, np.float32))
+
+    def node(self, op: str, *inputs: str, label: str = "", domain: str = "", **attributes: Attribute) -> str:
+        stem = label or op.lower()
+        self._num_names += 1
+        output = f"{stem}.{self._num_names}"
+        self.named_node(op, inputs, [output], domain=domain, **attributes)
+        return output
+
+    def named_node(
+        self, op: str, inputs: Sequence[str], outputs: Sequence[str], *, domain: str = "", **attributes: Attribute
+    ) -> None:
+        node = helper.make_node(op, list(inputs), list(outputs), name=next(filter(None, outputs)), domain=domain)
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        self._graph.node.append(node)
+
+    # --- of models ---
+
+    def rms_norm(self, x: str, weight: str, eps: float) -> str:
+        """The form that ONNX Runtime makes one operation of."""
+        squares = self.node("Pow", x, self.number(2.0))
+        if self.opset >= _AXES_ARE_INPUTS:
+            mean = self.node("ReduceMean", squares, self.ints(-1), keepdims=1)
+        else:
+            mean = self.node("ReduceMean", squares, axes=[-1], keepdims=1)
+        size = self.node("Sqrt", self.node("Add", mean, self.number(eps)))
+        return self.node("Mul", self.node("Div", x, size), weight)
+
+    def linear(self, name: str, x: str, pieces: Iterable[tuple[int, Rows]], cols: int, bias: Floats | None) -> str:
+        """x times a matrix (outputs, cols) transposed, plus bias; pieces as of `pieces_of`."""
+        parts = [self._product(f"{name}.{first}", x, rows, cols) for first, rows in pieces]
+        y = parts[0] if len(parts) == 1 else self.node("Concat", *parts, axis=-1, label=name)
+        return y if bias is None else self.node("Add", y, self.constant(f"{name}.bias", bias))
+
+    def rows_of(self, name: str, ids: str, pieces: Iterable[tuple[int, Rows]], cols: int) -> str:
+        """The rows `ids` (tokens,) of a table, float (tokens, cols). Every piece gives a row, and the one that has it is
+        kept."""
+        rows = ""
+        for first, piece in pieces:
+            local = self.node("Sub", ids, self.scalar(first))
+            local = self.node("Clip", local, self.scalar(0), self.scalar(len_of(piece) - 1))
+            found = self._gathered(f"{name}.{first}", local, piece, cols)
+            if first:
+                here = self.node("Unsqueeze", self.node("GreaterOrEqual", ids, self.scalar(first)), self.ints(1))
+                found = self.node("Where", here, found, rows)
+            rows = found
+        return rows
+
+    def _product(self, name: str, x: str, rows: Rows, cols: int) -> str:
+        if not isinstance(rows, Blocks):
+            halves = self.node("Cast", x, to=TensorProto.FLOAT16)
+            y = self.node("MatMul", halves, self.constant(f"{name}.weight", np.ascontiguousarray(rows.T)))
+            return self.node("Cast", y, to=TensorProto.FLOAT)
+        y = self.node(
+            "MatMulNBits",
+            x,
+            self.constant(f"{name}.codes", rows.codes),
+            self.constant(f"{name}.scales", rows.scales),
+            label=name,
+            domain=MICROSOFT,
+            K=cols,
+            N=rows.num_rows,
+            bits=rows.bits,
+            block_size=BLOCK_COLS,
+            accuracy_level=_INT8_PRODUCTS,
+        )
+        if rows.extra is None:
+            return y
+        extra = self.constant(f"{name}.extra", np.ascontiguousarray(rows.extra.T))
+        return self.node("Add", y, self.node("MatMul", self._sums(x, rows.extra.shape[1], cols), extra))
+
+    def _sums(self, x: str, blocks: int, cols: int) -> str:
+        """Of the inputs of each block; several matrices of one input share them."""
+        if x not in self._block_sums:
+            padded = x
+            if blocks * BLOCK_COLS != cols:
+                padded = self.node("Pad", x, self.ints(0, 0, 0, 0, 0, blocks * BLOCK_COLS - cols))
+            cut = self.node("Reshape", padded, self.ints(1, -1, blocks, BLOCK_COLS))
+            self._block_sums[x] = self.node("ReduceSum", cut, self.ints(-1), keepdims=0)
+        return self._block_sums[x]
+
+    def _gathered(self, name: str, ids: str, rows: Rows, cols: int) -> str:
+        if not isinstance(rows, Blocks):
+            return self.node(
+                "Cast", self.node("Gather", self.constant(f"{name}.values", rows), ids, axis=0), to=TensorProto.FLOAT
+            )
+        blocks = rows.scales.shape[1]
+        bytes_ = self.node("Gather", self.constant(f"{name}.codes", rows.codes), ids, axis=0)
+        codes = self.node("Cast", bytes_, to=TensorProto.INT32)
+        if rows.bits == 4:
+            sixteen = self.constant("int32.16", np.array(16, np.int32))
+            halves = [self.node("Mod", codes, sixteen), self.node("Div", codes, sixteen)]
+            pairs = [self.node("Unsqueeze", half, self.ints(-1)) for half in halves]
+            codes = self.node("Reshape", self.node("Concat", *pairs, axis=-1), self.ints(-1, blocks, BLOCK_COLS))
+        numbers = self.node("Cast", codes, to=TensorProto.FLOAT)
+        centred = self.node("Sub", numbers, self.number(8.0 if rows.bits == 4 else 128.0))
+        values = self.node("Mul", centred, self._of_blocks(f"{name}.scales", rows.scales, ids))
+        if rows.extra is not None:
+            values = self.node("Add", values, self._of_blocks(f"{name}.extra", rows.extra, ids))
+        flat = self.node("Reshape", values, self.ints(-1, blocks * BLOCK_COLS))
+        return (
+            flat
+            if blocks * BLOCK_COLS == cols
+            else self.node("Slice", flat, self.ints(0), self.ints(cols), self.ints(1))
+        )
+
+    def _of_blocks(self, name: str, values: Floats, ids: str) -> str:
+        return self.node("Unsqueeze", self.node("Gather", self.constant(name, values), ids, axis=0), self.ints(-1))
+
+
+def len_of(rows: Rows) -> int:
+    return rows.num_rows if isinstance(rows, Blocks) else len(rows)

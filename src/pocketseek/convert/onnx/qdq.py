@@ -1,0 +1,170 @@
+"""Graphs in which every quantised value is a QuantizeLinear followed by a DequantizeLinear, and the operation between
+two such pairs is an ordinary one. That is the form from which NPU compilers make integer operations.
+
+Activations are uint8 or uint16 with a zero point, weights int8 symmetric per output, biases int32. Constants of weights
+exist as int8 alone. Only operators of ai.onnx are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from pocketseek.convert.activation_ranges import Range
+from pocketseek.convert.layer_math import Floats
+
+Dim = int | str
+Attribute = int | list[int]
+
+_IR_VERSION = 10  # what opset 21 came with
+_LEAST_SCALE = 1e-10
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Names of the constants, and scale's value."""
+
+    scale: str
+    zero_point: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Value:
+    """A float tensor in the graph. scale: of the pair that it came out of; None: it was never quantised."""
+
+    name: str
+    scale: Scale | None = None
+
+
+class QdqGraph:
+    """Adds nodes one after another; names are made here."""
+
+    def __init__(self, name: str) -> None:
+        self._graph = onnx.GraphProto(name=name)
+        self._known: dict[str, bytes] = {}  # digests of constants
+        self._num_names = 0
+
+    # --- borders ---
+
+    def input(self, name: str, kind: int, shape: Sequence[Dim]) -> str:
+        self._graph.input.append(helper.make_tensor_value_info(name, kind, list(shape)))
+        return name
+
+    def output(self, value: str, name: str, kind: int, shape: Sequence[Dim]) -> None:
+        self._graph.node.append(helper.make_node("Identity", [value], [name], name=name))
+        self._graph.output.append(helper.make_tensor_value_info(name, kind, list(shape)))
+
+    def model(self, opset: int) -> onnx.ModelProto:
+        """Takes the graph over; nothing can be added afterwards."""
+        model = onnx.ModelProto(ir_version=_IR_VERSION, producer_name="pocketseek")
+        model.opset_import.append(helper.make_opsetid("", opset))
+        model.graph.CopyFrom(self._graph)
+        self._graph = onnx.GraphProto()
+        return model
+
+    # --- plain operations ---
+
+    def constant(self, name: str, values: NDArray[np.generic]) -> str:
+        """One constant of a name; asked for again, it must be the same."""
+        array = np.asarray(values, order="C")
+        digest = hashlib.sha256(array.tobytes()).digest()
+        if name not in self._known:
+            self._known[name] = digest
+            self._graph.initializer.append(numpy_helper.from_array(array, name))
+        if self._known[name] != digest:
+            raise ValueError(f"two constants want to be called {name!r}")
+        return name
+
+    def ints(self, *values: int) -> str:
+        return self.constant("ints." + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def scalar(self, value: int) -> str:
+        return self.constant(f"int.{value}", np.array(value, np.int64))
+
+    def float(self, value: float) -> str:
+        return self.constant(f"float.{value!r}", np.array(value, np.float32))
+
+    def node(self, op: str, *inputs: str, label: str = "", **attributes: Attribute) -> str:
+        return self.nodes(op, inputs, 1, label=label, **attributes)[0]
+
+    def nodes(
+        self, op: str, inputs: Sequence[str], num_outputs: int, *, label: str = "", **attributes: Attribute
+    ) -> list[str]:
+        stem = label or op.lower()
+        outputs = [self._new_name(stem) for _ in range(num_outputs)]
+        node = helper.make_node(op, list(inputs), outputs, name=outputs[0])
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        self._graph.node.append(node)
+        return outputs
+
+    # --- quantised ones ---
+
+    def scale(self, name: str, limits: Range, bits: int) -> Scale:
+        """Constants for a range. bits: 8 or 16."""
+        kind = np.uint8 if bits == 8 else np.uint16
+        levels = 2**bits - 1
+        value = np.float32(max((limits.high - limits.low) / levels, _LEAST_SCALE))
+        zero = np.clip(np.rint(-limits.low / value), 0, levels)
+        return Scale(
+            self.constant(f"{name}.scale", np.array(value, np.float32)),
+            self.constant(f"{name}.zero_point", np.array(zero).astype(kind)),
+            float(value),
+        )
+
+    def quantised(self, value: str, scale: Scale | None, *, label: str = "") -> Value:
+        """The pair; without a scale, the value itself."""
+        if scale is None:
+            return Value(value)
+        return self.dequantised(self.node("QuantizeLinear", value, scale.scale, scale.zero_point, label=label), scale)
+
+    def dequantised(self, codes: str, scale: Scale) -> Value:
+        return Value(self.node("DequantizeLinear", codes, scale.scale, scale.zero_point), scale)
+
+    def requantised(self, value: Value, scale: Scale | None) -> Value:
+        """To other steps, or to none."""
+        return value if scale == value.scale else self.quantised(value.name, scale)
+
+    def moved(self, op: str, value: Value, *inputs: str, **attributes: Attribute) -> Value:
+        """An operation that changes no value (Reshape, Transpose): the same steps after it."""
+        return self.quantised(self.node(op, value.name, *inputs, label="", **attributes), value.scale)
+
+    def linear(self, name: str, x: Value, weights: Floats, bias: Floats | None) -> str:
+        """x (rows, inputs) times weights (outputs, inputs) transposed, plus bias: not quantised yet."""
+        codes, scales = int8_rows(weights)
+        matrix = self._int8_matrix(name, np.ascontiguousarray(codes.T), scales, axis=1)
+        if bias is None:
+            return self.node("MatMul", x.name, matrix, label=name)
+        if x.scale is None:
+            return self.node("Gemm", x.name, matrix, self.constant(f"{name}.bias", bias), label=name)
+        return self.node("Gemm", x.name, matrix, self._int32_bias(name, bias, scales * x.scale.value), label=name)
+
+    def _int8_matrix(self, name: str, codes: NDArray[np.int8], scales: Floats, *, axis: int) -> str:
+        zeros = self.constant(f"int8_zeros.{len(scales)}", np.zeros(len(scales), np.int8))
+        inputs = (self.constant(f"{name}.weight", codes), self.constant(f"{name}.weight_scale", scales), zeros)
+        return self.node("DequantizeLinear", *inputs, label=f"{name}.values", axis=axis)
+
+    def _int32_bias(self, name: str, bias: Floats, scales: Floats) -> str:
+        limit = 2**31 - 1
+        codes = np.clip(np.rint(bias / scales.astype(np.float64)), -limit, limit).astype(np.int32)
+        zeros = self.constant(f"int32_zeros.{len(scales)}", np.zeros(len(scales), np.int32))
+        inputs = (self.constant(f"{name}.bias", codes), self.constant(f"{name}.bias_scale", scales), zeros)
+        return self.node("DequantizeLinear", *inputs, label=f"{name}.bias_values", axis=0)
+
+    def _new_name(self, stem: str) -> str:
+        self._num_names += 1
+        return f"{stem}.{self._num_names}"
+
+
+def int8_rows(weights: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """Symmetric per row: codes (rows, columns) in -127..127 and scales (rows,). A row of zeros has scale 1."""
+    peaks = np.abs(weights).max(axis=1)
+    scales: Floats = np.where(peaks > 0, peaks / np.float32(127), 1).astype(np.float32)
+    codes = np.clip(np.rint(weights / scales[:, None]), -127, 127).astype(np.int8)
+    return codes, scales

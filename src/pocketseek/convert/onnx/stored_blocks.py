@@ -1,0 +1,146 @@
+"""A package's matrix in blocks of 32 inputs, as com.microsoft.MatMulNBits wants them: the very codes where possible.
+
+    code (rows, blocks, 16 or 32 bytes)      4 bits: input 2j in the low half of byte j, 2j + 1 in the high one
+    value = scale * (code - 8 or 128) + extra
+
+q4s and q8s fit as they are, q4p with scale = D * g (float32 holds it exactly). The minima of q4a do not fit whole zero
+points, so they become `extra`, what is left of them: sum over a block's inputs times extra, a product of its own.
+Whoever wants other bits than are stored gets codes made anew, or the values in float16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketseek.convert.pack import Planes
+from pocketseek.convert.quantize import quantize
+from pocketseek.formats import BLOCK_COLS, FORMATS, SUPERBLOCK_BLOCKS, TILE_ROWS, num_tile_rows, tile_row_bytes
+from pocketseek.kernels.contract import Floats, TensorData
+from pocketseek.kernels.reference import UnpackedMatrix, dequantise, unpack_matrix
+from pocketseek.package.reader import StoredTensor
+
+Quant = Literal["int4", "int8", "f16"]
+
+_SLAB_VALUES = 8 << 20  # unpacked at a time: 32 MB of float32
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Some rows of a matrix. codes uint8 (rows, blocks, bytes), scales and extra float32 (rows, blocks)."""
+
+    bits: int
+    codes: NDArray[np.uint8]
+    scales: Floats
+    extra: Floats | None = None
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.codes)
+
+
+Rows = Blocks | NDArray[np.float16]
+"""float16 (rows, inputs) where the matrix is not quantised."""
+
+
+def pieces_of(tensor: StoredTensor, quant: Quant, most_bytes: int) -> Iterator[tuple[int, Rows]]:
+    """(first row, rows), in order; codes or values of at most most_bytes each."""
+    rows, cols = tensor.shape
+    row_bytes = _row_bytes(tensor.format, cols, quant)
+    step = max(TILE_ROWS, most_bytes // row_bytes // TILE_ROWS * TILE_ROWS)
+    for first in range(0, rows, step):
+        yield first, _together(list(_slabs(tensor, first, min(first + step, rows), quant)))
+
+
+def _row_bytes(format_name: str, cols: int, quant: Quant) -> int:
+    padded = -(-cols // BLOCK_COLS) * BLOCK_COLS
+    if quant == "f16" or not FORMATS[format_name].quantised:
+        return 2 * padded
+    return padded if quant == "int8" or format_name == "q8s" else padded // 2
+
+
+def _slabs(tensor: StoredTensor, first: int, stop: int, quant: Quant) -> Iterator[Rows]:
+    cols = tensor.shape[1]
+    step = max(TILE_ROWS, _SLAB_VALUES // cols // TILE_ROWS * TILE_ROWS)
+    for start in range(first, stop, step):
+        yield _converted(_some_rows(tensor, start, min(start + step, stop)), quant)
+
+
+def _some_rows(tensor: StoredTensor, start: int, stop: int) -> TensorData:
+    """start: a multiple of TILE_ROWS."""
+    cols = tensor.shape[1]
+    row_bytes = tile_row_bytes(tensor.format, cols)
+    first_tile, last_tile = start // TILE_ROWS, num_tile_rows(stop)
+    found: list[NDArray[np.uint8]] = []
+    for part in tensor.parts:
+        low = max(first_tile, part.first_tile) - part.first_tile
+        high = min(last_tile, part.first_tile + len(part.data) // row_bytes) - part.first_tile
+        if low < high:
+            found.append(part.data[low * row_bytes : high * row_bytes])
+    return TensorData(tensor.format, (stop - start, cols), ((0, np.concatenate(found)),))
+
+
+def _converted(tensor: TensorData, quant: Quant) -> Rows:
+    """Unquantised weights stay so: someone had a reason."""
+    matrix, cols = unpack_matrix(tensor), tensor.shape[1]
+    if quant == "f16" or not FORMATS[tensor.format].quantised:
+        return dequantise(matrix, cols).astype(np.float16)
+    if quant == "int8" and tensor.format == "q4a":
+        return _of_planes(quantize("q8s", dequantise(matrix, cols)))
+    if quant == "int4" and tensor.format == "q8s":
+        return _of_codes(matrix)  # embedding and head, of which eight bits were kept on purpose
+    stored = _of_codes(matrix)
+    return stored if quant == "int4" else _widened(stored)
+
+
+def _of_codes(matrix: UnpackedMatrix) -> Blocks:
+    if matrix.scales is None:
+        raise ValueError("a matrix without codes")
+    scales, zero = matrix.scales, matrix.zero_point
+    if matrix.steps is not None:
+        scales = np.repeat(scales, SUPERBLOCK_BLOCKS, axis=1)[:, : matrix.steps.shape[1]] * matrix.steps
+    is_wide = zero == 0 and matrix.minima is None  # q8s
+    rows = slice(matrix.rows)
+    codes = matrix.quants[rows]
+    scales = np.ascontiguousarray(scales[rows], np.float32)
+    if is_wide:
+        return Blocks(8, (codes + 128).astype(np.uint8), scales)
+    extra = None if matrix.minima is None else np.ascontiguousarray(matrix.minima[rows] + 8 * scales, np.float32)
+    return Blocks(4, _packed(codes.astype(np.uint8)), scales, extra)
+
+
+def _of_planes(planes: Planes) -> Blocks:
+    return Blocks(8, (planes.quants.astype(np.int16) + 128).astype(np.uint8), planes.scales.astype(np.float32))
+
+
+def _widened(blocks: Blocks) -> Blocks:
+    """The same values with codes of 8 bits."""
+    if blocks.bits == 8:
+        return blocks
+    low, high = blocks.codes & 15, blocks.codes >> 4
+    codes = np.stack([low, high], axis=-1).reshape(*blocks.codes.shape[:2], BLOCK_COLS)
+    return replace(blocks, bits=8, codes=codes + np.uint8(120))
+
+
+def _packed(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return codes[..., 0::2] | codes[..., 1::2] << np.uint8(4)
+
+
+def _together(slabs: list[Rows]) -> Rows:
+    first = slabs[0]
+    if len(slabs) == 1:
+        return first
+    if not isinstance(first, Blocks):
+        return np.concatenate([slab for slab in slabs if not isinstance(slab, Blocks)])
+    blocks = [slab for slab in slabs if isinstance(slab, Blocks)]
+    extras = [slab.extra for slab in blocks if slab.extra is not None]
+    return Blocks(
+        first.bits,
+        np.concatenate([slab.codes for slab in blocks]),
+        np.concatenate([slab.scales for slab in blocks]),
+        np.concatenate(extras) if extras else None,
+    )

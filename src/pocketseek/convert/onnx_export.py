@@ -1,0 +1,38 @@
+"""ONNX Runtime's part in an export: its own converter makes `.ort` files of graphs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime  # type: ignore[import-untyped]
+from onnxruntime.capi.onnxruntime_pybind11_state import (  # type: ignore[import-untyped]
+    Fail,
+    InvalidGraph,
+    NotImplemented,
+    RuntimeException,
+)
+
+from pocketseek.errors import UnsupportedError
+
+_ERRORS_ONLY = 3
+
+
+def save_as_ort(graph: Path, target: Path, *, keep_pairs: bool) -> None:
+    """A graph (with its data files) as one file in ONNX Runtime's format, in which nothing is fused when it is loaded.
+
+    keep_pairs: leave quantised operations between their pairs, as NPU providers want them, instead of making the CPU's
+    integer operations of them, which are many times faster there. Raises UnsupportedError if ONNX Runtime refuses.
+    """
+    levels = onnxruntime.GraphOptimizationLevel
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.optimized_model_filepath = str(target)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    options.graph_optimization_level = levels.ORT_ENABLE_BASIC if keep_pairs else levels.ORT_ENABLE_EXTENDED
+    try:
+        onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except (Fail, InvalidGraph, NotImplemented, RuntimeException) as error:
+        raise UnsupportedError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot convert {graph.name} ({error}); "
+            "export with --format onnx, or install another version"
+        ) from error
