@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pocketseek.device.execution_provider import ExecutionProvider
 from pocketseek.errors import FormatError, MemoryLimitError, PocketseekError, UnsupportedError, UsageError
@@ -182,8 +181,10 @@ class OnnxExecutor:
         self._opened = []
 
     def _run_slice(self, buffer: SequenceBuffer, part: Slice, logits: Logits) -> None:
-        """Rows whose logits nobody wants go first, where a model would compute them for every row."""
+        """Where a model would compute logits of every row, those that nobody wants go first."""
         rest = part.num_tokens - part.num_logits
+        if part.num_logits and self._opened[-1].chooses_rows:
+            rest = 0
         if rest:
             self._run_rows(buffer, part.token_ids[:rest], part.first_position, None)
         if part.num_logits:
@@ -249,6 +250,7 @@ def _files_for(model: OnnxModel, num_threads: int, copies: PreparedCopies | None
         return _Files(originals, is_prepared=False)
 
     def make(folder: Path) -> None:
+        model.check_sha256()
         for number, path in enumerate(originals):
             _session(path, "CPU", num_threads, copy=folder / _copy_name(number))
 
@@ -270,10 +272,7 @@ def _session(
     options = _options(library, num_threads, is_prepared=is_prepared, copy=copy)
     name = PROVIDERS[provider]
     with _open_errors(path, provider):
-        if path.suffix == ".ort":
-            session = library.InferenceSession(_mapped(path), options, providers=_with_cpu(name))
-        else:
-            session = library.InferenceSession(str(path), options, providers=_with_cpu(name))
+        session = library.InferenceSession(str(path), options, providers=_with_cpu(name))
     if name not in session.get_providers():
         raise UnsupportedError(f"{provider} could not be started; use --provider CPU")
     return session
@@ -284,18 +283,13 @@ def _with_cpu(name: str) -> list[str]:
     return list(dict.fromkeys([name, PROVIDERS["CPU"]]))
 
 
-def _mapped(path: Path) -> NDArray[np.uint8]:
-    """ONNX Runtime uses the bytes where they are, and keeps the array as long as the session."""
-    return np.memmap(path, np.uint8, "r")
-
-
 def _options(library: Any, num_threads: int, *, is_prepared: bool, copy: Path | None) -> Any:
     options = library.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what matters comes as an exception
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    options.add_session_config_entry("session.use_ort_model_bytes_directly", "1")
+    options.add_session_config_entry("session.use_memory_mapped_ort_model", "1")
     options.add_session_config_entry("session.use_ort_model_bytes_for_initializers", "1")
     if is_prepared:
         options.graph_optimization_level = library.GraphOptimizationLevel.ORT_DISABLE_ALL  # it was done before

@@ -10,17 +10,21 @@ really contain is checked against this when they are opened (onnx_executor.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pocketseek.errors import FormatError, NotFoundError, UnsupportedError
+from pocketseek.errors import FormatError, IntegrityError, NotFoundError, UnsupportedError
+from pocketseek.package.storage import storage_errors
+from pocketseek.runtime.onnx.export_description import OWN_FILE, read_description
 from pocketseek.runtime.onnx.foreign_json import ForeignObject, read_object
 from pocketseek.types import ModelConfig
 
 Maker = Literal["pocketseek", "genai", "optimum"]
 
-OWN_FILE, GENAI_FILE, CONFIG_FILE = "model.json", "genai_config.json", "config.json"
+GENAI_FILE, CONFIG_FILE = "genai_config.json", "config.json"
 _MODEL_SUFFIXES = (".onnx", ".ort")
 _USUAL_FILES = ("model.onnx", "decoder_model_merged.onnx", "onnx/model.onnx")
 _GUESSED_INTERMEDIATE = 3  # times the hidden size, where nobody says; only the workspace is estimated from it
@@ -38,6 +42,7 @@ class TensorNames:
     present_key: str = "present.{layer}.key"
     present_value: str = "present.{layer}.value"
     logits: str = "logits"
+    logit_rows: str = "logit_rows"
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class StageFile:
 @dataclass(frozen=True)
 class OnnxModel:
     """stages: in the order of a pass. shares_buffer: the model writes K and V into the buffer that holds the past
-    (GroupQueryAttention); otherwise it returns past and new ones together in another.
+    (GroupQueryAttention); otherwise it returns past and new ones together in another. sha256: of files, where known.
     """
 
     name: str
@@ -61,6 +66,7 @@ class OnnxModel:
     stages: tuple[StageFile, ...]
     names: TensorNames
     shares_buffer: bool
+    sha256: Mapping[Path, str] = field(default_factory=dict)
 
     @property
     def weight_files(self) -> list[Path]:
@@ -68,6 +74,14 @@ class OnnxModel:
         stages = [stage.path for stage in self.stages]
         others = {path for stage in stages for path in stage.parent.iterdir() if _may_hold_weights(path)}
         return [*stages, *sorted(others)]
+
+    def check_sha256(self) -> None:
+        """Raises IntegrityError for a file that is not what its maker wrote, as far as that is known."""
+        for path, expected in self.sha256.items():
+            with storage_errors(path), path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found != expected:
+                raise IntegrityError(f"{path} is damaged; export the model again")
 
     @property
     def num_bytes(self) -> int:
@@ -86,10 +100,27 @@ def is_onnx_model(path: Path) -> bool:
 
 def read_model(path: Path) -> OnnxModel:
     """Raises NotFoundError, FormatError, UnsupportedError, StorageError."""
-    folder = path if path.is_dir() else path.parent
-    if path.is_dir() and (path / GENAI_FILE).is_file() and not (path / OWN_FILE).is_file():
+    if path.is_dir() and (path / OWN_FILE).is_file():
+        return read_export(path)
+    if path.is_dir() and (path / GENAI_FILE).is_file():
         return _read_genai(path)
-    return _read_optimum(folder, path)
+    return _read_optimum(path if path.is_dir() else path.parent, path)
+
+
+def read_export(folder: Path) -> OnnxModel:
+    """What `pocketseek export` wrote; its files are there and as long as they were. Raises as `read_model`."""
+    description = read_description(folder)
+    stages = tuple(StageFile(folder / stage.file, stage.layers) for stage in description.stages)
+    return OnnxModel(
+        description.name,
+        folder,
+        "pocketseek",
+        description.config,
+        stages,
+        TensorNames(),
+        description.shares_buffer,
+        sha256={folder / name: sha256 for name, sha256 in description.sha256.items()},
+    )
 
 
 def _read_genai(folder: Path) -> OnnxModel:

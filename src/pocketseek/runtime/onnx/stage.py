@@ -83,13 +83,18 @@ class Stage:
         return last if isinstance(last, int) else None
 
     @property
+    def chooses_rows(self) -> bool:
+        """Logits are computed for the rows that are asked for, otherwise for all."""
+        return self._names.logit_rows in self.inputs
+
+    @property
     def past_types(self) -> set[str]:
         return {self.inputs[name].type for name in self._past_names() if name in self.inputs}
 
     def lacking(self, carried: Sequence[str]) -> str | None:
         """An input that nobody can give; or one of K and V that should be there."""
         names = self._names
-        known = {names.token_ids, names.attention_mask, names.position_ids, *self._past_names(), *carried}
+        known = {names.token_ids, names.attention_mask, names.position_ids, names.logit_rows, *self._past_names(), *carried}
         unknown = [name for name in self.inputs if name not in known]
         missing = [name for name in self._past_names() if name not in self.inputs]
         return next(iter([*unknown, *missing]), None)
@@ -149,6 +154,9 @@ class Stage:
         if names.position_ids in self.inputs:
             positions = np.arange(tensors.first_position, tensors.end_position, dtype=np.int64)
             binding.bind_cpu_input(names.position_ids, positions[np.newaxis])
+        if names.logit_rows in self.inputs:
+            num_logits = 1 if tensors.logits is None else len(tensors.logits)
+            binding.bind_cpu_input(names.logit_rows, np.arange(tensors.num_rows - num_logits, tensors.num_rows))
         for name in self.inputs:
             if name in tensors.carried:
                 binding.bind_ortvalue_input(name, tensors.carried[name])
