@@ -64,7 +64,7 @@ class OnnxExecutor:
     ) -> None:
         """device: what it would compute with; provider: instead of that. copies: where prepared ones are kept.
 
-        Raises UnsupportedError (no ONNX Runtime, no provider that works, unknown inputs), FormatError, MemoryLimitError.
+        Raises UnsupportedError (no ONNX Runtime, no provider that works, unknown inputs), FormatError, IntegrityError.
         """
         self._config = model.config
         self._weight_bytes = model.num_bytes
@@ -76,7 +76,9 @@ class OnnxExecutor:
         )
         self._threads = _thread_ids() - before
         check_stages(self._opened, model)
-        shape = KvShape(model.config.num_layers, model.config.num_kv_heads, model.config.head_dim, kv_dtype(self._opened))
+        shape = KvShape(
+            model.config.num_layers, model.config.num_kv_heads, model.config.head_dim, kv_dtype(self._opened)
+        )
         self._kv = KvStore(shape, model.config.context_length, exact=not model.shares_buffer)
         self._logits_buffer: Logits = np.empty((0, self.vocab_size), np.float32)
         self._had_many_rows = False
@@ -112,8 +114,17 @@ class OnnxExecutor:
         return self._kv.page_bytes
 
     @property
+    def used_page_bytes(self) -> int:
+        """Of a page, as `read_page` gives it."""
+        return self._kv.used_page_bytes
+
+    @property
     def kv_bytes_in_memory(self) -> int:
         return self._kv.num_bytes
+
+    @property
+    def weights(self) -> WholeWeights:
+        return WholeWeights(self._weight_bytes)
 
     @property
     def weight_bytes(self) -> int:
@@ -161,7 +172,9 @@ class OnnxExecutor:
     def run(self, work: Work) -> Logits:
         """One pass; returns logits float32 (work.num_logits, vocab_size), which the next pass overwrites."""
         if work.num_states:
-            raise UnsupportedError("this ONNX model gives no hidden states, so it makes no embeddings; use --engine native")
+            raise UnsupportedError(
+                "this ONNX model gives no hidden states, so it makes no embeddings; use --engine native"
+            )
         logits = self._logits_rows(work.num_logits)
         running = {part.request_id for part in work.slices}
         done = 0
@@ -211,13 +224,27 @@ class OnnxExecutor:
         return self._logits_buffer[:count]
 
 
+@dataclass(frozen=True)
+class WholeWeights:
+    """For those who count memory: all of it is needed, and most of it is mapped."""
+
+    num_bytes: int
+    ring_bytes: int = 0
+    is_warm: bool = True
+    num_warmings: int = 0
+
+    @property
+    def streaming_bytes(self) -> int:
+        return self.num_bytes
+
+
 # -- sessions -------------------------------------------------------------------------------------------------------
 
 
 def _library() -> Any:
     """Raises UnsupportedError with what to install."""
     try:
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped]
     except ImportError as error:
         on_termux = "com.termux" in sys.prefix
         remedy = "pkg install python-onnxruntime" if on_termux else 'pip install "pocketseek[onnx]"'
@@ -238,7 +265,9 @@ def _open_stages(model: OnnxModel, provider: str, num_threads: int, copies: Prep
     if len(model.stages) != len(files.paths):
         raise FormatError(f"{model.folder}: its prepared copy is damaged; delete cache/onnx in the data directory")
     return [
-        Stage(_session(path, provider, num_threads, is_prepared=files.is_prepared), stage.layers, model.names, _library())
+        Stage(
+            _session(path, provider, num_threads, is_prepared=files.is_prepared), stage.layers, model.names, _library()
+        )
         for path, stage in zip(files.paths, model.stages, strict=True)
     ]
 
@@ -303,7 +332,7 @@ def _options(library: Any, num_threads: int, *, is_prepared: bool, copy: Path | 
 
 def _library_errors() -> tuple[type[Exception], ...]:
     """ONNX Runtime's have no common base."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
 
     own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     return (*own, RuntimeError, ValueError)
@@ -336,7 +365,9 @@ def _run_errors() -> Iterator[None]:
 
 
 def _is_missing_operator(problem: str) -> bool:
-    return any(sign in problem for sign in ("not a registered function/op", "NOT_IMPLEMENTED", "Could not find an impl"))
+    return any(
+        sign in problem for sign in ("not a registered function/op", "NOT_IMPLEMENTED", "Could not find an impl")
+    )
 
 
 def _short(error: Exception) -> str:

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from pocketseek.errors import MemoryLimitError
 from pocketseek.kernels.paged_memory import PagedMemory
-from pocketseek.runtime.work import PAGE_TOKENS, Slice, pages_for
+from pocketseek.runtime.kv_pool import PAGE_TOKENS
+from pocketseek.runtime.work import Slice, pages_for
 
 _STEP_TOKENS = 256
 _GROWTH = 1.5
@@ -99,6 +100,10 @@ class KvStore:
     @property
     def page_bytes(self) -> int:
         return self._memory.page_bytes
+
+    @property
+    def used_page_bytes(self) -> int:
+        return self._shape.token_bytes * PAGE_TOKENS
 
     @property
     def num_bytes(self) -> int:
@@ -210,11 +215,8 @@ class KvStore:
 
     def _fit(self, buffer: SequenceBuffer, part: Slice) -> None:
         """Room for the slice; exactly what stands before it if buffers are exact."""
-        if self._exact:
-            fits = buffer.capacity == part.first_position
-        else:
-            fits = buffer.capacity >= part.end_position
-        if fits:
+        room, end = buffer.capacity, part.end_position
+        if room == part.first_position if self._exact else room >= end:
             return
         array = self._shape.empty(self._capacity_for(part))
         num_tokens = min(buffer.num_tokens, part.first_position)

@@ -161,7 +161,9 @@ def _read_genai(folder: Path) -> OnnxModel:
 
 
 def _read_optimum(folder: Path, path: Path) -> OnnxModel:
-    config_path = next((place / CONFIG_FILE for place in (folder, folder.parent) if (place / CONFIG_FILE).is_file()), None)
+    config_path = next(
+        (place / CONFIG_FILE for place in (folder, folder.parent) if (place / CONFIG_FILE).is_file()), None
+    )
     if config_path is None:
         raise NotFoundError(
             f"{folder} has an ONNX file and neither {OWN_FILE}, {GENAI_FILE} nor {CONFIG_FILE} beside it; "

@@ -66,9 +66,8 @@ class PreparedCopies:
     def _sweep(self, source: Path) -> None:
         """Copies of this model as it was, and what dead processes left."""
         for folder in self._folder.iterdir():
-            if folder.name.startswith(".") and not _is_alive(folder.name.rpartition(".")[2]):
-                shutil.rmtree(folder, ignore_errors=True)
-            elif _source_of(folder) == str(source):
+            is_left = folder.name.startswith(".") and not _is_alive(folder.name.rpartition(".")[2])
+            if is_left or _source_of(folder) == str(source):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _place(self, files: list[Path]) -> Path:

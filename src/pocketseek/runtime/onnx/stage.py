@@ -62,7 +62,9 @@ class Stage:
         self._library = library
         self.inputs = {found.name: found for found in session.get_inputs()}
         self.outputs = {found.name: found for found in session.get_outputs()}
-        self._own_outputs = {names.logits} | {self._name(pattern, layer) for layer in self._layers for pattern in self._presents}
+        self._own_outputs = {names.logits} | {
+            self._name(pattern, layer) for layer in self._layers for pattern in self._presents
+        }
         self._plain, self._shrinking = _run_options(library), _run_options(library)
         self._shrinking.add_run_config_entry(_SHRINK, "cpu:0")
 
@@ -94,7 +96,14 @@ class Stage:
     def lacking(self, carried: Sequence[str]) -> str | None:
         """An input that nobody can give; or one of K and V that should be there."""
         names = self._names
-        known = {names.token_ids, names.attention_mask, names.position_ids, names.logit_rows, *self._past_names(), *carried}
+        known = {
+            names.token_ids,
+            names.attention_mask,
+            names.position_ids,
+            names.logit_rows,
+            *self._past_names(),
+            *carried,
+        }
         unknown = [name for name in self.inputs if name not in known]
         missing = [name for name in self._past_names() if name not in self.inputs]
         return next(iter([*unknown, *missing]), None)
