@@ -34,6 +34,7 @@ BASE_MAY_IMPORT = {"errors": set[str](), "types": set[str](), "formats": set[str
 OWNERS = {
     "tokenizers": {"text/tokenizer.py", "text/gguf_tokenizer.py"},
     "onnxruntime": {"runtime/onnx_executor.py", "convert/onnx_export.py", "apps/voice/vad.py"},
+    "onnx": {"convert/onnx/*", "convert/static_export.py"},
     "cryptography": {"package/seal.py", "package/sign.py"},
     "llguidance": {"runtime/constrain.py"},
     "sqlite3": {"apps/database.py"},

@@ -5,12 +5,19 @@ from collections.abc import Callable
 
 import pytest
 
-from pocketseek.cli import device_messages, messages, report_messages, sensors_messages, verdict_messages
+from pocketseek.cli import (
+    device_messages,
+    export_messages,
+    messages,
+    report_messages,
+    sensors_messages,
+    verdict_messages,
+)
 from pocketseek.cli.messages import Message, Words
 
 ALL = {
     f"{module.__name__}.{name}": value
-    for module in (messages, device_messages, report_messages, sensors_messages, verdict_messages)
+    for module in (messages, device_messages, export_messages, report_messages, sensors_messages, verdict_messages)
     for name, value in vars(module).items()
     if isinstance(value, Message)
 } | {

@@ -24,6 +24,7 @@ from pocketseek.cli import (
     device_cmd,
     doctor_cmd,
     eval_cmd,
+    export_cmd,
     generate_cmd,
     inspect_cmd,
     models_cmd,
@@ -53,6 +54,7 @@ app = typer.Typer(
 app.command("chat")(chat_cmd.chat)
 app.command("generate")(generate_cmd.generate)
 app.command("convert")(convert_cmd.convert)
+app.command("export")(export_cmd.export)
 app.command("models")(models_cmd.models)
 app.command("inspect")(inspect_cmd.inspect)
 app.command("verify")(verify_cmd.verify)

@@ -8,7 +8,7 @@ destination.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,13 +23,16 @@ from pocketseek.convert.onnx.folder import ExportFolder
 from pocketseek.convert.onnx.static_stages import LayersStage, Shapes, embed_stage, head_stage, layers_stage
 from pocketseek.convert.onnx_export import save_as_ort
 from pocketseek.convert.package_files import SETTINGS_NAME, TOKENIZER_NAME, collect_files
+from pocketseek.convert.package_weights import PackageWeights
 from pocketseek.convert.provenance import default_name
 from pocketseek.convert.sources.open import open_source
 from pocketseek.convert.static_rule import Bits, StaticRule
 from pocketseek.convert.static_walk import DEFAULT_SHARE, FloatWeights, StaticLayer, StaticWalk
 from pocketseek.errors import UsageError
+from pocketseek.package.install import is_package_dir
 from pocketseek.package.manifest import JsonValue
 from pocketseek.package.model_fields import render_model
+from pocketseek.package.reader import Package
 from pocketseek.text.settings_file import parse_text_settings
 from pocketseek.text.tokenizer import Tokenizer
 from pocketseek.types import ModelConfig
@@ -107,40 +110,57 @@ def export_static(
     name: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Export a GGUF or safetensors checkpoint and return the folder.
+    """Export a GGUF or safetensors checkpoint, or the package in a directory, and return the folder.
 
     calibration: texts of the kinds that the model will read. progress(stage, done_stages, total_stages).
     Raises NotFoundError, UsageError, FormatError, UnsupportedError, StorageError, BusyError; nothing is left behind.
     """
     options = options or StaticOptions()
-    with closing(open_source(source)) as opened:
-        plan = choose_planner(opened)(opened)
-        options.check(plan.model)
-        files = collect_files(opened, plan.model.vocab_size)
-        tokenizer = Tokenizer.from_json(files[TOKENIZER_NAME], parse_text_settings(files[SETTINGS_NAME]))
+    target = Path(destination)
+    with _opened(Path(source)) as model:
+        config = model.weights.model
+        options.check(config)
+        tokenizer = Tokenizer.from_json(model.files[TOKENIZER_NAME], parse_text_settings(model.files[SETTINGS_NAME]))
         windows = calibration_windows(
-            calibration, tokenizer, max_tokens=options.calibration_tokens, context_length=plan.model.context_length
+            calibration, tokenizer, max_tokens=options.calibration_tokens, context_length=config.context_length
         )
-        weights = CheckpointWeights(opened, plan)
-        target = Path(destination)
-        with ExportFolder(target, expected_bytes=_expected_bytes(plan.model)) as folder:
-            export = _Export(weights, StaticWalk(weights, windows, share=options.moved_share), folder, options, format)
-            stages, bits = export.write(progress or _silent)
-            for file_name, data in files.items():
+        with ExportFolder(target, expected_bytes=_expected_bytes(config)) as folder:
+            walk = StaticWalk(model.weights, windows, share=options.moved_share)
+            stages, bits = _Export(model.weights, walk, folder, options, format).write(progress or _silent)
+            for file_name, data in model.files.items():
                 folder.add_file(file_name, data)
-            static = _described(options, windows.size, bits)
             folder.commit(
                 {
-                    "name": name or default_name(opened),
+                    "name": name or model.name,
                     "quant": "int8-static",
                     "opset": options.opset,
-                    "model": render_model(plan.model),
+                    "model": render_model(config),
                     "stages": stages,
                     "kv": _KV | {"present_tokens": "new" if options.shapes.is_fixed else "all"},
-                    "static": static,
+                    "static": _described(options, windows.size, bits),
                 }
             )
     return target
+
+
+@dataclass(frozen=True)
+class _Model:
+    name: str
+    weights: FloatWeights
+    files: dict[str, bytes]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Model]:
+    if is_package_dir(path):
+        with Package.open(path) as package:
+            files = {file_name: package.file(file_name) for file_name in package.manifest.files}
+            yield _Model(package.manifest.name, PackageWeights(package), files)
+        return
+    with closing(open_source(path)) as source:
+        plan = choose_planner(source)(source)
+        files = collect_files(source, plan.model.vocab_size)
+        yield _Model(default_name(source), CheckpointWeights(source, plan), files)
 
 
 _KV: dict[str, JsonValue] = {

@@ -118,8 +118,8 @@ class BlockGraph:
         return y if bias is None else self.node("Add", y, self.constant(f"{name}.bias", bias))
 
     def rows_of(self, name: str, ids: str, pieces: Iterable[tuple[int, Rows]], cols: int) -> str:
-        """The rows `ids` (tokens,) of a table, float (tokens, cols). Every piece gives a row, and the one that has it is
-        kept."""
+        """The rows `ids` (tokens,) of a table, float (tokens, cols). Every piece gives one, and that of the right piece
+        is kept."""
         rows = ""
         for first, piece in pieces:
             local = self.node("Sub", ids, self.scalar(first))

@@ -1,0 +1,206 @@
+"""Packages as ONNX graphs: the same weights, the same answers, in every family and format, whole and in stages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnxruntime.tools.mobile_helpers import usability_checker
+from tiny_models import tiny_gguf, tiny_model, write_hf
+
+from pocketseek.convert import export_package as exporting
+from pocketseek.convert.export_package import GraphFormat, export_package
+from pocketseek.convert.onnx import data_files, decoder
+from pocketseek.convert.onnx.stored_blocks import Blocks, Quant, pieces_of
+from pocketseek.convert.pipeline import convert_checkpoint
+from pocketseek.errors import UsageError
+from pocketseek.kernels.contract import TensorData
+from pocketseek.kernels.reference import dequantise, unpack_matrix
+from pocketseek.package.reader import Package
+from pocketseek.runtime.window_logits import WindowLogits
+
+IDS = [5, 9, 200, 33, 7, 250, 18, 4, 99, 140, 61, 300]
+
+
+class Graphs:
+    """An export as docs/onnx.md describes it, run with ONNX Runtime."""
+
+    def __init__(self, folder: Path) -> None:
+        self.described = json.loads((folder / "model.json").read_text())
+        self._stages = [
+            (stage, onnxruntime.InferenceSession(str(folder / stage["file"]))) for stage in self.described["stages"]
+        ]
+        self._values: dict[str, np.ndarray] = {}
+        self._total = 0
+        model = self.described["model"]
+        for layer in range(model["num_layers"]):
+            for kind in ("key", "value"):
+                shape = (1, model["num_kv_heads"], 0, model["head_dim"])
+                self._values[f"past_key_values.{layer}.{kind}"] = np.zeros(shape, np.float32)
+
+    def logits(self, ids: Sequence[int]) -> np.ndarray:
+        """Of all these tokens, which follow those before."""
+        self._total += len(ids)
+        values = self._values
+        values["input_ids"], values["attention_mask"] = np.array([ids]), np.ones((1, self._total), np.int64)
+        values["logit_rows"] = np.arange(len(ids))
+        for stage, session in self._stages:
+            outputs = session.run(stage["outputs"], {name: values[name] for name in stage["inputs"]})
+            values |= dict(zip(stage["outputs"], outputs, strict=True))
+        for name in [name for name in values if name.startswith("present.")]:
+            values[name.replace("present", "past_key_values")] = values.pop(name)
+        return np.array(values["logits"][0])
+
+
+def native_logits(package: Path, ids: Sequence[int]) -> np.ndarray:
+    window = WindowLogits(package, window=len(ids), num_threads=1)
+    try:
+        return np.concatenate([rows.copy() for rows in window.run(ids)])
+    finally:
+        window.close()
+
+
+def mean_kl(reference: np.ndarray, logits: np.ndarray) -> float:
+    p, q = (
+        rows - np.log(np.exp(rows - rows.max(-1, keepdims=True)).sum(-1, keepdims=True))
+        for rows in (reference - reference.max(-1, keepdims=True), logits - logits.max(-1, keepdims=True))
+    )
+    return float((np.exp(p) * (p - q)).sum(-1).mean())
+
+
+def package_of(folder: Path, family: str, quant: str, **model: object) -> Path:
+    checkpoint = write_hf(folder / "hf", tiny_model(family, **model))  # type: ignore[arg-type]
+    return convert_checkpoint(checkpoint, folder / "package", quant=quant)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("format", ["onnx", "ort"])
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("llama", {}),
+        ("llama", {"tied": True, "head_dim": 48}),
+        ("llama", {"rope_scaling": {"rope_type": "linear", "factor": 4.0}}),
+        ("qwen2", {}),
+        ("qwen3", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}}),
+    ],
+)
+def test_every_family_computes_what_the_kernels_do(
+    tmp_path: Path, family: str, options: dict[str, object], format: GraphFormat
+) -> None:
+    package = package_of(tmp_path, family, "q4", **options)
+    graphs = Graphs(export_package(package, tmp_path / "out", format=format, layers_per_stage=1))
+    native = native_logits(package, IDS)
+    found = np.concatenate([graphs.logits(IDS[:7]), graphs.logits(IDS[7:8]), graphs.logits(IDS[8:])])
+    assert mean_kl(native, found) < 5e-3
+    assert (native.argmax(-1) == found.argmax(-1)).mean() >= 0.9
+
+
+@pytest.mark.parametrize("export_quant", ["int4", "int8", "f16"])
+@pytest.mark.parametrize("package_quant", ["q4", "q4-pure", "q8", "keep"])
+def test_every_format_of_weights_is_carried_over(tmp_path: Path, package_quant: str, export_quant: Quant) -> None:
+    package = package_of(tmp_path, "llama", package_quant)
+    graphs = Graphs(export_package(package, tmp_path / "out", quant=export_quant))
+    native = native_logits(package, IDS)
+    assert mean_kl(native, graphs.logits(IDS)) < 5e-3
+
+
+def test_minima_are_carried_over(tmp_path: Path) -> None:
+    package = convert_checkpoint(tiny_gguf(tmp_path / "some.gguf", type_name="Q4_1"), tmp_path / "package")
+    graphs = Graphs(export_package(package, tmp_path / "out"))
+    assert mean_kl(native_logits(package, IDS), graphs.logits(IDS)) < 5e-3
+
+
+@pytest.mark.parametrize("format_name", ["q4s", "q4p", "q4a", "q8s"])
+def test_codes_and_scales_stand_for_the_very_values(tmp_path: Path, format_name: str) -> None:
+    if format_name == "q4a":
+        package = convert_checkpoint(tiny_gguf(tmp_path / "some.gguf", type_name="Q4_1"), tmp_path / "package")
+    elif format_name == "q4s":
+        package = convert_checkpoint(tiny_gguf(tmp_path / "some.gguf", type_name="Q4_0"), tmp_path / "package")
+    else:
+        package = package_of(
+            tmp_path, "llama", "q8" if format_name == "q8s" else "q4", hidden=288, num_heads=3, num_kv_heads=1
+        )
+    with Package.open(package) as opened:
+        tensor = opened.tensor("layer.0.gate")
+        assert tensor.format == format_name
+        data = TensorData(tensor.format, tensor.shape, tuple((part.first_tile, part.data) for part in tensor.parts))
+        stored = dequantise(unpack_matrix(data), tensor.shape[1])
+        pieces = list(pieces_of(tensor, "int4", 2000))
+    assert len(pieces) > 1
+    assert [first for first, _ in pieces] == [
+        sum(len(rows.codes) for _, rows in pieces[:n]) for n in range(len(pieces))
+    ]
+    values = []
+    for _, rows in pieces:
+        assert isinstance(rows, Blocks)
+        codes = (
+            rows.codes
+            if rows.bits == 8
+            else np.stack([rows.codes & 15, rows.codes >> 4], -1).reshape(*rows.codes.shape[:2], 32)
+        )
+        block = rows.scales[..., None] * (codes.astype(np.float64) - 2 ** (rows.bits - 1))
+        values.append(block if rows.extra is None else block + rows.extra[..., None])
+    found = np.concatenate(values).reshape(len(stored), -1)[:, : stored.shape[1]]
+    np.testing.assert_allclose(found, stored, rtol=0, atol=0 if format_name != "q4a" else 1e-6)
+
+
+def test_large_tables_and_heads_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "_PIECE_BYTES", 4000)
+    monkeypatch.setattr(data_files, "MAX_DATA_BYTES", 20_000)
+    package = package_of(tmp_path, "qwen2", "q4")
+    folder = export_package(package, tmp_path / "out")
+    files = sorted(folder.glob("model.onnx.data-*"))
+    assert len(files) > 3
+    assert all(path.stat().st_size <= 20_000 for path in files)
+    assert mean_kl(native_logits(package, IDS), Graphs(folder).logits(IDS)) < 5e-3
+
+
+@pytest.mark.parametrize("opset", [15, 18, 21, 23])
+def test_graphs_are_valid_and_say_what_they_are(tmp_path: Path, opset: int) -> None:
+    package = package_of(tmp_path, "qwen3", "q4")
+    folder = export_package(package, tmp_path / "out", opset=opset)
+    onnx.checker.check_model(str(folder / "model.onnx"), full_check=True)
+    model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
+    assert {one.domain: one.version for one in model.opset_import} == {"": opset, "com.microsoft": 1}
+    described = json.loads((folder / "model.json").read_text())
+    assert (described["format"], described["version"], described["opset"]) == ("pocketseek-onnx", 1, opset)
+    assert {"tokenizer.json", "text.json", "model.onnx"} <= described["files"].keys()
+    assert mean_kl(native_logits(package, IDS), Graphs(folder).logits(IDS)) < 5e-3
+
+
+def test_ort_files_run_by_the_mobile_checker(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It looks at graphs of .onnx; whatever it says of providers, it must understand ours."""
+    folder = export_package(package_of(tmp_path, "llama", "q4"), tmp_path / "out")
+    usability_checker.analyze_model(folder / "model.onnx", skip_optimize=True)
+
+
+def test_nothing_but_one_matrix_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Constants of a graph are written at once: what is left of them in the graph is where they lie."""
+    package = package_of(tmp_path, "llama", "q4", hidden=128, intermediate=512)
+    folder = export_package(package, tmp_path / "out")
+    assert (folder / "model.onnx").stat().st_size < 64_000
+
+
+def test_what_cannot_be_is_refused_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = package_of(tmp_path, "llama", "q4")
+    with pytest.raises(UsageError, match="15 to 23"):
+        export_package(package, tmp_path / "out", opset=24)
+    with pytest.raises(UsageError, match="1 to 256"):
+        export_package(package, tmp_path / "out", context=257)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_package(package, tmp_path / "out", progress=interrupt)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hf", "package"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not an export"):
+        export_package(package, tmp_path / "out")
+    assert exporting.DEFAULT_OPSET == 21
