@@ -24,6 +24,7 @@ from pocketseek.runtime.assembly import assemble
 from pocketseek.runtime.counts import EngineStatistics, PageDemand
 from pocketseek.runtime.embedding import Embedding, PendingEmbedding
 from pocketseek.runtime.frequency_caps import FrequencyCaps
+from pocketseek.runtime.onnx.providers import ProviderChoice
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore
 from pocketseek.runtime.prompt import (
@@ -100,6 +101,7 @@ class Engine:
         self.tokenizer = tokenizer
         self.recommended_sampling = recommended_sampling
         self.speed_choice: SpeedChoice | None = None  # what `load(min_speed=)` expected and chose
+        self.provider_choice: ProviderChoice | None = None  # of ONNX Runtime, if that computes
         self._template = template
         self._scheduler = parts.scheduler
         self._vocab_size = executor.vocab_size

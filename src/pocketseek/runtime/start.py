@@ -17,6 +17,7 @@ from pocketseek.runtime.cost_file import CostFile
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.heat import connect, watch_heat
 from pocketseek.runtime.memory_use import MeasuredExecutor, MemoryUse, kv_budget_bytes
+from pocketseek.runtime.onnx.providers import ProviderChoice
 from pocketseek.runtime.opening import available_bytes, cool_cores
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore
@@ -33,7 +34,7 @@ class OpenedModel:
     """identity: of the pages that are computed, so that a store gives nothing to another model (identity_of).
 
     used_page_bytes: of a page, as `read_page` gives it. warm: begin to read the weights. resources: closed, in order,
-    after the executor. gives_states: whether embeddings can be made.
+    after the executor. gives_states: whether embeddings can be made. provider: of ONNX Runtime.
     """
 
     executor: MeasuredExecutor
@@ -47,6 +48,7 @@ class OpenedModel:
     warm: Callable[[], None] = lambda: None
     resources: tuple[Closeable, ...] = ()
     gives_states: bool = True
+    provider: ProviderChoice | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def start_engine(
             clocks=heat.clocks,
             gives_states=model.gives_states,
         )
+        engine.provider_choice = model.provider
         connect(heat, engine.busy_source())
         use.demand = engine.demand_source()
         return engine

@@ -99,6 +99,7 @@ def open_onnx_model(
         used_page_bytes=executor.used_page_bytes,
         cost_file=CostFile(settings.home, _files_identity(model), device),
         gives_states=False,
+        provider=executor.provider,
     )
 
 
