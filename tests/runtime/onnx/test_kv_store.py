@@ -94,6 +94,13 @@ def test_two_that_begin_alike_and_run_together_do_not_disturb_each_other(model: 
     model.run(part_of(2, 69, 3, (0, 7)), running=(1, 2))
 
 
+def test_who_lost_his_buffer_finds_everything_in_the_pages(model: Model) -> None:
+    model.run(part_of(1, 0, 130, (0, 1, 2)))
+    model.run(part_of(2, 64, 5, (0, 7)))
+    model.run(part_of(1, 130, 1, (0, 1, 2)))
+    assert model.store.num_gathered_tokens == 66
+
+
 def test_wrong_positions_of_a_draft_are_written_over(model: Model) -> None:
     model.run(part_of(1, 0, 60, (0,)))
     model.run(part_of(1, 60, 8, (0, 1)))
@@ -150,7 +157,9 @@ def test_any_history_of_sequences_finds_what_was_written(data: st.DataObject) ->
             continue
         request = data.draw(st.sampled_from(sorted(tables)), label="request")
         if action == "go on":
-            shared = 64 if any(tables[request][:1] == other[:1] for one, other in tables.items() if one != request) else 0
+            shared = (
+                64 if any(tables[request][:1] == other[:1] for one, other in tables.items() if one != request) else 0
+            )
             back = data.draw(st.integers(0, 3), label="back")
             first = max(lengths[request] - back, min(shared, lengths[request]))
             count = data.draw(st.integers(1, 80), label="count")
@@ -158,7 +167,8 @@ def test_any_history_of_sequences_finds_what_was_written(data: st.DataObject) ->
                 tables[request].append(free.pop(0))
             count = min(count, len(tables[request]) * 64 - first)
             if count > 0:
-                model.run(part_of(request, first, count, tuple(tables[request])), running=tuple(tables))
+                running = data.draw(st.sampled_from([(), tuple(tables)]), label="running")
+                model.run(part_of(request, first, count, tuple(tables[request])), running=running)
                 lengths[request] = first + count
         elif action == "end":
             used = {page for one, table in tables.items() if one != request for page in table}
