@@ -68,6 +68,7 @@ class OnnxExecutor:
         """
         self._config = model.config
         self._weight_bytes = model.num_bytes
+        self._usable_cores = os.sched_getaffinity(0)
         before = _thread_ids()
         self._opened, self.provider = open_first(
             order_of(device, provider),
@@ -145,15 +146,21 @@ class OnnxExecutor:
     def set_threads(self, num_threads: int) -> None:
         """Nothing: a session has the threads that it was opened with, and opening it again takes too long."""
 
+    @property
+    def cores(self) -> frozenset[int]:
+        """Where the calling thread, and ONNX Runtime's, may compute."""
+        return frozenset(os.sched_getaffinity(0))
+
     def set_cores(self, cores: tuple[int, ...]) -> None:
-        allowed = os.sched_getaffinity(0) if not cores else set(cores)
+        """Of the calling thread, which computes too, and of ONNX Runtime's own."""
+        chosen = set(cores) or self._usable_cores
         for thread in (0, *self._threads):
             try:
-                os.sched_setaffinity(thread, allowed)
+                os.sched_setaffinity(thread, chosen)
             except ProcessLookupError:
                 continue
             except (OSError, ValueError) as error:
-                raise UsageError(f"the cores {sorted(allowed)} cannot be used; choose some that are online") from error
+                raise UsageError(f"the cores {sorted(chosen)} cannot be used; choose some that are online") from error
 
     @property
     def storage_s(self) -> float:

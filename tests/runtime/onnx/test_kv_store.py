@@ -101,6 +101,13 @@ def test_who_lost_his_buffer_finds_everything_in_the_pages(model: Model) -> None
     assert model.store.num_gathered_tokens == 66
 
 
+def test_who_takes_a_buffer_over_leaves_all_of_a_page_that_is_not_shared(model: Model) -> None:
+    model.run(part_of(1, 0, 65, (0, 1)))
+    model.run(part_of(2, 64, 2, (0, 2)))
+    model.run(part_of(1, 65, 1, (0, 1)))
+    model.run(part_of(2, 66, 1, (0, 2)))
+
+
 def test_wrong_positions_of_a_draft_are_written_over(model: Model) -> None:
     model.run(part_of(1, 0, 60, (0,)))
     model.run(part_of(1, 60, 8, (0, 1)))

@@ -144,10 +144,12 @@ class KvStore:
         if buffer is None:
             buffer = SequenceBuffer(self._shape.empty(self._capacity_for(part)), part.request_id)
         else:
-            self._cut(buffer, pages_for(part.first_position), part.first_position)
-        self._take_away(set(part.pages[part.first_position // PAGE_TOKENS :]), keep=buffer)
+            num_pages = pages_for(part.first_position)
+            shared = _num_shared(buffer.pages, part.pages[:num_pages])
+            self._cut(buffer, shared, part.first_position if shared == num_pages else shared * PAGE_TOKENS)
         self._fit(buffer, part)
-        self._gather(buffer, part)
+        self._gather(buffer, part)  # before others lose the page that is half written
+        self._take_away(set(part.pages[part.first_position // PAGE_TOKENS :]), keep=buffer)
         buffer.request_id, buffer.last_used = part.request_id, self._clock
         if buffer not in self._buffers:
             self._buffers.append(buffer)
