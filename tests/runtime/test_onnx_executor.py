@@ -65,7 +65,9 @@ def compared(model: Path, reference: Path, token_ids: list[int]) -> Comparison:
 
 @pytest.mark.parametrize("case", ["llama-llama3", "qwen2", "qwen3-yarn"])
 @pytest.mark.parametrize("format", ["onnx", "ort"])
-def test_an_int4_export_says_what_the_native_core_says(case: str, format: Any, package: Package, tmp_path: Path) -> None:
+def test_an_int4_export_says_what_the_native_core_says(
+    case: str, format: Any, package: Package, tmp_path: Path
+) -> None:
     export_package(package(case), tmp_path / "export", quant="int4", format=format)
     ids = np.random.default_rng(1).integers(0, 256, 1024).tolist()
     found = compared(tmp_path / "export", package(case), ids)

@@ -95,7 +95,7 @@ def test_a_file_without_its_description_is_refused(optimum: Path) -> None:
     [
         ({"num_hidden_layers": -1}, "num_hidden_layers is not a whole number"),
         ({"hidden_size": None, "n_embd": None}, "lacks 'hidden_size'"),
-        ({"num_key_value_heads": 3}, "cannot share"),
+        ({"num_key_value_heads": 1000}, "cannot share"),
         ({"vocab_size": "many"}, "vocab_size is not"),
     ],
 )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import Literal
 
@@ -70,10 +71,10 @@ class OnnxModel:
 
     @property
     def weight_files(self) -> list[Path]:
-        """The files of the stages, and those beside them that may hold their weights."""
+        """The files of the stages, and those beside them with their weights, which all makers name after them:
+        model.onnx.data, model.onnx_data, model.onnx.data-000."""
         stages = [stage.path for stage in self.stages]
-        others = {path for stage in stages for path in stage.parent.iterdir() if _may_hold_weights(path)}
-        return [*stages, *sorted(others)]
+        return [path for stage in stages for path in sorted(stage.parent.glob(f"{escape(stage.name)}*"))]
 
     def check_sha256(self) -> None:
         """Raises IntegrityError for a file that is not what its maker wrote, as far as that is known."""
@@ -209,11 +210,6 @@ def _only_file(folder: Path) -> Path:
         names = ", ".join(path.name for path in found[:8])
         raise UnsupportedError(f"{folder} has several ONNX files ({names}); give the path of the one to use")
     return found[0]
-
-
-def _may_hold_weights(path: Path) -> bool:
-    """Another .onnx file is another model (optimum writes several into one folder)."""
-    return path.is_file() and path.suffix not in (*_MODEL_SUFFIXES, ".json", ".jinja", ".txt", ".model", ".md")
 
 
 def _inside(folder: Path, name: str) -> Path:
