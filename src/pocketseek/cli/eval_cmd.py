@@ -11,11 +11,13 @@ import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import print_json, print_text, progress_bar
+from pocketseek.cli.engine_choice import EngineOptions, engine_facts, prepare_engine
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine
 from pocketseek.cli.text_input import read_text_file
 from pocketseek.errors import UsageError
 from pocketseek.settings import read_settings
+from pocketseek.types import EngineKind
 
 
 def evaluate(
@@ -29,12 +31,14 @@ def evaluate(
         typer.Option(
             "--against",
             metavar="MODEL",
-            help="Compare with this package of the same model, one with more bits say.",
+            help="Compare with this one of the same tokenizer: with more bits say, or as ONNX model.",
             show_default=False,
         ),
     ] = None,
     kv: options.Kv = None,
     memory: options.Memory = None,
+    engine: options.Engine = None,
+    provider: options.Provider = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -45,20 +49,24 @@ def evaluate(
     content = read_text_file(text)
     settings = read_settings()
     words = Words(settings.language)
-    name, path = choose_model(settings, model, yes=yes)
+    engine_options = EngineOptions(engine, provider)
+    name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
     if against is not None:
         if memory is not None or kv is not None:
             raise UsageError("--against compares weights, with all of them in memory; leave --memory and --kv out")
-        _compare(name, path, choose_model(settings, against, yes=yes), content, window, words, as_json=json)
+        other = choose_model(settings, against, yes=yes, may_be_onnx=True)
+        kind = prepare_engine(settings, path, engine_options, quiet=json)
+        _compare(name, path, kind, provider, other, content, window, words, as_json=json)
         return
     with (
-        closing(open_engine(settings, path, kv=kv, memory_bytes=memory)) as engine,
+        closing(open_engine(settings, path, kv=kv, memory_bytes=memory, engine=engine_options, quiet=json)) as opened,
         progress_bar(unit="tokens") as show,
     ):
         label = words(messages.SCORING)
-        result = evaluate_text(engine, content, window=window, progress=lambda done, total: show(label, done, total))
+        result = evaluate_text(opened, content, window=window, progress=lambda done, total: show(label, done, total))
     if json:
-        print_json({"model": name, "kv": choose_kv_format(kv or settings.kv), **dataclasses.asdict(result)})
+        facts = {"model": name, "kv": choose_kv_format(kv or settings.kv), **engine_facts(opened.provider_choice)}
+        print_json({**facts, **dataclasses.asdict(result)})
     else:
         print_text(
             words(
@@ -72,13 +80,22 @@ def evaluate(
 
 
 def _compare(
-    name: str, path: Path, other: tuple[str, Path], content: str, window: int, words: Words, *, as_json: bool
+    name: str,
+    path: Path,
+    kind: EngineKind,
+    provider: str | None,
+    other: tuple[str, Path],
+    content: str,
+    window: int,
+    words: Words,
+    *,
+    as_json: bool,
 ) -> None:
     from pocketseek.apps.compare_models import compare_models
     from pocketseek.runtime.window_logits import WindowLogits
 
     with (
-        closing(WindowLogits(path, window=window)) as model,
+        closing(WindowLogits(path, window=window, engine=kind, provider=provider)) as model,
         closing(WindowLogits(other[1], window=window)) as reference,
         progress_bar(unit="tokens") as show,
     ):
