@@ -102,7 +102,7 @@ def test_costs_fall_with_bits_and_cover_every_matrix(tmp_path: Path, family: str
 
 def test_a_matrix_that_adds_less_to_the_model_costs_less(tmp_path: Path) -> None:
     costs = []
-    for number, divisor in enumerate((1, 10)):
+    for number, divisor in enumerate((1, 100)):
         model = tiny_model("llama", num_layers=2, seed=3)
         for name, values in model.weights.items():
             if "layers.0" in name and ("o_proj" in name or "down_proj" in name):
@@ -112,4 +112,4 @@ def test_a_matrix_that_adds_less_to_the_model_costs_less(tmp_path: Path) -> None
             windows = np.random.default_rng(1).integers(0, plan.model.vocab_size, (2, 64)).astype(np.int32)
             costs.append(measure_costs(CheckpointWeights(source, plan), windows, lambda *_: False))
     for group in (("layer.0.o",), ("layer.0.down",), ("layer.0.gate", "layer.0.up")):
-        assert costs[1][group]["q4p"] < 0.5 * costs[0][group]["q4p"]
+        assert costs[1][group]["q4p"] < 0.1 * costs[0][group]["q4p"]
