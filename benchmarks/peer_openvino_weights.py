@@ -4,9 +4,9 @@
     python peer_openvino_weights.py read IR OUT --windows WINDOWS.npy --threads N
 
 compress: NNCF rounds a full-precision model to four bits with groups of 128, with scale estimation and GPTQ on the
-windows' text. read: OUT/matrices.npz gets what the compressed constants stand for, in float32 by the checkpoint's names,
-and their bytes (codes, scales, zero points) as num_bytes; OUT/logits.npy the logits (windows, length, vocab) as the CPU
-plugin gives them, with the settings of peer_openvino.py. WINDOWS: token ids (number, length) int32.
+windows' text. read: OUT/matrices.npz gets what the compressed constants stand for, in float32 by the checkpoint's
+names, and their bytes (codes, scales, zero points) as num_bytes; OUT/logits.npy the logits (windows, length, vocab) as
+the CPU plugin gives them, with the settings of peer_openvino.py. WINDOWS: token ids (number, length) int32.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import openvino as ov
+from openvino_constants import checkpoint_name, unpacked
 
 GROUP = 128
-WEIGHT_ENDS = (".weight", "._openvino_orig_weight")  # the exporter renames what it traces in 16 bits
 
 
 def main() -> None:
@@ -84,18 +84,6 @@ def numbers(constant: ov.Node) -> np.ndarray:
         return constant.get_data().astype(np.float32).reshape(shape)
     packed = constant.get_data().view(np.uint8).reshape(-1)
     return unpacked(packed, is_signed=kind == "i4")[: int(np.prod(shape))].astype(np.float32).reshape(shape)
-
-
-def unpacked(packed: np.ndarray, *, is_signed: bool) -> np.ndarray:
-    codes = np.stack([packed & 15, packed >> 4], axis=1).reshape(-1).astype(np.int8)
-    return (codes ^ 8) - 8 if is_signed else codes
-
-
-def checkpoint_name(name: str) -> str:
-    bare = name.removeprefix("self.")
-    for end in WEIGHT_ENDS:
-        bare = bare.removesuffix(end)
-    return f"{bare}.weight"
 
 
 def write_logits(model: ov.Model, windows: np.ndarray, threads: int, path: Path) -> None:

@@ -1,8 +1,8 @@
 """GGUF files for quantisation_quality.py: of a float16 llama, written here and quantised by llama.cpp.
 
 With calibration text, llama.cpp gets what its own llama-imatrix computes: the mean square of each input of each matrix,
-over the windows that pocketseek calibrates with. `q4s_gguf` is no work of llama.cpp's: blocks of four bits as pocketseek
-rounds them without calibration, in the file format that holds them exactly.
+over the windows that pocketseek calibrates with. `q4s_candidates` are no work of llama.cpp's: blocks of four bits as
+pocketseek rounds them without calibration, in the file format that holds them exactly.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How far quantised weights are from the float16 source, on the same windows of held-out text: for quantisation_quality.py.
+"""How far quantised weights are from the float16 source, on the same held-out text: for quantisation_quality.py.
 
-Two figures. *Weights*: both models computed in float32 with the values that the stored weights stand for, so that makers
-whose kernels round activations differently are compared by their weights alone (pocketseek.convert.held_out). *As run*:
-the logits that an engine really gives, its rounding of activations and of keys and values included, against those of our
-kernels on the float16 package.
+Two figures. *Weights*: both models computed in float32 with the values that the stored weights stand for, so that
+makers whose kernels round activations differently are compared by their weights alone (pocketseek.convert.held_out).
+*As run*: the logits that an engine really gives, its rounding of activations and of keys and values included, against
+those of our kernels on the float16 package.
 """
 
 from __future__ import annotations

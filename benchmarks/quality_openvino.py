@@ -1,4 +1,4 @@
-"""OpenVINO's four bits for quantisation_quality.py: groups of 128, symmetric or not, exported in the peer's environment.
+"""OpenVINO's four bits for quantisation_quality.py: groups of 128, symmetric or not, made in the peer's environment.
 
 Without calibration as `optimum-cli export openvino --weight-format int4` makes them, with int8 embeddings or
 (--all-layers) four bits there too. With calibration by NNCF's scale estimation and GPTQ on the same windows as

@@ -3,15 +3,15 @@
     python benchmarks/quantisation_quality.py CHECKPOINT TEXTS OUT.json --peer-python PATH --openvino-python PATH
     python benchmarks/quality_table.py OUT.json --plot docs/images/quality.svg
 
-CHECKPOINT: a Hugging Face folder of a llama with byte-level BPE and float16 weights, as train_small_llama.py writes it.
-TEXTS: the folder of debian_texts.py; calibration-*.txt are for quantising, heldout-*.txt for the figures. The peers are
-optional: --peer-python has llama-cpp-python, whose quantiser makes Q4_0 and Q4_K_M; --openvino-python has optimum-intel,
-nncf and openvino. All who calibrate do it on the same windows. Needs the library gguf.
+CHECKPOINT: a Hugging Face folder of a llama with byte-level BPE and float16 weights, as train_small_llama.py writes
+it. TEXTS: the folder of debian_texts.py; calibration-*.txt are for quantising, heldout-*.txt for the figures. The peers
+are optional: --peer-python has llama-cpp-python, whose quantiser makes Q4_0 and Q4_K_M; --openvino-python has
+optimum-intel, nncf and openvino. All who calibrate do it on the same windows. Needs the library gguf.
 
 Every row has the bytes of all matrices, embedding, head and scales included, and for each kind of text and for all
-together KL divergence from the source, agreement on the likeliest token and perplexity: of the weights alone, in float32
-(the same arithmetic for all makers), and as run (ours and GGUF by our kernels, OpenVINO by its own). OUT.json is
-written anew after each row. Prints a line for each row, and in the end one JSON line.
+together KL divergence from the source, agreement on the likeliest token and perplexity: of the weights alone, in
+float32 (the same arithmetic for all makers), and as run (ours and GGUF by our kernels, OpenVINO by its own). OUT.json
+is written anew after each row. Prints a line for each row, and in the end one JSON line.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ OWN: tuple[tuple[str, dict[str, Any], bool], ...] = (
     ("q4-pure", {"quant": "q4-pure"}, False),
     ("q4-pure", {"quant": "q4-pure"}, True),
     ("--bits 4.5", {"bits": 4.5}, True),
-    ("--bits 5", {"bits": 5.0}, True),
+    ("--bits 5.35", {"bits": 5.35}, True),
 )
 
 
@@ -146,7 +146,9 @@ def print_row(row: dict[str, Any]) -> None:
         for kind, one in row["weights"]["kinds"].items()
     ]
     name = " ".join(part for part in (row["maker"], row["name"], row["calibration"]) if part)
-    print(f"{name:<60} {row['bits']:5.2f} bits  {' | '.join(shown)} | as run {row['as_run']['mean_kl']:.5f}", flush=True)
+    print(
+        f"{name:<60} {row['bits']:5.2f} bits  {' | '.join(shown)} | as run {row['as_run']['mean_kl']:.5f}", flush=True
+    )
 
 
 if __name__ == "__main__":
