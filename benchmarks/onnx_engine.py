@@ -2,8 +2,8 @@
 
     python benchmarks/onnx_engine.py --peer-python PYTHON --model FOLDER [--own EXPORT] [--threads 2] [--rounds 5]
 
-FOLDER was made by onnxruntime-genai's builder, so that both can run it; EXPORT (by `pocketseek export`) is measured, too,
-if given. PYTHON has onnxruntime-genai. Every measurement is a process of its own: it opens the model (load_s,
+FOLDER was made by onnxruntime-genai's builder, so that both can run it; EXPORT (by `pocketseek export`) is a third,
+if it is given. PYTHON has onnxruntime-genai. Every measurement is a process of its own: it opens the model (load_s,
 until it can be asked), reads a prompt of made-up tokens (prefill), writes tokens greedily (decode, the first one
 excepted), and says how much anonymous memory it took at the end and at most, interpreter included. One round runs each
 once, the order turning; medians and their ratios to genai's are reported. Prepared copies are made before, in a data

@@ -6,6 +6,7 @@ import builtins
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,60 @@ def test_a_model_without_past_is_refused(tmp_path: Path) -> None:
 def test_a_provider_that_is_not_here_is_told() -> None:
     with pytest.raises(UnsupportedError, match="built without QNN"):
         opened(PEERS / "genai-llama-int4", provider="QNN")
+
+
+class FakeLibrary:
+    """ONNX Runtime with one more provider, which fails in some way; for the rest the real one."""
+
+    def __init__(self, *, starts: bool, computes: bool) -> None:
+        import onnxruntime
+
+        self._real, self._starts, self._computes = onnxruntime, starts, computes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def get_available_providers(self) -> list[str]:
+        return ["QNNExecutionProvider", "CPUExecutionProvider"]
+
+    def InferenceSession(self, path: str, options: Any, providers: list[str]) -> Any:  # noqa: N802
+        session = self._real.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return FakeSession(
+            session, providers if self._starts else providers[-1:], providers[0 if self._computes else -1]
+        )
+
+
+class FakeSession:
+    def __init__(self, real: Any, providers: list[str], computes: str) -> None:
+        self._real, self._providers, self._computes = real, providers, computes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def get_providers(self) -> list[str]:
+        return self._providers
+
+    def get_provider_graph_assignment_info(self) -> list[Any]:
+        return [SimpleNamespace(ep_name=self._computes)]
+
+
+@pytest.mark.parametrize(
+    ("starts", "computes", "name", "problem"),
+    [
+        (False, False, "CPU", "QNN could not be started"),
+        (True, False, "CPU", "QNN has none of the operators of model.onnx"),
+        (True, True, "QNN", ""),
+    ],
+)
+def test_a_provider_that_does_not_start_or_has_no_operator_is_left_for_the_cpu(
+    starts: bool, computes: bool, name: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = FakeLibrary(starts=starts, computes=computes)
+    monkeypatch.setattr("pocketseek.runtime.onnx_executor._library", lambda: library)
+    phone = ExecutionProvider("QNN", "npu by qnn")
+    executor = OnnxExecutor(read_model(PEERS / "genai-llama-int4"), num_threads=1, device=phone)
+    assert executor.provider.name == name
+    assert [problem in failure.problem for failure in executor.provider.failures] == [True] * (name == "CPU")
 
 
 @pytest.mark.parametrize(("prefix", "remedy"), [("/usr", "pocketseek"), ("/data/data/com.termux/usr", "pkg install")])

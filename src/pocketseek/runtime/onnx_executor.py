@@ -306,12 +306,23 @@ def _session(
     """Raises UnsupportedError if the provider cannot run the model; for CPU FormatError if it is no good model."""
     library = _library()
     options = _options(library, num_threads, is_prepared=is_prepared, copy=copy)
+    if provider != "CPU":
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     name = PROVIDERS[provider]
     with _open_errors(path, provider):
         session = library.InferenceSession(str(path), options, providers=_with_cpu(name))
     if name not in session.get_providers():
         raise UnsupportedError(f"{provider} could not be started; use --provider CPU")
+    if provider != "CPU" and not _has_a_part(session, name):
+        raise UnsupportedError(f"{provider} has none of the operators of {path.name}; use --provider CPU")
     return session
+
+
+def _has_a_part(session: Any, name: str) -> bool:
+    """Whether the provider computes anything; yes, where this ONNX Runtime does not tell."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return True
+    return any(part.ep_name == name for part in session.get_provider_graph_assignment_info())
 
 
 def _with_cpu(name: str) -> list[str]:
