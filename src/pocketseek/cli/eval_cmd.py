@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,11 +20,20 @@ from pocketseek.errors import UsageError
 from pocketseek.settings import read_settings
 from pocketseek.types import EngineKind
 
+if TYPE_CHECKING:
+    from pocketseek.kernels.divergence import Comparison
+
 
 def evaluate(
     model: options.ModelName,
     text: Annotated[
-        Path, typer.Option("--text", metavar="FILE", help="A UTF-8 text file; '-': standard input.", show_default=False)
+        list[Path],
+        typer.Option(
+            "--text",
+            metavar="FILE",
+            help="A UTF-8 text file; '-': standard input. With --against several times, one for each kind.",
+            show_default=False,
+        ),
     ],
     window: Annotated[int, typer.Option(min=2, help="Tokens in a window; windows do not overlap.")] = 512,
     against: Annotated[
@@ -46,7 +56,11 @@ def evaluate(
     from pocketseek.apps.evaluate import evaluate_text
     from pocketseek.kernels.kv_memory import choose_kv_format
 
-    content = read_text_file(text)
+    contents = {path.stem: read_text_file(path) for path in text}
+    if len(contents) < len(text):
+        raise UsageError("two texts have the same name; rename one, since results are told by name")
+    if against is None and len(contents) > 1:
+        raise UsageError("several texts go with --against; score them one after another")
     settings = read_settings()
     words = Words(settings.language)
     engine_options = EngineOptions(engine, provider)
@@ -56,8 +70,9 @@ def evaluate(
             raise UsageError("--against compares weights, with all of them in memory; leave --memory and --kv out")
         other = choose_model(settings, against, yes=yes, may_be_onnx=True)
         kind = prepare_engine(settings, path, engine_options, quiet=json)
-        _compare(name, path, kind, provider, other, content, window, words, as_json=json)
+        _compare(name, path, kind, provider, other, contents, window, words, as_json=json)
         return
+    (content,) = contents.values()
     with (
         closing(open_engine(settings, path, kv=kv, memory_bytes=memory, engine=engine_options, quiet=json)) as opened,
         progress_bar(unit="tokens") as show,
@@ -85,13 +100,13 @@ def _compare(
     kind: EngineKind,
     provider: str | None,
     other: tuple[str, Path],
-    content: str,
+    contents: Mapping[str, str],
     window: int,
     words: Words,
     *,
     as_json: bool,
 ) -> None:
-    from pocketseek.apps.compare_models import compare_models
+    from pocketseek.apps.compare_models import compare_texts
     from pocketseek.runtime.window_logits import WindowLogits
 
     with (
@@ -102,21 +117,29 @@ def _compare(
         if window > model.context_length:
             raise UsageError(f"the window is {window}; use 2 to {model.context_length}, the model's context")
         label = words(messages.SCORING)
-        token_ids = model.tokenizer.encode(content)
-        result = compare_models(
-            model, reference, token_ids, window=window, progress=lambda done, total: show(label, done, total)
+        texts = {title: model.tokenizer.encode(content) for title, content in contents.items()}
+        kinds, result = compare_texts(
+            model, reference, texts, window=window, progress=lambda done, total: show(label, done, total)
         )
     if as_json:
-        print_json({"model": name, "against": other[0], "window": window, **dataclasses.asdict(result)})
+        by_kind = {"kinds": {title: dataclasses.asdict(one) for title, one in kinds.items()}} if len(kinds) > 1 else {}
+        print_json({"model": name, "against": other[0], "window": window, **dataclasses.asdict(result), **by_kind})
         return
-    print_text(
-        words(
-            messages.COMPARE_RESULT,
-            mean_kl=result.mean_kl,
-            p99_kl=result.p99_kl,
-            top1=100 * result.top1_agreement,
-            perplexity=result.perplexity,
-            reference=result.reference_perplexity,
-            positions=result.positions,
-        )
+    if len(kinds) > 1:
+        for title, one in kinds.items():
+            print_text(f"{title}: {_sentence(one, words)}")
+        print_text(f"{words(messages.HELD_OUT_ALL)}: {_sentence(result, words)}")
+    else:
+        print_text(_sentence(result, words))
+
+
+def _sentence(found: Comparison, words: Words) -> str:
+    return words(
+        messages.COMPARE_RESULT,
+        mean_kl=found.mean_kl,
+        p99_kl=found.p99_kl,
+        top1=100 * found.top1_agreement,
+        perplexity=found.perplexity,
+        reference=found.reference_perplexity,
+        positions=found.positions,
     )
