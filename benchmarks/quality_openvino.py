@@ -61,9 +61,9 @@ class OpenVino:
         self._work("read", model, out, "windows.npy", "--threads", str(self._threads))
         stored = np.load(out / "matrices.npz")
         matrices: dict[str, Floats] = {
-            canonical: stored[name]
+            canonical: stored[checkpoint_name(canonical, plan.model)]
             for canonical in matrix_shapes(plan)
-            if (name := checkpoint_name(canonical, plan.model)) in stored
+            if checkpoint_name(canonical, plan.model) in stored
         }
         weights = ReplacedWeights(source, plan, matrices)
         num_bytes = int(stored["num_bytes"])
