@@ -75,7 +75,7 @@ def comparisons(rows: Sequence[Row]) -> list[str]:
 
 
 def is_nearer(row: Row, other: Row) -> bool:
-    """By mean KL on every kind of text. Perplexity is told beside it: a small change of it has either sign by chance."""
+    """By mean KL on every kind of text. Perplexity is told beside it: small changes have either sign by chance."""
     pairs = [(one, other["weights"]["kinds"][kind]) for kind, one in row["weights"]["kinds"].items()]
     return all(one["mean_kl"] < theirs["mean_kl"] for one, theirs in pairs)
 

@@ -55,7 +55,8 @@ def test_ours_is_named_beside_a_peer_that_is_no_smaller_and_farther_from_the_sou
 def test_ours_does_not_count_if_it_is_larger_or_farther_on_one_kind() -> None:
     larger = row("pocketseek", "q4", 4_600_000, (0.001, 0.001))
     worse_in_one = row("pocketseek", "q4s", 4_400_000, (0.001, 0.006))
-    assert quality_table.comparisons([larger, worse_in_one, PEER]) == ["- llama.cpp Q4_0, 4.50 bits, perplexity 20.09: none"]
+    found = quality_table.comparisons([larger, worse_in_one, PEER])
+    assert found == ["- llama.cpp Q4_0, 4.50 bits, perplexity 20.09: none"]
 
 
 def test_what_is_too_large_for_the_picture_is_left_out_of_it() -> None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.package.manifest import JsonValue, Manifest
-from pocketseek.package.model_fields import render_model
+from pocketseek.package.model_fields import render_model, stage_names
 from pocketseek.package.reader import Package
+from pocketseek.package.storage import storage_errors
 
 if TYPE_CHECKING:
     from pocketseek.convert.onnx.folder import ExportFolder
@@ -59,9 +60,15 @@ def export_package(
     with Package.open(package_path) as package:
         model = package.manifest.model
         positions = _positions(context, model.context_length)
-        with ExportFolder(destination, expected_bytes=_expected_bytes(package.manifest, quant, format)) as folder:
+        sizes = _Sizes(package.manifest, quant)
+        expected_bytes = sizes.expected_bytes(positions, format)
+        with (
+            ExportFolder(destination, expected_bytes=expected_bytes) as folder,
+            storage_errors(destination, needed_bytes=expected_bytes),
+        ):
             export = _Export(package, folder, quant, opset, positions, progress or _silent)
-            stages = export.whole() if format == "onnx" else export.stages(layers_per_stage)
+            step = layers_per_stage or sizes.layers_per_stage()
+            stages = export.whole() if format == "onnx" else export.stages(step)
             for name in package.manifest.files:
                 folder.add_file(name, package.file(name))
             folder.commit(
@@ -111,7 +118,6 @@ class _Export:
 
         self._graphs = DecoderGraphs(package, quant, context=context)
         self._model = package.manifest.model
-        self._stored_bytes = package.manifest.num_bytes
         self._folder = folder
         self._opset = opset
         self._progress = progress
@@ -122,13 +128,13 @@ class _Export:
             self._graphs.whole(graph.graph, self._told(0, self._model.num_layers))
         return self._stages
 
-    def stages(self, layers_per_stage: int | None) -> list[JsonValue]:
+    def stages(self, step: int) -> list[JsonValue]:
+        """step: layers of a stage."""
         with self._stage("embed", "embed", ()) as opened:
             self._graphs.embed(opened.graph)
-        model = self._model
-        step = layers_per_stage or max(1, _STAGE_BYTES * model.num_layers // self._stored_bytes)
-        for first in range(0, model.num_layers, step):
-            last = min(first + step, model.num_layers)
+        num_layers = self._model.num_layers
+        for first in range(0, num_layers, step):
+            last = min(first + step, num_layers)
             with self._stage(f"layers-{first:03d}-{last - 1:03d}", "layers", (first, last)) as opened:
                 self._graphs.layers(opened.graph, first, self._told(first, last))
         with self._stage("head", "head", ()) as opened:
@@ -205,11 +211,30 @@ def _positions(context: int | None, most: int) -> int:
     return context or min(most, MOST_CONTEXT)
 
 
-def _expected_bytes(manifest: Manifest, quant: Quant, format: GraphFormat) -> int:
-    """Scales are float32 here, and minima of q4a too; `.ort` files are made beside the graphs that they come from."""
-    growth = {"int4": 1.4, "int8": 2.2, "f16": 3.9}[quant]
-    extra_bytes = 2 * _STAGE_BYTES if format == "ort" else 0
-    return int(growth * manifest.num_bytes) + extra_bytes + _MARGIN_BYTES
+class _Sizes:
+    """What a package's tensors take in an export, by stage."""
+
+    def __init__(self, manifest: Manifest, quant: Quant) -> None:
+        from pocketseek.convert.onnx.stored_blocks import exported_bytes
+
+        self._model = manifest.model
+        self._file_bytes = sum(entry.num_bytes for entry in manifest.files.values())
+        self._stages: dict[str, int] = dict.fromkeys(stage_names(manifest.model), 0)
+        for tensor in manifest.tensors:
+            self._stages[tensor.stage] += exported_bytes(tensor.format, tensor.shape, quant)
+
+    def layers_per_stage(self) -> int:
+        return max(1, _STAGE_BYTES // self._largest_layer())
+
+    def expected_bytes(self, positions: int, format: GraphFormat) -> int:
+        total = sum(self._stages.values()) + self._file_bytes + _MARGIN_BYTES
+        if format == "onnx":
+            return total + 4 * positions * self._model.head_dim
+        copied = self._stages["head"] if self._model.tied_embeddings else 0  # the embedding has a graph of its own
+        return total + copied + max(self._stages["head"], _STAGE_BYTES, self._largest_layer())  # made beside its source
+
+    def _largest_layer(self) -> int:
+        return max(num_bytes for name, num_bytes in self._stages.items() if name.startswith("layer."))
 
 
 def _silent(_stage: str, _done: int, _total: int) -> None:

@@ -66,7 +66,7 @@ class BlockGraph:
     def constant(self, name: str, values: NDArray[np.generic]) -> str:
         """One constant of a name; asked for again, it must be the same."""
         array = np.asarray(values, order="C")
-        digest = hashlib.sha256(array.tobytes()).digest()
+        digest = hashlib.sha256(array.reshape(-1).view(np.uint8).data).digest()
         if name not in self._known:
             self._known[name] = digest
             is_large = array.nbytes >= LEAST_EXTERNAL_BYTES
@@ -117,14 +117,16 @@ class BlockGraph:
         y = parts[0] if len(parts) == 1 else self.node("Concat", *parts, axis=-1, label=name)
         return y if bias is None else self.node("Add", y, self.constant(f"{name}.bias", bias))
 
-    def rows_of(self, name: str, ids: str, pieces: Iterable[tuple[int, Rows]], cols: int) -> str:
+    def rows_of(
+        self, name: str, ids: str, pieces: Iterable[tuple[int, Rows]], cols: int, *, is_multiplied: bool = False
+    ) -> str:
         """The rows `ids` (tokens,) of a table, float (tokens, cols). Every piece gives one, and that of the right piece
-        is kept."""
+        is kept. is_multiplied: `linear` uses the table in this graph as well."""
         rows = ""
         for first, piece in pieces:
             local = self.node("Sub", ids, self.scalar(first))
             local = self.node("Clip", local, self.scalar(0), self.scalar(len_of(piece) - 1))
-            found = self._gathered(f"{name}.{first}", local, piece, cols)
+            found = self._gathered(f"{name}.{first}", local, piece, cols, is_multiplied)
             if first:
                 here = self.node("Unsqueeze", self.node("GreaterOrEqual", ids, self.scalar(first)), self.ints(1))
                 found = self.node("Where", here, found, rows)
@@ -134,7 +136,7 @@ class BlockGraph:
     def _product(self, name: str, x: str, rows: Rows, cols: int) -> str:
         if not isinstance(rows, Blocks):
             halves = self.node("Cast", x, to=TensorProto.FLOAT16)
-            y = self.node("MatMul", halves, self.constant(f"{name}.weight", np.ascontiguousarray(rows.T)))
+            y = self.node("MatMul", halves, self.constant(f"{name}.weight", rows.T))
             return self.node("Cast", y, to=TensorProto.FLOAT)
         y = self.node(
             "MatMulNBits",
@@ -151,7 +153,7 @@ class BlockGraph:
         )
         if rows.extra is None:
             return y
-        extra = self.constant(f"{name}.extra", np.ascontiguousarray(rows.extra.T))
+        extra = self.constant(f"{name}.extra", rows.extra.T)
         return self.node("Add", y, self.node("MatMul", self._sums(x, rows.extra.shape[1], cols), extra))
 
     def _sums(self, x: str, blocks: int, cols: int) -> str:
@@ -164,11 +166,9 @@ class BlockGraph:
             self._block_sums[x] = self.node("ReduceSum", cut, self.ints(-1), keepdims=0)
         return self._block_sums[x]
 
-    def _gathered(self, name: str, ids: str, rows: Rows, cols: int) -> str:
+    def _gathered(self, name: str, ids: str, rows: Rows, cols: int, is_multiplied: bool) -> str:
         if not isinstance(rows, Blocks):
-            return self.node(
-                "Cast", self.node("Gather", self.constant(f"{name}.values", rows), ids, axis=0), to=TensorProto.FLOAT
-            )
+            return self.node("Cast", self._halves_of(name, ids, rows, is_multiplied), to=TensorProto.FLOAT)
         blocks = rows.scales.shape[1]
         bytes_ = self.node("Gather", self.constant(f"{name}.codes", rows.codes), ids, axis=0)
         codes = self.node("Cast", bytes_, to=TensorProto.INT32)
@@ -181,13 +181,21 @@ class BlockGraph:
         centred = self.node("Sub", numbers, self.number(8.0 if rows.bits == 4 else 128.0))
         values = self.node("Mul", centred, self._of_blocks(f"{name}.scales", rows.scales, ids))
         if rows.extra is not None:
-            values = self.node("Add", values, self._of_blocks(f"{name}.extra", rows.extra, ids))
+            values = self.node("Add", values, self._of_blocks(f"{name}.extra_by_row", rows.extra, ids))
         flat = self.node("Reshape", values, self.ints(-1, blocks * BLOCK_COLS))
         return (
             flat
             if blocks * BLOCK_COLS == cols
             else self.node("Slice", flat, self.ints(0), self.ints(cols), self.ints(1))
         )
+
+    def _halves_of(self, name: str, ids: str, rows: NDArray[np.float16], is_multiplied: bool) -> str:
+        """A table of its own lies row by row, so that a token is one place in the file; one that is multiplied as well
+        is read as a whole anyway."""
+        if not is_multiplied:
+            return self.node("Gather", self.constant(f"{name}.values", rows), ids, axis=0)
+        columns = self.node("Gather", self.constant(f"{name}.weight", rows.T), ids, axis=1)
+        return self.node("Transpose", columns, perm=[1, 0])
 
     def _of_blocks(self, name: str, values: Floats, ids: str) -> str:
         return self.node("Unsqueeze", self.node("Gather", self.constant(name, values), ids, axis=0), self.ints(-1))

@@ -35,8 +35,7 @@ class DataFiles:
             raise ValueError(f"the constant {name} has {data.nbytes} bytes")
         file = self._file_for(data.nbytes)
         offset = file.tell()
-        file.flush()  # before numpy writes by itself
-        data.tofile(file)
+        file.write(data.reshape(-1).view(np.uint8).data)  # not tofile, whose errors do not say what was wrong
         tensor = TensorProto(name=name, data_type=helper.np_dtype_to_tensor_dtype(data.dtype), dims=data.shape)
         tensor.data_location = TensorProto.EXTERNAL
         for key, value in (("location", self.names[-1]), ("offset", str(offset)), ("length", str(data.nbytes))):

@@ -21,10 +21,12 @@ from onnx import TensorProto
 from pocketseek.convert.layer_math import Floats
 from pocketseek.convert.onnx.block_graph import MICROSOFT, BlockGraph
 from pocketseek.convert.onnx.stored_blocks import Quant, Rows, pieces_of
+from pocketseek.errors import UnsupportedError
 from pocketseek.package.reader import Package
 from pocketseek.types import ModelConfig
 
 _PIECE_BYTES = 96_000_000  # of one constant: files are at most 100 MB
+_HEAD_DIM_STEP, _OWN_ROTATION_STEP = 8, 16  # sizes of heads that GroupQueryAttention takes, and rotates by itself
 _FLOAT, _INT64, _INT32 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32
 
 
@@ -38,7 +40,7 @@ class _Flow:
 
 @dataclass(frozen=True)
 class _Places:
-    """cosine, sine: of all positions (for GroupQueryAttention to choose from), or with `tokens` of these tokens alone.
+    """cosine, sine: of all positions; tokens: the row of them for each token, None if GroupQueryAttention is to know.
     last_position, num_positions: int32, of the sequence after this pass."""
 
     cosine: str
@@ -49,10 +51,15 @@ class _Places:
 
 
 class DecoderGraphs:
-    """context: how many positions the whole graph has angles for."""
+    """context: how many positions the whole graph has angles for. Raises UnsupportedError for odd sizes of heads."""
 
     def __init__(self, package: Package, quant: Quant, *, context: int) -> None:
         self.config: ModelConfig = package.manifest.model
+        if self.config.head_dim % _HEAD_DIM_STEP:
+            raise UnsupportedError(
+                f"heads of {self.config.head_dim} values are not for ONNX Runtime's GroupQueryAttention, which takes "
+                f"multiples of {_HEAD_DIM_STEP}; run this model with pocketseek itself"
+            )
         self._package = package
         self._quant = quant
         self._context = context
@@ -61,9 +68,12 @@ class DecoderGraphs:
         """layers: all, in order; an iterator may tell of the progress."""
         ids, mask = self._text_inputs(graph)
         rows = graph.input("logit_rows", _INT64, ("rows",))
-        flow = _Flow(self._embedded(graph, ids))
-        angles = self._angles(graph, np.arange(self._context))
-        places = _Places(*angles, *_lengths(graph, mask))
+        flow = _Flow(self._embedded(graph, ids, has_head=True))
+        last, total = _lengths(graph, mask)
+        tokens = None
+        if self.config.head_dim % _OWN_ROTATION_STEP:
+            tokens = graph.node("Unsqueeze", _new_positions(graph, ids, total), graph.ints(0))
+        places = _Places(*self._angles(graph, np.arange(self._context)), last, total, tokens)
         for layer in layers:
             flow = self._layer(graph, layer, flow, places)
         self._logits(graph, self._joined(graph, flow), rows)
@@ -71,19 +81,17 @@ class DecoderGraphs:
     def embed(self, graph: BlockGraph) -> None:
         config = self.config
         ids, mask = self._text_inputs(graph)
-        graph.output(self._embedded(graph, ids), "hidden.0", _FLOAT, (1, "tokens", config.hidden_size))
+        graph.output(self._embedded(graph, ids, has_head=False), "hidden.0", _FLOAT, (1, "tokens", config.hidden_size))
         last, total = _lengths(graph, mask)
-        num_tokens = _num_tokens(graph, ids)
-        total64 = graph.node("Cast", total, to=_INT64)
-        here = graph.node("Range", graph.node("Sub", total64, num_tokens), total64, graph.scalar(1))
-        positions = graph.node("Unsqueeze", graph.node("Cast", here, to=_FLOAT), graph.ints(1))
+        here = graph.node("Cast", _new_positions(graph, ids, total), to=_FLOAT)
+        positions = graph.node("Unsqueeze", here, graph.ints(1))
         inv_freq = graph.constant("inv_freq", self._vector("rope.inv_freq").reshape(1, -1))
         angles = graph.node("Mul", positions, inv_freq)
         factor = graph.number(config.rope_scaling.attention_factor)
         for op, name in (("Cos", "rope_cosine"), ("Sin", "rope_sine")):
             value = graph.node("Mul", graph.node(op, angles), factor)
             graph.output(value, name, _FLOAT, ("tokens", config.head_dim // 2))
-        numbers = graph.node("Range", graph.scalar(0), num_tokens, graph.scalar(1))
+        numbers = graph.node("Range", graph.scalar(0), _num_tokens(graph, ids), graph.scalar(1))
         graph.output(graph.node("Unsqueeze", numbers, graph.ints(0)), "places", _INT64, (1, "tokens"))
         graph.output(last, "last_position", _INT32, (1,))
         graph.output(total, "num_positions", _INT32, ())
@@ -117,11 +125,14 @@ class DecoderGraphs:
         ids = graph.input("input_ids", _INT64, (1, "tokens"))
         return ids, graph.input("attention_mask", _INT64, (1, "total"))
 
-    def _embedded(self, graph: BlockGraph, ids: str) -> str:
-        config = self.config
-        name = "embed.weight" if self._package.has_tensor("embed.weight") else "head.weight"
+    def _embedded(self, graph: BlockGraph, ids: str, *, has_head: bool) -> str:
+        """has_head: the head is in the same graph, and tied to the embedding it is one constant with it."""
+        is_tied = not self._package.has_tensor("embed.weight")
+        name = "head.weight" if is_tied else "embed.weight"
+        is_shared = is_tied and has_head
         flat = graph.node("Squeeze", ids, graph.ints(0))
-        rows = graph.rows_of(name, flat, self._pieces(name), config.hidden_size)
+        pieces = self._pieces(name, by_input=is_shared)
+        rows = graph.rows_of(name, flat, pieces, self.config.hidden_size, is_multiplied=is_shared)
         return graph.node("Unsqueeze", rows, graph.ints(0))
 
     def _angles(self, graph: BlockGraph, positions: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[str, str]:
@@ -205,10 +216,10 @@ class DecoderGraphs:
     def _linear(self, graph: BlockGraph, name: str, x: str) -> str:
         bias = f"{name}_bias"
         values = self._vector(bias) if self._package.has_tensor(bias) else None
-        return graph.linear(name, x, self._pieces(name), self._package.tensor(name).shape[1], values)
+        return graph.linear(name, x, self._pieces(name, by_input=True), self._package.tensor(name).shape[1], values)
 
-    def _pieces(self, name: str) -> Iterable[tuple[int, Rows]]:
-        return pieces_of(self._package.tensor(name), self._quant, _PIECE_BYTES)
+    def _pieces(self, name: str, *, by_input: bool) -> Iterable[tuple[int, Rows]]:
+        return pieces_of(self._package.tensor(name), self._quant, _PIECE_BYTES, by_input=by_input)
 
     def _vector(self, name: str) -> Floats:
         return self._package.tensor(name).parts[0].data.view(np.float32)
@@ -219,6 +230,12 @@ def _lengths(graph: BlockGraph, mask: str) -> tuple[str, str]:
     total = graph.node("Squeeze", graph.node("ReduceSum", mask, graph.ints(1), keepdims=1), graph.ints(1))
     last = graph.node("Cast", graph.node("Sub", total, graph.ints(1)), to=_INT32)
     return last, graph.node("Cast", graph.node("Squeeze", total, graph.ints(0)), to=_INT32)
+
+
+def _new_positions(graph: BlockGraph, ids: str, num_positions: str) -> str:
+    """Those of the tokens of this pass."""
+    total = graph.node("Cast", num_positions, to=_INT64)
+    return graph.node("Range", graph.node("Sub", total, _num_tokens(graph, ids)), total, graph.scalar(1))
 
 
 def _num_tokens(graph: BlockGraph, ids: str) -> str:

@@ -16,7 +16,7 @@ from types import TracebackType
 import onnx
 from onnx import TensorProto
 
-from pocketseek.errors import UsageError
+from pocketseek.errors import FormatError, UsageError
 from pocketseek.package.install import remove_tree
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import JsonValue
@@ -66,6 +66,9 @@ class ExportFolder:
         self._resources.close()
 
     def add_file(self, name: str, data: bytes) -> None:
+        """Raises FormatError for a name that the export has for something else."""
+        if name == DESCRIPTION_NAME or (self.path / name).exists():
+            raise FormatError(f"the package has a file called {name}, as the export has; convert the model again")
         with storage_errors(self._destination):
             write_file(self.path / name, data)
 
@@ -83,7 +86,7 @@ class ExportFolder:
 
     def commit(self, description: dict[str, JsonValue]) -> None:
         with storage_errors(self._destination):
-            files = {path.name: _hashed(path) for path in sorted(self.path.iterdir())}
+            files = {path.name: _settled(path) for path in sorted(self.path.iterdir())}
             whole = {"format": FORMAT, "version": VERSION} | description | {"files": files}
             write_file(self.path / DESCRIPTION_NAME, (json.dumps(whole, indent=1) + "\n").encode())
             sync_dir(self.path)
@@ -149,9 +152,11 @@ def _point_to(constant: TensorProto, file_name: str, offset: int, num_bytes: int
         constant.external_data.add(key=key, value=value)
 
 
-def _hashed(path: Path) -> dict[str, JsonValue]:
+def _settled(path: Path) -> dict[str, JsonValue]:
+    """What a file is, once it is on the disk: ONNX Runtime leaves that to the system."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
+        os.fsync(file.fileno())
         while piece := file.read(_HASH_PIECE_BYTES):
             digest.update(piece)
     return {"sha256": digest.hexdigest(), "num_bytes": path.stat().st_size}

@@ -12,21 +12,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.convert.pack import Planes
 from pocketseek.convert.quantize import quantize
-from pocketseek.formats import BLOCK_COLS, FORMATS, SUPERBLOCK_BLOCKS, TILE_ROWS, num_tile_rows, tile_row_bytes
+from pocketseek.errors import UnsupportedError
+from pocketseek.formats import (
+    BLOCK_COLS,
+    FORMATS,
+    SUPERBLOCK_BLOCKS,
+    TILE_ROWS,
+    num_blocks,
+    num_tile_rows,
+    tile_row_bytes,
+)
 from pocketseek.kernels.contract import Floats, TensorData
 from pocketseek.kernels.reference import UnpackedMatrix, dequantise, unpack_matrix
 from pocketseek.package.reader import StoredTensor
 
 Quant = Literal["int4", "int8", "f16"]
 
-_SLAB_VALUES = 8 << 20  # unpacked at a time: 32 MB of float32
+_SLAB_VALUES = 1 << 20  # unpacked at a time: 4 MB of float32
+_LARGEST_F16 = float(np.finfo(np.float16).max)
+
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -44,20 +56,38 @@ class Blocks:
 
 
 Rows = Blocks | NDArray[np.float16]
-"""float16 (rows, inputs) where the matrix is not quantised."""
+"""float16 (rows, inputs) where the matrix is not quantised, or is not to be."""
 
 
-def pieces_of(tensor: StoredTensor, quant: Quant, most_bytes: int) -> Iterator[tuple[int, Rows]]:
-    """(first row, rows), in order; codes or values of at most most_bytes each."""
+def pieces_of(
+    tensor: StoredTensor, quant: Quant, most_bytes: int, *, by_input: bool = False
+) -> Iterator[tuple[int, Rows]]:
+    """(first row, rows), in order; codes or values of at most most_bytes each (but at least TILE_ROWS rows).
+
+    by_input: float16 values lie in memory input by input, so that their transpose is what is contiguous.
+    Raises UnsupportedError for values that float16 cannot hold.
+    """
     rows, cols = tensor.shape
     row_bytes = _row_bytes(tensor.format, cols, quant)
     step = max(TILE_ROWS, most_bytes // row_bytes // TILE_ROWS * TILE_ROWS)
     for first in range(0, rows, step):
-        yield first, _together(list(_slabs(tensor, first, min(first + step, rows), quant)))
+        stop = min(first + step, rows)
+        yield first, _together(_slabs(tensor, first, stop, quant), stop - first, by_input)
+
+
+def exported_bytes(format_name: str, shape: tuple[int, ...], quant: Quant) -> int:
+    """What a tensor of a package takes in an export."""
+    if len(shape) == 1:
+        return 4 * shape[0]
+    rows, cols = shape
+    if quant == "f16" or not FORMATS[format_name].quantised:
+        return rows * 2 * cols
+    planes = 2 if format_name == "q4a" and quant == "int4" else 1
+    return rows * (_row_bytes(format_name, cols, quant) + planes * 4 * num_blocks(cols))
 
 
 def _row_bytes(format_name: str, cols: int, quant: Quant) -> int:
-    padded = -(-cols // BLOCK_COLS) * BLOCK_COLS
+    padded = num_blocks(cols) * BLOCK_COLS
     if quant == "f16" or not FORMATS[format_name].quantised:
         return 2 * padded
     return padded if quant == "int8" or format_name == "q8s" else padded // 2
@@ -67,7 +97,7 @@ def _slabs(tensor: StoredTensor, first: int, stop: int, quant: Quant) -> Iterato
     cols = tensor.shape[1]
     step = max(TILE_ROWS, _SLAB_VALUES // cols // TILE_ROWS * TILE_ROWS)
     for start in range(first, stop, step):
-        yield _converted(_some_rows(tensor, start, min(start + step, stop)), quant)
+        yield _converted(tensor.name, _some_rows(tensor, start, min(start + step, stop)), quant)
 
 
 def _some_rows(tensor: StoredTensor, start: int, stop: int) -> TensorData:
@@ -84,17 +114,23 @@ def _some_rows(tensor: StoredTensor, start: int, stop: int) -> TensorData:
     return TensorData(tensor.format, (stop - start, cols), ((0, np.concatenate(found)),))
 
 
-def _converted(tensor: TensorData, quant: Quant) -> Rows:
-    """Unquantised weights stay so: someone had a reason."""
+def _converted(name: str, tensor: TensorData, quant: Quant) -> Rows:
+    """Unquantised weights stay so: someone had a reason. Eight bits stay eight, too: embedding and head."""
     matrix, cols = unpack_matrix(tensor), tensor.shape[1]
     if quant == "f16" or not FORMATS[tensor.format].quantised:
-        return dequantise(matrix, cols).astype(np.float16)
+        return _halves(name, dequantise(matrix, cols))
     if quant == "int8" and tensor.format == "q4a":
         return _of_planes(quantize("q8s", dequantise(matrix, cols)))
-    if quant == "int4" and tensor.format == "q8s":
-        return _of_codes(matrix)  # embedding and head, of which eight bits were kept on purpose
     stored = _of_codes(matrix)
     return stored if quant == "int4" else _widened(stored)
+
+
+def _halves(name: str, values: Floats) -> NDArray[np.float16]:
+    if float(np.abs(values).max(initial=0)) > _LARGEST_F16:
+        raise UnsupportedError(
+            f"{name} holds values too large for float16; convert the model with --quant q8 and export it as int8"
+        )
+    return values.astype(np.float16)
 
 
 def _of_codes(matrix: UnpackedMatrix) -> Blocks:
@@ -130,17 +166,31 @@ def _packed(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return codes[..., 0::2] | codes[..., 1::2] << np.uint8(4)
 
 
-def _together(slabs: list[Rows]) -> Rows:
-    first = slabs[0]
-    if len(slabs) == 1:
-        return first
-    if not isinstance(first, Blocks):
-        return np.concatenate([slab for slab in slabs if not isinstance(slab, Blocks)])
-    blocks = [slab for slab in slabs if isinstance(slab, Blocks)]
-    extras = [slab.extra for slab in blocks if slab.extra is not None]
-    return Blocks(
-        first.bits,
-        np.concatenate([slab.codes for slab in blocks]),
-        np.concatenate([slab.scales for slab in blocks]),
-        np.concatenate(extras) if extras else None,
-    )
+def _together(slabs: Iterator[Rows], num_rows: int, by_input: bool) -> Rows:
+    """Copied into place one by one: never all of them twice."""
+    slab = next(slabs)
+    whole = _room_for(slab, num_rows, by_input)
+    done = 0
+    while True:
+        for target, part in zip(_planes(whole), _planes(slab), strict=True):
+            target[done : done + len(part)] = part
+        done += len(_planes(slab)[0])
+        if done == num_rows:
+            return whole
+        slab = next(slabs)
+
+
+def _room_for(slab: Rows, num_rows: int, by_input: bool) -> Rows:
+    def room(part: NDArray[_Kind]) -> NDArray[_Kind]:
+        return np.empty((num_rows, *part.shape[1:]), part.dtype, order="F" if by_input and part.ndim == 2 else "C")
+
+    if not isinstance(slab, Blocks):
+        return room(slab)
+    extra = None if slab.extra is None else room(slab.extra)
+    return Blocks(slab.bits, room(slab.codes), np.empty((num_rows, slab.scales.shape[1]), np.float32), extra)
+
+
+def _planes(rows: Rows) -> list[NDArray[np.generic]]:
+    if not isinstance(rows, Blocks):
+        return [rows]
+    return [rows.codes, rows.scales] if rows.extra is None else [rows.codes, rows.scales, rows.extra]
