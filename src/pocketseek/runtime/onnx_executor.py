@@ -30,7 +30,9 @@ from pocketseek.runtime.onnx.kv_store import KvShape, KvStore, SequenceBuffer
 from pocketseek.runtime.onnx.model_files import OnnxModel
 from pocketseek.runtime.onnx.prepared import PreparedCopies
 from pocketseek.runtime.onnx.providers import PROVIDERS, open_first, order_of
+from pocketseek.runtime.onnx.session_options import session_options
 from pocketseek.runtime.onnx.stage import Stage, StageTensors, check_stages, kv_dtype
+from pocketseek.runtime.onnx.whole_weights import WholeWeights
 from pocketseek.runtime.pooling import NO_STATES, States
 from pocketseek.runtime.work import Logits, Slice, Work
 
@@ -231,20 +233,6 @@ class OnnxExecutor:
         return self._logits_buffer[:count]
 
 
-@dataclass(frozen=True)
-class WholeWeights:
-    """For those who count memory: all of it is needed, and most of it is mapped."""
-
-    num_bytes: int
-    ring_bytes: int = 0
-    is_warm: bool = True
-    num_warmings: int = 0
-
-    @property
-    def streaming_bytes(self) -> int:
-        return self.num_bytes
-
-
 # -- sessions -------------------------------------------------------------------------------------------------------
 
 
@@ -305,7 +293,7 @@ def _session(
 ) -> Any:
     """Raises UnsupportedError if the provider cannot run the model; for CPU FormatError if it is no good model."""
     library = _library()
-    options = _options(library, num_threads, is_prepared=is_prepared, copy=copy)
+    options = session_options(library, num_threads, is_prepared=is_prepared, copy=copy)
     if provider != "CPU":
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     name = PROVIDERS[provider]
@@ -328,24 +316,6 @@ def _has_a_part(session: Any, name: str) -> bool:
 def _with_cpu(name: str) -> list[str]:
     """What a provider has no operator for is computed by the CPU."""
     return list(dict.fromkeys([name, PROVIDERS["CPU"]]))
-
-
-def _options(library: Any, num_threads: int, *, is_prepared: bool, copy: Path | None) -> Any:
-    options = library.SessionOptions()
-    options.intra_op_num_threads = num_threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what matters comes as an exception
-    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    options.add_session_config_entry("session.use_memory_mapped_ort_model", "1")
-    options.add_session_config_entry("session.use_ort_model_bytes_for_initializers", "1")
-    if is_prepared:
-        options.graph_optimization_level = library.GraphOptimizationLevel.ORT_DISABLE_ALL  # it was done before
-    if copy is not None:
-        options.optimized_model_filepath = str(copy)
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", f"{copy.name}.data")
-        options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
-        options.add_session_config_entry("session.save_external_prepacked_constant_initializers", "1")
-    return options
 
 
 def _library_errors() -> tuple[type[Exception], ...]:
