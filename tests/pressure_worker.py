@@ -29,9 +29,9 @@ from pocketseek.govern.elastic import known_bounds
 from pocketseek.govern.governor import MemoryGovernor
 from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.govern.split import Footprint
-from pocketseek.runtime import load as loading
-from pocketseek.runtime import memory_use
+from pocketseek.runtime import memory_use, start
 from pocketseek.runtime.engine import Engine
+from pocketseek.runtime.load import load
 from pocketseek.types import TokenEvent
 
 MOST_REFUSALS = 4  # each after half a minute
@@ -174,12 +174,12 @@ def main(job: Job) -> None:
     shared = SharedLimit(job.limit_bytes) if job.limit_bytes else None
     if shared is not None:
         memory_use.MemoryWatch = lambda: shared  # type: ignore[assignment,misc]  # what it asks of one is there
-    loading.MemoryGovernor = NotingGovernor  # type: ignore[misc]  # a governor as it is, that takes notes
+    start.MemoryGovernor = NotingGovernor  # type: ignore[misc]  # a governor as it is, that takes notes
     if job.streams:
         patch = pytest.MonkeyPatch()
         small_units(patch)
         keep_in_memory(patch, 0.0)
-    with loading.load(job.package, prefix_store_bytes=0) as engine:
+    with load(job.package, prefix_store_bytes=0) as engine:
         governor = NotingGovernor.made
         with Sampler(governor.leases) as sampler:
             while True:

@@ -125,7 +125,7 @@ class MovingLimit:
         self._now_s = 0.0
         self._limit_bytes = 8 << 30
         monkeypatch.setattr("pocketseek.runtime.memory_use.MemoryWatch", lambda: self)
-        monkeypatch.setattr("pocketseek.runtime.load.MemoryGovernor", partial(_WatchedGovernor, self))
+        monkeypatch.setattr("pocketseek.runtime.start.MemoryGovernor", partial(_WatchedGovernor, self))
 
     def read(self) -> MemoryFacts:
         self._num_looks += 1

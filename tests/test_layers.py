@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "apps": {"adapt", "convert", "runtime", "package", "kernels", "text", "govern", "device"},
     "cli": {"apps", "adapt", "convert", "runtime", "package", "kernels", "text", "govern", "device"},
 }
-BASE_MAY_IMPORT = {"errors": set[str](), "types": set[str](), "formats": set[str](), "settings": {"errors"}}
+BASE_MAY_IMPORT = {"errors": set[str](), "types": set[str](), "formats": set[str](), "settings": {"errors", "types"}}
 
 # Libraries with a single owner: nobody else imports them.
 OWNERS = {

@@ -7,6 +7,9 @@ POCKETSEEK_THREADS  number of compute threads, 1 to 256 (default: one per perfor
 POCKETSEEK_KV       format of keys and values in memory: f16 (default) or q8
 POCKETSEEK_TEMPERATURE_LIMIT  °C at the skin or battery above which the pace falls (default: 45; 0 or off: never)
 POCKETSEEK_POWER    screen-off: gather background work for longer and run it at half pace (default: auto)
+POCKETSEEK_ENGINE   who computes: native (default) or onnx, which is ONNX Runtime
+POCKETSEEK_PROVIDER execution provider of ONNX Runtime: QNN, NNAPI, CoreML, XNNPACK, OpenVINO or CPU (default: what
+                    fits the device)
 POCKETSEEK_LANG     language of messages: en or zh (default: from LC_ALL, LC_MESSAGES, LANG)
 """
 
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketseek.errors import UsageError
+from pocketseek.types import EngineKind
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Settings:
     kv: str | None = None
     temperature_limit_c: float | None = None
     screen_off: bool = False
+    engine: EngineKind | None = None
+    provider: str | None = None
 
     @property
     def models_dir(self) -> Path:
@@ -63,6 +69,13 @@ def read_settings(complaints: list[str] | None = None) -> Settings:
             raise
         complaints.append(str(error))
         temperature_limit_c, screen_off = None, False
+    try:
+        engine = _engine()
+    except UsageError as error:
+        if complaints is None:
+            raise
+        complaints.append(str(error))
+        engine = None
     return Settings(
         home=_home(),
         kernels=os.environ.get("POCKETSEEK_KERNELS", "").lower() or None,
@@ -71,6 +84,8 @@ def read_settings(complaints: list[str] | None = None) -> Settings:
         kv=os.environ.get("POCKETSEEK_KV", "").lower() or None,
         temperature_limit_c=temperature_limit_c,
         screen_off=screen_off,
+        engine=engine,
+        provider=os.environ.get("POCKETSEEK_PROVIDER") or None,
     )
 
 
@@ -104,6 +119,13 @@ def _temperature_limit_c() -> float | None:
         return parse_temperature_limit(text)
     except UsageError as error:
         raise UsageError(f"POCKETSEEK_TEMPERATURE_LIMIT: {error}") from error
+
+
+def _engine() -> EngineKind | None:
+    engine = os.environ.get("POCKETSEEK_ENGINE", "").lower()
+    if engine not in ("", "native", "onnx"):
+        raise UsageError(f"POCKETSEEK_ENGINE is {engine[:40]!r}; set it to native or onnx, or unset it")
+    return "onnx" if engine == "onnx" else "native" if engine else None
 
 
 def _screen_off() -> bool:

@@ -11,6 +11,7 @@ from typing import Literal
 RopeKind = Literal["none", "linear", "llama3", "yarn"]
 FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
 Priority = Literal["interactive", "background"]
+EngineKind = Literal["native", "onnx"]  # who computes: our own core, or ONNX Runtime
 ConstraintKind = Literal["json_object", "json_schema", "regex", "lark"]
 ToolForm = Literal["hermes", "deepseek", "deepseek_v31", "llama"]  # how a model writes tool calls, see docs/tools.md
 

@@ -11,6 +11,7 @@ from pocketseek.device.memory import ProcessMemory
 from pocketseek.device.probe import check_device
 from pocketseek.errors import NativeCoreError
 from pocketseek.kernels import choose
+from pocketseek.runtime import onnx_executor
 
 
 def test_doctor_is_content_with_a_sound_installation(run: Callable, installed: Path) -> None:
@@ -26,13 +27,18 @@ def test_doctor_reports_a_broken_model(run: Callable, installed: Path) -> None:
     assert "tiny: " in ended.out
 
 
-def test_doctor_reports_a_missing_core(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("onnx_runtime", "code"), [(None, 1), ("1.32.0", 0)])
+def test_doctor_reports_a_missing_core_which_is_no_fault_where_onnx_runtime_computes(
+    run: Callable, monkeypatch: pytest.MonkeyPatch, onnx_runtime: str | None, code: int
+) -> None:
     def fail(name: str | None) -> None:
         raise NativeCoreError("no core; install a compiler")
 
     monkeypatch.setattr(choose, "choose_kernels", fail)
+    monkeypatch.setattr(onnx_executor, "library_version", lambda: onnx_runtime)
+    monkeypatch.setattr(onnx_executor, "available_providers", lambda: ("CPUExecutionProvider",))
     ended = run("doctor")
-    assert ended.code == 1
+    assert ended.code == code
     assert "install a compiler" in ended.out
 
 

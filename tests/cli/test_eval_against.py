@@ -50,3 +50,18 @@ def test_other_models_are_refused(run: Callable, packages: tuple[Path, Path], te
     assert ended.code == 2
     assert "same model" in ended.error
     assert run("eval", packages[0], "--text", text, "--against", packages[1], "--kv", "q8").code == 2
+
+
+def test_several_texts_are_told_by_their_names(
+    run: Callable, packages: tuple[Path, Path], text: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "code.py"
+    other.write_text("def capital(country): return countries[country].capital\n" * 8, "utf-8")
+    arguments = ("eval", packages[0], "--text", text, "--text", other, "--against", packages[1], "--window", 64)
+    found = run(*arguments, "--json").json
+    assert set(found["kinds"]) == {"text", "code"}
+    assert found["positions"] == sum(kind["positions"] for kind in found["kinds"].values())
+    shown = run(*arguments).out.splitlines()
+    assert [line.partition(":")[0] for line in shown] == ["text", "code", "all texts"]
+    assert run("eval", packages[0], "--text", text, "--text", other).code == 2
+    assert run("eval", packages[0], "--text", text, "--text", text, "--against", packages[1]).code == 2

@@ -9,22 +9,35 @@ from pocketseek.cli import (
     device_messages,
     export_messages,
     messages,
+    onnx_messages,
     report_messages,
     sensors_messages,
     verdict_messages,
 )
 from pocketseek.cli.messages import Message, Words
 
-ALL = {
-    f"{module.__name__}.{name}": value
-    for module in (messages, device_messages, export_messages, report_messages, sensors_messages, verdict_messages)
-    for name, value in vars(module).items()
-    if isinstance(value, Message)
-} | {
-    f"{group}.{name}": value
-    for group in ("PERMISSIONS", "KINDS", "REASONS")
-    for name, value in getattr(device_messages, group).items()
-}
+ALL = (
+    {
+        f"{module.__name__}.{name}": value
+        for module in (
+            messages,
+            device_messages,
+            export_messages,
+            onnx_messages,
+            report_messages,
+            sensors_messages,
+            verdict_messages,
+        )
+        for name, value in vars(module).items()
+        if isinstance(value, Message)
+    }
+    | {
+        f"{group}.{name}": value
+        for group in ("PERMISSIONS", "KINDS", "REASONS")
+        for name, value in getattr(device_messages, group).items()
+    }
+    | {f"PROVIDER_REASONS.{name}": value for name, value in onnx_messages.PROVIDER_REASONS.items()}
+)
 
 
 def values_of(text: str) -> set[str | None]:

@@ -27,7 +27,7 @@ def limits_c(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
         seen.append(limit_c)
         return heat.watch_heat(*rest, limit_c=limit_c, **options)
 
-    monkeypatch.setattr("pocketseek.runtime.load.watch_heat", watch)
+    monkeypatch.setattr("pocketseek.runtime.start.watch_heat", watch)
     monkeypatch.setattr(sys, "stdin", io.StringIO("hello\n"))
     return seen
 

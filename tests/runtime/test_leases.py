@@ -128,8 +128,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(governor, "BASE_STEP_BYTES", 64 << 10)  # a tiny model has less than the usual steps
     monkeypatch.setattr(split, "_STEP_SHARE", 1000)
     monkeypatch.setattr(elastic, "_LEAST_GROW_MARGIN_BYTES", 64 << 10)
-    monkeypatch.setattr("pocketseek.runtime.load.MemoryGovernor", KnownGovernor)
-    monkeypatch.setattr("pocketseek.runtime.load.MemoryBudget", CheckedBudget)
+    monkeypatch.setattr("pocketseek.runtime.start.MemoryGovernor", KnownGovernor)
+    monkeypatch.setattr("pocketseek.runtime.start.MemoryBudget", CheckedBudget)
     CheckedBudget.made.clear()
     KnownGovernor.made.clear()
     return machine

@@ -12,6 +12,8 @@ from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.package.manifest import read_manifest
 from pocketseek.package.store import ModelStore
 from pocketseek.package.verify import read_checked_file
+from pocketseek.runtime.onnx.model_files import is_onnx_model, read_model
+from pocketseek.runtime.onnx.text_files import read_recommended, read_template
 from pocketseek.text.sampling_file import parse_recommended
 from pocketseek.types import SamplingParams
 
@@ -39,11 +41,15 @@ def default_model(store: ModelStore) -> str | None:
 
 def has_chat_template(package_dir: Path) -> bool:
     """Whether the model was made for conversations; without a template it only continues texts."""
+    if is_onnx_model(package_dir):
+        return read_template(_folder(package_dir)) is not None
     return "chat_template.jinja" in read_manifest(package_dir).files
 
 
 def recommended_sampling(package_dir: Path) -> SamplingParams:
     """What the model's makers recommend, where they do; otherwise pocketseek's own defaults."""
+    if is_onnx_model(package_dir):
+        return read_recommended(_folder(package_dir))
     name = "sampling.json"
     entry = read_manifest(package_dir).files.get(name)
     return SamplingParams() if entry is None else parse_recommended(read_checked_file(package_dir, name, entry))
@@ -51,5 +57,12 @@ def recommended_sampling(package_dir: Path) -> SamplingParams:
 
 def served_model(name: str, package_dir: Path) -> ServedModel:
     """What the server has to know of it before it is opened."""
+    if is_onnx_model(package_dir):
+        return ServedModel(name, package_dir, read_model(package_dir).num_bytes, int(package_dir.stat().st_mtime))
     manifest = read_manifest(package_dir)
     return ServedModel(name, package_dir, manifest.num_bytes, int(package_dir.stat().st_mtime))
+
+
+def _folder(onnx_model: Path) -> Path:
+    """Where the texts beside it are."""
+    return read_model(onnx_model).folder

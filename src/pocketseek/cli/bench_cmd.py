@@ -9,6 +9,7 @@ import typer
 
 from pocketseek.cli import options
 from pocketseek.cli.bench_once import run_bench
+from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
 from pocketseek.cli.load_bench_run import run_load_bench
 from pocketseek.cli.memory_limit import MemoryLimit, run_limited
 from pocketseek.cli.messages import Words
@@ -69,6 +70,8 @@ def bench(
     kv: options.Kv = None,
     speculation: options.Speculation = False,
     temperature_limit: options.TemperatureLimit = None,
+    engine: options.Engine = None,
+    provider: options.Provider = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -96,11 +99,14 @@ def bench(
         raise UsageError("--minutes and --profile are two ways to load a model; use one of them")
     if report is not None and profile is None:
         check_page(report)
-    name, path = choose_model(settings, model, yes=yes)
+    name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
     if memory is not None and memory_group is None:
         code = run_limited(memory, ["bench", *_again(context, name)], words)
         if code is not None:
             raise typer.Exit(code)
+    kind = prepare_engine(settings, path, EngineOptions(engine, provider), quiet=json)
+    if kind == "onnx" and ((report is not None and profile is None) or minutes is not None):
+        raise UsageError("--report and --minutes measure the native core; leave them out, or use --engine native")
     limit = None if memory is None else MemoryLimit(memory, memory_group)
     chosen = choose_for_speed(
         settings,
@@ -111,6 +117,7 @@ def bench(
         memory_bytes=memory,
         need=lambda _: _need(concurrency, prompt_tokens + new_tokens if profile is None else LONGEST_REQUEST_TOKENS),
         quiet=json,
+        is_onnx=kind == "onnx",
     )
     if drop_caches or limit is not None:  # pages that somebody else has read cost a group nothing
         drop_cached_pages(chosen.path)
@@ -125,6 +132,8 @@ def bench(
             speculation=speculation,
             temperature_limit_c=temperature_limit,
             limit=limit,
+            engine=kind,
+            provider=provider,
             as_json=json,
         )
         return
@@ -138,6 +147,8 @@ def bench(
             prefix_cache=False,
             speculation=speculation,
             temperature_limit_c=temperature_limit,
+            engine=kind,
+            provider=provider,
         )
 
     if report is not None or minutes is not None:
@@ -174,6 +185,7 @@ def bench(
             concurrency=concurrency,
             repeats=repeats,
             kv=chosen.kv or settings.kv,
+            engine=kind,
             limit=limit,
             as_json=json,
         )

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 
 from pocketseek.cli import messages
 from pocketseek.cli.console import format_bytes, print_json, print_table, progress_bar
+from pocketseek.cli.engine_choice import engine_facts, provider_rows
 from pocketseek.cli.memory_limit import MemoryLimit
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import Chosen, fallback_facts
+from pocketseek.settings import read_settings
+from pocketseek.types import EngineKind
 
 if TYPE_CHECKING:
     from pocketseek.apps.bench import BenchReport
     from pocketseek.runtime.engine import Engine
+    from pocketseek.runtime.onnx.providers import ProviderChoice
 
 
 def run_bench(
@@ -28,12 +32,21 @@ def run_bench(
     concurrency: int,
     repeats: int,
     kv: str | None,
+    engine: EngineKind,
     limit: MemoryLimit | None,
     as_json: bool,
 ) -> float:
     """Returns the decoding speed of one sequence."""
+    providers: list[ProviderChoice | None] = [None]
+
+    def opened() -> Engine:
+        found = open_engine()
+        providers[0] = found.provider_choice
+        return found
+
     measured = _measure(
-        open_engine,
+        opened,
+        engine,
         chosen.path,
         words,
         prompt_tokens=prompt_tokens,
@@ -42,14 +55,16 @@ def run_bench(
         repeats=repeats,
     )
     if as_json:
-        _print_json(chosen, kv, limit, measured)
+        _print_json(chosen, kv, providers[0], limit, measured)
     else:
-        print_table((chosen.name, ""), [*_rows(measured, words), *(limit.rows(words) if limit else [])])
+        rows = [*_rows(measured, words), *provider_rows(providers[0], words), *(limit.rows(words) if limit else [])]
+        print_table((chosen.name, ""), rows)
     return measured.decode_tokens_per_s / concurrency
 
 
 def _measure(
     open_engine: Callable[[], Engine],
+    engine: EngineKind,
     path: Path,
     words: Words,
     *,
@@ -60,13 +75,14 @@ def _measure(
 ) -> BenchReport:
     from pocketseek.apps.bench import bench_model
     from pocketseek.apps.energy import model_work
+    from pocketseek.apps.onnx_models import ensure_export, onnx_work
     from pocketseek.package.manifest import read_manifest
 
     with progress_bar(unit="runs") as show:
         label = words(messages.MEASURING)
         return bench_model(
             open_engine,
-            model_work(read_manifest(path)),
+            onnx_work(ensure_export(path, read_settings())) if engine == "onnx" else model_work(read_manifest(path)),
             prompt_tokens=prompt_tokens,
             new_tokens=new_tokens,
             concurrency=concurrency,
@@ -75,12 +91,14 @@ def _measure(
         )
 
 
-def _print_json(chosen: Chosen, kv: str | None, limit: MemoryLimit | None, report: BenchReport) -> None:
+def _print_json(
+    chosen: Chosen, kv: str | None, provider: ProviderChoice | None, limit: MemoryLimit | None, report: BenchReport
+) -> None:
     from pocketseek.kernels.kv_memory import choose_kv_format
 
     memory = None if limit is None else limit.facts()
     facts = {"model": chosen.name, "kv": choose_kv_format(kv), "memory": memory}
-    print_json({**facts, **fallback_facts(chosen), **dataclasses.asdict(report)})
+    print_json({**facts, **engine_facts(provider), **fallback_facts(chosen), **dataclasses.asdict(report)})
 
 
 def _rows(report: BenchReport, words: Words) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ import typer
 from pocketseek.cli import messages, options
 from pocketseek.cli.chat_model import ModelOptions, ModelSlot
 from pocketseek.cli.console import note
+from pocketseek.cli.engine_choice import EngineOptions
 from pocketseek.cli.messages import Words
 from pocketseek.errors import BusyError, FormatError, StorageError, UnsupportedError, UsageError
 from pocketseek.settings import Settings, read_settings
@@ -40,6 +41,9 @@ def chat(
     prefix_cache: options.PrefixCache = True,
     speculation: options.Speculation = True,
     temperature_limit: options.TemperatureLimit = None,
+    engine: options.Engine = None,
+    provider: options.Provider = None,
+    verbose: options.Verbose = False,
     history: Annotated[
         bool | None,
         typer.Option(
@@ -93,6 +97,7 @@ def chat(
             prefix_cache=prefix_cache,
             speculation=speculation,
             temperature_limit_c=temperature_limit,
+            engine=EngineOptions(engine, provider, verbose),
             yes=yes,
         )
         with closing(ModelSlot(model_options, model or _model_of(settings, resumed))) as slot:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, is_onnx
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
 from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
 from pocketseek.errors import MemoryLimitError
@@ -31,6 +32,7 @@ class ModelOptions:
     speculation: bool
     yes: bool
     temperature_limit_c: float | None = None
+    engine: EngineOptions = NO_OPTIONS
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class ModelSlot:
 
 
 def _open(options: ModelOptions, model: str | None) -> OpenModel:
-    name, path = choose_model(options.settings, model, yes=options.yes)
+    name, path = choose_model(options.settings, model, yes=options.yes, may_be_onnx=True)
     chosen = choose_for_speed(
         options.settings,
         name,
@@ -96,6 +98,7 @@ def _open(options: ModelOptions, model: str | None) -> OpenModel:
         kv=options.kv,
         memory_bytes=options.memory_bytes,
         need=lambda _: _need(options.system),
+        is_onnx=is_onnx(options.settings, path, options.engine),
     )
     sampling = sampling_params(chosen.path, **options.sampling)
     engine = open_engine(
@@ -107,6 +110,7 @@ def _open(options: ModelOptions, model: str | None) -> OpenModel:
         prefix_cache=options.prefix_cache,
         speculation=options.speculation,
         temperature_limit_c=options.temperature_limit_c,
+        engine=options.engine,
     )
     return OpenModel(chosen.name, engine, sampling, chosen.floor)
 

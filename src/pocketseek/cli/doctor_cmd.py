@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import typer
 
-from pocketseek.cli import messages, options
+from pocketseek.cli import messages, onnx_messages, options
 from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
 from pocketseek.cli.device_cmd import kernels_here
 from pocketseek.cli.messages import Words
@@ -45,6 +45,7 @@ def doctor(json: options.Json = False) -> None:
         Check(words(messages.DOCTOR_PYTHON), True, platform.python_version()),
         _settings([*complaints, *_kv_complaints(settings)], words),
         _core(settings, words),
+        _onnx(words),
         _data(settings, words),
         _space(settings, words, num_models),
         _memory(settings, words),
@@ -81,8 +82,26 @@ def _kv_complaints(settings: Settings) -> list[str]:
 
 
 def _core(settings: Settings, words: Words) -> Check:
+    """Without a core, ONNX Runtime computes where there is one."""
+    from pocketseek.runtime.onnx_executor import library_version
+
     kernels, reason = kernels_here(settings)
+    if kernels is None and settings.kernels is None and library_version() is not None:
+        return Check(words(messages.DOCTOR_CORE), True, reason, warning=True)
     return Check(words(messages.DOCTOR_CORE), kernels is not None, f"{kernels}: {reason}" if kernels else reason)
+
+
+def _onnx(words: Words) -> Check:
+    """Nobody needs it who has the core."""
+    from pocketseek.runtime.onnx.providers import PROVIDERS
+    from pocketseek.runtime.onnx_executor import available_providers, library_version
+
+    label, version = words(onnx_messages.ROW), library_version()
+    if version is None:
+        return Check(label, True, words(onnx_messages.ABSENT))
+    here = available_providers()
+    names = ", ".join(name for name, ort_name in PROVIDERS.items() if ort_name in here)
+    return Check(label, True, words(onnx_messages.DOCTOR_VALUE, version=version, providers=names))
 
 
 def _data(settings: Settings, words: Words) -> Check:

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import print_json, print_text, progress_bar
+from pocketseek.cli.engine_choice import EngineOptions, engine_facts, prepare_engine
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine
 from pocketseek.cli.text_input import read_text_file
 from pocketseek.errors import UsageError
 from pocketseek.settings import read_settings
+from pocketseek.types import EngineKind
+
+if TYPE_CHECKING:
+    from pocketseek.kernels.divergence import Comparison
 
 
 def evaluate(
     model: options.ModelName,
     text: Annotated[
-        Path, typer.Option("--text", metavar="FILE", help="A UTF-8 text file; '-': standard input.", show_default=False)
+        list[Path],
+        typer.Option(
+            "--text",
+            metavar="FILE",
+            help="A UTF-8 text file; '-': standard input. With --against several times, one for each kind.",
+            show_default=False,
+        ),
     ],
     window: Annotated[int, typer.Option(min=2, help="Tokens in a window; windows do not overlap.")] = 512,
     against: Annotated[
@@ -29,12 +41,14 @@ def evaluate(
         typer.Option(
             "--against",
             metavar="MODEL",
-            help="Compare with this package of the same model, one with more bits say.",
+            help="Compare with this one of the same tokenizer: with more bits say, or as ONNX model.",
             show_default=False,
         ),
     ] = None,
     kv: options.Kv = None,
     memory: options.Memory = None,
+    engine: options.Engine = None,
+    provider: options.Provider = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -42,23 +56,32 @@ def evaluate(
     from pocketseek.apps.evaluate import evaluate_text
     from pocketseek.kernels.kv_memory import choose_kv_format
 
-    content = read_text_file(text)
+    contents = {path.stem: read_text_file(path) for path in text}
+    if len(contents) < len(text):
+        raise UsageError("two texts have the same name; rename one, since results are told by name")
+    if against is None and len(contents) > 1:
+        raise UsageError("several texts go with --against; score them one after another")
     settings = read_settings()
     words = Words(settings.language)
-    name, path = choose_model(settings, model, yes=yes)
+    engine_options = EngineOptions(engine, provider)
+    name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
     if against is not None:
         if memory is not None or kv is not None:
             raise UsageError("--against compares weights, with all of them in memory; leave --memory and --kv out")
-        _compare(name, path, choose_model(settings, against, yes=yes), content, window, words, as_json=json)
+        other = choose_model(settings, against, yes=yes, may_be_onnx=True)
+        kind = prepare_engine(settings, path, engine_options, quiet=json)
+        _compare(name, path, kind, provider, other, contents, window, words, as_json=json)
         return
+    (content,) = contents.values()
     with (
-        closing(open_engine(settings, path, kv=kv, memory_bytes=memory)) as engine,
+        closing(open_engine(settings, path, kv=kv, memory_bytes=memory, engine=engine_options, quiet=json)) as opened,
         progress_bar(unit="tokens") as show,
     ):
         label = words(messages.SCORING)
-        result = evaluate_text(engine, content, window=window, progress=lambda done, total: show(label, done, total))
+        result = evaluate_text(opened, content, window=window, progress=lambda done, total: show(label, done, total))
     if json:
-        print_json({"model": name, "kv": choose_kv_format(kv or settings.kv), **dataclasses.asdict(result)})
+        facts = {"model": name, "kv": choose_kv_format(kv or settings.kv), **engine_facts(opened.provider_choice)}
+        print_json({**facts, **dataclasses.asdict(result)})
     else:
         print_text(
             words(
@@ -72,34 +95,51 @@ def evaluate(
 
 
 def _compare(
-    name: str, path: Path, other: tuple[str, Path], content: str, window: int, words: Words, *, as_json: bool
+    name: str,
+    path: Path,
+    kind: EngineKind,
+    provider: str | None,
+    other: tuple[str, Path],
+    contents: Mapping[str, str],
+    window: int,
+    words: Words,
+    *,
+    as_json: bool,
 ) -> None:
-    from pocketseek.apps.compare_models import compare_models
+    from pocketseek.apps.compare_models import compare_texts
     from pocketseek.runtime.window_logits import WindowLogits
 
     with (
-        closing(WindowLogits(path, window=window)) as model,
+        closing(WindowLogits(path, window=window, engine=kind, provider=provider)) as model,
         closing(WindowLogits(other[1], window=window)) as reference,
         progress_bar(unit="tokens") as show,
     ):
         if window > model.context_length:
             raise UsageError(f"the window is {window}; use 2 to {model.context_length}, the model's context")
         label = words(messages.SCORING)
-        token_ids = model.tokenizer.encode(content)
-        result = compare_models(
-            model, reference, token_ids, window=window, progress=lambda done, total: show(label, done, total)
+        texts = {title: model.tokenizer.encode(content) for title, content in contents.items()}
+        kinds, result = compare_texts(
+            model, reference, texts, window=window, progress=lambda done, total: show(label, done, total)
         )
     if as_json:
-        print_json({"model": name, "against": other[0], "window": window, **dataclasses.asdict(result)})
+        by_kind = {"kinds": {title: dataclasses.asdict(one) for title, one in kinds.items()}} if len(kinds) > 1 else {}
+        print_json({"model": name, "against": other[0], "window": window, **dataclasses.asdict(result), **by_kind})
         return
-    print_text(
-        words(
-            messages.COMPARE_RESULT,
-            mean_kl=result.mean_kl,
-            p99_kl=result.p99_kl,
-            top1=100 * result.top1_agreement,
-            perplexity=result.perplexity,
-            reference=result.reference_perplexity,
-            positions=result.positions,
-        )
+    if len(kinds) > 1:
+        for title, one in kinds.items():
+            print_text(f"{title}: {_sentence(one, words)}")
+        print_text(f"{words(messages.HELD_OUT_ALL)}: {_sentence(result, words)}")
+    else:
+        print_text(_sentence(result, words))
+
+
+def _sentence(found: Comparison, words: Words) -> str:
+    return words(
+        messages.COMPARE_RESULT,
+        mean_kl=found.mean_kl,
+        p99_kl=found.p99_kl,
+        top1=100 * found.top1_agreement,
+        perplexity=found.perplexity,
+        reference=found.reference_perplexity,
+        positions=found.positions,
     )

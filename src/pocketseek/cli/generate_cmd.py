@@ -12,6 +12,7 @@ import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import AnswerPrinter, note, print_json
+from pocketseek.cli.engine_choice import EngineOptions, engine_facts, is_onnx
 from pocketseek.cli.heat_note import HeatNote, heat_facts
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
@@ -58,6 +59,9 @@ def generate(
     prefix_cache: options.PrefixCache = True,
     speculation: options.Speculation = True,
     temperature_limit: options.TemperatureLimit = None,
+    engine: options.Engine = None,
+    provider: options.Provider = None,
+    verbose: options.Verbose = False,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -68,7 +72,8 @@ def generate(
         raise UsageError("--raw has no place for a system message; leave out --raw or --system")
     prompt_text = _prompt_text(text)
     settings = read_settings()
-    name, path = choose_model(settings, model, yes=yes)
+    engine_options = EngineOptions(engine, provider, verbose)
+    name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
     prompt = _prompt(prompt_text, system, raw=raw or not has_chat_template(path))
     chosen = choose_for_speed(
         settings,
@@ -79,6 +84,7 @@ def generate(
         memory_bytes=memory,
         need=lambda progress: _need(path, prompt, max_tokens, progress),
         quiet=json,
+        is_onnx=is_onnx(settings, path, engine_options),
     )
     sampling = sampling_params(
         chosen.path,
@@ -101,19 +107,21 @@ def generate(
             prefix_cache=prefix_cache,
             speculation=speculation,
             temperature_limit_c=temperature_limit,
+            engine=engine_options,
+            quiet=json,
         )
-    ) as engine:
+    ) as opened:
         heat_note = HeatNote(Words(settings.language))
-        with nullcontext() if json else heat_note.watching(engine.thermal_status):
-            answer = _Answer(engine, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json, floor=chosen.floor)
-        heat = engine.thermal_status()
+        with nullcontext() if json else heat_note.watching(opened.thermal_status):
+            answer = _Answer(opened, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json, floor=chosen.floor)
+        heat = opened.thermal_status()
         if not json:
             heat_note.see(heat)
     if answer.was_cut and not json:
         note(Words(settings.language)(messages.CUT_BY_ROOM if answer.had_no_room else messages.CHAT_CUT))
     if json:
         facts = {"model": chosen.name, **answer.facts(), "seed": sampling.seed}
-        print_json({**facts, **heat_facts(heat), **_speed_facts(chosen.floor)})
+        print_json({**facts, **engine_facts(opened.provider_choice), **heat_facts(heat), **_speed_facts(chosen.floor)})
 
 
 class _Answer:

@@ -13,6 +13,7 @@ from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import Chosen, fallback_facts
 from pocketseek.errors import UsageError
 from pocketseek.settings import read_settings
+from pocketseek.types import EngineKind
 
 if TYPE_CHECKING:
     from pocketseek.apps.load_bench import ClassReport, LoadReport, Profile
@@ -30,6 +31,8 @@ def run_load_bench(
     speculation: bool,
     temperature_limit_c: float | None,
     limit: MemoryLimit | None,
+    engine: EngineKind,
+    provider: str | None,
     as_json: bool,
 ) -> None:
     from pocketseek.apps.load_bench import bench_load
@@ -50,6 +53,8 @@ def run_load_bench(
                 speculation=speculation,
                 temperature_limit_c=temperature_limit_c,
                 prefix_store_bytes=0,
+                engine=engine,
+                provider=provider,
             ),
             concurrency=concurrency,
             profile=profile,
@@ -61,6 +66,7 @@ def run_load_bench(
         facts = {
             "model": chosen.name,
             "kv": choose_kv_format(chosen.kv or read_settings().kv),
+            "engine": engine,
             "speculation": speculation,
             "memory": None if limit is None else limit.facts(),
             **fallback_facts(chosen),

@@ -59,10 +59,13 @@ def choose_for_speed(
     memory_bytes: int | None,
     need: Callable[[Progress], SpeedNeed],
     quiet: bool = False,
+    is_onnx: bool = False,
 ) -> Chosen:
     """Choose, and tell the user unless `quiet`. need: asked only with a floor; a package may be hashed for it."""
     if min_speed is None:
         return Chosen(name, path, kv)
+    if is_onnx:
+        raise UsageError("--min-speed is for the native core; leave it out, or use --engine native")
     from pocketseek.runtime.speed_plan import plan_speed
 
     words = Words(settings.language)

@@ -10,6 +10,7 @@ import typer
 
 from pocketseek.cli import messages
 from pocketseek.cli.console import is_interactive, progress_bar
+from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, prepare_engine, tell_provider
 from pocketseek.cli.messages import Words
 from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.settings import Settings
@@ -25,14 +26,19 @@ _PHASES = {
 }
 
 
-def choose_model(settings: Settings, model: str | None, *, yes: bool = False) -> tuple[str, Path]:
+def choose_model(
+    settings: Settings, model: str | None, *, yes: bool = False, may_be_onnx: bool = False
+) -> tuple[str, Path]:
     """(name, package). Without a name: the only installed model, or the demo model if the user agrees.
+
+    may_be_onnx: or an ONNX model by path.
 
     Asked for by name, `demo` is installed without a question unless a person is there to answer it.
     """
     from pocketseek.apps.demo_model import DEMO_NAME
     from pocketseek.apps.library import default_model, locate
     from pocketseek.package.store import ModelStore
+    from pocketseek.runtime.onnx.model_files import is_onnx_model
 
     words = Words(settings.language)
     store = ModelStore(settings.models_dir)
@@ -41,6 +47,9 @@ def choose_model(settings: Settings, model: str | None, *, yes: bool = False) ->
         if not yes and not is_interactive():
             raise NotFoundError("no model is installed; name one: `pocketseek chat demo` installs the demo model")
         name = DEMO_NAME
+    if may_be_onnx and not store.is_installed(name) and is_onnx_model(Path(name).expanduser()):
+        path = Path(name).expanduser()
+        return path.resolve().stem, path
     return name, locate(store, name, lambda: _install_demo(settings, words, yes=yes))
 
 
@@ -66,13 +75,18 @@ def open_engine(
     prefix_cache: bool = True,
     speculation: bool = True,
     temperature_limit_c: float | None = None,
+    engine: EngineOptions = NO_OPTIONS,
+    quiet: bool = False,
 ) -> Engine:
-    """The engine for a package, with a bar while its bytes are checked (before the first use, or after a change)."""
+    """The engine for a package, with a bar while its bytes are checked (before the first use, or after a change), or
+    for an ONNX model. quiet: say nothing of who computes."""
     from pocketseek.runtime.load import load
 
-    label = Words(settings.language)(messages.VERIFYING)
+    kind = prepare_engine(settings, path, engine, quiet=quiet)
+    words = Words(settings.language)
+    label = words(messages.VERIFYING)
     with progress_bar() as show:
-        return load(
+        opened = load(
             path,
             kv=kv,
             kv_bytes=kv_bytes,
@@ -80,8 +94,12 @@ def open_engine(
             prefix_cache=prefix_cache,
             speculation=speculation,
             temperature_limit_c=temperature_limit_c,
+            engine=kind,
+            provider=engine.provider,
             progress=lambda done, total: show(label, done, total),
         )
+    tell_provider(opened, words, verbose=engine.verbose, quiet=quiet)
+    return opened
 
 
 def sampling_params(path: Path, **chosen: float | None) -> SamplingParams:

@@ -48,6 +48,24 @@ MinSpeed = Annotated[
         show_default=False,
     ),
 ]
+Engine = Annotated[
+    Literal["native", "onnx"] | None,
+    typer.Option(
+        "--engine",
+        help="Who computes: our own core or ONNX Runtime.",
+        show_default="POCKETSEEK_ENGINE, else native; onnx for ONNX models",
+    ),
+]
+Provider = Annotated[
+    str | None,
+    typer.Option(
+        "--provider",
+        metavar="NAME",
+        help="Execution provider of ONNX Runtime: QNN, NNAPI, CoreML, XNNPACK, OpenVINO or CPU.",
+        show_default="POCKETSEEK_PROVIDER, else what fits the device",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell what ONNX Runtime computes with, and why.")]
 TemperatureLimit = Annotated[
     float | None,
     typer.Option(

@@ -16,6 +16,7 @@ import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import print_json, print_text
+from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
 from pocketseek.errors import UnsupportedError, UsageError
@@ -68,6 +69,8 @@ def serve(
     min_speed: options.MinSpeed = None,
     threads: Threads = None,
     temperature_limit: options.TemperatureLimit = None,
+    engine: options.Engine = None,
+    provider: options.Provider = None,
     require_token: RequireToken = False,
     allow_host: AllowHost = None,
     allow_origin: AllowOrigin = None,
@@ -98,6 +101,8 @@ def serve(
         log_prompts=log_prompts,
     )
     served = _served_models(settings, models, yes=yes)
+    engine_options = EngineOptions(engine, provider)
+    kinds = {model.name: prepare_engine(settings, model.path, engine_options, quiet=json) for model in served}
 
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
         from pocketseek.runtime.load import load
@@ -110,6 +115,8 @@ def serve(
             min_speed=min_speed,
             temperature_limit_c=temperature_limit,
             max_sequences=max_running,
+            engine=kinds[model.name],
+            provider=provider,
         )
 
     pool = _pool(settings, served, open_model, memory)
@@ -160,7 +167,7 @@ def _served_models(settings: Settings, names: Sequence[str] | None, *, yes: bool
 
     installed = [model.name for model in ModelStore(settings.models_dir).list()]
     wanted: list[str] | list[None] = list(names or ()) or installed or [None]
-    chosen = dict(choose_model(settings, name, yes=yes) for name in wanted)
+    chosen = dict(choose_model(settings, name, yes=yes, may_be_onnx=True) for name in wanted)
     return [served_model(Path(name).name or name, path) for name, path in chosen.items()]
 
 

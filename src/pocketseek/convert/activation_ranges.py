@@ -56,6 +56,11 @@ class Histogram:
         self.low, self.high = 0.0, 0.0
 
     @property
+    def peak(self) -> float:
+        """Largest magnitude."""
+        return max(-self.low, self.high)
+
+    @property
     def bin_width(self) -> float:
         return self.reach / _HALF
 

@@ -134,7 +134,7 @@ class _Sizes:
         return target.num_bytes if target.num_bytes is not None else int((target.bits or 0.0) * self._num_weights / 8)
 
     def of(self, formats: Mapping[str, str]) -> int:
-        """For bits the tensors alone. Otherwise chunks as PackageWriter fills them, files, and a bound for the manifest."""
+        """For bits the tensors alone; else chunks as PackageWriter fills them, files, and a bound for the manifest."""
         if not self._with_files:
             return sum(_placed(tensor, formats.get(tensor.name, "f32"))[0] for tensor in self._plan.tensors)
         stages: dict[str, list[tuple[int, int]]] = {"embed": [(4 * len(self._plan.inv_freq),) * 2]}

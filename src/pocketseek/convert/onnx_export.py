@@ -30,6 +30,7 @@ def save_as_ort(graph: Path, target: Path, *, keep_pairs: bool) -> None:
     options.log_severity_level = _ERRORS_ONLY
     options.optimized_model_filepath = str(target)
     options.add_session_config_entry("session.save_model_format", "ORT")
+    options.add_session_config_entry("session.disable_prepacking", "1")  # it would be a copy of the weights
     options.graph_optimization_level = levels.ORT_ENABLE_BASIC if keep_pairs else levels.ORT_ENABLE_EXTENDED
     try:
         onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])

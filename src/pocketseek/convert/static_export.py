@@ -137,6 +137,7 @@ def export_static(
                     "model": render_model(config),
                     "stages": stages,
                     "kv": _KV | {"present_tokens": "new" if options.shapes.is_fixed else "all"},
+                    "run": _run(options, format),
                     "static": _described(options, windows.size, bits),
                 }
             )
@@ -241,6 +242,18 @@ def _described(options: StaticOptions, num_tokens: int, bits: list[JsonValue]) -
         "share": options.moved_share or 0,
         "tokens": options.tokens,
         "context": options.context,
+    }
+
+
+def _run(options: StaticOptions, format: GraphFormat) -> dict[str, JsonValue]:
+    """What the stages are meant for: the one that looks tokens up stays with the CPU."""
+    fused = format == "ort" and not options.shapes.is_fixed
+    npus: list[JsonValue] = ["QNNExecutionProvider", "NNAPIExecutionProvider"]
+    return {
+        "onnxruntime": ">=1.18",
+        "batch": 1,
+        "providers": ["CPUExecutionProvider"] if fused else [*npus, "CPUExecutionProvider"],
+        "cpu_stages": ["embed"],
     }
 
 

@@ -8,7 +8,7 @@ The model's own graph could be run with more outputs instead, but then every act
 in memory at once, and smoothing needs to look before it decides, several times in a layer.
 
 Names of ranges, in the order of computation (docs/onnx.md has the graph):
-attn_in, q, k, v, q_rotated, k_rotated, scores, mixed, o, middle, mlp_in, gate, up, activated, gated, down, out.
+hidden, attn_in, q, k, q_rotated, k_rotated, scores, v, mixed, o, middle, mlp_in, gate, up, activated, gated, down.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class StaticLayer:
 class StaticHead:
     """scales: what multiplies the columns of the head's matrix; the norm's weights are divided by them.
 
-    seen: head_in, logits.
+    seen: hidden, head_in, logits.
     """
 
     norm: Floats
@@ -92,8 +92,11 @@ class StaticWalk:
 
     def layer(self, index: int) -> StaticLayer:
         layer = StaticLayer(*self._read(f"layer.{index}."), {})
+        observe(layer.seen, "hidden", self.hidden)
         mixed = self._attention(layer)
-        self._add(layer, "o", mixed, "middle")
+        for part in self._parts():
+            self._add(layer, "o", part, mixed[part])
+        observe(layer.seen, "middle", self.hidden)
         self._mlp(layer)
         return layer
 
@@ -106,6 +109,7 @@ class StaticWalk:
             read = np.maximum.reduce([smooth.column_peaks(rows) for _, rows in table_pieces(self._weights, table)])
             scales = smooth.channel_scales(peaks, read, self._share)
         head = StaticHead(norm / scales, scales, {})
+        observe(head.seen, "hidden", self.hidden)
         for part in self._parts():
             observe(head.seen, "head_in", self._normed(part, head.norm))
         for _, rows in table_pieces(self._weights, table):
@@ -232,22 +236,17 @@ class StaticWalk:
             for name, values in (("mlp_in", x), ("gate", gate), ("up", up), ("gated", product)):
                 observe(layer.seen, name, values)
             observe(layer.seen, "activated", silu(gate))
-            self._add_part(layer, "down", part, product, "out")
+            self._add(layer, "down", part, product)
 
     def _gated(self, layer: StaticLayer, part: slice) -> tuple[Floats, Floats, Floats, Floats]:
         x = self._normed(part, layer.vectors["mlp_norm"])
         gate, up = x @ layer.matrices["gate"].T, x @ layer.matrices["up"].T
         return x, gate, up, gated(gate, up)
 
-    def _add(self, layer: StaticLayer, name: str, inputs: Floats, sum_name: str) -> None:
-        for part in self._parts():
-            self._add_part(layer, name, part, inputs[part], sum_name)
-
-    def _add_part(self, layer: StaticLayer, name: str, part: slice, inputs: Floats, sum_name: str) -> None:
+    def _add(self, layer: StaticLayer, name: str, part: slice, inputs: Floats) -> None:
         output = inputs @ layer.matrices[name].T
         observe(layer.seen, name, output)
         self.hidden[part] += output
-        observe(layer.seen, sum_name, self.hidden[part])
 
     def _smooth_norm(self, layer: StaticLayer, norm: str, readers: tuple[str, ...], peaks: Floats) -> None:
         """Between a norm and the matrices that read it."""

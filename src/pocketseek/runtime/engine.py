@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pocketseek.errors import UnsupportedError
 from pocketseek.govern.governor import Governor
 from pocketseek.govern.ladder import SpeedChoice
 from pocketseek.govern.thermal_governor import ThermalGovernor, ThermalStatus
@@ -23,6 +24,7 @@ from pocketseek.runtime.assembly import assemble
 from pocketseek.runtime.counts import EngineStatistics, PageDemand
 from pocketseek.runtime.embedding import Embedding, PendingEmbedding
 from pocketseek.runtime.frequency_caps import FrequencyCaps
+from pocketseek.runtime.onnx.providers import ProviderChoice
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore
 from pocketseek.runtime.prompt import (
@@ -72,11 +74,12 @@ class Engine:
         policy: Policy | None = None,
         following: MemoryFollowing | None = None,
         clocks: FrequencyCaps | None = None,
+        gives_states: bool = True,
     ) -> None:
         """num_pages: pages of KV memory, shared by all; max_pages: as in `Limits`, until the governor was asked.
         following: by default the governor is asked before passes only.
         clocks: what `Limits.frequency_share` acts on; whoever made them restores them (as one of `resources`).
-        The text settings are the tokenizer's.
+        The text settings are the tokenizer's. gives_states: whether the executor has what embeddings are made of.
 
         recommended_sampling: used for answers that ask for no other. prefix_cache: do not compute again what is still
         in the KV memory; prefix_store: nor what an earlier engine left on disk. swap_folder: where the pages of
@@ -98,9 +101,11 @@ class Engine:
         self.tokenizer = tokenizer
         self.recommended_sampling = recommended_sampling
         self.speed_choice: SpeedChoice | None = None  # what `load(min_speed=)` expected and chose
+        self.provider_choice: ProviderChoice | None = None  # of ONNX Runtime, if that computes
         self._template = template
         self._scheduler = parts.scheduler
         self._vocab_size = executor.vocab_size
+        self._gives_states = gives_states
         self._prefix_store = prefix_store
         self._swap = parts.swap
         closeables = (*((parts.swap,) if parts.swap is not None else ()), *resources)
@@ -276,8 +281,12 @@ class Engine:
     ) -> PendingEmbedding:
         """As `embed`, to be polled or closed: several that are started one after the other share passes.
 
-        announce: as in `stream_text_choices`.
+        announce: as in `stream_text_choices`. Raises UnsupportedError if this model makes none.
         """
+        if not self._gives_states:
+            raise UnsupportedError(
+                "a model that runs with ONNX Runtime makes no embeddings here; use --engine native with its package"
+            )
         encoded = prompt if isinstance(prompt, EncodedPrompt) else self.encode(prompt)
         request = Request(
             encoded.token_ids,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from typing import Protocol
 
 from pocketseek.device.memory import process_memory
 from pocketseek.device.memory_watch import MemoryFacts, MemoryWatch
@@ -19,8 +20,9 @@ from pocketseek.govern.budget import MOST_KV_BYTES
 from pocketseek.govern.governor import BASE_STEP_BYTES
 from pocketseek.govern.split import Footprint
 from pocketseek.runtime.counts import PageDemand
-from pocketseek.runtime.executor import KEPT_ROWS, KernelExecutor
+from pocketseek.runtime.executor import KEPT_ROWS
 from pocketseek.runtime.residency.table_rows import KEPT_ROWS_BYTES
+from pocketseek.runtime.work import Executor
 from pocketseek.types import ModelConfig
 
 _M_PURGE = -101  # <malloc.h> of Android's C library
@@ -33,12 +35,42 @@ _TRIM_BYTES = 4 << 20  # that the process grew by since freed memory was given b
 FEWEST_TOKENS = 8  # of a pass, as far as its workspace is concerned: an answer and its drafts
 
 
+class MeasuredWeights(Protocol):
+    """What is asked of an executor's weights. streaming_bytes: the least of them that has to be in memory; ring_bytes:
+    what of that is anonymous memory now."""
+
+    @property
+    def num_bytes(self) -> int: ...
+
+    @property
+    def streaming_bytes(self) -> int: ...
+
+    @property
+    def ring_bytes(self) -> int: ...
+
+    @property
+    def is_warm(self) -> bool: ...
+
+    @property
+    def num_warmings(self) -> int: ...
+
+
+class MeasuredExecutor(Executor, Protocol):
+    """An executor that says what it has."""
+
+    @property
+    def weights(self) -> MeasuredWeights: ...
+
+    @property
+    def kv_bytes_in_memory(self) -> int: ...
+
+
 class MemoryUse:
     """`look` and `footprint` are the governor's questions, asked by one thread; make it before the weights are used."""
 
     def __init__(
         self,
-        executor: KernelExecutor,
+        executor: MeasuredExecutor,
         config: ModelConfig,
         *,
         max_tokens_per_pass: int,
@@ -63,7 +95,7 @@ class MemoryUse:
 
     def look(self) -> MemoryFacts:
         facts = self._watch.read()
-        held_bytes = self._executor.weights.plan.ring_bytes + self._executor.kv_bytes_in_memory
+        held_bytes = self._executor.weights.ring_bytes + self._executor.kv_bytes_in_memory
         if (facts.own_anonymous_bytes or 0) - held_bytes > self._trimmed_bytes + _TRIM_BYTES:
             give_back_freed_memory()
             facts = self._watch.read()

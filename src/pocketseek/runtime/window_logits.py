@@ -13,32 +13,54 @@ from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.kv_memory import PAGE_TOKENS
 from pocketseek.package.reader import Package
 from pocketseek.runtime.executor import KernelExecutor
+from pocketseek.runtime.onnx.opening import find_onnx_model, open_onnx_model
 from pocketseek.runtime.opening import num_cores
-from pocketseek.runtime.work import Logits, Slice, Work, pages_for
+from pocketseek.runtime.start import close_all
+from pocketseek.runtime.work import Executor, Logits, Slice, Work, pages_for
+from pocketseek.runtime.worker import Closeable
 from pocketseek.settings import read_settings
 from pocketseek.text.settings_file import parse_text_settings
 from pocketseek.text.tokenizer import Tokenizer
+from pocketseek.types import EngineKind
 
 ROWS_AT_ONCE = PAGE_TOKENS
 
 
 class WindowLogits:
-    """Of one package, without an engine around it. Not for use from several threads; close it."""
+    """Of one package or ONNX model, without an engine around it. Not for use from several threads; close it."""
 
-    def __init__(self, path: Path, *, window: int, num_threads: int | None = None) -> None:
-        """window: the most tokens of one. Raises as `load` does."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        window: int,
+        num_threads: int | None = None,
+        engine: EngineKind | None = None,
+        provider: str | None = None,
+    ) -> None:
+        """window: the most tokens of one. engine, provider: as of `load`. Raises as `load` does."""
         settings = read_settings()
-        self._package = Package.open(path)
+        self._pages = tuple(range(pages_for(window)))
+        self._executor: Executor
+        facts = check_device(data_dir=settings.home)
+        threads = num_threads or settings.num_threads or num_cores(facts)
+        onnx_path = find_onnx_model(str(path), settings, engine)
+        if onnx_path is not None:
+            opened = open_onnx_model(onnx_path, settings, facts, num_threads=threads, provider=provider)
+            self.tokenizer, self._executor = opened.tokenizer, opened.executor
+            self._executor.reserve_pages(len(self._pages))
+            self._resources: list[Closeable] = [self._executor]
+            return
+        package = Package.open(path)
         try:
             self.tokenizer = Tokenizer.from_json(
-                self._package.file("tokenizer.json"), parse_text_settings(self._package.file("text.json"))
+                package.file("tokenizer.json"), parse_text_settings(package.file("text.json"))
             )
-            threads = num_threads or settings.num_threads or num_cores(check_device(data_dir=settings.home))
             choice = choose_kernels(settings.kernels)
-            self._pages = tuple(range(pages_for(window)))
-            self._executor = KernelExecutor(self._package, choice, num_threads=threads, num_pages=len(self._pages))
+            self._executor = KernelExecutor(package, choice, num_threads=threads, num_pages=len(self._pages))
+            self._resources = [self._executor, package]
         except BaseException:  # nothing stays open, and it is raised again
-            self._package.close()
+            package.close()
             raise
 
     @property
@@ -57,5 +79,4 @@ class WindowLogits:
             yield self._executor.run(Work((Slice(0, part, first, pages, num_logits=len(part)),)))
 
     def close(self) -> None:
-        self._executor.close()
-        self._package.close()
+        close_all(self._resources)

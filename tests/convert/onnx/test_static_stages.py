@@ -16,7 +16,8 @@ from onnx import TensorProto, numpy_helper
 from pocketseek.convert.checkpoint_weights import CheckpointWeights
 from pocketseek.convert.families.choose import choose_planner
 from pocketseek.convert.layer_math import Floats
-from pocketseek.convert.onnx.static_stages import Shapes, embed_stage, head_stage, layers_stage
+from pocketseek.convert.onnx.qdq import QdqGraph
+from pocketseek.convert.onnx.static_stages import Shapes, embed_stage, head_stage, layers_stage, rms_norm
 from pocketseek.convert.sources.open import open_source
 from pocketseek.convert.static_rule import StaticRule
 from pocketseek.convert.static_walk import StaticHead, StaticLayer, StaticWalk
@@ -171,3 +172,25 @@ def test_biases_are_int32_in_steps_of_input_times_weight(walked: Walked) -> None
         assert codes.dtype == np.int32
         expected = layer.vectors[f"{short}_bias"]
         np.testing.assert_allclose(codes * constants[f"{name}_scale"], expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("peak", [0.01, 1.0, 26_910.0])
+def test_norms_stay_within_float16_and_compute_the_same_bits(peak: float) -> None:
+    """Squares are computed of x times a power of two, so that an NPU's float16 (65504) holds the largest of them."""
+    x = np.random.default_rng(1).normal(size=(5, 64)).astype(np.float32) * np.float32(peak / 1000)
+    x[2, 7] = -peak
+    weight = np.linspace(0.5, 2, 64, dtype=np.float32)
+    results, largest = [], []
+    for said in (peak, 64.0):  # of 64 nothing is scaled
+        graph = QdqGraph("norm")
+        normed = rms_norm(graph, graph.input("x", TensorProto.FLOAT, (5, 64)), graph.constant("w", weight), 1e-30, said)
+        graph.output(normed, "y", TensorProto.FLOAT, (5, 64))
+        model = graph.model(OPSET)
+        squares = next(node.output[0] for node in model.graph.node if node.input[:1] == node.input[1:])
+        model.graph.output.append(onnx.helper.make_tensor_value_info(squares, TensorProto.FLOAT, None))
+        session = onnxruntime.InferenceSession(model.SerializeToString())
+        result, squared = session.run(None, {"x": x})
+        results.append(result)
+        largest.append(float(squared.max()))
+    np.testing.assert_array_equal(results[0], results[1])
+    assert 1000 <= largest[0] <= 4096

@@ -24,6 +24,7 @@ Attribute = int | list[int]
 
 _IR_VERSION = 10  # what opset 21 came with
 _LEAST_SCALE = 1e-10
+_SLAB_VALUES = 1 << 20  # rounded at a time, so that copies stay small
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class QdqGraph:
     """Adds nodes one after another; names are made here."""
 
     def __init__(self, name: str) -> None:
-        self._graph = onnx.GraphProto(name=name)
+        self._model = onnx.ModelProto(ir_version=_IR_VERSION, producer_name="pocketseek")
+        self._graph = self._model.graph
+        self._graph.name = name
         self._known: dict[str, bytes] = {}  # digests of constants
         self._num_names = 0
 
@@ -62,19 +65,16 @@ class QdqGraph:
         self._graph.output.append(helper.make_tensor_value_info(name, kind, list(shape)))
 
     def model(self, opset: int) -> onnx.ModelProto:
-        """Takes the graph over; nothing can be added afterwards."""
-        model = onnx.ModelProto(ir_version=_IR_VERSION, producer_name="pocketseek")
-        model.opset_import.append(helper.make_opsetid("", opset))
-        model.graph.CopyFrom(self._graph)
-        self._graph = onnx.GraphProto()
-        return model
+        """The graph itself, not a copy. Asked for once, when all is there."""
+        self._model.opset_import.append(helper.make_opsetid("", opset))
+        return self._model
 
     # --- plain operations ---
 
     def constant(self, name: str, values: NDArray[np.generic]) -> str:
         """One constant of a name; asked for again, it must be the same."""
         array = np.asarray(values, order="C")
-        digest = hashlib.sha256(array.tobytes()).digest()
+        digest = hashlib.sha256(array.reshape(-1).view(np.uint8).data).digest()
         if name not in self._known:
             self._known[name] = digest
             self._graph.initializer.append(numpy_helper.from_array(array, name))
@@ -164,7 +164,12 @@ class QdqGraph:
 
 def int8_rows(weights: Floats) -> tuple[NDArray[np.int8], Floats]:
     """Symmetric per row: codes (rows, columns) in -127..127 and scales (rows,). A row of zeros has scale 1."""
-    peaks = np.abs(weights).max(axis=1)
-    scales: Floats = np.where(peaks > 0, peaks / np.float32(127), 1).astype(np.float32)
-    codes = np.clip(np.rint(weights / scales[:, None]), -127, 127).astype(np.int8)
+    codes, scales = np.empty(weights.shape, np.int8), np.empty(len(weights), np.float32)
+    step = max(1, _SLAB_VALUES // weights.shape[1])
+    for start in range(0, len(weights), step):
+        rows = weights[start : start + step]
+        peaks = np.abs(rows).max(axis=1)
+        found: Floats = np.where(peaks > 0, peaks / np.float32(127), 1).astype(np.float32)
+        codes[start : start + step] = np.clip(np.rint(rows / found[:, None]), -127, 127)
+        scales[start : start + step] = found
     return codes, scales

@@ -27,6 +27,7 @@ from pocketseek.convert.static_rule import ATTENTION, MLP, Bits, StaticRule
 from pocketseek.convert.static_walk import FloatWeights, StaticHead, StaticLayer, table_name, table_pieces
 from pocketseek.types import ModelConfig
 
+_NORMED_PEAK = 64.0  # its square is far from float16's end, and that of what is a thousandth of it from its beginning
 _HIDDEN = -1e4  # added to scores that are not to be seen; float16 holds it
 
 
@@ -82,14 +83,14 @@ class LayerGraph:
         bias = self.layer.vectors.get(f"{name}_bias")
         return self.graph.linear(f"layer.{self.index}.{name}", x, self.layer.matrices[name], bias)
 
-    def norm(self, name: str, x: str) -> str:
+    def norm(self, name: str, x: str, input_name: str) -> str:
         weight = self.graph.constant(f"layer.{self.index}.{name}", self.layer.vectors[name])
-        return rms_norm(self.graph, x, weight, self.config.rms_norm_eps)
+        return rms_norm(self.graph, x, weight, self.config.rms_norm_eps, self.layer.seen[input_name].peak)
 
     def attention(self, hidden: str, rope: tuple[str, str], bias: str) -> Value:
         """What goes into o."""
         graph, config = self.graph, self.config
-        x = graph.quantised(self.norm("attn_norm", hidden), self.scale("attn_in"))
+        x = graph.quantised(self.norm("attn_norm", hidden, "hidden"), self.scale("attn_in"))
         queries = self.heads("q", x, config.num_heads, rope)
         keys = self.with_past("key", self.heads("k", x, config.num_kv_heads, rope), self.scale("k_rotated"))
         values = self.with_past("value", self.split("v", x, config.num_kv_heads), self.scale("v"))
@@ -120,7 +121,7 @@ class LayerGraph:
     def heads(self, name: str, x: Value, num_heads: int, rope: tuple[str, str]) -> Value:
         y = self.split(name, x, num_heads).name
         if f"{name}_norm" in self.layer.vectors:
-            y = self.norm(f"{name}_norm", y)
+            y = self.norm(f"{name}_norm", y, name)
         turned = rotated(self.graph, y, self.config.head_dim // 2, rope)
         return self.graph.quantised(turned, self.scale(f"{name}_rotated"))
 
@@ -139,7 +140,7 @@ class LayerGraph:
     def gated(self, hidden: str) -> Value:
         """What goes into down."""
         graph = self.graph
-        x = graph.quantised(self.norm("mlp_norm", hidden), self.scale("mlp_in"))
+        x = graph.quantised(self.norm("mlp_norm", hidden, "middle"), self.scale("mlp_in"))
         gate = graph.quantised(self.linear("gate", x), self.scale("gate"))
         up = graph.quantised(self.linear("up", x), self.scale("up"))
         share = graph.quantised(graph.node("Sigmoid", gate.name), self.share("gate"))
@@ -194,15 +195,17 @@ def head_stage(
     num_rows: Dim = 1 if shapes.is_fixed else "rows"
     rows = graph.input("logit_rows", TensorProto.INT64, (num_rows,))
     hidden = graph.node("Gather", graph.node("Squeeze", flow, graph.ints(0)), rows, axis=0)
-    normed = rms_norm(graph, hidden, graph.constant("head.norm", head.norm), config.rms_norm_eps)
+    weight = graph.constant("head.norm", head.norm)
+    normed = rms_norm(graph, hidden, weight, config.rms_norm_eps, head.seen["hidden"].peak)
     scales = {
-        name: graph.scale(name, seen.range("minmax"), 16) if rule.bits else None for name, seen in head.seen.items()
+        name: graph.scale(name, head.seen[name].range("minmax"), 16) if rule.bits else None
+        for name in ("head_in", "logits")
     }
     x = graph.quantised(normed, scales["head_in"])
-    pieces = [
-        graph.linear(f"head.{first}", x, matrix * head.scales, None)
-        for first, matrix in table_pieces(weights, "head.weight")
-    ]
+    pieces = []
+    for first, matrix in table_pieces(weights, "head.weight"):
+        matrix *= head.scales
+        pieces.append(graph.linear(f"head.{first}", x, matrix, None))
     logits = pieces[0] if len(pieces) == 1 else graph.node("Concat", *pieces, axis=1)
     result = graph.node("Unsqueeze", graph.quantised(logits, scales["logits"]).name, graph.ints(0))
     graph.output(result, "logits", TensorProto.FLOAT, (1, num_rows, config.vocab_size))
@@ -263,10 +266,15 @@ def _dequantised_rows(graph: QdqGraph, name: str, codes: NDArray[np.int8], scale
     return graph.node("Mul", graph.node("Cast", chosen, to=TensorProto.FLOAT), steps)
 
 
-def rms_norm(graph: QdqGraph, x: str, weight: str, eps: float) -> str:
-    mean = graph.node("ReduceMean", graph.node("Mul", x, x), graph.ints(-1), keepdims=1)
-    size = graph.node("Sqrt", graph.node("Add", mean, graph.float(eps)))
-    return graph.node("Mul", graph.node("Div", x, size), weight)
+def rms_norm(graph: QdqGraph, x: str, weight: str, eps: float, peak: float) -> str:
+    """peak: of x. NPUs compute this in float16, where squares end at 65504, and x may be thousands; so x is scaled by a
+    power of two first, which changes no bit in float32, and eps with it.
+    """
+    step = 2.0 ** np.floor(np.log2(_NORMED_PEAK / peak)) if peak > 0 else 1.0
+    scaled = x if step == 1 else graph.node("Mul", x, graph.float(float(step)))
+    mean = graph.node("ReduceMean", graph.node("Mul", scaled, scaled), graph.ints(-1), keepdims=1)
+    size = graph.node("Sqrt", graph.node("Add", mean, graph.float(float(eps * step * step))))
+    return graph.node("Mul", graph.node("Div", scaled, size), weight)
 
 
 def rotated(graph: QdqGraph, x: str, half: int, rope: tuple[str, str]) -> str:

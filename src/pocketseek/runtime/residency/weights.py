@@ -130,6 +130,11 @@ class Weights:
         return self._ring_bytes + self._cached_bytes
 
     @property
+    def ring_bytes(self) -> int:
+        """What the ring takes now."""
+        return self._plan.ring_bytes
+
+    @property
     def memory_bytes(self) -> int:
         """What is kept in memory now, ring included."""
         return self._plan.memory_bytes

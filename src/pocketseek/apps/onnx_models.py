@@ -1,0 +1,104 @@
+"""Models for ONNX Runtime, as apps see them: which engine computes, and exports of installed models made when needed.
+
+An installed model's export lies in the data directory's cache under the hash of its manifest, so that it is made once
+and serves until the model changes. What is there of models that are not installed any more goes when another is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pocketseek.apps.energy import ModelWork
+from pocketseek.convert.export_package import export_package
+from pocketseek.errors import NativeCoreError, UsageError
+from pocketseek.kernels.choose import supported_sets
+from pocketseek.package.install import remove_tree
+from pocketseek.package.manifest import read_manifest
+from pocketseek.package.storage import storage_errors
+from pocketseek.package.store import ModelStore
+from pocketseek.runtime.onnx.model_files import OnnxModel, is_onnx_model, read_model
+from pocketseek.runtime.onnx.opening import cached_export
+from pocketseek.runtime.onnx_executor import library_version
+from pocketseek.settings import Settings
+from pocketseek.types import EngineKind
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """reason: "asked for" (here or in the environment), "model" (it is an ONNX model), "no core" (the compiled core
+    cannot be loaded, and ONNX Runtime can), "usual"."""
+
+    kind: EngineKind
+    reason: Literal["asked for", "model", "no core", "usual"]
+
+
+def choose_engine(path: Path, settings: Settings, asked: EngineKind | None = None) -> EngineChoice:
+    """For a package or an ONNX model. Raises UsageError if the native core is asked for an ONNX model."""
+    if is_onnx_model(path):
+        if asked == "native":
+            raise UsageError(f"{path} is an ONNX model, which the native core does not run; leave out --engine native")
+        return EngineChoice("onnx", "model")
+    wanted = asked or settings.engine
+    if wanted is not None:
+        return EngineChoice(wanted, "asked for")
+    if settings.kernels is None and not _has_core() and library_version() is not None:
+        return EngineChoice("onnx", "no core")
+    return EngineChoice("native", "usual")
+
+
+def ensure_export(path: Path, settings: Settings, progress: Progress | None = None) -> Path:
+    """An ONNX model for this package: the one in the cache, made now if need be; an ONNX model is its own.
+
+    progress(done_layers, total_layers). Raises what `export_package` raises.
+    """
+    if is_onnx_model(path):
+        return path
+    export = cached_export(settings, read_manifest(path))
+    if is_onnx_model(export):
+        return export
+    with storage_errors(export.parent):
+        export.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(export.parent, settings)
+    return export_package(
+        path, export, progress=lambda _stage, done, total: progress(done, total) if progress is not None else None
+    )
+
+
+def onnx_work(path: Path) -> ModelWork:
+    """What a token costs, about: files hold the embedding, too, and weights are what a pass multiplies with."""
+    model = read_model(path)
+    return ModelWork(weight_bytes=model.num_bytes, multiply_adds=_num_weights(model))
+
+
+def onnx_bytes(path: Path) -> int:
+    """What its weights take."""
+    return read_model(path).num_bytes
+
+
+def _num_weights(model: OnnxModel) -> int:
+    config = model.config
+    heads = (2 * config.num_heads + 2 * config.num_kv_heads) * config.head_dim
+    layer = config.hidden_size * (heads + 3 * config.intermediate_size)
+    return config.num_layers * layer + config.vocab_size * config.hidden_size
+
+
+def _has_core() -> bool:
+    try:
+        supported_sets()
+    except NativeCoreError:
+        return False
+    return True
+
+
+def _sweep(folder: Path, settings: Settings) -> None:
+    """Exports of models that are not installed (any more, or as they were)."""
+    installed = ModelStore(settings.models_dir).list()
+    wanted = {cached_export(settings, model.manifest).name for model in installed}
+    for path in folder.iterdir():
+        if path.is_dir() and not path.name.startswith(".") and path.name not in wanted:
+            remove_tree(path)

@@ -1,0 +1,24 @@
+"""What is said about ONNX Runtime, in English and Chinese; see messages.py."""
+
+from __future__ import annotations
+
+from pocketseek.cli.device_messages import REASONS
+from pocketseek.cli.messages import Message
+
+NO_CORE = Message(
+    "the compiled core cannot be loaded here, so ONNX Runtime computes", "本机无法加载编译核心,改用 ONNX Runtime 计算"
+)
+EXPORTING = Message("exporting for ONNX Runtime", "正在导出为 ONNX Runtime 格式")
+COMPUTES = Message("ONNX Runtime computes with {name}: {reason}", "ONNX Runtime 使用 {name} 计算:{reason}")
+FAILED = Message("{name} cannot be used ({problem}); the next one is tried", "无法使用 {name}({problem});尝试下一个")
+ROW = Message("ONNX Runtime", "ONNX Runtime")
+ABSENT = Message(
+    'not installed; pip install "pocketseek[onnx]" brings it', '未安装;可用 pip install "pocketseek[onnx]" 安装'
+)
+DOCTOR_VALUE = Message("{version} with {providers}", "{version},含 {providers}")
+
+PROVIDER_REASONS: dict[str, Message] = {str(reason): message for reason, message in REASONS.items()} | {
+    "asked for": Message("asked for", "按要求"),
+    "last resort": Message("the others cannot be used", "其他方式不可用"),
+}
+"""By ProviderReason."""

@@ -1,0 +1,112 @@
+"""Which ONNX model is meant, and its parts opened for an engine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from pocketseek import __version__
+from pocketseek.device.execution_provider import ExecutionProvider
+from pocketseek.device.probe import DeviceFacts
+from pocketseek.errors import UnsupportedError, UsageError
+from pocketseek.package.manifest import Manifest, read_manifest, render_manifest
+from pocketseek.package.store import ModelStore
+from pocketseek.runtime.cost_file import CostFile
+from pocketseek.runtime.onnx.model_files import OnnxModel, is_onnx_model, read_model
+from pocketseek.runtime.onnx.prepared import PreparedCopies
+from pocketseek.runtime.onnx.text_files import read_text_parts
+from pocketseek.runtime.onnx_executor import OnnxExecutor, library_version
+from pocketseek.runtime.prefix.store import identity_of
+from pocketseek.runtime.start import OpenedModel
+from pocketseek.settings import Settings
+from pocketseek.types import EngineKind
+
+_ONLY_CPU = ExecutionProvider("CPU", "no npu")
+
+
+def find_onnx_model(model: str, settings: Settings, engine: EngineKind | None) -> Path | None:
+    """The ONNX model that is to be run; None: the package `model` runs with the native core.
+
+    An installed name wins over a path, as everywhere. Raises UsageError if a path that is an ONNX model shall run with
+    the native core, UnsupportedError if an installed model has not been exported, and what `ModelStore.resolve` raises.
+    """
+    store = ModelStore(settings.models_dir)
+    path = Path(os.path.expanduser(model))
+    if not store.is_installed(model) and is_onnx_model(path):
+        if engine == "native":
+            raise UsageError(f"{model} is an ONNX model, which the native core does not run; leave out --engine native")
+        return path
+    if (engine or settings.engine) != "onnx":
+        return None
+    package = store.resolve(model)
+    export = cached_export(settings, read_manifest(package))
+    if not is_onnx_model(export):
+        raise UnsupportedError(
+            f"{model} is not exported for ONNX Runtime yet; "
+            f"run `pocketseek export {model} DIR --format onnx --quant int4`, and then use DIR as the model"
+        )
+    return export
+
+
+def cached_export(settings: Settings, manifest: Manifest) -> Path:
+    """Where the export of an installed model lies, or would lie: it serves this very package and no other."""
+    name = hashlib.sha256(render_manifest(manifest)).hexdigest()[:32]
+    return settings.home / "cache" / "onnx-exports" / name
+
+
+def prepared_folder(settings: Settings) -> Path:
+    return settings.home / "cache" / "onnx"
+
+
+def refuse_native_options(*, kernels: str | None, kv: str | None, min_speed: float | None) -> None:
+    """Raises UsageError for what only the native core does."""
+    for name, value in (("--kernels", kernels), ("--kv", kv), ("--min-speed", min_speed)):
+        if value is not None:
+            raise UsageError(f"{name} is for the native core; leave it out, or use --engine native")
+
+
+def open_onnx_model(
+    path: Path, settings: Settings, facts: DeviceFacts, *, num_threads: int, provider: str | None
+) -> OpenedModel:
+    """Raises NotFoundError, FormatError, IntegrityError, UnsupportedError, StorageError, MemoryLimitError."""
+    model = read_model(path)
+    text = read_text_parts(model.folder)
+    processor = f"{facts.cpu_model or facts.architecture} {' '.join(facts.instruction_sets or ())}"
+    version = library_version() or ""
+    executor = OnnxExecutor(
+        model,
+        num_threads=num_threads,
+        device=facts.execution_provider or _ONLY_CPU,
+        provider=provider or settings.provider,
+        copies=PreparedCopies(prepared_folder(settings), library_version=version, processor=processor),
+    )
+    identity = {
+        "onnx": _files_identity(model),
+        "onnxruntime": version,
+        "provider": executor.provider.name,
+        "processor": processor,
+        "pocketseek": __version__,
+    }
+    device = {"processor": processor, "kernels": f"onnxruntime {version} {executor.provider.name}", "kv": "onnx"}
+    return OpenedModel(
+        executor,
+        model.config,
+        text.tokenizer,
+        text.template,
+        text.sampling,
+        identity=identity_of(identity),
+        used_page_bytes=executor.used_page_bytes,
+        cost_file=CostFile(settings.home, _files_identity(model), device),
+        gives_states=False,
+        provider=executor.provider,
+    )
+
+
+def _files_identity(model: OnnxModel) -> str:
+    """Another file, or one that was written to since, is another model."""
+    digest = hashlib.sha256()
+    for path in model.weight_files:
+        status = path.stat()
+        digest.update(f"{path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

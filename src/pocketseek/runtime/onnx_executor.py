@@ -1,0 +1,369 @@
+"""Runs `Work` with ONNX Runtime: exports of ours, and models of onnxruntime-genai's builder and of optimum.
+
+The only module that imports onnxruntime, when it is first needed. What differs from the native executor:
+
+- Slices run one after the other. Logits of a row are the same however many slices a pass has; they may differ in the
+  last bits with the number of rows in a slice, since ONNX Runtime's kernels choose their order of sums by it.
+- The number of threads is that of the time of opening: sessions cannot change theirs. Cores can change.
+- All weights are in memory, mapped from files as far as ONNX Runtime lets us (prepared.py); none can be streamed, and
+  a file that is cut short while the model is open ends the process, as any mapped file does.
+- Hidden states cannot be had, so there are no embeddings.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pocketseek.device.execution_provider import ExecutionProvider
+from pocketseek.errors import FormatError, MemoryLimitError, PocketseekError, UnsupportedError, UsageError
+from pocketseek.kernels.contract import LogitsMath
+from pocketseek.kernels.logits import NumpyLogits
+from pocketseek.runtime.onnx.kv_store import KvShape, KvStore, SequenceBuffer
+from pocketseek.runtime.onnx.model_files import OnnxModel
+from pocketseek.runtime.onnx.prepared import PreparedCopies
+from pocketseek.runtime.onnx.providers import PROVIDERS, open_first, order_of
+from pocketseek.runtime.onnx.session_options import session_options
+from pocketseek.runtime.onnx.stage import Stage, StageTensors, check_stages, kv_dtype
+from pocketseek.runtime.onnx.whole_weights import WholeWeights
+from pocketseek.runtime.pooling import NO_STATES, States
+from pocketseek.runtime.work import Logits, Slice, Work
+
+_LONG_ROWS = 16  # rows after which ONNX Runtime's work memory is worth giving back
+
+
+def library_version() -> str | None:
+    """Of the installed ONNX Runtime; None if there is none that can be loaded."""
+    try:
+        return str(_library().__version__)
+    except UnsupportedError:
+        return None
+
+
+def available_providers() -> tuple[str, ...]:
+    """ONNX Runtime's own names of what it was built with. Raises UnsupportedError if it is not installed."""
+    return tuple(_library().get_available_providers())
+
+
+class OnnxExecutor:
+    """An `Executor`. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        model: OnnxModel,
+        *,
+        num_threads: int,
+        device: ExecutionProvider,
+        provider: str | None = None,
+        copies: PreparedCopies | None = None,
+    ) -> None:
+        """device: what it would compute with; provider: instead of that. copies: where prepared ones are kept.
+
+        Raises UnsupportedError (no ONNX Runtime, no provider that works, unknown inputs), FormatError, IntegrityError.
+        """
+        self._config = model.config
+        self._weight_bytes = model.num_bytes
+        self._usable_cores = os.sched_getaffinity(0)
+        before = _thread_ids()
+        self._opened, self.provider = open_first(
+            order_of(device, provider),
+            available_providers(),
+            lambda name: _open_stages(model, name, num_threads, copies if name == "CPU" else None),
+        )
+        self._threads = _thread_ids() - before
+        check_stages(self._opened, model)
+        shape = KvShape(
+            model.config.num_layers, model.config.num_kv_heads, model.config.head_dim, kv_dtype(self._opened)
+        )
+        self._kv = KvStore(shape, model.config.context_length, exact=not model.shares_buffer)
+        self._logits_buffer: Logits = np.empty((0, self.vocab_size), np.float32)
+        self._had_many_rows = False
+
+    @property
+    def vocab_size(self) -> int:
+        return self._opened[-1].vocab_size or self._config.vocab_size
+
+    @property
+    def context_length(self) -> int:
+        return self._config.context_length
+
+    @property
+    def logits_math(self) -> LogitsMath:
+        return NumpyLogits()
+
+    # -- memory -----------------------------------------------------------------------------------------------------
+
+    def reserve_pages(self, num_pages: int) -> None:
+        self._kv.reserve(num_pages)
+
+    def release_pages(self, page_ids: Iterable[int]) -> None:
+        self._kv.release(page_ids)
+
+    def read_page(self, page_id: int) -> memoryview:
+        return self._kv.read_page(page_id)
+
+    def write_page(self, page_id: int, data: memoryview) -> None:
+        self._kv.write_page(page_id, data)
+
+    @property
+    def page_bytes(self) -> int:
+        return self._kv.page_bytes
+
+    @property
+    def used_page_bytes(self) -> int:
+        """Of a page, as `read_page` gives it."""
+        return self._kv.used_page_bytes
+
+    @property
+    def kv_bytes_in_memory(self) -> int:
+        return self._kv.num_bytes
+
+    @property
+    def weights(self) -> WholeWeights:
+        return WholeWeights(self._weight_bytes)
+
+    @property
+    def weight_bytes(self) -> int:
+        return self._weight_bytes
+
+    def weight_bytes_for(self, num_bytes: int | None) -> int:
+        return self._weight_bytes
+
+    def set_weight_bytes(self, num_bytes: int | None) -> None:
+        if num_bytes is not None and num_bytes < self._weight_bytes:
+            raise MemoryLimitError(
+                f"with ONNX Runtime all {-(-self._weight_bytes // 1_000_000)} MB of weights stay in memory; "
+                "allow more memory, choose a smaller model or use --engine native"
+            )
+
+    # -- where it computes ------------------------------------------------------------------------------------------
+
+    def set_threads(self, num_threads: int) -> None:
+        """Nothing: a session has the threads that it was opened with, and opening it again takes too long."""
+
+    @property
+    def cores(self) -> frozenset[int]:
+        """Where the calling thread, and ONNX Runtime's, may compute."""
+        return frozenset(os.sched_getaffinity(0))
+
+    def set_cores(self, cores: tuple[int, ...]) -> None:
+        """Of the calling thread, which computes too, and of ONNX Runtime's own."""
+        chosen = set(cores) or self._usable_cores
+        for thread in (0, *self._threads):
+            try:
+                os.sched_setaffinity(thread, chosen)
+            except ProcessLookupError:
+                continue
+            except (OSError, ValueError) as error:
+                raise UsageError(f"the cores {sorted(chosen)} cannot be used; choose some that are online") from error
+
+    @property
+    def storage_s(self) -> float:
+        return 0.0
+
+    @property
+    def waited_s(self) -> float:
+        return 0.0
+
+    @property
+    def is_typical(self) -> bool:
+        return True
+
+    # -- a pass -----------------------------------------------------------------------------------------------------
+
+    def run(self, work: Work) -> Logits:
+        """One pass; returns logits float32 (work.num_logits, vocab_size), which the next pass overwrites."""
+        if work.num_states:
+            raise UnsupportedError(
+                "this ONNX model gives no hidden states, so it makes no embeddings; use --engine native"
+            )
+        logits = self._logits_rows(work.num_logits)
+        running = {part.request_id for part in work.slices}
+        done = 0
+        for part in work.slices:
+            buffer = self._kv.buffer_for(part, running)
+            self._run_slice(buffer, part, logits[done : done + part.num_logits])
+            self._kv.written(buffer, part)
+            done += part.num_logits
+        return logits
+
+    @property
+    def states(self) -> States:
+        return NO_STATES
+
+    def close(self) -> None:
+        self._kv.close()
+        self._opened = []
+
+    def _run_slice(self, buffer: SequenceBuffer, part: Slice, logits: Logits) -> None:
+        """Where a model would compute logits of every row, those that nobody wants go first."""
+        rest = part.num_tokens - part.num_logits
+        if part.num_logits and self._opened[-1].chooses_rows:
+            rest = 0
+        if rest:
+            self._run_rows(buffer, part.token_ids[:rest], part.first_position, None)
+        if part.num_logits:
+            self._run_rows(buffer, part.token_ids[rest:], part.first_position + rest, logits)
+
+    def _run_rows(self, buffer: SequenceBuffer, token_ids: Sequence[int], first: int, logits: Logits | None) -> None:
+        tensors = StageTensors(np.array([token_ids], np.int64), first, self._kv.shape, logits)
+        gives_back, self._had_many_rows = self._had_many_rows, len(token_ids) > _LONG_ROWS
+        with _run_errors():
+            if self._kv.is_exact:
+                tensors.present = self._kv.shape.empty(first + len(token_ids))
+            for number, stage in enumerate(self._opened):
+                is_needed = logits is not None or stage.has_layers or number == 0
+                if is_needed:
+                    stage.run(buffer, number, tensors, gives_back=gives_back and not self._had_many_rows)
+        if tensors.present is not None:
+            self._kv.replace(buffer, tensors.present)
+
+    def _logits_rows(self, count: int) -> Logits:
+        if count > _LONG_ROWS:
+            return np.empty((count, self.vocab_size), np.float32)
+        if count > len(self._logits_buffer):
+            self._logits_buffer = np.empty((count, self.vocab_size), np.float32)
+        return self._logits_buffer[:count]
+
+
+# -- sessions -------------------------------------------------------------------------------------------------------
+
+
+def _library() -> Any:
+    """Raises UnsupportedError with what to install."""
+    try:
+        import onnxruntime  # type: ignore[import-untyped]
+    except ImportError as error:
+        on_termux = "com.termux" in sys.prefix
+        remedy = "pkg install python-onnxruntime" if on_termux else 'pip install "pocketseek[onnx]"'
+        raise UnsupportedError(f"ONNX Runtime cannot be loaded ({error}); {remedy}, or use --engine native") from error
+    return onnxruntime
+
+
+@dataclass(frozen=True)
+class _Files:
+    """is_prepared: optimised before, so that opening only has to map it."""
+
+    paths: tuple[Path, ...]
+    is_prepared: bool
+
+
+def _open_stages(model: OnnxModel, provider: str, num_threads: int, copies: PreparedCopies | None) -> list[Stage]:
+    files = _files_for(model, num_threads, copies)
+    if len(model.stages) != len(files.paths):
+        raise FormatError(f"{model.folder}: its prepared copy is damaged; delete cache/onnx in the data directory")
+    return [
+        Stage(
+            _session(path, provider, num_threads, is_prepared=files.is_prepared), stage.layers, model.names, _library()
+        )
+        for path, stage in zip(files.paths, model.stages, strict=True)
+    ]
+
+
+def _files_for(model: OnnxModel, num_threads: int, copies: PreparedCopies | None) -> _Files:
+    """The model's own files, or those of its prepared copy, made now if need be."""
+    originals = tuple(stage.path for stage in model.stages)
+    if copies is None or any(path.suffix == ".ort" for path in originals):
+        return _Files(originals, is_prepared=False)
+
+    def make(folder: Path) -> None:
+        model.check_sha256()
+        for number, path in enumerate(originals):
+            _session(path, "CPU", num_threads, copy=folder / _copy_name(number))
+
+    place = copies.find_or_make(model.weight_files, make)
+    if place is None:
+        return _Files(originals, is_prepared=False)
+    return _Files(tuple(place / _copy_name(number) for number in range(len(originals))), is_prepared=True)
+
+
+def _copy_name(number: int) -> str:
+    return f"stage-{number:03}.onnx"
+
+
+def _session(
+    path: Path, provider: str, num_threads: int, *, is_prepared: bool = False, copy: Path | None = None
+) -> Any:
+    """Raises UnsupportedError if the provider cannot run the model; for CPU FormatError if it is no good model."""
+    library = _library()
+    options = session_options(library, num_threads, is_prepared=is_prepared, copy=copy)
+    if provider != "CPU":
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    name = PROVIDERS[provider]
+    with _open_errors(path, provider):
+        session = library.InferenceSession(str(path), options, providers=_with_cpu(name))
+    if name not in session.get_providers():
+        raise UnsupportedError(f"{provider} could not be started; use --provider CPU")
+    if provider != "CPU" and not _has_a_part(session, name):
+        raise UnsupportedError(f"{provider} has none of the operators of {path.name}; use --provider CPU")
+    return session
+
+
+def _has_a_part(session: Any, name: str) -> bool:
+    """Whether the provider computes anything; yes, where this ONNX Runtime does not tell."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return True
+    return any(part.ep_name == name for part in session.get_provider_graph_assignment_info())
+
+
+def _with_cpu(name: str) -> list[str]:
+    """What a provider has no operator for is computed by the CPU."""
+    return list(dict.fromkeys([name, PROVIDERS["CPU"]]))
+
+
+def _library_errors() -> tuple[type[Exception], ...]:
+    """ONNX Runtime's have no common base."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
+
+    own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*own, RuntimeError, ValueError)
+
+
+@contextmanager
+def _open_errors(path: Path, provider: str) -> Iterator[None]:
+    try:
+        yield
+    except _library_errors() as error:
+        problem = _short(error)
+        if provider != "CPU":
+            raise UnsupportedError(f"{provider} cannot run {path.name}: {problem}; use --provider CPU") from error
+        if _is_missing_operator(problem):
+            raise UnsupportedError(
+                f"{path}: this ONNX Runtime lacks an operator that it needs ({problem}); install a newer one"
+            ) from error
+        raise FormatError(f"{path} cannot be opened by ONNX Runtime: {problem}; export it again") from error
+
+
+@contextmanager
+def _run_errors() -> Iterator[None]:
+    try:
+        yield
+    except _library_errors() as error:
+        problem = _short(error)
+        if "alloc" in problem.lower():
+            raise MemoryLimitError(f"ONNX Runtime got no memory: {problem}; use shorter prompts") from error
+        raise PocketseekError(f"ONNX Runtime failed in the middle of the model: {problem}; export it again") from error
+
+
+def _is_missing_operator(problem: str) -> bool:
+    return any(
+        sign in problem for sign in ("not a registered function/op", "NOT_IMPLEMENTED", "Could not find an impl")
+    )
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _thread_ids() -> frozenset[int]:
+    """Of this process, to know which ones are ONNX Runtime's."""
+    with suppress(OSError):
+        return frozenset(int(name) for name in os.listdir("/proc/self/task"))
+    return frozenset()

@@ -1,0 +1,144 @@
+"""The engine around a model that is open, whoever computes it: memory, heat, caches and the scheduler's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketseek.device.probe import DeviceFacts
+from pocketseek.govern.budget import UNKNOWN_MEMORY_BYTES, default_kv_budget_bytes
+from pocketseek.govern.elastic import known_bounds
+from pocketseek.govern.governor import MemoryGovernor
+from pocketseek.govern.memory_budget import MemoryBudget
+from pocketseek.govern.verdict import judge_kv_pages
+from pocketseek.runtime.applied_limits import MemoryFollowing
+from pocketseek.runtime.cost_file import CostFile
+from pocketseek.runtime.engine import Engine
+from pocketseek.runtime.heat import connect, watch_heat
+from pocketseek.runtime.memory_use import MeasuredExecutor, MemoryUse, kv_budget_bytes
+from pocketseek.runtime.onnx.providers import ProviderChoice
+from pocketseek.runtime.opening import available_bytes, cool_cores
+from pocketseek.runtime.policy import Policy
+from pocketseek.runtime.prefix.store import PrefixStore
+from pocketseek.runtime.work import pages_for
+from pocketseek.runtime.worker import Closeable
+from pocketseek.settings import Settings
+from pocketseek.text.chat_template import ChatTemplate
+from pocketseek.text.tokenizer import Tokenizer
+from pocketseek.types import Limits, ModelConfig, SamplingParams
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """identity: of the pages that are computed, so that a store gives nothing to another model (identity_of).
+
+    used_page_bytes: of a page, as `read_page` gives it. warm: begin to read the weights. resources: closed, in order,
+    after the executor. gives_states: whether embeddings can be made. provider: of ONNX Runtime.
+    """
+
+    executor: MeasuredExecutor
+    config: ModelConfig
+    tokenizer: Tokenizer
+    template: ChatTemplate
+    sampling: SamplingParams
+    identity: bytes
+    used_page_bytes: int
+    cost_file: CostFile
+    warm: Callable[[], None] = lambda: None
+    resources: tuple[Closeable, ...] = ()
+    gives_states: bool = True
+    provider: ProviderChoice | None = None
+
+
+@dataclass(frozen=True)
+class EngineWishes:
+    """Arguments of `load` that are the same for every model; None: the default."""
+
+    kv_bytes: int | None = None
+    memory_bytes: int | None = None
+    prefix_cache: bool = True
+    prefix_store: Path | None = None
+    prefix_store_bytes: int | None = None
+    speculation: bool = True
+    temperature_limit_c: float | None = None
+
+
+def start_engine(
+    model: OpenedModel, settings: Settings, facts: DeviceFacts, fixed: Limits, wishes: EngineWishes
+) -> Engine:
+    """fixed: limits that do not depend on memory or heat. On an error the model stays open: its owner closes it.
+
+    Raises MemoryLimitError, UsageError.
+    """
+    executor, kv_bytes, memory_bytes = model.executor, wishes.kv_bytes, wishes.memory_bytes
+    use = MemoryUse(executor, model.config, max_tokens_per_pass=fixed.max_tokens_per_pass)
+    usual_bytes = kv_bytes if kv_bytes is not None else default_kv_budget_bytes(available_bytes(facts))
+    allowed_bytes = min(known_bounds(use.look(), memory_bytes).values(), default=UNKNOWN_MEMORY_BYTES)
+    elastic_bytes = kv_budget_bytes(use, allowed_bytes, usual_bytes)
+    verdict = judge_kv_pages(
+        kv_bytes if kv_bytes is not None else elastic_bytes,
+        page_bytes=executor.page_bytes,
+        pages_per_context=pages_for(model.config.context_length),
+        max_sequences=fixed.max_sequences,
+    )
+    use.num_pages = verdict.num_pages
+    budget = MemoryBudget(0)
+    governor = MemoryGovernor(fixed, use.look, use.footprint, cap_bytes=memory_bytes, budget=budget)
+    limit_c = wishes.temperature_limit_c if wishes.temperature_limit_c is not None else settings.temperature_limit_c
+    heat = watch_heat(
+        governor,
+        settings.home,
+        limit_c=limit_c,
+        cool_cores=cool_cores(facts),
+        screen_off=settings.screen_off,
+    )
+    opened: list[Closeable] = [heat]
+    try:
+        limits = governor.limits()
+        executor.set_weight_bytes(limits.weight_bytes)
+        model.warm()
+        budget.lease("process", use.base_bytes)
+        budget.lease("weights", executor.weight_bytes)
+        budget.lease("pages", (limits.num_pages or verdict.num_pages) * executor.page_bytes)
+        engine = Engine(
+            executor,
+            model.tokenizer,
+            model.template,
+            heat.governor,
+            num_pages=limits.num_pages or verdict.num_pages,
+            max_pages=limits.max_pages,
+            recommended_sampling=model.sampling,
+            prefix_cache=wishes.prefix_cache,
+            prefix_store=_prefix_store(model, settings, wishes),
+            swap_folder=settings.home / "cache" / "swap",
+            speculation=wishes.speculation,
+            resources=[*model.resources, model.cost_file, heat],
+            policy=Policy(model.cost_file.costs),
+            following=MemoryFollowing(budget, lambda: use.base_bytes, governor.rest_s),
+            clocks=heat.clocks,
+            gives_states=model.gives_states,
+        )
+        engine.provider_choice = model.provider
+        connect(heat, engine.busy_source())
+        use.demand = engine.demand_source()
+        return engine
+    except BaseException:  # also Ctrl-C: nothing stays open, and it is raised again
+        close_all(opened)
+        raise
+
+
+def close_all(parts: Iterable[Closeable]) -> None:
+    for part in parts:
+        part.close()
+
+
+def _prefix_store(model: OpenedModel, settings: Settings, wishes: EngineWishes) -> PrefixStore | None:
+    if not wishes.prefix_cache or wishes.prefix_store_bytes == 0:
+        return None
+    return PrefixStore(
+        wishes.prefix_store if wishes.prefix_store is not None else settings.home / "cache" / "prefix",
+        model.identity,
+        page_bytes=model.used_page_bytes,
+        limit_bytes=wishes.prefix_store_bytes,
+    )
