@@ -25,7 +25,6 @@ import itertools
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread, current_thread
 from time import perf_counter
@@ -34,6 +33,7 @@ from typing import Protocol
 from pocketseek.errors import EngineClosedError, IntegrityError, MemoryLimitError, StorageError
 from pocketseek.govern.governor import Governor
 from pocketseek.runtime.applied_limits import AppliedLimits, MemoryFollowing
+from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.counts import SequenceEvent
 from pocketseek.runtime.frequency_caps import FrequencyCaps
 from pocketseek.runtime.pace import Pace
@@ -56,10 +56,6 @@ _LONGEST_SLEEP_S = 3600.0  # then it looks again
 _LONGEST_REST_S = 1.0  # then the governor is asked again
 
 _log = logging.getLogger(__name__)
-
-
-class Closeable(Protocol):
-    def close(self) -> None: ...
 
 
 class IdleWork(Protocol):
@@ -153,7 +149,7 @@ class Worker:
             self._closed = True
         self._inbox.put(WakeUp())
         if never_started:
-            self._close_resources()
+            close_all(self._resources)
         elif self._thread is not None and self._thread is not current_thread():
             self._thread.join()
 
@@ -325,13 +321,7 @@ class Worker:
             if self._idle_work is not None and self._failure is None:
                 self._idle_work.finish()
         finally:
-            self._close_resources()
-
-    def _close_resources(self) -> None:
-        """In order, and all of them whatever one says: clocks are put back though a file cannot be written."""
-        with ExitStack() as stack:
-            for resource in reversed(self._resources):
-                stack.callback(resource.close)
+            close_all(self._resources)
 
 
 def _by_id(message: Submit) -> dict[int, Outcomes]:
