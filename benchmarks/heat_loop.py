@@ -1,6 +1,7 @@
 """Does the governor hold 45 °C, and what does it cost? On the simulated phone of tests/simulated_phone.py.
 
     python benchmarks/heat_loop.py [--chart docs/images/heat.svg]    simulated minutes: a table, one JSON line
+    python benchmarks/heat_loop.py --lag 60 --told-every 10 --battery     the same where only Termux:API can tell
     python benchmarks/heat_loop.py --engine [--minutes 10]           the real engine in real time (hardware in the loop)
 
 Simulated: 30 minutes of full load at 25 and 35 °C, with each of power, cooling and heat capacity at half, once and one
@@ -40,13 +41,14 @@ from simulated_phone import (
     PhoneParts,
     Policy,
     SimulatedPhone,
+    ToldNowAndThen,
     best_constant,
     best_constant_of_all,
     no_control,
     run,
 )
 
-from pocketseek.device.sensor_facts import SensorFacts
+from pocketseek.device.sensor_facts import Kind, SensorFacts
 from pocketseek.govern.thermal_governor import ThermalGovernor
 from pocketseek.runtime.engine import Engine
 from pocketseek.types import SamplingParams
@@ -76,18 +78,22 @@ class Sensor:
     resolution_c: float
     lag_s: float
     rounds: bool
+    told_every_s: float = 0.0
+    kind: Kind = "skin"
 
     def phone(self, parts: PhoneParts, ambient_c: float) -> SimulatedPhone:
         return SimulatedPhone(parts, ambient_c, resolution_c=self.resolution_c, lag_s=self.lag_s, rounds=self.rounds)
 
+    def facts(self, phone: SimulatedPhone) -> Callable[[], SensorFacts]:
+        return ToldNowAndThen(phone, self.told_every_s, self.kind)
 
-Policies = dict[str, Callable[[SimulatedPhone], Policy]]
-POLICIES: Policies = {
-    "governed": lambda phone: Governed(phone),
-    "governed, clocks": lambda phone: Governed(phone, caps_clock=True),
-    "on/off (pause)": lambda _: OnOff(PAUSE),
-    "on/off (lowest clock)": lambda _: OnOff(SLOWEST),
-    "no control": lambda _: no_control,
+
+POLICIES: dict[str, Callable[[SimulatedPhone, Sensor], Policy]] = {
+    "governed": lambda phone, sensor: Governed(phone, sensor.facts(phone)),
+    "governed, clocks": lambda phone, sensor: Governed(phone, sensor.facts(phone), caps_clock=True),
+    "on/off (pause)": lambda *_: OnOff(PAUSE),
+    "on/off (lowest clock)": lambda *_: OnOff(SLOWEST),
+    "no control": lambda *_: no_control,
 }
 
 
@@ -97,7 +103,7 @@ def simulate(minutes: float, sensor: Sensor) -> list[Outcome]:
         parts = PhoneParts().scaled(power=power, resistance=resistance, capacity=capacity)
         for name, policy in POLICIES.items():
             phone = sensor.phone(parts, ambient_c)
-            run(phone, policy(phone), minutes)
+            run(phone, policy(phone, sensor), minutes)
             speed = phone.work_s / phone.time_s
             outcomes.append(Outcome(name, ambient_c, power, resistance, capacity, phone.hottest_c, speed))
         speed = best_constant(parts, ambient_c, LIMIT_C, FULL_PACE, minutes)
@@ -147,7 +153,7 @@ def draw(path: Path, minutes: float) -> None:
         lines = []
         for name, colour in shown.items():
             phone = SimulatedPhone(ambient_c=ambient_c)
-            curve = run(phone, POLICIES[name](phone), minutes)
+            curve = run(phone, POLICIES[name](phone, Sensor(0.1, 5.0, False)), minutes)
             label = f"{name}: {phone.hottest_c:.1f} °C at most, speed {phone.work_s / phone.time_s:.2f}"
             lines.append(Line(label, colour, [(time_s / 60, skin_c) for time_s, skin_c in curve]))
         panels.append(Panel(f"Skin of a simulated phone under full load, surroundings {ambient_c:g} °C", lines))
@@ -262,6 +268,10 @@ def main() -> None:
     parser.add_argument("--resolution", type=float, default=0.1, help="simulated: of the skin sensor, °C")
     parser.add_argument("--lag", type=float, default=5.0, help="simulated: of the skin sensor, seconds")
     parser.add_argument("--rounds", action="store_true", help="simulated: it rounds instead of cutting off")
+    parser.add_argument("--battery", action="store_true", help="simulated: the governor takes it for the battery's")
+    parser.add_argument(
+        "--told-every", type=float, default=0.0, help="simulated: a program tells it so seldom, in seconds; 0: a file"
+    )
     parser.add_argument("--details", action="store_true", help="every phone in the JSON line")
     args = parser.parse_args()
     if args.engine:
@@ -273,7 +283,8 @@ def main() -> None:
     minutes = args.minutes or 30.0
     if args.chart is not None:
         draw(args.chart, minutes)
-    outcomes = simulate(minutes, Sensor(args.resolution, args.lag, args.rounds))
+    sensor = Sensor(args.resolution, args.lag, args.rounds, args.told_every, "battery" if args.battery else "skin")
+    outcomes = simulate(minutes, sensor)
     figures = summary(outcomes, minutes)
     details = {"phones": [asdict(one) for one in outcomes]} if args.details else {}
     print(json.dumps({**figures, **details}))

@@ -32,7 +32,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pocketseek.device.sensor_facts import SensorFacts, Temperature
+from pocketseek.device.sensor_facts import Kind, SensorFacts, Temperature
 from pocketseek.govern.governor import FixedGovernor
 from pocketseek.govern.thermal_governor import ThermalGovernor, ThermalStatus
 
@@ -177,6 +177,25 @@ class SimulatedPhone:
     def _shown(self, celsius: float) -> float:
         steps = celsius / self._resolution_c
         return (round(steps) if self._rounds else math.floor(steps + 1e-9)) * self._resolution_c
+
+
+class ToldNowAndThen:
+    """The phone's sensors as a program tells them that is asked every so many seconds: the skin's, called `kind`, in
+    between the same again, marked with its age; and the chip's, which can be read at any time."""
+
+    def __init__(self, phone: SimulatedPhone, every_s: float, kind: Kind = "skin") -> None:
+        self._phone = phone
+        self._every_s = every_s
+        self._kind = kind
+        self._told: Temperature | None = None
+        self._told_s = 0.0
+
+    def __call__(self) -> SensorFacts:
+        skin, *rest = self._phone.facts().temperatures
+        now_s = self._phone.time_s
+        if self._told is None or now_s - self._told_s >= self._every_s - 1e-6:
+            self._told, self._told_s = replace(skin, kind=self._kind), now_s
+        return SensorFacts(now_s, (replace(self._told, age_s=now_s - self._told_s), *rest))
 
 
 Policy = Callable[[SimulatedPhone], Pace]

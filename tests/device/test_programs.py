@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pocketseek.device import programs
-from pocketseek.device.programs import LONGEST_WAIT_S, Program, Programs, run_program
+from pocketseek.device.programs import LONGEST_WAIT_S, Program, Programs, Told, run_program
 
 PROGRAM = Program("battery", (sys.executable, "-V"), every_s=10.0)
 
@@ -104,6 +104,16 @@ def test_an_answer_is_not_given_for_ever_while_the_next_one_hangs() -> None:
     assert asked.ask("battery") == "one"
     clock.now_s = 41.0
     assert asked.ask("battery") is None
+
+
+def test_an_answer_knows_its_age() -> None:
+    clock = Clock()
+    asked = Programs([PROGRAM], clock=clock, run=Answers("one", "two"), start=at_once)
+    assert asked.told("battery") == Told("one", 0.0)
+    clock.now_s = 7.0
+    assert asked.told("battery") == Told("one", 7.0)
+    clock.now_s = 10.0
+    assert asked.told("battery") == Told("two", 0.0)
 
 
 def test_a_real_program_gives_what_it_prints() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sensor_trees import PC, PIXEL, SNAPDRAGON, TERMUX_BATTERY, THERMAL_SERVICE, TREES, zones
 
-from pocketseek.device.sensors import SensorFacts, Sensors
+from pocketseek.device.sensors import LONGEST_REPEAT_S, SensorFacts, Sensors
 
 FakeRoot = Callable[[Mapping[str, object]], Path]
 TERMUX = "data/data/com.termux/files/usr/bin/termux-battery-status"
@@ -156,6 +156,40 @@ def test_a_slow_look_is_taken_more_rarely(fake_root: FakeRoot, monkeypatch: pyte
     assert sensors.read() is first
     clock.now_s += 0.2
     assert sensors.read() is not first
+
+
+def test_a_look_that_takes_very_long_is_not_told_again_for_ever(
+    fake_root: FakeRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    sensors = Sensors(fake_root(PIXEL), clock=clock)
+
+    def very_slow(root: Path) -> tuple[tuple[int, float], ...]:
+        clock.now_s += 2.0
+        return ()
+
+    monkeypatch.setattr("pocketseek.device.sensors.read_frequencies", very_slow)
+    first = sensors.read()
+    clock.now_s += LONGEST_REPEAT_S - 0.1
+    assert sensors.read() is first
+    clock.now_s += 0.2
+    assert sensors.read() is not first
+
+
+def test_what_a_program_told_is_marked_with_its_age_and_what_a_file_says_is_new(fake_root: FakeRoot) -> None:
+    root, clock = fake_root(TREES["raspberry-pi"]), Clock()
+    install(root, TERMUX, "system/bin/dumpsys")
+    device = Device({"termux-battery-status": TERMUX_BATTERY, "dumpsys": THERMAL_SERVICE})
+    waiting: list[Callable[[], None]] = []
+    sensors = Sensors(root, clock=clock, run=device, start=waiting.append)
+    sensors.read()
+    while waiting:
+        waiting.pop()()
+    clock.now_s += 4.0
+    ages_s = {one.source: one.age_s for one in sensors.read().temperatures}
+    assert ages_s.pop("termux-battery-status") == 4.0
+    assert {age_s for source, age_s in ages_s.items() if source.startswith("dumpsys")} == {4.0}
+    assert {age_s for source, age_s in ages_s.items() if source.startswith("/sys")} == {0.0}
 
 
 def test_power_of_a_pc_is_the_mean_since_the_last_look_also_when_the_counter_starts_again(fake_root: FakeRoot) -> None:

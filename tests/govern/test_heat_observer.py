@@ -1,5 +1,6 @@
 """What the observer learns of a phone that follows dT/dt = f + b u."""
 
+import copy
 import math
 
 from hypothesis import given, settings
@@ -50,3 +51,21 @@ def test_no_history_breaks_it(history: list[tuple[float, float, float]]) -> None
         assert math.isfinite(observer.temperature_c)
         assert math.isfinite(observer.own_slope)
         assert LEAST_GAIN <= observer.gain <= MOST_GAIN
+
+
+def test_between_two_readings_it_goes_on_as_it_has_learnt() -> None:
+    """An old reading told again would hold the estimate back."""
+    observer, temperature_c = watched(gain=0.04, loss=0.02)
+    goes_on, is_told = observer, copy.deepcopy(observer)
+    for second in range(1200, 1230):
+        goes_on.go_on(1.0, float(second))
+        is_told.see(math.floor(temperature_c * 10) / 10, 1.0, float(second))
+    assert goes_on.temperature_c > temperature_c + 0.3  # 0.6 in truth
+    assert is_told.temperature_c < temperature_c + 0.2
+
+
+def test_a_first_reading_may_be_an_old_one() -> None:
+    observer = HeatObserver()
+    assert not observer.has_seen
+    observer.see(30.0, 0.0, 5.0)
+    assert observer.has_seen

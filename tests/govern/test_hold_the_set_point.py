@@ -7,7 +7,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from simulated_phone import FULL_PACE, Governed, OnOff, Pace, PhoneParts, SimulatedPhone, best_constant, no_control, run
+from simulated_phone import (
+    FULL_PACE,
+    Governed,
+    OnOff,
+    Pace,
+    PhoneParts,
+    SimulatedPhone,
+    ToldNowAndThen,
+    best_constant,
+    no_control,
+    run,
+)
 
 from pocketseek.device.sensor_facts import SensorFacts
 from pocketseek.govern.thermal_control import BLIND_SHARE, LEAST_SHARE
@@ -58,6 +69,14 @@ def test_a_battery_a_minute_behind_the_skin_will_do() -> None:
     assert governed.status.sensor == "battery"
     assert phone.hottest_c <= LIMIT_C
     assert phone.work_s / phone.time_s >= 0.9 * best_constant(PhoneParts(), 25.0, LIMIT_C, FULL_PACE)
+
+
+@pytest.mark.parametrize("name", ["light", "hot and heavy"])
+def test_a_skin_that_a_program_tells_every_ten_seconds_will_do(name: str) -> None:
+    phone = SimulatedPhone(parts_of(name), lag_s=15.0)
+    run(phone, Governed(phone, ToldNowAndThen(phone, 10.0)))
+    assert phone.hottest_c <= LIMIT_C
+    assert phone.work_s / phone.time_s >= 0.9 * best_constant(parts_of(name), 25.0, LIMIT_C, FULL_PACE)
 
 
 def test_a_phone_that_stays_cool_is_never_slowed() -> None:

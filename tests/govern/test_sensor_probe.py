@@ -1,7 +1,7 @@
 """Dips in the work that show whether a sensor still moves."""
 
 from pocketseek.device.plausible import STUCK_S
-from pocketseek.govern.sensor_probe import DIP, LATE_LAG_S, MOST_WAIT, SensorProbe
+from pocketseek.govern.sensor_probe import DIP, LAG_S, LATE_LAG_S, MOST_WAIT, SensorProbe
 
 
 class Bench:
@@ -20,16 +20,16 @@ class Bench:
             assert not self.look()
         return self.now_s - begun_s
 
-    def until_found(self, *, is_late: bool = False) -> float:
+    def until_found(self, *, is_late: bool = False, age_s: float = 0.0) -> float:
         begun_s = self.now_s
-        while not self.look(is_late=is_late):
+        while not self.look(is_late=is_late, age_s=age_s):
             assert self.now_s - begun_s < 2000
         return self.now_s - begun_s
 
-    def look(self, *, is_late: bool = False) -> bool:
+    def look(self, *, is_late: bool = False, age_s: float = 0.0) -> bool:
         self.now_s += 1.0
         work = min(self.work, self.probe.most_share)
-        return self.probe.update(self.reading_c, work, self.now_s, is_late=is_late)
+        return self.probe.update(self.reading_c, work, self.now_s, is_late=is_late, age_s=age_s)
 
 
 def test_a_reading_that_stays_under_load_is_tried_out() -> None:
@@ -46,6 +46,12 @@ def test_whole_degrees_get_more_time_and_a_battery_more_still() -> None:
         bench.until_dip()
     assert fine.until_found() < coarse.until_found() < 120
     assert late.until_found(is_late=True) >= LATE_LAG_S
+
+
+def test_an_old_reading_is_not_blamed_for_what_it_could_not_see() -> None:
+    bench = Bench(38.4)
+    bench.until_dip()
+    assert bench.until_found(age_s=30.0) >= LAG_S + 30.0
 
 
 def test_a_sensor_that_moves_ends_the_dip_and_is_left_alone_for_longer_every_time() -> None:

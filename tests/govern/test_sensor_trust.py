@@ -77,3 +77,13 @@ def test_when_work_stops_a_sensor_has_to_move_once_and_may_rest_then() -> None:
             judged = trust.judge(facts(second, skin_c, 60.0), 0.0, float(second), is_stopped=second > 60)
         assert judged["skin"] == expected
         assert judged["chip"] == "stuck"
+
+
+def test_a_reading_that_is_told_again_is_judged_by_the_time_when_it_was_read() -> None:
+    """From 30 to 36 °C in a minute is possible; in the second in which the program answered it would not be."""
+    trust = SensorTrust()
+    for second in range(120):
+        age_s = float(second % 60)
+        skin = Temperature("skin", "skin", 30.0 if second < 60 else 36.0, "skin", age_s)
+        judged = trust.judge(SensorFacts(float(second), (skin,)), 1.0, float(second))
+        assert judged == {"skin": "good"}

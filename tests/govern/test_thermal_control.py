@@ -42,6 +42,22 @@ def test_three_degrees_above_nothing_runs_until_it_is_a_degree_below() -> None:
     assert 0.0 < after.share <= 10 * RISE_PER_S
 
 
+def test_one_reading_that_is_told_again_counts_once() -> None:
+    """A program is asked every ten seconds, and one of its readings may be a slip as well as any other."""
+    for slip in ((48.5, None), (40.0, 96.0)):
+        control = ThermalControl()
+        told(control, 40.0, 5, chip_c=60.0)
+        states = set()
+        for second in range(10):
+            is_new = second == 0
+            decision = control.update(*slip, 5.0 + second, 0.5, skin_is_new=is_new, chip_is_new=is_new)
+            states.add(decision.state)
+        assert "emergency" not in states
+        for second in range(3):
+            decision = control.update(*slip, 15.0 + second, 0.5)
+        assert decision.state == "emergency"
+
+
 def test_the_chip_has_a_limit_of_its_own() -> None:
     slow = told(ThermalControl(), 30.0, 60, chip_c=90.0)
     assert (slow.state, slow.reason) == ("holding", "chip")

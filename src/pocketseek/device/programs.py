@@ -1,6 +1,6 @@
 """Slow programs that know something (termux-battery-status, dumpsys): run now and then, in a thread of their own.
 
-`ask` never waits: it gives what came last and starts the program if it is due. What fails is asked again
+`ask` and `told` never wait: they give what came last and start the program if it is due. What fails is asked again
 later and later, up to LONGEST_WAIT_S; what is not installed is never started.
 """
 
@@ -33,6 +33,14 @@ class Program:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a program printed. age_s: since it ended."""
+
+    text: str
+    age_s: float
+
+
+@dataclass(frozen=True)
 class _State:
     due_s: float
     num_failures: int = 0
@@ -60,14 +68,20 @@ class Programs:
 
     def ask(self, name: str) -> str | None:
         """What the program printed last; None if it is not there, has not answered yet, or not for long."""
+        told = self.told(name)
+        return None if told is None else told.text
+
+    def told(self, name: str) -> Told | None:
+        """As `ask`, with its age."""
         slot = self._slots.get(name)
         if slot is None:
             return None
         if slot.state.due_s <= self._clock() and slot.busy.acquire(blocking=False):
             self._start(lambda: self._run_in(slot))
         state = slot.state
-        is_fresh = self._clock() - state.time_s <= 3 * slot.program.every_s + TIMEOUT_S
-        return state.output if is_fresh else None
+        age_s = max(0.0, self._clock() - state.time_s)
+        is_fresh = age_s <= 3 * slot.program.every_s + TIMEOUT_S
+        return Told(state.output, age_s) if is_fresh and state.output is not None else None
 
     def wait(self, timeout_s: float) -> bool:
         """Whether no program runs any more; for those who look once and can wait."""

@@ -13,12 +13,14 @@ class Temperature:
     """One sensor's reading. name: as the driver calls it; source: the file or program it came from, unlike any other's.
 
     kind: "skin" is what a hand would feel, or the thermistor that stands for it; "soc" is on the chip itself.
+    age_s: how long before the look it was told, by a program that is asked now and then.
     """
 
     name: str
     kind: Kind
     celsius: float
     source: str
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """One look at everything that tells how hot and how loaded the device is. Reads, never decides; never waits.
 
 A look costs some hundred small files on a phone, and some of them ask a chip: `read` gives the same object again until
-`interval_s` has passed, and at least 50 times what the look before took, so that sensors never cost more than 2 % of a
-core. Programs run in a thread of their own (`device/programs.py`). Where sysfs says nothing of the battery, Termux:API
+`interval_s` has passed, and 50 times what the look before took, so that sensors cost no more than 2 % of a core; but
+never for longer than LONGEST_REPEAT_S. Programs run in a thread of their own (`device/programs.py`), and what they told
+is marked with its age. Where sysfs says nothing of the battery, Termux:API
 does; both are never mixed. `root` stands for "/".
 """
 
@@ -19,7 +20,7 @@ from pocketseek.device.battery_units import CurrentUnit
 from pocketseek.device.frequencies import PackagePower, read_frequencies
 from pocketseek.device.hwmon import read_hwmon
 from pocketseek.device.pressure import recent_share
-from pocketseek.device.programs import Program, Programs, Run, Start, run_program
+from pocketseek.device.programs import Program, Programs, Run, Start, Told, run_program
 from pocketseek.device.reading import read_bytes
 from pocketseek.device.sensor_facts import Battery, CoolingDevice, Kind, Readings, SensorFacts, Temperature
 from pocketseek.device.thermal_zones import ThermalZones, read_cooling
@@ -27,6 +28,7 @@ from pocketseek.device.thermal_zones import ThermalZones, read_cooling
 __all__ = ["Battery", "CoolingDevice", "Kind", "SensorFacts", "Sensors", "Temperature"]
 
 COST_SHARE = 0.02
+LONGEST_REPEAT_S = 30.0  # some sensors are behind slow chips; heat does not wait for them
 FIND_AGAIN_S = 60.0
 _ROOT = Path("/")
 _BATTERY, _THERMAL, _SAVER = "battery", "thermal", "saver"
@@ -63,7 +65,8 @@ class Sensors:
             self._find_again(now_s)
             self._facts = self._look(now_s)
             ended_s = self._clock()
-            self._next_s = max(now_s + self._interval_s, ended_s + (ended_s - now_s) / COST_SHARE)
+            repeat_s = min((ended_s - now_s) / COST_SHARE, LONGEST_REPEAT_S)
+            self._next_s = max(now_s + self._interval_s, ended_s + repeat_s)
         return self._facts
 
     @property
@@ -86,12 +89,16 @@ class Sensors:
             self._battery.find()
 
     def _look(self, now_s: float) -> SensorFacts:
-        android = parse_thermal_service(self._programs.ask(_THERMAL))
+        thermal = self._programs.told(_THERMAL)
+        android = parse_thermal_service(_text(thermal))
         battery, battery_readings = self._look_at_battery()
         readings = [self._zones.read(), read_hwmon(self._root, self._zones.names), battery_readings]
         return SensorFacts(
             time_s=now_s,
-            temperatures=tuple(t for reading in readings for t in reading.temperatures) + android.temperatures,
+            temperatures=(
+                *(one for reading in readings for one in reading.temperatures),
+                *_aged(android.temperatures, thermal),
+            ),
             battery=battery,
             frequencies_hz=read_frequencies(self._root),
             cpu_pressure=recent_share(read_bytes(str(self._root / "proc/pressure/cpu"))),
@@ -105,12 +112,22 @@ class Sensors:
     def _look_at_battery(self) -> tuple[Battery | None, Readings]:
         battery, readings = self._battery.read()
         if battery is None or not readings.temperatures:
-            told, temperatures = parse_termux_battery(self._programs.ask(_BATTERY), self._termux_unit)
-            if told is not None:
-                battery, readings = told, Readings(temperatures, readings.complaints)
+            told = self._programs.told(_BATTERY)
+            termux, temperatures = parse_termux_battery(_text(told), self._termux_unit)
+            if termux is not None:
+                battery, readings = termux, Readings(_aged(temperatures, told), readings.complaints)
         if battery is not None:
             battery = dataclasses.replace(battery, saver=parse_low_power(self._programs.ask(_SAVER)))
         return battery, readings
+
+
+def _text(told: Told | None) -> str | None:
+    return None if told is None else told.text
+
+
+def _aged(temperatures: tuple[Temperature, ...], told: Told | None) -> tuple[Temperature, ...]:
+    age_s = 0.0 if told is None else told.age_s
+    return tuple(dataclasses.replace(temperature, age_s=age_s) for temperature in temperatures)
 
 
 def _programs(root: Path) -> list[Program]:

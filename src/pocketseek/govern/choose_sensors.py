@@ -43,6 +43,15 @@ class SensorChoice:
         return max((temperature.celsius for temperature in self.set_point), default=None)
 
     @property
+    def set_point_age_s(self) -> float:
+        """Of the newest."""
+        return min((temperature.age_s for temperature in self.set_point), default=0.0)
+
+    @property
+    def soc_age_s(self) -> float:
+        return min((temperature.age_s for temperature in self.soc), default=0.0)
+
+    @property
     def soc_c(self) -> float | None:
         return max((temperature.celsius for temperature in self.soc), default=None)
 

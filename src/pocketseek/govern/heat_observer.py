@@ -66,6 +66,11 @@ class HeatObserver:
         return math.sqrt(max(0.0, self._p[0][0]))
 
     @property
+    def has_seen(self) -> bool:
+        """Whether there is a temperature to go on from."""
+        return self._time_s is not None
+
+    @property
     def is_coarse(self) -> bool:
         """Only whole degrees were seen so far."""
         return self._is_coarse
@@ -94,6 +99,12 @@ class HeatObserver:
             crossed = reading_c != self._reading_c
             self._correct(nearest_c, _EDGE_NOISE_C if crossed else _EDGE_NOISE_C + _BOUND_NOISE * step_c)
         self._reading_c = reading_c
+
+    def go_on(self, work: float, time_s: float) -> None:
+        """As `see`, but nobody has told the temperature since."""
+        if self._time_s is not None:
+            self._predict(work, min(time_s - self._time_s, _LONGEST_STEP_S))
+        self._time_s = time_s
 
     def _begin(self, reading_c: float) -> None:
         self._x[0] = reading_c + _FINE_STEP_C / 2

@@ -51,8 +51,11 @@ class SensorProbe:
         """What work is to be held down to, of full heat."""
         return 1.0 if self._dip is None else DIP * self._dip.work_before
 
-    def update(self, reading_c: float | None, work: float, time_s: float, *, is_late: bool = False) -> bool:
-        """work: the mean share of full work since the last look. True: the sensor is stuck, and is to be left out."""
+    def update(
+        self, reading_c: float | None, work: float, time_s: float, *, is_late: bool = False, age_s: float = 0.0
+    ) -> bool:
+        """work: the mean share of full work since the last look. age_s: of the reading, which knows nothing of what was
+        done since. True: the sensor is stuck, and is to be left out."""
         seconds = 0.0 if self._time_s is None else min(max(0.0, time_s - self._time_s), _LONGEST_STEP_S)
         self._time_s = time_s
         if reading_c is None or reading_c != self._reading_c:
@@ -63,7 +66,8 @@ class SensorProbe:
             return False
         dip.fall_c += LEAST_SLOPE * max(0.0, dip.work_before - work) * seconds
         needed_c = COARSE_FALL_C if self._is_coarse else FALL_C
-        is_over = dip.fall_c >= needed_c and time_s - dip.began_s >= (LATE_LAG_S if is_late else LAG_S)
+        lag_s = (LATE_LAG_S if is_late else LAG_S) + age_s
+        is_over = dip.fall_c >= needed_c and time_s - dip.began_s >= lag_s
         if is_over:
             self._end_dip(time_s)
         return is_over

@@ -17,11 +17,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from pocketseek.device.plausible import Judgement, Plausible
-from pocketseek.device.sensor_facts import Kind, SensorFacts
+from pocketseek.device.sensor_facts import Kind, SensorFacts, Temperature
 
 SMOOTH_S = 30.0
 WORK_CHANGE, CHIP_CHANGE_C = 0.25, 5.0
 DEAF_S, DEAF_CHANGE_C = 240.0, 10.0
+SAME_S = 0.01  # readings of the same moment
 _SLOW_KINDS: tuple[Kind, ...] = ("skin", "battery")
 
 
@@ -37,6 +38,8 @@ class _Watched:
     deaf_since_s: float | None = None
     doubted: tuple[Judgement, float] | None = None  # why, and the reading that it has to leave
     owes_move: bool = False  # since the work was stopped
+    told_s: float = -math.inf  # when it was read
+    judgement: Judgement = "good"  # without the doubt
 
 
 class SensorTrust:
@@ -55,16 +58,17 @@ class SensorTrust:
         """Of every sensor that was ever seen, by source. work: the mean share of full speed since the last look.
         is_stopped: hardly anything is computed, because of the heat."""
         self._smooth(facts, work, time_s)
-        readings = {one.source: one.celsius for one in facts.temperatures}
+        readings = {one.source: one for one in facts.temperatures}
         for one in facts.temperatures:
             if one.source not in self._watched:
                 self._watched[one.source] = _Watched(
                     one.kind, Plausible(one.kind), work=self._work, chip_c=self._chip_c
                 )
         began, self._is_stopped = is_stopped and not self._is_stopped, is_stopped
-        for source, one in self._watched.items():
-            one.owes_move = is_stopped and (began or (one.owes_move and readings.get(source) == one.reading_c))
-        return {source: self._judge(one, readings.get(source), time_s) for source, one in self._watched.items()}
+        return {
+            source: self._look_at(watched, readings.get(source), time_s, began_stop=began)
+            for source, watched in self._watched.items()
+        }
 
     def doubt(self, sources: Collection[str]) -> None:
         """They did not move although they had to: "stuck" from the next look on, until they move."""
@@ -86,10 +90,20 @@ class SensorTrust:
             chip_c = max(chips_c)
             self._chip_c = chip_c if self._chip_c is None else self._chip_c + weight * (chip_c - self._chip_c)
 
+    def _look_at(self, one: _Watched, reading: Temperature | None, time_s: float, *, began_stop: bool) -> Judgement:
+        """What a program told is judged once, however often it is told again."""
+        still_owes = one.owes_move and _celsius(reading) == one.reading_c
+        one.owes_move = self._is_stopped and (began_stop or still_owes)
+        told_s = time_s if reading is None else time_s - reading.age_s
+        if reading is None or reading.age_s == 0.0 or told_s > one.told_s + SAME_S:
+            one.told_s = told_s
+            one.judgement = self._judge(one, _celsius(reading), time_s)
+        return _with_doubt(one, one.judgement)
+
     def _judge(self, one: _Watched, reading_c: float | None, time_s: float) -> Judgement:
         if one.kind not in _SLOW_KINDS:  # what heats a chip is inside of it; it may rest at a value by rights
             one.reading_c = reading_c
-            return _since(one, one.plausible.judge(reading_c, time_s, should_move=one.owes_move))
+            return one.plausible.judge(reading_c, time_s, should_move=one.owes_move)
         if reading_c != one.reading_c:
             one.reading_c, one.work, one.chip_c, one.deaf_since_s = reading_c, self._work, self._chip_c, None
         change_c = abs(self._chip_c - one.chip_c) if self._chip_c is not None and one.chip_c is not None else 0.0
@@ -100,10 +114,14 @@ class SensorTrust:
         elif one.deaf_since_s is None:
             one.deaf_since_s = time_s
         is_deaf = one.deaf_since_s is not None and time_s - one.deaf_since_s >= DEAF_S
-        return _since(one, "stuck" if judgement == "good" and is_deaf else judgement)
+        return "stuck" if judgement == "good" and is_deaf else judgement
 
 
-def _since(one: _Watched, judgement: Judgement) -> Judgement:
+def _celsius(reading: Temperature | None) -> float | None:
+    return None if reading is None else reading.celsius
+
+
+def _with_doubt(one: _Watched, judgement: Judgement) -> Judgement:
     """The doubt about it before, if it has not moved since."""
     if judgement in ("jump", "stuck") and one.doubted is None and one.reading_c is not None:
         one.doubted = judgement, one.reading_c

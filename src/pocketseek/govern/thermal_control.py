@@ -81,7 +81,7 @@ class ThermalControl:
         self._seen_s: float | None = None
         self._chip_seen_s: float | None = None
         self._full_since_s: float | None = None
-        self._num_over = self._num_chip_over = 0  # looks in a row
+        self._num_over = self._num_chip_over = 0  # readings in a row
         self._stop: StopEffect | None = None
 
     def follow_another(self, *, is_late: bool) -> None:
@@ -89,12 +89,22 @@ class ThermalControl:
         self._observer.restart()
         self._is_late = is_late
 
-    def update(self, skin_c: float | None, chip_c: float | None, time_s: float, work: float) -> ThermalDecision:
-        """work: how much was computed since the last call, as a share of full speed; None: no sensor to be believed."""
+    def update(
+        self,
+        skin_c: float | None,
+        chip_c: float | None,
+        time_s: float,
+        work: float,
+        *,
+        skin_is_new: bool = True,
+        chip_is_new: bool = True,
+    ) -> ThermalDecision:
+        """work: how much was computed since the last call, as a share of full speed; None: no sensor to be believed.
+        *_is_new: whether it was read since, and not told again by a program that is asked now and then."""
         seconds = 0.0 if self._time_s is None else min(max(0.0, time_s - self._time_s), _LONGEST_STEP_S)
         self._time_s = time_s
         if skin_c is not None:
-            self._see(skin_c, work, time_s, seconds)
+            self._see(skin_c, work, time_s, seconds, is_new=skin_is_new)
         if chip_c is not None:
             self._chip_seen_s = time_s
         wanted, reason = self._wanted(skin_c, time_s)
@@ -102,18 +112,22 @@ class ThermalControl:
         if cap < wanted:
             wanted, reason = cap, "chip"
         self._share = max(self._share - FALL_PER_S * seconds, min(self._share + RISE_PER_S * seconds, wanted))
+        self._count(skin_c, chip_c, skin_is_new=skin_is_new, chip_is_new=chip_is_new)
         self._state = self._next_state(skin_c, chip_c, time_s)
         if self._state in ("emergency", "unreachable"):
             self._share = 0.0 if self._state == "emergency" else LEAST_SHARE
         reason = reason if self._share < 1.0 else "cool"
         return ThermalDecision(self._share, self._state, reason, self._skin_c(skin_c), chip_c)
 
-    def _see(self, skin_c: float, work: float, time_s: float, seconds: float) -> None:
+    def _see(self, skin_c: float, work: float, time_s: float, seconds: float, *, is_new: bool) -> None:
         if self._seen_s is not None and time_s - self._seen_s > FORGET_S:
             self._observer.restart()
         self._seen_s = time_s
         observer = self._observer
-        observer.see(skin_c, work, time_s)
+        if is_new or not observer.has_seen:
+            observer.see(skin_c, work, time_s)
+        else:
+            observer.go_on(work, time_s)
         if self._state == "holding" and abs(observer.temperature_c - self.set_point_c) < _NEAR_C:
             before = work if self._held_share is None else self._held_share
             self._held_share = before + (work - before) * min(1.0, seconds / _HELD_WEIGHT_S)
@@ -152,11 +166,15 @@ class ThermalControl:
         is_calm = time_s - self._full_since_s >= CALM_S
         return "free" if self._state == "free" or is_calm else "holding"
 
+    def _count(self, skin_c: float | None, chip_c: float | None, *, skin_is_new: bool, chip_is_new: bool) -> None:
+        if skin_is_new or skin_c is None:
+            self._num_over = self._num_over + 1 if self._is_over(skin_c, None, EMERGENCY_C, 0.0) else 0
+        if chip_is_new or chip_c is None:
+            self._num_chip_over = self._num_chip_over + 1 if self._is_over(None, chip_c, 0.0, CHIP_EMERGENCY_C) else 0
+
     def _is_emergency(self, skin_c: float | None, chip_c: float | None) -> bool:
         if self._stop is not None:
             return self._is_over(skin_c, chip_c, -RESUME_C, -CHIP_RESUME_C)
-        self._num_over = self._num_over + 1 if self._is_over(skin_c, None, EMERGENCY_C, 0.0) else 0
-        self._num_chip_over = self._num_chip_over + 1 if self._is_over(None, chip_c, 0.0, CHIP_EMERGENCY_C) else 0
         return self._num_over >= EMERGENCY_LOOKS or self._num_chip_over >= CHIP_EMERGENCY_LOOKS
 
     def _is_over(self, skin_c: float | None, chip_c: float | None, skin_over_c: float, chip_over_c: float) -> bool:
@@ -164,6 +182,7 @@ class ThermalControl:
         return skin_hot or (chip_c is not None and chip_c >= self.chip_limit_c + chip_over_c)
 
     def _stopped(self, skin_c: float | None, chip_c: float | None, time_s: float) -> ThermalState:
+        self._num_over = self._num_chip_over = 0
         if self._stop is None:
             self._stop = StopEffect(skin_c, chip_c, time_s)
         by_skin = self._is_over(skin_c, None, -RESUME_C, 0.0)

@@ -13,6 +13,7 @@ Without a temperature Android's thermal headroom stands for the skin (headroom.p
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from time import monotonic
@@ -24,7 +25,7 @@ from pocketseek.govern.governor import Governor
 from pocketseek.govern.headroom import HEADROOM, with_headroom
 from pocketseek.govern.power_policy import PowerSituation, power_policy
 from pocketseek.govern.sensor_probe import SensorProbe
-from pocketseek.govern.sensor_trust import SensorTrust
+from pocketseek.govern.sensor_trust import SAME_S, SensorTrust
 from pocketseek.govern.thermal_control import (
     CHIP_LIMIT_C,
     SET_POINT_C,
@@ -105,6 +106,7 @@ class ThermalGovernor:
         self._looked_s: float | None = None
         self._facts: SensorFacts | None = None
         self._busy_before_s = 0.0
+        self._skin_news, self._chip_news = _News(), _News()
         self._sensor: SetPointKind | None = None
         self._actuation: Actuation | None = None
         self._status: ThermalStatus | None = None
@@ -135,7 +137,14 @@ class ThermalGovernor:
         judgements = self._trust.judge(seen, work, now_s, is_stopped=self._is_stopped)
         distrusted = {source: why for source, why in judgements.items() if why != "good"}
         choice = self._choose(seen, distrusted)
-        decision = self._control.update(choice.set_point_c, choice.soc_c, now_s, work)
+        decision = self._control.update(
+            choice.set_point_c,
+            choice.soc_c,
+            now_s,
+            work,
+            skin_is_new=self._skin_news.are_new(choice.set_point_age_s, now_s),
+            chip_is_new=self._chip_news.are_new(choice.soc_age_s, now_s),
+        )
         decision = self._tried_out(choice, decision, work, now_s)
         self._actuation = actuate(decision.share, inner.num_threads, self._actuation, caps_clock=self._caps_clock)
         self._power = power_policy(facts.battery, screen_off=self._screen_off)
@@ -168,7 +177,8 @@ class ThermalGovernor:
     def _tried_out(self, choice: SensorChoice, decision: ThermalDecision, work: float, now_s: float) -> ThermalDecision:
         """Less work for a moment where nothing else shows whether the sensor still moves."""
         is_late = choice.kind == "battery"
-        if self._probe.update(choice.set_point_c, work, now_s, is_late=is_late):
+        age_s = choice.set_point_age_s
+        if self._probe.update(choice.set_point_c, work, now_s, is_late=is_late, age_s=age_s):
             self._trust.doubt([one.source for one in choice.set_point if one.celsius == choice.set_point_c])
         share = self._probe.most_share
         return decision if share >= decision.share else dataclasses.replace(decision, share=share, reason="sensor test")
@@ -216,3 +226,15 @@ class ThermalGovernor:
         )
         if (before.state if before else "free") != status.state:
             self._announce(status)
+
+
+class _News:
+    """Whether a reading is another one than at the look before, or the same told again (Temperature.age_s)."""
+
+    def __init__(self) -> None:
+        self._read_s = -math.inf
+
+    def are_new(self, age_s: float, now_s: float) -> bool:
+        is_new = age_s == 0.0 or now_s - age_s > self._read_s + SAME_S
+        self._read_s = now_s - age_s
+        return is_new
