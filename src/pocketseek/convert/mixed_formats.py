@@ -2,9 +2,9 @@
 
 Every group has costs and bytes by format. Only formats on the lower convex hull of cost over bytes can be in a best
 choice by Lagrange's multipliers; from the smallest of each group on, the step is taken that saves the most cost for a
-byte, until none fits any more. What is left over is less than the smallest step that did not fit. Small steps can use up
-what one large step (a tied head) would have needed, so the largest of those refused are each taken first once, and the
-cheapest of these choices wins.
+byte, until none fits any more. What is left over is less than the smallest step that did not fit. Small steps can use
+up what one large step (a tied head) would have needed, so the largest of those refused are each taken first once, and
+the cheapest of these choices wins.
 """
 
 from __future__ import annotations
