@@ -113,6 +113,17 @@ def test_in_surroundings_too_hot_for_anything_it_stops_and_then_crawls_since_sto
     assert governed.status.state in ("free", "holding")
 
 
+@pytest.mark.parametrize("has_chip", [True, False])
+def test_a_sensor_at_rest_while_the_work_crawls_is_still_believed(has_chip: bool) -> None:
+    phone = SimulatedPhone(ambient_c=50.0)
+    governed = Governed(phone, phone.facts if has_chip else lambda: _without_chip(phone.facts()))
+    run(phone, governed, 10)
+    for _ in range(60):
+        run(phone, governed, 1)
+        assert governed.status.state == "unreachable"
+    assert not governed.status.distrusted
+
+
 def test_a_limit_below_the_temperature_of_the_room_is_no_end() -> None:
     phone = SimulatedPhone(ambient_c=30.0)
     governed = Governed(phone, set_point_c=25.0)
@@ -253,14 +264,17 @@ def test_one_slip_of_the_chip_sensor_stops_nothing() -> None:
     assert phone.work_s > 55
 
 
+@pytest.mark.parametrize("has_chip", [True, False])
 @pytest.mark.parametrize("resolution_c", [0.1, 1.0])
-def test_a_skin_sensor_that_lies_hot_from_the_first_reading_leads_to_the_careful_pace(resolution_c: float) -> None:
+def test_a_skin_sensor_that_lies_hot_from_the_first_reading_leads_to_the_careful_pace(
+    resolution_c: float, has_chip: bool
+) -> None:
     phone = SimulatedPhone()
     lie_c = 49.3 if resolution_c < 1.0 else 49.0
 
     def facts() -> SensorFacts:
-        skin, chip = phone.facts().temperatures
-        return SensorFacts(phone.time_s, (replace(skin, celsius=lie_c), chip))
+        skin, *rest = (phone.facts() if has_chip else _without_chip(phone.facts())).temperatures
+        return SensorFacts(phone.time_s, (replace(skin, celsius=lie_c), *rest))
 
     governed = Governed(phone, facts)
     run(phone, governed, 30)

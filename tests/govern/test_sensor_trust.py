@@ -67,3 +67,13 @@ def test_a_chip_may_stand_still() -> None:
     for second in range(600):
         judged = trust.judge(facts(second, 30 + second / 50, 65.0), min(1.0, second / 100), float(second))
     assert judged["chip"] == "good"
+
+
+def test_when_work_stops_a_sensor_has_to_move_once_and_may_rest_then() -> None:
+    for moved_c, expected in ((0.0, "stuck"), (0.1, "good")):
+        trust = SensorTrust()
+        for second in range(900):
+            skin_c = 52.5 + (moved_c if second > 100 else 0.0)
+            judged = trust.judge(facts(second, skin_c, 60.0), 0.0, float(second), is_stopped=second > 60)
+        assert judged["skin"] == expected
+        assert judged["chip"] == "stuck"

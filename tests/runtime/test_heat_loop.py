@@ -1,109 +1,196 @@
-"""Scheduler, policy, pace and thermal governor closed with the simulated phone, on a clock that only moves when told.
+"""The engine's worker, its scheduler and pace and the thermal governor, closed with the simulated phone.
 
-The worker's own loop needs real time and is tested in test_worker_rest.py; `benchmarks/heat_loop.py --engine` runs it
-with the real engine for ten minutes.
+The loop is the product's, in its own thread; only its clock and its inbox are of the test: where the worker would wait
+the phone cools for as long, a pass warms it, and nothing else moves the clock. `benchmarks/heat_loop.py --engine` runs
+the same in real time with the real engine.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from queue import Empty, SimpleQueue
+from threading import Event
 
 import pytest
-from fakes import random_request
+from fakes import ids_of, random_request, slow_tokens
 from simulated_engine import SimulatedEngine
 from simulated_phone import FULL_THREADS, Pace, PhoneParts, SimulatedPhone
 
+from pocketseek.device.sensor_facts import SensorFacts
 from pocketseek.govern.governor import FixedGovernor
-from pocketseek.govern.thermal_governor import ThermalGovernor
-from pocketseek.runtime import pace
-from pocketseek.types import Limits
+from pocketseek.govern.thermal_governor import ThermalGovernor, ThermalStatus
+from pocketseek.runtime.token_stream import Message, TokenStream
+from pocketseek.runtime.work import Work
+from pocketseek.runtime.worker import Worker
+from pocketseek.types import Request
 
 PASS_S = 0.4  # of a few tokens at full speed: a model of some billion weights
+PATIENCE_S = 120.0  # only a test that hangs ever waits that long
+LIGHT = PhoneParts().scaled(capacity=0.5)
 
 
-class WarmEngine(SimulatedEngine):
-    """Rests as the worker does; the phone lives on the engine's clock and is warmed by its passes."""
+class PhoneInbox(SimpleQueue[Message]):
+    """Waiting passes on the phone's clock. Who would wait for ever asks `when_idle`, which may put something in."""
 
-    def __init__(self, phone: SimulatedPhone) -> None:
-        super().__init__(limits=Limits(FULL_THREADS), pass_s=self._on_phone)
+    def __init__(self, wait: Callable[[float], None]) -> None:
+        super().__init__()
+        self._wait = wait
+        self.when_idle: Callable[[], None] = lambda: None
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Message:
+        if self.empty() and timeout is not None:
+            self._wait(timeout)
+            raise Empty
+        if self.empty():
+            self.when_idle()
+        return super().get()
+
+
+class WarmWorker:
+    """Lives on the phone's clock. `ask_next` gives what is asked whenever there is nothing to do, or None at the end.
+
+    answers: requests with their streams. curve: the skin's temperature at every look of the governor.
+    """
+
+    def __init__(self, phone: SimulatedPhone, facts: Callable[[], SensorFacts] | None = None) -> None:
         self.phone = phone
-        self.busy_s = 0.0
-        self.pace = pace.Pace(0.0)
-        self.governor = ThermalGovernor(FixedGovernor(FULL_THREADS), self.sensors, clock=self.clock)
-        self.governor.busy_s = lambda: self.busy_s
+        self._facts = facts or phone.facts
+        self.parts = SimulatedEngine(before_run=self._compute)
+        self.clock = self.parts.clock
+        self.inbox = PhoneInbox(lambda seconds: self._pass_time(seconds, 0.0))
+        self.governor = ThermalGovernor(FixedGovernor(FULL_THREADS), self._look, clock=self.clock)
+        self.worker = Worker(
+            self.parts.scheduler, self.parts.executor, self.governor, clock=self.clock, inbox=self.inbox
+        )
+        self.governor.busy_s = lambda: self.worker.total_s
+        self.during_pass: Callable[[], None] = lambda: None
+        self.answers: list[tuple[Request, TokenStream]] = []
         self.curve: list[float] = []
 
-    def sensors(self):  # type: ignore[no-untyped-def]  as of the phone
-        return self.phone.facts()
+    @property
+    def status(self) -> ThermalStatus:
+        assert self.governor.status is not None
+        return self.governor.status
 
-    def _way(self) -> Pace:
-        return Pace(1.0, self.limits.num_threads, self.limits.frequency_share)
+    def ask(self, request: Request, announce: Callable[[], None] | None = None) -> TokenStream:
+        (stream,) = self.worker.submit([request], owner=self, announce=announce)
+        self.answers.append((request, stream))
+        return stream
 
-    def _on_phone(self, num_tokens: int) -> float:
-        return (PASS_S + 0.002 * num_tokens) / self.phone.speed(self._way())
+    def live(self, ask_next: Callable[[], object]) -> None:
+        """ask_next: called by the worker whenever there is nothing to do; it asks, or it was the end."""
+        over = Event()
 
-    def ask(self) -> None:
-        """What the worker does before every pass and every second of a rest."""
-        self.limits = self.governor.limits()
-        duty = self.limits.duty * (1.0 if self.policy.has_interactive else self.limits.background_duty)
-        self.pace.set_duty(duty, self.clock.now_s)
+        def when_idle() -> None:
+            ask_next()
+            if self.inbox.empty():
+                over.set()  # and the worker sleeps until it is closed
+
+        self.inbox.when_idle = when_idle
+        ask_next()
+        assert over.wait(PATIENCE_S)
+
+    def check_texts(self) -> None:
+        for request, stream in self.answers:
+            assert ids_of(stream) == slow_tokens(request)
+
+    def _look(self) -> SensorFacts:
         self.curve.append(self.phone.skin_c)
+        return self._facts()
 
-    def turn(self) -> None:
-        """A pass and the rest after it."""
-        self.ask()
-        begun_s = self.clock.now_s
-        while self.run_pass() is None:  # background is gathered
-            wait_s = self.scheduler.wait_s()
-            assert wait_s is not None
-            self.phone.advance(wait_s, 0.0)
-            self.clock.now_s = begun_s = self.clock.now_s + wait_s
-            self.ask()
-        seconds = self.clock.now_s - begun_s
-        self.phone.advance(seconds, 1.0, self._way())
-        self.busy_s += seconds
-        self.pace.worked(seconds, self.clock.now_s)
-        while (rest_s := self.pace.rest_s(self.clock.now_s)) > 0.0:
-            rest_s = min(rest_s, 1.0)
-            self.phone.advance(rest_s, 0.0)
-            self.clock.now_s += rest_s
-            self.ask()
+    def _compute(self, work: Work) -> None:
+        way = Pace(threads=self.parts.executor.threads[-1])
+        self._pass_time((PASS_S + 0.002 * work.num_tokens) / self.phone.speed(way), 1.0, way)
+        self.during_pass()
+
+    def _pass_time(self, seconds: float, busy_share: float, way: Pace | None = None) -> None:
+        self.phone.advance(seconds, busy_share, way or Pace())
+        self.clock.now_s += seconds
 
 
-def kept_busy(engine: WarmEngine, minutes: float) -> None:
+@contextmanager
+def warm_worker(phone: SimulatedPhone, facts: Callable[[], SensorFacts] | None = None) -> Iterator[WarmWorker]:
+    warm = WarmWorker(phone, facts)
+    try:
+        yield warm
+    finally:
+        warm.worker.close()
+
+
+def keep_busy(warm: WarmWorker, minutes: float) -> None:
     """There is always something to write."""
-    seed = 0
-    while engine.clock.now_s < 60 * minutes:
-        if len(engine.ended) == len(engine.requests):
+    end_s = warm.clock.now_s + 60 * minutes
+
+    def ask_next() -> None:
+        if warm.clock.now_s < end_s:
             for _ in range(4):
-                engine.submit(random_request(seed, max_tokens=60))
-                seed += 1
-        engine.turn()
-    while engine.scheduler.has_work:
-        engine.turn()
+                warm.ask(random_request(len(warm.answers), max_tokens=60))
+
+    warm.live(ask_next)
 
 
 @pytest.mark.parametrize("ambient_c", [25.0, 35.0])
 def test_an_engine_that_is_kept_busy_stays_at_the_set_point_and_writes_the_same(ambient_c: float) -> None:
-    engine = WarmEngine(SimulatedPhone(PhoneParts().scaled(capacity=0.5), ambient_c))
-    kept_busy(engine, 15)
-    assert engine.phone.hottest_c <= 45.5
-    late = engine.curve[len(engine.curve) // 2 :]
-    assert min(late) > 44.0
-    assert engine.governor.status is not None
-    assert engine.governor.status.state == "holding"
-    engine.check_all_ended()
+    with warm_worker(SimulatedPhone(LIGHT, ambient_c)) as warm:
+        keep_busy(warm, 15)
+        assert warm.phone.hottest_c <= 45.5
+        late = warm.curve[len(warm.curve) // 2 :]
+        assert min(late) > 44.0
+        assert warm.status.state == "holding"
+        worker = warm.worker
+        assert worker.total_s + worker.rested_s == pytest.approx(warm.clock.now_s, abs=10)  # and some gathering
+        warm.check_texts()
 
 
 def test_while_it_holds_background_waits_for_those_who_are_waited_for() -> None:
-    engine = WarmEngine(SimulatedPhone(PhoneParts().scaled(capacity=0.5), 35.0))
-    kept_busy(engine, 6)
-    assert engine.limits.background_waits
-    background = engine.submit(replace(random_request(1000, max_tokens=40), priority="background"))
-    engine.turn()
-    interactive = engine.submit(random_request(1001, max_tokens=40))
-    while interactive not in engine.ended:
-        engine.turn()
-    assert background not in engine.ended
-    assert len(engine.tokens[background]) <= 3
-    while engine.scheduler.has_work:
-        engine.turn()
-    engine.check_all_ended()
+    told: list[str] = []
+    with warm_worker(SimulatedPhone(LIGHT, 35.0)) as warm:
+        keep_busy(warm, 6)
+        assert warm.governor.limits().background_waits
+        background = replace(random_request(1000, max_tokens=40), priority="background")
+        interactive = random_request(1001, max_tokens=40)
+
+        def somebody_comes() -> None:
+            warm.during_pass = lambda: None
+            warm.ask(interactive, lambda: told.append("interactive"))
+
+        def ask_next() -> None:
+            if not told:
+                warm.during_pass = somebody_comes
+                warm.ask(background, lambda: told.append("background"))
+
+        warm.live(ask_next)
+        warm.check_texts()
+    served = told[: len(told) - told[::-1].index("interactive")]
+    assert served.count("background") <= 3
+    assert told.count("background") > 3
+
+
+def test_in_surroundings_too_hot_for_anything_an_answer_comes_all_the_same_at_a_crawl() -> None:
+    with warm_worker(SimulatedPhone(LIGHT, 50.0)) as warm:
+        keep_busy(warm, 1)
+        assert warm.status.state == "unreachable"
+        assert not warm.status.distrusted
+        assert warm.worker.total_s < 0.1 * warm.worker.rested_s
+        assert warm.phone.hottest_c < 54.0
+        warm.check_texts()
+
+
+def test_without_a_chip_sensor_one_that_sticks_leads_to_the_careful_pace_through_the_worker_too() -> None:
+    phone = SimulatedPhone()
+    seen_c: list[float] = []
+
+    def facts() -> SensorFacts:
+        skin, _ = phone.facts().temperatures
+        seen_c.append(min(40.0, skin.celsius))
+        return SensorFacts(phone.time_s, (replace(skin, celsius=max(seen_c)),))
+
+    with warm_worker(phone, facts) as warm:
+        keep_busy(warm, 30)
+        assert warm.status.state == "blind"
+        assert list(dict(warm.status.distrusted).values()) == ["stuck"]
+        assert phone.hottest_c < 51.0
+        assert phone.skin_c < 46.0
+        warm.check_texts()

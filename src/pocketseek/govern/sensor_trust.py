@@ -4,7 +4,8 @@ A sensor should move when what heats it has changed: since its reading last chan
 or the chip by 5 °C, both as means over SMOOTH_S. And a skin sensor that stands still for DEAF_S although the chip is
 10 °C warmer or colder than when it last moved is not believed either, whatever steps it shows: 3 W into 180 J/K are
 4 °C by then. (A battery may be far from the chip.)
-While nothing is computed because of the heat, every sensor should move, the chip's too.
+When nothing is computed any more because of the heat, every sensor should move, the chip's too, until it has: a device
+that crawls at the temperature of its surroundings rightly stands still afterwards.
 One that has jumped or was stuck is not believed before it has moved again: a constant is no temperature, however long
 it is told.
 """
@@ -35,6 +36,7 @@ class _Watched:
     chip_c: float | None = None
     deaf_since_s: float | None = None
     doubted: tuple[Judgement, float] | None = None  # why, and the reading that it has to leave
+    owes_move: bool = False  # since the work was stopped
 
 
 class SensorTrust:
@@ -45,12 +47,13 @@ class SensorTrust:
         self._work = 0.0
         self._chip_c: float | None = None
         self._time_s: float | None = None
+        self._is_stopped = False
 
     def judge(
         self, facts: SensorFacts, work: float, time_s: float, *, is_stopped: bool = False
     ) -> dict[str, Judgement]:
         """Of every sensor that was ever seen, by source. work: the mean share of full speed since the last look.
-        is_stopped: nothing is computed, because of the heat."""
+        is_stopped: hardly anything is computed, because of the heat."""
         self._smooth(facts, work, time_s)
         readings = {one.source: one.celsius for one in facts.temperatures}
         for one in facts.temperatures:
@@ -58,10 +61,10 @@ class SensorTrust:
                 self._watched[one.source] = _Watched(
                     one.kind, Plausible(one.kind), work=self._work, chip_c=self._chip_c
                 )
-        return {
-            source: self._judge(one, readings.get(source), time_s, is_stopped=is_stopped)
-            for source, one in self._watched.items()
-        }
+        began, self._is_stopped = is_stopped and not self._is_stopped, is_stopped
+        for source, one in self._watched.items():
+            one.owes_move = is_stopped and (began or (one.owes_move and readings.get(source) == one.reading_c))
+        return {source: self._judge(one, readings.get(source), time_s) for source, one in self._watched.items()}
 
     def doubt(self, sources: Collection[str]) -> None:
         """They did not move although they had to: "stuck" from the next look on, until they move."""
@@ -83,14 +86,14 @@ class SensorTrust:
             chip_c = max(chips_c)
             self._chip_c = chip_c if self._chip_c is None else self._chip_c + weight * (chip_c - self._chip_c)
 
-    def _judge(self, one: _Watched, reading_c: float | None, time_s: float, *, is_stopped: bool) -> Judgement:
+    def _judge(self, one: _Watched, reading_c: float | None, time_s: float) -> Judgement:
         if one.kind not in _SLOW_KINDS:  # what heats a chip is inside of it; it may rest at a value by rights
             one.reading_c = reading_c
-            return _since(one, one.plausible.judge(reading_c, time_s, should_move=is_stopped))
+            return _since(one, one.plausible.judge(reading_c, time_s, should_move=one.owes_move))
         if reading_c != one.reading_c:
             one.reading_c, one.work, one.chip_c, one.deaf_since_s = reading_c, self._work, self._chip_c, None
         change_c = abs(self._chip_c - one.chip_c) if self._chip_c is not None and one.chip_c is not None else 0.0
-        should_move = is_stopped or abs(self._work - one.work) >= WORK_CHANGE or change_c >= CHIP_CHANGE_C
+        should_move = one.owes_move or abs(self._work - one.work) >= WORK_CHANGE or change_c >= CHIP_CHANGE_C
         judgement = one.plausible.judge(reading_c, time_s, should_move=should_move)
         if change_c < DEAF_CHANGE_C or one.kind != "skin":
             one.deaf_since_s = None

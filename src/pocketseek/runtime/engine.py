@@ -21,6 +21,7 @@ from pocketseek.runtime.admission import check_prompt, choices_of
 from pocketseek.runtime.answer import Answer, text_stream_of
 from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.assembly import assemble
+from pocketseek.runtime.closing import Closeable
 from pocketseek.runtime.counts import EngineStatistics, PageDemand
 from pocketseek.runtime.embedding import Embedding, PendingEmbedding
 from pocketseek.runtime.frequency_caps import FrequencyCaps
@@ -39,7 +40,7 @@ from pocketseek.runtime.text_answer import TextAnswer
 from pocketseek.runtime.token_details import TokenDetails
 from pocketseek.runtime.token_stream import TokenStream
 from pocketseek.runtime.work import Executor
-from pocketseek.runtime.worker import Closeable, Worker
+from pocketseek.runtime.worker import Worker
 from pocketseek.text.chat_template import ChatTemplate
 from pocketseek.text.tokenizer import Tokenizer
 from pocketseek.types import Constraint, Request, SamplingParams, Service, ToolForm

@@ -17,6 +17,7 @@ from pocketseek.kernels.kv_memory import KvFormat, choose_kv_format, used_page_b
 from pocketseek.package.manifest import render_manifest
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
+from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.onnx.opening import find_onnx_model, open_onnx_model, refuse_native_options
@@ -24,8 +25,7 @@ from pocketseek.runtime.opening import cost_file_of, num_cores, template_of
 from pocketseek.runtime.prefix.store import identity_of
 from pocketseek.runtime.residency.read_probe import read_mode_for
 from pocketseek.runtime.speed_plan import plan_speed
-from pocketseek.runtime.start import EngineWishes, OpenedModel, close_all, start_engine
-from pocketseek.runtime.worker import Closeable
+from pocketseek.runtime.start import EngineWishes, OpenedModel, start_engine
 from pocketseek.settings import Settings, read_settings
 from pocketseek.text.sampling_file import parse_recommended
 from pocketseek.text.settings_file import parse_text_settings

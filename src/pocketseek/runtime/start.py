@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pocketseek.govern.governor import MemoryGovernor
 from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.govern.verdict import judge_kv_pages
 from pocketseek.runtime.applied_limits import MemoryFollowing
+from pocketseek.runtime.closing import Closeable
 from pocketseek.runtime.cost_file import CostFile
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.heat import connect, watch_heat
@@ -22,7 +23,6 @@ from pocketseek.runtime.opening import available_bytes, cool_cores
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore
 from pocketseek.runtime.work import pages_for
-from pocketseek.runtime.worker import Closeable
 from pocketseek.settings import Settings
 from pocketseek.text.chat_template import ChatTemplate
 from pocketseek.text.tokenizer import Tokenizer
@@ -93,7 +93,6 @@ def start_engine(
         cool_cores=cool_cores(facts),
         screen_off=settings.screen_off,
     )
-    opened: list[Closeable] = [heat]
     try:
         limits = governor.limits()
         executor.set_weight_bytes(limits.weight_bytes)
@@ -113,7 +112,7 @@ def start_engine(
             prefix_store=_prefix_store(model, settings, wishes),
             swap_folder=settings.home / "cache" / "swap",
             speculation=wishes.speculation,
-            resources=[*model.resources, model.cost_file, heat],
+            resources=[heat, *model.resources, model.cost_file],  # clocks concern all programs: they first
             policy=Policy(model.cost_file.costs),
             following=MemoryFollowing(budget, lambda: use.base_bytes, governor.rest_s),
             clocks=heat.clocks,
@@ -124,13 +123,8 @@ def start_engine(
         use.demand = engine.demand_source()
         return engine
     except BaseException:  # also Ctrl-C: nothing stays open, and it is raised again
-        close_all(opened)
+        heat.close()
         raise
-
-
-def close_all(parts: Iterable[Closeable]) -> None:
-    for part in parts:
-        part.close()
 
 
 def _prefix_store(model: OpenedModel, settings: Settings, wishes: EngineWishes) -> PrefixStore | None:

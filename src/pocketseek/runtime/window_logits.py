@@ -12,12 +12,11 @@ from pocketseek.device.probe import check_device
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.kv_memory import PAGE_TOKENS
 from pocketseek.package.reader import Package
+from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.onnx.opening import find_onnx_model, open_onnx_model
 from pocketseek.runtime.opening import num_cores
-from pocketseek.runtime.start import close_all
 from pocketseek.runtime.work import Executor, Logits, Slice, Work, pages_for
-from pocketseek.runtime.worker import Closeable
 from pocketseek.settings import read_settings
 from pocketseek.text.settings_file import parse_text_settings
 from pocketseek.text.tokenizer import Tokenizer

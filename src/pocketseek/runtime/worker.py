@@ -25,7 +25,6 @@ import itertools
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread, current_thread
 from time import perf_counter
@@ -34,6 +33,7 @@ from typing import Protocol
 from pocketseek.errors import EngineClosedError, IntegrityError, MemoryLimitError, StorageError
 from pocketseek.govern.governor import Governor
 from pocketseek.runtime.applied_limits import AppliedLimits, MemoryFollowing
+from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.counts import SequenceEvent
 from pocketseek.runtime.frequency_caps import FrequencyCaps
 from pocketseek.runtime.pace import Pace
@@ -56,10 +56,6 @@ _LONGEST_SLEEP_S = 3600.0  # then it looks again
 _LONGEST_REST_S = 1.0  # then the governor is asked again
 
 _log = logging.getLogger(__name__)
-
-
-class Closeable(Protocol):
-    def close(self) -> None: ...
 
 
 class IdleWork(Protocol):
@@ -85,13 +81,18 @@ class Worker:
         idle_work: IdleWork | None = None,
         following: MemoryFollowing | None = None,
         clocks: FrequencyCaps | None = None,
+        *,
+        clock: Callable[[], float] = perf_counter,
+        inbox: Inbox | None = None,
     ) -> None:
+        """All waiting is done at the inbox: one that moves the clock instead makes the worker live in another time."""
         self._scheduler = scheduler
         self._executor = executor
         self._governor = governor
         self._resources = (executor, *resources)
         self._idle_work = idle_work
-        self._inbox: Inbox = SimpleQueue()
+        self._inbox: Inbox = SimpleQueue() if inbox is None else inbox
+        self._clock = clock
         self._outcomes: dict[int, Outcomes] = {}
         self._ids = itertools.count(1)
         self._lock = RLock()  # guards _thread and _closed; reentrant since a finalizer may close from anywhere
@@ -99,7 +100,7 @@ class Worker:
         self._closed = False
         self._failure: BaseException | None = None
         self._applied = AppliedLimits(scheduler, executor, following, clocks)
-        self._pace = Pace(perf_counter())
+        self._pace = Pace(clock())
         self._may_hurry = True
         self._rest_s = following.rest_s if following is not None else None
         self._run_start = 0.0
@@ -153,7 +154,7 @@ class Worker:
             self._closed = True
         self._inbox.put(WakeUp())
         if never_started:
-            self._close_resources()
+            close_all(self._resources)
         elif self._thread is not None and self._thread is not current_thread():
             self._thread.join()
 
@@ -178,7 +179,7 @@ class Worker:
 
     def _pass(self) -> None:
         """The heart: decide, run, account."""
-        start = perf_counter()
+        start = self._clock()
         limits = self._limits()
         work = self._scheduler.plan(limits)
         self._applied.give_memory_back()
@@ -196,7 +197,7 @@ class Worker:
             self._observe(limits, work)
         self._deliver(events)
         self._applied.give_memory_back()
-        now_s = perf_counter()
+        now_s = self._clock()
         self._pace.worked(now_s - start, now_s)
         self.total_s += now_s - start
 
@@ -206,7 +207,7 @@ class Worker:
         policy = self._scheduler.policy
         policy.costs.storage_s = self._executor.storage_s
         duty = limits.duty if policy.has_interactive else limits.duty * limits.background_duty
-        self._pace.set_duty(duty, perf_counter())
+        self._pace.set_duty(duty, self._clock())
         self._may_hurry = limits.may_hurry
         return limits
 
@@ -220,7 +221,7 @@ class Worker:
             return self._run_once(work)
 
     def _run_once(self, work: Work) -> Logits:
-        self._run_start = perf_counter()
+        self._run_start = self._clock()
         try:
             return self._executor.run(work)
         except MemoryError as error:
@@ -228,11 +229,11 @@ class Worker:
                 "the system refuses memory for a pass; close other programs, or allow less with --memory"
             ) from error
         finally:
-            self.executor_s += perf_counter() - self._run_start
+            self.executor_s += self._clock() - self._run_start
 
     def _observe(self, limits: Limits, work: Work) -> None:
         """Without what planning took, which may be pages on their way to and from the disk."""
-        computing_s = perf_counter() - self._run_start - self._executor.waited_s
+        computing_s = self._clock() - self._run_start - self._executor.waited_s
         costs = self._scheduler.policy.costs
         costs.observe(limits, work.num_tokens, computing_s, is_typical=self._executor.is_typical)
 
@@ -250,7 +251,7 @@ class Worker:
     def _receive(self) -> bool:
         """Take in all messages, sleeping while there is nothing to compute. False when it is time to end."""
         while not self._closed:
-            if self._scheduler.has_work and (rest_s := self._pace.rest_s(perf_counter())) > 0.0:
+            if self._scheduler.has_work and (rest_s := self._pace.rest_s(self._clock())) > 0.0:
                 self._rest(min(rest_s, _LONGEST_REST_S))
                 continue
             wait_s = self._scheduler.wait_s()
@@ -266,12 +267,12 @@ class Worker:
     def _rest(self, seconds: float) -> None:
         """Until a message comes, or so long. The governor is asked either way, or traffic would keep it from ending an
         emergency that it began."""
-        start_s = perf_counter()
+        start_s = self._clock()
         try:
             message: Message | None = self._inbox.get(timeout=seconds)
         except Empty:
             message = None
-        self.rested_s += perf_counter() - start_s
+        self.rested_s += self._clock() - start_s
         if message is not None:
             self._take(message)
         self._deliver(self._scheduler.expire())
@@ -325,13 +326,7 @@ class Worker:
             if self._idle_work is not None and self._failure is None:
                 self._idle_work.finish()
         finally:
-            self._close_resources()
-
-    def _close_resources(self) -> None:
-        """In order, and all of them whatever one says: clocks are put back though a file cannot be written."""
-        with ExitStack() as stack:
-            for resource in reversed(self._resources):
-                stack.callback(resource.close)
+            close_all(self._resources)
 
 
 def _by_id(message: Submit) -> dict[int, Outcomes]:
