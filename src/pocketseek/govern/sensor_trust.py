@@ -62,8 +62,9 @@ class SensorTrust:
                     one.kind, Plausible(one.kind), work=self._work, chip_c=self._chip_c
                 )
         began, self._is_stopped = is_stopped and not self._is_stopped, is_stopped
-        for source, one in self._watched.items():
-            one.owes_move = is_stopped and (began or (one.owes_move and readings.get(source) == one.reading_c))
+        for source, watched in self._watched.items():
+            moved = readings.get(source) != watched.reading_c
+            watched.owes_move = is_stopped and (began or (watched.owes_move and not moved))
         return {source: self._judge(one, readings.get(source), time_s) for source, one in self._watched.items()}
 
     def doubt(self, sources: Collection[str]) -> None:
