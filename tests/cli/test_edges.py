@@ -63,7 +63,7 @@ def test_a_signal_to_end_cleans_up_as_ctrl_c_does(
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(convert_cmd, "progress_bar", Bar)
+    monkeypatch.setattr(convert_cmd, "progress_bar", lambda _unit: Bar())
     source = tiny_gguf(tmp_path / "x.gguf")
     before = signal.signal(number, signal.SIG_DFL)
     try:

@@ -37,6 +37,15 @@ def test_what_saves_most_for_a_byte_comes_first() -> None:
     assert choose(groups, 29) == {"x": "a", "y": "a"}
 
 
+def test_small_steps_do_not_use_up_what_a_large_one_needs() -> None:
+    """The small ones save more for a byte, the large one more altogether."""
+    small = [group(str(number), (10, 3.0), (20, 0.0)) for number in range(3)]
+    groups = [*small, group("head", (100, 40.0), (200, 20.0))]
+    assert choose(groups, 230) == {"0": "a", "1": "a", "2": "a", "head": "b"}
+    assert choose(groups, 240) == {"0": "b", "1": "a", "2": "a", "head": "b"}
+    assert choose(groups, 229) == {"0": "b", "1": "b", "2": "b", "head": "a"}
+
+
 def test_a_format_that_is_larger_and_no_better_is_never_taken() -> None:
     groups = [group("x", (10, 5.0), (12, 6.0), (15, 5.0), (30, 0.0))]
     assert choose(groups, 29) == {"x": "a"}

@@ -2,7 +2,9 @@
 
 Every group has costs and bytes by format. Only formats on the lower convex hull of cost over bytes can be in a best
 choice by Lagrange's multipliers; from the smallest of each group on, the step is taken that saves the most cost for a
-byte, until none fits any more. What is left over is less than the smallest step that did not fit.
+byte, until none fits any more. What is left over is less than the smallest step that did not fit. Small steps can use
+up what one large step (a tied head) would have needed, so the largest of those refused are each taken first once, and
+the cheapest of these choices wins.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pocketseek.errors import UsageError
+
+_SECOND_LOOKS = 8
 
 
 @dataclass(frozen=True)
@@ -45,25 +49,53 @@ def choose_formats(
     Raises UsageError if the smallest is larger than target_bytes.
     """
     hulls = [_hull(group.choices) for group in groups]
-    chosen = [0] * len(groups)
+    steps = _steps(hulls)
 
-    def formats() -> dict[str, str]:
-        pairs = zip(groups, hulls, chosen, strict=True)
+    def formats(places: Sequence[int]) -> dict[str, str]:
+        pairs = zip(groups, hulls, places, strict=True)
         return {name: hull[place].format for group, hull, place in pairs for name in group.names}
 
-    least_bytes = size_of(formats())
-    if least_bytes > target_bytes:
+    def fits(places: Sequence[int]) -> bool:
+        return size_of(formats(places)) <= target_bytes
+
+    def cost(places: Sequence[int]) -> float:
+        return sum(hull[place].cost for hull, place in zip(hulls, places, strict=True))
+
+    smallest = [0] * len(groups)
+    if not fits(smallest):
         raise UsageError(
-            f"the smallest package of this model has {least_bytes / 1e6:.1f} MB, and {target_bytes / 1e6:.1f} are "
-            "wanted; ask for more, or take a smaller model"
+            f"the smallest package of this model has {size_of(formats(smallest)) / 1e6:.1f} MB, and "
+            f"{target_bytes / 1e6:.1f} are wanted; ask for more, or take a smaller model"
         )
-    for step in _steps(hulls):
+    plans = [_filled(smallest, steps, fits)]
+    for group, place in _refused(plans[0], hulls)[:_SECOND_LOOKS]:
+        first = smallest.copy()
+        first[group] = place
+        if fits(first):
+            plans.append(_filled(first, steps, fits))
+    return formats(min(plans, key=cost))
+
+
+def _filled(places: Sequence[int], steps: Sequence[_Step], fits: Callable[[Sequence[int]], bool]) -> list[int]:
+    """Every step that fits, the best first."""
+    chosen = list(places)
+    for step in steps:
         if chosen[step.group] != step.place - 1:
-            continue  # the step before did not fit
+            continue  # done already, or the step before did not fit
         chosen[step.group] = step.place
-        if size_of(formats()) > target_bytes:
+        if not fits(chosen):
             chosen[step.group] = step.place - 1
-    return formats()
+    return chosen
+
+
+def _refused(places: Sequence[int], hulls: Sequence[Sequence[Choice]]) -> list[tuple[int, int]]:
+    """Groups and places that were not reached; first what would have saved most."""
+    beyond = [
+        (hull[places[group]].cost - hull[place].cost, group, place)
+        for group, hull in enumerate(hulls)
+        for place in range(places[group] + 1, len(hull))
+    ]
+    return [(group, place) for _, group, place in sorted(beyond, key=lambda one: (-one[0], one[1], one[2]))]
 
 
 def _hull(choices: Sequence[Choice]) -> list[Choice]:
