@@ -7,7 +7,7 @@ from fakes import ByteTokenizer, FakeExecutor, FakeTemplate, ids_of, random_requ
 
 from pocketseek.device.memory_watch import MemoryFacts
 from pocketseek.govern.elastic import group_reserve_bytes
-from pocketseek.govern.governor import FixedGovernor, MemoryGovernor
+from pocketseek.govern.governor import MAX_SEQUENCES, FixedGovernor, MemoryGovernor
 from pocketseek.govern.split import Footprint
 from pocketseek.runtime.counts import PageDemand
 from pocketseek.runtime.engine import Engine
@@ -80,3 +80,31 @@ def test_the_batch_shrinks_and_grows_with_free_memory_and_no_text_changes() -> N
     assert max(size for _, size in batches[:20]) == NUM_REQUESTS
     assert max(tight[1:]) <= FEW // 2
     assert max(again) > 2 * max(tight[1:])
+
+
+def test_with_more_places_than_usual_memory_alone_says_how_many_write_together() -> None:
+    """`--max-running` raises the cap; pages are then what bounds the batch, and all of them are used."""
+    memory, sizes, all_asked = Memory(), list[int](), Event()
+
+    def note(work: Work) -> None:
+        assert all_asked.wait(60.0)
+        sizes.append(len(work.slices))
+
+    fixed = FixedGovernor(1, max_sequences=64).limits()
+    governor = MemoryGovernor(fixed, memory.look, memory.footprint, clock=memory.clock)
+    requests = [random_request(seed, num_prompt=20, max_tokens=30) for seed in range(48)]  # a page each
+    with Engine(
+        FakeExecutor(before_run=note),
+        ByteTokenizer(),  # type: ignore[arg-type]  enough of one
+        FakeTemplate(),  # type: ignore[arg-type]  enough of one
+        governor,
+        num_pages=MANY,
+        prefix_cache=False,
+        speculation=False,
+    ) as engine:
+        memory.demand = engine.demand_source()
+        streams = [engine.stream(request) for request in requests]
+        all_asked.set()
+        texts = [ids_of(stream) for stream in streams]
+    assert texts == [slow_tokens(request) for request in requests]
+    assert MAX_SEQUENCES < max(sizes) <= MANY

@@ -32,6 +32,7 @@ GROWTH_BYTES = 12 << 20
 with the demo model and with 1.5B: 8 to 15 MB. Counted from the beginning, or a context that was promised could not be
 had later."""
 _TRIM_BYTES = 4 << 20  # that the process grew by since freed memory was given back last
+_GROWTH_SHARE = 8  # an eighth more is worth it
 FEWEST_TOKENS = 8  # of a pass, as far as its workspace is concerned: an answer and its drafts
 
 
@@ -89,7 +90,9 @@ class MemoryUse:
         self._num_warmings = 0
         self._is_warming = True
         self.num_pages = 0
-        """The most pages that the engine ever has."""
+        """The most pages that the engine may have: as opened, and more when there is room for that many."""
+        self.room_pages: Callable[[], int] = lambda: 0
+        """How many pages an engine would get that is opened now; 0 where that does not matter any more."""
         self.demand: Callable[[], PageDemand] = lambda: _NO_DEMAND
         """What sequences hold and want; the scheduler's, once there is one."""
 
@@ -133,6 +136,7 @@ class MemoryUse:
         return self._base_bytes(self._max_tokens) + self._executor.weights.num_bytes
 
     def footprint(self) -> Footprint:
+        self._grow()
         demand = self.demand()
         weights = self._executor.weights
         return Footprint(
@@ -147,6 +151,12 @@ class MemoryUse:
             least_pages=demand.least_pages,
             warming=self._is_warming,
         )
+
+    def _grow(self) -> None:
+        """In steps, and never back: what there is less of now is the governor's to share out."""
+        room_pages = self.room_pages()
+        if room_pages * _GROWTH_SHARE >= self.num_pages * (_GROWTH_SHARE + 1):
+            self.num_pages = room_pages
 
 
 def kv_budget_bytes(use: MemoryUse, budget_bytes: int, usual_bytes: int) -> int:

@@ -32,10 +32,15 @@ def cost_file_of(
 
 def available_bytes(facts: DeviceFacts) -> int | None:
     """Free memory, or what a limit on this process's address space (ulimit -v) may leave of it."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY:
+    if not has_address_limit():
         return facts.memory_available_bytes
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     return min(limit, facts.memory_available_bytes or limit) // 2
+
+
+def has_address_limit() -> bool:
+    """Whether this process may not have any number of addresses (ulimit -v)."""
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def cool_cores(facts: DeviceFacts) -> tuple[int, ...]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pocketseek.device.probe import DeviceFacts
 from pocketseek.govern.budget import UNKNOWN_MEMORY_BYTES, default_kv_budget_bytes
 from pocketseek.govern.elastic import known_bounds
-from pocketseek.govern.governor import MemoryGovernor
+from pocketseek.govern.governor import MemoryGovernor, MemoryStatus
 from pocketseek.govern.memory_budget import MemoryBudget
-from pocketseek.govern.verdict import judge_kv_pages
+from pocketseek.govern.verdict import KvVerdict, judge_kv_pages
 from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.closing import Closeable
 from pocketseek.runtime.cost_file import CostFile
@@ -19,7 +20,7 @@ from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.heat import connect, watch_heat
 from pocketseek.runtime.memory_use import MeasuredExecutor, MemoryUse, kv_budget_bytes
 from pocketseek.runtime.onnx.providers import ProviderChoice
-from pocketseek.runtime.opening import available_bytes, cool_cores
+from pocketseek.runtime.opening import available_bytes, cool_cores, has_address_limit
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore
 from pocketseek.runtime.work import pages_for
@@ -76,15 +77,18 @@ def start_engine(
     usual_bytes = kv_bytes if kv_bytes is not None else default_kv_budget_bytes(available_bytes(facts))
     allowed_bytes = min(known_bounds(use.look(), memory_bytes).values(), default=UNKNOWN_MEMORY_BYTES)
     elastic_bytes = kv_budget_bytes(use, allowed_bytes, usual_bytes)
-    verdict = judge_kv_pages(
-        kv_bytes if kv_bytes is not None else elastic_bytes,
+    judged = partial(
+        judge_kv_pages,
         page_bytes=executor.page_bytes,
         pages_per_context=pages_for(model.config.context_length),
         max_sequences=fixed.max_sequences,
     )
+    verdict = judged(kv_bytes if kv_bytes is not None else elastic_bytes)
     use.num_pages = verdict.num_pages
     budget = MemoryBudget(0)
     governor = MemoryGovernor(fixed, use.look, use.footprint, cap_bytes=memory_bytes, budget=budget)
+    if kv_bytes is None and not has_address_limit():
+        use.room_pages = lambda: _room_pages(use, governor.status, judged)
     limit_c = wishes.temperature_limit_c if wishes.temperature_limit_c is not None else settings.temperature_limit_c
     heat = watch_heat(
         governor,
@@ -125,6 +129,14 @@ def start_engine(
     except BaseException:  # also Ctrl-C: nothing stays open, and it is raised again
         heat.close()
         raise
+
+
+def _room_pages(use: MemoryUse, status: MemoryStatus | None, judged: Callable[[int], KvVerdict]) -> int:
+    """As if the engine were opened now, by the budget that the governor has seen for some seconds; 0: unknown."""
+    if status is None or status.bound == "unknown" or status.budget_bytes < use.least_bytes:
+        return 0
+    usual_bytes = default_kv_budget_bytes(status.budget_bytes)
+    return judged(kv_budget_bytes(use, status.budget_bytes, usual_bytes)).num_pages
 
 
 def _prefix_store(model: OpenedModel, settings: Settings, wishes: EngineWishes) -> PrefixStore | None:
