@@ -33,14 +33,24 @@ def test_a_full_report_has_a_chart_of_everything_that_was_sampled() -> None:
     page = report_page(phone_record(), Words("en"))
     assert page.count("<svg") == 5
     assert page.count("<polyline") == 8
-    assert "not measured here:" not in page
+    assert "not measured:" not in page
 
 
 def test_what_no_sensor_tells_is_labelled_and_has_no_chart() -> None:
     page = report_page(bare_record(), Words("en"))
     assert "<svg" not in page
-    assert "not measured here: no sensor that can be read" in page
-    assert "not measured here: needs --minutes" in page
+    assert "not measured: no readable sensor" in page
+    assert "not measured: needs --minutes" in page
+
+
+def test_heat_is_named_over_a_chart_only_if_it_is_drawn() -> None:
+    record = phone_record()
+    assert "full heat allowed" in report_page(record, Words("en"))
+    assert record.sustained is not None
+    samples = replace(record.sustained.samples, heat_share=(None,) * len(record.sustained.samples.time_s))
+    page = report_page(replace(record, sustained=replace(record.sustained, samples=samples)), Words("en"))
+    assert "full heat allowed" not in page
+    assert "Share of the time spent computing, %" in page
 
 
 def test_claims_are_called_claims_of_another_system() -> None:
