@@ -165,7 +165,7 @@ def _row(verdict: ModelVerdict, words: Words) -> tuple[str, ...]:
 
 def _figures(value: float) -> str:
     """Two figures that count, never as a power of ten."""
-    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def _bits(needs: ModelNeeds) -> str:

@@ -21,6 +21,7 @@ from pocketseek.cli.report_figures import (
     device_rows,
     figure_rows,
     missing,
+    missing_rows,
 )
 
 Column = Callable[[Samples], Sequence[float | None]]
@@ -42,7 +43,8 @@ def report_page(record: Record, words: Words) -> str:
     )
     parts += [
         html_page.heading(words(report_messages.ALL_FIGURES)),
-        html_page.table(figure_rows(record, words), headings),
+        html_page.table(figure_rows(record, words, is_all=False), headings, is_figures=True),
+        *_missing_parts(record, words),
         html_page.heading(words(report_messages.CONDITIONS)),
         html_page.table(condition_rows(record, words)),
         html_page.heading(words(report_messages.DEVICE)),
@@ -53,6 +55,13 @@ def report_page(record: Record, words: Words) -> str:
         parts += [html_page.paragraph(complaint, "quiet") for complaint in record.complaints]
     title = words(report_messages.TITLE, model=record.model.name)
     return html_page.render(title, language_of(words), parts)
+
+
+def _missing_parts(record: Record, words: Words) -> list[str]:
+    rows = missing_rows(record, words)
+    if not rows:
+        return []
+    return [html_page.heading(words(report_messages.NOT_MEASURED)), html_page.table(rows)]
 
 
 def _made(record: Record, words: Words) -> str:
@@ -131,7 +140,8 @@ def sustained_charts(runs: Sequence[tuple[str, Sustained]], words: Words) -> lis
             y = round_axis((y for line in lines for _, y in line.points if y is not None), from_zero=from_zero)
             is_alone = heading is report_messages.CHART_DUTY and all(line.colour == 0 for line in lines)
             title = words(report_messages.CHART_DUTY_ALONE if is_alone else heading)
-            charts.append((title, _single_name(lines), line_chart(title, lines, x, y)))
+            name = "" if is_alone else _single_name(lines)
+            charts.append((title, name, line_chart(title, lines, x, y)))
     return charts
 
 
