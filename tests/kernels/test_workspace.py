@@ -38,7 +38,7 @@ def test_the_workspace_is_what_the_formula_says(format_name: str, threads: int) 
         Runner(model, kernels).run(("a", 0, tokens_of(model, rows)))
         expected = formula_bytes(SHAPE, format_name, rows, threads, rows)
         assert 0 < kernels.workspace_bytes <= expected
-    assert kernels.workspace_bytes > 0.9 * expected  # and for a large pass it is no more than a little above
+    assert kernels.workspace_bytes > 0.85 * expected  # for a large pass little above; AVX2 expands smaller pieces
 
 
 @pytest.mark.parametrize("sizes", [(31, 300), (300, 31, 7, 1)], ids=str)
