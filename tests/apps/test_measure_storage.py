@@ -113,6 +113,13 @@ def test_no_room_to_write_is_one_line_and_leaves_nothing(settings: Settings, mon
     assert list(settings.home.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_is_not_called_full(settings: Settings) -> None:
+    settings.home.touch()
+    with pytest.raises(StorageError, match="set POCKETSEEK_HOME to a folder that can be written"):
+        measure_storage(settings, lambda count: None)
+    assert settings.home.read_bytes() == b""
+
+
 def test_long_reads_go_through_many_chunks(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "LONG_BYTES", 20 << 20)
     assert measure_long_read(settings.models_dir) == 0.0

@@ -2,10 +2,11 @@
 
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketseek.apps.svg_chart import Axis, Line, line_chart, round_axis
+from pocketseek.apps.svg_chart import Axis, Line, line_chart, round_axis, time_axis
 
 _VALUES = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False).map(lambda value: round(value, 3)), min_size=1)
 
@@ -22,6 +23,19 @@ def test_an_axis_holds_all_values_in_few_steps(values: list[float], from_zero: b
     assert max(values) <= axis.high + slack
     assert 1 <= axis.num_steps <= 6
     assert not from_zero or axis.low <= 0
+
+
+@given(st.floats(0.01, 100_000))
+def test_an_axis_of_time_holds_all_of_it_in_few_steps(longest: float) -> None:
+    axis = time_axis(longest, "s")
+    assert axis.low == 0
+    assert longest <= axis.high * (1 + 1e-6)
+    assert 1 <= axis.num_steps <= 6
+
+
+@pytest.mark.parametrize("longest", [30, 60, 120, 600])
+def test_an_axis_of_time_ends_where_people_stop(longest: float) -> None:
+    assert time_axis(longest, "s").high == longest
 
 
 @given(_VALUES)

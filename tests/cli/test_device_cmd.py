@@ -112,5 +112,27 @@ def test_what_may_be_said_of_a_device_has_words() -> None:
     assert {field.name for field in dataclasses.fields(Permissions)} - {"root_user"} == set(device_messages.PERMISSIONS)
 
 
+def test_nothing_is_said_of_cores_and_memory_that_are_unknown(run: Callable, tmp_path: Path) -> None:
+    rows = dict(line.split("\t") for line in run("device", "--root", tmp_path).out.splitlines())
+    assert (rows["cores"], rows["memory"]) == ("unknown", "unknown")
+
+
+@pytest.mark.parametrize(
+    "screens",
+    [("--sources", "--sensors"), ("--models", "--watch"), ("--measure", "--sensors"), ("--sources", "--models")],
+)
+def test_one_screen_at_a_time(run: Callable, screens: tuple[str, ...]) -> None:
+    ended = run("device", *screens)
+    assert (ended.code, ended.out) == (2, "")
+    assert "one of them at a time" in ended.error
+
+
+def test_a_chinese_screen_gives_the_kernels_in_chinese(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POCKETSEEK_LANG", "zh")
+    assert "计算内核\t" in run("device").out
+    monkeypatch.setenv("POCKETSEEK_KERNELS", "reference")
+    assert "计算内核\treference,由 POCKETSEEK_KERNELS 指定" in run("device").out
+
+
 def test_another_root_is_not_measured(run: Callable, tmp_path: Path) -> None:
     assert "leave out" in run("device", "--root", tmp_path, "--models").error

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pocketseek.apps import measure_device, measure_storage
+from pocketseek.apps.catalogue import catalogue
 from pocketseek.cli import models_verdict
 from pocketseek.device.chips import known_chips
 from pocketseek.device.probe import DeviceFacts, check_device
@@ -48,7 +49,39 @@ def test_people_see_a_table_and_an_advice(run: Callable, installed: Path) -> Non
     lines = run("device", "--measure").out.splitlines()
     assert any(line.startswith("tiny *\t") for line in lines)
     assert any(line.startswith("r1-1.5b\t4\t") for line in lines)
-    assert any(line.startswith(("Take ", "Nothing ")) for line in lines[-2:])
+    assert "*: installed." in lines
+    assert any(line.startswith(("Take ", "Nothing ")) for line in lines[-4:])
+
+
+def test_the_advice_says_where_the_model_is_from_and_how_one_gets_it(
+    run: Callable, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone(monkeypatch)
+    told, command = run("device", "--models").out.splitlines()[-2:]
+    name = command.split()[4]
+    repository = next(model.repository for model in catalogue() if model.name == name)
+    assert repository in told
+    assert command == f"    pocketseek convert FOLDER --name {name} --quant q4"
+
+
+def test_an_installed_model_is_only_to_be_started_and_has_the_bits_of_its_package(
+    run: Callable, installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone(monkeypatch, storage_free_bytes=0)
+    lines = run("device", "--models").out.splitlines()
+    assert lines[-1] == "`pocketseek chat tiny` starts it."
+    (row,) = (line.split("\t") for line in lines if line.startswith("tiny *"))
+    assert float(row[1]) > 0
+
+
+def test_without_speeds_the_largest_is_not_called_the_one_to_take(
+    run: Callable, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone(monkeypatch, chip=None, storage_free_bytes=10**10)
+    out = run("device", "--models").out
+    assert "The largest that fits into memory is r1-8b at 4 bits" in out
+    assert "Take " not in out
+    assert "more than the 10.0 GB that are free: convert it on another machine" in out
 
 
 def phone(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:

@@ -86,6 +86,8 @@ def test_a_comparison_has_both_ratios_and_a_page_with_both_curves(run: Callable,
     second = written(tmp_path, "b.json", replace(phone_record(pace=1.25), device=replace(DEVICE, soc_model="other")))
     ended = run("bench", "--compare", first, second, "--report", tmp_path / "c.html")
     assert "decode, 128 tokens\t60.0 tokens/s\t75.0 tokens/s\t1.25x better\n" in ended.out
+    (short,) = (line for line in ended.out.splitlines() if line.startswith("short answer"))
+    assert short.endswith("\t1.25x better")
     assert "different devices" in ended.err
     page = (tmp_path / "c.html").read_text(encoding="utf-8")
     assert page.count("<polyline") == 2 * 8
@@ -104,7 +106,23 @@ def test_files_that_cannot_be_compared_are_refused(run: Callable, tmp_path: Path
     other.write_text("{}")
     assert "not a bench report" in run("bench", "--compare", good, other).error
     assert run("bench", "--compare", other, good).code == FormatError.exit_code
+    other.write_text("<!doctype html>")
+    assert "use the .json file" in run("bench", "--compare", good, other).error
     assert run("bench", "--compare", good, tmp_path / "absent").code == NotFoundError.exit_code
+
+
+def test_temperatures_are_compared_by_their_difference(run: Callable, tmp_path: Path) -> None:
+    record = phone_record()
+    hotter = replace(record, heat=tuple(replace(heat, peak_c=heat.peak_c + 3) for heat in record.heat))
+    first, second = written(tmp_path, "a.json", record), written(tmp_path, "b.json", hotter)
+    lines = run("bench", "--compare", first, second).out.splitlines()
+    assert [line.split("\t")[3] for line in lines if "peak temperature" in line] == ["+3.0 °C worse"] * len(record.heat)
+
+
+def test_what_comparing_has_no_use_for_is_named_as_it_was_typed(run: Callable, tmp_path: Path) -> None:
+    good = written(tmp_path, "a.json", phone_record())
+    assert "leave out --minutes and" in run("bench", "--compare", good, good, "--minutes", "3").error
+    assert "leave out 'demo' and" in run("bench", "demo", "--compare", good, good).error
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pocketseek.apps.report.figures import FIGURES
 from pocketseek.apps.report.record import Record
 from pocketseek.cli import report_messages
 from pocketseek.cli.messages import Words
-from pocketseek.cli.report_figures import figure_rows
+from pocketseek.cli.report_figures import figure_rows, missing_rows
 from pocketseek.cli.report_page import report_page
 
 
@@ -33,14 +33,34 @@ def test_a_full_report_has_a_chart_of_everything_that_was_sampled() -> None:
     page = report_page(phone_record(), Words("en"))
     assert page.count("<svg") == 5
     assert page.count("<polyline") == 8
-    assert "not measured here:" not in page
+    assert "not measured:" not in page
 
 
 def test_what_no_sensor_tells_is_labelled_and_has_no_chart() -> None:
     page = report_page(bare_record(), Words("en"))
     assert "<svg" not in page
-    assert "not measured here: no sensor that can be read" in page
-    assert "not measured here: needs --minutes" in page
+    assert "not measured: no readable sensor" in page
+    assert "needs --minutes sustained, mean; sustained, at the end; speed kept" in re.sub(r"\s+", " ", text_of(page))
+
+
+def test_a_reason_is_said_once_for_all_figures_and_each_figure_is_somewhere() -> None:
+    for record in (phone_record(), bare_record()):
+        reasons = missing_rows(record, Words("en"))
+        told = "; ".join(labels for _, labels in reasons)
+        assert len({reason for reason, _ in reasons}) == len(reasons)
+        for name, _, _ in figure_rows(record, Words("en")):
+            measured = {label for label, _, _ in figure_rows(record, Words("en"), is_all=False)}
+            assert (name in measured) is not (name in told.split("; "))
+
+
+def test_heat_is_named_over_a_chart_only_if_it_is_drawn() -> None:
+    record = phone_record()
+    assert "full heat allowed" in report_page(record, Words("en"))
+    assert record.sustained is not None
+    samples = replace(record.sustained.samples, heat_share=(None,) * len(record.sustained.samples.time_s))
+    page = report_page(replace(record, sustained=replace(record.sustained, samples=samples)), Words("en"))
+    assert "full heat allowed" not in page
+    assert "Share of the time spent computing, %" in page
 
 
 def test_claims_are_called_claims_of_another_system() -> None:

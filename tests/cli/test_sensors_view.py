@@ -65,6 +65,18 @@ def test_nothing_to_read_is_said(tmp_path: Path) -> None:
     assert rows_of(tmp_path, {}) == {"set point": "no sensor can be read"}
 
 
+@pytest.mark.parametrize(("api", "is_told"), [(False, True), (True, False)])
+def test_termux_without_its_api_is_told_what_would_help(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], api: bool, is_told: bool
+) -> None:
+    commands = tmp_path / "data/data/com.termux/files/usr/bin"
+    commands.mkdir(parents=True)
+    if api:
+        (commands / "termux-battery-status").touch()
+    sensors_view.show_sensors("en", sensors=Sensors(tmp_path / "empty"), root=tmp_path)
+    assert ("pkg install termux-api" in capsys.readouterr().err) is is_told
+
+
 def test_json_has_everything(run: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sensors = build(tmp_path / "root", SNAPDRAGON)
     monkeypatch.setattr(sensors_view, "Sensors", lambda: sensors)

@@ -51,6 +51,21 @@ def test_off_is_0_and_the_environment_counts_where_nothing_is_said(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_a_limit_that_nobody_can_keep_is_said_to_have_no_effect(
+    run: Callable, tiny_package: Path, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def see_nothing(*rest: Any, **options: Any) -> heat.HeatWatch:
+        return heat.watch_heat(*rest, **{**options, "root": tmp_path})
+
+    monkeypatch.setattr("pocketseek.runtime.start.watch_heat", see_nothing)
+    told = []
+    for arguments in ((), ("--temperature-limit", "off"), ("--temperature-limit", "41")):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("hello\n"))
+        told.append("41 °C is without effect" in run(command, tiny_package, *COMMANDS[command], *arguments).err)
+    assert told == [False, False, True]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("text", ["warm", "-3", "nan", "200"])
 def test_what_is_no_limit_is_one_line(run: Callable, tiny_package: Path, command: str, text: str) -> None:
     ended = run(command, tiny_package, *COMMANDS[command], "--temperature-limit", text)

@@ -7,6 +7,7 @@ from pathlib import Path
 import tree_files
 
 from pocketseek.device import memory
+from pocketseek.device.permissions import check_permissions
 from pocketseek.device.probe import check_device
 
 ALWAYS_KNOWN = {
@@ -96,3 +97,11 @@ def test_process_memory_of_this_process_is_plausible() -> None:
     assert now.peak_rss_bytes is not None
     assert now.anonymous_bytes is not None
     assert now.peak_rss_bytes >= now.rss_bytes >= now.anonymous_bytes > 0
+
+
+def test_a_battery_that_is_not_there_cannot_be_read(tmp_path: Path) -> None:
+    supplies = tmp_path / "sys/class/power_supply"
+    supplies.mkdir(parents=True)
+    assert check_permissions(tmp_path).read_battery is None
+    (supplies / "battery").mkdir()
+    assert check_permissions(tmp_path).read_battery is True

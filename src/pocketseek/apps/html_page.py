@@ -40,6 +40,7 @@ _STYLE = (
     "td,th{padding:.3rem .75rem .3rem 0;border-bottom:1px solid var(--rule);text-align:left;vertical-align:top;"
     "font-variant-numeric:tabular-nums}th{font-weight:600;font-size:.85rem;color:var(--quiet)}"
     "td:first-child{color:var(--quiet)}td:last-child,th:last-child{padding-right:0}"
+    ".figures td:nth-child(2){white-space:nowrap}"
     "@media(max-width:599px){table{font-size:.85rem}td,th{padding-right:.5rem}}"
     "@media(min-width:600px){td:first-child{width:42%}}"
     "svg{display:block;width:100%;height:auto}svg text{font-size:12px;fill:var(--quiet)}"
@@ -84,10 +85,12 @@ def cards(items: Iterable[Card]) -> str:
     return f'<div class="cards">{"".join(map(_card, items))}</div>'
 
 
-def table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> str:
+def table(rows: Sequence[Sequence[str]], headings: Sequence[str] = (), *, is_figures: bool = False) -> str:
+    """is_figures: the second column holds short values, which are not to be broken over lines."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in headings)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return "<table>" + (f"<thead><tr>{head}</tr></thead>" if headings else "") + f"<tbody>{body}</tbody></table>"
+    opening = '<table class="figures">' if is_figures else "<table>"
+    return opening + (f"<thead><tr>{head}</tr></thead>" if headings else "") + f"<tbody>{body}</tbody></table>"
 
 
 def charts(items: Iterable[tuple[str, str, str]]) -> str:

@@ -11,6 +11,7 @@ So where models of LONG_BYTES and more are installed their chunks are read one a
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import secrets
@@ -49,7 +50,8 @@ def measure_storage(settings: Settings, progress: Callable[[int], None]) -> tupl
         _write_sample(path)
         return _measure(path, progress)
     finally:
-        path.unlink(missing_ok=True)
+        if path.exists():  # its folder may be none
+            path.unlink()
 
 
 def measure_long_read(models_dir: Path) -> float:
@@ -157,6 +159,10 @@ def _write_sample(path: Path) -> None:
                 file.flush()
                 os.fsync(file.fileno())  # now, or all of it would be waited for at the end
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(
+                f"{path.parent} has no room for {SAMPLE_BYTES >> 20} MiB to measure with ({error.strerror}); free some"
+            ) from error
         raise StorageError(
-            f"{path.parent} has no room for {SAMPLE_BYTES >> 20} MiB to measure with ({error.strerror}); free some"
+            f"{path.parent}: {error.strerror or error}; set POCKETSEEK_HOME to a folder that can be written"
         ) from error

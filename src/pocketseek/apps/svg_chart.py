@@ -14,6 +14,7 @@ from html import escape
 NUM_COLOURS = 4
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 400, 220, 46, 16, 12, 30
 _PLOT_WIDTH, _PLOT_HEIGHT = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+_CLOCK_STEPS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 240.0, 360.0)
 _FINE = 1e-9  # of a step: less than that beyond a line of the grid is on it
 
 
@@ -67,6 +68,16 @@ def round_step(least: float) -> float:
     """The next of 1, 2, 2.5 and 5 times a power of ten."""
     power: float = 10.0 ** math.floor(math.log10(least))
     return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= least * (1 - _FINE))
+
+
+def time_axis(longest: float, unit: str) -> Axis:
+    """From 0 to the first step of a clock (15 s, 5 min) past `longest`, in seconds or minutes: three to six steps."""
+    steps = [step for step in _CLOCK_STEPS if 2 < longest / step <= 6]
+    if not steps:
+        return round_axis([longest], unit)
+    counts = {step: math.ceil(longest / step - _FINE) for step in steps}
+    step = min(steps, key=lambda one: (one * counts[one], one))
+    return Axis(0.0, step, counts[step], unit)
 
 
 def line_chart(label: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:

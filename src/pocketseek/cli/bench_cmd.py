@@ -10,6 +10,7 @@ import typer
 from pocketseek.cli import options
 from pocketseek.cli.bench_once import run_bench
 from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
+from pocketseek.cli.heat_limit import tell_unwatched
 from pocketseek.cli.load_bench_run import run_load_bench
 from pocketseek.cli.memory_limit import MemoryLimit, run_limited
 from pocketseek.cli.messages import Words
@@ -139,7 +140,7 @@ def bench(
         return
 
     def open_engine() -> Engine:
-        return load(
+        opened = load(
             chosen.path,
             kv=chosen.kv,
             kv_bytes=chosen.kv_bytes,
@@ -150,6 +151,8 @@ def bench(
             engine=kind,
             provider=provider,
         )
+        tell_unwatched(opened, temperature_limit, words)
+        return opened
 
     if report is not None or minutes is not None:
         tokens_per_s = run_report(
@@ -198,7 +201,9 @@ def _check_alone(context: typer.Context) -> None:
     for name, value in context.params.items():
         source = context.get_parameter_source(name)
         if name not in ("compare", "report", "json") and source is not None and source.name == "COMMANDLINE":
-            raise UsageError(f"--compare measures nothing; leave out {value!r:.80} and use only --report and --json")
+            option = next(one for one in context.command.params if one.name == name)
+            called = option.opts[0] if option.param_type_name == "option" else repr(value)[:80]
+            raise UsageError(f"--compare measures nothing; leave out {called} and use only --report and --json")
 
 
 def _need(num_sequences: int, num_tokens: int) -> SpeedNeed:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CHINESE = re.compile("[\u4e00-\u9fff]")
 _ANY_WIDTH = 10_000  # a terminal that everything fits
 _DIM, _PLAIN = "\x1b[2m", "\x1b[22m"
 
@@ -69,6 +70,17 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], essentia
     console.print(table)
 
 
+def print_paragraph(text: str) -> None:
+    """Sentences; a terminal gets lines that end between words. Chinese lines end anywhere, as terminals do it."""
+    if not sys.stdout.isatty() or _CHINESE.search(text):
+        print_text(text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    Console().print(Text(_safe(text), overflow="fold"))
+
+
 def print_facts(rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> None:
     """(label, value) or (label, value, remark): aligned on a terminal, the value over as many lines as it needs and the
     remark below it; tab-separated otherwise, one line each."""
@@ -77,6 +89,28 @@ def print_facts(rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> None:
             print("\t".join("; ".join(text.splitlines()) for text in row))
         return
     from rich.console import Console
+
+    Console().print(_grid(rows))
+
+
+def watch_facts(rows: Callable[[], Sequence[tuple[str, str]]], *, every_s: float = 1.0) -> None:
+    """Facts that are read anew every second until Ctrl-C; without a terminal one after the other, with a blank line
+    between them."""
+    with suppress(KeyboardInterrupt):
+        if not sys.stdout.isatty():
+            while True:
+                print_facts(rows())
+                print(flush=True)
+                time.sleep(every_s)
+        from rich.live import Live
+
+        with Live(_grid(rows()), auto_refresh=False) as live:
+            while True:
+                time.sleep(every_s)
+                live.update(_grid(rows()), refresh=True)
+
+
+def _grid(rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -88,25 +122,7 @@ def print_facts(rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> None:
             Text(_safe(text), style="dim" if remark else "") for remark, text in enumerate(texts) if text
         )
         table.add_row(Text(_safe(label), style="dim"), value)
-    Console().print(table)
-
-
-def watch_table(headings: Sequence[str], rows: Callable[[], Sequence[Sequence[str]]], *, every_s: float = 1.0) -> None:
-    """A table that is made anew every second until Ctrl-C; without a terminal one after the other, with a blank line
-    between them."""
-    with suppress(KeyboardInterrupt):
-        if not sys.stdout.isatty():
-            while True:
-                print_table(headings, rows())
-                print(flush=True)
-                time.sleep(every_s)
-        from rich.live import Live
-
-        shown = range(len(headings))
-        with Live(_table(headings, rows(), shown), auto_refresh=False) as live:
-            while True:
-                time.sleep(every_s)
-                live.update(_table(headings, rows(), shown), refresh=True)
+    return table
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[int]) -> Table:

@@ -51,6 +51,8 @@ def device(
     settings = read_settings()
     if root is not None and (sensors or watch or models or measure):
         raise UsageError("--root shows facts alone; leave out --sensors, --watch, --models and --measure")
+    if sources + (sensors or watch) + (models or measure) > 1:
+        raise UsageError("--sources, --sensors and --models are three screens; ask for one of them at a time")
     if sensors or watch:
         show_sensors(settings.language, json=json, watch=watch)
         return
@@ -68,9 +70,15 @@ def device(
         return
     rows = short_rows(facts, words)
     if root is None:
-        kernels, reason = kernels_here(settings)
-        rows.append((words(device_messages.KERNELS), f"{kernels or words(messages.NONE)}: {reason}"))
+        rows.append((words(device_messages.KERNELS), _kernels_row(settings, words)))
     print_facts(rows)
+
+
+def _kernels_row(settings: Settings, words: Words) -> str:
+    kernels, reason = kernels_here(settings)
+    if kernels is None:
+        return f"{words(messages.NONE)}: {reason}"
+    return words(device_messages.KERNELS_ASKED_FOR if settings.kernels else device_messages.KERNELS_BEST, name=kernels)
 
 
 def kernels_here(settings: Settings) -> tuple[str | None, str]:

@@ -71,11 +71,8 @@ def _chip(facts: DeviceFacts, words: Words) -> str | None:
 
 def _cores(facts: DeviceFacts, words: Words) -> str:
     usable, fast = facts.usable_cores, facts.performance_cores
-    counts = words(
-        m.CORES_USABLE,
-        usable=len(usable) if usable else words(messages.UNKNOWN),
-        fast=len(fast) if fast else words(messages.UNKNOWN),
-    )
+    unknown = words(messages.UNKNOWN)
+    counts = words(m.CORES_USABLE, usable=len(usable), fast=len(fast) if fast else unknown) if usable else unknown
     named = [_cluster(cluster) for cluster in facts.clusters if cluster.part or cluster.max_frequency_hz]
     return "\n".join([*named, counts])
 
@@ -101,13 +98,9 @@ def _provider(provider: ExecutionProvider | None, words: Words) -> str | None:
 
 def _memory(facts: DeviceFacts, words: Words) -> str:
     unknown = words(messages.UNKNOWN)
-    parts = [
-        words(
-            messages.DEVICE_MEMORY_VALUE,
-            available=format_bytes(facts.memory_available_bytes, unknown),
-            total=format_bytes(facts.memory_total_bytes, unknown),
-        )
-    ]
+    available, total = (format_bytes(n, unknown) for n in (facts.memory_available_bytes, facts.memory_total_bytes))
+    is_known = (available, total) != (unknown, unknown)
+    parts = [words(messages.DEVICE_MEMORY_VALUE, available=available, total=total) if is_known else unknown]
     if facts.chip and facts.chip.memory_type:
         parts.append(facts.chip.memory_type)
         if rate := facts.chip.memory_bandwidth_bytes_per_s:

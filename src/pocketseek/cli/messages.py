@@ -347,6 +347,10 @@ HEAT_CHIP_UNREACHABLE = Message(
     "({percent} %).",
     "即使不计算,芯片温度仍为 {celsius}(上限 {limit} °C):由其他程序发热。以极慢的速度继续({percent} %)。",
 )
+HEAT_UNWATCHED = Message(
+    "The limit of {limit} °C is without effect: no sensor can be read here (`pocketseek device --sensors`).",
+    "{limit} °C 的温度上限不起作用:此处没有可读取的传感器(`pocketseek device --sensors`)。",
+)
 HEAT_GOES_ON = Message("Cool enough: going on.", "温度已降低:继续。")
 HEAT_SENSOR_TEST = Message(
     "Slower for a moment, to see whether the temperature sensor still moves ({percent} %).",

@@ -7,14 +7,22 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pocketseek.cli import verdict_messages as said
-from pocketseek.cli.console import format_bytes, print_facts, print_json, print_table, print_text, progress_bar
+from pocketseek.cli.console import (
+    format_bytes,
+    print_facts,
+    print_json,
+    print_paragraph,
+    print_table,
+    print_text,
+    progress_bar,
+)
 from pocketseek.cli.messages import Words
 from pocketseek.device.probe import check_device
 from pocketseek.settings import Settings
 
 if TYPE_CHECKING:
     from pocketseek.govern.expected_speed import MachineFigures
-    from pocketseek.govern.model_verdict import ModelVerdict
+    from pocketseek.govern.model_verdict import ModelNeeds, ModelVerdict
 
 _BITS = {"q4": "4", "q8": "8"}
 
@@ -47,7 +55,14 @@ def show_verdict(settings: Settings, *, measure: bool, as_json: bool) -> None:
     if figures is not None and measure:
         print_facts(_figure_rows(figures, words))
     shown = _worth_a_row([one for one in verdicts if is_usual(one)])
-    _print_models(shown, choice, figures, words)
+    _print_models(shown, figures, words)
+    if choice is None:
+        print_paragraph(words(said.NOTHING_FITS))
+        return
+    for line in _advice(choice, facts.storage_free_bytes, words):
+        print_paragraph(line)
+    if not choice.needs.is_installed and not _is_demo(choice.needs):  # in one line, so that it can be copied
+        print_text(f"    pocketseek convert FOLDER --name {choice.needs.name} --quant {choice.needs.quant}")
 
 
 def _worth_a_row(verdicts: Sequence[ModelVerdict]) -> list[ModelVerdict]:
@@ -95,10 +110,7 @@ def _rates(rates: Sequence[tuple[int, float]]) -> str:
     return ", ".join(f"{rate / 1e9:.2g} ({name})" for name, (_, rate) in zip(names, rates, strict=True)) + " GB/s"
 
 
-def _print_models(
-    verdicts: Sequence[ModelVerdict], choice: ModelVerdict | None, figures: MachineFigures | None, words: Words
-) -> None:
-
+def _print_models(verdicts: Sequence[ModelVerdict], figures: MachineFigures | None, words: Words) -> None:
     columns = (
         said.COLUMN_MODEL,
         said.COLUMN_BITS,
@@ -111,14 +123,13 @@ def _print_models(
     )
     print_table([words(column) for column in columns], [_row(one, words) for one in verdicts], essential=(0, 1, 2, 3))
     for line in _remarks(verdicts, figures, words):
-        print_text(line)
-    print_text(words(said.NOTHING_FITS) if choice is None else _advice(choice, words))
+        print_paragraph(line)
 
 
 def _remarks(verdicts: Sequence[ModelVerdict], figures: MachineFigures | None, words: Words) -> list[str]:
     from pocketseek.govern.model_verdict import PROMPT_TOKENS
 
-    lines = []
+    lines = [words(said.INSTALLED)] if any(one.needs.is_installed for one in verdicts) else []
     if figures is None:
         lines.append(words(said.NOT_MEASURED))
     elif figures.is_estimate:
@@ -147,32 +158,61 @@ def _row(verdict: ModelVerdict, words: Words) -> tuple[str, ...]:
     context = "" if verdict.context_tokens is None else f"{verdict.context_tokens}"
     size = format_bytes(needs.package_bytes)
     name = f"{needs.name} *" if needs.is_installed else needs.name
-    bits = _BITS.get(needs.quant, needs.quant)
+    bits = _bits(needs)
     speeds = (rate(verdict.decode_tokens_per_s), rate(verdict.prefill_tokens_per_s))
     return (name, bits, fits, *speeds, load, context, size)
 
 
 def _figures(value: float) -> str:
     """Two figures that count, never as a power of ten."""
-    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
-def _advice(choice: ModelVerdict, words: Words) -> str:
+def _bits(needs: ModelNeeds) -> str:
+    """Of a weight; of what was converted in another way, all of its package per weight."""
+    return _BITS.get(needs.quant) or f"{8 * needs.package_bytes / needs.parameters:.1f}"
+
+
+def _advice(choice: ModelVerdict, free_bytes: int | None, words: Words) -> list[str]:
+    """What to take and why, what it takes, and how one gets it."""
+    name, bits, rate = choice.needs.name, _bits(choice.needs), choice.decode_tokens_per_s
+    if rate is None:
+        lines = [words(said.UNMEASURED, model=name, bits=bits)]
+    else:
+        lines = [words(said.RECOMMENDED, model=name, bits=bits, reason=_reason(choice, rate, words))]
+    if not choice.needs.is_installed and choice.conversion_bytes is not None:
+        is_short = free_bytes is not None and choice.conversion_bytes > free_bytes
+        sizes = (choice.storage_bytes, choice.conversion_bytes, free_bytes)
+        storage, conversion, free = (format_bytes(size) for size in sizes)
+        message = said.STORAGE_SHORT if is_short else said.STORAGE
+        lines.append(words(message, storage=storage, conversion=conversion, free=free))
+    return [*lines, _start(choice.needs, words)]
+
+
+def _reason(choice: ModelVerdict, rate: float, words: Words) -> str:
     from pocketseek.govern.model_verdict import PLEASANT_TOKENS_PER_S, USABLE_TOKENS_PER_S
 
-    rate = choice.decode_tokens_per_s
-    if rate is None:
-        reason = words(said.REASON_UNMEASURED)
-    elif choice.is_estimate:
-        reason = words(said.REASON_ESTIMATED, rate=_figures(rate))
+    if choice.is_estimate:
+        message = said.REASON_ESTIMATED
     elif rate >= PLEASANT_TOKENS_PER_S:
-        reason = words(said.REASON_FAST, rate=_figures(rate))
+        message = said.REASON_FAST
     else:
-        usable = rate >= USABLE_TOKENS_PER_S
-        reason = words(said.REASON_USABLE if usable else said.REASON_FASTEST, rate=_figures(rate))
-    bits = _BITS.get(choice.needs.quant, choice.needs.quant)
-    lines = [words(said.RECOMMENDED, model=choice.needs.name, bits=bits, reason=reason)]
-    if choice.conversion_bytes is not None and not choice.needs.is_installed:
-        size, conversion = format_bytes(choice.storage_bytes), format_bytes(choice.conversion_bytes)
-        lines.append(words(said.STORAGE, storage=size, conversion=conversion))
-    return "\n".join(lines)
+        message = said.REASON_USABLE if rate >= USABLE_TOKENS_PER_S else said.REASON_FASTEST
+    return words(message, rate=_figures(rate))
+
+
+def _start(needs: ModelNeeds, words: Words) -> str:
+    from pocketseek.apps.catalogue import catalogue
+
+    if needs.is_installed:
+        return words(said.START_INSTALLED, model=needs.name)
+    if _is_demo(needs):
+        return words(said.START_DEMO)
+    repository = next(model.repository for model in catalogue() if model.name == needs.name)
+    return words(said.START_CONVERT, repository=repository)
+
+
+def _is_demo(needs: ModelNeeds) -> bool:
+    from pocketseek.apps.demo_model import DEMO_NAME
+
+    return needs.name == DEMO_NAME

@@ -53,11 +53,21 @@ def _rows(comparison: Comparison, words: Words) -> list[tuple[str, str, str, str
 
 
 def _change(change: Change, words: Words) -> str:
-    if change.ratio is None:
+    """How many times better or worse, whichever way better is; degrees and shares by their difference."""
+    if change.first is None or change.second is None or change.ratio is None:
         return ""
     if change.is_better is None:
-        return words(report_messages.SAME, ratio=change.ratio)
-    return words(report_messages.BETTER if change.is_better else report_messages.WORSE, ratio=change.ratio)
+        return words(report_messages.SAME)
+    difference = change.second - change.first
+    if change.figure.unit == "celsius":
+        amount = f"{difference:+.1f} °C"
+    elif change.figure.unit == "share":
+        amount = f"{difference:+.1%}"
+    elif change.ratio > 0:
+        amount = words(report_messages.TIMES, factor=max(change.ratio, 1 / change.ratio))
+    else:
+        amount = f"{difference:+.2f}"
+    return words(report_messages.BETTER if change.is_better else report_messages.WORSE, change=amount)
 
 
 def _warnings(comparison: Comparison, words: Words) -> list[str]:

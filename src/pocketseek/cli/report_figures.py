@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from pocketseek.apps.report.claims import REFERENCE
-from pocketseek.apps.report.figures import FIGURES, Figure, Key, gap_of
+from pocketseek.apps.report.figures import FIGURES, Figure, Gap, Key, gap_of
 from pocketseek.apps.report.record import Conditions, DeviceSeen, Record
 from pocketseek.cli import messages, report_messages
 from pocketseek.cli.console import format_bytes
 from pocketseek.cli.messages import Words
 
 
-def figure_rows(record: Record, words: Words) -> list[tuple[str, str, str]]:
-    """Label, value and claim of all that there is to say."""
+def figure_rows(record: Record, words: Words, *, is_all: bool = True) -> list[tuple[str, str, str]]:
+    """Label, value and claim of all that there is to say; or only of what was measured."""
     return [
         (label(figure.key, record, words), value_of(figure, record, words), claim_of(figure, words))
         for figure in FIGURES
+        if is_all or figure.get(record) is not None
     ]
+
+
+def missing_rows(record: Record, words: Words) -> list[tuple[str, str]]:
+    """What was not measured: a reason, and all figures that it holds for."""
+    found: dict[Gap, list[str]] = {}
+    for figure in FIGURES:
+        if figure.get(record) is None:
+            found.setdefault(gap_of(record, figure.key), []).append(label(figure.key, record, words))
+    separator = words(report_messages.LIST_SEPARATOR)
+    return [(words(report_messages.GAPS[gap]), separator.join(labels)) for gap, labels in found.items()]
 
 
 def value_of(figure: Figure, record: Record, words: Words) -> str:

@@ -30,8 +30,9 @@ HEAT_CLAIM = Message("{cpu:g} / {gpu:g} °C (CPU / GPU)", "{cpu:g} / {gpu:g} °C
 COLUMN_FIGURE = Message("figure", "指标")
 COLUMN_MEASURED = Message("measured", "实测")
 COLUMN_CLAIM = Message("claim, {device}", "声称({device})")
-NOT_MEASURED = Message("not measured here", "此处未测得")
-NOT_MEASURED_WHY = Message("not measured here: {why}", "此处未测得:{why}")
+NOT_MEASURED = Message("Not measured", "未测得")
+LIST_SEPARATOR = Message("; ", ";")
+NOT_MEASURED_WHY = Message("not measured: {why}", "未测得:{why}")
 ALL_FIGURES = Message("All figures", "全部指标")
 CONDITIONS = Message("How it was measured", "测量条件")
 DEVICE = Message("Device", "设备")
@@ -47,6 +48,7 @@ CHART_SPEED = Message("Tokens per second", "每秒词元数")
 CHART_HEAT = Message("Temperature, °C", "温度(°C)")
 CHART_FREQUENCY = Message("Frequency of the fastest core, GHz", "最快核心的频率(GHz)")
 CHART_DUTY = Message("Share of the time spent computing, and of full heat allowed, %", "计算所占时间与允许的热量(%)")
+CHART_DUTY_ALONE = Message("Share of the time spent computing, %", "计算所占时间(%)")
 LINE_DUTY = Message("computing", "计算")
 LINE_HEAT_SHARE = Message("heat allowed", "允许的热量")
 CHART_POWER = Message("Power, W", "功率(W)")
@@ -96,7 +98,7 @@ CARDS: dict[Key, Message] = {
     "added_power": Message("Power above idle", "高于静止的功率"),
 }
 GAPS: dict[Gap, Message] = {
-    "no sensor": Message("no sensor that can be read", "没有可读取的传感器"),
+    "no sensor": Message("no readable sensor", "无可读传感器"),
     "charging": Message("the device was charging", "设备正在充电"),
     "no sustained load": Message("needs --minutes", "需要 --minutes"),
     "cut short": Message("ended before", "在此之前已结束"),
@@ -139,9 +141,10 @@ COMPLAINTS = Message("Sensors left out", "未采用的传感器")
 COMPARE_TITLE = Message("Two bench reports", "两份基准报告对比")
 COMPARE_WHICH = Message("{letter}: {model} on {device}, {created}", "{letter}:{model},{device},{created}")
 COLUMN_CHANGE = Message("B against A", "B 相对 A")
-BETTER = Message("{ratio:.2f}x better", "{ratio:.2f} 倍,更好")
-WORSE = Message("{ratio:.2f}x worse", "{ratio:.2f} 倍,更差")
-SAME = Message("{ratio:.2f}x", "{ratio:.2f} 倍")
+TIMES = Message("{factor:.2f}x", "{factor:.2f} 倍")
+BETTER = Message("{change} better", "更好({change})")
+WORSE = Message("{change} worse", "更差({change})")
+SAME = Message("about the same", "基本相同")
 DIFFERENCES: dict[Difference, Message] = {
     "device": Message("They are of different devices.", "两份报告来自不同的设备。"),
     "model": Message("They are of different models.", "两份报告使用不同的模型。"),

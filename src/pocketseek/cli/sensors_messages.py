@@ -34,3 +34,7 @@ COOLING = Message("cooling at work", "正在降温")
 NOTHING = Message("nothing", "无")
 LEFT_OUT = Message("left out", "已忽略")
 NO_SENSORS = Message("no sensor can be read", "没有可读的传感器")
+TERMUX_API = Message(
+    "Termux:API can tell the battery's temperature: install its app and run `pkg install termux-api`.",
+    "Termux:API 可以提供电池温度:请安装该应用并运行 `pkg install termux-api`。",
+)

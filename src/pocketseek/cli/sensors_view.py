@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 
 from pocketseek.cli import messages
 from pocketseek.cli import sensors_messages as says
-from pocketseek.cli.console import print_json, print_table, watch_table
+from pocketseek.cli.console import note, print_facts, print_json, watch_facts
 from pocketseek.cli.messages import Message, Words
 from pocketseek.device.sensors import Battery, SensorFacts, Sensors, Temperature
+from pocketseek.device.system import has_termux_api
 from pocketseek.errors import UsageError
 from pocketseek.govern.choose_sensors import SensorChoice, SetPointKind, choose_sensors
 
@@ -25,18 +27,28 @@ _MOST = 6
 Rows = list[tuple[str, str]]
 
 
-def show_sensors(language: str, *, json: bool = False, watch: bool = False, sensors: Sensors | None = None) -> None:
-    """Raises UsageError if asked for one JSON object again and again."""
+def show_sensors(
+    language: str,
+    *,
+    json: bool = False,
+    watch: bool = False,
+    sensors: Sensors | None = None,
+    root: Path = Path("/"),
+) -> None:
+    """root: where Termux is looked for. Raises UsageError if asked for one JSON object again and again."""
     if json and watch:
         raise UsageError("--watch shows a table again and again and --json prints one object; choose one of them")
     sensors = Sensors() if sensors is None else sensors
     facts, words = sensors.settle(), Words(language)
     if json:
         print_json(_as_json(facts))
-    elif watch:
-        watch_table(("", ""), lambda: sensor_rows(sensors.read(), words))
+        return
+    if choose_sensors(facts).kind == "none" and has_termux_api(root) is False:
+        note(words(says.TERMUX_API))
+    if watch:
+        watch_facts(lambda: sensor_rows(sensors.read(), words))
     else:
-        print_table(("", ""), sensor_rows(facts, words))
+        print_facts(sensor_rows(facts, words))
 
 
 def sensor_rows(facts: SensorFacts, words: Words) -> Rows:

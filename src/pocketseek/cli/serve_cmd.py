@@ -17,6 +17,7 @@ import typer
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import print_json, print_text
 from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
+from pocketseek.cli.heat_limit import tell_unwatched
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
 from pocketseek.errors import UnsupportedError, UsageError
@@ -107,7 +108,7 @@ def serve(
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
         from pocketseek.runtime.load import load
 
-        return load(
+        opened = load(
             model.path,
             num_threads=threads,
             kv=kv,
@@ -118,6 +119,8 @@ def serve(
             engine=kinds[model.name],
             provider=provider,
         )
+        tell_unwatched(opened, temperature_limit, Words(settings.language))
+        return opened
 
     pool = _pool(settings, served, open_model, memory)
     with closing(bind(host, port)) as listener, closing(pool):

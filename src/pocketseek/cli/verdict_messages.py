@@ -24,8 +24,8 @@ COLUMN_CONTEXT = Message("context", "上下文")
 FITS = {
     "resident": Message("yes", "可以"),
     "streams": Message("streamed", "流式"),
-    "no memory": Message("no: memory {memory}", "不行:内存 {memory}"),
-    "no storage": Message("no: storage {storage}", "不行:存储 {storage}"),
+    "no memory": Message("no: memory < {memory}", "不行:内存不足 {memory}"),
+    "no storage": Message("no: storage < {storage}", "不行:存储不足 {storage}"),
     "not yet": Message("not yet", "暂不支持"),
     "unknown": Message("unknown", "未知"),
 }
@@ -42,9 +42,10 @@ REASON_USABLE = Message(
     "更大的模型不到每秒一个词元;它每秒 {rate} 个",
 )
 REASON_FASTEST = Message("the fastest here, {rate} tokens/s", "此处最快,每秒 {rate} 个词元")
-REASON_UNMEASURED = Message(
-    "the largest that fits into memory; `pocketseek device --measure` says how fast",
-    "能放入内存的最大模型;用 `pocketseek device --measure` 测量速度",
+UNMEASURED = Message(
+    "The largest that fits into memory is {model} at {bits} bits; which is fast enough, `pocketseek device --measure` "
+    "tells.",
+    "能放入内存的最大模型是 {model}({bits} 位);哪个模型够快,请用 `pocketseek device --measure` 测量。",
 )
 REASON_ESTIMATED = Message(
     "it writes at most {rate} tokens/s; `pocketseek device --measure` says how fast it really is",
@@ -54,6 +55,17 @@ STORAGE = Message(
     "It takes {storage} of storage; {conversion} while it is converted here.",
     "需要 {storage} 存储空间;在本机转换时需要 {conversion}。",
 )
+STORAGE_SHORT = Message(
+    "It takes {storage} of storage. Converting it takes {conversion}, more than the {free} that are free: convert it "
+    "on another machine and copy the package.",
+    "需要 {storage} 存储空间。转换时需要 {conversion},超过可用的 {free}:请在其他机器上转换,再复制模型包。",
+)
+START_INSTALLED = Message("`pocketseek chat {model}` starts it.", "运行 `pocketseek chat {model}` 即可使用。")
+START_DEMO = Message("`pocketseek chat demo` installs and starts it.", "运行 `pocketseek chat demo` 即可安装并使用。")
+START_CONVERT = Message(
+    "Its files are published as {repository}. With them in FOLDER:", "其文件发布于 {repository}。下载到 FOLDER 后运行:"
+)
+INSTALLED = Message("*: installed.", "*:已安装。")
 SLOW_STORAGE = Message(
     "Models of 12 billion weights and more want UFS 3.1 or faster; this storage is slower.",
     "120 亿参数及以上的模型需要 UFS 3.1 或更快的存储;此设备的存储较慢。",
@@ -69,8 +81,9 @@ NOT_MEASURED = Message(
     "运行 `pocketseek device --measure` 之后才知道速度。",
 )
 EXPLAINED = Message(
-    "Expected for one answer at {tokens} tokens of context, with nothing else running and before heat slows it down. "
-    "Streamed: weights come from storage in every pass. Speeds in tokens.",
-    "为单个回答在 {tokens} 词元上下文时的预期,假定没有其他程序运行且未因发热降速。"
-    "流式:每次前向都从存储读取权重。速度以词元计。",
+    "Writes and reads are tokens of answer and of prompt in a second, as expected for one answer at {tokens} tokens of "
+    "context, with nothing else running and before heat slows it down. Streamed: not all weights fit into memory, the "
+    "rest is read from storage for every token.",
+    "“写”与“读”为每秒生成和读入的词元数,是单个回答在 {tokens} 词元上下文时的预期,"
+    "假定没有其他程序运行且未因发热降速。流式:内存放不下全部权重,其余部分在每个词元时从存储读取。",
 )

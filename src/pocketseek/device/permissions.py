@@ -36,7 +36,7 @@ def check_permissions(root: Path) -> Permissions:
     return Permissions(
         root_user=os.geteuid() == 0,
         read_temperatures=_any_readable(thermal, [zone / "temp" for zone in numbered_folders(thermal, "thermal_zone")]),
-        read_battery=_listable(root / "sys/class/power_supply"),
+        read_battery=_listable(root / "sys/class/power_supply", is_none_empty=True),
         read_load=_readable(root / "proc/stat"),
         read_pressure=_readable(root / "proc/pressure/memory"),
         read_block_devices=_listable(root / "sys/block"),
@@ -73,11 +73,12 @@ def _readable(file: Path) -> bool | None:
     return read_line(str(file)) is not None if os.path.lexists(file) else None
 
 
-def _listable(folder: Path) -> bool | None:
+def _listable(folder: Path, *, is_none_empty: bool = False) -> bool | None:
+    """is_none_empty: an empty folder counts as not there: the kernel has one for devices that no machine must have."""
     try:
-        os.listdir(folder)
+        names = os.listdir(folder)
     except PermissionError:
         return False
     except (OSError, ValueError):
         return None
-    return True
+    return None if is_none_empty and not names else True

@@ -24,9 +24,9 @@ from pocketseek.govern.ladder import ModelFacts, Rung, SpeedWish, choose_rung
 
 Fit = Literal["resident", "streams", "no memory", "no storage", "not yet", "unknown"]
 
-PROMPT_TOKENS = 512
+PROMPT_TOKENS = 512  # the context that speeds are told for
 RING_BYTES = 50_000_000  # that streamed weights go through, pages of the system's cache included
-TYPICAL_TOKENS = 1024  # the context that speeds are told for
+TYPICAL_TOKENS = 1024  # the context that memory is kept for
 PAGE_TOKENS = 64
 LARGE_PARAMETERS = 12_000_000_000
 LARGE_STORAGE_BYTES = 15_000_000_000  # free, for a model of the 13B class: the package and room to update it
@@ -87,7 +87,7 @@ class ModelVerdict:
     conversion_bytes: while it is converted here, checkpoint and package. slow_storage: a model of the 13B class wants
     faster storage than this (None: its kind is not known, or it matters not). context_tokens: in the KV format that is
     used; contexts: in each. load_s: until the first token, nothing of it in memory. Speeds are of one answer at
-    TYPICAL_TOKENS; None: not measured. is_estimate: they are upper limits, nothing was measured.
+    PROMPT_TOKENS; None: not measured. is_estimate: they are upper limits, nothing was measured.
     """
 
     needs: ModelNeeds

@@ -38,7 +38,10 @@ def read_record(path: Path) -> Record:
 
 
 def parse_record(data: bytes, where: str) -> Record:
-    document = load_object(data, where, max_bytes=_MAX_BYTES)
+    try:
+        document = load_object(data, where, max_bytes=_MAX_BYTES)
+    except FormatError as error:
+        raise FormatError(f"{where}: not a bench report; {_REMEDY}") from error
     if document.get("schema") != SCHEMA:
         raise FormatError(f"{where}: not a bench report; {_REMEDY}")
     version = document.get("version")
