@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,6 +24,7 @@ from pocketseek.convert.onnx import block_graph, data_files, decoder, stored_blo
 from pocketseek.convert.onnx.stored_blocks import Blocks, Quant, pieces_of
 from pocketseek.convert.onnx_export import save_as_ort
 from pocketseek.convert.pipeline import convert_checkpoint
+from pocketseek.convert.recipe import Quant as PackageQuant
 from pocketseek.errors import StorageError, UnsupportedError, UsageError
 from pocketseek.kernels.contract import TensorData
 from pocketseek.kernels.reference import dequantise, unpack_matrix
@@ -78,9 +80,9 @@ def mean_kl(reference: np.ndarray, logits: np.ndarray) -> float:
     return float((np.exp(p) * (p - q)).sum(-1).mean())
 
 
-def package_of(folder: Path, family: str, quant: str, **model: object) -> Path:
-    checkpoint = write_hf(folder / "hf", tiny_model(family, **model))  # type: ignore[arg-type]
-    return convert_checkpoint(checkpoint, folder / "package", quant=quant)  # type: ignore[arg-type]
+def package_of(folder: Path, family: str, quant: PackageQuant, **model: Any) -> Path:
+    checkpoint = write_hf(folder / "hf", tiny_model(family, **model))
+    return convert_checkpoint(checkpoint, folder / "package", quant=quant)
 
 
 @pytest.mark.parametrize("format", ["onnx", "ort"])
@@ -107,7 +109,9 @@ def test_every_family_computes_what_the_kernels_do(
 
 @pytest.mark.parametrize("export_quant", ["int4", "int8", "f16"])
 @pytest.mark.parametrize("package_quant", ["q4", "q4-pure", "q8", "keep"])
-def test_every_format_of_weights_is_carried_over(tmp_path: Path, package_quant: str, export_quant: Quant) -> None:
+def test_every_format_of_weights_is_carried_over(
+    tmp_path: Path, package_quant: PackageQuant, export_quant: Quant
+) -> None:
     package = package_of(tmp_path, "llama", package_quant)
     graphs = Graphs(export_package(package, tmp_path / "out", quant=export_quant))
     native = native_logits(package, IDS)
@@ -252,10 +256,8 @@ def test_with_float_activations_the_graphs_of_two_forms_agree_to_five_digits(
     monkeypatch.setattr(block_graph, "_INT8_PRODUCTS", 1)
     source = write_model_gguf(tmp_path / "some.gguf", tiny_model("qwen3", num_layers=4), type_name="Q4_1")
     package = convert_checkpoint(source, tmp_path / "package")
-    int4, f16 = (
-        Graphs(export_package(package, tmp_path / quant, quant=quant)).logits(IDS)  # type: ignore[arg-type]
-        for quant in ("int4", "f16")
-    )
+    quants: tuple[Quant, Quant] = ("int4", "f16")
+    int4, f16 = (Graphs(export_package(package, tmp_path / quant, quant=quant)).logits(IDS) for quant in quants)
     assert mean_kl(f16, int4) < 1e-5
 
 

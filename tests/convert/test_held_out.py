@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tiny_models import tiny_gguf, tiny_hf_directory
 from pocketseek.convert import held_out
 from pocketseek.convert.held_out import held_out_texts
 from pocketseek.convert.pipeline import convert_checkpoint
+from pocketseek.convert.recipe import Quant
 from pocketseek.errors import UsageError
 from pocketseek.kernels.divergence import Divergence
 from pocketseek.package.manifest import read_manifest
@@ -22,8 +24,8 @@ CODE = "".join(f"def wall_{number}(): return bottles[{number}]\n" for number in 
 TEXTS = {"prose": PROSE, "code": CODE}
 
 
-def report(folder: Path, source: Path, quant: str, **options: object) -> Mapping[str, object]:
-    package = convert_checkpoint(source, folder / f"package-{quant}", quant=quant, checks=TEXTS, **options)  # type: ignore[arg-type]
+def report(folder: Path, source: Path, quant: Quant, **options: Any) -> Mapping[str, Any]:
+    package = convert_checkpoint(source, folder / f"package-{quant}", quant=quant, checks=TEXTS, **options)
     found = read_manifest(package).quality["held_out"]
     assert isinstance(found, Mapping)
     return found
@@ -53,10 +55,11 @@ def test_it_agrees_with_the_runtime_up_to_its_rounding_of_activations(tmp_path: 
 def test_exact_weights_lose_nothing_and_fewer_bits_more(tmp_path: Path) -> None:
     source = tiny_hf_directory(tmp_path / "hf", "llama")
     kls = []
-    for quant in ("keep", "q8", "q4", "q4-pure"):
+    quants: tuple[Quant, ...] = ("keep", "q8", "q4", "q4-pure")
+    for quant in quants:
         found = report(tmp_path, source, quant)
         assert isinstance(found["all"], Mapping)
-        assert set(found["kinds"]) == {"prose", "code"}  # type: ignore[call-overload]
+        assert set(found["kinds"]) == {"prose", "code"}
         kls.append(found["all"]["mean_kl"])
     assert kls[0] < 1e-9
     assert kls == sorted(kls)

@@ -1,6 +1,7 @@
 """Whether a stop helps, on temperatures that are told."""
 
 import math
+from collections.abc import Callable
 
 from pocketseek.govern.stop_effect import CHIP_S, COARSE_SKIN_S, SKIN_S, StopEffect
 
@@ -18,7 +19,7 @@ def first_vain_s(skin: object, chip: object = None, *, by_skin: bool = True, mos
     return None
 
 
-def cooling(from_c: float, room_c: float, settle_s: float, step_c: float):  # type: ignore[no-untyped-def]
+def cooling(from_c: float, room_c: float, settle_s: float, step_c: float) -> Callable[[float], float]:
     return lambda s: math.floor((room_c + (from_c - room_c) * math.exp(-s / settle_s)) / step_c) * step_c
 
 

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.convert.calibrate import Calibration, QuantisedMatrix, compensated
-from pocketseek.convert.encode import Loss, decode_rows, loss_of
+from pocketseek.convert.checkpoint_weights import CheckpointWeights
+from pocketseek.convert.encode import Loss, loss_of
 from pocketseek.convert.families.base import ModelPlan, TensorPlan
 from pocketseek.convert.gram import Gram
 from pocketseek.convert.layer_math import Floats
 from pocketseek.convert.pack import pack_planes
 from pocketseek.convert.quantize import dequantize, quantize
 from pocketseek.convert.scale_search import GROUP_COLS
-from pocketseek.convert.slabs import read_stored, slab_ranges
 from pocketseek.convert.sources.base import Source
 from pocketseek.package.manifest import JsonValue
 
@@ -118,16 +118,9 @@ class CalibratedLayers:
     def _embedded(self, ids: NDArray[np.int32]) -> Floats:
         """Rows of the embedding, rounded as they are written; a tied one is written last and not known yet."""
         name = "embed.weight" if "embed.weight" in self._tensors else "head.weight"
-        tensor = self._tensors[name]
-        stored_type = self._source.tensors[tensor.source_name].type
-        result = np.empty((len(ids), tensor.shape[1]), np.float32)
-        for start, stop in slab_ranges(tensor.shape):
-            inside = (ids >= start) & (ids < stop)
-            if inside.any():
-                rows = decode_rows(stored_type, read_stored(self._source, tensor, start, stop))
-                result[inside] = rows[ids[inside] - start]
+        result = CheckpointWeights(self._source, self._plan).rows(name, ids)
         if self._embed_format in GROUP_COLS and name == "embed.weight":
-            result = dequantize(self._embed_format, quantize(self._embed_format, result))[:, : tensor.shape[1]]
+            result = dequantize(self._embed_format, quantize(self._embed_format, result))[:, : result.shape[1]]
         return result
 
 

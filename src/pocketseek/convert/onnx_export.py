@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnxruntime  # type: ignore[import-untyped]
-from onnxruntime.capi.onnxruntime_pybind11_state import (  # type: ignore[import-untyped]
+import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import (
     Fail,
     InvalidGraph,
     NotImplemented,

@@ -239,7 +239,7 @@ class OnnxExecutor:
 def _library() -> Any:
     """Raises UnsupportedError with what to install."""
     try:
-        import onnxruntime  # type: ignore[import-untyped]
+        import onnxruntime
     except ImportError as error:
         on_termux = "com.termux" in sys.prefix
         remedy = "pkg install python-onnxruntime" if on_termux else 'pip install "pocketseek[onnx]"'
@@ -320,7 +320,7 @@ def _with_cpu(name: str) -> list[str]:
 
 def _library_errors() -> tuple[type[Exception], ...]:
     """ONNX Runtime's have no common base."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[import-untyped]
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     return (*own, RuntimeError, ValueError)

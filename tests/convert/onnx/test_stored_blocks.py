@@ -11,6 +11,7 @@ from tiny_models import TinyModel, tiny_gguf, tiny_model, write_hf
 
 from pocketseek.convert.onnx.stored_blocks import Blocks, Quant, Rows, exported_bytes, pieces_of
 from pocketseek.convert.pipeline import convert_checkpoint
+from pocketseek.convert.recipe import Quant as PackageQuant
 from pocketseek.errors import UnsupportedError
 from pocketseek.package.reader import Package
 
@@ -29,9 +30,9 @@ def package_with(folder: Path, format_name: str) -> Path:
         source = tiny_gguf(folder / "some.gguf", type_name="Q4_1" if format_name == "q4a" else "Q4_0")
         return convert_checkpoint(source, folder / "package")
     model = tiny_model("llama", hidden=72, intermediate=100, num_heads=3, num_kv_heads=3, vocab=331)
-    quant = {"q4p": "q4-pure", "q8s": "q8", "f32": "keep", "f16": "keep"}[format_name]
+    quants: dict[str, PackageQuant] = {"q4p": "q4-pure", "q8s": "q8", "f32": "keep", "f16": "keep"}
     source = write_hf(folder / "hf", model, dtype="F16" if format_name == "f16" else "F32")
-    return convert_checkpoint(source, folder / "package", quant=quant)  # type: ignore[arg-type]
+    return convert_checkpoint(source, folder / "package", quant=quants[format_name])
 
 
 @pytest.mark.parametrize("quant", QUANTS)

@@ -6,21 +6,18 @@ Large constants are written as they are made (data_files.py).
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
 from pocketseek.convert.layer_math import Floats
 from pocketseek.convert.onnx.data_files import LEAST_EXTERNAL_BYTES, DataFiles
+from pocketseek.convert.onnx.graph import OnnxGraph
 from pocketseek.convert.onnx.stored_blocks import Blocks, Rows
 from pocketseek.formats import BLOCK_COLS
-
-Dim = int | str
-Attribute = int | float | list[int]
 
 MICROSOFT = "com.microsoft"
 LEAST_OPSET, LAST_OPSET = 15, 23
@@ -29,77 +26,21 @@ _INT8_PRODUCTS = 4  # MatMulNBits: accuracy_level
 _AXES_ARE_INPUTS = 18  # of ReduceMean
 
 
-class BlockGraph:
-    """Adds nodes one after another; names are made here. Hidden states are (1, tokens, size)."""
+class BlockGraph(OnnxGraph):
+    """Hidden states are (1, tokens, size)."""
 
     def __init__(self, name: str, opset: int, data: DataFiles) -> None:
+        super().__init__(name, _IR_VERSIONS[opset])
         self.opset = opset
-        self._graph = onnx.GraphProto(name=name)
         self._data = data
-        self._known: dict[str, bytes] = {}  # digests of constants
-        self._num_names = 0
         self._block_sums: dict[str, str] = {}  # by what they are of
 
-    # --- borders ---
-
-    def input(self, name: str, kind: int, shape: Sequence[Dim]) -> str:
-        self._graph.input.append(helper.make_tensor_value_info(name, kind, list(shape)))
-        return name
-
-    def output(self, value: str, name: str, kind: int, shape: Sequence[Dim]) -> None:
-        """value: by the name of its own if it is called so already."""
-        if value != name:
-            self._graph.node.append(helper.make_node("Identity", [value], [name], name=name))
-        self._graph.output.append(helper.make_tensor_value_info(name, kind, list(shape)))
-
     def model(self) -> onnx.ModelProto:
-        """Takes the graph over; nothing can be added afterwards."""
-        model = onnx.ModelProto(ir_version=_IR_VERSIONS[self.opset], producer_name="pocketseek")
-        model.opset_import.append(helper.make_opsetid("", self.opset))
-        model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
-        model.graph.CopyFrom(self._graph)
-        self._graph = onnx.GraphProto()
-        return model
+        return self._with_opsets({"": self.opset, MICROSOFT: 1})
 
-    # --- plain operations ---
-
-    def constant(self, name: str, values: NDArray[np.generic]) -> str:
-        """One constant of a name; asked for again, it must be the same."""
-        array = np.asarray(values, order="C")
-        digest = hashlib.sha256(array.reshape(-1).view(np.uint8).data).digest()
-        if name not in self._known:
-            self._known[name] = digest
-            is_large = array.nbytes >= LEAST_EXTERNAL_BYTES
-            tensor = self._data.add(name, array) if is_large else numpy_helper.from_array(array, name)
-            self._graph.initializer.append(tensor)
-        if self._known[name] != digest:
-            raise ValueError(f"two constants want to be called {name!r}")
-        return name
-
-    def ints(self, *values: int) -> str:
-        return self.constant("ints." + "_".join(map(str, values)), np.array(values, np.int64))
-
-    def scalar(self, value: int) -> str:
-        return self.constant(f"int.{value}", np.array(value, np.int64))
-
-    def number(self, value: float) -> str:
-        return self.constant(f"float.{value!r}", np.array(value, np.float32))
-
-    def node(self, op: str, *inputs: str, label: str = "", domain: str = "", **attributes: Attribute) -> str:
-        stem = label or op.lower()
-        self._num_names += 1
-        output = f"{stem}.{self._num_names}"
-        self.named_node(op, inputs, [output], domain=domain, **attributes)
-        return output
-
-    def named_node(
-        self, op: str, inputs: Sequence[str], outputs: Sequence[str], *, domain: str = "", **attributes: Attribute
-    ) -> None:
-        node = helper.make_node(op, list(inputs), list(outputs), name=next(filter(None, outputs)), domain=domain)
-        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
-        self._graph.node.append(node)
-
-    # --- of models ---
+    def _stored(self, name: str, values: NDArray[np.generic]) -> onnx.TensorProto:
+        is_large = values.nbytes >= LEAST_EXTERNAL_BYTES
+        return self._data.add(name, values) if is_large else super()._stored(name, values)
 
     def rms_norm(self, x: str, weight: str, eps: float) -> str:
         """The form that ONNX Runtime makes one operation of."""

@@ -7,20 +7,15 @@ exist as int8 alone. Only operators of ai.onnx are used.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from pocketseek.convert.activation_ranges import Range
 from pocketseek.convert.layer_math import Floats
-
-Dim = int | str
-Attribute = int | list[int]
+from pocketseek.convert.onnx.graph import Attribute, OnnxGraph
 
 _IR_VERSION = 10  # what opset 21 came with
 _LEAST_SCALE = 1e-10
@@ -44,67 +39,12 @@ class Value:
     scale: Scale | None = None
 
 
-class QdqGraph:
-    """Adds nodes one after another; names are made here."""
-
+class QdqGraph(OnnxGraph):
     def __init__(self, name: str) -> None:
-        self._model = onnx.ModelProto(ir_version=_IR_VERSION, producer_name="pocketseek")
-        self._graph = self._model.graph
-        self._graph.name = name
-        self._known: dict[str, bytes] = {}  # digests of constants
-        self._num_names = 0
-
-    # --- borders ---
-
-    def input(self, name: str, kind: int, shape: Sequence[Dim]) -> str:
-        self._graph.input.append(helper.make_tensor_value_info(name, kind, list(shape)))
-        return name
-
-    def output(self, value: str, name: str, kind: int, shape: Sequence[Dim]) -> None:
-        self._graph.node.append(helper.make_node("Identity", [value], [name], name=name))
-        self._graph.output.append(helper.make_tensor_value_info(name, kind, list(shape)))
+        super().__init__(name, _IR_VERSION)
 
     def model(self, opset: int) -> onnx.ModelProto:
-        """The graph itself, not a copy. Asked for once, when all is there."""
-        self._model.opset_import.append(helper.make_opsetid("", opset))
-        return self._model
-
-    # --- plain operations ---
-
-    def constant(self, name: str, values: NDArray[np.generic]) -> str:
-        """One constant of a name; asked for again, it must be the same."""
-        array = np.asarray(values, order="C")
-        digest = hashlib.sha256(array.reshape(-1).view(np.uint8).data).digest()
-        if name not in self._known:
-            self._known[name] = digest
-            self._graph.initializer.append(numpy_helper.from_array(array, name))
-        if self._known[name] != digest:
-            raise ValueError(f"two constants want to be called {name!r}")
-        return name
-
-    def ints(self, *values: int) -> str:
-        return self.constant("ints." + "_".join(map(str, values)), np.array(values, np.int64))
-
-    def scalar(self, value: int) -> str:
-        return self.constant(f"int.{value}", np.array(value, np.int64))
-
-    def float(self, value: float) -> str:
-        return self.constant(f"float.{value!r}", np.array(value, np.float32))
-
-    def node(self, op: str, *inputs: str, label: str = "", **attributes: Attribute) -> str:
-        return self.nodes(op, inputs, 1, label=label, **attributes)[0]
-
-    def nodes(
-        self, op: str, inputs: Sequence[str], num_outputs: int, *, label: str = "", **attributes: Attribute
-    ) -> list[str]:
-        stem = label or op.lower()
-        outputs = [self._new_name(stem) for _ in range(num_outputs)]
-        node = helper.make_node(op, list(inputs), outputs, name=outputs[0])
-        node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
-        self._graph.node.append(node)
-        return outputs
-
-    # --- quantised ones ---
+        return self._with_opsets({"": opset})
 
     def scale(self, name: str, limits: Range, bits: int) -> Scale:
         """Constants for a range. bits: 8 or 16."""
@@ -133,7 +73,7 @@ class QdqGraph:
 
     def moved(self, op: str, value: Value, *inputs: str, **attributes: Attribute) -> Value:
         """An operation that changes no value (Reshape, Transpose): the same steps after it."""
-        return self.quantised(self.node(op, value.name, *inputs, label="", **attributes), value.scale)
+        return self.quantised(self.node(op, value.name, *inputs, label="", domain="", **attributes), value.scale)
 
     def linear(self, name: str, x: Value, weights: Floats, bias: Floats | None) -> str:
         """x (rows, inputs) times weights (outputs, inputs) transposed, plus bias: not quantised yet."""
@@ -156,10 +96,6 @@ class QdqGraph:
         zeros = self.constant(f"int32_zeros.{len(scales)}", np.zeros(len(scales), np.int32))
         inputs = (self.constant(f"{name}.bias", codes), self.constant(f"{name}.bias_scale", scales), zeros)
         return self.node("DequantizeLinear", *inputs, label=f"{name}.bias_values", axis=0)
-
-    def _new_name(self, stem: str) -> str:
-        self._num_names += 1
-        return f"{stem}.{self._num_names}"
 
 
 def int8_rows(weights: Floats) -> tuple[NDArray[np.int8], Floats]:

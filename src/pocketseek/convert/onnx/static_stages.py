@@ -22,7 +22,8 @@ from onnx import TensorProto
 
 from pocketseek.convert.activation_ranges import Range
 from pocketseek.convert.layer_math import Floats
-from pocketseek.convert.onnx.qdq import Dim, QdqGraph, Scale, Value, int8_rows
+from pocketseek.convert.onnx.graph import Dim
+from pocketseek.convert.onnx.qdq import QdqGraph, Scale, Value, int8_rows
 from pocketseek.convert.static_rule import ATTENTION, MLP, Bits, StaticRule
 from pocketseek.convert.static_walk import FloatWeights, StaticHead, StaticLayer, table_name, table_pieces
 from pocketseek.types import ModelConfig
@@ -231,7 +232,7 @@ def embed_stage(weights: FloatWeights, shapes: Shapes, opset: int) -> onnx.Model
     before = graph.node("LessOrEqual", graph.node("Unsqueeze", columns, graph.ints(0)), own)
     filled = graph.node("Cast", seen, to=TensorProto.BOOL)
     visible = graph.node("And", before, filled)
-    bias = graph.node("Where", visible, graph.float(0.0), graph.float(_HIDDEN))
+    bias = graph.node("Where", visible, graph.number(0.0), graph.number(_HIDDEN))
     graph.output(bias, "attention_bias", TensorProto.FLOAT, (shapes.tokens, shapes.total))
     return graph.model(opset)
 
@@ -239,7 +240,7 @@ def embed_stage(weights: FloatWeights, shapes: Shapes, opset: int) -> onnx.Model
 def _angles(graph: QdqGraph, config: ModelConfig, inv_freq: Floats, places: str, shapes: Shapes) -> None:
     position = graph.node("Unsqueeze", graph.node("Cast", places, to=TensorProto.FLOAT), graph.ints(1))
     angles = graph.node("Mul", position, graph.constant("inv_freq", inv_freq.reshape(1, -1)))
-    factor = graph.float(config.rope_scaling.attention_factor)
+    factor = graph.number(config.rope_scaling.attention_factor)
     for op, name in (("Cos", "rope_cosine"), ("Sin", "rope_sine")):
         values = graph.node("Mul", graph.node(op, angles), factor)
         graph.output(values, name, TensorProto.FLOAT, (shapes.tokens, config.head_dim // 2))
@@ -271,9 +272,9 @@ def rms_norm(graph: QdqGraph, x: str, weight: str, eps: float, peak: float) -> s
     power of two first, which changes no bit in float32, and eps with it.
     """
     step = 2.0 ** np.floor(np.log2(_NORMED_PEAK / peak)) if peak > 0 else 1.0
-    scaled = x if step == 1 else graph.node("Mul", x, graph.float(float(step)))
+    scaled = x if step == 1 else graph.node("Mul", x, graph.number(float(step)))
     mean = graph.node("ReduceMean", graph.node("Mul", scaled, scaled), graph.ints(-1), keepdims=1)
-    size = graph.node("Sqrt", graph.node("Add", mean, graph.float(float(eps * step * step))))
+    size = graph.node("Sqrt", graph.node("Add", mean, graph.number(float(eps * step * step))))
     return graph.node("Mul", graph.node("Div", scaled, size), weight)
 
 
