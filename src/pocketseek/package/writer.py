@@ -4,6 +4,9 @@ Everything is written into a hidden directory beside the destination and synced;
 Killed at any moment, a writer leaves the old package or the new one, and hidden leftovers that the next writer of the
 same destination or `ModelStore.clean` removes. Memory: one piece, whatever the tensor or the model weighs.
 
+With a `resume_key` it can be gone on with: `keep` after whole stages makes them outlast an interruption (journal.py),
+and the next writer with an equal key has them already.
+
 Placement: a tensor starts at the next multiple of 16 KiB; if it does not fit in the rest of the chunk but does fit in a
 chunk of its own it starts a new one, so that only tensors larger than a chunk are cut (between tile rows).
 """
@@ -20,10 +23,11 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.errors import UsageError
+from pocketseek.errors import MemoryLimitError, PocketseekError, StorageError, UsageError
 from pocketseek.formats import MAX_CHUNK_BYTES, tensor_bytes
 from pocketseek.package.chunk_file import ChunkFile
-from pocketseek.package.install import check_replaceable, install, sweep
+from pocketseek.package.install import check_replaceable, install, remove_tree, sweep
+from pocketseek.package.journal import Floats, Journal, Refusal, ResumeKey
 from pocketseek.package.layout import align, check_tensor, cut_bytes
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import (
@@ -42,6 +46,8 @@ from pocketseek.package.reader import Package
 from pocketseek.package.storage import check_free_space, storage_errors, sync_dir, write_file
 from pocketseek.types import ModelConfig
 
+_MAY_PASS = (StorageError, MemoryLimitError)  # the same attempt may succeed another time, when there is more room
+
 Piece = bytes | memoryview | NDArray[np.uint8]
 
 
@@ -52,17 +58,27 @@ class PackageWriter:
     Raises on entering: UsageError (the destination is something else), BusyError (another writer), StorageError; later
     StorageError; ValueError for calls or piece sizes that are the caller's mistake.
     expected_bytes: the size of the package, if known: refused at once when the disk has less free.
+    resume_key: what the package depends on, for one that can be gone on with. fresh: but not with what is there now.
     max_chunk_bytes: smaller only in tests.
     """
 
     def __init__(
-        self, destination: Path, *, expected_bytes: int | None = None, max_chunk_bytes: int = MAX_CHUNK_BYTES
+        self,
+        destination: Path,
+        *,
+        expected_bytes: int | None = None,
+        resume_key: ResumeKey | None = None,
+        fresh: bool = False,
+        max_chunk_bytes: int = MAX_CHUNK_BYTES,
     ) -> None:
         self._destination = Path(os.path.realpath(destination))
         self._partial = partial_path(self._destination) if self._destination.name else self._destination
         self._expected_bytes = expected_bytes
         self._max_chunk_bytes = min(max_chunk_bytes, MAX_CHUNK_BYTES)
         self._resources = ExitStack()
+        self._journal = Journal(self._destination, resume_key) if resume_key and self._destination.name else None
+        self._fresh = fresh
+        self._is_kept = False
         self._ready = False
         self._stage = ""
         self._chunk: ChunkFile | None = None
@@ -79,10 +95,10 @@ class PackageWriter:
             check_replaceable(self._destination)
             undo.enter_context(destination_lock(self._destination))
             undo.callback(self._clear)
-            sweep(self._destination)
+            self._find_unfinished()
             if self._expected_bytes is not None:
-                check_free_space(self._destination.parent, self._expected_bytes)
-            (self._partial / CHUNKS_NAME).mkdir(parents=True)
+                self.require_space(self._expected_bytes)
+            (self._partial / CHUNKS_NAME).mkdir(parents=True, exist_ok=True)
             (self._partial / FILES_NAME).mkdir()
             self._resources = undo.pop_all()
         self._ready = True
@@ -92,7 +108,50 @@ class PackageWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ready = False
+        may_go_on = error is not None and (not isinstance(error, PocketseekError) or isinstance(error, _MAY_PASS))
+        self._is_kept = self._is_kept and may_go_on
         self._resources.close()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is something that the next writer goes on with; after leaving, too."""
+        return self._is_kept
+
+    @property
+    def found_work(self) -> Mapping[str, JsonValue] | None:
+        """What the last `keep` of an interrupted writer was given; its stages are in this package already."""
+        return self._journal.work if self._journal is not None else None
+
+    @property
+    def refused(self) -> Refusal | None:
+        """Why something that an interrupted writer left is not used."""
+        return self._journal.refused if self._journal is not None else None
+
+    def found_array(self, name: str, shape: tuple[int, ...]) -> Floats:
+        """One of the arrays that `found_work` came with. Raises FormatError if it is not there."""
+        if self._journal is None:
+            raise ValueError("this writer keeps nothing")
+        with self._storage_errors():
+            return self._journal.array(name, shape)
+
+    def keep(self, work: Mapping[str, JsonValue], arrays: Mapping[str, Floats]) -> None:
+        """The stages written so far shall outlast an interruption, with what the caller needs to go on; the stage begun
+        last is over. Arrays of a name that was kept before are not written again. Without a resume_key nothing is done.
+        """
+        if self._journal is None:
+            return
+        self._check_ready()
+        self._end_chunk()
+        self._stage = ""
+        with self._storage_errors():
+            self._journal.keep(self._chunks, self._tensors, work, arrays)
+        self._is_kept = True
+
+    def require_space(self, num_bytes: int) -> None:
+        """num_bytes: what the package, and what is kept, take on the disk. Raises StorageError if that is not free."""
+        self._expected_bytes = num_bytes
+        there_bytes = self._journal.num_bytes if self._journal is not None else 0
+        check_free_space(self._destination.parent, max(0, num_bytes - there_bytes))
 
     def begin_stage(self, stage: str) -> None:
         self._check_ready()
@@ -142,7 +201,23 @@ class PackageWriter:
         with self._storage_errors():
             for folder in (self._partial / CHUNKS_NAME, self._partial / FILES_NAME, self._partial):
                 sync_dir(folder)
+            if self._journal is not None:
+                self._journal.end()
+            self._is_kept = False
             install(self._partial, self._destination)
+
+    def _find_unfinished(self) -> None:
+        """Take over what an interrupted writer left, or remove it."""
+        if self._journal is not None and not self._fresh:
+            self._is_kept = self._journal.open()
+        sweep(self._destination, keep_unfinished=self._is_kept)
+        if self._journal is None or not self._is_kept:
+            return
+        self._chunks, self._tensors = list(self._journal.chunks), list(self._journal.tensors)
+        wanted = {chunk.sha256 for chunk in self._chunks}
+        for path in [*self._partial.iterdir(), *(self._partial / CHUNKS_NAME).iterdir()]:
+            if path.name != CHUNKS_NAME and path.name not in wanted:
+                remove_tree(path)
 
     def _put_manifest(
         self,
@@ -219,6 +294,8 @@ class PackageWriter:
         if self._chunk is not None:
             self._chunk.abandon()
             self._chunk = None
+        if self._is_kept:
+            return
         with suppress(OSError):  # the error that brought us here matters more; clean() removes the rest later
             sweep(self._destination)
 
