@@ -27,7 +27,7 @@ from pocketseek.errors import MemoryLimitError, PocketseekError, StorageError, U
 from pocketseek.formats import MAX_CHUNK_BYTES, tensor_bytes
 from pocketseek.package.chunk_file import ChunkFile
 from pocketseek.package.install import check_replaceable, install, remove_tree, sweep
-from pocketseek.package.journal import Floats, Journal, Refusal, ResumeKey
+from pocketseek.package.journal import Floats, Journal, Refusal, ResumeKey, is_unfinished
 from pocketseek.package.layout import align, check_tensor, cut_bytes
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import (
@@ -79,6 +79,7 @@ class PackageWriter:
         self._journal = Journal(self._destination, resume_key) if resume_key and self._destination.name else None
         self._fresh = fresh
         self._is_kept = False
+        self._refused: Refusal | None = None
         self._ready = False
         self._stage = ""
         self._chunk: ChunkFile | None = None
@@ -125,7 +126,7 @@ class PackageWriter:
     @property
     def refused(self) -> Refusal | None:
         """Why something that an interrupted writer left is not used."""
-        return self._journal.refused if self._journal is not None else None
+        return self._refused
 
     def found_array(self, name: str, shape: tuple[int, ...]) -> Floats:
         """One of the arrays that `found_work` came with. Raises FormatError if it is not there."""
@@ -210,6 +211,9 @@ class PackageWriter:
         """Take over what an interrupted writer left, or remove it."""
         if self._journal is not None and not self._fresh:
             self._is_kept = self._journal.open()
+            self._refused = self._journal.refused
+        elif not self._fresh and is_unfinished(self._destination):
+            self._refused = "settings"
         sweep(self._destination, keep_unfinished=self._is_kept)
         if self._journal is None or not self._is_kept:
             return
