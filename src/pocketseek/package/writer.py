@@ -202,10 +202,11 @@ class PackageWriter:
         with self._storage_errors():
             for folder in (self._partial / CHUNKS_NAME, self._partial / FILES_NAME, self._partial):
                 sync_dir(folder)
-            if self._journal is not None:
+            if self._journal is not None and self._destination.is_dir():  # then chunks are moved one by one
                 self._journal.end()
-            self._is_kept = False
+                self._is_kept = False
             install(self._partial, self._destination)
+        self._is_kept = False
 
     def _find_unfinished(self) -> None:
         """Take over what an interrupted writer left, or remove it."""
