@@ -120,7 +120,7 @@ def convert(
             models_dir=settings.models_dir,
             progress=show,
             fresh=fresh,
-            tell_going_on=lambda going_on: show.note(_told(going_on, words)),
+            tell_going_on=lambda going_on: show.note(going_on_line(going_on, words)),
         )
     manifest = read_manifest(path)
     if json:
@@ -167,7 +167,7 @@ class _Bars:
         note(text)
 
 
-def _told(going_on: GoingOn, words: Words) -> str:
+def going_on_line(going_on: GoingOn, words: Words) -> str:
     """One line."""
     total, done, measured = going_on.num_layers, going_on.num_done, going_on.num_measured
     if going_on.is_kept:

@@ -74,10 +74,11 @@ def weight_costs(
     costs: Costs = dict(found.costs) if found is not None and found.costs is not None else {}
     total = weights.model.num_layers
     for count, names in enumerate(groups):
+        if names in costs:
+            continue
         done = count * total // len(groups)
-        if names not in costs:
-            costs[names] = {name: _weight_cost(weights, names, name, is_exact) for name in FORMATS}
-            keeper.keep_costs(Measured(done, costs=costs))
+        costs[names] = {name: _weight_cost(weights, names, name, is_exact) for name in FORMATS}
+        keeper.keep_costs(Measured(done, costs=costs))
         if progress is not None:
             progress(done, total)
     return costs
