@@ -113,11 +113,11 @@ def test_a_killed_calibration_goes_on_and_says_so(run: Callable, tmp_path: Path,
     (unfinished,) = run("models", "--json").json["unfinished"]
     assert unfinished["name"] == "mine"
     assert unfinished["num_bytes"] > 1000
-    assert "`pocketseek remove mine` drops it" in run("models").error
+    assert "`pocketseek remove mine` drops it" in run("models").err
     ended = run("convert", *command)
     assert ended.code == 0
-    assert "going on with an interrupted conversion" in ended.error
-    assert "--fresh begins anew" in ended.error
+    assert "going on with an interrupted conversion" in ended.err
+    assert "--fresh begins anew" in ended.err
     assert run("models", "--json").json["unfinished"] == []
     assert [path.name for path in (home / "models").iterdir()] == ["mine"]
 
