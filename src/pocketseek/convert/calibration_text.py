@@ -33,8 +33,8 @@ def calibration_windows(
     total = sum(map(len, encoded))
     if total < FEWEST_TOKENS:
         raise UsageError(
-            f"the calibration text is too short: {total} tokens, and {FEWEST_TOKENS} are the least; give more text, best "
-            f"of the kinds that the model will read ({DEFAULT_TOKENS} tokens are enough)"
+            f"the calibration text is too short: {total} tokens, and {FEWEST_TOKENS} are the least; give more text, "
+            f"best of the kinds that the model will read ({DEFAULT_TOKENS} tokens are enough)"
         )
     num_windows = max(1, min(max_tokens, total) // length)
     picked = []
