@@ -97,7 +97,9 @@ class Journal:
         arrays: Mapping[str, Floats],
     ) -> None:
         """From now on this is what is gone on with. An array whose name was kept already is the same and stays."""
-        self._directory.mkdir(exist_ok=True)
+        if not self._directory.is_dir():
+            self._directory.mkdir()
+            sync_dir(self._directory.parent)  # its own name and that of the partial directory
         facts = {name: self._arrays.get(name) or self._write_array(name, values) for name, values in arrays.items()}
         package = {"chunks": [asdict(chunk) for chunk in chunks], "tensors": [asdict(tensor) for tensor in tensors]}
         state = {"key": self._key, "package": package, "arrays": facts, "work": work}

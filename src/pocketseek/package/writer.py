@@ -3,12 +3,10 @@
 Everything is written into a hidden directory beside the destination and synced; `commit` puts it in place (install.py).
 Killed at any moment, a writer leaves the old package or the new one, and hidden leftovers that the next writer of the
 same destination or `ModelStore.clean` removes. Memory: one piece, whatever the tensor or the model weighs.
+Where tensors lie: chunk_series.py.
 
 With a `resume_key` it can be gone on with: `keep` after whole stages makes them outlast an interruption (journal.py),
 and the next writer with an equal key has them already.
-
-Placement: a tensor starts at the next multiple of 16 KiB; if it does not fit in the rest of the chunk but does fit in a
-chunk of its own it starts a new one, so that only tensors larger than a chunk are cut (between tile rows).
 """
 
 from __future__ import annotations
@@ -20,19 +18,15 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pocketseek.errors import MemoryLimitError, PocketseekError, StorageError, UsageError
 from pocketseek.formats import MAX_CHUNK_BYTES, tensor_bytes
-from pocketseek.package.chunk_file import ChunkFile
+from pocketseek.package.chunk_series import ChunkSeries, Piece
 from pocketseek.package.install import check_replaceable, install, remove_tree, sweep
 from pocketseek.package.journal import Floats, Journal, Refusal, ResumeKey, is_unfinished
-from pocketseek.package.layout import align, check_tensor, cut_bytes
+from pocketseek.package.layout import check_tensor, cut_bytes
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import (
     ChunkEntry,
-    Extent,
     FileEntry,
     JsonValue,
     Manifest,
@@ -47,8 +41,6 @@ from pocketseek.package.storage import check_free_space, storage_errors, sync_di
 from pocketseek.types import ModelConfig
 
 _MAY_PASS = (StorageError, MemoryLimitError)  # the same attempt may succeed another time, when there is more room
-
-Piece = bytes | memoryview | NDArray[np.uint8]
 
 
 class PackageWriter:
@@ -74,7 +66,6 @@ class PackageWriter:
         self._destination = Path(os.path.realpath(destination))
         self._partial = partial_path(self._destination) if self._destination.name else self._destination
         self._expected_bytes = expected_bytes
-        self._max_chunk_bytes = min(max_chunk_bytes, MAX_CHUNK_BYTES)
         self._resources = ExitStack()
         self._journal = Journal(self._destination, resume_key) if resume_key and self._destination.name else None
         self._fresh = fresh
@@ -82,8 +73,9 @@ class PackageWriter:
         self._refused: Refusal | None = None
         self._ready = False
         self._stage = ""
-        self._chunk: ChunkFile | None = None
-        self._chunks: list[ChunkEntry] = []
+        self._chunks = ChunkSeries(
+            self._partial / CHUNKS_NAME, min(max_chunk_bytes, MAX_CHUNK_BYTES), self._storage_errors
+        )
         self._tensors: list[TensorEntry] = []
         self._files: dict[str, FileEntry] = {}
 
@@ -142,10 +134,10 @@ class PackageWriter:
         if self._journal is None:
             return
         self._check_ready()
-        self._end_chunk()
+        self._chunks.end_chunk()
         self._stage = ""
         with self._storage_errors():
-            self._journal.keep(self._chunks, self._tensors, work, arrays)
+            self._journal.keep(self._chunks.entries, self._tensors, work, arrays)
         self._is_kept = True
 
     def require_space(self, num_bytes: int) -> None:
@@ -156,7 +148,7 @@ class PackageWriter:
 
     def begin_stage(self, stage: str) -> None:
         self._check_ready()
-        self._end_chunk()
+        self._chunks.begin_stage(stage)
         self._stage = stage
 
     def add_tensor(self, name: str, format: str, shape: tuple[int, ...], pieces: Iterable[Piece]) -> None:
@@ -166,7 +158,7 @@ class PackageWriter:
             raise ValueError("begin_stage comes before add_tensor")
         check_tensor(name, format, shape)
         self._ready = False  # until all of it is there: a tensor whose pieces failed cannot be committed
-        extents = self._write_pieces(name, tensor_bytes(format, shape), cut_bytes(format, shape), pieces)
+        extents = self._chunks.write(name, tensor_bytes(format, shape), cut_bytes(format, shape), pieces)
         self._tensors.append(TensorEntry(name, format, shape, self._stage, extents))
         self._ready = True
 
@@ -181,7 +173,7 @@ class PackageWriter:
         """What was added so far as an open package, for who wants to look at it before it is committed; close it first.
         All tensors have to be there; more files may follow. FormatError as of `commit`."""
         self._check_ready()
-        self._end_chunk()
+        self._chunks.end_chunk()
         self._put_manifest(name, model, {}, {}, {})
         return Package.open(self._partial)
 
@@ -196,7 +188,7 @@ class PackageWriter:
     ) -> None:
         """Put the package in place. FormatError, and no change, if what was added is no consistent package."""
         self._check_ready()
-        self._end_chunk()
+        self._chunks.end_chunk()
         self._ready = False
         self._put_manifest(name, model, recipe, quality, provenance)
         with self._storage_errors():
@@ -218,8 +210,8 @@ class PackageWriter:
         sweep(self._destination, keep_unfinished=self._is_kept)
         if self._journal is None or not self._is_kept:
             return
-        self._chunks, self._tensors = list(self._journal.chunks), list(self._journal.tensors)
-        wanted = {chunk.sha256 for chunk in self._chunks}
+        self._chunks.entries, self._tensors = list(self._journal.chunks), list(self._journal.tensors)
+        wanted = {chunk.sha256 for chunk in self._journal.chunks}
         for path in [*self._partial.iterdir(), *(self._partial / CHUNKS_NAME).iterdir()]:
             if path.name != CHUNKS_NAME and path.name not in wanted:
                 remove_tree(path)
@@ -232,73 +224,18 @@ class PackageWriter:
         quality: Mapping[str, JsonValue],
         provenance: Mapping[str, JsonValue],
     ) -> None:
-        tensors, chunks = tuple(self._tensors), tuple(self._chunks)
+        tensors, chunks = tuple(self._tensors), tuple(self._chunks.entries)
         data = render_manifest(Manifest(name, model, recipe, tensors, chunks, self._files, quality, provenance))
         parse_manifest(data)  # no reader shall be the first to find a mistake
         with self._storage_errors():
             write_file(self._partial / MANIFEST_NAME, data)
             write_marker(self._partial, {entry.sha256: self._stamp(entry) for entry in chunks})
 
-    def _write_pieces(self, name: str, num_bytes: int, row_bytes: int, pieces: Iterable[Piece]) -> tuple[Extent, ...]:
-        chunk = self._chunk_for(num_bytes, row_bytes)
-        extents: list[Extent] = []
-        start, done_bytes = chunk.num_bytes, 0
-        for piece in pieces:
-            left = _as_bytes(piece)
-            if len(left) % row_bytes or done_bytes + len(left) > num_bytes:
-                raise ValueError(f"{name}: a piece of {len(left)} bytes after {done_bytes} of {num_bytes}")
-            while left:
-                room = (self._max_chunk_bytes - chunk.num_bytes) // row_bytes * row_bytes
-                if room <= 0:
-                    extents.append(self._extent(chunk, start, done_bytes, row_bytes))
-                    chunk, start = self._next_chunk(), 0
-                    continue
-                with self._storage_errors():
-                    chunk.write(left[:room])
-                done_bytes += len(left[:room])
-                left = left[room:]
-        if done_bytes != num_bytes:
-            raise ValueError(f"{name}: {done_bytes} bytes came, {num_bytes} were due")
-        return (*extents, self._extent(chunk, start, done_bytes, row_bytes))
-
-    def _extent(self, chunk: ChunkFile, start: int, done_bytes: int, row_bytes: int) -> Extent:
-        """The run from `start` to the present end of the open chunk, when `done_bytes` of the tensor are written."""
-        num_bytes = chunk.num_bytes - start
-        return Extent(len(self._chunks), start, num_bytes, (done_bytes - num_bytes) // row_bytes)
-
-    def _chunk_for(self, num_bytes: int, row_bytes: int) -> ChunkFile:
-        """A chunk, padded, in which the tensor starts (see Placement above)."""
-        if row_bytes > self._max_chunk_bytes:
-            raise ValueError(f"a tile row of {row_bytes} bytes does not fit in a chunk of {self._max_chunk_bytes}")
-        chunk = self._chunk
-        if chunk is None:
-            return self._next_chunk()
-        room = self._max_chunk_bytes - align(chunk.num_bytes)
-        if num_bytes > room and (num_bytes <= self._max_chunk_bytes or row_bytes > room):
-            return self._next_chunk()
-        with self._storage_errors():
-            chunk.pad_to(align(chunk.num_bytes))
-        return chunk
-
-    def _next_chunk(self) -> ChunkFile:
-        self._end_chunk()
-        with self._storage_errors():
-            self._chunk = ChunkFile(self._partial / CHUNKS_NAME, self._stage)
-        return self._chunk
-
-    def _end_chunk(self) -> None:
-        if self._chunk is not None:
-            with self._storage_errors():
-                self._chunks.append(self._chunk.finish())
-            self._chunk = None
-
     def _stamp(self, entry: ChunkEntry) -> str:
         return stamp_of(chunk_path(self._partial, entry.sha256).stat())
 
     def _clear(self) -> None:
-        if self._chunk is not None:
-            self._chunk.abandon()
-            self._chunk = None
+        self._chunks.abandon()
         if self._is_kept:
             return
         with suppress(OSError):  # the error that brought us here matters more; clean() removes the rest later
@@ -310,11 +247,6 @@ class PackageWriter:
     def _check_ready(self) -> None:
         if not self._ready:
             raise ValueError("the package writer is not open: not entered, failed before, or already committed")
-
-
-def _as_bytes(piece: Piece) -> memoryview:
-    view = piece.data if isinstance(piece, np.ndarray) else memoryview(piece)
-    return view.cast("B") if view.nbytes else memoryview(b"")
 
 
 def _missing_parents(path: Path) -> list[Path]:

@@ -18,8 +18,8 @@ OPSET = (
     "__cxx11::basic_string<char>, int>&, const onnxruntime::logging::Logger&, bool, const std::string&, int) ONNX "
     "Runtime only *guarantees* support for models stamped with official released onnx opset versions. Opset 99 is "
     "under development and support for this is limited. The operator schemas and or other functionality may "
-    "change before next ONNX release and in this case ONNX Runtime will not guarantee backward compatibility. Current official "
-    "support for domain ai.onnx is till opset 28.\n"
+    "change before next ONNX release and in this case ONNX Runtime will not guarantee backward compatibility. "
+    "Current official support for domain ai.onnx is till opset 28.\n"
 )
 
 
