@@ -1,12 +1,19 @@
 """`convert` makes a package, or one line about why not and nothing on disk."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_models import tiny_gguf, tiny_hf_directory
+from tiny_models import tiny_gguf, tiny_hf_directory, tiny_model, write_hf
 
+from pocketseek.cli.convert_cmd import going_on_line
+from pocketseek.cli.messages import Words
+from pocketseek.convert.unfinished import GoingOn
 from pocketseek.errors import FormatError, NotFoundError, UsageError
 
 
@@ -78,3 +85,69 @@ def test_the_loss_of_a_quantisation_is_told_on_a_terminal(
     told = run("convert", source, tmp_path / "b", "--quant", "q8").out.splitlines()
     (line,) = [line for line in told if "relative error" in line]
     assert line.startswith("q8")
+
+
+CALIBRATION = "".join(f"{number} green bottles hanging on the wall, and if one should fall. " for number in range(100))
+
+
+def killed_after_a_layer(run_home: Path, *arguments: str | Path) -> None:
+    """The command in a process of its own, killed as soon as it has kept something of a layer."""
+    environment = os.environ | {"POCKETSEEK_HOME": str(run_home)}
+    command = [sys.executable, "-m", "pocketseek", "convert", *map(str, arguments)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        while not list((run_home / "models").glob(".*.pocketseek-resume/hidden-*")):
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_killed_calibration_goes_on_and_says_so(run: Callable, tmp_path: Path, home: Path) -> None:
+    (tmp_path / "text.txt").write_text(CALIBRATION)
+    source = write_hf(tmp_path / "hf", tiny_model(num_layers=6))
+    command = (source, "--name", "mine", "--calibrate", tmp_path / "text.txt", "--calibration-tokens", "1024")
+    killed_after_a_layer(home, *command)
+    (unfinished,) = run("models", "--json").json["unfinished"]
+    assert unfinished["name"] == "mine"
+    assert unfinished["num_bytes"] > 1000
+    assert "`pocketseek remove mine` drops it" in run("models").err
+    ended = run("convert", *command)
+    assert ended.code == 0
+    assert "going on with an interrupted conversion" in ended.err
+    assert "--fresh begins anew" in ended.err
+    assert run("models", "--json").json["unfinished"] == []
+    assert [path.name for path in (home / "models").iterdir()] == ["mine"]
+
+
+def test_an_interrupted_conversion_is_removed_by_its_name(run: Callable, tmp_path: Path, home: Path) -> None:
+    (tmp_path / "text.txt").write_text(CALIBRATION)
+    source = write_hf(tmp_path / "hf", tiny_model(num_layers=6))
+    killed_after_a_layer(
+        home, source, "--name", "mine", "--calibrate", tmp_path / "text.txt", "--calibration-tokens", "1024"
+    )
+    assert run("remove", "mine").code == 0
+    assert not list((home / "models").iterdir())
+    assert run("remove", "mine").code == NotFoundError.exit_code
+
+
+@pytest.mark.parametrize(
+    ("going_on", "words"),
+    [
+        (GoingOn(24, num_measured=24, num_done=12), "layers 0-11 of 24 were done before"),
+        (GoingOn(24, num_done=24), "all 24 layers were done before"),
+        (GoingOn(24, num_done=0), "the embedding was done before"),
+        (GoingOn(24, num_measured=5), "what matters was found out for 5 of 24 layers before"),
+        (GoingOn(24, refused="version"), "it is of another version"),
+        (GoingOn(24, refused="source"), "it is of another checkpoint"),
+        (GoingOn(24, refused="settings"), "its settings were others; beginning anew"),
+        (GoingOn(24, refused="damaged"), "it is damaged"),
+        (GoingOn(24, num_done=3, is_kept=True), "the same command goes on from there"),
+    ],
+)
+def test_one_line_says_where_it_goes_on(going_on: GoingOn, words: str) -> None:
+    line = going_on_line(going_on, Words("en"))
+    assert words in line
+    assert "\n" not in line

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from pocketseek.cli import (
+    convert_messages,
     device_messages,
     export_messages,
     messages,
@@ -21,6 +22,7 @@ ALL = (
         f"{module.__name__}.{name}": value
         for module in (
             messages,
+            convert_messages,
             device_messages,
             export_messages,
             onnx_messages,

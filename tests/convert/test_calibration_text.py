@@ -5,7 +5,7 @@ import pytest
 from tiny_tokenizer import tiny_tokenizer
 
 from pocketseek.convert.calibration_text import FEWEST_TOKENS, calibration_windows
-from pocketseek.errors import UsageError
+from pocketseek.errors import FormatError, UsageError
 from pocketseek.text.tokenizer import Tokenizer
 from pocketseek.types import TextSettings
 
@@ -50,3 +50,14 @@ def test_windows_are_no_longer_than_the_context(tokenizer: Tokenizer) -> None:
 def test_too_little_text_is_refused(texts: list[str], tokenizer: Tokenizer) -> None:
     with pytest.raises(UsageError, match="1024 are the least"):
         calibration_windows(texts, tokenizer, context_length=512)
+
+
+@pytest.mark.parametrize("text", ["\0" * 5000, "a binary\0 file " * 300, "".join(map(chr, range(1, 32))) * 200])
+def test_binary_data_that_is_valid_utf_8_is_refused(text: str, tokenizer: Tokenizer) -> None:
+    with pytest.raises(FormatError, match="control characters as binary files do; give plain text"):
+        calibration_windows([text], tokenizer, context_length=512)
+
+
+def test_tabs_page_ends_and_colours_are_text(tokenizer: Tokenizer) -> None:
+    text = "a table\twith\r\ncolumns\f and \x1b[1mbold\x1b[0m words\n" * 100
+    assert calibration_windows([text], tokenizer, context_length=512).size >= FEWEST_TOKENS

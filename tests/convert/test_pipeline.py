@@ -22,7 +22,7 @@ from tiny_models import (
     write_model_gguf,
 )
 
-from pocketseek.convert import pipeline
+from pocketseek.convert import conversion
 from pocketseek.convert.families.choose import choose_planner
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.convert.recipe import KEEP_FORMATS, Quant
@@ -268,8 +268,8 @@ def test_the_number_of_workers_and_the_slabs_do_not_show(
     gguf = tiny_gguf(tmp_path / "model.gguf", type_name="BF16")
     chunks = []
     for num_workers, slab_values in [(1, 1 << 20), (4, 1 << 20), (3, 1)]:
-        monkeypatch.setattr(pipeline, "_MAX_WORKERS", num_workers)
-        monkeypatch.setattr(pipeline.os, "cpu_count", lambda: 8)
+        monkeypatch.setattr(conversion, "_MAX_WORKERS", num_workers)
+        monkeypatch.setattr(conversion.os, "cpu_count", lambda: 8)
         monkeypatch.setattr("pocketseek.convert.slabs._SLAB_VALUES", slab_values)
         chunks.append(files_under(convert(gguf, quant="q4") / "chunks"))
     assert chunks[0] == chunks[1] == chunks[2]

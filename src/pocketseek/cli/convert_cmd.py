@@ -9,12 +9,12 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pocketseek.cli import messages, options
-from pocketseek.cli.console import ShowProgress, format_bytes, print_json, print_text, progress_bar
+from pocketseek.cli import convert_messages, messages, options
+from pocketseek.cli.console import ShowProgress, format_bytes, note, print_json, print_text, progress_bar
 from pocketseek.cli.messages import Words
 from pocketseek.cli.quality_view import held_out_lines
 from pocketseek.cli.sizes import parse_size
@@ -22,6 +22,15 @@ from pocketseek.cli.text_input import read_text_file
 from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.settings import read_settings
 
+if TYPE_CHECKING:
+    from pocketseek.convert.unfinished import GoingOn
+
+_REASONS = {
+    "version": convert_messages.REFUSED_VERSION,
+    "source": convert_messages.REFUSED_SOURCE,
+    "settings": convert_messages.REFUSED_SETTINGS,
+    "damaged": convert_messages.REFUSED_DAMAGED,
+}
 _LABELS = {"check": messages.CHECKING, "sensitivity": messages.FINDING_SENSITIVITY}
 _ADDRESS = re.compile("(?:https?|hf|s3):/")  # one slash: Path took the other
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]*[\w-](?<!\.gguf)(?<!\.safetensors)")
@@ -78,9 +87,13 @@ def convert(
     name: Annotated[
         str | None, typer.Option(help="Name of the model; default: from the source.", show_default=False)
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Do not go on with an interrupted conversion; begin anew.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
-    """Convert a GGUF or safetensors checkpoint and install it. An interrupted conversion leaves nothing behind."""
+    """Convert a GGUF or safetensors checkpoint and install it. The same command again goes on with an interrupted
+    conversion if that takes long (--calibrate, --target-size, --bits); others leave nothing behind."""
     from pocketseek.convert.pipeline import convert_checkpoint
     from pocketseek.package.manifest import read_manifest
     from pocketseek.package.store import ModelStore
@@ -106,6 +119,8 @@ def convert(
             name=name,
             models_dir=settings.models_dir,
             progress=show,
+            fresh=fresh,
+            tell_going_on=lambda going_on: show.note(going_on_line(going_on, words)),
         )
     manifest = read_manifest(path)
     if json:
@@ -144,6 +159,28 @@ class _Bars:
             self._bars.close()
             self._unit, self._show = unit, self._bars.enter_context(progress_bar(unit))
         self._show(self._words(_LABELS.get(stage, messages.CONVERTING)), done, total)
+
+    def note(self, text: str) -> None:
+        """A line between the bars."""
+        self._bars.close()
+        self._show = None
+        note(text)
+
+
+def going_on_line(going_on: GoingOn, words: Words) -> str:
+    """One line."""
+    total, done, measured = going_on.num_layers, going_on.num_done, going_on.num_measured
+    if going_on.is_kept:
+        return words(convert_messages.KEPT)
+    if going_on.refused is not None:
+        return words(convert_messages.BEGINNING_ANEW, reason=words(_REASONS[going_on.refused]))
+    if done is not None and done == total:
+        return words(convert_messages.GOING_ON_ALL, total=total)
+    if done:
+        return words(convert_messages.GOING_ON_LAYERS, first=0, last=done - 1, total=total)
+    if measured is not None and done is None:
+        return words(convert_messages.GOING_ON_MEASURED, done=measured, total=total)
+    return words(convert_messages.GOING_ON_BEGINNING)
 
 
 def _losses(quality: Mapping[str, Any], words: Words) -> list[str]:

@@ -6,7 +6,7 @@ import sys
 from math import prod
 from typing import TYPE_CHECKING
 
-from pocketseek.cli import messages, options
+from pocketseek.cli import convert_messages, messages, options
 from pocketseek.cli.console import format_bytes, note, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.settings import read_settings
@@ -22,16 +22,19 @@ def models(json: options.Json = False) -> None:
 
     settings = read_settings()
     store = ModelStore(settings.models_dir)
-    installed, broken = store.list(), store.list_broken()
+    installed, broken, unfinished = store.list(), store.list_broken(), store.list_unfinished()
     if json:
         print_json(
             {
                 "models": [_facts(model) for model in installed],
                 "broken": [{"name": m.name, "path": str(m.path), "reason": m.reason} for m in broken],
+                "unfinished": [{"name": m.name, "num_bytes": m.num_bytes} for m in unfinished],
             }
         )
         return
     words = Words(settings.language)
+    for one in unfinished:
+        note(words(convert_messages.UNFINISHED, name=one.name, size=format_bytes(one.num_bytes)))
     if not installed and not broken:
         print_text(words(messages.NO_MODELS))
         return

@@ -6,7 +6,7 @@ A layer is quantised when its first matrix is asked for, and its matrices are ke
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,17 @@ class CalibratedMatrix:
     loss: Loss
 
 
+@dataclass(frozen=True)
+class CalibrationState:
+    """How far it is: next_layer is the one that the hidden states of the text are before; what was counted so far."""
+
+    next_layer: int = 0
+    num_matrices: int = 0
+    error: float = 0.0
+    norm: float = 0.0
+    worst: tuple[float, str] = (0.0, "")
+
+
 class CalibratedLayers:
     """format_of: the format of a matrix, or None if the conversion writes it as it does without calibration.
 
@@ -58,11 +69,8 @@ class CalibratedLayers:
         self._embed_format = embed_format
         self._tensors = {tensor.name: tensor for tensor in plan.tensors}
         self._calibration: Calibration | None = None
-        self._next_layer = 0
         self._ready: dict[str, CalibratedMatrix] = {}
-        self._error, self._norm = 0.0, 0.0
-        self._worst: tuple[float, str] = (0.0, "")
-        self._num_matrices = 0
+        self._state = CalibrationState()
 
     def matrix(self, tensor: TensorPlan) -> CalibratedMatrix | None:
         """None if it is written as without calibration."""
@@ -72,14 +80,34 @@ class CalibratedLayers:
             self._advance()
         return self._ready.pop(tensor.name)
 
+    @property
+    def state(self) -> CalibrationState:
+        """Whole between two layers, when every matrix of those before has been asked for."""
+        return self._state
+
+    @property
+    def num_tokens(self) -> int:
+        return self._windows.size
+
+    @property
+    def hidden(self) -> Floats | None:
+        """What goes with the state, (tokens, size); None before the first layer. Changed in place by the next one."""
+        return self._calibration.hidden if self._calibration is not None else None
+
+    def go_on(self, state: CalibrationState, hidden: Floats) -> None:
+        """As if everything before had been done here."""
+        self._calibration = Calibration(self._source, self._plan, self._windows)
+        self._calibration.hidden = hidden
+        self._state = state
+
     def report(self) -> dict[str, JsonValue]:
         """For the manifest. The relative output error is that of |W x - Q x|^2 over |W x|^2 on the calibration text."""
         return {
-            "tokens": self._windows.size,
-            "matrices": self._num_matrices,
-            "relative_output_error": _four_digits(self._error / self._norm) if self._norm else 0.0,
-            "worst_tensor": self._worst[1],
-            "worst_relative_output_error": _four_digits(self._worst[0]),
+            "tokens": self.num_tokens,
+            "matrices": self._state.num_matrices,
+            "relative_output_error": _four_digits(self._state.error / self._state.norm) if self._state.norm else 0.0,
+            "worst_tensor": self._state.worst[1],
+            "worst_relative_output_error": _four_digits(self._state.worst[0]),
         }
 
     def _advance(self) -> None:
@@ -87,13 +115,14 @@ class CalibratedLayers:
         if calibration is None:
             calibration = self._calibration = Calibration(self._source, self._plan, self._windows)
             calibration.embed(self._embedded)
-        if self._next_layer < self._plan.model.num_layers:
-            calibration.layer(self._next_layer, self._quantise)
-        elif self._next_layer == self._plan.model.num_layers:
+        layer = self._state.next_layer
+        if layer < self._plan.model.num_layers:
+            calibration.layer(layer, self._quantise)
+        elif layer == self._plan.model.num_layers:
             calibration.head(self._quantise)
         else:
             raise ValueError("no matrix is left")
-        self._next_layer += 1
+        self._state = replace(self._state, next_layer=layer + 1)
 
     def _quantise(self, name: str, weights: Floats, gram: Gram) -> QuantisedMatrix:
         tensor = self._tensors[name]
@@ -109,11 +138,11 @@ class CalibratedLayers:
         return matrix
 
     def _count(self, name: str, matrix: QuantisedMatrix) -> None:
-        self._num_matrices += 1
-        self._error += matrix.error
-        self._norm += matrix.norm
-        if matrix.norm > 0:
-            self._worst = max(self._worst, (matrix.error / matrix.norm, name))
+        state = self._state
+        worst = max(state.worst, (matrix.error / matrix.norm, name)) if matrix.norm > 0 else state.worst
+        self._state = CalibrationState(
+            state.next_layer, state.num_matrices + 1, state.error + matrix.error, state.norm + matrix.norm, worst
+        )
 
     def _embedded(self, ids: NDArray[np.int32]) -> Floats:
         """Rows of the embedding, rounded as they are written; a tied one is written last and not known yet."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.errors import UsageError
+from pocketseek.errors import FormatError, UsageError
 from pocketseek.text.tokenizer import Tokenizer
 
 DEFAULT_TOKENS = 16_384
 FEWEST_TOKENS = 1024
 WINDOW = 512
+
+_CONTROL = re.compile("[\x01-\x06\x0e-\x1a\x1c-\x1f]")  # tabs, line and page ends, and escapes for colours are text
+_MOST_CONTROL = 0.01
 
 
 def calibration_windows(
@@ -20,14 +24,16 @@ def calibration_windows(
 ) -> NDArray[np.int32]:
     """(windows, length) int32. Each text gives its share by length, but at least one window.
 
-    Raises UsageError for too little text.
+    Raises UsageError for too little text, FormatError for what is no text.
     """
+    for text in texts:
+        check_is_text(text)
     length = min(WINDOW, context_length)
     encoded = [np.array(tokenizer.encode(text), np.int32) for text in texts]
     total = sum(map(len, encoded))
     if total < FEWEST_TOKENS:
         raise UsageError(
-            f"the calibration text has {total} tokens and {FEWEST_TOKENS} are the least; give more text, "
+            f"the calibration text is too short: {total} tokens, and {FEWEST_TOKENS} are the least; give more text, "
             f"best of the kinds that the model will read ({DEFAULT_TOKENS} tokens are enough)"
         )
     num_windows = max(1, min(max_tokens, total) // length)
@@ -41,3 +47,9 @@ def calibration_windows(
         joined = np.concatenate(encoded)
         picked = [joined[start : start + length] for start in range(0, len(joined) - length + 1, length)]
     return np.stack(picked[: max(num_windows, len(encoded))])
+
+
+def check_is_text(text: str, what: str = "the calibration text") -> None:
+    """Binary data can be valid UTF-8, too. Raises FormatError."""
+    if "\0" in text or len(_CONTROL.findall(text)) > _MOST_CONTROL * len(text):
+        raise FormatError(f"{what} holds control characters as binary files do; give plain text")

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.convert.calibration_text import WINDOW
+from pocketseek.convert.calibration_text import WINDOW, check_is_text
 from pocketseek.convert.layer_math import Attention, Floats
 from pocketseek.convert.layer_walk import Layer, logits_of
 from pocketseek.convert.static_walk import FloatWeights, table_name
@@ -44,7 +44,10 @@ class HeldOutText:
 def held_out_texts(
     texts: Mapping[str, str], tokenizer: Tokenizer, *, context_length: int, max_tokens: int = DEFAULT_TOKENS
 ) -> list[HeldOutText]:
-    """By kind; max_tokens of each, in windows spread evenly over it. Raises UsageError for a text that is too short."""
+    """By kind; max_tokens of each, in windows spread evenly over it. Raises UsageError for a text that is too short,
+    FormatError for what is none."""
+    for kind, text in texts.items():
+        check_is_text(text, f"the text {kind!r} to check with")
     encoded = {kind: np.array(tokenizer.encode(text), np.int32) for kind, text in texts.items()}
     for kind, ids in encoded.items():
         if len(ids) < FEWEST_TOKENS:

@@ -17,7 +17,8 @@ from pocketseek.convert.families.base import ModelPlan, TensorPlan
 from pocketseek.convert.ggml_import import EXACT_IMPORTS
 from pocketseek.convert.mixed_formats import Choice, FormatGroup, choose_formats
 from pocketseek.convert.recipe import Quant, choose_format
-from pocketseek.convert.sensitivity import DEFAULT_TOKENS, Costs, measure_costs, weight_costs
+from pocketseek.convert.sensitivity import DEFAULT_TOKENS, FORMATS, group_names, measure_costs, weight_costs
+from pocketseek.convert.sensitivity_state import KEEP_NOTHING, CostKeeper, Costs
 from pocketseek.convert.sources.base import Source
 from pocketseek.errors import UsageError
 from pocketseek.formats import SEGMENT_BYTES, tensor_bytes
@@ -58,6 +59,11 @@ class MixedTarget:
     num_bytes: int | None
     bits: float | None
 
+    def package_bytes(self, plan: ModelPlan) -> int:
+        """What is asked for; by bits without the files."""
+        num_weights = sum(math.prod(tensor.shape) for tensor in plan.tensors)
+        return self.num_bytes if self.num_bytes is not None else int((self.bits or 0.0) * num_weights / 8)
+
 
 def mixed_target(quant: str | None, target_bytes: int | None, bits: float | None) -> MixedTarget | None:
     """None if neither is asked for. Raises UsageError."""
@@ -88,6 +94,7 @@ class MixedRecipe:
         windows: NDArray[np.int32] | None,
         files: Mapping[str, bytes],
         progress: Progress,
+        keeper: CostKeeper = KEEP_NOTHING,
     ) -> MixedRecipe:
         """windows: of calibration text. progress("sensitivity", done_layers, total_layers). Raises UsageError."""
         sizes = _Sizes(plan, files)
@@ -101,11 +108,13 @@ class MixedRecipe:
             progress("sensitivity", done, total)
 
         weights = CheckpointWeights(source, plan)
+        free = {names: dict.fromkeys(FORMATS, 0.0) for names in group_names(weights)}
+        choose_formats(_groups(free, sizes), wanted_bytes, sizes.of)  # refuses what is too small before all the work
         if windows is None:
-            costs, num_tokens = weight_costs(weights, is_exact, tell), 0
+            costs, num_tokens = weight_costs(weights, is_exact, tell, keeper), 0
         else:
-            some = windows[: max(1, DEFAULT_TOKENS // windows.shape[1])]
-            costs, num_tokens = measure_costs(weights, some, is_exact, tell), some.size
+            some = windows_to_measure(windows)
+            costs, num_tokens = measure_costs(weights, some, is_exact, tell, keeper), some.size
         formats = choose_formats(_groups(costs, sizes), wanted_bytes, sizes.of)
         return cls(formats, target, num_tokens)
 
@@ -118,20 +127,24 @@ class MixedRecipe:
         return recipe | {name: value for name, value in asked.items() if value is not None}
 
 
+def windows_to_measure(windows: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Of calibration text: some are enough."""
+    return windows[: max(1, DEFAULT_TOKENS // windows.shape[1])]
+
+
 class _Sizes:
     """Of packages of one model, by the formats of its matrices."""
 
     def __init__(self, plan: ModelPlan, files: Mapping[str, bytes]) -> None:
         self.shapes = {tensor.name: tensor.shape for tensor in plan.tensors}
         self._plan = plan
-        self._num_weights = sum(math.prod(tensor.shape) for tensor in plan.tensors)
         self._file_bytes = sum(map(len, files.values())) + 200 * len(files)
         self._with_files = True
 
     def wanted_bytes(self, target: MixedTarget) -> int:
         """To compare `of` with."""
         self._with_files = target.num_bytes is not None
-        return target.num_bytes if target.num_bytes is not None else int((target.bits or 0.0) * self._num_weights / 8)
+        return target.package_bytes(self._plan)
 
     def of(self, formats: Mapping[str, str]) -> int:
         """For bits the tensors alone; else chunks as PackageWriter fills them, files, and a bound for the manifest."""

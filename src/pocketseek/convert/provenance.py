@@ -6,6 +6,7 @@ No absolute paths (a package may be passed on) and nothing that changes from run
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from datetime import date
@@ -65,21 +66,34 @@ def _name_of_path(path: Path) -> str:
     return path.name
 
 
-def _describe_files(source: Source) -> list[JsonValue]:
+def describe_weights(source: Source) -> list[JsonValue]:
+    """The files with weights as they are here and now, to see later whether they are still the same: not for a
+    manifest. Raises StorageError."""
+    directory, names = _weight_files(source)
+    statuses = {name: _status(directory / name) for name in names}
+    return [
+        {"name": name, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns} for name, status in statuses.items()
+    ]
+
+
+def _weight_files(source: Source) -> tuple[Path, list[str]]:
     if source.path.is_file():
-        directory, weights = source.path.parent, [source.path.name]
-    else:
-        directory, weights = source.path, sorted(path.name for path in source.path.glob("*.safetensors"))
+        return source.path.parent, [source.path.name]
+    return source.path, sorted(path.name for path in source.path.glob("*.safetensors"))
+
+
+def _describe_files(source: Source) -> list[JsonValue]:
+    directory, weights = _weight_files(source)
     texts = sorted({*source.files, "config.json"}) if source.kind == "safetensors" else []
-    described: list[JsonValue] = [{"name": name, "bytes": _size_bytes(directory / name)} for name in weights]
+    described: list[JsonValue] = [{"name": name, "bytes": _status(directory / name).st_size} for name in weights]
     for name in texts:
         data = source.files[name] if name in source.files else read_small(directory / name, _SMALL_FILE_BYTES)
         described.append({"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()})
     return described
 
 
-def _size_bytes(path: Path) -> int:
+def _status(path: Path) -> os.stat_result:
     try:
-        return path.stat().st_size
+        return path.stat()
     except OSError as error:
         raise StorageError(f"{path}: cannot be looked at ({error.strerror}); check the storage") from error

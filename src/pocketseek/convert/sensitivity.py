@@ -12,6 +12,8 @@ less is lost (compensate.py), by much the same factor everywhere. Groups are mat
 up; down. Memory: a layer twice in float32, and the text's hidden states once for each layer.
 
 Without a text the squared error of the weights, relative to their size, stands for the cost.
+
+After each layer a CostKeeper gets what the rest needs, so that an interrupted measurement can be gone on with.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 from pocketseek.convert.layer_math import Attention, Floats
 from pocketseek.convert.layer_walk import Layer, logits_of
 from pocketseek.convert.quantize import dequantize, quantize
+from pocketseek.convert.sensitivity_state import KEEP_NOTHING, CostKeeper, Costs, Measured, Moved
 from pocketseek.convert.static_walk import FloatWeights, table_name
 from pocketseek.kernels.divergence import Divergence
 
@@ -39,9 +42,6 @@ _PROBE_FORMAT = "q4p"
 _SLAB_ROWS = 4096
 _LOGIT_ROWS = 64
 
-Costs = dict[tuple[str, ...], dict[str, float]]
-"""By the canonical names of a group's matrices, then by format."""
-
 Progress = Callable[[int, int], None]
 
 
@@ -50,23 +50,37 @@ def measure_costs(
     windows: NDArray[np.int32],
     is_exact: Callable[[str, str], bool],
     progress: Progress | None = None,
+    keeper: CostKeeper = KEEP_NOTHING,
 ) -> Costs:
     """windows: token ids (number, length). is_exact(matrix, format): it holds the stored values, so nothing is lost.
     progress(done_layers, total_layers)."""
-    return _Walk(weights, windows, is_exact).costs(progress)
+    found = keeper.found_costs(windows.size)
+    if found is not None and found.costs is not None:
+        return found.costs
+    costs = _Walk(weights, windows, is_exact, keeper, found).costs(progress)
+    keeper.keep_costs(Measured(weights.model.num_layers, costs=costs))
+    return costs
 
 
 def weight_costs(
-    weights: FloatWeights, is_exact: Callable[[str, str], bool], progress: Progress | None = None
+    weights: FloatWeights,
+    is_exact: Callable[[str, str], bool],
+    progress: Progress | None = None,
+    keeper: CostKeeper = KEEP_NOTHING,
 ) -> Costs:
     """Without a text: a group's share of all weights times the relative squared error."""
     groups = group_names(weights)
-    costs: Costs = {}
+    found = keeper.found_costs(0)
+    costs: Costs = dict(found.costs) if found is not None and found.costs is not None else {}
     total = weights.model.num_layers
     for count, names in enumerate(groups):
+        if names in costs:
+            continue
+        done = count * total // len(groups)
         costs[names] = {name: _weight_cost(weights, names, name, is_exact) for name in FORMATS}
+        keeper.keep_costs(Measured(done, costs=costs))
         if progress is not None:
-            progress(count * total // len(groups), total)
+            progress(done, total)
     return costs
 
 
@@ -102,21 +116,32 @@ def rounded(format_name: str, values: Floats) -> Floats:
 class _Walk:
     """streams: hidden states that were disturbed on the way, by the layer, or the table's format, that did it."""
 
-    def __init__(self, weights: FloatWeights, windows: NDArray[np.int32], is_exact: Callable[[str, str], bool]) -> None:
+    def __init__(
+        self,
+        weights: FloatWeights,
+        windows: NDArray[np.int32],
+        is_exact: Callable[[str, str], bool],
+        keeper: CostKeeper,
+        found: Measured | None,
+    ) -> None:
         self._weights = weights
         self._windows = windows
         self._is_exact = is_exact
+        self._keeper = keeper
+        self._found = found
         self._attention = Attention(weights.model, weights.inv_freq, windows.shape[1])
-        self._streams: dict[int | str, Floats] = {}
-        self._moved: dict[int, dict[str, dict[str, float]]] = {}
+        self._streams: dict[int | str, Floats] = dict(found.streams) if found is not None else {}
+        self._moved: dict[int, Moved] = dict(found.moved) if found is not None else {}
 
     def costs(self, progress: Progress | None) -> Costs:
         num_layers = self._weights.model.num_layers
-        hidden = self._embedded()
-        for layer in range(num_layers):
+        found = self._found
+        first, hidden = (0, self._embedded()) if found is None else (found.num_layers, found.hidden)
+        for layer in range(first, num_layers):
             if progress is not None:
                 progress(layer, num_layers)
             hidden = self._layer(layer, hidden)
+            self._keeper.keep_costs(Measured(layer + 1, hidden=hidden, streams=self._streams, moved=self._moved))
         costs = self._at_the_end(hidden)
         if progress is not None:
             progress(num_layers, num_layers)
@@ -139,7 +164,7 @@ class _Walk:
             layer.run(stream, length)
         clean = layer.run(hidden.copy(), length)
         size = float(np.vdot(clean, clean))
-        moved: dict[str, dict[str, float]] = {}
+        moved: Moved = {}
         probe = np.zeros_like(clean)
         for group, names in GROUPS.items():
             moved[group] = {}

@@ -23,6 +23,7 @@ from pocketseek.package.paths import (
     SHA256_PATTERN,
     SIGNATURE_NAME,
     partial_path,
+    resume_path,
     trash_path,
 )
 from pocketseek.package.storage import sync_dir, tree_bytes
@@ -63,14 +64,14 @@ def install(partial: Path, destination: Path) -> None:
         sync_dir(destination.parent)
 
 
-def sweep(destination: Path) -> int:
-    """Remove the partial and trash directories, and chunks no manifest names. Returns the bytes freed."""
-    partial, trash = partial_path(destination), trash_path(destination)
-    freed_bytes = 0
-    if os.path.lexists(partial):
-        freed_bytes += _prune(destination) + remove_tree(partial)
-    if os.path.lexists(trash):
-        freed_bytes += remove_tree(trash)
+def sweep(destination: Path, *, keep_unfinished: bool = False) -> int:
+    """Remove the partial and trash directories, what was kept to go on (unless told to keep these), and chunks no
+    manifest names. Returns the bytes freed."""
+    freed_bytes = _prune(destination) if os.path.lexists(partial_path(destination)) else 0
+    unfinished = () if keep_unfinished else (resume_path(destination), partial_path(destination))
+    for path in (*unfinished, trash_path(destination)):
+        if os.path.lexists(path):
+            freed_bytes += remove_tree(path)
     return freed_bytes
 
 

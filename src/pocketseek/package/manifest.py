@@ -56,8 +56,8 @@ def parse_manifest(data: bytes) -> Manifest:
         name=top.text("name", NAME_PATTERN),
         model=parse_model(top.raw("model")),
         recipe=top.free_mapping("recipe"),
-        tensors=tuple(_parse_tensor(item, index) for index, item in enumerate(top.items("tensors"))),
-        chunks=tuple(_parse_chunk(item, index) for index, item in enumerate(top.items("chunks"))),
+        tensors=tuple(parse_tensor_entry(item, index) for index, item in enumerate(top.items("tensors"))),
+        chunks=tuple(parse_chunk_entry(item, index) for index, item in enumerate(top.items("chunks"))),
         files=_parse_files(top.mapping("files")),
         quality=top.free_mapping("quality"),
         provenance=top.free_mapping("provenance"),
@@ -123,7 +123,7 @@ def _check_version(value: Mapping[str, JsonValue]) -> None:
         raise FormatError(f"{MANIFEST_NAME}: format {version} is newer than this program; update pocketseek")
 
 
-def _parse_tensor(value: JsonValue, index: int) -> TensorEntry:
+def parse_tensor_entry(value: JsonValue, index: int) -> TensorEntry:
     where = f"{MANIFEST_NAME}: tensors[{index}]"
     fields = Fields(value, where, _TENSOR)
     shape = tuple(as_integer(size, f"{where}.shape", 1, _MAX_DIMENSION) for size in fields.items("shape"))
@@ -146,7 +146,7 @@ def _parse_extent(value: JsonValue, where: str) -> Extent:
     )
 
 
-def _parse_chunk(value: JsonValue, index: int) -> ChunkEntry:
+def parse_chunk_entry(value: JsonValue, index: int) -> ChunkEntry:
     where = f"{MANIFEST_NAME}: chunks[{index}]"
     fields = Fields(value, where, _CHUNK)
     return ChunkEntry(

@@ -1,7 +1,8 @@
 """Names on disk: what a package directory holds, and the hidden neighbours that a writer needs beside it.
 
 For a destination `models/tiny` the neighbours are `models/.tiny.pocketseek-partial` (being written),
-`.tiny.pocketseek-trash` (being removed) and `.tiny.pocketseek-lock` (held with flock by whoever changes any of them).
+`.tiny.pocketseek-resume` (what an interrupted writer needs to go on), `.tiny.pocketseek-trash` (being removed) and
+`.tiny.pocketseek-lock` (held with flock by whoever changes any of them).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ FILES_NAME = "files"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 
-_NEIGHBOUR_PATTERN = re.compile(r"\.(.+)\.pocketseek-(?:partial|trash|lock)", re.DOTALL)
+_NEIGHBOUR_PATTERN = re.compile(r"\.(.+)\.pocketseek-(?:partial|resume|trash|lock)", re.DOTALL)
 
 
 def check_model_name(name: str) -> str:
@@ -44,6 +45,10 @@ def file_path(package_dir: Path, sha256: str) -> Path:
 
 def partial_path(destination: Path) -> Path:
     return _neighbour(destination, "partial")
+
+
+def resume_path(destination: Path) -> Path:
+    return _neighbour(destination, "resume")
 
 
 def trash_path(destination: Path) -> Path:

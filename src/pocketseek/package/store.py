@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pocketseek.errors import BusyError, FormatError, IntegrityError, NotFoundError, StorageError, UsageError
 from pocketseek.package.install import is_package_dir, remove_tree, sweep
+from pocketseek.package.journal import is_unfinished
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import Manifest
 from pocketseek.package.paths import (
@@ -21,9 +22,11 @@ from pocketseek.package.paths import (
     NAME_PATTERN,
     check_model_name,
     neighbour_owner,
+    partial_path,
+    resume_path,
     trash_path,
 )
-from pocketseek.package.storage import storage_errors, sync_dir
+from pocketseek.package.storage import storage_errors, sync_dir, tree_bytes
 from pocketseek.package.verify import check_chunks, on_settled_manifest
 
 
@@ -46,6 +49,14 @@ class BrokenModel:
     reason: str
 
 
+@dataclass(frozen=True)
+class UnfinishedModel:
+    """An interrupted conversion that goes on where it was. num_bytes: what is kept of it."""
+
+    name: str
+    num_bytes: int
+
+
 class ModelStore:
     """Cheap to make; reads the directory anew on every call. It need not exist until something is written."""
 
@@ -59,6 +70,15 @@ class ModelStore:
     def list_broken(self) -> builtins.list[BrokenModel]:
         """What lies among the models and cannot be used."""
         return [model for model in self._survey() if isinstance(model, BrokenModel)]
+
+    def list_unfinished(self) -> builtins.list[UnfinishedModel]:
+        """Interrupted conversions (or living ones) that `convert` goes on with."""
+        owners = {owner for path in self._entries() if (owner := neighbour_owner(path)) is not None}
+        return [
+            UnfinishedModel(owner.name, tree_bytes(partial_path(owner)) + tree_bytes(resume_path(owner)))
+            for owner in sorted(owners)
+            if NAME_PATTERN.fullmatch(owner.name) and is_unfinished(owner)
+        ]
 
     def resolve(self, name_or_path: str) -> Path:
         """The directory of an installed model, or of a package given by path; an installed name wins.
@@ -83,15 +103,18 @@ class ModelStore:
         return self.models_dir / check_model_name(name)
 
     def remove(self, name: str) -> int:
-        """Delete an installed model, broken or not. Returns the bytes freed.
+        """Delete an installed model, broken or not, and what is kept of an interrupted conversion to that name. Returns
+        the bytes freed.
 
         It is gone in one step (a rename), then its bytes are deleted. Of a symbolic link only the link is removed.
         Raises NotFoundError, UsageError (not a package), BusyError, StorageError.
         """
         path = self.models_dir / name
-        if not NAME_PATTERN.fullmatch(name) or not self._has(name):
+        if not NAME_PATTERN.fullmatch(name) or not (self._has(name) or is_unfinished(path)):
             raise self._not_found(name)
         with destination_lock(path), storage_errors(path):
+            if not self._has(name):
+                return sweep(path)
             if not path.is_symlink() and not is_package_dir(path):
                 raise UsageError(f"{path} is not a pocketseek package; delete it by hand if you do not need it")
             freed_bytes = sweep(path)
@@ -100,13 +123,14 @@ class ModelStore:
             return freed_bytes + remove_tree(trash_path(path))
 
     def clean(self) -> int:
-        """Remove what dead writers and removers left; living ones are not disturbed. Returns the bytes freed."""
+        """Remove what dead writers and removers left, but not what can be gone on with; living ones are not disturbed.
+        Returns the bytes freed."""
         freed_bytes = 0
         owners = {owner for path in self._entries() if (owner := neighbour_owner(path)) is not None}
         for owner in sorted(owners):
             try:
                 with destination_lock(owner), storage_errors(owner):
-                    freed_bytes += sweep(owner)
+                    freed_bytes += sweep(owner, keep_unfinished=is_unfinished(owner))
             except (BusyError, StorageError):  # alive, or not ours to delete: it harms nobody where it is
                 continue
         for package_dir in self._entries():

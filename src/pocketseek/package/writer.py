@@ -3,9 +3,10 @@
 Everything is written into a hidden directory beside the destination and synced; `commit` puts it in place (install.py).
 Killed at any moment, a writer leaves the old package or the new one, and hidden leftovers that the next writer of the
 same destination or `ModelStore.clean` removes. Memory: one piece, whatever the tensor or the model weighs.
+Where tensors lie: chunk_series.py.
 
-Placement: a tensor starts at the next multiple of 16 KiB; if it does not fit in the rest of the chunk but does fit in a
-chunk of its own it starts a new one, so that only tensors larger than a chunk are cut (between tile rows).
+With a `resume_key` it can be gone on with: `keep` after whole stages makes them outlast an interruption (journal.py),
+and the next writer with an equal key has them already.
 """
 
 from __future__ import annotations
@@ -17,18 +18,15 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pocketseek.errors import UsageError
+from pocketseek.errors import MemoryLimitError, PocketseekError, StorageError, UsageError
 from pocketseek.formats import MAX_CHUNK_BYTES, tensor_bytes
-from pocketseek.package.chunk_file import ChunkFile
-from pocketseek.package.install import check_replaceable, install, sweep
-from pocketseek.package.layout import align, check_tensor, cut_bytes
+from pocketseek.package.chunk_series import ChunkSeries, Piece
+from pocketseek.package.install import check_replaceable, install, remove_tree, sweep
+from pocketseek.package.journal import Floats, Journal, Refusal, ResumeKey, is_unfinished
+from pocketseek.package.layout import check_tensor, cut_bytes
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import (
     ChunkEntry,
-    Extent,
     FileEntry,
     JsonValue,
     Manifest,
@@ -42,7 +40,7 @@ from pocketseek.package.reader import Package
 from pocketseek.package.storage import check_free_space, storage_errors, sync_dir, write_file
 from pocketseek.types import ModelConfig
 
-Piece = bytes | memoryview | NDArray[np.uint8]
+_MAY_PASS = (StorageError, MemoryLimitError)  # the same attempt may succeed another time, when there is more room
 
 
 class PackageWriter:
@@ -52,21 +50,32 @@ class PackageWriter:
     Raises on entering: UsageError (the destination is something else), BusyError (another writer), StorageError; later
     StorageError; ValueError for calls or piece sizes that are the caller's mistake.
     expected_bytes: the size of the package, if known: refused at once when the disk has less free.
+    resume_key: what the package depends on, for one that can be gone on with. fresh: but not with what is there now.
     max_chunk_bytes: smaller only in tests.
     """
 
     def __init__(
-        self, destination: Path, *, expected_bytes: int | None = None, max_chunk_bytes: int = MAX_CHUNK_BYTES
+        self,
+        destination: Path,
+        *,
+        expected_bytes: int | None = None,
+        resume_key: ResumeKey | None = None,
+        fresh: bool = False,
+        max_chunk_bytes: int = MAX_CHUNK_BYTES,
     ) -> None:
         self._destination = Path(os.path.realpath(destination))
         self._partial = partial_path(self._destination) if self._destination.name else self._destination
         self._expected_bytes = expected_bytes
-        self._max_chunk_bytes = min(max_chunk_bytes, MAX_CHUNK_BYTES)
         self._resources = ExitStack()
+        self._journal = Journal(self._destination, resume_key) if resume_key and self._destination.name else None
+        self._fresh = fresh
+        self._is_kept = False
+        self._refused: Refusal | None = None
         self._ready = False
         self._stage = ""
-        self._chunk: ChunkFile | None = None
-        self._chunks: list[ChunkEntry] = []
+        self._chunks = ChunkSeries(
+            self._partial / CHUNKS_NAME, min(max_chunk_bytes, MAX_CHUNK_BYTES), self._storage_errors
+        )
         self._tensors: list[TensorEntry] = []
         self._files: dict[str, FileEntry] = {}
 
@@ -79,10 +88,10 @@ class PackageWriter:
             check_replaceable(self._destination)
             undo.enter_context(destination_lock(self._destination))
             undo.callback(self._clear)
-            sweep(self._destination)
+            self._find_unfinished()
             if self._expected_bytes is not None:
-                check_free_space(self._destination.parent, self._expected_bytes)
-            (self._partial / CHUNKS_NAME).mkdir(parents=True)
+                self.require_space(self._expected_bytes)
+            (self._partial / CHUNKS_NAME).mkdir(parents=True, exist_ok=True)
             (self._partial / FILES_NAME).mkdir()
             self._resources = undo.pop_all()
         self._ready = True
@@ -92,11 +101,54 @@ class PackageWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ready = False
+        may_go_on = error is not None and (not isinstance(error, PocketseekError) or isinstance(error, _MAY_PASS))
+        self._is_kept = self._is_kept and may_go_on
         self._resources.close()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is something that the next writer goes on with; after leaving, too."""
+        return self._is_kept
+
+    @property
+    def found_work(self) -> Mapping[str, JsonValue] | None:
+        """What the last `keep` of an interrupted writer was given; its stages are in this package already."""
+        return self._journal.work if self._journal is not None else None
+
+    @property
+    def refused(self) -> Refusal | None:
+        """Why something that an interrupted writer left is not used."""
+        return self._refused
+
+    def found_array(self, name: str, shape: tuple[int, ...]) -> Floats:
+        """One of the arrays that `found_work` came with. Raises FormatError if it is not there."""
+        if self._journal is None:
+            raise ValueError("this writer keeps nothing")
+        with self._storage_errors():
+            return self._journal.array(name, shape)
+
+    def keep(self, work: Mapping[str, JsonValue], arrays: Mapping[str, Floats]) -> None:
+        """The stages written so far shall outlast an interruption, with what the caller needs to go on; the stage begun
+        last is over. Arrays of a name that was kept before are not written again. Without a resume_key nothing is done.
+        """
+        if self._journal is None:
+            return
+        self._check_ready()
+        self._chunks.end_chunk()
+        self._stage = ""
+        with self._storage_errors():
+            self._journal.keep(self._chunks.entries, self._tensors, work, arrays)
+        self._is_kept = True
+
+    def require_space(self, num_bytes: int) -> None:
+        """num_bytes: what the package, and what is kept, take on the disk. Raises StorageError if that is not free."""
+        self._expected_bytes = num_bytes
+        there_bytes = self._journal.num_bytes if self._journal is not None else 0
+        check_free_space(self._destination.parent, max(0, num_bytes - there_bytes))
 
     def begin_stage(self, stage: str) -> None:
         self._check_ready()
-        self._end_chunk()
+        self._chunks.begin_stage(stage)
         self._stage = stage
 
     def add_tensor(self, name: str, format: str, shape: tuple[int, ...], pieces: Iterable[Piece]) -> None:
@@ -106,7 +158,7 @@ class PackageWriter:
             raise ValueError("begin_stage comes before add_tensor")
         check_tensor(name, format, shape)
         self._ready = False  # until all of it is there: a tensor whose pieces failed cannot be committed
-        extents = self._write_pieces(name, tensor_bytes(format, shape), cut_bytes(format, shape), pieces)
+        extents = self._chunks.write(name, tensor_bytes(format, shape), cut_bytes(format, shape), pieces)
         self._tensors.append(TensorEntry(name, format, shape, self._stage, extents))
         self._ready = True
 
@@ -121,7 +173,7 @@ class PackageWriter:
         """What was added so far as an open package, for who wants to look at it before it is committed; close it first.
         All tensors have to be there; more files may follow. FormatError as of `commit`."""
         self._check_ready()
-        self._end_chunk()
+        self._chunks.end_chunk()
         self._put_manifest(name, model, {}, {}, {})
         return Package.open(self._partial)
 
@@ -136,13 +188,33 @@ class PackageWriter:
     ) -> None:
         """Put the package in place. FormatError, and no change, if what was added is no consistent package."""
         self._check_ready()
-        self._end_chunk()
+        self._chunks.end_chunk()
         self._ready = False
         self._put_manifest(name, model, recipe, quality, provenance)
         with self._storage_errors():
             for folder in (self._partial / CHUNKS_NAME, self._partial / FILES_NAME, self._partial):
                 sync_dir(folder)
+            if self._journal is not None and self._destination.is_dir():  # then chunks are moved one by one
+                self._journal.end()
+                self._is_kept = False
             install(self._partial, self._destination)
+        self._is_kept = False
+
+    def _find_unfinished(self) -> None:
+        """Take over what an interrupted writer left, or remove it."""
+        if self._journal is not None and not self._fresh:
+            self._is_kept = self._journal.open()
+            self._refused = self._journal.refused
+        elif not self._fresh and is_unfinished(self._destination):
+            self._refused = "settings"
+        sweep(self._destination, keep_unfinished=self._is_kept)
+        if self._journal is None or not self._is_kept:
+            return
+        self._chunks.entries, self._tensors = list(self._journal.chunks), list(self._journal.tensors)
+        wanted = {chunk.sha256 for chunk in self._journal.chunks}
+        for path in [*self._partial.iterdir(), *(self._partial / CHUNKS_NAME).iterdir()]:
+            if path.name != CHUNKS_NAME and path.name not in wanted:
+                remove_tree(path)
 
     def _put_manifest(
         self,
@@ -152,73 +224,20 @@ class PackageWriter:
         quality: Mapping[str, JsonValue],
         provenance: Mapping[str, JsonValue],
     ) -> None:
-        tensors, chunks = tuple(self._tensors), tuple(self._chunks)
+        tensors, chunks = tuple(self._tensors), tuple(self._chunks.entries)
         data = render_manifest(Manifest(name, model, recipe, tensors, chunks, self._files, quality, provenance))
         parse_manifest(data)  # no reader shall be the first to find a mistake
         with self._storage_errors():
             write_file(self._partial / MANIFEST_NAME, data)
             write_marker(self._partial, {entry.sha256: self._stamp(entry) for entry in chunks})
 
-    def _write_pieces(self, name: str, num_bytes: int, row_bytes: int, pieces: Iterable[Piece]) -> tuple[Extent, ...]:
-        chunk = self._chunk_for(num_bytes, row_bytes)
-        extents: list[Extent] = []
-        start, done_bytes = chunk.num_bytes, 0
-        for piece in pieces:
-            left = _as_bytes(piece)
-            if len(left) % row_bytes or done_bytes + len(left) > num_bytes:
-                raise ValueError(f"{name}: a piece of {len(left)} bytes after {done_bytes} of {num_bytes}")
-            while left:
-                room = (self._max_chunk_bytes - chunk.num_bytes) // row_bytes * row_bytes
-                if room <= 0:
-                    extents.append(self._extent(chunk, start, done_bytes, row_bytes))
-                    chunk, start = self._next_chunk(), 0
-                    continue
-                with self._storage_errors():
-                    chunk.write(left[:room])
-                done_bytes += len(left[:room])
-                left = left[room:]
-        if done_bytes != num_bytes:
-            raise ValueError(f"{name}: {done_bytes} bytes came, {num_bytes} were due")
-        return (*extents, self._extent(chunk, start, done_bytes, row_bytes))
-
-    def _extent(self, chunk: ChunkFile, start: int, done_bytes: int, row_bytes: int) -> Extent:
-        """The run from `start` to the present end of the open chunk, when `done_bytes` of the tensor are written."""
-        num_bytes = chunk.num_bytes - start
-        return Extent(len(self._chunks), start, num_bytes, (done_bytes - num_bytes) // row_bytes)
-
-    def _chunk_for(self, num_bytes: int, row_bytes: int) -> ChunkFile:
-        """A chunk, padded, in which the tensor starts (see Placement above)."""
-        if row_bytes > self._max_chunk_bytes:
-            raise ValueError(f"a tile row of {row_bytes} bytes does not fit in a chunk of {self._max_chunk_bytes}")
-        chunk = self._chunk
-        if chunk is None:
-            return self._next_chunk()
-        room = self._max_chunk_bytes - align(chunk.num_bytes)
-        if num_bytes > room and (num_bytes <= self._max_chunk_bytes or row_bytes > room):
-            return self._next_chunk()
-        with self._storage_errors():
-            chunk.pad_to(align(chunk.num_bytes))
-        return chunk
-
-    def _next_chunk(self) -> ChunkFile:
-        self._end_chunk()
-        with self._storage_errors():
-            self._chunk = ChunkFile(self._partial / CHUNKS_NAME, self._stage)
-        return self._chunk
-
-    def _end_chunk(self) -> None:
-        if self._chunk is not None:
-            with self._storage_errors():
-                self._chunks.append(self._chunk.finish())
-            self._chunk = None
-
     def _stamp(self, entry: ChunkEntry) -> str:
         return stamp_of(chunk_path(self._partial, entry.sha256).stat())
 
     def _clear(self) -> None:
-        if self._chunk is not None:
-            self._chunk.abandon()
-            self._chunk = None
+        self._chunks.abandon()
+        if self._is_kept:
+            return
         with suppress(OSError):  # the error that brought us here matters more; clean() removes the rest later
             sweep(self._destination)
 
@@ -228,11 +247,6 @@ class PackageWriter:
     def _check_ready(self) -> None:
         if not self._ready:
             raise ValueError("the package writer is not open: not entered, failed before, or already committed")
-
-
-def _as_bytes(piece: Piece) -> memoryview:
-    view = piece.data if isinstance(piece, np.ndarray) else memoryview(piece)
-    return view.cast("B") if view.nbytes else memoryview(b"")
 
 
 def _missing_parents(path: Path) -> list[Path]:

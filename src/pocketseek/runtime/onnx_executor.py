@@ -28,6 +28,7 @@ from pocketseek.kernels.contract import LogitsMath
 from pocketseek.kernels.logits import NumpyLogits
 from pocketseek.runtime.onnx.kv_store import KvShape, KvStore, SequenceBuffer
 from pocketseek.runtime.onnx.model_files import OnnxModel
+from pocketseek.runtime.onnx.open_problems import one_line, open_problem
 from pocketseek.runtime.onnx.prepared import PreparedCopies
 from pocketseek.runtime.onnx.providers import PROVIDERS, open_first, order_of
 from pocketseek.runtime.onnx.session_options import session_options
@@ -331,14 +332,11 @@ def _open_errors(path: Path, provider: str) -> Iterator[None]:
     try:
         yield
     except _library_errors() as error:
-        problem = _short(error)
         if provider != "CPU":
-            raise UnsupportedError(f"{provider} cannot run {path.name}: {problem}; use --provider CPU") from error
-        if _is_missing_operator(problem):
             raise UnsupportedError(
-                f"{path}: this ONNX Runtime lacks an operator that it needs ({problem}); install a newer one"
+                f"{provider} cannot run {path.name}: {one_line(str(error))}; use --provider CPU"
             ) from error
-        raise FormatError(f"{path} cannot be opened by ONNX Runtime: {problem}; export it again") from error
+        raise open_problem(path, str(error), library_version() or "") from error
 
 
 @contextmanager
@@ -346,20 +344,10 @@ def _run_errors() -> Iterator[None]:
     try:
         yield
     except _library_errors() as error:
-        problem = _short(error)
+        problem = one_line(str(error))
         if "alloc" in problem.lower():
             raise MemoryLimitError(f"ONNX Runtime got no memory: {problem}; use shorter prompts") from error
         raise PocketseekError(f"ONNX Runtime failed in the middle of the model: {problem}; export it again") from error
-
-
-def _is_missing_operator(problem: str) -> bool:
-    return any(
-        sign in problem for sign in ("not a registered function/op", "NOT_IMPLEMENTED", "Could not find an impl")
-    )
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
 
 
 def _thread_ids() -> frozenset[int]:
