@@ -13,14 +13,14 @@ CELL_GAP = " | "
 SOFT_HYPHEN = "\u00ad"
 
 _UNSEEN = re.compile(r"[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u0084\u0086-\u009f\u200b\u2060\ufeff\ufffe\uffff]")
-_SPACES = re.compile(r"[^\S\n]+")
+_LEADER = re.compile(r"(?:[.·․…]\s?){5,}")
 _BROKEN_WORD = re.compile(r"[^\W\d_]-$")
 _MARKER = re.compile(r"(?:[•●◦○▪■‣⁃·*–—]|[-]|[\u2022\uf0b7\uf0a7]|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})[.)]|[（(]?[一二三四五六七八九十]{1,3}[、.)）])$")
 
 
 def tidy(text: str) -> str:
-    """One block's text on one line."""
-    return " ".join(_UNSEEN.sub("", text.replace(SOFT_HYPHEN, "")).split())
+    """One block's text on one line; the dots that lead to a page number become one."""
+    return " ".join(_LEADER.sub("… ", _UNSEEN.sub("", text.replace(SOFT_HYPHEN, ""))).split())
 
 
 def tidy_lines(text: str) -> str:

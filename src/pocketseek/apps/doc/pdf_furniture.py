@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from os.path import commonprefix
 
 from pocketseek.apps.doc.pdf_lines import Line, lines_of
 from pocketseek.apps.doc.pdf_page import Page
@@ -18,15 +19,33 @@ _ZONE = 0.14  # of the page's height, at its top and at its bottom
 _REACH = 2  # pages to each side
 _MAX_LINES = 3  # at each edge
 _SAME_PLACE = 3.0  # points
+_MIN_SHARED = 10  # characters
 _GAP = 1.5  # of the size
 _DIGITS = re.compile(r"\d+")
+_FIRST = re.compile(r"[0-9]{1,5}(?![\d.])")
+_LAST = re.compile(r"(?<![\d.])[0-9]{1,5}$")
 _NUMBER_ALONE = re.compile(r"[-–—·\s]*(?:page|seite|第)?\s*(?:\d{1,4}|[ivxlc]{1,7})\s*(?:(?:of|/|von)\s*\d{1,4}|页|頁)?[-–—·\s]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class _Edge:
+    """key: the text without its digits. first, last: the numbers that the line begins and ends with."""
+
     line: Line
     key: str
+    first: int | None
+    last: int | None
+
+    def resembles(self, other: _Edge) -> bool:
+        """The same, or the same chapter's name followed by another section's."""
+        shared = len(commonprefix([self.key, other.key]))
+        return self.key == other.key or shared >= max(_MIN_SHARED, 0.4 * min(len(self.key), len(other.key)))
+
+    def page_number_differs_by(self, num_pages: int, other: _Edge) -> bool:
+        """Both lines bear a page number, whatever else is in them ("3.1 Tools   17" and "18   Chapter 3")."""
+        mine = {number for number in (self.first, self.last) if number is not None}
+        theirs = {number for number in (other.first, other.last) if number is not None}
+        return any(number + num_pages in theirs for number in mine)
 
 
 def without_furniture(pages: Iterable[Page]) -> Iterator[tuple[Page, list[Run], int]]:
@@ -57,7 +76,8 @@ def _is_running(edge: _Edge, page: Page, near: list[tuple[Page, list[_Edge]]]) -
     if _NUMBER_ALONE.fullmatch(edge.line.text) and near:
         return True
     return any(
-        edge.key == other.key and abs(_height(edge, page) - _height(other, neighbour)) <= _SAME_PLACE
+        abs(_height(edge, page) - _height(other, neighbour)) <= _SAME_PLACE
+        and (edge.resembles(other) or edge.page_number_differs_by(neighbour.number - page.number, other))
         for neighbour, edges in near
         for other in edges
     )
@@ -74,7 +94,13 @@ def _edges(page: Page) -> list[_Edge]:
     lines = lines_of(run for run in page.runs if not run.style.turned)
     top = _outer(lines, lambda line: line.baseline > (1 - _ZONE) * page.height)
     bottom = _outer(lines[::-1], lambda line: line.baseline < _ZONE * page.height)
-    return [_Edge(line, _DIGITS.sub("#", line.text.strip())) for line in top + bottom]
+    return [_edge(line) for line in top + bottom]
+
+
+def _edge(line: Line) -> _Edge:
+    text = line.text.strip()
+    first, last = _FIRST.match(text), _LAST.search(text)
+    return _Edge(line, _DIGITS.sub("#", text), int(first[0]) if first else None, int(last[0]) if last else None)
 
 
 def _outer(lines: list[Line], in_zone: Callable[[Line], bool]) -> list[Line]:

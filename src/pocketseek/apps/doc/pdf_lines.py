@@ -20,9 +20,11 @@ from pocketseek.apps.doc.block_text import is_wide
 from pocketseek.apps.doc.pdf_runs import Run
 
 _SAME_LINE = 0.35  # how far baselines of one line may be apart, of the larger size
+_RAISED = 0.5  # the same for a mark in small type above or below the line
 _MIN_GUTTER = 0.9  # of the usual size
 _MIN_SIDE = 0.18  # width of a column, of the region
 _MIN_LINES = 3
+_MAX_LINES = 2_000  # of a page; more is no text that has columns
 _NUM_PROBES = 240
 _MAX_DEPTH = 4
 _DENSE = 0.72
@@ -103,7 +105,9 @@ def lines_of(runs: Iterable[Run]) -> list[Line]:
 
 def _on_line(group: list[Run], run: Run) -> bool:
     largest = max(group, key=lambda other: other.size)
-    return abs(largest.baseline - run.baseline) <= _SAME_LINE * max(largest.size, run.size)
+    sizes = sorted((largest.size, run.size))
+    reach = _RAISED if sizes[0] < 0.8 * sizes[1] else _SAME_LINE
+    return abs(largest.baseline - run.baseline) <= reach * sizes[1]
 
 
 def reading_order(runs: Sequence[Run], depth: int = 0) -> list[list[Line]]:
@@ -172,7 +176,7 @@ def _is_dense(runs: list[Run]) -> bool:
 
 def _gutter(lines: list[Line]) -> float | None:
     """The x of the best strip that lines on both sides leave free."""
-    if len(lines) < _MIN_LINES:
+    if not _MIN_LINES <= len(lines) <= _MAX_LINES:
         return None
     left, right = _left(lines), _right(lines)
     width, size = right - left, median(line.size for line in lines)

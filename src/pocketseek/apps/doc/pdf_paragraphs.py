@@ -23,7 +23,10 @@ _INDENT = 0.9  # of the size
 _SHORT = 0.84  # of the region's width: the line was ended on purpose
 _ENDS = re.compile(r"[.!?:;。！？：；…”’」』)）]$")
 _CAPTION = re.compile(r"(?:Figure|Fig\.|Table|Listing|图|圖|表)\s*[\dIVX一二三四五六七八九十]+([.-]\d+)*\s*[.:：。 ]", re.IGNORECASE)
-_NUMBERING = re.compile(r"^(?:(?:chapter|appendix|part|section)\s+)?(?:[\dA-Z]{1,3}(?:\.\d+)*[.)]?|第.{1,6}[章节節])\s+", re.IGNORECASE)
+_NUMBERING = re.compile(
+    r"(?:(?:[Cc]hapter|CHAPTER|[Aa]ppendix|APPENDIX|[Pp]art|PART|[Ss]ection)\s+(?:\d{1,3}|[A-Z]|[IVX]{1,5})|第.{1,6}[章节節]|"
+    r"(?:\d{1,3}|[A-Z](?=\.))(?:\.\d+)*)[.:)、]?\s+"
+)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ _USUAL_SIZE = 10.0  # when no page has text
 def read_pdf(path: Path, options: ReadOptions) -> Iterator[Piece]:
     """Raises UsageError (password), FormatError (damaged), UnsupportedError (OCR asked for, no tesseract)."""
     with PdfFile(path, options.password) as pdf:
-        yield Piece(0, pdf.num_pages, title=tidy(pdf.title) or None, paged=True)
+        yield Piece(0, pdf.num_pages, title=tidy(pdf.title) or None, media_type="application/pdf", paged=True)
         typography = _typography(pdf)
         num_dropped = 0
         pages = (pdf.page(number) for number in range(1, pdf.num_pages + 1))

@@ -1,7 +1,7 @@
 """Tables among the lines of a region, found by the upright gaps that their rows share.
 
 A line with two or more cells opens a table; the lines below belong to it as long as a gap stays free. A line whose first
-cell is empty, or that follows closer than rows do, continues the row above it (a cell of several lines).
+cells are empty, or that follows closer than rows do, continues the row above it (a cell of several lines).
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Table:
         for line in self.lines:
             cells = self._cells(line)
             near = above is not None and closest is not None and above.baseline - line.baseline <= closest
-            if rows and (near or not cells[0]):
+            hangs = not cells[0] and (len(cells) == 2 or not all(cells[1:]))
+            if rows and (hangs or (near and not all(cells))):
                 rows[-1] = [_continued(before, after) for before, after in zip(rows[-1], cells, strict=True)]
             else:
                 rows.append(cells)

@@ -27,14 +27,15 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class Piece:
-    """num_done of num_parts parts are read after this one. paged: the parts are pages. title: of the document, when
-    this piece is the one that tells."""
+    """num_done of num_parts parts are read after this one. paged: the parts are pages. title, media_type: of the
+    document, when this piece is the one that tells."""
 
     num_done: int
     num_parts: int
     blocks: tuple[Block, ...] = ()
     remarks: tuple[Remark, ...] = ()
     title: str | None = None
+    media_type: str | None = None
     paged: bool = False
 
 
@@ -51,6 +52,7 @@ def decode_piece(fields: dict[str, Any]) -> Piece:
         blocks=tuple(_block(block) for block in fields["blocks"]),
         remarks=tuple(_remark(remark) for remark in fields["remarks"]),
         title=None if fields["title"] is None else _text(fields["title"]),
+        media_type=None if fields["media_type"] is None else _text(fields["media_type"]),
         paged=bool(fields["paged"]),
     )
 
