@@ -1,7 +1,7 @@
 """How the words of a block are put together, the same for every format.
 
-    tidy      spaces run together, no blank lines, no control characters
-    joined    lines of a paragraph: hyphenation undone, no space between two Chinese characters
+tidy      spaces run together, no blank lines, no control characters
+joined    lines of a paragraph: hyphenation undone, no space between two Chinese characters
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from collections.abc import Iterable
 CELL_GAP = " | "
 SOFT_HYPHEN = "\u00ad"
 
-_UNSEEN = re.compile(r"[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u0084\u0086-\u009f\u200b\u2060\ufeff\ufffe\uffff]")
+_UNSEEN = re.compile(
+    r"[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u0084\u0086-\u009f\u200b\u2060\ufeff\ufffe\uffff]"
+)
 _LEADER = re.compile(r"(?:[.·․…]\s?){5,}")
 _BROKEN_WORD = re.compile(r"[^\W\d_]-$")
-_MARKER = re.compile(r"(?:[•●◦○▪■‣⁃·*–—]|[-]|[\u2022\uf0b7\uf0a7]|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})[.)]|[（(]?[一二三四五六七八九十]{1,3}[、.)）])$")
+_MARKER = re.compile(
+    r"(?:[•●◦○▪■‣⁃·*–—]|[-]|[\u2022\uf0b7\uf0a7]|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})[.)]|[（(]?[一二三四五六七八九十]{1,3}[、.)）])$"
+)
 
 
 def tidy(text: str) -> str:
@@ -25,7 +29,10 @@ def tidy(text: str) -> str:
 
 def tidy_lines(text: str) -> str:
     """The same with line breaks kept and blank lines dropped (code, verse, rows of a table)."""
-    lines = (line.rstrip() for line in _UNSEEN.sub("", text.replace(SOFT_HYPHEN, "").replace("\r\n", "\n").replace("\r", "\n")).split("\n"))
+    lines = (
+        line.rstrip()
+        for line in _UNSEEN.sub("", text.replace(SOFT_HYPHEN, "").replace("\r\n", "\n").replace("\r", "\n")).split("\n")
+    )
     return "\n".join(line for line in lines if line.strip()).strip()
 
 

@@ -17,12 +17,19 @@ Kind = Literal["pdf", "zip", "html", "markdown", "text"]
 START_BYTES = 4096
 _PDF_WITHIN = 1024  # junk before the header is common and allowed
 _MARKDOWN = frozenset({".md", ".markdown", ".mdown", ".mkd"})
-_HTML = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|div|p|h[1-6]|table)\b", re.I | re.S)
+_HTML = re.compile(
+    r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|div|p|h[1-6]|table)\b", re.I | re.S
+)
 _SAVE_AS = "open it where it was written and save it as PDF, DOCX or text"
 
 # (position, magic bytes, what it is, what to do)
 _REFUSED = (
-    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old or password-protected Office file", "save it as DOCX without a password"),
+    (
+        0,
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "an old or password-protected Office file",
+        "save it as DOCX without a password",
+    ),
     (0, b"{\\rtf", "an RTF file", _SAVE_AS),
     (0, b"\x89PNG", "a picture", "put it into a PDF and read that with OCR"),
     (0, b"\xff\xd8\xff", "a picture", "put it into a PDF and read that with OCR"),
@@ -61,7 +68,9 @@ def detect_kind(path: Path, start: bytes) -> Kind:
             raise UnsupportedError(f"{path} is {what}, which is not read; {remedy}")
     text = decode_start(start)
     if text is None:
-        raise UnsupportedError(f"{path} is no document that can be read (PDF, DOCX, EPUB, HTML, Markdown, text); {_SAVE_AS}")
+        raise UnsupportedError(
+            f"{path} is no document that can be read (PDF, DOCX, EPUB, HTML, Markdown, text); {_SAVE_AS}"
+        )
     if _HTML.match(text):
         return "html"
     return "markdown" if path.suffix.lower() in _MARKDOWN else "text"

@@ -1,21 +1,22 @@
 """What the styles and numberings of a DOCX say about a paragraph: heading level, list depth, the printed number.
 
-    style id -> outline level, numbering (looked up along basedOn)
-    (numId, ilvl) -> format and text of the number, "%1.%2"
+style id -> outline level, numbering (looked up along basedOn)
+(numId, ilvl) -> format and text of the number, "%1.%2"
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pocketseek.apps.doc.safe_xml import Element
+from pocketseek.apps.doc.safe_xml import Element, names
 
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 MAX_LEVEL = 9
 _MAX_BASES = 20
-_ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))  # fmt: skip
+_ROMAN = (1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x")
+_ROMAN_BELOW_TEN = ("", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
 _CHINESE = "零一二三四五六七八九"
-_CHINESE_FORMATS = frozenset({"chineseCounting", "chineseCountingThousand", "ideographDigital", "taiwaneseCountingThousand", "japaneseCounting"})  # fmt: skip
+_CHINESE_FORMATS = names("chineseCounting chineseCountingThousand ideographDigital taiwaneseCountingThousand")
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,9 @@ class Numbers:
 
 def _level_format(level: Element) -> _LevelFormat:
     start = _value(level, "start")
-    return _LevelFormat(_value(level, "numFmt") or "decimal", _value(level, "lvlText"), int(start) if start.isdigit() else 1)
+    return _LevelFormat(
+        _value(level, "numFmt") or "decimal", _value(level, "lvlText"), int(start) if start.isdigit() else 1
+    )
 
 
 def _number_text(number: int, form: str) -> str:
@@ -160,7 +163,7 @@ def _roman(number: int) -> str:
     for value, letters in _ROMAN:
         text += letters * (number // value)
         number %= value
-    return text
+    return text + _ROMAN_BELOW_TEN[number]
 
 
 def _chinese(number: int) -> str:

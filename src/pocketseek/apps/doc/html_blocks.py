@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pocketseek.apps.doc.block_text import table_text
 from pocketseek.apps.doc.document import BlockKind, Link
 from pocketseek.apps.doc.html_words import Words
-from pocketseek.apps.doc.safe_xml import Element, local_name, walk
+from pocketseek.apps.doc.safe_xml import Element, local_name, names, walk
 
-_UNSEEN = frozenset(
-    "script style template noscript head nav svg button select option input textarea iframe object embed audio video"
-    " canvas map datalist rp annotation annotation-xml".split()
+_UNSEEN = names(
+    "script style template noscript head nav svg button select option input textarea iframe object embed audio video",
+    "canvas map datalist rp annotation annotation-xml",
 )
-_BLOCKS = frozenset(
-    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure footer"
-    " form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu ol p pre section summary table tbody td tfoot th"
-    " thead tr ul".split()
+_BLOCKS = names(
+    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure",
+    "footer form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu ol p pre section summary table tbody td",
+    "tfoot th thead tr ul",
 )
 _LISTS = frozenset({"ol", "ul", "menu", "dir"})
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
@@ -64,7 +64,7 @@ class _Table:
 
 def html_title(root: Element) -> str | None:
     title = next(root.iter("{*}title", "title"), None)
-    return " ".join("".join(title.itertext()).split()) or None if title is not None else None
+    return " ".join("".join(map(str, title.itertext())).split()) or None if title is not None else None
 
 
 def html_drafts(root: Element) -> Iterator[HtmlDraft]:

@@ -22,7 +22,9 @@ _DECLARED_WITHIN = 4096
 def read_html(path: Path, options: ReadOptions) -> Iterator[Piece]:
     with storage_errors(path):
         if path.stat().st_size > MAX_HTML_BYTES:
-            raise UnsupportedError(f"{path} is larger than {MAX_HTML_BYTES // 1_000_000} MB; split it and give its parts")
+            raise UnsupportedError(
+                f"{path} is larger than {MAX_HTML_BYTES // 1_000_000} MB; split it and give its parts"
+            )
         data = path.read_bytes()
     root = parse_html(decode_html(data, str(path)), str(path))
     yield Piece(1, 1, placed(html_drafts(root), None), title=html_title(root), media_type="text/html")

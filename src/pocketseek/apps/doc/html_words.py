@@ -28,12 +28,15 @@ class Words:
             self.last = text[-1]
 
     def flow(self, text: str) -> None:
-        """Spaces and line breaks of the source are one space, and none between two Chinese characters."""
-        pieces = _SPACES.split(text)
-        for number, piece in enumerate(pieces):
-            if number and self.length and self.last != " " and not (piece and is_wide(self.last) and is_wide(piece[0])):
+        """Spaces and line breaks of the source are one space; a break between two Chinese characters is nothing."""
+        position = 0
+        for gap in _SPACES.finditer(text):
+            self.add(text[position : gap.start()])
+            position = gap.end()
+            broken = "\n" in gap[0] and is_wide(self.last[:1]) and is_wide(text[position : position + 1])
+            if self.length and self.last != " " and not broken:
                 self.add(" ")
-            self.add(piece)
+        self.add(text[position:])
 
     def open_link(self, target: str) -> None:
         """Only what leads outside the document is a link."""
@@ -58,7 +61,7 @@ class Words:
 
 
 def _stripped(raw: str, links: list[Link]) -> tuple[str, tuple[Link, ...]]:
-    """Without the characters nobody sees, as in every block; links that this would move are dropped with their cause."""
+    """Without the characters that nobody sees; where one stood amid the text, the links are given up."""
     text = tidy_lines(raw.replace("\n", " "))
     lead = raw.find(text[:1]) if text else 0
     if raw[lead : lead + len(text)] != text:

@@ -16,6 +16,7 @@ _HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})\s*$")
 _FENCE = re.compile(r"\s{0,12}(`{3,}|~{3,})")
 _ITEM = re.compile(r"(\s*)(?:[-*+]|(\d{1,9}[.)]))\s+(.*)$")
+_NOTE = re.compile(r" {0,3}\[\^([^\]\s]{1,40})\]:\s*(.*)$")
 _INDENTED = re.compile(r"(?: {4}|\t)\S")
 _RULE = re.compile(r" {0,3}(?:(?:\*\s*){3,}|(?:-\s*){3,}|(?:_\s*){3,})$")
 _TABLE_RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)+\|?\s*$")
@@ -24,6 +25,7 @@ _INLINE = re.compile(
     r"!\[(?P<alt>[^\]\n]{0,500})\]\([^)\n]{0,2000}\)"
     r"|\[(?P<text>[^\]\n]{1,500})\]\((?P<target>[^)\s\n]{1,2000})(?:\s[^)\n]{0,500})?\)"
     r"|<(?P<auto>https?://[^>\s]{1,2000})>"
+    r"|\[\^(?P<note>[^\]\s]{1,40})\]"
     r"|(?P<mark>\*{1,3}|_{2,3}|~~|`+)"
 )
 
@@ -50,7 +52,7 @@ _Draft = tuple[BlockKind, int, str, tuple[Link, ...]]
 
 def _drafts(text: str) -> Iterator[_Draft]:
     lines = text.split("\n")
-    current, number = _Open(), 0
+    current, number, indents = _Open(), 0, list[int]()
     while number < len(lines):
         line = lines[number]
         following = lines[number + 1] if number + 1 < len(lines) else ""
@@ -80,11 +82,23 @@ def _drafts(text: str) -> Iterator[_Draft]:
         elif item := _ITEM.match(line):
             yield _closed(current)
             label = item[2] + " " if item[2] else ""
-            current, number = _Open("item", 1 + min(_width(item[1]) // 2, 8), [label + item[3]]), number + 1
+            current, number = _Open("item", _depth(indents, _width(item[1])), [label + item[3]]), number + 1
+        elif note := _NOTE.match(line):
+            yield _closed(current)
+            current, number = _Open("footnote", 0, [f"[{note[1]}] {note[2]}"]), number + 1
         else:
             current.lines.append(line.lstrip("> \t") if line.lstrip().startswith(">") else line)
             number += 1
     yield _closed(current)
+
+
+def _depth(indents: list[int], width: int) -> int:
+    """How deep an item lies that stands `width` columns in; indents: of the items around it, kept up to date."""
+    while indents and indents[-1] > width:
+        indents.pop()
+    if not indents or indents[-1] < width:
+        indents.append(width)
+    return min(len(indents), 9)
 
 
 def _width(space: str) -> int:
@@ -136,6 +150,8 @@ def _inline(text: str) -> tuple[str, tuple[Link, ...]]:
             if label:
                 links.append(Link(len(shown), len(shown) + len(label), match["target"] or match["auto"]))
             shown += label
+        elif match["note"]:
+            shown += f"[{match['note']}]"
         elif match["alt"]:
             shown += tidy(match["alt"])
         elif match["mark"] and match["mark"].startswith("*") and _is_loose(text, match):

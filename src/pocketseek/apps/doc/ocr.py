@@ -32,7 +32,7 @@ def _program() -> str:
     program = shutil.which("tesseract")
     if program is None:
         raise UnsupportedError(
-            "OCR needs the program tesseract; install it (Debian and Termux: tesseract-ocr or tesseract) or read without OCR"
+            "OCR needs the program tesseract; install it (apt install tesseract-ocr, pkg install tesseract)"
         )
     return program
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pocketseek.apps.doc.docx_reader import read_docx
+from pocketseek.apps.doc.docx_reader import DOCUMENT, read_docx
 from pocketseek.apps.doc.epub_reader import read_epub
 from pocketseek.apps.doc.pieces import Piece, ReadOptions
 from pocketseek.apps.doc.zip_parts import ZipParts
@@ -27,7 +27,7 @@ def read_package(path: Path, options: ReadOptions) -> Iterator[Piece]:
     with ZipParts(path) as parts:
         if parts.has("META-INF/container.xml"):
             yield from read_epub(path, parts)
-        elif parts.has("word/document.xml"):
+        elif parts.has(DOCUMENT):
             yield from read_docx(path, parts, options)
         else:
             raise UnsupportedError(_refusal(path, parts))

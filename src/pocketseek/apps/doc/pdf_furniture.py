@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from os.path import commonprefix
 
 from pocketseek.apps.doc.pdf_lines import Line, lines_of
 from pocketseek.apps.doc.pdf_page import Page
@@ -24,7 +23,10 @@ _GAP = 1.5  # of the size
 _DIGITS = re.compile(r"\d+")
 _FIRST = re.compile(r"[0-9]{1,5}(?![\d.])")
 _LAST = re.compile(r"(?<![\d.])[0-9]{1,5}$")
-_NUMBER_ALONE = re.compile(r"[-–—·\s]*(?:page|seite|第)?\s*(?:\d{1,4}|[ivxlc]{1,7})\s*(?:(?:of|/|von)\s*\d{1,4}|页|頁)?[-–—·\s]*", re.IGNORECASE)
+_NUMBER_ALONE = re.compile(
+    r"[-–—·\s]*(?:page|seite|第)?\s*(?:\d{1,4}|[ivxlc]{1,7})\s*(?:(?:of|/|von)\s*\d{1,4}|页|頁)?[-–—·\s]*",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class _Edge:
 
     def resembles(self, other: _Edge) -> bool:
         """The same, or the same chapter's name followed by another section's."""
-        shared = len(commonprefix([self.key, other.key]))
+        shared = _num_shared(self.key, other.key)
         return self.key == other.key or shared >= max(_MIN_SHARED, 0.4 * min(len(self.key), len(other.key)))
 
     def page_number_differs_by(self, num_pages: int, other: _Edge) -> bool:
@@ -95,6 +97,12 @@ def _edges(page: Page) -> list[_Edge]:
     top = _outer(lines, lambda line: line.baseline > (1 - _ZONE) * page.height)
     bottom = _outer(lines[::-1], lambda line: line.baseline < _ZONE * page.height)
     return [_edge(line) for line in top + bottom]
+
+
+def _num_shared(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    pairs = zip(one, other, strict=False)
+    return next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def _edge(line: Line) -> _Edge:

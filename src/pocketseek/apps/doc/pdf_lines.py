@@ -117,8 +117,9 @@ def reading_order(runs: Sequence[Run], depth: int = 0) -> list[list[Line]]:
     if gutter is None:
         return [lines] if lines else []
     regions: list[list[Line]] = []
-    for crosses, band in groupby(lines, key=lambda line: _crosses(line, gutter)):
-        regions.extend([list(band)] if crosses else _sides(list(band), gutter, depth))
+    for crosses, group in groupby(lines, key=lambda line: _crosses(line, gutter)):
+        band = list(group)
+        regions.extend([band] if crosses else _sides(band, gutter, depth))
     return _merged(regions)
 
 
@@ -171,7 +172,11 @@ def _is_dense(runs: list[Run]) -> bool:
     lines = lines_of(runs)
     width = _right(lines) - _left(lines)
     filled = sorted((line.x1 - line.x0) / width for line in lines if width > 0)
-    return len(filled) >= 5 and median(filled) >= _DENSE and median(line.x1 - line.x0 for line in lines) >= 9 * lines[0].size
+    return (
+        len(filled) >= 5
+        and median(filled) >= _DENSE
+        and median(line.x1 - line.x0 for line in lines) >= 9 * lines[0].size
+    )
 
 
 def _gutter(lines: list[Line]) -> float | None:

@@ -1,21 +1,22 @@
 """One page of a PDF as pdfium sees it: runs of characters with their boxes, and whether the page is a picture.
 
-y grows upwards, as in the file; a page that is displayed turned is turned here, so that "top" is what a person sees.
+y grows upwards, as in the file. A page is turned so that most of its text runs from left to right, whatever turn the file
+asks for: scanners and slides leave that wrong often enough.
 Only this module and `pdf_runs.py` touch pdfium, in the reading process (`read_child.py`), under its limits.
 """
 
 from __future__ import annotations
 
 import ctypes
-from contextlib import closing
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from pocketseek.apps.doc.pdf_runs import LinkFinder, Run, RunReader, Turner
+from pocketseek.apps.doc.pdf_runs import LinkFinder, Run, RunReader, Turner, text_direction
 from pocketseek.errors import FormatError, PocketseekError, UsageError
 
 MAX_PAGES = 20_000
@@ -31,7 +32,7 @@ _FEW_CHARACTERS = 8
 
 @dataclass(frozen=True)
 class Page:
-    """number counts from 1. width, height: as displayed, in points. is_cut: it holds more characters than are read.
+    """number counts from 1. width, height: of the page as turned, in points. is_cut: it holds more characters than are read.
     A damaged page has no runs."""
 
     number: int
@@ -55,7 +56,7 @@ class PdfFile:
         if not 0 < self.num_pages <= MAX_PAGES:
             self._document.close()
             raise FormatError(
-                f"{path}: a PDF of {self.num_pages} pages is not read; between 1 and {MAX_PAGES} are, so split or repair it"
+                f"{path} has {self.num_pages} pages, and 1 to {MAX_PAGES} can be read; split it, or repair it (qpdf)"
             )
 
     def __enter__(self) -> PdfFile:
@@ -118,10 +119,14 @@ def _scale(page: pypdfium2.PdfPage, dots_per_inch: int) -> float:
 
 def _read(page: pypdfium2.PdfPage, number: int) -> Page:
     width, height = page.get_size()
-    quarter_turns = page.get_rotation() // 90
-    turner = _turner(quarter_turns, width, height)
+    if page.get_rotation() % 180:
+        width, height = height, width
     with closing(page.get_textpage()) as text:
         count = max(pdfium.FPDFText_CountChars(text), 0)
+        quarter_turns = text_direction(text, min(count, MAX_CHARACTERS))
+        if quarter_turns % 2:
+            width, height = height, width
+        turner = _turner(quarter_turns, width, height)
         reader = RunReader(text, turner, quarter_turns, _link_finder(page, turner))
         runs = tuple(reader.read(min(count, MAX_CHARACTERS)))
     is_bare = sum(len(run.text) for run in runs) < _FEW_CHARACTERS
@@ -130,7 +135,7 @@ def _read(page: pypdfium2.PdfPage, number: int) -> Page:
 
 
 def _turner(quarter_turns: int, width: float, height: float) -> Turner:
-    """From the page's own axes to the displayed ones, width by height, turned clockwise."""
+    """From the page's own axes to those of the page turned clockwise, which is width by height."""
     if quarter_turns == 1:
         return lambda x, y: (y, height - x)
     if quarter_turns == 2:

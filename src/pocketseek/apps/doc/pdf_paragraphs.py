@@ -22,7 +22,9 @@ _NEW_GAP = 1.32  # of the usual pitch
 _INDENT = 0.9  # of the size
 _SHORT = 0.84  # of the region's width: the line was ended on purpose
 _ENDS = re.compile(r"[.!?:;。！？：；…”’」』)）]$")
-_CAPTION = re.compile(r"(?:Figure|Fig\.|Table|Listing|图|圖|表)\s*[\dIVX一二三四五六七八九十]+([.-]\d+)*\s*[.:：。 ]", re.IGNORECASE)
+_CAPTION = re.compile(
+    r"(?:Figure|Fig\.|Table|Listing|图|圖|表)\s*[\dIVX一二三四五六七八九十]+([.-]\d+)*\s*[.:：。 ]", re.IGNORECASE
+)
 _NUMBERING = re.compile(
     r"(?:(?:[Cc]hapter|CHAPTER|[Aa]ppendix|APPENDIX|[Pp]art|PART|[Ss]ection)\s+(?:\d{1,3}|[A-Z]|[IVX]{1,5})|第.{1,6}[章节節]|"
     r"(?:\d{1,3}|[A-Z](?=\.))(?:\.\d+)*)[.:)、]?\s+"
@@ -113,9 +115,11 @@ class _Region:
             return True
         if _is_mono(line):
             return False
-        if abs(above.size - line.size) > 0.08 * above.size or _is_bold(above) != _is_bold(line) and self._is_titled(paragraph, line):
+        if abs(above.size - line.size) > 0.08 * above.size or (
+            _is_bold(above) != _is_bold(line) and self._is_titled(paragraph, line)
+        ):
             return True
-        return self._is_indented(paragraph, line) or _begins_item(line) and self._at_item_edge(paragraph, line)
+        return self._is_indented(paragraph, line) or (_begins_item(line) and self._at_item_edge(paragraph, line))
 
     def _is_titled(self, paragraph: list[Line], line: Line) -> bool:
         """Bold type ends or begins here, and it is not a bold word at a line's end."""
@@ -212,7 +216,9 @@ def _joined(lines: Sequence[Line]) -> tuple[str, tuple[Link, ...]]:
             if target is not None and len(text) > start:
                 _add_link(links, text, start, target)
     text = text.rstrip()
-    return text, tuple(Link(link.start, min(link.stop, len(text)), link.target) for link in links if link.start < len(text))
+    return text, tuple(
+        Link(link.start, min(link.stop, len(text)), link.target) for link in links if link.start < len(text)
+    )
 
 
 def _appended(text: str, piece: str) -> str:

@@ -73,7 +73,11 @@ def _remarks(page: Page, drafts: list[Draft]) -> tuple[Remark, ...]:
     if page.is_damaged:
         return (Remark("damaged-part", page.number, "the page is damaged and could not be read"),)
     if page.is_cut:
-        return (Remark("left-out", page.number, f"the page holds more than {MAX_CHARACTERS} characters; the rest is left out"),)
+        return (
+            Remark(
+                "left-out", page.number, f"the page holds more than {MAX_CHARACTERS} characters; the rest is left out"
+            ),
+        )
     if page.is_picture and not drafts:
         return (Remark("picture-page", page.number, "the page is a picture; its text needs OCR"),)
     return ()

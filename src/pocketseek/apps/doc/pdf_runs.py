@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ LinkFinder = Callable[[float, float], str | None]
 
 WIDE_GAP = 0.8  # of the font's size
 _SHIFT = 0.08  # a superscript is another run
+_NUM_SAMPLES = 200
 _FIXED_PITCH = 1
 _FONT_NAME_BYTES = 128
 _MONO_NAMES = ("mono", "courier", "consol", "typewriter", "cmtt", "menlo", "cursor", "sourcecode")
@@ -69,6 +71,8 @@ class _Open:
 
     def takes(self, style: Style, x0: float, baseline: float, target: str | None) -> bool:
         size = self.style.size
+        if self.style.turned:
+            return style == self.style  # its places mean nothing here: only the end of its line parts it
         return (
             style == self.style
             and target == self.target
@@ -85,10 +89,26 @@ class _Open:
         return Run(text, self.x0, self.x1, self.baseline, self.style, order, self.target)
 
 
-class RunReader:
-    """turner: from the page's axes to the displayed ones; quarter_turns: how often it turns the page."""
+def quarter_turns_of(matrix: pdfium.FS_MATRIX) -> int:
+    """How far text drawn with this matrix is turned, counterclockwise, 0 to 3."""
+    return round(math.atan2(matrix.b, matrix.a) / (math.pi / 2)) % 4
 
-    def __init__(self, text: pypdfium2.PdfTextPage, turner: Turner, quarter_turns: int, link_at: LinkFinder | None) -> None:
+
+def text_direction(text: pypdfium2.PdfTextPage, num_characters: int) -> int:
+    """In quarter turns, that of most characters of a sample."""
+    matrix, votes = pdfium.FS_MATRIX(), Counter[int]()
+    for index in range(0, num_characters, max(num_characters // _NUM_SAMPLES, 1)):
+        if pdfium.FPDFText_GetMatrix(text, index, matrix):
+            votes[quarter_turns_of(matrix)] += 1
+    return max(votes, key=lambda turn: (votes[turn], -turn), default=0)
+
+
+class RunReader:
+    """quarter_turns: by which `turner` turns the page clockwise, so that its text runs from left to right."""
+
+    def __init__(
+        self, text: pypdfium2.PdfTextPage, turner: Turner, quarter_turns: int, link_at: LinkFinder | None
+    ) -> None:
         self._text = text
         self._turner = turner
         self._quarter_turns = quarter_turns
@@ -155,6 +175,6 @@ class RunReader:
         length = pdfium.FPDFText_GetFontInfo(self._text, index, name, _FONT_NAME_BYTES, flags)
         font = name.value.decode("utf-8", "replace").lower() if length <= _FONT_NAME_BYTES else ""
         size = pdfium.FPDFText_GetFontSize(self._text, index) * math.hypot(matrix.c, matrix.d)
-        turn = round(math.atan2(matrix.b, matrix.a) / (math.pi / 2)) - self._quarter_turns
+        turn = quarter_turns_of(matrix) - self._quarter_turns
         mono = bool(flags.value & _FIXED_PITCH) or any(part in font for part in _MONO_NAMES)
         return Style(round(max(size, 0.5), 2), mono, any(part in font for part in _BOLD_NAMES), turn % 4 != 0)

@@ -1,7 +1,7 @@
 """Tables among the lines of a region, found by the upright gaps that their rows share.
 
-A line with two or more cells opens a table; the lines below belong to it as long as a gap stays free. A line whose first
-cells are empty, or that follows closer than rows do, continues the row above it (a cell of several lines).
+A line with two or more cells opens a table; the lines below belong to it as long as a gap stays free. A line whose
+first cell is empty, or that follows closer than rows do, continues the row above it (a cell of several lines).
 """
 
 from __future__ import annotations

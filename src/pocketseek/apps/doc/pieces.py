@@ -63,7 +63,9 @@ def _block(fields: dict[str, Any]) -> Block:
         raise ValueError(f"block kind {kind!r}")
     text = _text(fields["text"])
     place = fields["place"]
-    links = tuple(Link(_number(link["start"]), _number(link["stop"]), _text(link["target"])) for link in fields["links"])
+    links = tuple(
+        Link(_number(link["start"]), _number(link["stop"]), _text(link["target"])) for link in fields["links"]
+    )
     if any(not 0 <= link.start < link.stop <= len(text) for link in links):
         raise ValueError("link outside its block")
     where = Place(_optional(place["page"]), _optional(place["chapter"]), _number(place["paragraph"]))

@@ -9,28 +9,30 @@ import re
 from collections.abc import Iterator
 
 from pocketseek.apps.doc.block_text import is_wide, tidy_lines
-from pocketseek.apps.doc.document import Block, Place
+from pocketseek.apps.doc.document import Block, BlockKind, Place
 
 _PARAGRAPHS = re.compile(r"\n[^\S\n]*\n\s*")
-_CHAPTER = re.compile(r"(?:第[0-9０-９零〇一二三四五六七八九十百千两]{1,8}[章回卷节節部篇]|chapter\s+[\divxlc]+\b).{0,60}", re.IGNORECASE)
+_CHAPTER = re.compile(
+    r"(?:第[0-9０-９零〇一二三四五六七八九十百千两]{1,8}[章回卷节節部篇]|chapter\s+[\divxlc]+\b).{0,60}", re.IGNORECASE
+)
 _LONG_LINE = 120  # columns: wider than anybody breaks lines by hand
 
 
 def plain_blocks(text: str) -> Iterator[Block]:
     """The text of a whole file."""
-    number = 0
-    for kind, paragraph in _paragraphs(text.replace("\r\n", "\n").replace("\r", "\n").replace("\x0c", "\n\n")):
-        number += 1
-        level = 1 if kind == "heading" else 0
-        yield Block("heading" if level else "paragraph", paragraph, Place(None, None, number), level)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x0c", "\n\n")
+    for number, (is_heading, paragraph) in enumerate(_paragraphs(text), start=1):
+        kind: BlockKind = "heading" if is_heading else "paragraph"
+        yield Block(kind, paragraph, Place(None, None, number), int(is_heading))
 
 
-def _paragraphs(text: str) -> Iterator[tuple[str, str]]:
+def _paragraphs(text: str) -> Iterator[tuple[bool, str]]:
+    """(whether it names a chapter, its text)"""
     for part in _PARAGRAPHS.split(text):
         lines = part.split("\n")
         for piece in lines if _are_paragraphs(lines) else [part]:
             if tidied := tidy_lines(piece):
-                yield ("heading" if _CHAPTER.fullmatch(tidied) else "paragraph"), tidied
+                yield _CHAPTER.fullmatch(tidied) is not None, tidied
 
 
 def _are_paragraphs(lines: list[str]) -> bool:

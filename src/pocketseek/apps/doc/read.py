@@ -1,7 +1,7 @@
 """A file becomes a Document: what it is decides its first bytes, not its name.
 
-    file -> detected kind -> its reader -> Document
-    PDF, DOCX, EPUB, HTML are read by libraries written in C: in a process of their own, under limits (`sandbox.py`)
+file -> detected kind -> its reader -> Document
+PDF, DOCX, EPUB, HTML are read by libraries written in C: in a process of their own, under limits (`sandbox.py`)
 """
 
 from __future__ import annotations

@@ -38,6 +38,9 @@ def main() -> None:
         _tell(json.dumps({"end": True}))
     except (FormatError, StorageError, UnsupportedError, UsageError) as error:
         _tell(json.dumps({"error": type(error).__name__, "message": str(error)}))
+    except RecursionError:
+        message = f"{request['path']} is nested too deeply to be a document; open it elsewhere and save it anew"
+        _tell(json.dumps({"error": "FormatError", "message": message}))
     except BrokenPipeError:
         os._exit(1)  # nobody listens any more
 

@@ -1,9 +1,9 @@
 """The only door to lxml: XML and HTML from strangers, parsed without entities, DTDs, network or huge trees.
 
-    parse_xml    strict; a DOCTYPE is allowed and its internal subset ignored
-    parse_xhtml  XML where it is well-formed (names such as &nbsp; are known), HTML otherwise
-    parse_html   whatever browsers would accept
-    walk         a tree as a flat series of events, so that deep nesting costs no stack
+parse_xml    strict; a DOCTYPE is allowed and its internal subset ignored
+parse_xhtml  XML where it is well-formed (names such as &nbsp; are known), HTML otherwise
+parse_html   whatever browsers would accept
+walk         a tree as a flat series of events, so that deep nesting costs no stack
 """
 
 from __future__ import annotations
@@ -81,6 +81,11 @@ def walk(root: Element, is_skipped: Callable[[Element], bool]) -> Iterator[Event
         if child.text:
             yield "text", child, child.text
         stack.append((child, iter(child)))
+
+
+def names(*lines: str) -> frozenset[str]:
+    """A set of tags, written as words."""
+    return frozenset(name for line in lines for name in line.split())
 
 
 def local_name(element: Element) -> str:

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -43,7 +44,7 @@ class ReadLimits:
 
 def read_apart(kind: str, path: Path, options: ReadOptions, limits: ReadLimits) -> Iterator[Piece]:
     """Raises what the reader raises, and FormatError when the child dies, stalls or sends too much."""
-    request = {"kind": kind, "path": str(path), "options": asdict(options)}
+    request: dict[str, Any] = {"kind": kind, "path": str(path), "options": asdict(options)}
     request |= {"memory_bytes": limits.memory_bytes, "cpu_s": limits.cpu_s}
     with tempfile.TemporaryFile() as complaints:
         child = subprocess.Popen(
@@ -71,10 +72,8 @@ def _send(child: subprocess.Popen[bytes], request: dict[str, Any]) -> None:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    try:
+    with suppress(ProcessLookupError):  # it and what it started may be gone
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # the whole group is gone
     child.wait()
     if child.stdout is not None:
         child.stdout.close()
@@ -114,11 +113,11 @@ def _lines(path: Path, child: subprocess.Popen[bytes], limits: ReadLimits) -> It
                 )
             if not block:
                 return
-            *lines, tail = (rest + block).split(b"\n") if b"\n" in block else (rest + block,)
-            rest = bytearray(tail)
+            rest += block
+            *lines, rest = rest.split(b"\n") if b"\n" in block else (rest,)
             if lines:
                 deadline = time.monotonic() + limits.stall_s
-            yield from lines
+            yield from map(bytes, lines)
 
 
 _REMEDY = "the file is damaged or made to hang readers; open it elsewhere and save it anew"

@@ -64,10 +64,12 @@ class ZipParts:
         limit = min(MAX_PART_BYTES, self._left_bytes)
         if info.file_size > limit:
             raise UnsupportedError(
-                f"{self._path}: its part {info.filename} is larger than {limit // 1_000_000} MB unpacked; split the document"
+                f"{self._path}: its part {info.filename} has more than {limit // 1_000_000} MB unpacked; split the file"
             )
         if info.file_size > _SMALL_BYTES and info.file_size > MAX_RATIO * max(info.compress_size, 1):
-            raise FormatError(f"{self._path} is a zip bomb (part {info.filename}) and is not read; get the document elsewhere")
+            raise FormatError(
+                f"{self._path} is a zip bomb (part {info.filename}) and is not read; get the document elsewhere"
+            )
 
     def _inflated(self, info: zipfile.ZipInfo) -> bytes:
         try:
