@@ -64,7 +64,9 @@ def test_a_full_width_line_parts_what_is_above_it_from_what_is_below(tmp_path: P
 def test_a_table_is_read_row_by_row(tmp_path: Path) -> None:
     rows = [("Name", "Size", "Colour"), ("apple", "7 cm", "red"), ("pear", "9 cm", "green"), ("plum", "4 cm", "blue")]
     cells = [
-        Shown(72 + 120 * across, 700 - 14 * down, cell) for down, row in enumerate(rows) for across, cell in enumerate(row)
+        Shown(72 + 120 * across, 700 - 14 * down, cell)
+        for down, row in enumerate(rows)
+        for across, cell in enumerate(row)
     ]
     blocks, _ = read(tmp_path, pdf_bytes([cells]))
     assert kinds(blocks) == [("table", "\n".join(" | ".join(row) for row in rows))]
@@ -108,7 +110,11 @@ def test_running_heads_and_page_numbers_are_dropped_and_counted(tmp_path: Path) 
 def test_a_line_that_stands_once_at_the_top_is_kept(tmp_path: Path) -> None:
     pages = [[Shown(72, 800, f"{word} first"), *column(72, 740, [LOREM] * 3)] for word in ("alpha", "beta", "gamma")]
     blocks, _ = read(tmp_path, pdf_bytes(pages))
-    assert [block.text for block in blocks if block.text.endswith("first")] == ["alpha first", "beta first", "gamma first"]
+    assert [block.text for block in blocks if block.text.endswith("first")] == [
+        "alpha first",
+        "beta first",
+        "gamma first",
+    ]
 
 
 def test_typewriter_type_is_code_and_keeps_its_columns(tmp_path: Path) -> None:

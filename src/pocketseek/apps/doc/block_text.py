@@ -15,6 +15,7 @@ SOFT_HYPHEN = "\u00ad"
 _UNSEEN = re.compile(
     r"[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u0084\u0086-\u009f\u200b\u2060\ufeff\ufffe\uffff]"
 )
+_FIXED_SPACE = re.compile("[\u00a0\u202f\u2007]")
 _LEADER = re.compile(r"(?:[.·․…]\s?){5,}")
 _BROKEN_WORD = re.compile(r"[^\W\d_]-$")
 _MARKER = re.compile(
@@ -29,11 +30,9 @@ def tidy(text: str) -> str:
 
 def tidy_lines(text: str) -> str:
     """The same with line breaks kept and blank lines dropped (code, verse, rows of a table)."""
-    lines = (
-        line.rstrip()
-        for line in _UNSEEN.sub("", text.replace(SOFT_HYPHEN, "").replace("\r\n", "\n").replace("\r", "\n")).split("\n")
-    )
-    return "\n".join(line for line in lines if line.strip()).strip()
+    text = _UNSEEN.sub("", text.replace(SOFT_HYPHEN, "").replace("\r\n", "\n").replace("\r", "\n"))
+    lines = (line.rstrip() for line in _FIXED_SPACE.sub(" ", text).split("\n"))
+    return "\n".join(line for line in lines if line).strip()
 
 
 def table_text(rows: Iterable[Iterable[str]]) -> str:

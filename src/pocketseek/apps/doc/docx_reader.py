@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketseek.apps.doc.block_text import table_text
+from pocketseek.apps.doc.block_text import table_text, tidy_lines
 from pocketseek.apps.doc.document import Block, BlockKind, Link, Place, Remark
 from pocketseek.apps.doc.docx_styles import Numbers, ParagraphStyle, Styles, W, numbering_of, outline_level
 from pocketseek.apps.doc.docx_words import Reference, Sentence, WordReader, text_boxes
@@ -86,11 +86,11 @@ def _merged_code(drafts: Iterator[_Draft]) -> Iterator[_Draft]:
             lines.append(draft.text)
             continue
         if lines:
-            yield _Draft("code", "\n".join(lines))
+            yield _Draft("code", tidy_lines("\n".join(lines)))
             lines = []
         yield draft
     if lines:
-        yield _Draft("code", "\n".join(lines))
+        yield _Draft("code", tidy_lines("\n".join(lines)))
 
 
 class _Reader:

@@ -56,7 +56,9 @@ class WordReader:
                 reference = Reference(name.removesuffix("Reference"), element.get(f"{W}id") or "")
                 references.append(reference)
                 words.add(self._mark(reference))
-        shown, links = words.taken(keep_lines=keep_lines)
+        if keep_lines:
+            return Sentence("".join(words.parts).rstrip(), (), tuple(references))
+        shown, links = words.taken()
         return Sentence(shown, links, tuple(references))
 
     def _mark(self, reference: Reference) -> str:

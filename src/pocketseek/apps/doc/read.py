@@ -40,9 +40,10 @@ def read_document(
     UnsupportedError (a kind that is not read)."""
     kind = detect_kind(path, _start(path))
     if kind in ("markdown", "text"):
-        return _read_text(path, kind)
-    options = ReadOptions(password, comments, ocr)
-    document = _read_pieces(kind, path, options, limits or ReadLimits(), progress)
+        document = _read_text(path, kind)
+    else:
+        options = ReadOptions(password, comments, ocr)
+        document = _read_pieces(kind, path, options, limits or ReadLimits(), progress)
     if not document.blocks and not document.remarks:
         raise FormatError(f"{path} holds no text; give a file with text in it")
     return document
@@ -55,13 +56,15 @@ def _start(path: Path) -> bytes:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             raise NotFoundError(f"{path}: there is no such file; check the name") from None
-        with os.fdopen(descriptor, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
+        try:
+            mode = os.fstat(descriptor).st_mode
             if stat.S_ISDIR(mode):
                 raise UsageError(f"{path} is a folder; give a file")
             if not stat.S_ISREG(mode):
                 raise UsageError(f"{path} is no ordinary file; save it to one and give that")
-            return file.read(START_BYTES)
+            return os.read(descriptor, START_BYTES)
+        finally:
+            os.close(descriptor)
 
 
 def _read_text(path: Path, kind: str) -> Document:

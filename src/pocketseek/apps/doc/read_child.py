@@ -26,6 +26,7 @@ _READERS = {
     "zip": ("pocketseek.apps.doc.package_reader", "read_package"),
     "html": ("pocketseek.apps.doc.html_reader", "read_html"),
 }
+_GRACE_S = 5  # between the signal that says "too long" and the one that kills
 _MAX_FILE_BYTES = 1 << 20  # of what it writes to files: complaints on standard error
 
 
@@ -47,16 +48,16 @@ def main() -> None:
 
 def _limit(memory_bytes: int, cpu_s: int) -> None:
     _lower(resource.RLIMIT_AS, memory_bytes)
-    _lower(resource.RLIMIT_CPU, cpu_s)
+    _lower(resource.RLIMIT_CPU, cpu_s, _GRACE_S)
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_FSIZE, _MAX_FILE_BYTES)
 
 
-def _lower(which: int, limit: int) -> None:
-    """Never above what the system allows already."""
-    hard = resource.getrlimit(which)[1]
-    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-    resource.setrlimit(which, (limit, limit))
+def _lower(which: int, limit: int, grace: int = 0) -> None:
+    """Never above what the system allows already. grace: what the hard limit, which kills, is above the soft one."""
+    allowed = resource.getrlimit(which)[1]
+    hard = limit + grace if allowed == resource.RLIM_INFINITY else min(limit + grace, allowed)
+    resource.setrlimit(which, (min(limit, hard), hard))
 
 
 def _reader(kind: str) -> Reader:

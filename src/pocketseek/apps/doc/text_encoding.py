@@ -27,7 +27,7 @@ def decode_text(data: bytes) -> str | None:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, "replace")
-    text = _decoded(data, "utf-8") or _utf_16_without_mark(data) or _older(data)
+    text = (_utf_16_without_mark(data) if b"\x00" in data else None) or _decoded(data, "utf-8") or _older(data)
     if text is None or sum(character in _CONTROLS for character in text) > _MAX_CONTROLS * len(text):
         return None
     return text
