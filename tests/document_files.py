@@ -49,7 +49,8 @@ def pdf_bytes(
         note = ""
         if links and number in links:
             (x0, y0, x1, y1), address = links[number]
-            note = f"/Annots [<< /Type /Annot /Subtype /Link /Rect [{x0} {y0} {x1} {y1}] /A << /S /URI /URI ({address}) >> >>]"
+            action = f"/A << /S /URI /URI ({address}) >>"
+            note = f"/Annots [<< /Type /Annot /Subtype /Link /Rect [{x0} {y0} {x1} {y1}] {action} >>]"
         objects.append(
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Rotate {turn} /Resources << /Font << {fonts} >> >> "
             f"/Contents {first_page + 2 * number + 1} 0 R {note} >>"

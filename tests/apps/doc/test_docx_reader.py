@@ -80,8 +80,8 @@ def test_a_table_is_one_block_and_a_frame_is_none(tmp_path: Path) -> None:
 
 def test_footnotes_follow_the_paragraph_that_refers_to_them(tmp_path: Path) -> None:
     body = (
-        '<w:p><w:r><w:t>see</w:t></w:r><w:r><w:footnoteReference w:id="5"/></w:r><w:r><w:t xml:space="preserve"> on</w:t>'
-        f"</w:r></w:p>{paragraph('next')}"
+        '<w:p><w:r><w:t>see</w:t></w:r><w:r><w:footnoteReference w:id="5"/></w:r><w:r>'
+        f"<w:t> on</w:t></w:r></w:p>{paragraph('next')}"
     )
     notes = f'<w:footnote w:id="5">{paragraph("the note")}</w:footnote>'
     assert seen(read(tmp_path, body, footnotes=notes)[0]) == [
@@ -128,7 +128,8 @@ def test_links_come_from_the_relationships(tmp_path: Path) -> None:
         '<Relationships xmlns="urn:r"><Relationship Id="r1" TargetMode="External" Target="https://example.org/"/>'
         "</Relationships>"
     )
-    body = '<w:p><w:r><w:t xml:space="preserve">to </w:t></w:r><w:hyperlink r:id="r1"><w:r><w:t>there</w:t></w:r></w:hyperlink></w:p>'
+    link = '<w:hyperlink r:id="r1"><w:r><w:t>there</w:t></w:r></w:hyperlink>'
+    body = f"<w:p><w:r><w:t>to </w:t></w:r>{link}</w:p>"
     blocks, _ = read(tmp_path, body, more={"word/_rels/document.xml.rels": relations})
     assert (blocks[0].text, blocks[0].links) == ("to there", (Link(3, 8, "https://example.org/"),))
 

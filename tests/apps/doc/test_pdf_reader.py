@@ -188,11 +188,13 @@ def test_a_broken_xref_is_rebuilt_or_refused_in_one_line(tmp_path: Path) -> None
 
 def test_a_truncated_file_is_read_as_far_as_it_goes_or_refused(tmp_path: Path) -> None:
     data = pdf_bytes([column(72, 700, [LOREM] * 20) for _ in range(3)])
+    whole = len(read(tmp_path, data)[0])
     for cut in range(0, len(data), 311):
         try:
-            read(tmp_path, data[:cut])
-        except FormatError as error:
-            assert "\n" not in str(error)
+            blocks, _ = read(tmp_path, data[:cut])
+        except FormatError:
+            continue
+        assert len(blocks) <= whole
 
 
 def test_pages_that_contain_themselves_end(tmp_path: Path) -> None:

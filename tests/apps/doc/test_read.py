@@ -182,11 +182,10 @@ def test_deep_nesting_is_read_or_refused(tmp_path: Path, depth: int) -> None:
     nested = "<w:sdt><w:sdtContent>" * depth + paragraph("deep") + "</w:sdtContent></w:sdt>" * depth
     for path in (html, write_zip(tmp_path / "a.docx", docx_parts(nested))):
         try:
-            document = read_document(path)
-        except PocketseekError as error:
-            assert "\n" not in str(error)
-        else:
-            assert document.text == "deep"
+            text = read_document(path).text
+        except FormatError:
+            continue
+        assert text == "deep"
 
 
 def test_macros_and_strange_parts_are_never_looked_at(tmp_path: Path) -> None:
@@ -205,13 +204,13 @@ def test_a_pdf_of_a_hundred_thousand_objects_is_read(tmp_path: Path) -> None:
 
 
 def test_a_page_that_draws_itself_ends(tmp_path: Path) -> None:
-    form = b"<< /Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << /XObject << /F 5 0 R >> >> /Length 5 >>\nstream\n/F Do\nendstream"
+    again = b"/Resources << /XObject << /F 5 0 R >> >> /Length 5 >>\nstream\n/F Do\nendstream"
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
         b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Resources << /XObject << /F 5 0 R >> >> /Contents 4 0 R >>",
         b"<< /Length 5 >>\nstream\n/F Do\nendstream",
-        form,
+        b"<< /Type /XObject /Subtype /Form /BBox [0 0 9 9] " + again,
     ]
     assert isinstance(refusal(written(tmp_path / "a.pdf", pdf_of_objects(objects))), FormatError)
 

@@ -16,6 +16,7 @@ _HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})\s*$")
 _FENCE = re.compile(r"\s{0,12}(`{3,}|~{3,})")
 _ITEM = re.compile(r"(\s*)(?:[-*+]|(\d{1,9}[.)]))\s+(.*)$")
+_MARKS = re.compile(r"\*{1,3}|_{2,3}|~~|`+")
 _NOTE = re.compile(r" {0,3}\[\^([^\]\s]{1,40})\]:\s*(.*)$")
 _INDENTED = re.compile(r"(?: {4}|\t)\S")
 _RULE = re.compile(r" {0,3}(?:(?:\*\s*){3,}|(?:-\s*){3,}|(?:_\s*){3,})$")
@@ -146,7 +147,7 @@ def _inline(text: str) -> tuple[str, tuple[Link, ...]]:
         shown += text[position : match.start()]
         position = match.end()
         if match["text"] or match["auto"]:
-            label = tidy(match["text"] or match["auto"])
+            label = tidy(match["auto"] or _MARKS.sub("", match["text"]))
             if label:
                 links.append(Link(len(shown), len(shown) + len(label), match["target"] or match["auto"]))
             shown += label

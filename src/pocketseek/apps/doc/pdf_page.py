@@ -1,7 +1,7 @@
 """One page of a PDF as pdfium sees it: runs of characters with their boxes, and whether the page is a picture.
 
-y grows upwards, as in the file. A page is turned so that most of its text runs from left to right, whatever turn the file
-asks for: scanners and slides leave that wrong often enough.
+y grows upwards, as in the file. A page is turned so that most of its text runs from left to right, whatever turn the
+file asks for: scanners and slides leave that wrong often enough.
 Only this module and `pdf_runs.py` touch pdfium, in the reading process (`read_child.py`), under its limits.
 """
 
@@ -32,8 +32,8 @@ _FEW_CHARACTERS = 8
 
 @dataclass(frozen=True)
 class Page:
-    """number counts from 1. width, height: of the page as turned, in points. is_cut: it holds more characters than are read.
-    A damaged page has no runs."""
+    """number counts from 1. width, height: of the page as turned, in points. is_cut: it holds more characters than
+    are read. A damaged page has no runs."""
 
     number: int
     width: float
