@@ -84,6 +84,8 @@ class Line:
 def _is_apart(before: Run, run: Run) -> bool:
     if before.text.endswith(" ") or run.text.startswith(" "):
         return False
+    if before.size < 0.8 * run.size and before.text.isdigit() and before.baseline > run.baseline:
+        return True  # the mark of a footnote
     gap, size = run.x0 - before.x1, max(before.size, run.size)
     if is_wide(before.text[-1]) and is_wide(run.text[0]):
         return gap > 0.7 * size
