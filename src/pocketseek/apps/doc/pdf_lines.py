@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
+from math import inf
 from statistics import median
 
 from pocketseek.apps.doc.block_text import is_wide
@@ -28,6 +29,8 @@ _MAX_LINES = 2_000  # of a page; more is no text that has columns
 _NUM_PROBES = 240
 _MAX_DEPTH = 4
 _DENSE = 0.72
+_ALIGNED = 0.3  # of the size
+_MOST = 0.6
 _TOUCHING = 0.15
 
 
@@ -157,16 +160,42 @@ def _crosses(line: Line, gutter: float) -> bool:
 def _sides(band: list[Line], gutter: float, depth: int) -> list[list[Line]]:
     runs = [run for line in band for run in line.runs]
     left, right = ([run for run in runs if run.x1 <= gutter], [run for run in runs if run.x0 >= gutter])
-    if not left or not right or not _are_columns(left, right):
+    if not left or not right:
         return [band]
-    return reading_order(left, depth + 1) + reading_order(right, depth + 1)
+    if not _is_row_by_row(left, right):
+        chunks = _chunks(runs, gutter)
+    elif _is_dense(left) and _is_dense(right):
+        chunks = [runs]
+    else:
+        return [band]
+    regions: list[list[Line]] = []
+    for chunk in chunks:
+        regions += reading_order([run for run in chunk if run.x1 <= gutter], depth + 1)
+        regions += reading_order([run for run in chunk if run.x0 >= gutter], depth + 1)
+    return regions
 
 
-def _are_columns(left: list[Run], right: list[Run]) -> bool:
+def _is_row_by_row(left: list[Run], right: list[Run]) -> bool:
+    """The file jumps from side to side about as often as there are lines."""
     sides = [side for _, side in sorted([(run.order, 0) for run in left] + [(run.order, 1) for run in right])]
     num_changes = sum(before != after for before, after in pairwise(sides))
-    num_lines = min(len(lines_of(left)), len(lines_of(right)))
-    return num_changes <= max(2, num_lines // 2) or (_is_dense(left) and _is_dense(right))
+    return num_changes > max(2, min(len(lines_of(left)), len(lines_of(right))) // 2)
+
+
+def _chunks(runs: list[Run], gutter: float) -> list[list[Run]]:
+    """Cut where the file goes back from right to left and all that follows lies lower: a heading over both columns need
+    not reach over the gutter."""
+    ordered = sorted(runs, key=lambda run: run.order)
+    highest_after = list(accumulate((run.baseline for run in reversed(ordered)), max))[::-1]
+    chunks: list[list[Run]] = [[]]
+    lowest = inf
+    for number, run in enumerate(ordered):
+        returns = number > 0 and ordered[number - 1].x0 >= gutter and run.x1 <= gutter
+        if returns and highest_after[number] < lowest:
+            chunks.append([])
+        chunks[-1].append(run)
+        lowest = min(lowest, run.baseline)
+    return chunks
 
 
 def _is_dense(runs: list[Run]) -> bool:
@@ -193,19 +222,29 @@ def _gutter(lines: list[Line]) -> float | None:
     best = max((score for _, score in scores), default=0)
     if best < _MIN_LINES:
         return None
-    return median(x for x, score in scores if score == best)
+    strips = ([x for x, _ in group] for is_best, group in groupby(scores, lambda each: each[1] == best) if is_best)
+    return median(max(strips, key=len))  # three columns have two
 
 
 def _score(lines: list[Line], x: float, half: float) -> int:
-    """How many lines stand freely on the emptier side of the strip, where both sides lie next to each other."""
-    left, right = [], []
-    for line in lines:
-        if any(run.x0 < x + half and run.x1 > x - half for run in line.runs):
-            continue
-        if line.x0 < x:
-            left.append(line.baseline)
-        if line.x1 > x:
-            right.append(line.baseline)
+    """How many lines stand freely on the emptier side of the strip, in bands of at least three: words of justified lines
+    leave a gap above a gap too, but not often."""
+    bands = groupby(lines, lambda line: _touches(line, x - half, x + half))
+    nums = (_num_beside(list(band), x) for is_touched, band in bands if not is_touched)
+    return sum(num for num in nums if num >= _MIN_LINES)
+
+
+def _touches(line: Line, start: float, stop: float) -> bool:
+    return any(run.x0 < stop and run.x1 > start for run in line.runs)
+
+
+def _num_beside(band: list[Line], x: float) -> int:
+    """Lines on the emptier side, if both sides lie next to each other and the right one begins at one edge."""
+    left = [line.baseline for line in band if line.x0 < x]
+    right = [line.baseline for line in band if line.x1 > x]
     if not left or not right or min(left) > max(right) or min(right) > max(left):
         return 0
-    return min(len(left), len(right))
+    starts = [min(run.x0 for run in line.runs if run.x1 > x) for line in band if line.x1 > x]
+    edge = median(starts)
+    num_aligned = sum(abs(start - edge) <= _ALIGNED * band[0].size for start in starts)
+    return min(len(left), len(right)) if num_aligned >= _MOST * len(starts) else 0
