@@ -31,6 +31,8 @@ _MAX_DEPTH = 4
 _DENSE = 0.72
 _ALIGNED = 0.3  # of the size
 _MOST = 0.6
+_EVEN = 1.6  # how much wider the widest gap of a stretched line is than the narrowest
+_STRETCHED = 3.0  # of the size: a wider gap is meant
 _TOUCHING = 0.15
 
 
@@ -72,6 +74,14 @@ class Line:
                 pieces.append((" ", None))
             pieces.append((run.text if run is not self.runs[-1] else run.text.rstrip(" "), run.target))
         return tuple(pieces)
+
+    @cached_property
+    def is_stretched(self) -> bool:
+        """Words of a justified line, as far from each other as the width of its column asks for."""
+        gaps = [after.x0 - before.x1 for before, after in pairwise(self.runs)]
+        if len(gaps) < 2 or any(" " in run.text.strip() for run in self.runs):
+            return False
+        return max(gaps) <= min(_EVEN * max(min(gaps), 0.1), _STRETCHED * self.size)
 
     def cells(self, gap: float) -> list[tuple[Run, ...]]:
         """Runs that no gap of `gap` points parts, in groups from left to right."""
@@ -222,19 +232,21 @@ def _gutter(lines: list[Line]) -> float | None:
     best = max((score for _, score in scores), default=0)
     if best < _MIN_LINES:
         return None
-    strips = ([x for x, _ in group] for is_best, group in groupby(scores, lambda each: each[1] == best) if is_best)
+    strips = [[x for x, _ in group] for is_best, group in groupby(scores, lambda each: each[1] == best) if is_best]
     return median(max(strips, key=len))  # three columns have two
 
 
 def _score(lines: list[Line], x: float, half: float) -> int:
-    """How many lines stand freely on the emptier side of the strip, in bands of at least three: words of justified lines
-    leave a gap above a gap too, but not often."""
+    """How many lines stand freely on the emptier side of the strip, in bands of at least three: words of justified
+    lines leave a gap above a gap too, but not often."""
     bands = groupby(lines, lambda line: _touches(line, x - half, x + half))
     nums = (_num_beside(list(band), x) for is_touched, band in bands if not is_touched)
     return sum(num for num in nums if num >= _MIN_LINES)
 
 
 def _touches(line: Line, start: float, stop: float) -> bool:
+    if line.is_stretched:
+        return line.x0 < stop and line.x1 > start
     return any(run.x0 < stop and run.x1 > start for run in line.runs)
 
 

@@ -17,8 +17,6 @@ from pocketseek.apps.doc.pdf_runs import Run
 _CELL_GAP = 1.2  # of the size
 _MAX_PITCH = 3.2  # of the size, from row to row
 _MIN_ROWS = {2: 3}  # two columns may be chance; three columns are a table from two rows on
-_EVEN = 1.6  # how much wider the widest gap of a justified line is than the narrowest
-_STRETCHED = 3.0  # of the size: a wider gap is meant
 _PADDING = 1.18  # how much farther apart rows are than lines of one cell
 
 Span = tuple[float, float]
@@ -101,17 +99,10 @@ def _table_at(lines: Sequence[Line], start: int) -> Table | None:
 
 def _gaps(line: Line) -> list[Span]:
     """The gaps of a line that are wide enough for two columns."""
-    if _is_stretched(line):
+    if line.is_stretched:
         return []
     cells = line.cells(_CELL_GAP * line.size)
     return [(max(run.x1 for run in before), after[0].x0) for before, after in pairwise(cells)]
-
-
-def _is_stretched(line: Line) -> bool:
-    """Words of a justified line, as far from each other as the width of its column asks for."""
-    gaps = [after.x0 - before.x1 for before, after in pairwise(line.runs)]
-    words = all(" " not in run.text.strip() for run in line.runs)
-    return len(gaps) >= 2 and words and max(gaps) <= min(_EVEN * max(min(gaps), 0.1), _STRETCHED * line.size)
 
 
 def _free(gaps: list[Span], line: Line) -> list[Span]:
