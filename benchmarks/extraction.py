@@ -112,8 +112,11 @@ def _key(line: str) -> str:
 
 
 def pandoc(path: Path, source: str) -> str:
-    command = ["pandoc", "-f", source, "-t", "plain", "--wrap=none", str(path)]
-    return subprocess.run(command, capture_output=True, check=True).stdout.decode()
+    command = ["pandoc", "-f", source, "-t", "plain", "--wrap=none"]
+    data = path.read_bytes()
+    if source == "html":
+        data = files.without_navigation(data.decode()).encode()
+    return subprocess.run(command, input=data, capture_output=True, check=True).stdout.decode()
 
 
 def files_row(what: str, paths: Sequence[Path], source: str) -> Row:

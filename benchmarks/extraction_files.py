@@ -4,7 +4,7 @@
                      (HTML, English and Chinese)
     chromium         the whole handbook printed, English and Chinese: some 500 pages each; two CSS columns
     groff -ms .2C    two columns, the old way
-    LibreOffice      HTML saved as DOCX
+    LibreOffice      HTML (by way of pandoc and ODT) saved as DOCX
 
 The packages are unpacked with `dpkg-deb -x`, all into one folder.
 """
@@ -14,14 +14,18 @@ from __future__ import annotations
 import gzip
 import html
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 _SHARE = Path("usr/share")
 _BODY = re.compile(r"<body[^>]*>(.*)</body>", re.DOTALL | re.IGNORECASE)
-_NAVIGATION = re.compile(r"<p id=\"title\">.*?</p>|<ul class=\"docnav.*?</ul>|<nav.*?</nav>|<img[^>]*>", re.DOTALL)
+_NAVIGATION = re.compile(
+    r"<p id=\"title\">.*?</p>|<ul class=\"docnav.*?</ul>|<nav.*?</nav>|"
+    r"<div class=\"nav(?:header|footer)\">.*?</div>|<img[^>]*>",
+    re.DOTALL,
+)
+_MAIN = re.compile(r"<div class=\"body\" role=\"main\">(.*?)<div class=\"clearer\">", re.DOTALL)
 _NEXT = re.compile(r'class="next"><a accesskey="n" href="([^"]+)"')
 _PARAGRAPH = re.compile(r"<div class=\"para\">(.*?)</div>", re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
@@ -103,17 +107,28 @@ def groff_columns(root: Path, work: Path) -> Path:
 
 
 def docx_by_libreoffice(source: Path, work: Path) -> Path:
+    """The page as an ODT (by pandoc), opened by LibreOffice and saved as DOCX."""
     path = work / f"{source.stem}.docx"
     if not path.exists():
-        copied = shutil.copy(source, work / f"{source.stem}.html")
-        odt = ["soffice", "--headless", f"-env:UserInstallation=file://{work}/office", "--outdir", str(work)]
-        filters = (
-            ["--convert-to", "odt:writer8", str(copied)],
-            ["--convert-to", "docx", str(work / f"{source.stem}.odt")],
+        odt = path.with_suffix(".odt")
+        page = without_navigation(source.read_text(encoding="utf-8")).encode()
+        subprocess.run(["pandoc", "-f", "html", "-t", "odt", "-o", str(odt)], input=page, check=True)
+        command = ["soffice", f"-env:UserInstallation=file://{work.resolve()}/office", "--headless"]
+        subprocess.run(
+            [*command, "--convert-to", "docx", "--outdir", str(work), str(odt)],
+            check=True,
+            capture_output=True,
+            timeout=300,
         )
-        for arguments in filters:
-            subprocess.run([*odt, *arguments], check=True, capture_output=True, timeout=300)
     return path
+
+
+def without_navigation(page: str) -> str:
+    """A page of the packages without what leads to other pages, which pandoc takes for text."""
+    main = _MAIN.search(page)
+    if main is not None:
+        return f"<html><body>{main[1]}</body></html>"
+    return _NAVIGATION.sub("", page)
 
 
 def _print(body: str, style: str, path: Path) -> None:

@@ -233,7 +233,8 @@ def _gutter(lines: list[Line]) -> float | None:
     if best < _MIN_LINES:
         return None
     strips = [[x for x, _ in group] for is_best, group in groupby(scores, lambda each: each[1] == best) if is_best]
-    return median(max(strips, key=lambda strip: len(strip)))  # three columns have two
+    widest: list[float] = max(strips, key=len)  # three columns have two
+    return median(widest)
 
 
 def _score(lines: list[Line], x: float, half: float) -> int:
