@@ -46,6 +46,10 @@ class Settings:
         return self.home / "conversations.db"
 
     @property
+    def documents_path(self) -> Path:
+        return self.home / "documents.sqlite"
+
+    @property
     def tokens_path(self) -> Path:
         return self.home / "tokens.json"
 
