@@ -1,10 +1,10 @@
 """A document cut into passages: what is found by a question, and what is quoted from.
 
-    # Chapter > ## Section        a heading begins a passage, and stands above all that follow it in its section
+    # Chapter > ## Section        a heading begins a passage, and is kept above all that follow it in its section
     s1 s2 s3 | s3 s4 s5 | s5 s6   sentences up to about 200 words; the last one is repeated in the next passage
 
 Sizes are in words; a Chinese character counts as two thirds of one. A sentence longer than a passage is cut. Every
-character of the document that is not white space is in at least one passage.
+character of the document that is not white space is in at least one passage or, of headings, above one.
 """
 
 from __future__ import annotations
@@ -87,8 +87,10 @@ def _sections(blocks: Sequence[Block]) -> Iterator[tuple[tuple[str, ...], int, i
 
 
 def _sentences_of(document: Document, first: int, last: int) -> list[Span]:
+    """Of a section, without its headings, unless it has nothing else."""
+    numbers = range(first, last)
     spans: list[Span] = []
-    for number in range(first, last):
+    for number in [n for n in numbers if document.blocks[n].kind != "heading"] or numbers:
         block, start = document.blocks[number], document.starts[number]
         for span in sentence_spans(block.text, by_line=block.kind in ("table", "code")):
             spans += (Span(start + piece.start, start + piece.stop) for piece in _short_pieces(block.text, span))

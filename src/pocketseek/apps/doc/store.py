@@ -226,17 +226,18 @@ class DocumentStore:
         info = self.info(document_id)
         return Document(info.title, info.media_type, tuple(self._blocks(document_id)), info.num_pages, info.remarks)
 
-    def blocks_between(self, document_id: int, start: int, stop: int) -> list[tuple[int, Block]]:
-        """The blocks that text[start:stop] has a part of, each with where it begins."""
+    def place_at(self, document_id: int, position: int) -> Place:
+        """As Document.place_at."""
         rows = self.database.rows(
-            "SELECT start, kind, level, page, chapter, paragraph, text, links_json FROM blocks "
-            "WHERE document_id = ?1 AND start < ?3 AND start >= "
-            "coalesce((SELECT max(start) FROM blocks WHERE document_id = ?1 AND start <= ?2), 0) ORDER BY start",
+            "SELECT page, chapter, paragraph FROM blocks WHERE document_id = ? AND start <= ? "
+            "ORDER BY start DESC LIMIT 1",
             document_id,
-            start,
-            stop,
+            position,
         )
-        return [(whole_number(row[0]), _block(row[1:])) for row in rows]
+        if not rows:
+            raise NotFoundError("this document was removed meanwhile; add it again")
+        page, chapter, paragraph = rows[0]
+        return Place(_whole_or_none(page), _whole_or_none(chapter), whole_number(paragraph))
 
     @contextmanager
     def one_moment(self) -> Iterator[None]:
