@@ -56,7 +56,7 @@ class Figures:
         )
 
 
-class _Undone(Exception):
+class _UndoneError(Exception):
     pass
 
 
@@ -82,7 +82,9 @@ def measure(store: DocumentStore, books: Sequence[Book], most: int, *, show_miss
     ids = {id(book): _put(store, book) for book in books}
     for language in ("en", "zh"):
         ours = [book for book in books if book.language == language and book.name != _FOREIGN]
-        foreign = [q for book in books if book.language == language and book.name == _FOREIGN for q in _drawn(book, most)]
+        foreign = [
+            q for book in books if book.language == language and book.name == _FOREIGN for q in _drawn(book, most)
+        ]
         totals: dict[str, list[int | None]] = {"as it is": [], "hidden": []}
         seconds = dict.fromkeys(totals, 0.0)
         unknown = 0
@@ -165,8 +167,8 @@ def _hidden(store: DocumentStore, document_id: int, question: Question, *, is_hi
                 store.database.run(f"INSERT INTO {columns}", key, index_text(left), body)
                 store.database.run("UPDATE passages SET heading = ? WHERE key = ?", left, key)
             yield
-            raise _Undone
-    except _Undone:
+            raise _UndoneError
+    except _UndoneError:
         pass
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lxml import html
+
 from pocketseek.apps.doc.document import Block, Document, Place
 from pocketseek.apps.doc.terms import wanted_terms
 
@@ -34,8 +35,13 @@ BOOKS: tuple[tuple[str, str, str, str], ...] = (
     ("gimp", "zh", "gimp-help-zh-cn", f"{_SHARE}/gimp/2.0/help/zh_CN/*.html"),
 )
 _FURNITURE = re.compile(r"toc|docnav|navheader|navfooter|sphinxsidebar|related|footer|indexterm|headerlink|index\b")
-_BLOCKS = frozenset("p li dt dd pre tr div section table ul ol dl h1 h2 h3 h4 h5 h6 blockquote caption".split())
-_NUMBER = re.compile(r"^(?:chapter|appendix|part|section|第)?\s*[\dA-Z]{0,2}(?:[.\d]*\d)?\s*章?[.\s\u3000]*", re.IGNORECASE)
+_BLOCKS = frozenset(
+    ("p", "li", "dt", "dd", "pre", "tr", "div", "section", "table", "ul", "ol", "dl", "blockquote", "caption")
+    + tuple(f"h{level}" for level in range(1, 7))
+)
+_NUMBER = re.compile(
+    r"^(?:chapter|appendix|part|section|第)?\s*[\dA-Z]{0,2}(?:[.\d]*\d)?\s*章?[.\s\u3000]*", re.IGNORECASE
+)
 _ASKS = re.compile(r"[?？]\s*$")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
 
@@ -91,9 +97,11 @@ def _page_blocks(path: Path) -> Iterator[tuple[str, str, int]]:
             continue
         before, pieces = " ".join("".join(pieces).split()), []
         if before:
-            yield ("heading", _NUMBER.sub("", before) or before, int(element[1])) if re.fullmatch(
-                "h[1-6]", element
-            ) else ("paragraph", before, 0)
+            yield (
+                ("heading", _NUMBER.sub("", before) or before, int(element[1]))
+                if re.fullmatch("h[1-6]", element)
+                else ("paragraph", before, 0)
+            )
 
 
 def _walk(node: html.HtmlElement) -> Iterator[tuple[str | None, str]]:

@@ -7,6 +7,7 @@ import pytest
 
 from pocketseek.cli import (
     device_messages,
+    doc_library_messages,
     export_messages,
     messages,
     onnx_messages,
@@ -22,6 +23,7 @@ ALL = (
         for module in (
             messages,
             device_messages,
+            doc_library_messages,
             export_messages,
             onnx_messages,
             report_messages,

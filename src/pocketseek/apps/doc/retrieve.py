@@ -104,6 +104,4 @@ class Retriever:
 
 
 def _are_neighbours(one: IndexedPassage, other: IndexedPassage) -> bool:
-    return (
-        one.document_id == other.document_id and abs(one.number - other.number) == 1 and one.heading == other.heading
-    )
+    return one.document_id == other.document_id and abs(one.number - other.number) == 1 and one.heading == other.heading

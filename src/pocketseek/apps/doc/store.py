@@ -24,7 +24,7 @@ from typing import cast
 from pocketseek import __version__
 from pocketseek.apps.conversation import storable
 from pocketseek.apps.database import Database, Row, Value
-from pocketseek.apps.doc import passage_index
+from pocketseek.apps.doc import exchanges, passage_index
 from pocketseek.apps.doc.document import Block, BlockKind, Document, Link, Place, Remark
 from pocketseek.apps.doc.passage_index import PassageIndex, whole_number
 from pocketseek.apps.doc.passages import VERSION as PASSAGES_VERSION
@@ -54,6 +54,7 @@ _MIGRATIONS = (
         "kind TEXT NOT NULL, level INTEGER NOT NULL, page INTEGER, chapter INTEGER, paragraph INTEGER NOT NULL, "
         "text TEXT NOT NULL, links_json TEXT NOT NULL, PRIMARY KEY(document_id, start)) WITHOUT ROWID",
         *passage_index.SCHEMA,
+        *exchanges.SCHEMA,
     ),
 )
 
