@@ -1,5 +1,7 @@
 """Sentences end where a reader says so, in both languages, and every text can be cut."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from pocketseek.apps.doc.sentences import sentence_ends, split_in_two
 
 def sentences(text: str) -> list[str]:
     places = [0, *sentence_ends(text), len(text)]
-    return [text[start:stop] for start, stop in zip(places, places[1:], strict=False)]
+    return [text[start:stop] for start, stop in pairwise(places)]
 
 
 @pytest.mark.parametrize(

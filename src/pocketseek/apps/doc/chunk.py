@@ -19,6 +19,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 
 from pocketseek.apps.doc.document import Block, Document
 from pocketseek.apps.doc.sentences import sentence_ends, split_in_two
@@ -103,7 +104,7 @@ def _pieces(document: Document, count_tokens: Callable[[str], int], limit: int) 
     for block, start, stop in zip(document.blocks, bounds, bounds[1:], strict=False):
         cut = _cut_before(block, after_heading=after_heading)
         places = [start, *(start + end for end in _ends_in(block)), stop]
-        for first, last in zip(places, places[1:], strict=False):
+        for first, last in pairwise(places):
             yield from _sized(text, first, last, cut, count_tokens, limit)
             cut = _Cut.NEVER if block.kind == "heading" else _Cut.SENTENCE
         after_heading = block.kind == "heading"

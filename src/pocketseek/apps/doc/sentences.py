@@ -1,7 +1,7 @@
 """Where a text may be cut: after sentences, and if a sentence is too long, between words, and if a word is, anywhere.
 
     sentence_ends   . ! ? with a space behind, 。！？；… without; closing quotes and brackets go with the sentence
-    split_in_two    for what no sentence end helps: at a space, else after a comma of any script, else between characters
+    split_in_two    for what no sentence end helps: at a space, else after a comma, else between characters
 
 A full stop ends no sentence after a known abbreviation or an initial, nor before a small letter; in 3.14 there is no
 space behind it. Every position counts the space before it to the sentence that ends, so that pieces joined give the
@@ -21,8 +21,10 @@ _END = re.compile(
 )
 _LAST_WORD = re.compile(r"([^\s(\[“‘\"']{1,12})\.$")
 _ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st sr jr rev gen col capt hon etc e.g i.e eg ie cf vs viz al fig figs eq eqs no nos nr vol vols "
-    "ch chap sec sect p pp ed eds approx dept est inc ltd co corp ca op resp incl ver art par app".split()
+    """
+    mr mrs ms dr prof st sr jr rev gen col capt hon etc e.g i.e eg ie cf vs viz al fig figs eq eqs no nos nr vol vols ch
+    chap sec sect p pp ed eds approx dept est inc ltd co corp ca op resp incl ver art par app
+    """.split()  # noqa: SIM905  a list of words reads better so
 )
 _SPACE = re.compile(r"\s+")
 _CLAUSE_END = re.compile(r"[，、：,;:）)—–]+")
