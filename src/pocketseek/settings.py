@@ -46,6 +46,10 @@ class Settings:
         return self.home / "conversations.db"
 
     @property
+    def summaries_path(self) -> Path:
+        return self.home / "summaries.db"
+
+    @property
     def tokens_path(self) -> Path:
         return self.home / "tokens.json"
 

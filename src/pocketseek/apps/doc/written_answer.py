@@ -17,6 +17,7 @@ _MOST_PERIOD_CHARS = 400
 _LEAST_LOOP_CHARS = 120
 _NUM_ROUNDS = 4
 _MOST_REFUSAL_CHARS = 400
+_SENTENCE_MARK = re.compile("[.!?。！？\n]")
 _REFUSAL = re.compile(
     r"(?:(?:i am|i['’]m) (?:very |so |really )?sorry[,.]? (?:but )?(?:i|as an)\b|"
     r"i(?:['’]m| am)? (?:cannot|can['’]t|can not|unable to|won['’]t) "
@@ -88,7 +89,10 @@ class WrittenAnswer:
 
 
 def loop_start(text: str) -> int | None:
-    """Where a text begins to say the same again, if it ends with several rounds of it; after the first round."""
+    """Where a text begins to say the same again, if it ends with several rounds of it: after the first round, at the
+    end of a sentence if there is one."""
+    if len(text) < _LEAST_LOOP_CHARS:
+        return None
     before = text.rfind(text[-_KEY_CHARS:], 0, len(text) - 1)
     period = len(text) - _KEY_CHARS - before
     if before < 0 or period > _MOST_PERIOD_CHARS:
@@ -99,7 +103,9 @@ def loop_start(text: str) -> int | None:
     start = len(text) - period * num_rounds
     while start and text[start - 1] == text[start - 1 + period]:
         start -= 1
-    return start + period
+    end = start + period
+    rest = _SENTENCE_MARK.search(text, end - 1, end + period)
+    return rest.end() if rest else end
 
 
 def is_refusal(text: str) -> bool:
