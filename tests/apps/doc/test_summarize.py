@@ -220,8 +220,9 @@ def test_the_outline_has_the_notes_of_every_chapter() -> None:
 
 
 def test_a_model_that_always_reasons_has_room_for_it() -> None:
-    plain, reasoning = FakeTaskEngine(answering(), 3500), FakeTaskEngine(answering(), 3500, starts_in_reasoning=True)
-    summary_of(plain), summary_of(reasoning)
+    plain, reasoning = FakeTaskEngine(answering(), 2600), FakeTaskEngine(answering(), 2600, starts_in_reasoning=True)
+    found = Document("one", "text/plain", (Block("paragraph", "A short fact. " * 500, Place(None, None, 1)),))
+    summary_of(plain, found), summary_of(reasoning, found)
     assert max(map(len, reasoning.prompts)) < max(map(len, plain.prompts))
 
 

@@ -24,6 +24,7 @@ from pocketseek.apps.doc.document import Document
 from pocketseek.apps.doc.summary_events import SummaryOptions
 from pocketseek.apps.doc.written_answer import Note, Outcome
 from pocketseek.errors import NotFoundError, UsageError
+from pocketseek.package.storage import storage_errors
 
 KEPT_JOBS = 50
 KEPT_S = 30 * 86400.0
@@ -182,6 +183,9 @@ class Job:
                 note.num_cached_prompt_tokens,
             )
 
+    def num_answers(self) -> int:
+        return _int(self._database.rows("SELECT count(*) FROM notes WHERE job_id = ?", self.id)[0][0])
+
     def plan(self, num_chunks: int) -> None:
         with self._database.change():
             self._database.run("UPDATE jobs SET num_chunks = ? WHERE id = ?", num_chunks, self.id)
@@ -192,8 +196,8 @@ class Job:
 
 
 def file_sha256(path: Path) -> str:
-    """Of a file's bytes, a megabyte at a time."""
-    with path.open("rb") as file:
+    """Of a file's bytes. Raises StorageError, NotFoundError."""
+    with storage_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
