@@ -12,7 +12,7 @@ from pocketseek.apps.doc.document import Block, Document, Place
 
 @dataclass(frozen=True)
 class Chapter:
-    """title: "" for what stands before the first chapter. notes: of the chunks that begin in it, in order; of the chunk
+    """title: "" for what stands before the first heading. notes: of the chunks that begin in it, in order; of the chunk
     in which it begins, if none does."""
 
     title: str

@@ -74,7 +74,7 @@ class WrittenAnswer:
         return min(1.0, self._num_written / self._max_tokens)
 
     def note(self, num_prompt_tokens: int = 0) -> Note:
-        text = self._text[: self._loop_start].strip()
+        text = self._text[: self._loop_start].replace("\0", "\ufffd").strip()  # NUL is what no database keeps
         outcome: Outcome = "cut"
         if self._last.finish_reason == "stop" and self._loop_start is None:
             outcome = "complete"
