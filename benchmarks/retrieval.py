@@ -70,7 +70,7 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     books = [read_book(*book, arguments.folder) for book in BOOKS]
     with TemporaryDirectory() as folder:
-        store = DocumentStore(Path(folder) / "documents.sqlite")
+        store = DocumentStore(Path(folder) / "documents.db")
         report = measure(store, books, arguments.most, show_missed=arguments.missed)
         store.close()
     if arguments.json:

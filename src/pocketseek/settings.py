@@ -47,7 +47,11 @@ class Settings:
 
     @property
     def documents_path(self) -> Path:
-        return self.home / "documents.sqlite"
+        return self.home / "documents.db"
+
+    @property
+    def summaries_path(self) -> Path:
+        return self.home / "summaries.db"
 
     @property
     def tokens_path(self) -> Path:

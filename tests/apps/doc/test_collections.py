@@ -16,7 +16,7 @@ from pocketseek.errors import FormatError, NotFoundError, StorageError, UsageErr
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[DocumentStore]:
-    store = DocumentStore(tmp_path / "home" / "documents.sqlite")
+    store = DocumentStore(tmp_path / "home" / "documents.db")
     yield store
     store.close()
 

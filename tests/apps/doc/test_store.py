@@ -20,7 +20,7 @@ ALL = Scope()
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[DocumentStore]:
-    store = DocumentStore(tmp_path / "documents.sqlite")
+    store = DocumentStore(tmp_path / "documents.db")
     yield store
     store.close()
 
@@ -151,7 +151,7 @@ def test_the_file_belongs_to_its_owner_alone(store: DocumentStore) -> None:
 def test_an_sqlite_without_an_index_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pocketseek.apps.database.Database.has_module", lambda self, name: False)
     with pytest.raises(UnsupportedError, match="FTS5"):
-        DocumentStore(tmp_path / "documents.sqlite")
+        DocumentStore(tmp_path / "documents.db")
 
 
 def test_the_index_of_a_store_after_many_changes_is_whole(store: DocumentStore) -> None:

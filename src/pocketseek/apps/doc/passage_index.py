@@ -193,4 +193,4 @@ def whole_number(value: Value) -> int:
     """Of a row. Raises FormatError."""
     if isinstance(value, int):
         return value
-    raise FormatError("the kept documents are damaged (a number is missing); move documents.sqlite away and add anew")
+    raise FormatError("the kept documents are damaged (a number is missing); move documents.db away and add anew")
