@@ -2,14 +2,18 @@
 
     python benchmarks/retrieval.py FOLDER [--most 150] [--json]
 
-FOLDER keeps the packages (see retrieval_books.py, which also says where the questions come from). Three figures each:
+FOLDER keeps the packages (see retrieval_books.py, which also says where the questions come from). Four figures each:
 
     as it is       the headings are in the index, as they are for a user
     hidden         the heading that a question was made from is taken away from its section for that question, so that
                    only the text below it and the headings further up can be found
-    foreign        questions of a book about something else: how many are told to be not in the document
+    hidden, page   the same, and a place counts by the page that it is on: a book page has some 2500 characters (1000 of
+                   a Chinese one), and further places on a page that was found already do not count
+    foreign        questions of a book about something else: how many are told to be not in the document, and how many
+                   of its own questions ("kept", with the heading and without) are not
 
-A place is found if it overlaps the answer. recall@k: among the first k; MRR: mean of 1/rank within the first 20.
+A place is found if it overlaps the answer (or is on one of its pages). recall@k: among the first k, whatever their
+coverage; MRR: mean of 1/rank within the first 20.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,6 +37,7 @@ from pocketseek.apps.doc.terms import index_text
 
 _DEEPEST = 20
 _FOREIGN = "gimp"
+_PAGE_CHARS = {"en": 2500, "zh": 1000}
 
 
 @dataclass(frozen=True)
@@ -82,28 +87,46 @@ def measure(store: DocumentStore, books: Sequence[Book], most: int, *, show_miss
     ids = {id(book): _put(store, book) for book in books}
     for language in ("en", "zh"):
         ours = [book for book in books if book.language == language and book.name != _FOREIGN]
-        foreign = [
-            q for book in books if book.language == language and book.name == _FOREIGN for q in _drawn(book, most)
-        ]
-        totals: dict[str, list[int | None]] = {"as it is": [], "hidden": []}
-        seconds = dict.fromkeys(totals, 0.0)
-        unknown = 0
+        others = [book for book in books if book.language == language and book.name == _FOREIGN]
+        foreign = [question for book in others for question in _drawn(book, most)]
+        totals = {kind: _Totals() for kind in ("as it is", "hidden", "hidden, page")}
+        kept = dict.fromkeys(("as it is", "hidden"), 0)
+        num_refused = 0
         for book in ours:
-            for kind, ranks in totals.items():
-                found, spent_s = _ranks(store, ids[id(book)], _drawn(book, most), kind, show_missed)
-                ranks += found
-                seconds[kind] += spent_s
-                _show(f"{language} {book.name} {kind}", Figures.of(found, spent_s), report)
-            refused = sum(not Retriever(store).find(q.text, Scope(document_id=ids[id(book)])) for q in foreign)
-            unknown += refused
-            print(f"{language} {book.name:12} foreign   {refused} of {len(foreign)} told to be not in it")
-        for kind, ranks in totals.items():
-            _show(f"{language} all {kind}", Figures.of(ranks, seconds[kind]), report)
-        report[f"{language} foreign refused"] = unknown / max(len(foreign) * len(ours), 1)
+            asked = _Asked(store, ids[id(book)], book, show_missed)
+            for kind in kept:
+                places, pages, num_kept = asked.ask(_drawn(book, most), is_hidden=kind == "hidden")
+                totals[kind].add(places)
+                kept[kind] += num_kept
+                _show(f"{language} {book.name} {kind}", places, report)
+                if kind == "hidden":
+                    totals["hidden, page"].add(pages)
+                    _show(f"{language} {book.name} hidden, page", pages, report)
+            refused = sum(not asked.is_kept(question) for question in foreign)
+            num_refused += refused
+            print(f"{language} {book.name:12} foreign  {refused} of {len(foreign)} told to be not in it", flush=True)
+        for kind, total in totals.items():
+            _show(f"{language} all {kind}", total, report)
+        count = len(totals["hidden"].ranks)
+        shares = {kind: number / count for kind, number in kept.items()}
+        shares["foreign refused"] = num_refused / max(len(foreign) * len(ours), 1)
+        print(f"{language} kept and refused: {shares}", flush=True)
+        report[f"{language} kept"] = shares
     return report
 
 
-def _show(name: str, figures: Figures, report: dict[str, object]) -> None:
+@dataclass
+class _Totals:
+    ranks: list[int | None] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def add(self, other: _Totals) -> None:
+        self.ranks += other.ranks
+        self.seconds += other.seconds
+
+
+def _show(name: str, totals: _Totals, report: dict[str, object]) -> None:
+    figures = Figures.of(totals.ranks, totals.seconds)
     report[name] = vars(figures)
     print(
         f"{name:28} {figures.questions:4} questions  recall@1 {figures.recall_1:.3f}  recall@5 {figures.recall_5:.3f}"
@@ -121,21 +144,43 @@ def _drawn(book: Book, most: int) -> list[Question]:
     return random.Random(7).sample(book.questions, min(most, len(book.questions)))
 
 
-def _ranks(
-    store: DocumentStore, document_id: int, questions: Sequence[Question], kind: str, show_missed: bool
-) -> tuple[list[int | None], float]:
-    ranks: list[int | None] = []
-    spent_s = 0.0
-    retriever = Retriever(store)
-    for question in questions:
-        with _hidden(store, document_id, question, is_hidden=kind == "hidden"):
-            begin_s = time.perf_counter()
-            found = retriever.find(question.text, Scope(document_id=document_id), limit=_DEEPEST)
-            spent_s += time.perf_counter() - begin_s
-        ranks.append(_rank(question, found))
-        if show_missed and kind == "hidden" and (ranks[-1] or 9) > 5:
-            print("   missed:", ranks[-1], question.text, "->", [item.heading[-1:] for item in found[:3]])
-    return ranks, spent_s
+class _Asked:
+    """Questions to one book of the store."""
+
+    def __init__(self, store: DocumentStore, document_id: int, book: Book, show_missed: bool) -> None:
+        self._store = store
+        self._id = document_id
+        self._scope = Scope(document_id=document_id)
+        self._page_chars = _PAGE_CHARS[book.language]
+        self._show_missed = show_missed
+
+    def is_kept(self, question: Question) -> bool:
+        return bool(Retriever(self._store).find(question.text, self._scope, limit=1))
+
+    def ask(self, questions: Sequence[Question], *, is_hidden: bool) -> tuple[_Totals, _Totals, int]:
+        """By place, by page, and how many would be answered."""
+        places, pages, num_kept = _Totals(), _Totals(), 0
+        for question in questions:
+            with _hidden(self._store, self._id, question, is_hidden=is_hidden):
+                begin_s = time.perf_counter()
+                found = Retriever(self._store).find(question.text, self._scope, limit=_DEEPEST, least_coverage=0.0)
+                places.seconds += time.perf_counter() - begin_s
+            places.ranks.append(_rank(question, found))
+            pages.ranks.append(self._page_rank(question, found))
+            num_kept += any(item.coverage >= LEAST_COVERAGE for item in found)
+            if self._show_missed and is_hidden and (places.ranks[-1] or 9) > 5:
+                print("   missed:", places.ranks[-1], question.text, "->", [item.heading[-1:] for item in found[:3]])
+        return places, pages, num_kept
+
+    def _page_rank(self, question: Question, found: Sequence[Found]) -> int | None:
+        wanted = range(question.start // self._page_chars, (question.stop - 1) // self._page_chars + 1)
+        seen: list[int] = []
+        for item in found:
+            pages = range(item.start // self._page_chars, (item.stop - 1) // self._page_chars + 1)
+            if set(pages) & set(wanted):
+                return len(seen) + 1
+            seen += [pages[0]] if pages[0] not in seen else []
+        return None
 
 
 def _rank(question: Question, found: Sequence[Found]) -> int | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lxml import html
 
-from pocketseek.apps.doc.document import Block, Document, Place
+from pocketseek.apps.doc.document import Block, BlockKind, Document, Place
 from pocketseek.apps.doc.terms import wanted_terms
 
 _SHARE = "usr/share"
@@ -35,10 +35,8 @@ BOOKS: tuple[tuple[str, str, str, str], ...] = (
     ("gimp", "zh", "gimp-help-zh-cn", f"{_SHARE}/gimp/2.0/help/zh_CN/*.html"),
 )
 _FURNITURE = re.compile(r"toc|docnav|navheader|navfooter|sphinxsidebar|related|footer|indexterm|headerlink|index\b")
-_BLOCKS = frozenset(
-    ("p", "li", "dt", "dd", "pre", "tr", "div", "section", "table", "ul", "ol", "dl", "blockquote", "caption")
-    + tuple(f"h{level}" for level in range(1, 7))
-)
+_BLOCKS = frozenset(("p", "li", "dt", "dd", "pre", "tr", "div", "section", "table", "ul", "ol", "dl", "blockquote"))
+_HEADING = re.compile("h[1-6]")
 _NUMBER = re.compile(
     r"^(?:chapter|appendix|part|section|第)?\s*[\dA-Z]{0,2}(?:[.\d]*\d)?\s*章?[.\s\u3000]*", re.IGNORECASE
 )
@@ -88,7 +86,7 @@ def read_book(name: str, language: str, package: str, pattern: str, folder: Path
     return Book(name, language, document, tuple(_questions(document, language)))
 
 
-def _page_blocks(path: Path) -> Iterator[tuple[str, str, int]]:
+def _page_blocks(path: Path) -> Iterator[tuple[BlockKind, str, int]]:
     tree = html.fromstring(path.read_bytes(), parser=html.HTMLParser(encoding="utf-8"))
     pieces: list[str] = []
     for element, text in _walk(tree.find("body")):
@@ -109,7 +107,7 @@ def _walk(node: html.HtmlElement) -> Iterator[tuple[str | None, str]]:
     if not isinstance(node.tag, str) or node.tag in ("script", "style", "nav") or _is_furniture(node):
         yield None, node.tail or ""
         return
-    is_block = node.tag in _BLOCKS
+    is_block = node.tag in _BLOCKS or bool(_HEADING.fullmatch(node.tag))
     if is_block:
         yield "p", ""
     yield None, node.text or ""

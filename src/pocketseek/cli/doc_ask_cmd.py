@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import doc_library_messages as said
-from pocketseek.cli import messages, options
+from pocketseek.cli import doc_summarize_cmd, messages, options
 from pocketseek.cli.console import AnswerPrinter, note, print_json, print_text
 from pocketseek.cli.doc_collection_cmd import found_facts, open_store, place_facts, place_line
+from pocketseek.cli.doc_extraction import run_extraction
 from pocketseek.cli.engine_choice import EngineOptions
 from pocketseek.cli.heat_note import HeatNote
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
-from pocketseek.cli.text_input import read_stdin_line
+from pocketseek.cli.text_input import MAX_PROMPT_BYTES, read_stdin_line, read_text_file
 from pocketseek.errors import UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from pocketseek.apps.doc.answer import AnswerPrompt
     from pocketseek.apps.doc.ask import Asker, Looked, Reply
     from pocketseek.apps.doc.citations import Citation
+    from pocketseek.apps.doc.document import Document
+    from pocketseek.apps.doc.extract import Json
     from pocketseek.apps.doc.store import DocumentStore
     from pocketseek.runtime.engine import Engine
     from pocketseek.types import SamplingParams, TextEvent
@@ -54,6 +57,16 @@ def ask(
     keep: Annotated[
         bool, typer.Option("--keep/--no-keep", help="Keep the file's text for the next question; see doc list.")
     ] = True,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="Read all of the file, for questions about all of it; see doc summarize --focus."),
+    ] = False,
+    schema: Annotated[
+        Path | None,
+        typer.Option(
+            "--schema", metavar="FILE", help="Read all and fill in this JSON schema instead.", show_default=False
+        ),
+    ] = None,
     max_tokens: options.MaxTokens = 512,
     temperature: options.Temperature = 0.0,
     seed: options.Seed = None,
@@ -67,11 +80,24 @@ def ask(
     json: options.Json = False,
 ) -> None:
     """Answer a question out of documents, with citations. What is not in them is said to be not in them."""
-    if json and question is None:
-        raise UsageError("--json answers one question; give it")
     settings = read_settings()
+    _check(question, json=json, whole=whole, schema=schema, go_on=go_on)
+    if whole:
+        doc_summarize_cmd.summarize(
+            file=_file_of(settings, what),
+            model=model,
+            focus=question or "",
+            kv=kv,
+            memory=memory,
+            temperature_limit=temperature_limit,
+            engine=engine,
+            provider=provider,
+            verbose=verbose,
+            yes=yes,
+            json=json,
+        )
+        return
     with _store(settings, keep=keep) as store, ExitStack() as stack:
-        asker = _asker(store, what)
 
         def opened() -> tuple[str, Engine, SamplingParams]:
             name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
@@ -87,12 +113,27 @@ def ask(
             )
             return name, stack.enter_context(closing(engine_of_it)), sampling
 
-        talk = _Talk(asker, _Lazy(opened), Words(settings.language), max_tokens, quiet=json)
+        if schema is not None:
+            parsed = _schema(schema)
+            document = _single_document(store, what)
+            name, opened_engine, _ = opened()
+            run_extraction(document, opened_engine, parsed, question or "", Words(settings.language), name, quiet=json)
+            return
+        talk = _Talk(_asker(store, what), _Lazy(opened), Words(settings.language), max_tokens, quiet=json)
         if question is not None:
             talk.answer(question, follows=go_on)
             return
         for number, line in enumerate(_questions(talk.words)):
             talk.answer(line, follows=go_on or number > 0)
+
+
+def _check(question: str | None, *, json: bool, whole: bool, schema: Path | None, go_on: bool) -> None:
+    if whole and schema is not None:
+        raise UsageError("--schema reads the whole file anyway; leave out --whole")
+    if go_on and (whole or schema is not None):
+        raise UsageError("--continue is for questions to passages; leave it out")
+    if question is None and (whole or (json and schema is None)):
+        raise UsageError(f"{'--whole' if whole else '--json'} answers one question; give it")
 
 
 class _Lazy:
@@ -198,6 +239,35 @@ def _store(settings: Settings, *, keep: bool) -> Iterator[DocumentStore]:
     with ExitStack() as stack:
         folder = None if keep else Path(stack.enter_context(TemporaryDirectory(prefix="pocketseek-")))
         yield stack.enter_context(open_store(settings, folder))
+
+
+def _schema(path: Path) -> dict[str, Json]:
+    from pocketseek.apps.doc.extract import parse_schema
+
+    return parse_schema(read_text_file(path, MAX_PROMPT_BYTES))
+
+
+def _single_document(store: DocumentStore, what: str) -> Document:
+    from pocketseek.apps.doc.ask import scope_of
+    from pocketseek.apps.doc.read import read_document
+
+    scope = scope_of(store, what, read_document)
+    if scope.document_id is None:
+        raise UsageError(f"{what!r:.60} is a collection; name one of its documents")
+    return store.document(scope.document_id)
+
+
+def _file_of(settings: Settings, what: str) -> Path:
+    """The file itself, or that of a kept document."""
+    from pocketseek.apps.doc.collections import paths_meant
+
+    path = Path(what).expanduser()
+    if path.exists():
+        return path
+    with open_store(settings) as store:
+        if any(one.name == what for one in store.collections()):
+            raise UsageError(f"{what!r:.60} is a collection; --whole reads one document")
+        return paths_meant(store, what)[0]
 
 
 def _asker(store: DocumentStore, what: str) -> Asker:

@@ -58,3 +58,11 @@ DROPPED = Message(
     "marks without a source in the document, dropped: {marks}", "以下标注在文档中没有对应内容,已略去:{marks}"
 )
 ASK_PROMPT = Message("Question (an empty line ends): ", "问题(空行结束):")
+MISSING_FIELDS = Message("nothing was found for: {fields}", "以下字段没有找到内容:{fields}")
+OTHER_VALUES = Message(
+    "the document has several values for: {fields}; --json shows them", "文档中有多个取值的字段:{fields};--json 可列出"
+)
+LOST_CHUNKS = Message(
+    "{lost} of {total} parts of the document gave no usable answer; --json shows which",
+    "文档的 {total} 个部分中有 {lost} 个没有得到可用的回答;--json 可列出",
+)

@@ -12,9 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from pocketseek.apps.doc.document import Block, Document
+from pocketseek.apps.doc.sentences import sentence_ends
 
 VERSION = 1
 
@@ -22,12 +24,7 @@ _FULL_WORDS = 200.0
 _LONGEST_SENTENCE_WORDS = 120.0  # a longer one is cut, so that no passage passes 320
 _LONGEST_OVERLAP_WORDS = 40.0
 
-_SENTENCE_END = re.compile(
-    r"[。！？；…]+[”’」』）\"']*"  # Chinese: nothing follows them
-    r"|[.!?]+[\"'”’)\]]*(?=\s+[^\sa-z])"  # the next one begins with no small letter
-)
 _LINE_END = re.compile(r"\n")
-_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|cf|vs|Dr|Mr|Mrs|Ms|St|No|Fig|Sec|Vol|pp?|al)|\b[A-Z])\.$")
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]|[^\W_]+")
 _PAIRED_WORDS = 2 / 3
 
@@ -56,13 +53,8 @@ def passages_of(document: Document) -> list[Passage]:
 
 def sentence_spans(text: str, *, by_line: bool = False) -> list[Span]:
     """Where its sentences are, in order, without the space around them. by_line: its lines, as of a table."""
-    spans, start = [], 0
-    for end in (_LINE_END if by_line else _SENTENCE_END).finditer(text):
-        if text[end.start()] == "." and _ABBREVIATION.search(text, start, end.start() + 1):
-            continue
-        spans.append(_trimmed(text, start, end.end()))
-        start = end.end()
-    spans.append(_trimmed(text, start, len(text)))
+    ends = (match.end() for match in _LINE_END.finditer(text)) if by_line else sentence_ends(text)
+    spans = (_trimmed(text, start, stop) for start, stop in pairwise([0, *ends, len(text)]))
     return [span for span in spans if span.start < span.stop]
 
 

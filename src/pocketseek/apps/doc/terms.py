@@ -36,7 +36,7 @@ _STOP_WORDS = frozenset(_STOP_TEXT.split())
 _ASKING = re.compile(
     "为什么|什么时候|什么样|什么|怎么样|怎么办|怎么|怎样|如何|哪一个|哪些|哪个|哪里|哪儿|哪种|是否|能否|可否|有没有|是不是|能不能|"
     "可不可以|可以|应该|需要|多少|几个|请问|请|告诉我|介绍一下|一下|这个|那个|这些|那些|我们|你们|他们|它们|我的|你的|文中|本文|"
-    "文档里?中?|之间|以及|关于|哪|谁|我|你|它|吗|呢|吧|啊|(?<!目)的(?!确)|(?<!为)了(?!解)|(?<!但)是(?!非)"
+    "怎么说|是说|说到|文档里?中?|之间|以及|关于|哪|谁|我|你|它|吗|呢|吧|啊|(?<!目)的(?!确)|(?<!为)了(?!解)|(?<!但)是(?!非)"
 )
 
 
@@ -73,7 +73,8 @@ def wanted_terms(question: str) -> list[str]:
     """
     cleaned = _ASKING.sub(" ", question)
     found = [term.text for term in _query_terms(cleaned) if not _is_stop_word(cleaned, term)]
-    return list(dict.fromkeys(found or (term.text for term in _query_terms(question))))
+    longer = [term for term in found if not is_beginning(term)]  # a character between two that only ask is no word
+    return list(dict.fromkeys(longer or found or (term.text for term in _query_terms(question))))
 
 
 def is_beginning(wanted: str) -> bool:
