@@ -27,8 +27,9 @@ from pocketseek.settings import Settings, read_settings
 if TYPE_CHECKING:
     from pocketseek.apps.doc.collections import AddReport
     from pocketseek.apps.doc.document import Place
+    from pocketseek.apps.doc.document_rows import DocumentInfo
     from pocketseek.apps.doc.retrieve import Found
-    from pocketseek.apps.doc.store import DocumentInfo, DocumentStore
+from pocketseek.apps.doc.store import DocumentStore
 
 Collection = Annotated[
     str | None, typer.Option("--collection", "-c", metavar="NAME", help="Of this collection.", show_default=False)

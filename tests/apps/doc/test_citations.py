@@ -7,8 +7,8 @@ from sample_documents import made
 
 from pocketseek.apps.doc.citations import Cited, cite, fold
 from pocketseek.apps.doc.document import Document, Place
+from pocketseek.apps.doc.document_rows import DocumentInfo
 from pocketseek.apps.doc.retrieve import Found
-from pocketseek.apps.doc.store import DocumentInfo
 
 BOOK = made(
     "Roses are pruned in\nMarch. They like sun.", "=", "Apples are picked in September.", "玫瑰在三月修剪。", title="G"

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from pocketseek.apps.doc.document import Document
-from pocketseek.apps.doc.store import DocumentInfo, DocumentStore, FileState
+from pocketseek.apps.doc.document_rows import DocumentInfo
+from pocketseek.apps.doc.store import DocumentStore, FileState
 from pocketseek.errors import (
     FormatError,
     MemoryLimitError,

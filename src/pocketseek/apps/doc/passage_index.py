@@ -46,6 +46,15 @@ class Scope:
             )
         return "1", ()
 
+    def match_condition(self) -> tuple[str, tuple[Value, ...]]:
+        """The same beside a MATCH: the keys of a document follow each other, so the index need not look elsewhere."""
+        condition, values = self.condition()
+        if self.document_id is None:
+            return condition, values
+        key = "(SELECT {}(key) FROM passages WHERE document_id = ?)"
+        bounds = f"passage_terms.rowid BETWEEN {key.format('min')} AND {key.format('max')}"
+        return f"{condition} AND {bounds}", (*values, self.document_id, self.document_id)
+
 
 @dataclass(frozen=True)
 class IndexedPassage:
@@ -103,7 +112,7 @@ class PassageIndex:
         """(key, passage) of those that have any of the terms, those that a plain BM25 puts first."""
         if not terms:
             return []
-        condition, values = scope.condition()
+        condition, values = scope.match_condition()
         found = self._database.rows(
             "SELECT key FROM passage_terms JOIN passages ON key = passage_terms.rowid "
             f"WHERE passage_terms MATCH ? AND {condition} ORDER BY bm25(passage_terms, {_HEADING_WEIGHT}, 1.0) LIMIT ?",
@@ -120,7 +129,7 @@ class PassageIndex:
 
     def num_with(self, term: str, scope: Scope) -> int:
         """How many passages have a term."""
-        condition, values = scope.condition()
+        condition, values = scope.match_condition()
         rows = self._database.rows(
             "SELECT count(*) FROM passage_terms JOIN passages ON key = passage_terms.rowid "
             f"WHERE passage_terms MATCH ? AND {condition}",

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pocketseek.apps.doc.document import Place
+from pocketseek.apps.doc.document_rows import DocumentInfo
 from pocketseek.apps.doc.passage_index import IndexedPassage, Scope
 from pocketseek.apps.doc.rank import Rank, Wanted, rank, term_weight
-from pocketseek.apps.doc.store import DocumentInfo, DocumentStore
+from pocketseek.apps.doc.store import DocumentStore
 from pocketseek.apps.doc.terms import wanted_terms
 
 _NUM_CANDIDATES = 100

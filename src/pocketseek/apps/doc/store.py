@@ -13,19 +13,26 @@ they are, except that what no UTF-8 file can hold becomes U+FFFD.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from pocketseek import __version__
 from pocketseek.apps.conversation import storable
-from pocketseek.apps.database import Database, Row, Value
+from pocketseek.apps.database import Database
 from pocketseek.apps.doc import exchanges, passage_index
-from pocketseek.apps.doc.document import Block, BlockKind, Document, Link, Place, Remark
+from pocketseek.apps.doc.document import Block, Document, Place
+from pocketseek.apps.doc.document_rows import (
+    DocumentInfo,
+    block_of,
+    block_values,
+    info_of,
+    remarks_json,
+    storable_document,
+    whole_or_none,
+)
 from pocketseek.apps.doc.passage_index import PassageIndex, whole_number
 from pocketseek.apps.doc.passages import VERSION as PASSAGES_VERSION
 from pocketseek.apps.doc.passages import passages_of
@@ -64,22 +71,6 @@ _INFO = (
     "(SELECT count(*) FROM passages WHERE document_id = id), remarks_json FROM documents"
 )
 _IN_COLLECTION = "id IN (SELECT document_id FROM files JOIN members USING (path) WHERE collection = ?)"
-
-
-@dataclass(frozen=True)
-class DocumentInfo:
-    """path: of the first file that has it."""
-
-    id: int
-    sha256: str
-    title: str
-    media_type: str
-    num_pages: int | None
-    num_bytes: int
-    added_s: float
-    path: str
-    num_passages: int
-    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,12 +120,12 @@ class DocumentStore:
     def of_path(self, path: Path) -> DocumentInfo | None:
         """The document that was read from this file."""
         rows = self.database.rows(f"{_INFO} WHERE id = (SELECT document_id FROM files WHERE path = ?)", _name(path))
-        return _info(rows[0]) if rows else None
+        return info_of(rows[0]) if rows else None
 
     def find_bytes(self, sha256: str) -> DocumentInfo | None:
         """The document made of these bytes by this version."""
         rows = self.database.rows(f"{_INFO} WHERE sha256 = ? AND reading = ?", sha256, READING)
-        return _info(rows[0]) if rows else None
+        return info_of(rows[0]) if rows else None
 
     def put(self, path: Path, state: FileState, sha256: str, document: Document | None) -> DocumentInfo:
         """The file at this path has these bytes now. document: what was read of them; None: it is there already."""
@@ -166,12 +157,12 @@ class DocumentStore:
         rows = self.database.rows(f"{_INFO} WHERE id = ?", document_id)
         if not rows:
             raise NotFoundError(f"there is no document {document_id}; `pocketseek doc list` shows which there are")
-        return _info(rows[0])
+        return info_of(rows[0])
 
     def documents(self, collection: str | None = None) -> list[DocumentInfo]:
         """By title."""
         condition, values = ("", ()) if collection is None else (f"WHERE {_IN_COLLECTION}", (collection,))
-        return [_info(row) for row in self.database.rows(f"{_INFO} {condition} ORDER BY title, id", *values)]
+        return [info_of(row) for row in self.database.rows(f"{_INFO} {condition} ORDER BY title, id", *values)]
 
     def collections(self) -> list[CollectionInfo]:
         rows = self.database.rows(
@@ -238,7 +229,7 @@ class DocumentStore:
         if not rows:
             raise NotFoundError("this document was removed meanwhile; add it again")
         page, chapter, paragraph = rows[0]
-        return Place(_whole_or_none(page), _whole_or_none(chapter), whole_number(paragraph))
+        return Place(whole_or_none(page), whole_or_none(chapter), whole_number(paragraph))
 
     @contextmanager
     def one_moment(self) -> Iterator[None]:
@@ -252,7 +243,7 @@ class DocumentStore:
             "WHERE document_id = ? ORDER BY start",
             document_id,
         )
-        return map(_block, rows)
+        return map(block_of, rows)
 
     def _id_of(self, sha256: str) -> int:
         rows = self.database.rows("SELECT id FROM documents WHERE sha256 = ?", sha256)
@@ -262,12 +253,12 @@ class DocumentStore:
 
     def _insert(self, sha256: str, state: FileState, document: Document) -> int:
         """Instead of what an older version, or another process, made of the same bytes."""
-        document = _storable(document)
+        document = storable_document(document)
         same = self.database.rows("SELECT id FROM documents WHERE sha256 = ?", sha256)
         for row in same:
             self.index.remove(whole_number(row[0]))
             self.database.run("DELETE FROM blocks WHERE document_id = ?", row[0])
-        values = (READING, document.title, document.media_type, document.num_pages, _remarks_json(document))
+        values = (READING, document.title, document.media_type, document.num_pages, remarks_json(document))
         if same:
             document_id = whole_number(same[0][0])
             self.database.run(
@@ -287,7 +278,7 @@ class DocumentStore:
             )
         for start, block in zip(document.starts, document.blocks, strict=True):
             self.database.run(
-                "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", document_id, start, *_block_values(block)
+                "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", document_id, start, *block_values(block)
             )
         self.index.add(document_id, document.text, passages_of(document))
         return document_id
@@ -301,47 +292,3 @@ class DocumentStore:
 
 def _name(path: Path) -> str:
     return storable(str(path))
-
-
-def _storable(document: Document) -> Document:
-    blocks = tuple(
-        Block(block.kind, storable(block.text), block.place, block.level, block.links) for block in document.blocks
-    )
-    return Document(storable(document.title), document.media_type, blocks, document.num_pages, document.remarks)
-
-
-def _block_values(block: Block) -> tuple[Value, ...]:
-    place = block.place
-    links = json.dumps([[link.start, link.stop, link.target] for link in block.links]) if block.links else ""
-    return block.kind, block.level, place.page, place.chapter, place.paragraph, block.text, links
-
-
-def _block(row: Row) -> Block:
-    kind, level, page, chapter, paragraph, text, links = row
-    place = Place(_whole_or_none(page), _whole_or_none(chapter), whole_number(paragraph))
-    found = tuple(Link(start, stop, target) for start, stop, target in json.loads(str(links))) if links else ()
-    return Block(cast(BlockKind, str(kind)), str(text), place, whole_number(level), found)
-
-
-def _remarks_json(document: Document) -> str:
-    return json.dumps([[remark.code, remark.page, remark.detail] for remark in document.remarks])
-
-
-def _info(row: Row) -> DocumentInfo:
-    key, sha256, title, media_type, num_pages, num_bytes, added_s, path, num_passages, remarks = row
-    return DocumentInfo(
-        whole_number(key),
-        str(sha256),
-        str(title),
-        str(media_type),
-        _whole_or_none(num_pages),
-        whole_number(num_bytes),
-        float(added_s or 0.0),
-        str(path or ""),
-        whole_number(num_passages),
-        tuple(Remark(code, page, detail) for code, page, detail in json.loads(str(remarks))),
-    )
-
-
-def _whole_or_none(value: Value) -> int | None:
-    return None if value is None else whole_number(value)
