@@ -8,8 +8,8 @@ F1 of the multisets of words (of characters, for Chinese), after NFKC, without c
 page by page with pdftotext's page: words broken at the end of a line are joined there as here, and the running lines
 that we drop are dropped there too, by another rule (one of the first or last three lines, when a page near it has the
 same but for digits). A text page has at least 40 words. Columns: paragraphs of the handbook bear their number; every
-number that is read out of turn, missing or doubled counts as misplaced. Needs poppler-utils, pandoc, chromium, groff, LibreOffice Writer.
-Prints a table and ends in one JSON line.
+number that is read out of turn, missing or doubled counts as misplaced. Needs
+poppler-utils, pandoc, chromium, groff, LibreOffice Writer. Prints a table and ends in one JSON line.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _SHARE = Path("usr/share")
 _BODY = re.compile(r"<body[^>]*>(.*)</body>", re.DOTALL | re.IGNORECASE)
 _NAVIGATION = re.compile(r"<p id=\"title\">.*?</p>|<ul class=\"docnav.*?</ul>|<nav.*?</nav>|<img[^>]*>", re.DOTALL)
 _NEXT = re.compile(r'class="next"><a accesskey="n" href="([^"]+)"')
-_PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
+_PARAGRAPH = re.compile(r"<div class=\"para\">(.*?)</div>", re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
 _FACES = "font-family: 'DejaVu Serif', 'Noto Serif CJK SC', serif; font-size: 11pt"
 
@@ -87,9 +87,8 @@ def chromium_columns(root: Path, work: Path, language: str, num_columns: int) ->
         f"<p>{html.escape(text)}</p>" + ("<h2>A heading over all columns</h2>" if number % 25 == 24 else "")
         for number, text in enumerate(marked_paragraphs(root, language, 150))
     )
-    style = (
-        f"body {{ {_FACES}; columns: {num_columns}; column-gap: 7mm; text-align: justify }} h2 {{ column-span: all }}"
-    )
+    columns = f"columns: {num_columns}; column-gap: 7mm; text-align: justify; overflow-wrap: anywhere"
+    style = f"body {{ {_FACES}; {columns} }} h2 {{ column-span: all }}"
     _print(body, style, path)
     return path
 

@@ -88,14 +88,14 @@ def measure(store: DocumentStore, books: Sequence[Book], most: int, *, show_miss
     for language in ("en", "zh"):
         ours = [book for book in books if book.language == language and book.name != _FOREIGN]
         others = [book for book in books if book.language == language and book.name == _FOREIGN]
-        foreign = [question for book in others for question in _drawn(book, most)]
+        foreign = [question for book in others for question in drawn(book, most)]
         totals = {kind: _Totals() for kind in ("as it is", "hidden", "hidden, page")}
         kept = dict.fromkeys(("as it is", "hidden"), 0)
         num_refused = 0
         for book in ours:
             asked = _Asked(store, ids[id(book)], book, show_missed)
             for kind in kept:
-                places, pages, num_kept = asked.ask(_drawn(book, most), is_hidden=kind == "hidden")
+                places, pages, num_kept = asked.ask(drawn(book, most), is_hidden=kind == "hidden")
                 totals[kind].add(places)
                 kept[kind] += num_kept
                 _show(f"{language} {book.name} {kind}", places, report)
@@ -140,7 +140,7 @@ def _put(store: DocumentStore, book: Book) -> int:
     return store.put(Path("/") / name, FileState(len(book.document.text), 0), name, book.document).id
 
 
-def _drawn(book: Book, most: int) -> list[Question]:
+def drawn(book: Book, most: int) -> list[Question]:
     return random.Random(7).sample(book.questions, min(most, len(book.questions)))
 
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
+from math import inf
 from statistics import median
 
 from pocketseek.apps.doc.block_text import is_wide
@@ -28,6 +29,10 @@ _MAX_LINES = 2_000  # of a page; more is no text that has columns
 _NUM_PROBES = 240
 _MAX_DEPTH = 4
 _DENSE = 0.72
+_ALIGNED = 0.3  # of the size
+_MOST = 0.6
+_EVEN = 1.6  # how much wider the widest gap of a stretched line is than the narrowest
+_STRETCHED = 3.0  # of the size: a wider gap is meant
 _TOUCHING = 0.15
 
 
@@ -70,6 +75,14 @@ class Line:
             pieces.append((run.text if run is not self.runs[-1] else run.text.rstrip(" "), run.target))
         return tuple(pieces)
 
+    @cached_property
+    def is_stretched(self) -> bool:
+        """Words of a justified line, as far from each other as the width of its column asks for."""
+        gaps = [after.x0 - before.x1 for before, after in pairwise(self.runs)]
+        if len(gaps) < 2 or any(" " in run.text.strip() for run in self.runs):
+            return False
+        return max(gaps) <= min(_EVEN * max(min(gaps), 0.1), _STRETCHED * self.size)
+
     def cells(self, gap: float) -> list[tuple[Run, ...]]:
         """Runs that no gap of `gap` points parts, in groups from left to right."""
         cells: list[list[Run]] = []
@@ -84,6 +97,8 @@ class Line:
 def _is_apart(before: Run, run: Run) -> bool:
     if before.text.endswith(" ") or run.text.startswith(" "):
         return False
+    if before.size < 0.8 * run.size and before.text.isdigit() and before.baseline > run.baseline:
+        return True  # the mark of a footnote
     gap, size = run.x0 - before.x1, max(before.size, run.size)
     if is_wide(before.text[-1]) and is_wide(run.text[0]):
         return gap > 0.7 * size
@@ -155,16 +170,42 @@ def _crosses(line: Line, gutter: float) -> bool:
 def _sides(band: list[Line], gutter: float, depth: int) -> list[list[Line]]:
     runs = [run for line in band for run in line.runs]
     left, right = ([run for run in runs if run.x1 <= gutter], [run for run in runs if run.x0 >= gutter])
-    if not left or not right or not _are_columns(left, right):
+    if not left or not right:
         return [band]
-    return reading_order(left, depth + 1) + reading_order(right, depth + 1)
+    if not _is_row_by_row(left, right):
+        chunks = _chunks(runs, gutter)
+    elif _is_dense(left) and _is_dense(right):
+        chunks = [runs]
+    else:
+        return [band]
+    regions: list[list[Line]] = []
+    for chunk in chunks:
+        regions += reading_order([run for run in chunk if run.x1 <= gutter], depth + 1)
+        regions += reading_order([run for run in chunk if run.x0 >= gutter], depth + 1)
+    return regions
 
 
-def _are_columns(left: list[Run], right: list[Run]) -> bool:
+def _is_row_by_row(left: list[Run], right: list[Run]) -> bool:
+    """The file jumps from side to side about as often as there are lines."""
     sides = [side for _, side in sorted([(run.order, 0) for run in left] + [(run.order, 1) for run in right])]
     num_changes = sum(before != after for before, after in pairwise(sides))
-    num_lines = min(len(lines_of(left)), len(lines_of(right)))
-    return num_changes <= max(2, num_lines // 2) or (_is_dense(left) and _is_dense(right))
+    return num_changes > max(2, min(len(lines_of(left)), len(lines_of(right))) // 2)
+
+
+def _chunks(runs: list[Run], gutter: float) -> list[list[Run]]:
+    """Cut where the file goes back from right to left and all that follows lies lower: a heading over both columns need
+    not reach over the gutter."""
+    ordered = sorted(runs, key=lambda run: run.order)
+    highest_after = list(accumulate((run.baseline for run in reversed(ordered)), max))[::-1]
+    chunks: list[list[Run]] = [[]]
+    lowest = inf
+    for number, run in enumerate(ordered):
+        returns = number > 0 and ordered[number - 1].x0 >= gutter and run.x1 <= gutter
+        if returns and highest_after[number] < lowest:
+            chunks.append([])
+        chunks[-1].append(run)
+        lowest = min(lowest, run.baseline)
+    return chunks
 
 
 def _is_dense(runs: list[Run]) -> bool:
@@ -191,19 +232,31 @@ def _gutter(lines: list[Line]) -> float | None:
     best = max((score for _, score in scores), default=0)
     if best < _MIN_LINES:
         return None
-    return median(x for x, score in scores if score == best)
+    strips = [[x for x, _ in group] for is_best, group in groupby(scores, lambda each: each[1] == best) if is_best]
+    return median(max(strips, key=lambda strip: len(strip)))  # three columns have two
 
 
 def _score(lines: list[Line], x: float, half: float) -> int:
-    """How many lines stand freely on the emptier side of the strip, where both sides lie next to each other."""
-    left, right = [], []
-    for line in lines:
-        if any(run.x0 < x + half and run.x1 > x - half for run in line.runs):
-            continue
-        if line.x0 < x:
-            left.append(line.baseline)
-        if line.x1 > x:
-            right.append(line.baseline)
+    """How many lines stand freely on the emptier side of the strip, in bands of at least three: words of justified
+    lines leave a gap above a gap too, but not often."""
+    bands = groupby(lines, lambda line: _touches(line, x - half, x + half))
+    nums = (_num_beside(list(band), x) for is_touched, band in bands if not is_touched)
+    return sum(num for num in nums if num >= _MIN_LINES)
+
+
+def _touches(line: Line, start: float, stop: float) -> bool:
+    if line.is_stretched:
+        return line.x0 < stop and line.x1 > start
+    return any(run.x0 < stop and run.x1 > start for run in line.runs)
+
+
+def _num_beside(band: list[Line], x: float) -> int:
+    """Lines on the emptier side, if both sides lie next to each other and the right one begins at one edge."""
+    left = [line.baseline for line in band if line.x0 < x]
+    right = [line.baseline for line in band if line.x1 > x]
     if not left or not right or min(left) > max(right) or min(right) > max(left):
         return 0
-    return min(len(left), len(right))
+    starts = [min(run.x0 for run in line.runs if run.x1 > x) for line in band if line.x1 > x]
+    edge = median(starts)
+    num_aligned = sum(abs(start - edge) <= _ALIGNED * band[0].size for start in starts)
+    return min(len(left), len(right)) if num_aligned >= _MOST * len(starts) else 0

@@ -131,15 +131,14 @@ class _Region:
 
     def _is_indented(self, paragraph: list[Line], line: Line) -> bool:
         above, first = paragraph[-1], paragraph[0]
-        ended = above.x1 - self._x0 < _SHORT * self._width and _ENDS.search(above.text.rstrip()) is not None
+        is_short = above.x1 - self._x0 < _SHORT * self._width
+        ended = is_short and _ENDS.search(above.text.rstrip()) is not None
         step = (line.x0 - above.x0) / line.size
-        if _begins_item(first) and len(paragraph) == 1 and step > 0:
-            return False  # the text of an item hangs to the right of its bullet
-        if step > _INDENT:
-            return ended or len(paragraph) > 1 or step < 4
-        if step < -_INDENT and len(paragraph) > 1:
-            return True
-        return ended
+        if len(paragraph) == 1 and step > 0 and (_begins_item(first) or not is_short):
+            return False  # the second line hangs to the right of a bullet, a number, a name
+        if self._typography.is_large(line.size):
+            return False
+        return ended or step > _INDENT or (step < -_INDENT and len(paragraph) > 1)
 
     def _block(self, lines: list[Line]) -> Draft:
         if all(_is_mono(line) for line in lines):

@@ -99,6 +99,8 @@ def _table_at(lines: Sequence[Line], start: int) -> Table | None:
 
 def _gaps(line: Line) -> list[Span]:
     """The gaps of a line that are wide enough for two columns."""
+    if line.is_stretched:
+        return []
     cells = line.cells(_CELL_GAP * line.size)
     return [(max(run.x1 for run in before), after[0].x0) for before, after in pairwise(cells)]
 
