@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,7 @@ import typer
 from pocketseek.cli import doc_library_messages as said
 from pocketseek.cli import doc_summarize_cmd, messages, options
 from pocketseek.cli.console import AnswerPrinter, note, print_json, print_text
-from pocketseek.cli.doc_collection_cmd import found_facts, open_store, place_facts, place_line
+from pocketseek.cli.doc_collection_cmd import Password, found_facts, open_store, place_facts, place_line
 from pocketseek.cli.doc_extraction import run_extraction
 from pocketseek.cli.engine_choice import EngineOptions
 from pocketseek.cli.heat_note import HeatNote
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pocketseek.apps.doc.citations import Citation
     from pocketseek.apps.doc.document import Document
     from pocketseek.apps.doc.extract import Json
+    from pocketseek.apps.doc.passage_index import Scope
     from pocketseek.apps.doc.store import DocumentStore
     from pocketseek.runtime.engine import Engine
     from pocketseek.types import SamplingParams, TextEvent
@@ -67,6 +69,7 @@ def ask(
             "--schema", metavar="FILE", help="Read all and fill in this JSON schema instead.", show_default=False
         ),
     ] = None,
+    password: Password = None,
     max_tokens: options.MaxTokens = 512,
     temperature: options.Temperature = 0.0,
     seed: options.Seed = None,
@@ -115,11 +118,17 @@ def ask(
 
         if schema is not None:
             parsed = _schema(schema)
-            document = _single_document(store, what)
+            document = _single_document(store, _scope(store, what, password), what)
             name, opened_engine, _ = opened()
             run_extraction(document, opened_engine, parsed, question or "", Words(settings.language), name, quiet=json)
             return
-        talk = _Talk(_asker(store, what), _Lazy(opened), Words(settings.language), max_tokens, quiet=json)
+        talk = _Talk(
+            _asker(store, _scope(store, what, password)),
+            _Lazy(opened),
+            Words(settings.language),
+            max_tokens,
+            quiet=json,
+        )
         if question is not None:
             talk.answer(question, follows=go_on)
             return
@@ -247,11 +256,7 @@ def _schema(path: Path) -> dict[str, Json]:
     return parse_schema(read_text_file(path, MAX_PROMPT_BYTES))
 
 
-def _single_document(store: DocumentStore, what: str) -> Document:
-    from pocketseek.apps.doc.ask import scope_of
-    from pocketseek.apps.doc.read import read_document
-
-    scope = scope_of(store, what, read_document)
+def _single_document(store: DocumentStore, scope: Scope, what: str) -> Document:
     if scope.document_id is None:
         raise UsageError(f"{what!r:.60} is a collection; name one of its documents")
     return store.document(scope.document_id)
@@ -270,11 +275,17 @@ def _file_of(settings: Settings, what: str) -> Path:
         return paths_meant(store, what)[0]
 
 
-def _asker(store: DocumentStore, what: str) -> Asker:
-    from pocketseek.apps.doc.ask import Asker, scope_of
+def _scope(store: DocumentStore, what: str, password: str | None) -> Scope:
+    from pocketseek.apps.doc.ask import scope_of
     from pocketseek.apps.doc.read import read_document
 
-    return Asker(store, scope_of(store, what, read_document))
+    return scope_of(store, what, partial(read_document, password=password))
+
+
+def _asker(store: DocumentStore, scope: Scope) -> Asker:
+    from pocketseek.apps.doc.ask import Asker
+
+    return Asker(store, scope)
 
 
 def _questions(words: Words) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,12 +36,15 @@ Collection = Annotated[
     str | None, typer.Option("--collection", "-c", metavar="NAME", help="Of this collection.", show_default=False)
 ]
 
+Password = Annotated[str | None, typer.Option("--password", help="Of an encrypted PDF.", show_default=False)]
+
 
 def add(
     paths: Annotated[list[Path], typer.Argument(metavar="FILE|FOLDER...", help="What to keep.", show_default=False)],
     collection: Annotated[
         str, typer.Option("--collection", "-c", metavar="NAME", help="Where to put them.", show_default=True)
     ] = "documents",
+    password: Password = None,
     json: options.Json = False,
 ) -> None:
     """Keep documents for questions, in the data directory. Files that have not changed are not read again."""
@@ -52,7 +56,8 @@ def add(
     with open_store(settings) as store:
         with progress_bar(unit="files") as bar:
             label = words(said.READING)
-            report = add_paths(store, paths, collection, read_document, lambda _, done, total: bar(label, done, total))
+            read = partial(read_document, password=password)
+            report = add_paths(store, paths, collection, read, lambda _, done, total: bar(label, done, total))
         if json:
             print_json(_report_facts(report, collection))
         else:
