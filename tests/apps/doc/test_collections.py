@@ -76,7 +76,7 @@ def test_the_others_go_on_after_a_file_that_cannot_be_read(store: DocumentStore,
 
 
 def test_an_empty_file_is_told(store: DocumentStore, tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="empty.txt"):
+    with pytest.raises(FormatError, match=r"empty\.txt"):
         add_file(store, written(tmp_path / "empty.txt", " \n"), read_document)
 
 
