@@ -8,6 +8,8 @@ import pytest
 from pocketseek.cli import (
     convert_messages,
     device_messages,
+    doc_library_messages,
+    doc_messages,
     export_messages,
     messages,
     onnx_messages,
@@ -24,6 +26,8 @@ ALL = (
             messages,
             convert_messages,
             device_messages,
+            doc_library_messages,
+            doc_messages,
             export_messages,
             onnx_messages,
             report_messages,
@@ -38,6 +42,7 @@ ALL = (
         for group in ("PERMISSIONS", "KINDS", "REASONS")
         for name, value in getattr(device_messages, group).items()
     }
+    | {f"doc REASONS.{name}": value for name, value in doc_messages.REASONS.items()}
     | {f"PROVIDER_REASONS.{name}": value for name, value in onnx_messages.PROVIDER_REASONS.items()}
 )
 
