@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pocketseek.govern.heat_observer import HeatObserver
+from pocketseek.govern.late_observer import LateObserver
 from pocketseek.govern.stop_effect import StopEffect
 
 ThermalState = Literal["free", "holding", "emergency", "unreachable", "blind"]
@@ -37,7 +38,7 @@ ThermalReason = Literal["cool", "skin", "chip", "no sensor", "sensor test"]
 SET_POINT_C, CHIP_LIMIT_C = 45.0, 85.0
 MARGIN_C, COARSE_MARGIN_C = 0.2, 0.8  # a coarse sensor shows whole degrees; tried out on simulated phones
 RETURN_S, LEAD_S = 60.0, 15.0
-LATE_LEAD_S, LATE_MARGIN_C = 100.0, 0.6  # a battery is a minute or two behind the skin
+LATE_DEVIATIONS = 1.0  # a battery is a minute or two behind the skin
 LEAST_SHARE = 0.02
 FALL_PER_S, RISE_PER_S = 0.1, 0.02
 CALM_S = 30.0
@@ -71,7 +72,7 @@ class ThermalControl:
     def __init__(self, set_point_c: float = SET_POINT_C, chip_limit_c: float = CHIP_LIMIT_C) -> None:
         self.set_point_c = set_point_c
         self.chip_limit_c = chip_limit_c
-        self._observer = HeatObserver()
+        self._observer: HeatObserver | LateObserver = HeatObserver()
         self._is_late = False
         self._chip_cap = _ChipCap(chip_limit_c)
         self._share = 1.0
@@ -87,6 +88,8 @@ class ThermalControl:
     def follow_another(self, *, is_late: bool) -> None:
         """Another sensor stands for the set point from now on. is_late: it is behind the skin, as a battery is."""
         self._observer.restart()
+        if is_late != self._is_late:
+            self._observer = LateObserver() if is_late else HeatObserver()
         self._is_late = is_late
 
     def update(
@@ -135,13 +138,17 @@ class ThermalControl:
     def _wanted(self, skin_c: float | None, time_s: float) -> tuple[float, ThermalReason]:
         if skin_c is None:
             return (self._blind_share(), "no sensor") if self._is_blind(time_s) else (1.0, "cool")
-        observer = self._observer
-        lead_s, margin_c = (LATE_LEAD_S, LATE_MARGIN_C) if self._is_late else (LEAD_S, MARGIN_C)
-        margin_c = max(margin_c, COARSE_MARGIN_C) if observer.is_coarse else margin_c
-        ahead_c = observer.temperature_c + lead_s * observer.slope
-        slope = (self.set_point_c - margin_c - ahead_c) / RETURN_S
-        share = (slope - observer.own_slope) / observer.gain
+        if isinstance(self._observer, LateObserver):
+            share = min(self._share_by(e, MARGIN_C + LATE_DEVIATIONS * e.deviation_c) for e in self._observer.estimates())
+        else:
+            margin_c = COARSE_MARGIN_C if self._observer.is_coarse else MARGIN_C
+            share = self._share_by(self._observer, margin_c)
         return min(max(share, LEAST_SHARE), 1.0), "skin"
+
+    def _share_by(self, e, margin_c):
+        ahead_c = e.temperature_c + LEAD_S * e.slope
+        slope = (self.set_point_c - margin_c - ahead_c) / RETURN_S
+        return (slope - e.own_slope) / e.gain
 
     def _is_blind(self, time_s: float) -> bool:
         """Without the skin: it was there before, or nothing but the chip was, and that has been gone for a while."""
