@@ -28,6 +28,7 @@ STEP_C = 2.0
 STUCK_S: dict[Kind, float] = {"skin": 300.0, "battery": 600.0, "soc": 60.0, "other": 600.0}
 COARSE = 3.0  # so much longer for whole degrees
 RECOVER_S = 30.0
+HELD_S = 60.0
 
 
 class Plausible:
@@ -36,6 +37,7 @@ class Plausible:
     def __init__(self, kind: Kind = "skin") -> None:
         self._fastest_c_per_s = FASTEST_C_PER_S[kind]
         self._stuck_s = STUCK_S[kind]
+        self._held_s = HELD_S if kind == "battery" else 0.0
         self._last_c: float | None = None
         self._good: tuple[float, float] | None = None
         self._same_since_s = 0.0
@@ -66,6 +68,9 @@ class Plausible:
             good_c, good_s = self._good
             if abs(value_c - good_c) > STEP_C + self._fastest_c_per_s * max(0.0, time_s - good_s):
                 return "jump"
-        self._good = value_c, time_s
+            same_since_s = good_s if value_c == good_c else time_s
+            self._good = value_c, max(same_since_s, time_s - self._held_s)
+        else:
+            self._good = value_c, time_s
         stuck_s = self._stuck_s * (COARSE if self._is_coarse else 1.0)
         return "stuck" if time_s - self._same_since_s >= stuck_s else "good"

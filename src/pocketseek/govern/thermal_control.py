@@ -28,7 +28,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pocketseek.govern.heat_observer import HeatObserver
+from pocketseek.govern.heat_observer import HeatEstimate, HeatObserver
 from pocketseek.govern.late_observer import LateObserver
 from pocketseek.govern.stop_effect import StopEffect
 
@@ -38,7 +38,7 @@ ThermalReason = Literal["cool", "skin", "chip", "no sensor", "sensor test"]
 SET_POINT_C, CHIP_LIMIT_C = 45.0, 85.0
 MARGIN_C, COARSE_MARGIN_C = 0.2, 0.8  # a coarse sensor shows whole degrees; tried out on simulated phones
 RETURN_S, LEAD_S = 60.0, 15.0
-LATE_DEVIATIONS = 1.0  # a battery is a minute or two behind the skin
+LATE_DEVIATIONS, COARSE_LATE_DEVIATIONS = 1.0, 0.5  # of a battery, beside MARGIN_C; tried out, too
 LEAST_SHARE = 0.02
 FALL_PER_S, RISE_PER_S = 0.1, 0.02
 CALM_S = 30.0
@@ -87,9 +87,10 @@ class ThermalControl:
 
     def follow_another(self, *, is_late: bool) -> None:
         """Another sensor stands for the set point from now on. is_late: it is behind the skin, as a battery is."""
-        self._observer.restart()
-        if is_late != self._is_late:
-            self._observer = LateObserver() if is_late else HeatObserver()
+        if is_late == self._is_late:
+            self._observer.restart()
+        else:
+            self._observer = (LateObserver if is_late else HeatObserver)(self._observer.gain)
         self._is_late = is_late
 
     def update(
@@ -138,17 +139,19 @@ class ThermalControl:
     def _wanted(self, skin_c: float | None, time_s: float) -> tuple[float, ThermalReason]:
         if skin_c is None:
             return (self._blind_share(), "no sensor") if self._is_blind(time_s) else (1.0, "cool")
-        if isinstance(self._observer, LateObserver):
-            share = min(self._share_by(e, MARGIN_C + LATE_DEVIATIONS * e.deviation_c) for e in self._observer.estimates())
-        else:
-            margin_c = COARSE_MARGIN_C if self._observer.is_coarse else MARGIN_C
-            share = self._share_by(self._observer, margin_c)
+        share = min(self._share_by(estimate) for estimate in self._observer.estimates())
         return min(max(share, LEAST_SHARE), 1.0), "skin"
 
-    def _share_by(self, e, margin_c):
-        ahead_c = e.temperature_c + LEAD_S * e.slope
-        slope = (self.set_point_c - margin_c - ahead_c) / RETURN_S
-        return (slope - e.own_slope) / e.gain
+    def _share_by(self, estimate: HeatEstimate) -> float:
+        ahead_c = estimate.temperature_c + LEAD_S * estimate.slope
+        slope = (self.set_point_c - self._margin_c(estimate) - ahead_c) / RETURN_S
+        return (slope - estimate.own_slope) / estimate.gain
+
+    def _margin_c(self, estimate: HeatEstimate) -> float:
+        is_coarse = self._observer.is_coarse
+        if self._is_late:
+            return MARGIN_C + (COARSE_LATE_DEVIATIONS if is_coarse else LATE_DEVIATIONS) * estimate.deviation_c
+        return COARSE_MARGIN_C if is_coarse else MARGIN_C
 
     def _is_blind(self, time_s: float) -> bool:
         """Without the skin: it was there before, or nothing but the chip was, and that has been gone for a while."""
