@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketseek.device.plausible import FASTEST_C_PER_S, RECOVER_S, STUCK_S, Judgement, Plausible
+from pocketseek.device.movement import FASTEST_C_PER_S
+from pocketseek.device.plausible import HELD_S, RECOVER_S, STUCK_S, Judgement, Plausible
 from pocketseek.device.sensor_facts import Kind
 
 KINDS: tuple[Kind, ...] = ("skin", "battery", "soc", "other")
@@ -42,6 +43,20 @@ def test_whole_degrees_may_stand_still_for_longer() -> None:
 def test_nothing_is_stuck_while_nothing_should_move() -> None:
     sensor = Plausible("skin")
     assert {sensor.judge(31.7, float(time_s), should_move=False) for time_s in range(2000)} == {"good"}
+
+
+def test_a_flicker_between_two_values_is_no_sign_of_life() -> None:
+    judgements = run(Plausible("skin"), [38.3, 39.3] * 200)
+    assert judgements[:300] == ["good"] * 300
+    assert judgements[-1] == "stuck"
+
+
+def test_what_a_battery_tells_may_be_a_minute_old_and_no_older() -> None:
+    for kind, told_c, expected in (("battery", 36.0, "good"), ("battery", 40.5, "jump"), ("skin", 36.0, "jump")):
+        sensor = Plausible(kind)  # type: ignore[arg-type]  a Kind
+        assert set(run(sensor, [30.0] * 13, step_s=10.0)) == {"good"}
+        assert sensor.judge(told_c, 130.0) == expected
+    assert HELD_S == 60.0
 
 
 def test_a_stuck_sensor_is_believed_again_once_it_has_moved_for_a_while() -> None:

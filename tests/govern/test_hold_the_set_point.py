@@ -235,6 +235,22 @@ def test_without_a_chip_sensor_one_that_sticks_under_a_steady_load_is_found_out(
     assert governed.status.state == "blind", "a rest makes no constant a temperature"
 
 
+@pytest.mark.parametrize("gap_c", [0.3, 1.0])
+def test_without_a_chip_sensor_one_that_begins_to_flicker_is_found_out_too(gap_c: float) -> None:
+    phone = SimulatedPhone()
+
+    def facts() -> SensorFacts:
+        (skin,) = _without_chip(phone.facts()).temperatures
+        lie_c = 40.0 + gap_c * (round(phone.time_s) % 2)
+        return SensorFacts(phone.time_s, (replace(skin, celsius=lie_c) if skin.celsius >= 40.0 else skin,))
+
+    governed = Governed(phone, facts)
+    run(phone, governed)
+    assert (governed.status.state, governed.status.share) == ("blind", BLIND_SHARE)
+    assert list(dict(governed.status.distrusted).values()) == ["stuck"]
+    assert phone.hottest_c < 51.0
+
+
 @pytest.mark.parametrize("resolution_c", [0.1, 1.0])
 def test_a_phone_at_rest_with_its_load_is_tried_out_now_and_then_and_never_slowed_else(resolution_c: float) -> None:
     phone = SimulatedPhone(PhoneParts().scaled(power=0.5), resolution_c=resolution_c)
