@@ -1,9 +1,13 @@
 """How much we may compute so that the skin stays at the set point and the chip below its limit. Pure.
 
-The law, with T, f and b from the observer (heat_observer.py), which learns this phone while it computes (see
-docs/govern.md):
+The law, with T, f and b from the observer (heat_observer.py; late_observer.py for a battery), which learns this phone
+while it computes (see docs/govern.md):
 
-    wanted slope v = (set point - MARGIN_C - T - LEAD_S * dT/dt) / RETURN_S;    share u = (v - f) / b, within 0.02 and 1
+    wanted slope v = (set point - margin - T - LEAD_S * dT/dt) / RETURN_S;    share u = (v - f) / b, within 0.02 and 1
+
+For a battery there are several estimates, one for each lag that it may have: the least share of them all counts, and
+the margin grows by how uncertain the estimate is. So the skin is held below the set point at first, and less so as the
+phone is learnt.
 
 So far below the set point the share is 1; near it the temperature is led in, and held where f + b * u = 0. f takes the
 place of an integral: it is learnt from what was really computed, not from what was allowed, so nothing winds up while
@@ -194,7 +198,7 @@ class ThermalControl:
     def _stopped(self, skin_c: float | None, chip_c: float | None, time_s: float) -> ThermalState:
         self._num_over = self._num_chip_over = 0
         if self._stop is None:
-            self._stop = StopEffect(skin_c, chip_c, time_s)
+            self._stop = StopEffect(skin_c, chip_c, time_s, is_late=self._is_late)
         by_skin = self._is_over(skin_c, None, -RESUME_C, 0.0)
         is_vain = self._state == "unreachable" or self._stop.is_vain(skin_c, chip_c, time_s, by_skin=by_skin)
         return "unreachable" if is_vain else "emergency"
