@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pocketseek.govern.heat_observer import FOLLOW_S, LEAST_GAIN, MOST_GAIN, WORK_LAG_S
-from pocketseek.govern.late_observer import LAGS_S, LateObserver
+from pocketseek.govern.late_observer import LAGS_S, MOST_HELD_S, LateObserver
 
 GAIN = 0.05
 
@@ -94,8 +94,8 @@ def test_a_reading_told_again_soon_says_nothing_and_later_it_does() -> None:
         told.see(30.0, 1.0, float(second))
         alone.go_on(1.0, float(second))
     assert told.temperature_c == alone.temperature_c
-    told.see(30.0, 1.0, 60.0)
-    alone.go_on(1.0, 60.0)
+    told.see(30.0, 1.0, MOST_HELD_S)
+    alone.go_on(1.0, MOST_HELD_S)
     assert told.temperature_c < alone.temperature_c
 
 

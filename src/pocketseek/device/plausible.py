@@ -30,7 +30,7 @@ STEP_C = 2.0
 STUCK_S: dict[Kind, float] = {"skin": 300.0, "battery": 600.0, "soc": 60.0, "other": 600.0}
 COARSE = 3.0  # so much longer for whole degrees
 RECOVER_S = 30.0
-HELD_S = 60.0
+HELD_S = 300.0
 
 
 class Plausible:

@@ -13,8 +13,10 @@ change of the work does, the first seconds of an answer above all. What was foun
 At first the skin may be some degrees away from the battery, for another app may have warmed the phone just before.
 
 Readings show steps as there. Besides, what a battery tells may be old although it is told anew: Android passes on what
-it heard when something changed, or up to a minute ago. So the same reading again says nothing before it is older than
-the shortest time between two changes that was seen (MOST_HELD_S to begin with); then it is a bound like any other.
+it heard last, when its driver announced a change, or up to a minute ago while charging and up to ten minutes else
+(AOSP, healthd's periodic chores). So the same reading again says nothing before it is older than the shortest time
+between two changes that was seen (MOST_HELD_S to begin with); then it is a bound like any other. Who leaps over
+several steps after a longer time has been held for that long.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ LAGS_S = (10.0, 16.0, 26.0, 42.0, 68.0, 110.0, 180.0, 290.0)  # a true one betwe
 DOUBT = 2.0
 EVIDENCE_SCALE = 4.0  # no phone is quite as assumed, so what it misses is less surprising than it would be
 FORGET_S = 900.0
-MOST_HELD_S = 60.0
+MOST_HELD_S, LEAP_STEPS = 600.0, 3.5
 FIRST_AHEAD_DEVIATION_C = 3.0
 _MOST_DRIFT_DEVIATION_C = 1.0  # it gets no more uncertain by drift than that
 _LAGS_S = np.array(LAGS_S)
@@ -114,7 +116,7 @@ class LateObserver:
         self.go_on(work, time_s)
         self._is_coarse = self._is_coarse and reading_c == round(reading_c)
         step_c = COARSE_STEP_C if self._is_coarse else FINE_STEP_C
-        if self._crosses(reading_c, time_s):
+        if self._crosses(reading_c, step_c, time_s):
             self._correct(reading_c, step_c, EDGE_NOISE_C)
         elif self._same_since_s is not None and time_s - self._same_since_s >= self._held_s:
             self._correct(reading_c, step_c, EDGE_NOISE_C + BOUND_NOISE * step_c)
@@ -125,15 +127,21 @@ class LateObserver:
             self._predict(work, min(time_s - self._time_s, LONGEST_STEP_S))
         self._time_s = time_s
 
-    def _crosses(self, reading_c: float, time_s: float) -> bool:
+    def _crosses(self, reading_c: float, step_c: float, time_s: float) -> bool:
         """Whether it is another reading than before."""
         if reading_c == self._reading_c:
             return False
-        if self._has_changed and self._same_since_s is not None:
-            self._held_s = min(self._held_s, time_s - self._same_since_s)
-        self._has_changed = self._reading_c is not None
+        if self._reading_c is not None and self._same_since_s is not None:
+            is_leap = abs(reading_c - self._reading_c) > LEAP_STEPS * step_c
+            self._note_change(time_s - self._same_since_s, is_leap=is_leap)
         self._reading_c, self._same_since_s = reading_c, time_s
         return True
+
+    def _note_change(self, same_s: float, *, is_leap: bool) -> None:
+        if not self._has_changed:  # nobody knows since when it was the same
+            self._has_changed = True
+        elif same_s < self._held_s or is_leap:
+            self._held_s = min(same_s, MOST_HELD_S)
 
     def _mean(self, values: Array) -> float:
         return float(np.average(values, weights=np.exp(self._evidence)))
