@@ -1,6 +1,7 @@
 """Does the governor hold 45 °C where nothing but the battery can be read? On phones of tests/simulated_phone.py.
 
-    python benchmarks/battery_heat.py [--only "60 s"]    a table of batteries, one JSON line
+    python benchmarks/battery_heat.py [--only "60 s"]    a table of batteries, one JSON line; all phones, half an hour
+    python benchmarks/battery_heat.py --few              the same on nine phones, usual ones and extremes
     python benchmarks/battery_heat.py --random 40 [--seed 7]    the same on phones and batteries drawn at random
 
 Phones as in heat_loop.py: power, cooling and heat capacity at half, once and one and a half times, at 25 and 35 °C,
@@ -74,18 +75,32 @@ class Outcome:
     ratio: float
 
 
+FEW = (  # surroundings; power, resistance, capacity
+    (25.0, 1.0, 1.0, 1.0),
+    (35.0, 1.0, 1.0, 1.0),
+    (25.0, 1.5, 1.5, 0.5),
+    (35.0, 1.5, 1.5, 0.5),
+    (35.0, 1.5, 1.5, 1.5),
+    (25.0, 1.5, 0.5, 0.5),
+    (35.0, 0.5, 1.0, 0.5),
+    (35.0, 1.5, 0.5, 0.5),
+    (25.0, 1.0, 1.0, 0.5),
+)
 BATTERIES = (
     *(Battery(lag_s, told_every_s) for told_every_s in (10.0, 30.0) for lag_s in (30.0, 60.0, 120.0)),
     *(Battery(lag_s, held_s=60.0) for lag_s in (60.0, 120.0)),
+    *(Battery(60.0, held_s=held_s) for held_s in (120.0, 300.0)),
     *(Battery(lag_s, lag_steps=2) for lag_s in (60.0, 120.0)),
     *(Battery(lag_s, resolution_c=1.0) for lag_s in (60.0, 120.0)),
 )
 
 
-def phones_of_all_kinds() -> list[tuple[float, PhoneParts]]:
+def phones_of_all_kinds(*, few: bool) -> list[tuple[float, PhoneParts]]:
     return [
         (ambient_c, PhoneParts().scaled(power=power, resistance=resistance, capacity=capacity))
-        for ambient_c, power, resistance, capacity in itertools.product(AMBIENTS_C, SCALES, SCALES, SCALES)
+        for ambient_c, power, resistance, capacity in (
+            FEW if few else itertools.product(AMBIENTS_C, SCALES, SCALES, SCALES)
+        )
     ]
 
 
@@ -141,6 +156,7 @@ def report(name: str, outcomes: Sequence[Outcome]) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="batteries whose name has this in it")
+    parser.add_argument("--few", action="store_true", help="nine phones")
     parser.add_argument("--random", type=int, default=0, help="so many hot phones drawn at random")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
@@ -152,7 +168,7 @@ def main() -> None:
             hot += hot_ones([random_phone(draw)])
         rows = [report(f"at random, seed {args.seed}", [governed(phone, random_battery(draw)) for phone in hot])]
     else:
-        hot = hot_ones(phones_of_all_kinds())
+        hot = hot_ones(phones_of_all_kinds(few=args.few))
         chosen = [battery for battery in BATTERIES if args.only in str(battery)]
         rows = [report(str(battery), [governed(phone, battery) for phone in hot]) for battery in chosen]
     print(json.dumps({"minutes": MINUTES, "num_phones": len(hot), "rows": rows}))
