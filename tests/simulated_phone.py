@@ -101,7 +101,9 @@ class SimulatedPhone:
         resolution_c: float = 0.1,
         lag_s: float = 5.0,
         rounds: bool = False,
+        lag_steps: int = 1,
     ) -> None:
+        """lag_steps: so many heaps of heat between the skin and its sensor, which share the lag."""
         self.parts = parts or PhoneParts()
         self.ambient_c = ambient_c
         self.time_s = 0.0
@@ -110,7 +112,8 @@ class SimulatedPhone:
         self.work_s = 0.0  # in seconds at full speed
         self.energy_j = 0.0
         self._resolution_c = resolution_c
-        self._lag_s = lag_s
+        self._before_sensor_c = [self.skin_c] * (lag_steps - 1)
+        self._lag_s = lag_s / lag_steps
         self._rounds = rounds
         self._throttle_step = len(STEPS) - 1
         self._throttled_s = 0.0
@@ -154,7 +157,10 @@ class SimulatedPhone:
         out_w = (self.skin_c - self.ambient_c) / parts.skin_k_per_w
         self.chip_c += seconds * (power_w - through_w) / parts.chip_j_per_k
         self.skin_c += seconds * (parts.rest_w + through_w - out_w) / parts.skin_j_per_k
-        self._sensor_c += (self.skin_c - self._sensor_c) * (1 - math.exp(-seconds / max(self._lag_s, 1e-6)))
+        nearer_c, weight = self.skin_c, 1 - math.exp(-seconds / max(self._lag_s, 1e-6))
+        for place, before_c in enumerate(self._before_sensor_c):
+            self._before_sensor_c[place] = nearer_c = before_c + (nearer_c - before_c) * weight
+        self._sensor_c += (nearer_c - self._sensor_c) * weight
         self.hottest_c = max(self.hottest_c, self.skin_c)
         self.time_s += seconds
         self._throttle(seconds)
@@ -181,21 +187,29 @@ class SimulatedPhone:
 
 class ToldNowAndThen:
     """The phone's sensors as a program tells them that is asked every so many seconds: the skin's, called `kind`, in
-    between the same again, marked with its age; and the chip's, which can be read at any time."""
+    between the same again, marked with its age; and the chip's, which can be read at any time. held_s: so old may be
+    what the program tells, which does not say so."""
 
-    def __init__(self, phone: SimulatedPhone, every_s: float, kind: Kind = "skin") -> None:
+    def __init__(
+        self, phone: SimulatedPhone, every_s: float, kind: Kind = "skin", *, held_s: float = 0.0, has_chip: bool = True
+    ) -> None:
         self._phone = phone
-        self._every_s = every_s
+        self._every_s, self._held_s = every_s, held_s
         self._kind = kind
+        self._has_chip = has_chip
+        self._held: Temperature | None = None
         self._told: Temperature | None = None
-        self._told_s = 0.0
+        self._noted_s = self._told_s = 0.0
 
     def __call__(self) -> SensorFacts:
         skin, *rest = self._phone.facts().temperatures
         now_s = self._phone.time_s
+        if self._held is None or now_s - self._noted_s >= self._held_s - 1e-6:
+            self._held, self._noted_s = replace(skin, kind=self._kind), now_s
         if self._told is None or now_s - self._told_s >= self._every_s - 1e-6:
-            self._told, self._told_s = replace(skin, kind=self._kind), now_s
-        return SensorFacts(now_s, (replace(self._told, age_s=now_s - self._told_s), *rest))
+            self._told, self._told_s = self._held, now_s
+        told = replace(self._told, age_s=now_s - self._told_s)
+        return SensorFacts(now_s, (told, *rest) if self._has_chip else (told,))
 
 
 Policy = Callable[[SimulatedPhone], Pace]
