@@ -222,7 +222,17 @@ def no_control(phone: SimulatedPhone) -> Pace:
 class Governed:
     """The product's governor, asked and obeyed as the worker does it. `status` is the governor's."""
 
-    def __init__(self, phone: SimulatedPhone, facts: Callable[[], SensorFacts] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        phone: SimulatedPhone,
+        facts: Callable[[], SensorFacts] | None = None,
+        *,
+        obeys_threads: bool = True,
+        obeys_clock: bool = True,
+        **options: Any,
+    ) -> None:
+        """obeys_*: whether what it says of threads and of the clock has an effect, whatever it is told of that."""
+        self._obeys_threads, self._obeys_clock = obeys_threads, obeys_clock
         self._busy_s = 0.0
         self.governor = ThermalGovernor(
             FixedGovernor(FULL_THREADS), facts or phone.facts, clock=lambda: phone.time_s, **options
@@ -232,7 +242,11 @@ class Governed:
     def __call__(self, phone: SimulatedPhone) -> Pace:
         limits = self.governor.limits()
         self._busy_s += limits.duty  # of the second that follows
-        return Pace(limits.duty, limits.num_threads, limits.frequency_share)
+        return Pace(
+            limits.duty,
+            limits.num_threads if self._obeys_threads else FULL_THREADS,
+            limits.frequency_share if self._obeys_clock else 1.0,
+        )
 
     @property
     def status(self) -> ThermalStatus:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from pocketseek.device.sensor_facts import SensorFacts
-from pocketseek.govern.actuators import Actuation, actuate, sequences_within
+from pocketseek.govern.actuators import Actuation, actuate, heat_of, sequences_within
 from pocketseek.govern.choose_sensors import SensorChoice, SetPointKind, choose_sensors
 from pocketseek.govern.governor import Governor
 from pocketseek.govern.headroom import HEADROOM, with_headroom
@@ -85,13 +85,16 @@ class ThermalGovernor:
         set_point_c: float = SET_POINT_C,
         chip_limit_c: float = CHIP_LIMIT_C,
         caps_clock: bool = False,
+        clock_acts: Callable[[], bool] = lambda: True,
+        changes_threads: bool = True,
         cool_cores: tuple[int, ...] = (),
         screen_off: bool = False,
         announce: Callable[[ThermalStatus], None] = lambda status: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """caps_clock: whether frequency_share has an effect. cool_cores: where to compute with fewer threads than
-        usual, if there are enough of them. announce: called when the state changes."""
+        """caps_clock: whether frequency_share can have an effect; clock_acts: whether it is not refused now.
+        changes_threads: whether fewer num_threads have an effect; what has none is not counted on. cool_cores: where to
+        compute with fewer threads than usual, if there are enough of them. announce: called when the state changes."""
         self.busy_s: Callable[[], float] = lambda: 0.0
         self._inner = inner
         self._sensors = sensors
@@ -99,6 +102,8 @@ class ThermalGovernor:
         self._trust = SensorTrust()
         self._probe = SensorProbe()
         self._caps_clock = caps_clock
+        self._clock_acts = clock_acts
+        self._changes_threads = changes_threads
         self._cool_cores = cool_cores
         self._screen_off = screen_off
         self._announce = announce
@@ -132,7 +137,8 @@ class ThermalGovernor:
         facts = self._sensors()
         if facts is self._facts:
             return False
-        self._facts, work = facts, self._work(inner.num_threads, now_s)
+        caps_clock = self._caps_clock and self._clock_acts()
+        self._facts, work = facts, self._work(inner.num_threads, now_s, caps_clock=caps_clock)
         seen = with_headroom(facts, self._control.set_point_c)
         judgements = self._trust.judge(seen, work, now_s, is_stopped=self._is_stopped)
         distrusted = {source: why for source, why in judgements.items() if why != "good"}
@@ -146,18 +152,26 @@ class ThermalGovernor:
             chip_is_new=self._chip_news.are_new(choice.soc_age_s, now_s),
         )
         decision = self._tried_out(choice, decision, work, now_s)
-        self._actuation = actuate(decision.share, inner.num_threads, self._actuation, caps_clock=self._caps_clock)
+        self._actuation = actuate(
+            decision.share,
+            inner.num_threads,
+            self._actuation,
+            caps_clock=caps_clock,
+            changes_threads=self._changes_threads,
+        )
         self._power = power_policy(facts.battery, screen_off=self._screen_off)
         self._tell(decision, tuple(sorted(distrusted.items())))
         return True
 
-    def _work(self, num_threads: int, now_s: float) -> float:
+    def _work(self, num_threads: int, now_s: float, *, caps_clock: bool) -> float:
         """The mean share of full heat since the last look, by the way in which was computed."""
         busy_s, before_s = self.busy_s(), self._looked_s
         done_s, self._busy_before_s, self._looked_s = busy_s - self._busy_before_s, busy_s, now_s
         if before_s is None or now_s <= before_s:
             return 0.0
-        heat = 1.0 if self._actuation is None else self._actuation.heat(num_threads)
+        way = self._actuation
+        clock = way.frequency_share if way is not None and caps_clock else 1.0  # what was refused has cooled nothing
+        heat = 1.0 if way is None else heat_of(way.threads, num_threads, clock)
         return min(1.0, done_s / (now_s - before_s)) * heat
 
     @property

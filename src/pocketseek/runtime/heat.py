@@ -44,11 +44,12 @@ def watch_heat(
     *,
     limit_c: float | None = None,
     cool_cores: tuple[int, ...] = (),
+    changes_threads: bool = True,
     screen_off: bool = False,
     root: str | Path = "/",
 ) -> HeatWatch:
-    """limit_c: at the skin or the battery; None: SET_POINT_C, 0: nobody is to watch. cool_cores: as of ThermalGovernor.
-    Raises UsageError.
+    """limit_c: at the skin or the battery; None: SET_POINT_C, 0: nobody is to watch. cool_cores, changes_threads:
+    as of ThermalGovernor.     Raises UsageError.
     """
     restore_after_crash(home, root=root)
     limit_c = SET_POINT_C if limit_c is None else check_limit(limit_c)
@@ -63,6 +64,8 @@ def watch_heat(
         sensors.read,
         set_point_c=limit_c,
         caps_clock=clocks.is_possible,
+        clock_acts=lambda: clocks.is_acting,
+        changes_threads=changes_threads,
         cool_cores=cool_cores,
         screen_off=screen_off,
         announce=_announce,

@@ -95,6 +95,7 @@ def start_engine(
         settings.home,
         limit_c=limit_c,
         cool_cores=cool_cores(facts),
+        changes_threads=executor.changes_threads,
         screen_off=settings.screen_off,
     )
     try:
