@@ -19,5 +19,5 @@ def with_headroom(facts: SensorFacts, set_point_c: float) -> SensorFacts:
     if facts.thermal_headroom is None:
         return facts
     away_c = HEADROOM_RANGE_C * (HEADROOM_AT_SET_POINT - facts.thermal_headroom)
-    headroom = Temperature(HEADROOM, "other", set_point_c - away_c, HEADROOM)
+    headroom = Temperature(HEADROOM, "other", set_point_c - away_c, HEADROOM, facts.thermal_headroom_age_s)
     return dataclasses.replace(facts, temperatures=(*facts.temperatures, headroom))

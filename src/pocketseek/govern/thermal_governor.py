@@ -23,7 +23,7 @@ from pocketseek.govern.actuators import Actuation, actuate, heat_of, sequences_w
 from pocketseek.govern.choose_sensors import SensorChoice, SetPointKind, choose_sensors
 from pocketseek.govern.governor import Governor
 from pocketseek.govern.headroom import HEADROOM, with_headroom
-from pocketseek.govern.power_policy import PowerSituation, power_policy
+from pocketseek.govern.power_policy import PowerSituation, power_policy, with_power
 from pocketseek.govern.sensor_probe import SensorProbe
 from pocketseek.govern.sensor_trust import SAME_S, SensorTrust
 from pocketseek.govern.thermal_control import (
@@ -204,18 +204,18 @@ class ThermalGovernor:
         held = status.state != "free"
         num_threads = min(inner.num_threads, actuation.threads)
         cooler = num_threads < inner.num_threads and len(self._cool_cores) >= num_threads and not inner.cores
-        return dataclasses.replace(
+        limited = dataclasses.replace(
             inner,
             num_threads=num_threads,
             cores=self._cool_cores if cooler else inner.cores,
             max_sequences=sequences_within(status.share, inner.max_sequences) if held else inner.max_sequences,
-            coalesce_s=max(inner.coalesce_s, power.coalesce_s, HOT_COALESCE_S if held else 0.0),
-            duty=min(actuation.duty, power.duty),
-            background_duty=min(1.0, power.background_duty / power.duty),
+            coalesce_s=max(inner.coalesce_s, HOT_COALESCE_S if held else 0.0),
+            duty=actuation.duty,
             background_waits=held,
             frequency_share=actuation.frequency_share,
             may_hurry=not held,
         )
+        return with_power(limited, power)
 
     def _tell(self, decision: ThermalDecision, distrusted: tuple[tuple[str, str], ...]) -> None:
         before, actuation = self._status, self._actuation

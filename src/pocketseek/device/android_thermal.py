@@ -1,0 +1,117 @@
+"""What Android tells every app of its heat: status and headroom, through the NDK (<android/thermal.h>, libandroid.so).
+
+AThermal_acquireManager, AThermal_releaseManager and AThermal_getCurrentThermalStatus are there from API level 30 on
+(Android 11), AThermal_getThermalHeadroom from 31 on. The headroom is that of slow sensors like the skin's, 1.0 where
+severe throttling begins; it is NaN where the device does not tell it, and when it is asked much more often than once a
+second: so both are asked every EVERY_S, and told again with their age in between, for KEPT_S at most.
+
+No library, one for another C library, no function, no manager, an error or NaN: unknown. *Unmeasured on a device*.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+EVERY_S = 10.0
+KEPT_S = 40.0
+_LIBRARY = "libandroid.so"
+_NOW = 0  # forecast_seconds: the governor looks ahead by itself
+_STATUSES = range(7)  # 0 none, 3 severe, 6 shutdown; -1 is an error
+
+
+@dataclass(frozen=True)
+class ThermalTold:
+    """None: unknown. age_s: since it was asked."""
+
+    status: int | None = None
+    headroom: float | None = None
+    headroom_age_s: float = 0.0
+
+
+NOTHING = ThermalTold()
+
+
+class AndroidThermal:
+    """One thread at a time. The library is opened by the first `read`."""
+
+    def __init__(self, library: str | Path | None = None, *, clock: Callable[[], float] = monotonic) -> None:
+        """library: by default Android's own, if this Python was built for Android: a program for another C library (in
+        a proot, say) cannot use it."""
+        self._library = str(library) if library is not None else _LIBRARY if hasattr(sys, "getandroidapilevel") else None
+        self._clock = clock
+        self._manager: _Manager | None = None
+        self._asked_s: float | None = None
+        self._status: int | None = None
+        self._headroom: tuple[float, float] | None = None  # and when it was told
+
+    def read(self) -> ThermalTold:
+        now_s = self._clock()
+        if self._library is None:
+            return NOTHING
+        if self._asked_s is None or now_s - self._asked_s >= EVERY_S:
+            self._ask(self._library, now_s)
+        if self._headroom is None or now_s - self._headroom[1] > KEPT_S:
+            return ThermalTold(self._status)
+        return ThermalTold(self._status, self._headroom[0], now_s - self._headroom[1])
+
+    def _ask(self, library: str, now_s: float) -> None:
+        if self._asked_s is None:
+            self._manager = _open(library)
+        self._asked_s = now_s
+        if self._manager is None:
+            return
+        self._status = self._manager.status()
+        headroom = self._manager.headroom()
+        if headroom is not None:
+            self._headroom = headroom, now_s
+
+
+class _Manager:
+    """Of a library that has one. It is released with the object."""
+
+    def __init__(self, library: ctypes.CDLL, pointer: int) -> None:
+        self._pointer = ctypes.c_void_p(pointer)
+        self._get_status = _function(library, "AThermal_getCurrentThermalStatus", ctypes.c_int, ctypes.c_void_p)
+        self._get_headroom = _function(
+            library, "AThermal_getThermalHeadroom", ctypes.c_float, ctypes.c_void_p, ctypes.c_int
+        )
+        release = _function(library, "AThermal_releaseManager", None, ctypes.c_void_p)
+        if release is not None:
+            weakref.finalize(self, release, self._pointer)
+
+    def status(self) -> int | None:
+        status = None if self._get_status is None else self._get_status(self._pointer)
+        return status if status in _STATUSES else None
+
+    def headroom(self) -> float | None:
+        headroom = math.nan if self._get_headroom is None else float(self._get_headroom(self._pointer, _NOW))
+        return headroom if math.isfinite(headroom) and headroom >= 0.0 else None
+
+
+def _open(library: str) -> _Manager | None:
+    try:
+        opened = ctypes.CDLL(library)
+    except OSError:
+        return None
+    acquire = _function(opened, "AThermal_acquireManager", ctypes.c_void_p)
+    pointer = None if acquire is None else acquire()
+    return _Manager(opened, pointer) if pointer else None
+
+
+def _function(
+    library: ctypes.CDLL, name: str, returns: type | None, *arguments: type
+) -> Callable[..., int | float | None] | None:
+    """None: it is not there, as on older systems."""
+    try:
+        function = getattr(library, name)
+    except AttributeError:
+        return None
+    function.restype, function.argtypes = returns, arguments
+    return function  # type: ignore[no-any-return]  what ctypes makes of a symbol
