@@ -8,6 +8,7 @@ import pytest
 from pocketseek.cli import (
     device_messages,
     export_messages,
+    heat_messages,
     messages,
     onnx_messages,
     report_messages,
@@ -23,6 +24,7 @@ ALL = (
             messages,
             device_messages,
             export_messages,
+            heat_messages,
             onnx_messages,
             report_messages,
             sensors_messages,

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 EVERY_S = 10.0
 KEPT_S = 40.0
@@ -44,7 +45,9 @@ class AndroidThermal:
     def __init__(self, library: str | Path | None = None, *, clock: Callable[[], float] = monotonic) -> None:
         """library: by default Android's own, if this Python was built for Android: a program for another C library (in
         a proot, say) cannot use it."""
-        self._library = str(library) if library is not None else _LIBRARY if hasattr(sys, "getandroidapilevel") else None
+        self._library = (
+            str(library) if library is not None else _LIBRARY if hasattr(sys, "getandroidapilevel") else None
+        )
         self._clock = clock
         self._manager: _Manager | None = None
         self._asked_s: float | None = None
@@ -78,8 +81,8 @@ class _Manager:
 
     def __init__(self, library: ctypes.CDLL, pointer: int) -> None:
         self._pointer = ctypes.c_void_p(pointer)
-        self._get_status = _function(library, "AThermal_getCurrentThermalStatus", ctypes.c_int, ctypes.c_void_p)
-        self._get_headroom = _function(
+        self._status = _function(library, "AThermal_getCurrentThermalStatus", ctypes.c_int, ctypes.c_void_p)
+        self._headroom = _function(
             library, "AThermal_getThermalHeadroom", ctypes.c_float, ctypes.c_void_p, ctypes.c_int
         )
         release = _function(library, "AThermal_releaseManager", None, ctypes.c_void_p)
@@ -87,11 +90,11 @@ class _Manager:
             weakref.finalize(self, release, self._pointer)
 
     def status(self) -> int | None:
-        status = None if self._get_status is None else self._get_status(self._pointer)
+        status = -1 if self._status is None else int(self._status(self._pointer))
         return status if status in _STATUSES else None
 
     def headroom(self) -> float | None:
-        headroom = math.nan if self._get_headroom is None else float(self._get_headroom(self._pointer, _NOW))
+        headroom = math.nan if self._headroom is None else float(self._headroom(self._pointer, _NOW))
         return headroom if math.isfinite(headroom) and headroom >= 0.0 else None
 
 
@@ -106,12 +109,15 @@ def _open(library: str) -> _Manager | None:
 
 
 def _function(
-    library: ctypes.CDLL, name: str, returns: type | None, *arguments: type
-) -> Callable[..., int | float | None] | None:
+    library: ctypes.CDLL,
+    name: str,
+    returns: type[ctypes.c_int | ctypes.c_float | ctypes.c_void_p] | None,
+    *arguments: type[ctypes.c_int | ctypes.c_float | ctypes.c_void_p],
+) -> Callable[..., Any] | None:
     """None: it is not there, as on older systems."""
     try:
-        function = getattr(library, name)
+        function = library[name]
     except AttributeError:
         return None
     function.restype, function.argtypes = returns, arguments
-    return function  # type: ignore[no-any-return]  what ctypes makes of a symbol
+    return function

@@ -57,7 +57,8 @@ class SensorFacts:
 
     frequencies_hz: (core, frequency now). cpu_pressure: share of the last ten seconds in which a task waited for a
     processor. thermal_status: Android's 0 (none) to 6 (shutdown). thermal_headroom: Android's, 1.0 is where severe
-    throttling begins; thermal_headroom_age_s: how long before the look it was told. package_power_w: what the processor draws, mean since the look before (PCs that let us read it).
+    throttling begins; thermal_headroom_age_s: how long before the look it was told. package_power_w: what the processor
+    draws, mean since the look before (PCs that let us read it).
     complaints: sensors that were left out, and why; in English, for whoever looks after the device. is_complete: False
     while a program has not answered yet that may tell a temperature.
     """

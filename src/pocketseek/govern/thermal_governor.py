@@ -46,7 +46,8 @@ class ThermalStatus:
 
     share: of the heat of full speed; duty, threads and frequency_share are what it became. skin_c: as estimated from
     the sensor of that kind ("headroom": Android's word instead of one). distrusted: sources of sensors that are not
-    believed, with the reason. num_falls: how often the pace fell from full speed.
+    believed, with the reason. num_falls: how often the pace fell from full speed. holds_limit: False if nothing that
+    stands for the skin has been found although everybody has answered who may tell it; only where one is expected.
     """
 
     state: ThermalState
@@ -63,6 +64,7 @@ class ThermalStatus:
     power: PowerSituation
     distrusted: tuple[tuple[str, str], ...] = ()
     num_falls: int = 0
+    holds_limit: bool = True
 
     def describe(self) -> str:
         """One sentence for people."""
@@ -70,7 +72,7 @@ class ThermalStatus:
         chip = "" if self.chip_c is None else f", chip {self.chip_c:.0f} °C"
         doubts = "".join(f"; {source} is not believed ({why})" for source, why in self.distrusted)
         test = "; looking whether the sensor still moves" if self.reason == "sensor test" else ""
-        limit = f"limit {self.set_point_c:.0f} °C"
+        limit = f"limit {self.set_point_c:g} °C" + ("" if self.holds_limit else ", which is without effect")
         return f"{self.state}: {100 * self.share:.0f} % of full heat, {skin} ({limit}){chip}{doubts}{test}"
 
 
@@ -89,12 +91,14 @@ class ThermalGovernor:
         changes_threads: bool = True,
         cool_cores: tuple[int, ...] = (),
         screen_off: bool = False,
+        expects_skin: bool = False,
         announce: Callable[[ThermalStatus], None] = lambda status: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """caps_clock: whether frequency_share can have an effect; clock_acts: whether it is not refused now.
         changes_threads: whether fewer num_threads have an effect; what has none is not counted on. cool_cores: where to
-        compute with fewer threads than usual, if there are enough of them. announce: called when the state changes."""
+        compute with fewer threads than usual, if there are enough of them. expects_skin: whether it is worth a word
+        that nothing stands for the skin. announce: called when the state changes, or whether the limit is held."""
         self.busy_s: Callable[[], float] = lambda: 0.0
         self._inner = inner
         self._sensors = sensors
@@ -106,6 +110,7 @@ class ThermalGovernor:
         self._changes_threads = changes_threads
         self._cool_cores = cool_cores
         self._screen_off = screen_off
+        self._expects_skin = expects_skin
         self._announce = announce
         self._clock = clock
         self._looked_s: float | None = None
@@ -160,7 +165,7 @@ class ThermalGovernor:
             changes_threads=self._changes_threads,
         )
         self._power = power_policy(facts.battery, screen_off=self._screen_off)
-        self._tell(decision, tuple(sorted(distrusted.items())))
+        self._tell(decision, tuple(sorted(distrusted.items())), holds_limit=self._holds_limit(facts))
         return True
 
     def _work(self, num_threads: int, now_s: float, *, caps_clock: bool) -> float:
@@ -217,7 +222,10 @@ class ThermalGovernor:
         )
         return with_power(limited, power)
 
-    def _tell(self, decision: ThermalDecision, distrusted: tuple[tuple[str, str], ...]) -> None:
+    def _holds_limit(self, facts: SensorFacts) -> bool:
+        return not self._expects_skin or self._sensor is not None or not facts.is_complete
+
+    def _tell(self, decision: ThermalDecision, distrusted: tuple[tuple[str, str], ...], *, holds_limit: bool) -> None:
         before, actuation = self._status, self._actuation
         assert actuation is not None  # set just before
         was_free = before is None or before.state == "free"
@@ -237,8 +245,10 @@ class ThermalGovernor:
             self._power.situation,
             distrusted,
             (before.num_falls if before else 0) + fell,
+            holds_limit,
         )
-        if (before.state if before else "free") != status.state:
+        told = (before.state, before.holds_limit) if before else ("free", True)
+        if told != (status.state, status.holds_limit):
             self._announce(status)
 
 

@@ -99,7 +99,7 @@ def start_engine(
         screen_off=settings.screen_off,
     )
     try:
-        limits = governor.limits()
+        limits = heat.governor.limits()  # the first look at heat, too
         executor.set_weight_bytes(limits.weight_bytes)
         model.warm()
         budget.lease("process", use.base_bytes)
