@@ -32,19 +32,27 @@ class HeatNote:
         self._limit = LimitNote(words)
         self._fall_is_told = False
         self._blindness_is_told = False
+        self._num_falls_seen = 0
 
     def see(self, status: ThermalStatus | None) -> None:
         if status is None:
             return
         self._limit.see(status)
-        is_blind = status.state == "blind"
-        if is_blind and not self._blindness_is_told:
-            note(describe(status, self._words))
-        elif self._blindness_is_told and not is_blind:
+        if status.state == "blind":
+            self._see_blind(status)
+            return
+        if self._blindness_is_told and (status.state not in _STANDSTILLS or status.skin_c is not None):
+            self._blindness_is_told = False
             note(self._words(heat_messages.HEAT_READABLE_AGAIN))
-        self._blindness_is_told = is_blind
-        if not is_blind and status.num_falls and not self._fall_is_told:
+        if status.num_falls > self._num_falls_seen and not self._fall_is_told:
             self._fall_is_told = True
+            note(describe(status, self._words))
+
+    def _see_blind(self, status: ThermalStatus) -> None:
+        """The pace fell for that, and not for heat."""
+        self._num_falls_seen = status.num_falls
+        if not self._blindness_is_told:
+            self._blindness_is_told = True
             note(describe(status, self._words))
 
     @contextmanager
