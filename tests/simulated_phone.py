@@ -268,7 +268,21 @@ class OnOff:
 
 
 def best_constant(parts: PhoneParts, ambient_c: float, limit_c: float, pace: Pace, minutes: float = 30.0) -> float:
-    """Mean speed of the highest constant duty (with these threads and this frequency) that stays below limit_c."""
+    """Mean speed of `best_constant_pace`."""
+    return _best_constant(parts, ambient_c, limit_c, pace, minutes)[1]
+
+
+def best_constant_pace(
+    parts: PhoneParts, ambient_c: float, limit_c: float, pace: Pace = FULL_PACE, minutes: float = 30.0
+) -> Pace:
+    """The highest constant duty (with these threads and this frequency) that stays below limit_c."""
+    return _best_constant(parts, ambient_c, limit_c, pace, minutes)[0]
+
+
+def _best_constant(
+    parts: PhoneParts, ambient_c: float, limit_c: float, pace: Pace, minutes: float
+) -> tuple[Pace, float]:
+    """With its mean speed."""
     low, high, speed = 0.0, 1.0, 0.0
     duty = 1.0
     for _ in range(12):
@@ -282,7 +296,7 @@ def best_constant(parts: PhoneParts, ambient_c: float, limit_c: float, pace: Pac
         else:
             high = duty
         duty = (low + high) / 2
-    return speed
+    return replace(pace, duty=low), speed
 
 
 def best_constant_of_all(parts: PhoneParts, ambient_c: float, limit_c: float, minutes: float = 30.0) -> float:
