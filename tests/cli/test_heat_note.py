@@ -89,6 +89,7 @@ def test_a_limit_without_effect_is_said_once(capsys: pytest.CaptureFixture[str])
         (replace(HOLDING, state="emergency", share=0.0, chip_c=97.0), "chip is at 97 °C, far above 85"),
         (replace(HOLDING, state="unreachable", share=0.02, skin_c=48.4), "cooler than 48 °C here"),
         (replace(HOLDING, state="unreachable", share=0.02, chip_c=97.0), "stays at 97 °C"),
+        (replace(HOLDING, sensor="headroom"), "about 44.8 °C, by Android's headroom"),
         (replace(HOLDING, reason="sensor test", share=0.25), "still moves (25 %)"),
         (replace(HOLDING, state="blind", skin_c=None), "cannot be read"),
     ],

@@ -161,7 +161,7 @@ def _heat(settings: Settings, words: Words, root: Path = Path("/")) -> Check:
     if limit_c == 0.0:
         return Check(label, True, words(heat_messages.DOCTOR_HEAT_OFF))
     sensors = Sensors(root)
-    choice = choose_sensors(with_headroom(sensors.settle() if is_phone else sensors.read(), limit_c))
+    choice = choose_sensors(with_headroom(sensors.settle() if is_phone else sensors.read()))
     if choice.set_point_c is not None:
         names = ", ".join(one.name for one in choice.set_point)
         values = {"celsius": choice.set_point_c, "names": names, "limit": f"{limit_c:g}"}

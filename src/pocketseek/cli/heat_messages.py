@@ -8,6 +8,8 @@ HEAT_SLOWER = Message(
     "Slower now, so that the device stays below {limit} °C: {percent} % at {celsius} (--temperature-limit).",
     "为使设备温度低于 {limit} °C,已放慢速度:当前 {percent} %,温度 {celsius}(--temperature-limit)。",
 )
+HEAT_CELSIUS = Message("{celsius} °C", "{celsius} °C")
+HEAT_RECKONED = Message("about {celsius} °C, by Android's headroom", "约 {celsius} °C(由 Android 余量推算)")
 HEAT_CHIP = Message(
     "Slower now, so that the chip stays below {limit} °C: {percent} % at {celsius} °C.",
     "为使芯片温度低于 {limit} °C,已放慢速度:当前 {percent} %,温度 {celsius} °C。",

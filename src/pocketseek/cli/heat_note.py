@@ -95,8 +95,16 @@ def describe(status: ThermalStatus, words: Words) -> str:
     if status.reason == "chip" and status.chip_c is not None:
         limit = f"{status.chip_limit_c:g}"
         return words(heat_messages.HEAT_CHIP, percent=percent, celsius=f"{status.chip_c:.0f}", limit=limit)
-    celsius = words(messages.UNKNOWN) if status.skin_c is None else f"{status.skin_c:.1f} °C"
-    return words(heat_messages.HEAT_SLOWER, percent=percent, celsius=celsius, limit=f"{status.set_point_c:g}")
+    return words(
+        heat_messages.HEAT_SLOWER, percent=percent, celsius=_skin(status, words), limit=f"{status.set_point_c:g}"
+    )
+
+
+def _skin(status: ThermalStatus, words: Words) -> str:
+    if status.skin_c is None:
+        return words(messages.UNKNOWN)
+    message = heat_messages.HEAT_RECKONED if status.sensor == "headroom" else heat_messages.HEAT_CELSIUS
+    return words(message, celsius=f"{status.skin_c:.1f}")
 
 
 def _standstill(status: ThermalStatus, words: Words) -> str:

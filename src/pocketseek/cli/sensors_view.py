@@ -16,7 +16,6 @@ from pocketseek.device.system import has_termux_api
 from pocketseek.errors import UsageError
 from pocketseek.govern.choose_sensors import SensorChoice, SetPointKind, choose_sensors
 from pocketseek.govern.headroom import with_headroom
-from pocketseek.govern.thermal_control import SET_POINT_C
 
 _REASONS: dict[SetPointKind, Message] = {
     "skin": says.BY_SKIN,
@@ -74,8 +73,8 @@ def sensor_rows(facts: SensorFacts, words: Words) -> Rows:
 
 
 def _choice(facts: SensorFacts) -> SensorChoice:
-    """The governor's, at the usual set point."""
-    return choose_sensors(with_headroom(facts, SET_POINT_C))
+    """As the governor has it."""
+    return choose_sensors(with_headroom(facts))
 
 
 def _as_json(facts: SensorFacts) -> dict[str, object]:

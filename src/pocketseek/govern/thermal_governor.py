@@ -144,7 +144,7 @@ class ThermalGovernor:
             return False
         caps_clock = self._caps_clock and self._clock_acts()
         self._facts, work = facts, self._work(inner.num_threads, now_s, caps_clock=caps_clock)
-        seen = with_headroom(facts, self._control.set_point_c)
+        seen = with_headroom(facts)
         judgements = self._trust.judge(seen, work, now_s, is_stopped=self._is_stopped)
         distrusted = {source: why for source, why in judgements.items() if why != "good"}
         choice = self._choose(seen, distrusted)
