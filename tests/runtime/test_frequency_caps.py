@@ -377,6 +377,23 @@ def test_a_cap_that_somebody_raised_is_put_on_top_of_it_again_later_and_later(ho
     assert now_khz(phone) == 2_496_000  # theirs
 
 
+def test_caps_that_somebody_raises_again_and_again_are_not_counted_on(home: Path, phone: Path) -> None:
+    clock = Clock()
+    caps = FrequencyCaps(home, root=phone, clock=clock)
+    num_raised = 0
+    while caps.is_acting:
+        caps.apply(0.3)
+        if now_khz(phone) == 998_400:
+            set_khz(phone, 2_496_000)
+            num_raised += 1
+        clock.now_s += 1.0
+    assert (num_raised, "again and again" in str(caps.refusal)) == (3, True)
+    caps.apply(1.0)
+    clock.now_s += TRY_AGAIN_S
+    caps.apply(0.3)
+    assert caps.is_acting
+
+
 def test_a_refused_write_is_tried_again(home: Path, phone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     caps = FrequencyCaps(home, root=phone, clock=clock)

@@ -7,7 +7,8 @@ becomes the new original, and we never go above it; ours is put on top of it aga
 and later up to LONGEST_LOOK_S, so that two who disagree do not fight). A lower one may also be the kernel's own
 cooling, which the file shows instead of ours: while a processor's cooling device is at work, ours is taken to be behind
 it; otherwise it is left, and looked at again at the next start. Nothing is raised for what cannot be written: `refusal`
-says why, and `is_acting` that caps are not to be counted on, until they may be tried again after TRY_AGAIN_S.
+says why, and `is_acting` that caps are not to be counted on, until they may be tried again after TRY_AGAIN_S; so it is
+where somebody raises ours again and again.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _BOOT_ID = "proc/sys/kernel/random/boot_id"
 _STEP_KHZ = 100_000
 LOOK_S, LONGEST_LOOK_S = 5.0, 300.0
 TRY_AGAIN_S = 300.0  # after a refusal
+GIVEN_UP_LOOK_S = 20.0  # ours were raised twice by then
 _ROUNDING = 0.03  # a driver may take the next value that it has
 _ROOT = Path("/")
 
@@ -107,8 +109,10 @@ class FrequencyCaps:
                     if self._cap(share):
                         self._share, self._wanted_khz = share, wanted_khz
                         self._next_look_s = self._clock() + self._look_s
+                        if self._look_s >= GIVEN_UP_LOOK_S:
+                            self._refuse("somebody raises the clocks again and again")
         except OSError as error:
-            self._refuse(error)
+            self._refuse(str(error))
 
     def restore(self) -> None:
         """Let go; the last one puts the originals back. While another process is at it, `apply` tries again."""
@@ -122,10 +126,10 @@ class FrequencyCaps:
                 if mine and not self._state.is_held():
                     _put_back(self._root, self._state)
         except OSError as error:
-            self._refuse(error)
+            self._refuse(str(error))
 
-    def _refuse(self, error: OSError) -> None:
-        self.refusal, self._refused_s = str(error), self._clock()
+    def _refuse(self, reason: str) -> None:
+        self.refusal, self._refused_s = reason, self._clock()
 
     def _cap(self, share: float) -> bool:
         """Whether all policies have it. While the kernel cools a processor, what a policy had before is not to be seen,
@@ -158,7 +162,7 @@ class FrequencyCaps:
             try:
                 shown_khz = policy.write_khz(khz)
             except OSError as error:
-                self._refuse(error)
+                self._refuse(str(error))
                 continue
             if shown_khz is not None:
                 rounded[policy.name] = shown_khz
