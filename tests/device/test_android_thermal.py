@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pocketseek.device.android_thermal import EVERY_S, KEPT_S, NOTHING, AndroidThermal, ThermalTold
+from pocketseek.device.android_thermal import AGAIN_S, EVERY_S, KEPT_S, NOTHING, TRIES, AndroidThermal, ThermalTold
 
 COMPILER = shutil.which("cc")
 MANAGER = """
@@ -83,6 +83,22 @@ def test_what_is_no_headroom_is_none_and_what_was_before_is_told_for_a_while(lib
     assert thermal.read() == ThermalTold(None, 0.75, EVERY_S)
     clock.now_s += KEPT_S
     assert thermal.read() == ThermalTold(None, None)
+
+
+def test_a_first_headroom_that_is_refused_is_asked_for_again_soon_and_then_given_up(library: Path) -> None:
+    clock = Clock()
+    tell(library, 1, float("nan"))
+    thermal = AndroidThermal(library, clock=clock)
+    settled = []
+    for _ in range(TRIES):
+        settled.append(thermal.read().is_settled)
+        clock.now_s += AGAIN_S
+    assert settled == [False, False, True]
+    assert thermal.read() == ThermalTold(1)
+    assert ctypes.CDLL(str(library)).asked() == TRIES
+    tell(library, 1, 0.5)
+    clock.now_s += EVERY_S - AGAIN_S
+    assert thermal.read() == ThermalTold(1, 0.5)
 
 
 def test_before_android_12_there_is_a_status_and_no_headroom(tmp_path: Path) -> None:

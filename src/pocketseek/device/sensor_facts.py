@@ -60,7 +60,7 @@ class SensorFacts:
     throttling begins; thermal_headroom_age_s: how long before the look it was told. package_power_w: what the processor
     draws, mean since the look before (PCs that let us read it).
     complaints: sensors that were left out, and why; in English, for whoever looks after the device. is_complete: False
-    while a program has not answered yet that may tell a temperature.
+    while a program, or Android, may still tell a first temperature.
     """
 
     time_s: float

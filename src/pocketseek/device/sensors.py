@@ -120,7 +120,7 @@ class Sensors:
             package_power_w=self._power.read(now_s),
             cooling=read_cooling(self._root),
             complaints=tuple(complaint for reading in readings for complaint in reading.complaints),
-            is_complete=not self._programs.is_awaited(_THERMAL) and not self._awaits_battery(battery_readings),
+            is_complete=ndk.is_settled and not self._awaits_programs(battery_readings),
         )
 
     def _look_at_battery(self) -> tuple[Battery | None, Readings]:
@@ -134,8 +134,9 @@ class Sensors:
             battery = dataclasses.replace(battery, saver=parse_low_power(self._programs.ask(_SAVER)))
         return battery, readings
 
-    def _awaits_battery(self, readings: Readings) -> bool:
-        return not readings.temperatures and self._programs.is_awaited(_BATTERY)
+    def _awaits_programs(self, battery: Readings) -> bool:
+        awaited = self._programs.is_awaited
+        return awaited(_THERMAL) or (not battery.temperatures and awaited(_BATTERY))
 
 
 def _text(told: Told | None) -> str | None:
