@@ -7,7 +7,7 @@
 Simulated: 30 minutes of full load at 25 and 35 °C, with each of power, cooling and heat capacity at half, once and one
 and a half times of what they are. Policies: the governor with pauses and threads, the same with clocks that can be
 capped, on and off (45/43 °C: pause, or the lowest clock), no control, and the best constant pace of that very phone,
-which nobody can know beforehand.
+which nobody can know beforehand; and the governor where the number of threads cannot be changed (ONNX Runtime).
 
 With --engine the model answers one request after the other. The phone's sensors are simulated and warmed by the
 engine's real computing seconds; governor, worker and rests are the product's. Then the same requests are answered with
@@ -44,6 +44,7 @@ from simulated_phone import (
     ToldNowAndThen,
     best_constant,
     best_constant_of_all,
+    best_constant_pace,
     no_control,
     run,
 )
@@ -91,6 +92,9 @@ class Sensor:
 POLICIES: dict[str, Callable[[SimulatedPhone, Sensor], Policy]] = {
     "governed": lambda phone, sensor: Governed(phone, sensor.facts(phone)),
     "governed, clocks": lambda phone, sensor: Governed(phone, sensor.facts(phone), caps_clock=True),
+    "governed, threads fixed": lambda phone, sensor: Governed(
+        phone, sensor.facts(phone), changes_threads=False, obeys_threads=False
+    ),
     "on/off (pause)": lambda *_: OnOff(PAUSE),
     "on/off (lowest clock)": lambda *_: OnOff(SLOWEST),
     "no control": lambda *_: no_control,
@@ -147,18 +151,30 @@ def _phone(one: Outcome) -> tuple[float, float, float, float]:
 
 def draw(path: Path, minutes: float) -> None:
     """The usual phone."""
-    shown = {"no control": "#c0392b", "on/off (pause)": "#e08e0b", "governed": "#1f6fb2"}
+    shown = {
+        "no control": "#c0392b",
+        "on/off (pause)": "#e08e0b",
+        "best constant pace": "#3d8b40",
+        "governed": "#1f6fb2",
+    }
     panels = []
     for ambient_c in AMBIENTS_C:
         lines = []
+        policies = POLICIES | {"best constant pace": _best_constant_policy(ambient_c, minutes)}
         for name, colour in shown.items():
             phone = SimulatedPhone(ambient_c=ambient_c)
-            curve = run(phone, POLICIES[name](phone, Sensor(0.1, 5.0, False)), minutes)
+            curve = run(phone, policies[name](phone, Sensor(0.1, 5.0, False)), minutes)
             label = f"{name}: {phone.hottest_c:.1f} °C at most, speed {phone.work_s / phone.time_s:.2f}"
             lines.append(Line(label, colour, [(time_s / 60, skin_c) for time_s, skin_c in curve]))
         panels.append(Panel(f"Skin of a simulated phone under full load, surroundings {ambient_c:g} °C", lines))
-    title = "Skin temperature of a simulated phone: no control, on and off, governed"
+    title = "Skin temperature of a simulated phone: no control, on and off, the best constant pace, governed"
     path.write_text(render_chart(title, panels, limit_c=SET_POINT_C), encoding="utf-8")
+
+
+def _best_constant_policy(ambient_c: float, minutes: float) -> Callable[[SimulatedPhone, Sensor], Policy]:
+    """Of the usual phone."""
+    pace = best_constant_pace(PhoneParts(), ambient_c, LIMIT_C, minutes=minutes)
+    return lambda *_: lambda _: pace
 
 
 class WarmedByEngine:

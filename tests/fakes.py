@@ -97,6 +97,10 @@ class FakeExecutor:
     def set_threads(self, num_threads: int) -> None:
         self.threads.append(num_threads)
 
+    @property
+    def changes_threads(self) -> bool:
+        return True
+
     def set_cores(self, cores: tuple[int, ...]) -> None:
         if not self.usable_cores.issuperset(cores):
             raise UsageError("a core is offline")

@@ -236,7 +236,17 @@ def no_control(phone: SimulatedPhone) -> Pace:
 class Governed:
     """The product's governor, asked and obeyed as the worker does it. `status` is the governor's."""
 
-    def __init__(self, phone: SimulatedPhone, facts: Callable[[], SensorFacts] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        phone: SimulatedPhone,
+        facts: Callable[[], SensorFacts] | None = None,
+        *,
+        obeys_threads: bool = True,
+        obeys_clock: bool = True,
+        **options: Any,
+    ) -> None:
+        """obeys_*: whether what it says of threads and of the clock has an effect, whatever it is told of that."""
+        self._obeys_threads, self._obeys_clock = obeys_threads, obeys_clock
         self._busy_s = 0.0
         self.governor = ThermalGovernor(
             FixedGovernor(FULL_THREADS), facts or phone.facts, clock=lambda: phone.time_s, **options
@@ -246,7 +256,11 @@ class Governed:
     def __call__(self, phone: SimulatedPhone) -> Pace:
         limits = self.governor.limits()
         self._busy_s += limits.duty  # of the second that follows
-        return Pace(limits.duty, limits.num_threads, limits.frequency_share)
+        return Pace(
+            limits.duty,
+            limits.num_threads if self._obeys_threads else FULL_THREADS,
+            limits.frequency_share if self._obeys_clock else 1.0,
+        )
 
     @property
     def status(self) -> ThermalStatus:
@@ -268,7 +282,21 @@ class OnOff:
 
 
 def best_constant(parts: PhoneParts, ambient_c: float, limit_c: float, pace: Pace, minutes: float = 30.0) -> float:
-    """Mean speed of the highest constant duty (with these threads and this frequency) that stays below limit_c."""
+    """Mean speed of `best_constant_pace`."""
+    return _best_constant(parts, ambient_c, limit_c, pace, minutes)[1]
+
+
+def best_constant_pace(
+    parts: PhoneParts, ambient_c: float, limit_c: float, pace: Pace = FULL_PACE, minutes: float = 30.0
+) -> Pace:
+    """The highest constant duty (with these threads and this frequency) that stays below limit_c."""
+    return _best_constant(parts, ambient_c, limit_c, pace, minutes)[0]
+
+
+def _best_constant(
+    parts: PhoneParts, ambient_c: float, limit_c: float, pace: Pace, minutes: float
+) -> tuple[Pace, float]:
+    """With its mean speed."""
     low, high, speed = 0.0, 1.0, 0.0
     duty = 1.0
     for _ in range(12):
@@ -282,7 +310,7 @@ def best_constant(parts: PhoneParts, ambient_c: float, limit_c: float, pace: Pac
         else:
             high = duty
         duty = (low + high) / 2
-    return speed
+    return replace(pace, duty=low), speed
 
 
 def best_constant_of_all(parts: PhoneParts, ambient_c: float, limit_c: float, minutes: float = 30.0) -> float:

@@ -107,6 +107,27 @@ def test_capped_clocks_bring_more_than_pauses() -> None:
     assert clocked.work_s > 1.1 * paused.work_s
 
 
+@pytest.mark.parametrize("name", ["usual", "hot", "well cooled and light"])
+def test_where_threads_stay_as_they_are_pauses_hold_it(name: str) -> None:
+    """As with ONNX Runtime. The margin for whole degrees costs more there, where nothing is won by fewer threads."""
+    parts = parts_of(name)
+    best = best_constant(parts, 35.0, LIMIT_C, FULL_PACE)
+    for resolution_c, lag_s, rounds in SENSORS.values():
+        phone = SimulatedPhone(parts, 35.0, resolution_c=resolution_c, lag_s=lag_s, rounds=rounds)
+        run(phone, Governed(phone, changes_threads=False, obeys_threads=False))
+        assert phone.hottest_c <= LIMIT_C
+        assert resolution_c == 1.0 or phone.work_s / phone.time_s >= 0.9 * best
+
+
+@pytest.mark.parametrize("name", ["usual", "hot and light"])
+def test_clocks_that_are_refused_are_not_counted_on(name: str) -> None:
+    phone = SimulatedPhone(parts_of(name))
+    governed = Governed(phone, caps_clock=True, clock_acts=lambda: False, obeys_clock=False)
+    run(phone, governed)
+    assert phone.hottest_c <= LIMIT_C
+    assert governed.status.frequency_share == 1.0
+
+
 def test_the_sun_comes_out_and_goes() -> None:
     phone = SimulatedPhone()
     governed = Governed(phone)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pocketseek.cli import messages
 from pocketseek.cli.console import note, print_json, print_table, progress_bar
+from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.memory_limit import MemoryLimit
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import Chosen, fallback_facts
@@ -42,25 +43,29 @@ def run_load_bench(
 
     if page is not None and (page.is_dir() or not page.parent.is_dir()):
         raise UsageError(f"{str(page)!r:.200} cannot be a report; name a file in a folder that exists")
+    limit_note = LimitNote(words)
     with progress_bar(unit="seconds") as show:
         label = words(messages.MEASURING)
         report = bench_load(
-            lambda: load(
-                chosen.path,
-                kv=chosen.kv,
-                kv_bytes=chosen.kv_bytes,
-                memory_bytes=None if limit is None else limit.limit_bytes,
-                speculation=speculation,
-                temperature_limit_c=temperature_limit_c,
-                prefix_store_bytes=0,
-                engine=engine,
-                provider=provider,
+            lambda: limit_note.watch(
+                load(
+                    chosen.path,
+                    kv=chosen.kv,
+                    kv_bytes=chosen.kv_bytes,
+                    memory_bytes=None if limit is None else limit.limit_bytes,
+                    speculation=speculation,
+                    temperature_limit_c=temperature_limit_c,
+                    prefix_store_bytes=0,
+                    engine=engine,
+                    provider=provider,
+                )
             ),
             concurrency=concurrency,
             profile=profile,
             seconds=seconds,
             progress=lambda done, total: show(label, done, total),
         )
+    limit_note.look()
     rows = _rows(report, words)
     if as_json:
         facts = {

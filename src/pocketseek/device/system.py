@@ -49,6 +49,11 @@ def is_termux(root: Path) -> bool:
     return (root / TERMUX_PREFIX).is_dir()
 
 
+def is_android(root: Path) -> bool:
+    """Also in a proot on it, as far as that shows the phone's own files."""
+    return is_termux(root) or os.path.lexists(root / "system/bin/dumpsys")
+
+
 def has_termux_api(root: Path) -> bool | None:
     """Whether Termux's package of commands for Termux:API is there; the app itself cannot be seen. None: no Termux."""
     return (root / TERMUX_PREFIX / "bin/termux-battery-status").exists() if is_termux(root) else None
