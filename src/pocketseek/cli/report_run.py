@@ -91,7 +91,7 @@ def _subject(chosen: Chosen) -> Subject:
 
     manifest, facts = read_manifest(chosen.path), check_device()
     device = DeviceSeen(
-        architecture=facts.architecture,
+        architecture=facts.architecture or "unknown",
         phone_model=facts.phone_model,
         soc_model=facts.soc_model,
         cpu_model=facts.cpu_model,
