@@ -117,7 +117,7 @@ def summary(outcomes: list[Outcome], minutes: float) -> dict[str, object]:
     """Over the phones that full load takes above the limit."""
     constant = {_phone(one): one.speed for one in outcomes if one.policy == "constant"}
     hot = {_phone(one) for one in outcomes if one.policy == "no control" and one.hottest_c > LIMIT_C}
-    rows: dict[str, object] = {}
+    rows, usual = dict[str, object](), dict[str, object]()
     print(f"{len(hot)} of {len(constant)} phones get too warm at full load; of those, over {minutes:g} minutes:")
     print(f"{'policy':24} {'hottest':>8} {'above 45.5':>10} {'speed / best constant: least':>28} {'mean':>6}")
     for name in POLICIES:
@@ -132,7 +132,6 @@ def summary(outcomes: list[Outcome], minutes: float) -> dict[str, object]:
             "least_ratio": round(min(ratios), 3),
             "mean_ratio": round(statistics.mean(ratios), 3),
         }
-    usual = {}
     for ambient_c in AMBIENTS_C:
         best = best_constant_of_all(PhoneParts(), ambient_c, LIMIT_C, minutes)
         mine = {one.policy: round(one.speed, 3) for one in outcomes if _phone(one) == (ambient_c, 1.0, 1.0, 1.0)}
@@ -294,8 +293,7 @@ def main() -> None:
     sensor = Sensor(args.resolution, args.lag, args.rounds, args.told_every, "battery" if args.battery else "skin")
     outcomes = simulate(minutes, sensor)
     figures = summary(outcomes, minutes)
-    details = {"phones": [asdict(one) for one in outcomes]} if args.details else {}
-    print(json.dumps({**figures, **details}))
+    print(json.dumps({**figures, **({"phones": [asdict(one) for one in outcomes]} if args.details else {})}))
 
 
 if __name__ == "__main__":

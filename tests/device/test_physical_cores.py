@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pocketseek.device.physical_cores import count_cores, physical_cores
+from pocketseek.device.physical_cores import count_cores, one_per_core, physical_cores
 
 FakeRoot = Callable[[Mapping[str, object]], Path]
 
@@ -39,3 +39,7 @@ def test_a_processor_without_a_core_counts_for_itself() -> None:
     assert count_cores((0, 1, 2, 3), ((0, 1), (2, 3))) == 2
     assert count_cores((0, 2, 7), ((0, 1), (2, 3))) == 3
     assert count_cores((0, 1, 2), None) == 3
+
+
+def test_the_first_processor_stands_for_its_core() -> None:
+    assert one_per_core((9, 1, 8, 3), ((0, 8), (1, 9), (2, 10))) == (1, 3, 8)

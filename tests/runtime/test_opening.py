@@ -26,7 +26,14 @@ def test_the_cooler_ones_are_fast_but_not_the_fastest(
     clusters: tuple[CoreCluster, ...], performance: tuple[int, ...] | None, cool: tuple[int, ...]
 ) -> None:
     facts = replace(check_device(), clusters=clusters, performance_cores=performance, usable_cores=tuple(range(8)))
-    assert cool_cores(facts) == cool
+    assert cool_cores(replace(facts, physical_cores=None)) == cool
+
+
+def test_of_a_cooler_core_with_two_threads_one_computes() -> None:
+    facts = replace(
+        check_device(), clusters=(PRIME, MIDDLE), performance_cores=(3, 4, 5, 6, 7), usable_cores=tuple(range(8))
+    )
+    assert cool_cores(replace(facts, physical_cores=((3, 4), (5, 6), (7,)))) == (3, 5)
 
 
 def test_a_core_with_two_threads_counts_once() -> None:

@@ -30,7 +30,15 @@ def physical_cores(root: Path) -> Known[PhysicalCores] | None:
     return Known(tuple(sorted(found)), ", ".join(dict.fromkeys(found.values()))) if found else None
 
 
-def count_cores(processors: Iterable[int], cores: PhysicalCores | None) -> int:
-    """How many cores these processors are; one that the kernel puts into no core is a core of its own."""
+def one_per_core(processors: Iterable[int], cores: PhysicalCores | None) -> tuple[int, ...]:
+    """The first of these processors in each core; one that the kernel puts into no core is a core of its own."""
     core_of = {processor: core for core in cores or () for processor in core}
-    return len({core_of.get(processor, (processor,)) for processor in processors})
+    first: dict[tuple[int, ...], int] = {}
+    for processor in sorted(processors):
+        first.setdefault(core_of.get(processor, (processor,)), processor)
+    return tuple(sorted(first.values()))
+
+
+def count_cores(processors: Iterable[int], cores: PhysicalCores | None) -> int:
+    """How many cores these processors are."""
+    return len(one_per_core(processors, cores))

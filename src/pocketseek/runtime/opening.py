@@ -6,7 +6,7 @@ import hashlib
 import resource
 from pathlib import Path
 
-from pocketseek.device.physical_cores import count_cores
+from pocketseek.device.physical_cores import count_cores, one_per_core
 from pocketseek.device.probe import DeviceFacts
 from pocketseek.kernels.kv_memory import KvFormat
 from pocketseek.package.manifest import Manifest, render_manifest
@@ -45,10 +45,11 @@ def has_address_limit() -> bool:
 
 
 def cool_cores(facts: DeviceFacts) -> tuple[int, ...]:
-    """Fast cores without the fastest group, which takes the most power for what it does; empty if all are alike."""
+    """Fast cores without the fastest group, which takes the most power for what it does; empty if all are alike. One
+    processor of each."""
     fast = set(facts.performance_cores or ()) & set(facts.usable_cores or ())
     groups = [kept for cluster in facts.clusters if (kept := [core for core in cluster.cores if core in fast])]
-    return tuple(sorted(core for group in groups[1:] for core in group))
+    return one_per_core((core for group in groups[1:] for core in group), facts.physical_cores)
 
 
 def num_cores(facts: DeviceFacts) -> int:
