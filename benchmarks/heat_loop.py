@@ -2,6 +2,7 @@
 
     python benchmarks/heat_loop.py [--chart docs/images/heat.svg]    simulated minutes: a table, one JSON line
     python benchmarks/heat_loop.py --lag 60 --told-every 10 --battery     the same where only Termux:API can tell
+    python benchmarks/heat_loop.py --held-out 40 --seed 2026      phones drawn at random, see held_out_phones.py
     python benchmarks/heat_loop.py --engine [--minutes 10]           the real engine in real time (hardware in the loop)
 
 Simulated: 30 minutes of full load at 25 and 35 °C, with each of power, cooling and heat capacity at half, once and one
@@ -33,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from heat_chart import Line, Panel, render_chart
+from held_out_phones import print_held_out, try_held_out
 from simulated_phone import (
     FULL_PACE,
     Governed,
@@ -119,7 +121,7 @@ def summary(outcomes: list[Outcome], minutes: float) -> dict[str, object]:
     """Over the phones that full load takes above the limit."""
     constant = {_phone(one): one.speed for one in outcomes if one.policy == "constant"}
     hot = {_phone(one) for one in outcomes if one.policy == "no control" and one.hottest_c > LIMIT_C}
-    rows: dict[str, object] = {}
+    rows, usual = dict[str, object](), dict[str, object]()
     print(f"{len(hot)} of {len(constant)} phones get too warm at full load; of those, over {minutes:g} minutes:")
     print(f"{'policy':24} {'hottest':>8} {'above 45.5':>10} {'speed / best constant: least':>28} {'mean':>6}")
     for name in POLICIES:
@@ -134,7 +136,6 @@ def summary(outcomes: list[Outcome], minutes: float) -> dict[str, object]:
             "least_ratio": round(min(ratios), 3),
             "mean_ratio": round(statistics.mean(ratios), 3),
         }
-    usual = {}
     for ambient_c in AMBIENTS_C:
         best = best_constant_of_all(PhoneParts(), ambient_c, LIMIT_C, minutes)
         mine = {one.policy: round(one.speed, 3) for one in outcomes if _phone(one) == (ambient_c, 1.0, 1.0, 1.0)}
@@ -288,6 +289,8 @@ def main() -> None:
     parser.add_argument(
         "--told-every", type=float, default=0.0, help="simulated: a program tells it so seldom, in seconds; 0: a file"
     )
+    parser.add_argument("--held-out", type=int, default=None, metavar="N", help="so many phones drawn at random")
+    parser.add_argument("--seed", type=int, default=2026, help="with --held-out")
     parser.add_argument("--details", action="store_true", help="every phone in the JSON line")
     args = parser.parse_args()
     if args.engine:
@@ -297,13 +300,16 @@ def main() -> None:
         print(json.dumps(figures))
         return
     minutes = args.minutes or 30.0
+    if args.held_out is not None:
+        tried = try_held_out(args.held_out, args.seed, LIMIT_C, minutes)
+        print(json.dumps({"seed": args.seed, "minutes": minutes, **print_held_out(tried, LIMIT_C)}))
+        return
     if args.chart is not None:
         draw(args.chart, minutes)
     sensor = Sensor(args.resolution, args.lag, args.rounds, args.told_every, "battery" if args.battery else "skin")
     outcomes = simulate(minutes, sensor)
     figures = summary(outcomes, minutes)
-    details = {"phones": [asdict(one) for one in outcomes]} if args.details else {}
-    print(json.dumps({**figures, **details}))
+    print(json.dumps({**figures, **({"phones": [asdict(one) for one in outcomes]} if args.details else {})}))
 
 
 if __name__ == "__main__":

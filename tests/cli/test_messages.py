@@ -45,6 +45,16 @@ ALL = (
         for name, value in getattr(device_messages, group).items()
     }
     | {f"doc REASONS.{name}": value for name, value in doc_messages.REASONS.items()}
+    | {
+        f"{group}.{name}": value
+        for group in ("FIGURES", "CARDS", "GAPS", "PHASES", "DIFFERENCES", "BOTH", "POWER_SOURCES")
+        for name, value in getattr(report_messages, group).items()
+    }
+    | {
+        f"{group}.{name}": value
+        for group in ("WHY", "WHY_NONE", "FITS")
+        for name, value in getattr(verdict_messages, group).items()
+    }
     | {f"PROVIDER_REASONS.{name}": value for name, value in onnx_messages.PROVIDER_REASONS.items()}
 )
 

@@ -1,4 +1,4 @@
-"""The part of `pocketseek bench` that simulates clients (`--profile`): run, print, write the page."""
+"""The part of `pocketseek bench` that simulates clients (`--profile`): run, write the page, print."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def run_load_bench(
 ) -> None:
     from pocketseek.apps.load_bench import bench_load
     from pocketseek.apps.load_page import render_page
+    from pocketseek.apps.report.write_pair import write_page
     from pocketseek.kernels.kv_memory import choose_kv_format
     from pocketseek.runtime.load import load
 
@@ -67,21 +68,23 @@ def run_load_bench(
         )
     limit_note.look()
     rows = _rows(report, words)
-    if as_json:
-        facts = {
-            "model": chosen.name,
-            "kv": choose_kv_format(chosen.kv or read_settings().kv),
-            "engine": engine,
-            "speculation": speculation,
-            "memory": None if limit is None else limit.facts(),
-            **fallback_facts(chosen),
-        }
-        print_json({**facts, **dataclasses.asdict(report)})
-    else:
-        print_table((chosen.name, ""), [*rows, *(limit.rows(words) if limit else [])])
-    if page is not None:  # last: the figures are there whatever becomes of the file
-        page.write_text(render_page(f"pocketseek bench {chosen.name}", report, rows, _labels(words)), encoding="utf-8")
-        note(words(messages.LOAD_PAGE, path=page))
+    try:  # the page first: standard output may be full or gone
+        if page is not None:
+            write_page(page, render_page(f"pocketseek bench {chosen.name}", report, rows, _labels(words)))
+            note(words(messages.LOAD_PAGE, path=page))
+    finally:
+        if as_json:
+            facts = {
+                "model": chosen.name,
+                "kv": choose_kv_format(chosen.kv or read_settings().kv),
+                "engine": engine,
+                "speculation": speculation,
+                "memory": None if limit is None else limit.facts(),
+                **fallback_facts(chosen),
+            }
+            print_json({**facts, **dataclasses.asdict(report)})
+        else:
+            print_table((chosen.name, ""), [*rows, *(limit.rows(words) if limit else [])])
 
 
 def _labels(words: Words) -> PageLabels:
