@@ -48,8 +48,8 @@ class Lost:
 
 @dataclass
 class Extraction:
-    """value: as the schema wants it, null where nothing was found. unplaced: values that do not stand in their chunk word
-    for word. Keys of the others are paths such as /parties/0."""
+    """value: as the schema wants it, null where nothing was found. unplaced: values that do not stand in their chunk
+    word for word. Keys of the others are paths such as /parties/0."""
 
     value: Json = None
     places: dict[str, Place] = field(default_factory=dict)
