@@ -32,6 +32,8 @@ def run_extraction(
         print_json({"model": model, "question": question, **_facts(found)})
         return
     print_text(json.dumps(found.value, ensure_ascii=False, indent=2))
+    if found.unplaced:
+        note(words(said.UNPLACED_FIELDS, fields=", ".join(found.unplaced)))
     if found.missing:
         note(words(said.MISSING_FIELDS, fields=", ".join(found.missing)))
     if found.others:
@@ -60,6 +62,7 @@ def _facts(found: Extraction) -> dict[str, object]:
     return {
         "value": found.value,
         "places": {path: _place_facts(place) for path, place in found.places.items()},
+        "unplaced": found.unplaced,
         "others": found.others,
         "missing": found.missing,
         "lost": [{**_place_facts(one.place), "reason": one.reason} for one in found.lost],

@@ -66,3 +66,6 @@ LOST_CHUNKS = Message(
     "{lost} of {total} parts of the document gave no usable answer; --json shows which",
     "文档的 {total} 个部分中有 {lost} 个没有得到可用的回答;--json 可列出",
 )
+UNPLACED_FIELDS = Message(
+    "not in the document word for word, check: {fields}", "以下字段的值没有在文档中逐字出现,请核对:{fields}"
+)

@@ -60,7 +60,7 @@ def test_values_of_all_chunks_come_together_with_their_places() -> None:
     assert found.value == {"seller": "Ann Smith", "price": 3500, "goods": ["apples", "pears"], "court": {"city": None}}
     pages = {path: place.page for path, place in found.places.items()}
     assert pages == {"/seller": 1, "/price": 2, "/goods/0": 2, "/goods/1": 3}
-    assert (found.missing, found.lost, found.others) == ([], [], {})
+    assert (found.missing, found.lost, found.others, found.unplaced) == ([], [], {}, [])
 
 
 def test_a_value_that_stands_there_wins_over_one_that_does_not() -> None:
@@ -71,7 +71,8 @@ def test_a_value_that_stands_there_wins_over_one_that_does_not() -> None:
 
 
 def test_a_number_is_not_found_in_a_longer_one() -> None:
-    assert extracted(lambda prompt: '{"price": 350}').places == {}
+    found = extracted(lambda prompt: '{"price": 350}')
+    assert (found.places, found.unplaced) == ({}, ["/price"])
 
 
 def test_chunks_without_a_usable_answer_are_told() -> None:

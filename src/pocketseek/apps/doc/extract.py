@@ -48,11 +48,13 @@ class Lost:
 
 @dataclass
 class Extraction:
-    """value: as the schema wants it, null where nothing was found. Keys of the others are paths such as /parties/0."""
+    """value: as the schema wants it, null where nothing was found. unplaced: values that do not stand in their chunk
+    word for word. Keys of the others are paths such as /parties/0."""
 
     value: Json = None
     places: dict[str, Place] = field(default_factory=dict)
     others: dict[str, list[Json]] = field(default_factory=dict)
+    unplaced: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
     num_chunks: int = 0
@@ -171,16 +173,23 @@ def _filled(
         return value
     values = _without_doubles(candidates.get(path, []))
     if schema.get("type") == "array":
-        found.places |= {f"{path}/{number}": place for number, (_, place) in enumerate(values) if place is not None}
+        for number, (_, place) in enumerate(values):
+            _note_place(found, f"{path}/{number}", place)
         return [value for value, _ in values]
     if not values:
         return None
     best = next((item for item in values if item[1] is not None), values[0])
-    if best[1] is not None:
-        found.places[path] = best[1]
+    _note_place(found, path, best[1])
     if len(values) > 1:
         found.others[path] = [value for value, _ in values if value != best[0]]
     return best[0]
+
+
+def _note_place(found: Extraction, path: str, place: Place | None) -> None:
+    if place is None:
+        found.unplaced.append(path)
+    else:
+        found.places[path] = place
 
 
 def _without_doubles(values: Sequence[tuple[Json, Place | None]]) -> list[tuple[Json, Place | None]]:
