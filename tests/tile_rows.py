@@ -60,4 +60,6 @@ def _half(tile_row: np.ndarray, at: int) -> np.float32:
 def _num_blocks(format_name: str, num_bytes: int) -> int:
     if format_name == "q4p":  # the largest number that fits
         return max(n for n in range(1, num_bytes // 264 + 1) if n * 264 + -(-n // 8) * 32 <= num_bytes)
-    return num_bytes // {"q4s": 288, "q4a": 320, "q6s": 416, "q8s": 544}[format_name]  # the padding to 64 is less than a block
+    return (
+        num_bytes // {"q4s": 288, "q4a": 320, "q6s": 416, "q8s": 544}[format_name]
+    )  # the padding to 64 is less than a block

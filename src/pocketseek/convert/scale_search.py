@@ -17,7 +17,13 @@ from pocketseek.formats import BLOCK_COLS, SUPERBLOCK_BLOCKS
 
 Floats = NDArray[np.float32]
 
-GROUP_COLS = {"q4p": SUPERBLOCK_BLOCKS * BLOCK_COLS, "q4s": BLOCK_COLS, "q4a": BLOCK_COLS, "q6s": BLOCK_COLS, "q8s": BLOCK_COLS}
+GROUP_COLS = {
+    "q4p": SUPERBLOCK_BLOCKS * BLOCK_COLS,
+    "q4s": BLOCK_COLS,
+    "q4a": BLOCK_COLS,
+    "q6s": BLOCK_COLS,
+    "q8s": BLOCK_COLS,
+}
 _RANGE = {"q4p": (-8, 7), "q4s": (-8, 7), "q4a": (0, 15), "q6s": (-32, 31), "q8s": (-127, 127)}
 _SHRINK = tuple(1.06 - 0.04 * step for step in range(12))  # of the scale that just reaches the largest value
 _LARGEST_STEPS = (15.0, 14.2, 13.4, 12.6, 11.8, 11.0)

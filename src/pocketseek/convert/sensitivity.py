@@ -27,7 +27,7 @@ from pocketseek.convert.quantize import dequantize, quantize
 from pocketseek.convert.static_walk import FloatWeights, table_name
 from pocketseek.kernels.divergence import Divergence
 
-FORMATS = ("q4p", "q4s", "q4a", "q8s")
+FORMATS = ("q4p", "q4s", "q4a", "q6s", "q8s")
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "qkv": ("q", "k", "v"),
     "o": ("o",),
