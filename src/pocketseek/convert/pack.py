@@ -2,8 +2,8 @@
 
 Values come in row order (rows, columns); what comes out is uint8 (tile rows, tile_row_bytes), ready to be written.
 Rows are padded to 16 and columns to 32: scales, minima and plain values with 0, quants with the code of 0 (8 in
-q4s and q4p, 32 in q6s). In q4a a padding column inside a block that holds real ones cannot be 0 (its value is near the minimum);
-kernels multiply it by a zero activation, as everywhere.
+q4s and q4p, 32 in q6s). In q4a a padding column inside a block that holds real ones cannot be 0 (its value is near the
+minimum); kernels multiply it by a zero activation, as everywhere.
 
 Four values or codes that lie side by side are moved as one 32-bit word, so packing is one transposition of words and
 runs at memory speed (several GB/s). Not covered: making codes from values (`quantize`) or from GGUF blocks

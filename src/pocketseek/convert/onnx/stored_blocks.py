@@ -3,8 +3,9 @@
     code (rows, blocks, 16 or 32 bytes)      4 bits: input 2j in the low half of byte j, 2j + 1 in the high one
     value = scale * (code - 8 or 128) + extra
 
-q4s and q8s fit as they are, q6s as codes of 8 bits, q4p with scale = D * g (float32 holds it exactly). The minima of q4a do not fit whole zero
-points, so they become `extra`, what is left of them: sum over a block's inputs times extra, a product of its own.
+q4s and q8s fit as they are, q6s as codes of 8 bits, q4p with scale = D * g (float32 holds it exactly). The minima of
+q4a do not fit whole zero points, so they become `extra`, what is left of them: sum over a block's inputs times extra, a
+product of its own.
 Whoever wants other bits than are stored gets codes made anew, or the values in float16.
 """
 
