@@ -9,8 +9,8 @@
 // and for q8 the low half is line 2g and the high half line 2g + 1. q6 is as q4 with two lines more: line 4 + g / 2 has the high two bits.
 // `Dot` of NeonBlocks has one function:
 //
-//     block<Weights, ZeroPoint, M>(w, a, lda, zero, lds, finish)
-//         calls finish(j, d) for each quarter j; d[i] = sum(w * a[i]) (+ zero[i * lds]) of the outputs 4j..4j+3
+//     block<Weights, Zero, M>(w, a, lda, zero, lds, finish)
+//         calls finish(j, d) for each quarter j; d[i] = sum(w * a[i]) + Zero * zero[i * lds] of the outputs 4j..4j+3
 #pragma once
 
 #include <type_traits>
@@ -40,16 +40,26 @@ struct EightInputs { int8x16_t lo, hi; };
 enum class Weights { nibbles, six_bits, bytes };
 inline constexpr Weights weights_of(Format f) { return f == Format::q8s ? Weights::bytes : f == Format::q6s ? Weights::six_bits : Weights::nibbles; }
 
-// Six bits become -32..31 here: two subtractions for all rows, and no zero point for each.
-static inline POCKETSEEK_INLINE int8x16_t six_bits(uint8x16_t low, uint8x16_t high) {
-    return vreinterpretq_s8_u8(vsubq_u8(vorrq_u8(low, vandq_u8(high, vdupq_n_u8(0x30))), vdupq_n_u8(32)));
+// The zero points of formats whose weights are read as unsigned, in multiples of q4s's 8 (that of q4p is in its steps' call).
+inline constexpr int zero_of(Format f) { return f == Format::q4s ? 1 : f == Format::q6s ? 4 : 0; }
+
+template <int Zero> static inline POCKETSEEK_INLINE int32x4_t first_sums(const int32_t* zero) {
+    if constexpr (Zero == 0) return vdupq_n_s32(0);
+    else if constexpr (Zero == 1) return vld1q_dup_s32(zero);
+    else return vmulq_n_s32(vld1q_dup_s32(zero), Zero);
+}
+
+// 0..63: two bits from h above four from v. Shifts that insert take two or three instructions for a group of four inputs.
+static inline POCKETSEEK_INLINE EightInputs six_bits(uint8x16_t v, uint8x16_t h, int g) {
+    const uint8x16_t two = vdupq_n_u8(0x30);
+    const uint8x16_t lo = g % 2 ? vbslq_u8(vdupq_n_u8(15), v, vandq_u8(h, two)) : vsliq_n_u8(v, vandq_u8(h, vdupq_n_u8(3)), 4);
+    const uint8x16_t hi = vsriq_n_u8(vandq_u8(g % 2 ? vshrq_n_u8(h, 2) : vshlq_n_u8(h, 2), two), v, 4);
+    return {vreinterpretq_s8_u8(lo), vreinterpretq_s8_u8(hi)};
 }
 
 template <Weights kind> static inline POCKETSEEK_INLINE EightInputs eight_inputs(const uint8_t* quarter, int g) {
     if constexpr (kind == Weights::six_bits) {
-        const uint8x16_t v = vld1q_u8(quarter + 64 * g), h = vld1q_u8(quarter + 256 + 64 * (g / 2));
-        const uint8x16_t lo = g % 2 ? h : vshlq_n_u8(h, 4), hi = g % 2 ? vshrq_n_u8(h, 2) : vshlq_n_u8(h, 2);
-        return {six_bits(vandq_u8(v, vdupq_n_u8(15)), lo), six_bits(vshrq_n_u8(v, 4), hi)};
+        return six_bits(vld1q_u8(quarter + 64 * g), vld1q_u8(quarter + 256 + 64 * (g / 2)), g);
     } else if constexpr (kind == Weights::nibbles) {
         const uint8x16_t v = vld1q_u8(quarter + 64 * g);
         return {vreinterpretq_s8_u8(vandq_u8(v, vdupq_n_u8(15))), vreinterpretq_s8_u8(vshrq_n_u8(v, 4))};
@@ -106,7 +116,7 @@ struct NeonSdot {
             d[i] = vdotq_laneq_s32(d[i], w.hi, x[G / 2][i], lane + 1);
         }
     }
-    template <Weights kind, bool ZeroPoint, int M, class Finish>
+    template <Weights kind, int Zero, int M, class Finish>
     static inline POCKETSEEK_INLINE void block(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t* zero, ptrdiff_t lds, Finish finish) {
         int8x16_t x[2][M];
 #pragma GCC unroll 8
@@ -115,7 +125,7 @@ struct NeonSdot {
             int32x4_t d[4][M];
             each4([&](auto j) POCKETSEEK_INLINE {
 #pragma GCC unroll 8
-                for (int i = 0; i < M; i++) d[j][i] = ZeroPoint ? vld1q_dup_s32(zero + i * lds) : vdupq_n_s32(0);
+                for (int i = 0; i < M; i++) d[j][i] = first_sums<Zero>(zero + i * lds);
             });
             each4([&](auto g) POCKETSEEK_INLINE {
                 each4([&](auto j) POCKETSEEK_INLINE { add<g>(eight_inputs<kind>(w + 16 * j, g), x, d[j]); });
@@ -126,7 +136,7 @@ struct NeonSdot {
                 int32x4_t d[M];
                 forget(zero);
 #pragma GCC unroll 8
-                for (int i = 0; i < M; i++) d[i] = ZeroPoint ? vld1q_dup_s32(zero + i * lds) : vdupq_n_s32(0);
+                for (int i = 0; i < M; i++) d[i] = first_sums<Zero>(zero + i * lds);
                 each4([&](auto g) POCKETSEEK_INLINE { add<g>(eight_inputs<kind>(w + 16 * j, g), x, d); });
                 finish(j, d);
             });
@@ -141,7 +151,7 @@ template <class Dot> struct NeonBlocks : NeonLanes {
     template <Format format, int M>
     static inline POCKETSEEK_INLINE void add_block(const uint8_t* w, const uint16_t* scales, const int8_t* a, ptrdiff_t lda, const int32_t* sum8,
                                                    const float* as, ptrdiff_t lds, F (&acc)[M]) {
-        Dot::template block<weights_of(format), format == Format::q4s, M>(w, a, lda, sum8, lds, [&](auto j, const int32x4_t (&d)[M]) POCKETSEEK_INLINE {
+        Dot::template block<weights_of(format), zero_of(format), M>(w, a, lda, sum8, lds, [&](auto j, const int32x4_t (&d)[M]) POCKETSEEK_INLINE {
             const float32x4_t scale = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(scales + 4 * j)));
 #pragma GCC unroll 8
             for (int i = 0; i < M; i++) acc[i].v[j] = vfmaq_f32(acc[i].v[j], vcvtq_f32_s32(d[i]), vmulq_n_f32(scale, as[i * lds]));
@@ -150,7 +160,7 @@ template <class Dot> struct NeonBlocks : NeonLanes {
     template <int M>
     static inline POCKETSEEK_INLINE void add_q4p(const uint8_t* w, const uint8_t* packed_steps, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&total)[M]) {
         const Steps steps(packed_steps);
-        Dot::template block<Weights::nibbles, true, M>(w, a, lda, sum8, lds, [&](auto j, const int32x4_t (&d)[M]) POCKETSEEK_INLINE {
+        Dot::template block<Weights::nibbles, 1, M>(w, a, lda, sum8, lds, [&](auto j, const int32x4_t (&d)[M]) POCKETSEEK_INLINE {
             const int32x4_t g = steps.lanes(j);
 #pragma GCC unroll 8
             for (int i = 0; i < M; i++) total[i].v[j] = vmlaq_s32(total[i].v[j], d[i], g);

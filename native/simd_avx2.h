@@ -67,7 +67,7 @@ struct Simd : Lanes256 {
         for (int i = 0; i < M; i++) d[i].lo = d[i].hi = _mm256_set1_epi32(4 * sum8[i * lds]);
 #pragma GCC unroll 4
         for (int g = 0; g < 4; g++) {
-            const I one = six_bits(w, 2 * g), two = six_bits(w, 2 * g + 1);
+            const I one = {six_bits(w, 2 * g), six_bits(w + 32, 2 * g)}, two = {six_bits(w, 2 * g + 1), six_bits(w + 32, 2 * g + 1)};
 #pragma GCC unroll 4
             for (int i = 0; i < M; i++) {
                 const __m256i a1 = broadcast4(a + i * lda + 8 * g), a2 = broadcast4(a + i * lda + 8 * g + 4);

@@ -52,7 +52,7 @@ struct Simd : Lanes256 {
         for (int i = 0; i < M; i++) d[i] = set1_int(4 * sum8[i * lds]);
 #pragma GCC unroll 8
         for (int j = 0; j < 8; j++) {
-            const I v = six_bits(w, j);
+            const I v = {six_bits(w, j), six_bits(w + 32, j)};
 #pragma GCC unroll 4
             for (int i = 0; i < M; i++) d[i] = dot4(d[i], v, broadcast4(a + i * lda + 4 * j));
         }
