@@ -23,7 +23,7 @@ from pocketseek.convert.scale_search import GROUP_COLS
 from pocketseek.convert.sources.base import Source
 from pocketseek.package.manifest import JsonValue
 
-CALIBRATED_FORMATS = frozenset({"q4p", "q4s", "q4a"})  # eight bits lose too little to be worth it
+CALIBRATED_FORMATS = frozenset({"q4p", "q4s", "q4a", "q6s"})  # eight bits lose too little to be worth it
 
 
 @dataclass(frozen=True)
