@@ -21,6 +21,7 @@ from pocketseek.convert.pack import pack_planes
 from pocketseek.convert.quantize import dequantize, quantize
 from pocketseek.convert.scale_search import GROUP_COLS
 from pocketseek.convert.sources.base import Source
+from pocketseek.formats import num_tile_rows
 from pocketseek.package.manifest import JsonValue
 
 CALIBRATED_FORMATS = frozenset({"q4p", "q4s", "q4a", "q6s"})  # eight bits lose too little to be worth it
@@ -32,6 +33,9 @@ class CalibratedMatrix:
 
     packed: NDArray[np.uint8]
     loss: Loss
+
+    def followed_by(self, rows: CalibratedMatrix) -> CalibratedMatrix:
+        return CalibratedMatrix(np.concatenate([self.packed, rows.packed]), self.loss + rows.loss)
 
 
 class CalibratedLayers:
@@ -60,9 +64,7 @@ class CalibratedLayers:
         self._calibration: Calibration | None = None
         self._next_layer = 0
         self._ready: dict[str, CalibratedMatrix] = {}
-        self._error, self._norm = 0.0, 0.0
-        self._worst: tuple[float, str] = (0.0, "")
-        self._num_matrices = 0
+        self._errors: dict[str, tuple[float, float]] = {}  # of a matrix's outputs, and their norm
 
     def matrix(self, tensor: TensorPlan) -> CalibratedMatrix | None:
         """None if it is written as without calibration."""
@@ -74,12 +76,16 @@ class CalibratedLayers:
 
     def report(self) -> dict[str, JsonValue]:
         """For the manifest. The relative output error is that of |W x - Q x|^2 over |W x|^2 on the calibration text."""
+        error, norm = (sum(pair[place] for pair in self._errors.values()) for place in (0, 1))
+        worst = max(
+            ((error / norm, name) for name, (error, norm) in self._errors.items() if norm > 0), default=(0.0, "")
+        )
         return {
             "tokens": self._windows.size,
-            "matrices": self._num_matrices,
-            "relative_output_error": _four_digits(self._error / self._norm) if self._norm else 0.0,
-            "worst_tensor": self._worst[1],
-            "worst_relative_output_error": _four_digits(self._worst[0]),
+            "matrices": len(self._errors),
+            "relative_output_error": _four_digits(error / norm) if norm else 0.0,
+            "worst_tensor": worst[1],
+            "worst_relative_output_error": _four_digits(worst[0]),
         }
 
     def _advance(self) -> None:
@@ -103,17 +109,13 @@ class CalibratedLayers:
         matrix = compensated(format_name, weights, gram)
         if matrix.planes is None:
             raise ValueError("a quantised matrix has planes")
-        self._count(name, matrix)
-        self._ready[name] = CalibratedMatrix(pack_planes(format_name, matrix.planes), loss_of(matrix.values, weights))
-        self._on_matrix(tensor)
+        error, norm = self._errors.get(name, (0.0, 0.0))
+        self._errors[name] = error + matrix.error, norm + matrix.norm
+        rows = CalibratedMatrix(pack_planes(format_name, matrix.planes), loss_of(matrix.values, weights))
+        ready = self._ready[name] = self._ready[name].followed_by(rows) if name in self._ready else rows
+        if len(ready.packed) == num_tile_rows(tensor.shape[0]):
+            self._on_matrix(tensor)
         return matrix
-
-    def _count(self, name: str, matrix: QuantisedMatrix) -> None:
-        self._num_matrices += 1
-        self._error += matrix.error
-        self._norm += matrix.norm
-        if matrix.norm > 0:
-            self._worst = max(self._worst, (matrix.error / matrix.norm, name))
 
     def _embedded(self, ids: NDArray[np.int32]) -> Floats:
         """Rows of the embedding, rounded as they are written; a tied one is written last and not known yet."""
