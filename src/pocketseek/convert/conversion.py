@@ -141,7 +141,7 @@ class Conversion:
 
     def _calibrated_layers(self, windows: NDArray[np.int32]) -> CalibratedLayers:
         def format_of(tensor: TensorPlan) -> str | None:
-            """Of what is rounded to four bits here, and not copied from a checkpoint that was before."""
+            """Of what is rounded to four or six bits here, and not copied from a checkpoint that was before."""
             format_name = self._planned_format(tensor)
             stored = self._stored_type(tensor)
             is_copied = (stored, format_name) in EXACT_IMPORTS | ROUNDED_IMPORTS
