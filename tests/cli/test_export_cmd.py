@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,10 +77,41 @@ def test_what_cannot_be_done_is_one_line(
 def test_a_missing_library_is_named_with_what_installs_it(
     run: Callable, checkpoint: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     ended = run("export", checkpoint, tmp_path / "out", "--calibrate", text)
     assert ended.code == UnsupportedError.exit_code
-    assert "pip install 'pocketseek[export]'" in ended.err
+    assert 'pip install "pocketseek[export]"' in ended.err
+
+
+@pytest.mark.parametrize("library", ["onnx", "onnxruntime"])
+@pytest.mark.parametrize("prefix", ["/usr", "/data/data/com.termux/files/usr"])
+def test_a_library_that_is_installed_and_does_not_load_is_one_line(
+    run: Callable,
+    checkpoint: Path,
+    text: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    library: str,
+    prefix: str,
+) -> None:
+    run("convert", checkpoint, "--name", "mine")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / f"{library}.py").write_text("raise ImportError('dlopen failed')")
+    for name in [name for name in sys.modules if name.split(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(tmp_path / "broken"))
+    monkeypatch.setattr("sys.prefix", prefix)
+    remedies = {"onnx": "export on a computer", "onnxruntime": "pkg install python-onnxruntime"}
+    remedy = remedies[library] if "termux" in prefix else "pip install"
+    for arguments in (
+        ("export", "mine", tmp_path / "out"),
+        ("export", checkpoint, tmp_path / "out", "--calibrate", text),
+        ("generate", "mine", "Hello", "--engine", "onnx"),
+    ):
+        ended = run(*arguments)
+        assert ended.code == UnsupportedError.exit_code
+        assert "dlopen failed" in ended.error
+        assert remedy in ended.error
 
 
 def test_weights_alone_need_no_text(run: Callable, checkpoint: Path, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -235,14 +235,7 @@ def test_a_provider_that_does_not_start_or_has_no_operator_is_left_for_the_cpu(
 def test_without_onnx_runtime_it_is_told_what_to_install(
     prefix: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any, **options: Any) -> Any:
-        if name == "onnxruntime":
-            raise ImportError("No module named 'onnxruntime'")
-        return real(name, *rest, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setattr("sys.prefix", prefix)
     with pytest.raises(UnsupportedError, match=remedy):
         opened(PEERS / "genai-llama-int4")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pocketseek.apps.energy import ModelWork
-from pocketseek.convert.export_package import export_package
+from pocketseek.convert.export_package import export_package, require_libraries
 from pocketseek.errors import NativeCoreError, UsageError
 from pocketseek.kernels.choose import supported_sets
 from pocketseek.package.install import remove_tree
@@ -61,6 +61,7 @@ def ensure_export(path: Path, settings: Settings, progress: Progress | None = No
     export = cached_export(settings, read_manifest(path))
     if is_onnx_model(export):
         return export
+    require_libraries("--engine onnx makes an export of the package first, and that")
     with storage_errors(export.parent):
         export.parent.mkdir(parents=True, exist_ok=True)
         _sweep(export.parent, settings)

@@ -13,7 +13,6 @@ The only module that imports onnxruntime, when it is first needed. What differs 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from pocketseek.device.execution_provider import ExecutionProvider
 from pocketseek.errors import FormatError, MemoryLimitError, PocketseekError, UnsupportedError, UsageError
 from pocketseek.kernels.contract import LogitsMath
 from pocketseek.kernels.logits import NumpyLogits
+from pocketseek.libraries import load_onnxruntime
 from pocketseek.runtime.onnx.kv_store import KvShape, KvStore, SequenceBuffer
 from pocketseek.runtime.onnx.model_files import OnnxModel
 from pocketseek.runtime.onnx.open_problems import one_line, open_problem
@@ -239,13 +239,7 @@ class OnnxExecutor:
 
 def _library() -> Any:
     """Raises UnsupportedError with what to install."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        on_termux = "com.termux" in sys.prefix
-        remedy = "pkg install python-onnxruntime" if on_termux else 'pip install "pocketseek[onnx]"'
-        raise UnsupportedError(f"ONNX Runtime cannot be loaded ({error}); {remedy}, or use --engine native") from error
-    return onnxruntime
+    return load_onnxruntime()
 
 
 @dataclass(frozen=True)
