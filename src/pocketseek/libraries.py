@@ -1,7 +1,7 @@
 """Optional libraries: loaded and new enough, or one line that says what to do about it.
 
-A library that is installed may still not load (made for another system, another Python, another numpy), which shows only
-when it is imported. Nothing is imported by this module itself.
+A library that is installed may still not load (made for another system, another Python, another numpy), which shows
+only when it is imported. Nothing is imported by this module itself.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_models import tiny_hf_directory
 
-from pocketseek.errors import FormatError, NotFoundError, UnsupportedError, UsageError
+from pocketseek.errors import FormatError, IntegrityError, NotFoundError, UnsupportedError, UsageError
 
 TEXT = "".join(f"{number} green bottles hanging on the wall. " for number in range(200))
 
@@ -127,3 +127,25 @@ def test_weights_alone_need_no_text(run: Callable, checkpoint: Path, tmp_path: P
         assert refused.code == UsageError.exit_code
         assert said in refused.error
         assert not (tmp_path / "other").exists()
+
+
+def test_an_export_is_inspected_verified_and_refused_when_it_is_damaged(
+    run: Callable, checkpoint: Path, tmp_path: Path
+) -> None:
+    run("convert", checkpoint, "--name", "mine")
+    run("export", "mine", tmp_path / "out", "--format", "ort")
+    facts = run("inspect", tmp_path / "out", "--json").json
+    assert (facts["name"], facts["maker"], facts["quant"], facts["opset"]) == ("mine", "pocketseek", "int4", 21)
+    assert "layers-000-001.ort" in run("inspect", tmp_path / "out" / "head.ort").out
+    assert run("generate", tmp_path / "out" / "head.ort", "Hello", "--max-tokens", 2).code == 0
+    assert "every byte" in run("verify", tmp_path / "out").out
+    layers = tmp_path / "out" / "layers-000-001.ort"
+    data = bytearray(layers.read_bytes())
+    data[len(data) // 2] ^= 1
+    layers.write_bytes(data)
+    assert "--full" in run("verify", tmp_path / "out", "--quick").out
+    for arguments in (("verify", tmp_path / "out"), ("generate", tmp_path / "out", "Hello")):
+        ended = run(*arguments)
+        assert ended.code == IntegrityError.exit_code
+        assert "layers-000-001.ort is damaged; export the model again" in ended.err
+    assert run("verify", tmp_path / "out", "--json").code == IntegrityError.exit_code

@@ -17,6 +17,17 @@ ABSENT = Message(
 )
 DOCTOR_VALUE = Message("{version} with {providers}", "{version},含 {providers}")
 
+MADE_BY = Message("made by", "由何制作")
+STAGES = Message("stages", "阶段文件")
+VERIFIED_FULL = Message(
+    "{path}: every byte is as it should be ({files} files, {size}, {seconds:.1f} s)",
+    "{path}:每个字节都正确({files} 个文件,{size},{seconds:.1f} 秒)",
+)
+VERIFIED_QUICK = Message(
+    "{path}: sizes are right ({files} files, {size}); --full checks every byte",
+    "{path}:大小正确({files} 个文件,{size});用 --full 检查每个字节",
+)
+
 PROVIDER_REASONS: dict[str, Message] = {str(reason): message for reason, message in REASONS.items()} | {
     "asked for": Message("asked for", "按要求"),
     "last resort": Message("the others cannot be used", "其他方式不可用"),

@@ -143,9 +143,11 @@ def test_an_export_that_is_not_what_it_should_be_is_refused(
         read_model(own)
 
 
-def test_a_damaged_file_of_an_export_is_found(own: Path) -> None:
-    with pytest.raises(IntegrityError, match=r"model\.onnx is damaged"):
-        read_model(own).check_sha256()
+def test_an_export_is_also_known_by_the_path_of_its_graph(own: Path) -> None:
+    assert read_model(own / "model.onnx") == read_model(own)
+    (own / "other.onnx").write_bytes(b"graph")
+    with pytest.raises(UnsupportedError, match="does not belong to the export"):
+        read_model(own / "other.onnx")
 
 
 def test_tokens_that_begin_and_end_a_text_come_from_whatever_file_says_so(genai: Path, optimum: Path) -> None:

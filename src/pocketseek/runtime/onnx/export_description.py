@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pocketseek.errors import FormatError, IntegrityError, UnsupportedError
 from pocketseek.package.model_fields import parse_model
-from pocketseek.package.strict_json import Fields, JsonValue, as_integer, load_object
+from pocketseek.package.strict_json import Fields, JsonValue, as_integer, check_free, load_object
 from pocketseek.runtime.onnx.foreign_json import read_bytes
 from pocketseek.types import ModelConfig
 
@@ -24,6 +24,7 @@ _REMEDY = "export the model again"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ANY_LINE = re.compile(r"[^\x00-\x1f\x7f]{0,400}")
+_FOR_PEOPLE = ("quant", "opset", "kv", "run", "static")
 _NEEDED = frozenset({"format", "version", "name", "model", "stages", "kv", "files"})
 
 
@@ -69,6 +70,15 @@ def read_description(folder: Path) -> ExportDescription:
         if stage.file not in sha256:
             raise FormatError(f"{path}: the stage {stage.file} is not among its files; {_REMEDY}")
     return ExportDescription(fields.text("name", _ANY_LINE), config, stages, kv.get("shares_buffer") is True, sha256)
+
+
+def read_about(folder: Path) -> Mapping[str, JsonValue]:
+    """What it says to people: how it was made and what it runs with. Raises as `read_description`."""
+    path = folder / OWN_FILE
+    top = load_object(read_bytes(path, _MAX_BYTES), str(path), max_bytes=_MAX_BYTES)
+    about = {name: top[name] for name in _FOR_PEOPLE if top.get(name) is not None}
+    check_free(about, OWN_FILE)
+    return about
 
 
 def _stage(value: JsonValue, num_layers: int) -> DescribedStage:

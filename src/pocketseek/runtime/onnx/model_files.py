@@ -10,15 +10,13 @@ really contain is checked against this when they are opened (onnx_executor.py).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from glob import escape
 from pathlib import Path
 from typing import Literal
 
-from pocketseek.errors import FormatError, IntegrityError, NotFoundError, UnsupportedError
-from pocketseek.package.storage import storage_errors
+from pocketseek.errors import FormatError, NotFoundError, UnsupportedError
 from pocketseek.runtime.onnx.export_description import OWN_FILE, read_description
 from pocketseek.runtime.onnx.foreign_json import ForeignObject, read_object
 from pocketseek.types import ModelConfig
@@ -76,14 +74,6 @@ class OnnxModel:
         stages = [stage.path for stage in self.stages]
         return [path for stage in stages for path in sorted(stage.parent.glob(f"{escape(stage.name)}*"))]
 
-    def check_sha256(self) -> None:
-        """Raises IntegrityError for a file that is not what its maker wrote, as far as that is known."""
-        for path, expected in self.sha256.items():
-            with storage_errors(path), path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != expected:
-                raise IntegrityError(f"{path} is damaged; export the model again")
-
     @property
     def num_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.weight_files)
@@ -101,8 +91,9 @@ def is_onnx_model(path: Path) -> bool:
 
 def read_model(path: Path) -> OnnxModel:
     """Raises NotFoundError, FormatError, UnsupportedError, StorageError."""
-    if path.is_dir() and (path / OWN_FILE).is_file():
-        return read_export(path)
+    folder = path if path.is_dir() else path.parent
+    if (folder / OWN_FILE).is_file() and (path.is_dir() or not (folder / CONFIG_FILE).is_file()):
+        return _read_own(folder, path)
     if path.is_dir() and (path / GENAI_FILE).is_file():
         return _read_genai(path)
     return _read_optimum(path if path.is_dir() else path.parent, path)
@@ -122,6 +113,14 @@ def read_export(folder: Path) -> OnnxModel:
         description.shares_buffer,
         sha256={folder / name: sha256 for name, sha256 in description.sha256.items()},
     )
+
+
+def _read_own(folder: Path, path: Path) -> OnnxModel:
+    """The export in the folder, also by the path of one of its graphs. Raises UnsupportedError for another file."""
+    model = read_export(folder)
+    if path != folder and path not in {stage.path for stage in model.stages}:
+        raise UnsupportedError(f"{path} does not belong to the export in {folder}; give the folder as the model")
+    return model
 
 
 def _read_genai(folder: Path) -> OnnxModel:

@@ -13,6 +13,7 @@ from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.package.manifest import Manifest, read_manifest, render_manifest
 from pocketseek.package.store import ModelStore
 from pocketseek.runtime.cost_file import CostFile
+from pocketseek.runtime.onnx.file_hashes import Progress, check_files
 from pocketseek.runtime.onnx.model_files import OnnxModel, is_onnx_model, read_model
 from pocketseek.runtime.onnx.prepared import PreparedCopies
 from pocketseek.runtime.onnx.text_files import read_text_parts
@@ -67,10 +68,20 @@ def refuse_native_options(*, kernels: str | None, kv: str | None, min_speed: flo
 
 
 def open_onnx_model(
-    path: Path, settings: Settings, facts: DeviceFacts, *, num_threads: int, provider: str | None
+    path: Path,
+    settings: Settings,
+    facts: DeviceFacts,
+    *,
+    num_threads: int,
+    provider: str | None,
+    progress: Progress | None = None,
 ) -> OpenedModel:
-    """Raises NotFoundError, FormatError, IntegrityError, UnsupportedError, StorageError, MemoryLimitError."""
+    """progress(done_bytes, total_bytes) is called while files are hashed, before their first use.
+
+    Raises NotFoundError, FormatError, IntegrityError, UnsupportedError, StorageError, MemoryLimitError.
+    """
     model = read_model(path)
+    check_files(model, progress)
     text = read_text_parts(model.folder)
     processor = f"{facts.cpu_model or facts.architecture} {' '.join(facts.instruction_sets or ())}"
     version = library_version() or ""
