@@ -20,7 +20,7 @@ from pocketseek.apps.compare_models import Comparison, compare_models
 from pocketseek.convert.export_package import export_package
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.device.execution_provider import ExecutionProvider
-from pocketseek.errors import FormatError, MemoryLimitError, UnsupportedError, UsageError
+from pocketseek.errors import FormatError, MemoryLimitError, PocketseekError, UnsupportedError, UsageError
 from pocketseek.runtime.onnx.model_files import read_model
 from pocketseek.runtime.onnx_executor import OnnxExecutor, library_version
 from pocketseek.runtime.window_logits import WindowLogits
@@ -178,12 +178,13 @@ def test_a_provider_that_is_not_here_is_told() -> None:
 
 
 class FakeLibrary:
-    """ONNX Runtime with one more provider, which fails in some way; for the rest the real one."""
+    """ONNX Runtime with one more provider, which fails in some way; for the rest the real one. passes: how many it
+    does before one fails; None: no end."""
 
-    def __init__(self, *, starts: bool, computes: bool) -> None:
+    def __init__(self, *, starts: bool, computes: bool, passes: int | None = None) -> None:
         import onnxruntime
 
-        self._real, self._starts, self._computes = onnxruntime, starts, computes
+        self._real, self._starts, self._computes, self._passes = onnxruntime, starts, computes, passes
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
@@ -193,20 +194,27 @@ class FakeLibrary:
 
     def InferenceSession(self, path: str, options: Any, providers: list[str]) -> Any:  # noqa: N802
         session = self._real.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return FakeSession(
-            session, providers if self._starts else providers[-1:], providers[0 if self._computes else -1]
-        )
+        found = providers if self._starts else providers[-1:]
+        passes = self._passes if len(providers) > 1 else None
+        return FakeSession(session, found, providers[0 if self._computes else -1], passes)
 
 
 class FakeSession:
-    def __init__(self, real: Any, providers: list[str], computes: str) -> None:
-        self._real, self._providers, self._computes = real, providers, computes
+    def __init__(self, real: Any, providers: list[str], computes: str, passes: int | None) -> None:
+        self._real, self._providers, self._computes, self._passes = real, providers, computes, passes
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
     def get_providers(self) -> list[str]:
         return self._providers
+
+    def run_with_iobinding(self, binding: Any, options: Any) -> None:
+        if self._passes is not None:
+            if self._passes == 0:
+                raise RuntimeError("QNN graph execute error.\nError code: 6031")
+            self._passes -= 1
+        self._real.run_with_iobinding(binding, options)
 
     def get_provider_graph_assignment_info(self) -> list[Any]:
         return [SimpleNamespace(ep_name=self._computes)]
@@ -229,6 +237,33 @@ def test_a_provider_that_does_not_start_or_has_no_operator_is_left_for_the_cpu(
     executor = OnnxExecutor(read_model(PEERS / "genai-llama-int4"), num_threads=1, device=phone)
     assert executor.provider.name == name
     assert [problem in failure.problem for failure in executor.provider.failures] == [True] * (name == "CPU")
+
+
+def with_qnn(monkeypatch: pytest.MonkeyPatch, passes: int, provider: str | None = None) -> OnnxExecutor:
+    """On a phone whose QNN does so many passes."""
+    library = FakeLibrary(starts=True, computes=True, passes=passes)
+    monkeypatch.setattr("pocketseek.runtime.onnx_executor._library", lambda: library)
+    phone = ExecutionProvider("QNN", "npu by qnn")
+    return OnnxExecutor(read_model(PEERS / "genai-llama-int4"), num_threads=1, device=phone, provider=provider)
+
+
+def test_a_provider_that_fails_in_its_first_pass_is_left_for_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = with_qnn(monkeypatch, passes=0)
+    assert executor.provider.name == "CPU"
+    (failure,) = executor.provider.failures
+    assert failure.problem == (
+        "QNN failed in its first pass: QNN graph execute error. Error code: 6031; use --provider CPU"
+    )
+    with pytest.raises(UnsupportedError, match="QNN failed in its first pass"):
+        with_qnn(monkeypatch, passes=0, provider="qnn")
+
+
+def test_a_provider_that_fails_later_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = with_qnn(monkeypatch, passes=3)  # one to try it; two for two rows, of which one is wanted
+    executor.reserve_pages(1)
+    executor.run(Work((Slice(0, (1, 2), 0, (0,), 1),)))
+    with pytest.raises(PocketseekError, match=r"^QNN failed in a pass: .*; use --provider CPU$"):
+        executor.run(Work((Slice(0, (3,), 2, (0,), 1),)))
 
 
 @pytest.mark.parametrize(("prefix", "remedy"), [("/usr", "pocketseek"), ("/data/data/com.termux/usr", "pkg install")])

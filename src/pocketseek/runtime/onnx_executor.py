@@ -25,14 +25,15 @@ from pocketseek.device.execution_provider import ExecutionProvider
 from pocketseek.errors import FormatError, MemoryLimitError, PocketseekError, UnsupportedError, UsageError
 from pocketseek.kernels.contract import LogitsMath
 from pocketseek.kernels.logits import NumpyLogits
-from pocketseek.libraries import load_onnxruntime
-from pocketseek.runtime.onnx.kv_store import KvShape, KvStore, SequenceBuffer
+from pocketseek.libraries import check_onnxruntime, load_onnxruntime
+from pocketseek.runtime.onnx.kv_store import SequenceBuffer
 from pocketseek.runtime.onnx.model_files import OnnxModel
 from pocketseek.runtime.onnx.open_problems import one_line, open_problem
+from pocketseek.runtime.onnx.passes import Passes
 from pocketseek.runtime.onnx.prepared import PreparedCopies
 from pocketseek.runtime.onnx.providers import PROVIDERS, open_first, order_of
 from pocketseek.runtime.onnx.session_options import session_options
-from pocketseek.runtime.onnx.stage import Stage, StageTensors, check_stages, kv_dtype
+from pocketseek.runtime.onnx.stage import Stage
 from pocketseek.runtime.onnx.whole_weights import WholeWeights
 from pocketseek.runtime.pooling import NO_STATES, States
 from pocketseek.runtime.work import Logits, Slice, Work
@@ -72,24 +73,22 @@ class OnnxExecutor:
         self._config = model.config
         self._weight_bytes = model.num_bytes
         self._usable_cores = os.sched_getaffinity(0)
+        if model.least_runtime is not None:
+            check_onnxruntime(str(_library().__version__), model.least_runtime, str(model.folder))
         before = _thread_ids()
-        self._opened, self.provider = open_first(
+        self._passes, self.provider = open_first(
             order_of(device, provider),
             available_providers(),
-            lambda name: _open_stages(model, name, num_threads, copies if name == "CPU" else None),
+            lambda name: _open_passes(model, name, num_threads, copies if name == "CPU" else None),
         )
         self._threads = _thread_ids() - before
-        check_stages(self._opened, model)
-        shape = KvShape(
-            model.config.num_layers, model.config.num_kv_heads, model.config.head_dim, kv_dtype(self._opened)
-        )
-        self._kv = KvStore(shape, model.config.context_length, exact=not model.shares_buffer)
+        self._kv = self._passes.new_store()
         self._logits_buffer: Logits = np.empty((0, self.vocab_size), np.float32)
         self._had_many_rows = False
 
     @property
     def vocab_size(self) -> int:
-        return self._opened[-1].vocab_size or self._config.vocab_size
+        return self._passes.vocab_size
 
     @property
     def context_length(self) -> int:
@@ -201,12 +200,12 @@ class OnnxExecutor:
 
     def close(self) -> None:
         self._kv.close()
-        self._opened = []
+        self._passes.close()
 
     def _run_slice(self, buffer: SequenceBuffer, part: Slice, logits: Logits) -> None:
         """Where a model would compute logits of every row, those that nobody wants go first."""
         rest = part.num_tokens - part.num_logits
-        if part.num_logits and self._opened[-1].chooses_rows:
+        if part.num_logits and self._passes.chooses_rows:
             rest = 0
         if rest:
             self._run_rows(buffer, part.token_ids[:rest], part.first_position, None)
@@ -214,17 +213,11 @@ class OnnxExecutor:
             self._run_rows(buffer, part.token_ids[rest:], part.first_position + rest, logits)
 
     def _run_rows(self, buffer: SequenceBuffer, token_ids: Sequence[int], first: int, logits: Logits | None) -> None:
-        tensors = StageTensors(np.array([token_ids], np.int64), first, self._kv.shape, logits)
-        gives_back, self._had_many_rows = self._had_many_rows, len(token_ids) > _LONG_ROWS
-        with _run_errors():
-            if self._kv.is_exact:
-                tensors.present = self._kv.shape.empty(first + len(token_ids))
-            for number, stage in enumerate(self._opened):
-                is_needed = logits is not None or stage.has_layers or number == 0
-                if is_needed:
-                    stage.run(buffer, number, tensors, gives_back=gives_back and not self._had_many_rows)
-        if tensors.present is not None:
-            self._kv.replace(buffer, tensors.present)
+        had_many, self._had_many_rows = self._had_many_rows, len(token_ids) > _LONG_ROWS
+        with _run_errors(self.provider.name):
+            self._passes.run(
+                self._kv, buffer, token_ids, first, logits, gives_back=had_many and not self._had_many_rows
+            )
 
     def _logits_rows(self, count: int) -> Logits:
         if count > _LONG_ROWS:
@@ -248,6 +241,25 @@ class _Files:
 
     paths: tuple[Path, ...]
     is_prepared: bool
+
+
+def _open_passes(model: OnnxModel, provider: str, num_threads: int, copies: PreparedCopies | None) -> Passes:
+    """A provider other than the CPU has to compute one token, too: many fail only then.
+
+    Raises UnsupportedError if it does not, and what opening raises.
+    """
+    passes = Passes(_open_stages(model, provider, num_threads, copies), model)
+    if provider == "CPU":
+        return passes
+    try:
+        logits = passes.try_token()
+    except _library_errors() as error:
+        raise UnsupportedError(
+            f"{provider} failed in its first pass: {one_line(str(error))}; use --provider CPU"
+        ) from error
+    if not np.isfinite(logits).all():
+        raise UnsupportedError(f"{provider} computed no numbers in its first pass; use --provider CPU")
+    return passes
 
 
 def _open_stages(model: OnnxModel, provider: str, num_threads: int, copies: PreparedCopies | None) -> list[Stage]:
@@ -333,13 +345,15 @@ def _open_errors(path: Path, provider: str) -> Iterator[None]:
 
 
 @contextmanager
-def _run_errors() -> Iterator[None]:
+def _run_errors(provider: str) -> Iterator[None]:
     try:
         yield
     except _library_errors() as error:
         problem = one_line(str(error))
         if "alloc" in problem.lower():
             raise MemoryLimitError(f"ONNX Runtime got no memory: {problem}; use shorter prompts") from error
+        if provider != "CPU":
+            raise PocketseekError(f"{provider} failed in a pass: {problem}; use --provider CPU") from error
         raise PocketseekError(f"ONNX Runtime failed in the middle of the model: {problem}; export it again") from error
 
 

@@ -132,7 +132,8 @@ def test_descriptions_that_are_no_objects_are_refused(genai: Path, own: Path, co
         ({"files": {}}, FormatError),
         ({"files": {"../x": {"sha256": "0" * 64, "num_bytes": 5}}}, FormatError),
         ({"files": {"model.onnx": {"sha256": "0" * 64, "num_bytes": 6}}}, IntegrityError),
-        ({"kv": {"present_tokens": "new"}}, UnsupportedError),
+        ({"kv": {"present_tokens": "new"}}, FormatError),
+        ({"kv": {"present_tokens": "some"}}, UnsupportedError),
     ],
 )
 def test_an_export_that_is_not_what_it_should_be_is_refused(

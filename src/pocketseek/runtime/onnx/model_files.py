@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from pocketseek.errors import FormatError, NotFoundError, UnsupportedError
-from pocketseek.runtime.onnx.export_description import OWN_FILE, read_description
+from pocketseek.runtime.onnx.export_description import OWN_FILE, FixedShapes, read_description
 from pocketseek.runtime.onnx.foreign_json import ForeignObject, read_object
 from pocketseek.types import ModelConfig
 
@@ -56,6 +56,8 @@ class StageFile:
 class OnnxModel:
     """stages: in the order of a pass. shares_buffer: the model writes K and V into the buffer that holds the past
     (GroupQueryAttention); otherwise it returns past and new ones together in another. sha256: of files, where known.
+    fixed: shapes that every pass has; it returns K and V of the new tokens alone then. least_runtime: the oldest ONNX
+    Runtime that runs it, where known.
     """
 
     name: str
@@ -66,6 +68,8 @@ class OnnxModel:
     names: TensorNames
     shares_buffer: bool
     sha256: Mapping[Path, str] = field(default_factory=dict)
+    fixed: FixedShapes | None = None
+    least_runtime: str | None = None
 
     @property
     def weight_files(self) -> list[Path]:
@@ -112,6 +116,8 @@ def read_export(folder: Path) -> OnnxModel:
         TensorNames(),
         description.shares_buffer,
         sha256={folder / name: sha256 for name, sha256 in description.sha256.items()},
+        fixed=description.fixed,
+        least_runtime=description.least_runtime,
     )
 
 
