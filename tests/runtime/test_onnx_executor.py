@@ -224,7 +224,7 @@ class FakeSession:
     ("starts", "computes", "name", "problem"),
     [
         (False, False, "CPU", "QNN could not be started"),
-        (True, False, "CPU", "QNN has none of the operators of model.onnx"),
+        (True, False, "CPU", "QNN has none of the operators of this model"),
         (True, True, "QNN", ""),
     ],
 )

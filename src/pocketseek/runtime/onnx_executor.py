@@ -64,21 +64,23 @@ class OnnxExecutor:
         num_threads: int,
         device: ExecutionProvider,
         provider: str | None = None,
+        is_intel: bool = False,
         copies: PreparedCopies | None = None,
     ) -> None:
-        """device: what it would compute with; provider: instead of that. copies: where prepared ones are kept.
+        """device: what it would compute with; provider: instead of that. is_intel: the processor is one of theirs.
+        copies: where prepared ones are kept.
 
-        Raises UnsupportedError (no ONNX Runtime, no provider that works, unknown inputs), FormatError, IntegrityError.
+        Raises UnsupportedError (no ONNX Runtime, no provider that works, unknown inputs), FormatError.
         """
         self._config = model.config
         self._weight_bytes = model.num_bytes
         self._usable_cores = os.sched_getaffinity(0)
         if model.least_runtime is not None:
             check_onnxruntime(str(_library().__version__), model.least_runtime, str(model.folder))
-        before = _thread_ids()
+        before, available = _thread_ids(), available_providers()
         self._passes, self.provider = open_first(
-            order_of(device, provider),
-            available_providers(),
+            order_of(device, provider, available=available, form=model.form, is_intel=is_intel),
+            available,
             lambda name: _open_passes(model, name, num_threads, copies if name == "CPU" else None),
         )
         self._threads = _thread_ids() - before
@@ -266,11 +268,15 @@ def _open_stages(model: OnnxModel, provider: str, num_threads: int, copies: Prep
     files = _files_for(model, num_threads, copies)
     if len(model.stages) != len(files.paths):
         raise FormatError(f"{model.folder}: its prepared copy is damaged; delete cache/onnx in the data directory")
+    sessions = [
+        _session(path, "CPU" if model.is_lookup(number) else provider, num_threads, is_prepared=files.is_prepared)
+        for number, path in enumerate(files.paths)
+    ]
+    if provider != "CPU" and not any(_has_a_part(session, PROVIDERS[provider]) for session in sessions):
+        raise UnsupportedError(f"{provider} has none of the operators of this model; use --provider CPU")
     return [
-        Stage(
-            _session(path, provider, num_threads, is_prepared=files.is_prepared), stage.layers, model.names, _library()
-        )
-        for path, stage in zip(files.paths, model.stages, strict=True)
+        Stage(session, stage.layers, model.names, _library())
+        for session, stage in zip(sessions, model.stages, strict=True)
     ]
 
 
@@ -307,8 +313,6 @@ def _session(
         session = library.InferenceSession(str(path), options, providers=_with_cpu(name))
     if name not in session.get_providers():
         raise UnsupportedError(f"{provider} could not be started; use --provider CPU")
-    if provider != "CPU" and not _has_a_part(session, name):
-        raise UnsupportedError(f"{provider} has none of the operators of {path.name}; use --provider CPU")
     return session
 
 

@@ -59,6 +59,7 @@ class ExportDescription:
     stages: tuple[DescribedStage, ...]
     shares_buffer: bool
     sha256: Mapping[str, str]
+    is_static: bool = False
     fixed: FixedShapes | None = None
     least_runtime: str | None = None
 
@@ -90,6 +91,7 @@ def read_description(folder: Path) -> ExportDescription:
         stages,
         kv.get("shares_buffer") is True,
         sha256,
+        isinstance(top.get("static"), Mapping),
         fixed,
         _least_runtime(top.get("run")),
     )

@@ -22,6 +22,8 @@ from pocketseek.runtime.onnx.foreign_json import ForeignObject, read_object
 from pocketseek.types import ModelConfig
 
 Maker = Literal["pocketseek", "genai", "optimum"]
+ModelForm = Literal["blocks", "static", "static fixed", "unknown"]
+"""Weights alone in blocks; activations too, with open or fixed shapes; another tool's."""
 
 GENAI_FILE, CONFIG_FILE = "genai_config.json", "config.json"
 _MODEL_SUFFIXES = (".onnx", ".ort")
@@ -56,8 +58,8 @@ class StageFile:
 class OnnxModel:
     """stages: in the order of a pass. shares_buffer: the model writes K and V into the buffer that holds the past
     (GroupQueryAttention); otherwise it returns past and new ones together in another. sha256: of files, where known.
-    fixed: shapes that every pass has; it returns K and V of the new tokens alone then. least_runtime: the oldest ONNX
-    Runtime that runs it, where known.
+    is_static: activations are quantised, too. fixed: shapes that every pass has; K and V of the new tokens alone come
+    back then. least_runtime: the oldest ONNX Runtime that runs it, where known.
     """
 
     name: str
@@ -68,6 +70,7 @@ class OnnxModel:
     names: TensorNames
     shares_buffer: bool
     sha256: Mapping[Path, str] = field(default_factory=dict)
+    is_static: bool = False
     fixed: FixedShapes | None = None
     least_runtime: str | None = None
 
@@ -77,6 +80,18 @@ class OnnxModel:
         model.onnx.data, model.onnx_data, model.onnx.data-000."""
         stages = [stage.path for stage in self.stages]
         return [path for stage in stages for path in sorted(stage.parent.glob(f"{escape(stage.name)}*"))]
+
+    def is_lookup(self, number: int) -> bool:
+        """Whether that stage only looks tokens up, which is for the CPU whatever computes the rest."""
+        return number == 0 and len(self.stages) > 1 and self.stages[0].layers[0] == self.stages[0].layers[1]
+
+    @property
+    def form(self) -> ModelForm:
+        if self.maker != "pocketseek":
+            return "unknown"
+        if not self.is_static:
+            return "blocks"
+        return "static" if self.fixed is None else "static fixed"
 
     @property
     def num_bytes(self) -> int:
@@ -116,6 +131,7 @@ def read_export(folder: Path) -> OnnxModel:
         TensorNames(),
         description.shares_buffer,
         sha256={folder / name: sha256 for name, sha256 in description.sha256.items()},
+        is_static=description.is_static,
         fixed=description.fixed,
         least_runtime=description.least_runtime,
     )

@@ -90,6 +90,7 @@ def open_onnx_model(
         num_threads=num_threads,
         device=facts.execution_provider or _ONLY_CPU,
         provider=provider or settings.provider,
+        is_intel="Intel" in (facts.cpu_model or ""),
         copies=PreparedCopies(prepared_folder(settings), library_version=version, processor=processor),
     )
     identity = {
