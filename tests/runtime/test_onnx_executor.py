@@ -105,6 +105,37 @@ def test_an_export_of_a_model_that_is_gone_is_removed_with_the_next_one(package:
     assert [export.exists() for export in exports] == [False, True]
 
 
+def test_what_was_made_of_a_model_goes_with_it_finished_or_not(package: Package, home: Path) -> None:
+    from pocketseek.apps.onnx_models import ensure_export, sweep_cache
+    from pocketseek.package.paths import partial_path
+    from pocketseek.settings import read_settings
+
+    shutil.copytree(package("llama"), home / "models" / "mine")
+    export = ensure_export(home / "models" / "mine", read_settings())
+    with pocketseek.load("mine", engine="onnx"):
+        pass
+    partial = partial_path(export.with_name("killed"))
+    partial.mkdir()
+    (partial / "model.onnx").write_bytes(b"half")
+    sweep_cache(read_settings())
+    assert [path.name for path in export.parent.iterdir() if path.is_dir()] == [export.name]
+    assert len(list((home / "cache" / "onnx").iterdir())) == 1
+    shutil.rmtree(home / "models")
+    assert sweep_cache(read_settings()) > 0
+    assert not [path for path in export.parent.iterdir() if path.is_dir()]
+    assert not list((home / "cache" / "onnx").iterdir())
+
+
+def test_a_damaged_prepared_copy_is_thrown_away(package: Package, home: Path, tmp_path: Path) -> None:
+    export_package(package("llama"), tmp_path / "export", quant="int4")
+    copies = home / "cache" / "onnx"
+    for is_there in (True, False, True):
+        with pocketseek.load(tmp_path / "export"):
+            assert (list(copies.iterdir()) != []) == is_there
+        for path in copies.glob("*/stage-000.onnx"):
+            path.write_bytes(b"damaged")
+
+
 def test_texts_do_not_depend_on_who_else_runs(package: Package, tmp_path: Path) -> None:
     export_package(package("qwen2"), tmp_path / "export", quant="int4")
     greedy = SamplingParams(temperature=0.0)

@@ -239,10 +239,10 @@ def _library() -> Any:
 
 @dataclass(frozen=True)
 class _Files:
-    """is_prepared: optimised before, so that opening only has to map it."""
+    """prepared: the folder of the copy that they are, optimised before, so that opening only has to map it."""
 
     paths: tuple[Path, ...]
-    is_prepared: bool
+    prepared: Path | None = None
 
 
 def _open_passes(model: OnnxModel, provider: str, num_threads: int, copies: PreparedCopies | None) -> Passes:
@@ -266,13 +266,23 @@ def _open_passes(model: OnnxModel, provider: str, num_threads: int, copies: Prep
 
 def _open_stages(model: OnnxModel, provider: str, num_threads: int, copies: PreparedCopies | None) -> list[Stage]:
     files = _files_for(model, num_threads, copies)
-    if len(model.stages) != len(files.paths):
-        raise FormatError(f"{model.folder}: its prepared copy is damaged; delete cache/onnx in the data directory")
+    try:
+        return _stages_of(model, files, provider, num_threads)
+    except FormatError:
+        if files.prepared is None or copies is None:
+            raise
+    copies.drop(files.prepared)
+    return _stages_of(model, _originals(model), provider, num_threads)
+
+
+def _stages_of(model: OnnxModel, files: _Files, provider: str, num_threads: int) -> list[Stage]:
+    names = ["CPU" if model.is_lookup(number) else provider for number in range(len(files.paths))]
     sessions = [
-        _session(path, "CPU" if model.is_lookup(number) else provider, num_threads, is_prepared=files.is_prepared)
-        for number, path in enumerate(files.paths)
+        _session(path, name, num_threads, is_prepared=files.prepared is not None)
+        for path, name in zip(files.paths, names, strict=True)
     ]
-    if provider != "CPU" and not any(_has_a_part(session, PROVIDERS[provider]) for session in sessions):
+    theirs = [session for session, name in zip(sessions, names, strict=True) if name != "CPU"]
+    if theirs and not any(_has_a_part(session, PROVIDERS[provider]) for session in theirs):
         raise UnsupportedError(f"{provider} has none of the operators of this model; use --provider CPU")
     return [
         Stage(session, stage.layers, model.names, _library())
@@ -282,18 +292,22 @@ def _open_stages(model: OnnxModel, provider: str, num_threads: int, copies: Prep
 
 def _files_for(model: OnnxModel, num_threads: int, copies: PreparedCopies | None) -> _Files:
     """The model's own files, or those of its prepared copy, made now if need be."""
-    originals = tuple(stage.path for stage in model.stages)
-    if copies is None or any(path.suffix == ".ort" for path in originals):
-        return _Files(originals, is_prepared=False)
+    originals = _originals(model)
+    if copies is None or any(path.suffix == ".ort" for path in originals.paths):
+        return originals
 
     def make(folder: Path) -> None:
-        for number, path in enumerate(originals):
+        for number, path in enumerate(originals.paths):
             _session(path, "CPU", num_threads, copy=folder / _copy_name(number))
 
     place = copies.find_or_make(model.weight_files, make)
     if place is None:
-        return _Files(originals, is_prepared=False)
-    return _Files(tuple(place / _copy_name(number) for number in range(len(originals))), is_prepared=True)
+        return originals
+    return _Files(tuple(place / _copy_name(number) for number in range(len(originals.paths))), place)
+
+
+def _originals(model: OnnxModel) -> _Files:
+    return _Files(tuple(stage.path for stage in model.stages))
 
 
 def _copy_name(number: int) -> str:

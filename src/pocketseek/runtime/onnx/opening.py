@@ -53,7 +53,11 @@ def find_onnx_model(model: str, settings: Settings, engine: EngineKind | None) -
 def cached_export(settings: Settings, manifest: Manifest) -> Path:
     """Where the export of an installed model lies, or would lie: it serves this very package and no other."""
     name = hashlib.sha256(render_manifest(manifest)).hexdigest()[:32]
-    return settings.home / "cache" / "onnx-exports" / name
+    return exports_folder(settings) / name
+
+
+def exports_folder(settings: Settings) -> Path:
+    return settings.home / "cache" / "onnx-exports"
 
 
 def prepared_folder(settings: Settings) -> Path:
