@@ -47,7 +47,14 @@ def test_an_installed_model_is_exported_by_its_name(
     [
         ((), UsageError, "pocketseek convert"),
         (("--quant", "int8-static"), UsageError, "--calibrate"),
-        (("--quant", "int4", "--calibrate", "{text}"), UsageError, "int8-static"),
+        (("--quant", "int4", "--calibrate", "{text}"), UsageError, "--calibrate goes with --quant int8-static"),
+        (
+            ("--activation-bits", "16", "--calibration-method", "entropy"),
+            UsageError,
+            "--calibration-method and --activation-bits go with --quant int8-static",
+        ),
+        (("--quant", "f16", "--percentile", "99"), UsageError, "--percentile goes with"),
+        (("--calibrate", "{text}", "--percentile", "99"), UsageError, "--calibration-method percentile"),
         (("--calibrate", "{text}", "--opset", "15"), UsageError, "opset"),
         (("--calibrate", "{text}", "--tokens", "8"), UsageError, "--context"),
         (("--calibrate", "{binary}"), FormatError, "UTF-8"),

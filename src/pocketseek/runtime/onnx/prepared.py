@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pocketseek.errors import PocketseekError
+from pocketseek.errors import FormatError, UnsupportedError
 from pocketseek.package.install import remove_tree
 from pocketseek.package.storage import tree_bytes
 
@@ -46,7 +46,7 @@ class PreparedCopies:
             return place
         try:
             return self._make(files, place, make)
-        except (OSError, PocketseekError):  # a full disk is told by ONNX Runtime, in its own words
+        except (OSError, FormatError, UnsupportedError):  # a full disk is told by ONNX Runtime, in its own words
             return None
 
     def drop(self, place: Path) -> None:
