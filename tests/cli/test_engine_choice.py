@@ -83,3 +83,13 @@ def test_bench_shows_what_computes(run: Callable) -> None:
 def test_doctor_knows_onnx_runtime(run: Callable) -> None:
     checks = {check["name"]: check for check in run("doctor", "--json").json["checks"]}
     assert "with CPU" in checks["ONNX Runtime"]["detail"]
+
+
+def test_every_reason_for_a_provider_has_words() -> None:
+    from typing import get_args
+
+    from pocketseek.cli.onnx_messages import PROVIDER_REASONS
+    from pocketseek.runtime.onnx.providers import ProviderReason
+
+    reasons = {reason for part in get_args(ProviderReason) for reason in (get_args(part) or (part,))}
+    assert reasons <= set(PROVIDER_REASONS)

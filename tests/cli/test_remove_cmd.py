@@ -73,3 +73,13 @@ def test_a_forbidden_data_directory_is_a_storage_error(
 
     monkeypatch.setattr(Path, "is_dir", forbid)
     assert run(command, "tiny").code == StorageError.exit_code
+
+
+def test_what_was_made_of_it_for_onnx_runtime_goes_with_it(run: Callable, home: Path, installed: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    assert run("generate", "tiny", "Hello", "--max-tokens", 2, "--engine", "onnx").code == 0
+    folders = [home / "cache" / "onnx", home / "cache" / "onnx-exports"]
+    assert all(list(folder.iterdir()) for folder in folders)
+    run("remove", "tiny", "--yes")
+    assert not any(list(folder.iterdir()) for folder in folders)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ from pocketseek.apps.compare_models import Comparison, compare_models
 from pocketseek.convert.export_package import export_package
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.device.execution_provider import ExecutionProvider
-from pocketseek.errors import FormatError, MemoryLimitError, UnsupportedError, UsageError
+from pocketseek.errors import FormatError, MemoryLimitError, PocketseekError, UnsupportedError, UsageError
 from pocketseek.runtime.heat import HeatWatch, watch_heat
 from pocketseek.runtime.onnx.model_files import read_model
 from pocketseek.runtime.onnx_executor import OnnxExecutor, library_version
@@ -104,6 +104,37 @@ def test_an_export_of_a_model_that_is_gone_is_removed_with_the_next_one(package:
         shutil.copytree(package(case), home / "models" / "mine")
         exports.append(ensure_export(home / "models" / "mine", read_settings()))
     assert [export.exists() for export in exports] == [False, True]
+
+
+def test_what_was_made_of_a_model_goes_with_it_finished_or_not(package: Package, home: Path) -> None:
+    from pocketseek.apps.onnx_models import ensure_export, sweep_cache
+    from pocketseek.package.paths import partial_path
+    from pocketseek.settings import read_settings
+
+    shutil.copytree(package("llama"), home / "models" / "mine")
+    export = ensure_export(home / "models" / "mine", read_settings())
+    with pocketseek.load("mine", engine="onnx"):
+        pass
+    partial = partial_path(export.with_name("killed"))
+    partial.mkdir()
+    (partial / "model.onnx").write_bytes(b"half")
+    sweep_cache(read_settings())
+    assert [path.name for path in export.parent.iterdir() if path.is_dir()] == [export.name]
+    assert len(list((home / "cache" / "onnx").iterdir())) == 1
+    shutil.rmtree(home / "models")
+    assert sweep_cache(read_settings()) > 0
+    assert not [path for path in export.parent.iterdir() if path.is_dir()]
+    assert not list((home / "cache" / "onnx").iterdir())
+
+
+def test_a_damaged_prepared_copy_is_thrown_away(package: Package, home: Path, tmp_path: Path) -> None:
+    export_package(package("llama"), tmp_path / "export", quant="int4")
+    copies = home / "cache" / "onnx"
+    for is_there in (True, False, True):
+        with pocketseek.load(tmp_path / "export"):
+            assert (list(copies.iterdir()) != []) == is_there
+        for path in copies.glob("*/stage-000.onnx"):
+            path.write_bytes(b"damaged")
 
 
 def test_texts_do_not_depend_on_who_else_runs(package: Package, tmp_path: Path) -> None:
@@ -191,12 +222,13 @@ def test_a_provider_that_is_not_here_is_told() -> None:
 
 
 class FakeLibrary:
-    """ONNX Runtime with one more provider, which fails in some way; for the rest the real one."""
+    """ONNX Runtime with one more provider, which fails in some way; for the rest the real one. passes: how many it
+    does before one fails; None: no end."""
 
-    def __init__(self, *, starts: bool, computes: bool) -> None:
+    def __init__(self, *, starts: bool, computes: bool, passes: int | None = None) -> None:
         import onnxruntime
 
-        self._real, self._starts, self._computes = onnxruntime, starts, computes
+        self._real, self._starts, self._computes, self._passes = onnxruntime, starts, computes, passes
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
@@ -206,20 +238,27 @@ class FakeLibrary:
 
     def InferenceSession(self, path: str, options: Any, providers: list[str]) -> Any:  # noqa: N802
         session = self._real.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return FakeSession(
-            session, providers if self._starts else providers[-1:], providers[0 if self._computes else -1]
-        )
+        found = providers if self._starts else providers[-1:]
+        passes = self._passes if len(providers) > 1 else None
+        return FakeSession(session, found, providers[0 if self._computes else -1], passes)
 
 
 class FakeSession:
-    def __init__(self, real: Any, providers: list[str], computes: str) -> None:
-        self._real, self._providers, self._computes = real, providers, computes
+    def __init__(self, real: Any, providers: list[str], computes: str, passes: int | None) -> None:
+        self._real, self._providers, self._computes, self._passes = real, providers, computes, passes
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
     def get_providers(self) -> list[str]:
         return self._providers
+
+    def run_with_iobinding(self, binding: Any, options: Any) -> None:
+        if self._passes is not None:
+            if self._passes == 0:
+                raise RuntimeError("QNN graph execute error.\nError code: 6031")
+            self._passes -= 1
+        self._real.run_with_iobinding(binding, options)
 
     def get_provider_graph_assignment_info(self) -> list[Any]:
         return [SimpleNamespace(ep_name=self._computes)]
@@ -229,7 +268,7 @@ class FakeSession:
     ("starts", "computes", "name", "problem"),
     [
         (False, False, "CPU", "QNN could not be started"),
-        (True, False, "CPU", "QNN has none of the operators of model.onnx"),
+        (True, False, "CPU", "QNN has none of the operators of this model"),
         (True, True, "QNN", ""),
     ],
 )
@@ -244,18 +283,38 @@ def test_a_provider_that_does_not_start_or_has_no_operator_is_left_for_the_cpu(
     assert [problem in failure.problem for failure in executor.provider.failures] == [True] * (name == "CPU")
 
 
+def with_qnn(monkeypatch: pytest.MonkeyPatch, passes: int, provider: str | None = None) -> OnnxExecutor:
+    """On a phone whose QNN does so many passes."""
+    library = FakeLibrary(starts=True, computes=True, passes=passes)
+    monkeypatch.setattr("pocketseek.runtime.onnx_executor._library", lambda: library)
+    phone = ExecutionProvider("QNN", "npu by qnn")
+    return OnnxExecutor(read_model(PEERS / "genai-llama-int4"), num_threads=1, device=phone, provider=provider)
+
+
+def test_a_provider_that_fails_in_its_first_pass_is_left_for_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = with_qnn(monkeypatch, passes=0)
+    assert executor.provider.name == "CPU"
+    (failure,) = executor.provider.failures
+    assert failure.problem == (
+        "QNN failed in its first pass: QNN graph execute error. Error code: 6031; use --provider CPU"
+    )
+    with pytest.raises(UnsupportedError, match="QNN failed in its first pass"):
+        with_qnn(monkeypatch, passes=0, provider="qnn")
+
+
+def test_a_provider_that_fails_later_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = with_qnn(monkeypatch, passes=3)  # one to try it; two for two rows, of which one is wanted
+    executor.reserve_pages(1)
+    executor.run(Work((Slice(0, (1, 2), 0, (0,), 1),)))
+    with pytest.raises(PocketseekError, match=r"^QNN failed in a pass: .*; use --provider CPU$"):
+        executor.run(Work((Slice(0, (3,), 2, (0,), 1),)))
+
+
 @pytest.mark.parametrize(("prefix", "remedy"), [("/usr", "pocketseek"), ("/data/data/com.termux/usr", "pkg install")])
 def test_without_onnx_runtime_it_is_told_what_to_install(
     prefix: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any, **options: Any) -> Any:
-        if name == "onnxruntime":
-            raise ImportError("No module named 'onnxruntime'")
-        return real(name, *rest, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setattr("sys.prefix", prefix)
     with pytest.raises(UnsupportedError, match=remedy):
         opened(PEERS / "genai-llama-int4")

@@ -1,7 +1,8 @@
 """Models for ONNX Runtime, as apps see them: which engine computes, and exports of installed models made when needed.
 
 An installed model's export lies in the data directory's cache under the hash of its manifest, so that it is made once
-and serves until the model changes. What is there of models that are not installed any more goes when another is made.
+and serves until the model changes. What is there of models that are not installed any more goes when another is made,
+or a model is removed.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from pathlib import Path
 from typing import Literal
 
 from pocketseek.apps.energy import ModelWork
-from pocketseek.convert.export_package import export_package
-from pocketseek.errors import NativeCoreError, UsageError
+from pocketseek.convert.export_package import export_package, require_libraries
+from pocketseek.errors import BusyError, NativeCoreError, UsageError
 from pocketseek.kernels.choose import supported_sets
-from pocketseek.package.install import remove_tree
+from pocketseek.package.install import remove_tree, sweep
+from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import read_manifest
+from pocketseek.package.paths import neighbour_owner
 from pocketseek.package.storage import storage_errors
 from pocketseek.package.store import ModelStore
 from pocketseek.runtime.onnx.model_files import OnnxModel, is_onnx_model, read_model
-from pocketseek.runtime.onnx.opening import cached_export
+from pocketseek.runtime.onnx.opening import cached_export, exports_folder, prepared_folder
+from pocketseek.runtime.onnx.prepared import sweep as sweep_copies
 from pocketseek.runtime.onnx_executor import library_version
 from pocketseek.settings import Settings
 from pocketseek.types import EngineKind
@@ -61,12 +65,26 @@ def ensure_export(path: Path, settings: Settings, progress: Progress | None = No
     export = cached_export(settings, read_manifest(path))
     if is_onnx_model(export):
         return export
+    require_libraries("--engine onnx makes an export of the package first, and that")
     with storage_errors(export.parent):
         export.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(export.parent, settings)
+    sweep_cache(settings)
     return export_package(
         path, export, progress=lambda _stage, done, total: progress(done, total) if progress is not None else None
     )
+
+
+def sweep_cache(settings: Settings) -> int:
+    """Remove exports of models that are not installed (any more, or as they were), finished or not, and prepared copies
+    of what is gone; those that are being made stay. Returns the bytes freed. Raises StorageError."""
+    folder = exports_folder(settings)
+    installed = ModelStore(settings.models_dir).list()
+    wanted = {cached_export(settings, model.manifest) for model in installed}
+    with storage_errors(folder):
+        paths = list(folder.iterdir()) if folder.is_dir() else []
+        owners = {neighbour_owner(path) or path for path in paths}
+        freed_bytes = sum(_sweep(owner, keep=owner in wanted) for owner in sorted(owners))
+        return freed_bytes + sweep_copies(prepared_folder(settings))
 
 
 def onnx_work(path: Path) -> ModelWork:
@@ -95,10 +113,10 @@ def _has_core() -> bool:
     return True
 
 
-def _sweep(folder: Path, settings: Settings) -> None:
-    """Exports of models that are not installed (any more, or as they were)."""
-    installed = ModelStore(settings.models_dir).list()
-    wanted = {cached_export(settings, model.manifest).name for model in installed}
-    for path in folder.iterdir():
-        if path.is_dir() and not path.name.startswith(".") and path.name not in wanted:
-            remove_tree(path)
+def _sweep(export: Path, *, keep: bool) -> int:
+    try:
+        with destination_lock(export):
+            freed_bytes = sweep(export)
+            return freed_bytes if keep or not export.exists() else freed_bytes + remove_tree(export)
+    except BusyError:
+        return 0

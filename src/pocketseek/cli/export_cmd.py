@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_text
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,13 +44,19 @@ def export(
         ),
     ] = None,
     calibration_method: Annotated[
-        Literal["minmax", "percentile", "entropy"], typer.Option(help="How ranges of activations are chosen.")
-    ] = "minmax",
-    calibration_tokens: Annotated[int, typer.Option(min=1024, help="How much of the texts.")] = 4096,
-    percentile: Annotated[float, typer.Option(help="With --calibration-method percentile.")] = 99.99,
+        Literal["minmax", "percentile", "entropy"] | None,
+        typer.Option(help="How ranges of activations are chosen.", show_default="minmax"),
+    ] = None,
+    calibration_tokens: Annotated[
+        int | None, typer.Option(min=1024, help="How much of the texts.", show_default="4096")
+    ] = None,
+    percentile: Annotated[
+        float | None, typer.Option(help="With --calibration-method percentile.", show_default="99.99")
+    ] = None,
     activation_bits: Annotated[
-        Literal["8", "16"], typer.Option(help="Of activations: 8 (16 where 8 would not do), or 16 everywhere.")
-    ] = "8",
+        Literal["8", "16"] | None,
+        typer.Option(help="Of activations: 8 (16 where 8 would not do), or 16 everywhere.", show_default="8"),
+    ] = None,
     tokens: Annotated[
         int | None, typer.Option(min=1, help="Fixed shapes, as NPUs need them: tokens of a pass.", show_default=False)
     ] = None,
@@ -71,23 +78,31 @@ def export(
     settings = read_settings()
     words = Words(settings.language)
     quant = quant or ("int8-static" if calibrate else "int4")
+    typed = {
+        "calibrate": calibrate,
+        "calibration_method": calibration_method,
+        "calibration_tokens": calibration_tokens,
+        "percentile": percentile,
+        "activation_bits": activation_bits,
+        "tokens": tokens,
+    }
     if quant != "int8-static":
-        if calibrate or tokens is not None:
-            raise UsageError(
-                f"{quant} keeps activations in float; --calibrate and --tokens go with --quant int8-static"
-            )
+        _refuse_static_options(quant, typed)
         _export_package(settings, source, destination, quant, format, opset, context, json=json)
         return
     from pocketseek.convert.static_export import StaticOptions, export_static
 
     if not calibrate:
         raise UsageError("int8-static needs text to find its ranges with; give --calibrate FILE, best several kinds")
+    if percentile is not None and calibration_method != "percentile":
+        raise UsageError("--percentile goes with --calibration-method percentile; give both or leave it out")
     path = _located(settings, source)
+    usual = StaticOptions()
     chosen = StaticOptions(
         bits=16 if activation_bits == "16" else 8,
-        method=calibration_method,
-        percentile=percentile,
-        calibration_tokens=calibration_tokens,
+        method=calibration_method or usual.method,
+        percentile=usual.percentile if percentile is None else percentile,
+        calibration_tokens=calibration_tokens or usual.calibration_tokens,
         tokens=tokens,
         context=context,
         opset=opset,
@@ -103,6 +118,15 @@ def export(
             progress=lambda _stage, done, total: show(words(export_messages.EXPORTING), done, total),
         )
     _report(folder, words, json=json)
+
+
+def _refuse_static_options(quant: str, typed: Mapping[str, object]) -> None:
+    given = [f"--{name.replace('_', '-')}" for name, value in typed.items() if value is not None]
+    if given:
+        go, them = ("goes", "it") if len(given) == 1 else ("go", "them")
+        raise UsageError(
+            f"{quant} keeps activations in float; {' and '.join(given)} {go} with --quant int8-static: leave {them} out"
+        )
 
 
 def _export_package(

@@ -1,4 +1,4 @@
-"""`pocketseek inspect MODEL`: what a package says about itself."""
+"""`pocketseek inspect MODEL`: what a package, or an ONNX model, says about itself."""
 
 from __future__ import annotations
 
@@ -26,12 +26,17 @@ def inspect(
     json: options.Json = False,
 ) -> None:
     """Show a model's shape, formats, quality report and origin."""
+    from pocketseek.cli.onnx_view import find_onnx_path, inspect_onnx
     from pocketseek.package.manifest import read_manifest
     from pocketseek.package.store import ModelStore
 
     settings = read_settings()
     words = Words(settings.language)
-    path = ModelStore(settings.models_dir).resolve(model)
+    store = ModelStore(settings.models_dir)
+    if (export := find_onnx_path(store, model)) is not None:
+        inspect_onnx(export, words, json=json)
+        return
+    path = store.resolve(model)
     manifest = read_manifest(path)
     if json:
         print_json(_facts(path, manifest))

@@ -17,8 +17,31 @@ ABSENT = Message(
 )
 DOCTOR_VALUE = Message("{version} with {providers}", "{version},含 {providers}")
 
+MADE_BY = Message("made by", "由何制作")
+STAGES = Message("stages", "阶段文件")
+VERIFIED_FULL = Message(
+    "{path}: every byte is as it should be ({files} files, {size}, {seconds:.1f} s)",
+    "{path}:每个字节都正确({files} 个文件,{size},{seconds:.1f} 秒)",
+)
+VERIFIED_QUICK = Message(
+    "{path}: sizes are right ({files} files, {size}); --full checks every byte",
+    "{path}:大小正确({files} 个文件,{size});用 --full 检查每个字节",
+)
+
 PROVIDER_REASONS: dict[str, Message] = {str(reason): message for reason, message in REASONS.items()} | {
     "asked for": Message("asked for", "按要求"),
     "last resort": Message("the others cannot be used", "其他方式不可用"),
+    "intel by openvino": Message("a processor by Intel", "英特尔处理器"),
+    "not built in": Message(
+        "the installed ONNX Runtime was built without the one for this device",
+        "已安装的 ONNX Runtime 未包含适合本设备的执行方式",
+    ),
+    "needs fixed shapes": Message(
+        "the neural processor needs an export with fixed shapes (--tokens, --context)",
+        "神经网络处理器需要固定形状的导出(--tokens、--context)",
+    ),
+    "model for cpu": Message(
+        "this export is for processors; int8-static is the one for others", "此导出用于 CPU;其他硬件请用 int8-static"
+    ),
 }
 """By ProviderReason."""

@@ -1,4 +1,4 @@
-"""`pocketseek verify MODEL`: is every byte of a package what its manifest says?"""
+"""`pocketseek verify MODEL`: is every byte of a package, or of an export, what its manifest says?"""
 
 from __future__ import annotations
 
@@ -19,13 +19,19 @@ def verify(
     full: Annotated[bool, typer.Option("--full/--quick", help="Hash every byte, or look at sizes and header.")] = True,
     json: options.Json = False,
 ) -> None:
-    """Check a model against its manifest. Exit code 6: it is damaged; 4: the manifest itself cannot be read."""
+    """Check a model against its manifest, or an export against its model.json. Exit code 6: it is damaged; 4: the
+    manifest itself cannot be read."""
+    from pocketseek.cli.onnx_view import find_onnx_path, verify_onnx
     from pocketseek.package.store import ModelStore
     from pocketseek.package.verify import verify_package
 
     settings = read_settings()
     words = Words(settings.language)
-    path = ModelStore(settings.models_dir).resolve(model)
+    store = ModelStore(settings.models_dir)
+    if (export := find_onnx_path(store, model)) is not None:
+        verify_onnx(export, words, full=full, json=json)
+        return
+    path = store.resolve(model)
     with progress_bar() as show:
         label = words(messages.VERIFYING)
         try:

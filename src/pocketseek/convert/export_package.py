@@ -8,12 +8,12 @@ matrix at a time; for "ort" ONNX Runtime holds one graph. Until the last step no
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pocketseek.errors import UnsupportedError, UsageError
+from pocketseek.errors import UsageError
+from pocketseek.libraries import check_onnxruntime, load_onnx, load_onnxruntime
 from pocketseek.package.manifest import JsonValue, Manifest
 from pocketseek.package.model_fields import render_model, stage_names
 from pocketseek.package.reader import Package
@@ -30,8 +30,7 @@ DEFAULT_OPSET = 21
 MOST_CONTEXT = 32768  # angles of so many positions are in the whole graph: 2 x 8 MB for heads of 128
 _STAGE_BYTES = 480_000_000
 _MARGIN_BYTES = 64 << 20
-_LIBRARIES = ("onnx", "onnxruntime")
-_NEEDS: dict[str, str] = {"int4": "1.17", "int8": "1.22", "f16": "1.17"}  # versions of ONNX Runtime
+_NEEDS: dict[Quant, str] = {"int4": "1.17", "int8": "1.22", "f16": "1.17"}  # versions of ONNX Runtime
 
 
 def export_package(
@@ -53,9 +52,11 @@ def export_package(
     Raises NotFoundError, UsageError, FormatError, UnsupportedError, IntegrityError, StorageError, BusyError; nothing is
     left behind.
     """
-    require_libraries()
+    version = require_libraries()
     from pocketseek.convert.onnx.folder import ExportFolder
 
+    if format == "ort":  # ONNX Runtime must run a graph to convert it
+        check_onnxruntime(version, _NEEDS[quant], f"{quant} as .ort")
     _check_opset(opset)
     with Package.open(package_path) as package:
         model = package.manifest.model
@@ -95,13 +96,10 @@ _KV: dict[str, JsonValue] = {
 }
 
 
-def require_libraries() -> None:
-    """Raises UnsupportedError."""
-    missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UnsupportedError(
-            f"exporting needs libraries that are not here ({', '.join(missing)}); pip install 'pocketseek[export]'"
-        )
+def require_libraries(needed_for: str = "exporting a model for ONNX Runtime") -> str:
+    """ONNX Runtime's version. Raises UnsupportedError if it, or onnx, cannot be loaded, though it may be installed."""
+    load_onnx(needed_for=needed_for)
+    return str(load_onnxruntime(needed_for=needed_for).__version__)
 
 
 class _Export:

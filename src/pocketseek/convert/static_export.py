@@ -137,7 +137,7 @@ def export_static(
                     "model": render_model(config),
                     "stages": stages,
                     "kv": _KV | {"present_tokens": "new" if options.shapes.is_fixed else "all"},
-                    "run": _run(options, format),
+                    "run": _run(options),
                     "static": _described(options, windows.size, bits),
                 }
             )
@@ -245,14 +245,13 @@ def _described(options: StaticOptions, num_tokens: int, bits: list[JsonValue]) -
     }
 
 
-def _run(options: StaticOptions, format: GraphFormat) -> dict[str, JsonValue]:
-    """What the stages are meant for: the one that looks tokens up stays with the CPU."""
-    fused = format == "ort" and not options.shapes.is_fixed
-    npus: list[JsonValue] = ["QNNExecutionProvider", "NNAPIExecutionProvider"]
+def _run(options: StaticOptions) -> dict[str, JsonValue]:
+    """What the stages are meant for: NPUs compile fixed shapes only, and the CPU looks tokens up."""
+    npus: list[JsonValue] = ["QNNExecutionProvider", "NnapiExecutionProvider"]
     return {
         "onnxruntime": ">=1.18",
         "batch": 1,
-        "providers": ["CPUExecutionProvider"] if fused else [*npus, "CPUExecutionProvider"],
+        "providers": [*(npus if options.shapes.is_fixed else []), "CPUExecutionProvider"],
         "cpu_stages": ["embed"],
     }
 

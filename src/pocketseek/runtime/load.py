@@ -96,7 +96,9 @@ def load(
     onnx_path = find_onnx_model(str(model), settings, engine)
     if onnx_path is not None:
         refuse_native_options(kernels=kernels, kv=kv, min_speed=min_speed)
-        opened = open_onnx_model(onnx_path, settings, facts, num_threads=fixed.num_threads, provider=provider)
+        opened = open_onnx_model(
+            onnx_path, settings, facts, num_threads=fixed.num_threads, provider=provider, progress=progress
+        )
         return _started(opened, settings, facts, fixed, replace(wishes, speculation=False))
     if provider is not None:
         raise UsageError("an execution provider belongs to ONNX Runtime; use --engine onnx, or leave --provider out")

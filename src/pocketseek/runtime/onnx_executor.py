@@ -13,7 +13,6 @@ The only module that imports onnxruntime, when it is first needed. What differs 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,13 +25,15 @@ from pocketseek.device.execution_provider import ExecutionProvider
 from pocketseek.errors import FormatError, MemoryLimitError, PocketseekError, UnsupportedError, UsageError
 from pocketseek.kernels.contract import LogitsMath
 from pocketseek.kernels.logits import NumpyLogits
-from pocketseek.runtime.onnx.kv_store import KvShape, KvStore, SequenceBuffer
+from pocketseek.libraries import check_onnxruntime, load_onnxruntime
+from pocketseek.runtime.onnx.kv_store import SequenceBuffer
 from pocketseek.runtime.onnx.model_files import OnnxModel
 from pocketseek.runtime.onnx.open_problems import one_line, open_problem
+from pocketseek.runtime.onnx.passes import Passes
 from pocketseek.runtime.onnx.prepared import PreparedCopies
 from pocketseek.runtime.onnx.providers import PROVIDERS, open_first, order_of
 from pocketseek.runtime.onnx.session_options import session_options
-from pocketseek.runtime.onnx.stage import Stage, StageTensors, check_stages, kv_dtype
+from pocketseek.runtime.onnx.stage import Stage
 from pocketseek.runtime.onnx.whole_weights import WholeWeights
 from pocketseek.runtime.pooling import NO_STATES, States
 from pocketseek.runtime.work import Logits, Slice, Work
@@ -63,33 +64,33 @@ class OnnxExecutor:
         num_threads: int,
         device: ExecutionProvider,
         provider: str | None = None,
+        is_intel: bool = False,
         copies: PreparedCopies | None = None,
     ) -> None:
-        """device: what it would compute with; provider: instead of that. copies: where prepared ones are kept.
+        """device: what it would compute with; provider: instead of that. is_intel: the processor is one of theirs.
+        copies: where prepared ones are kept.
 
-        Raises UnsupportedError (no ONNX Runtime, no provider that works, unknown inputs), FormatError, IntegrityError.
+        Raises UnsupportedError (no ONNX Runtime, no provider that works, unknown inputs), FormatError.
         """
         self._config = model.config
         self._weight_bytes = model.num_bytes
         self._usable_cores = os.sched_getaffinity(0)
-        before = _thread_ids()
-        self._opened, self.provider = open_first(
-            order_of(device, provider),
-            available_providers(),
-            lambda name: _open_stages(model, name, num_threads, copies if name == "CPU" else None),
+        if model.least_runtime is not None:
+            check_onnxruntime(str(_library().__version__), model.least_runtime, str(model.folder))
+        before, available = _thread_ids(), available_providers()
+        self._passes, self.provider = open_first(
+            order_of(device, provider, available=available, form=model.form, is_intel=is_intel),
+            available,
+            lambda name: _open_passes(model, name, num_threads, copies if name == "CPU" else None),
         )
         self._threads = _thread_ids() - before
-        check_stages(self._opened, model)
-        shape = KvShape(
-            model.config.num_layers, model.config.num_kv_heads, model.config.head_dim, kv_dtype(self._opened)
-        )
-        self._kv = KvStore(shape, model.config.context_length, exact=not model.shares_buffer)
+        self._kv = self._passes.new_store()
         self._logits_buffer: Logits = np.empty((0, self.vocab_size), np.float32)
         self._had_many_rows = False
 
     @property
     def vocab_size(self) -> int:
-        return self._opened[-1].vocab_size or self._config.vocab_size
+        return self._passes.vocab_size
 
     @property
     def context_length(self) -> int:
@@ -205,12 +206,12 @@ class OnnxExecutor:
 
     def close(self) -> None:
         self._kv.close()
-        self._opened = []
+        self._passes.close()
 
     def _run_slice(self, buffer: SequenceBuffer, part: Slice, logits: Logits) -> None:
         """Where a model would compute logits of every row, those that nobody wants go first."""
         rest = part.num_tokens - part.num_logits
-        if part.num_logits and self._opened[-1].chooses_rows:
+        if part.num_logits and self._passes.chooses_rows:
             rest = 0
         if rest:
             self._run_rows(buffer, part.token_ids[:rest], part.first_position, None)
@@ -218,17 +219,11 @@ class OnnxExecutor:
             self._run_rows(buffer, part.token_ids[rest:], part.first_position + rest, logits)
 
     def _run_rows(self, buffer: SequenceBuffer, token_ids: Sequence[int], first: int, logits: Logits | None) -> None:
-        tensors = StageTensors(np.array([token_ids], np.int64), first, self._kv.shape, logits)
-        gives_back, self._had_many_rows = self._had_many_rows, len(token_ids) > _LONG_ROWS
-        with _run_errors():
-            if self._kv.is_exact:
-                tensors.present = self._kv.shape.empty(first + len(token_ids))
-            for number, stage in enumerate(self._opened):
-                is_needed = logits is not None or stage.has_layers or number == 0
-                if is_needed:
-                    stage.run(buffer, number, tensors, gives_back=gives_back and not self._had_many_rows)
-        if tensors.present is not None:
-            self._kv.replace(buffer, tensors.present)
+        had_many, self._had_many_rows = self._had_many_rows, len(token_ids) > _LONG_ROWS
+        with _run_errors(self.provider.name):
+            self._passes.run(
+                self._kv, buffer, token_ids, first, logits, gives_back=had_many and not self._had_many_rows
+            )
 
     def _logits_rows(self, count: int) -> Logits:
         if count > _LONG_ROWS:
@@ -243,50 +238,80 @@ class OnnxExecutor:
 
 def _library() -> Any:
     """Raises UnsupportedError with what to install."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        on_termux = "com.termux" in sys.prefix
-        remedy = "pkg install python-onnxruntime" if on_termux else 'pip install "pocketseek[onnx]"'
-        raise UnsupportedError(f"ONNX Runtime cannot be loaded ({error}); {remedy}, or use --engine native") from error
-    return onnxruntime
+    return load_onnxruntime()
 
 
 @dataclass(frozen=True)
 class _Files:
-    """is_prepared: optimised before, so that opening only has to map it."""
+    """prepared: the folder of the copy that they are, optimised before, so that opening only has to map it."""
 
     paths: tuple[Path, ...]
-    is_prepared: bool
+    prepared: Path | None = None
+
+
+def _open_passes(model: OnnxModel, provider: str, num_threads: int, copies: PreparedCopies | None) -> Passes:
+    """A provider other than the CPU has to compute one token, too: many fail only then.
+
+    Raises UnsupportedError if it does not, and what opening raises.
+    """
+    passes = Passes(_open_stages(model, provider, num_threads, copies), model)
+    if provider == "CPU":
+        return passes
+    try:
+        logits = passes.try_token()
+    except _library_errors() as error:
+        raise UnsupportedError(
+            f"{provider} failed in its first pass: {one_line(str(error))}; use --provider CPU"
+        ) from error
+    if not np.isfinite(logits).all():
+        raise UnsupportedError(f"{provider} computed no numbers in its first pass; use --provider CPU")
+    return passes
 
 
 def _open_stages(model: OnnxModel, provider: str, num_threads: int, copies: PreparedCopies | None) -> list[Stage]:
     files = _files_for(model, num_threads, copies)
-    if len(model.stages) != len(files.paths):
-        raise FormatError(f"{model.folder}: its prepared copy is damaged; delete cache/onnx in the data directory")
+    try:
+        return _stages_of(model, files, provider, num_threads)
+    except FormatError:
+        if files.prepared is None or copies is None:
+            raise
+    copies.drop(files.prepared)
+    return _stages_of(model, _originals(model), provider, num_threads)
+
+
+def _stages_of(model: OnnxModel, files: _Files, provider: str, num_threads: int) -> list[Stage]:
+    names = ["CPU" if model.is_lookup(number) else provider for number in range(len(files.paths))]
+    sessions = [
+        _session(path, name, num_threads, is_prepared=files.prepared is not None)
+        for path, name in zip(files.paths, names, strict=True)
+    ]
+    theirs = [session for session, name in zip(sessions, names, strict=True) if name != "CPU"]
+    if theirs and not any(_has_a_part(session, PROVIDERS[provider]) for session in theirs):
+        raise UnsupportedError(f"{provider} has none of the operators of this model; use --provider CPU")
     return [
-        Stage(
-            _session(path, provider, num_threads, is_prepared=files.is_prepared), stage.layers, model.names, _library()
-        )
-        for path, stage in zip(files.paths, model.stages, strict=True)
+        Stage(session, stage.layers, model.names, _library())
+        for session, stage in zip(sessions, model.stages, strict=True)
     ]
 
 
 def _files_for(model: OnnxModel, num_threads: int, copies: PreparedCopies | None) -> _Files:
     """The model's own files, or those of its prepared copy, made now if need be."""
-    originals = tuple(stage.path for stage in model.stages)
-    if copies is None or any(path.suffix == ".ort" for path in originals):
-        return _Files(originals, is_prepared=False)
+    originals = _originals(model)
+    if copies is None or any(path.suffix == ".ort" for path in originals.paths):
+        return originals
 
     def make(folder: Path) -> None:
-        model.check_sha256()
-        for number, path in enumerate(originals):
+        for number, path in enumerate(originals.paths):
             _session(path, "CPU", num_threads, copy=folder / _copy_name(number))
 
     place = copies.find_or_make(model.weight_files, make)
     if place is None:
-        return _Files(originals, is_prepared=False)
-    return _Files(tuple(place / _copy_name(number) for number in range(len(originals))), is_prepared=True)
+        return originals
+    return _Files(tuple(place / _copy_name(number) for number in range(len(originals.paths))), place)
+
+
+def _originals(model: OnnxModel) -> _Files:
+    return _Files(tuple(stage.path for stage in model.stages))
 
 
 def _copy_name(number: int) -> str:
@@ -306,8 +331,6 @@ def _session(
         session = library.InferenceSession(str(path), options, providers=_with_cpu(name))
     if name not in session.get_providers():
         raise UnsupportedError(f"{provider} could not be started; use --provider CPU")
-    if provider != "CPU" and not _has_a_part(session, name):
-        raise UnsupportedError(f"{provider} has none of the operators of {path.name}; use --provider CPU")
     return session
 
 
@@ -344,13 +367,15 @@ def _open_errors(path: Path, provider: str) -> Iterator[None]:
 
 
 @contextmanager
-def _run_errors() -> Iterator[None]:
+def _run_errors(provider: str) -> Iterator[None]:
     try:
         yield
     except _library_errors() as error:
         problem = one_line(str(error))
         if "alloc" in problem.lower():
             raise MemoryLimitError(f"ONNX Runtime got no memory: {problem}; use shorter prompts") from error
+        if provider != "CPU":
+            raise PocketseekError(f"{provider} failed in a pass: {problem}; use --provider CPU") from error
         raise PocketseekError(f"ONNX Runtime failed in the middle of the model: {problem}; export it again") from error
 
 

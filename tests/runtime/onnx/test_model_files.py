@@ -132,7 +132,8 @@ def test_descriptions_that_are_no_objects_are_refused(genai: Path, own: Path, co
         ({"files": {}}, FormatError),
         ({"files": {"../x": {"sha256": "0" * 64, "num_bytes": 5}}}, FormatError),
         ({"files": {"model.onnx": {"sha256": "0" * 64, "num_bytes": 6}}}, IntegrityError),
-        ({"kv": {"present_tokens": "new"}}, UnsupportedError),
+        ({"kv": {"present_tokens": "new"}}, FormatError),
+        ({"kv": {"present_tokens": "some"}}, UnsupportedError),
     ],
 )
 def test_an_export_that_is_not_what_it_should_be_is_refused(
@@ -143,9 +144,11 @@ def test_an_export_that_is_not_what_it_should_be_is_refused(
         read_model(own)
 
 
-def test_a_damaged_file_of_an_export_is_found(own: Path) -> None:
-    with pytest.raises(IntegrityError, match=r"model\.onnx is damaged"):
-        read_model(own).check_sha256()
+def test_an_export_is_also_known_by_the_path_of_its_graph(own: Path) -> None:
+    assert read_model(own / "model.onnx") == read_model(own)
+    (own / "other.onnx").write_bytes(b"graph")
+    with pytest.raises(UnsupportedError, match="does not belong to the export"):
+        read_model(own / "other.onnx")
 
 
 def test_tokens_that_begin_and_end_a_text_come_from_whatever_file_says_so(genai: Path, optimum: Path) -> None:

@@ -1,19 +1,19 @@
 """model.json, which describes an export of ours (docs/onnx.md): version 1 is read, strictly.
 
-Fields beside those that running needs ("run", "static", and what later exports may say) are for people and other
-programs, and are passed over.
+Of "static" only fixed shapes are taken, of "run" the oldest ONNX Runtime; these fields, and what later exports may say,
+are for people and other programs, and are passed over.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pocketseek.errors import FormatError, IntegrityError, UnsupportedError
 from pocketseek.package.model_fields import parse_model
-from pocketseek.package.strict_json import Fields, JsonValue, as_integer, load_object
+from pocketseek.package.strict_json import Fields, JsonValue, as_integer, check_free, load_object
 from pocketseek.runtime.onnx.foreign_json import read_bytes
 from pocketseek.types import ModelConfig
 
@@ -23,7 +23,9 @@ _MAX_BYTES = 64 << 20
 _REMEDY = "export the model again"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_LEAST = re.compile(r">=(\d{1,3}\.\d{1,3})")
 _ANY_LINE = re.compile(r"[^\x00-\x1f\x7f]{0,400}")
+_FOR_PEOPLE = ("quant", "opset", "kv", "run", "static")
 _NEEDED = frozenset({"format", "version", "name", "model", "stages", "kv", "files"})
 
 
@@ -36,14 +38,30 @@ class DescribedStage:
 
 
 @dataclass(frozen=True)
+class FixedShapes:
+    """tokens: of every pass. context: positions in all, those included."""
+
+    tokens: int
+    context: int
+
+    @property
+    def past(self) -> int:
+        """Positions of the cache, and so of the longest text: a token's keys and values must find a place there."""
+        return self.context - self.tokens
+
+
+@dataclass(frozen=True)
 class ExportDescription:
-    """sha256: by file name."""
+    """sha256: by file name. least_runtime: the oldest ONNX Runtime that runs it, if it says so."""
 
     name: str
     config: ModelConfig
     stages: tuple[DescribedStage, ...]
     shares_buffer: bool
     sha256: Mapping[str, str]
+    is_static: bool = False
+    fixed: FixedShapes | None = None
+    least_runtime: str | None = None
 
 
 def read_description(folder: Path) -> ExportDescription:
@@ -57,18 +75,55 @@ def read_description(folder: Path) -> ExportDescription:
         raise UnsupportedError(f"{path} is of another version than {_VERSION}; {_REMEDY}, or update pocketseek")
     fields = Fields(top, OWN_FILE, _NEEDED, frozenset(top) - _NEEDED)
     kv = fields.free_mapping("kv")
-    if kv.get("present_tokens", "all") != "all":
-        raise UnsupportedError(
-            f"{folder} has fixed shapes, which are for apps with an NPU of their own; export without --tokens"
-        )
     config = parse_model(fields.raw("model"))
+    fixed = _fixed_shapes(kv, top.get("static"), config)
+    if fixed is not None:
+        config = replace(config, context_length=fixed.past)
     stages = tuple(_stage(item, config.num_layers) for item in fields.items("stages"))
     _check_stages(stages, config.num_layers, path)
     sha256 = {name: _check_file(folder, name, entry) for name, entry in fields.mapping("files").items()}
     for stage in stages:
         if stage.file not in sha256:
             raise FormatError(f"{path}: the stage {stage.file} is not among its files; {_REMEDY}")
-    return ExportDescription(fields.text("name", _ANY_LINE), config, stages, kv.get("shares_buffer") is True, sha256)
+    return ExportDescription(
+        fields.text("name", _ANY_LINE),
+        config,
+        stages,
+        kv.get("shares_buffer") is True,
+        sha256,
+        isinstance(top.get("static"), Mapping),
+        fixed,
+        _least_runtime(top.get("run")),
+    )
+
+
+def _fixed_shapes(kv: Mapping[str, JsonValue], static: JsonValue, config: ModelConfig) -> FixedShapes | None:
+    """None: they are open. Raises FormatError, UnsupportedError."""
+    present = kv.get("present_tokens", "all")
+    if present == "all":
+        return None
+    if present != "new":
+        raise UnsupportedError(f"{OWN_FILE}: keys and values of {str(present)[:40]!r} are not known; update pocketseek")
+    if not isinstance(static, Mapping):
+        raise FormatError(f"{OWN_FILE} lacks the fixed shapes of its graphs (static); {_REMEDY}")
+    context = as_integer(static.get("context"), f"{OWN_FILE}: static.context", 2, config.context_length)
+    return FixedShapes(as_integer(static.get("tokens"), f"{OWN_FILE}: static.tokens", 1, context - 1), context)
+
+
+def _least_runtime(run: JsonValue) -> str | None:
+    """1.22 of ">=1.22"; anything else is for people."""
+    wanted = run.get("onnxruntime") if isinstance(run, Mapping) else None
+    found = _LEAST.fullmatch(wanted) if isinstance(wanted, str) else None
+    return found[1] if found else None
+
+
+def read_about(folder: Path) -> Mapping[str, JsonValue]:
+    """What it says to people: how it was made and what it runs with. Raises as `read_description`."""
+    path = folder / OWN_FILE
+    top = load_object(read_bytes(path, _MAX_BYTES), str(path), max_bytes=_MAX_BYTES)
+    about = {name: top[name] for name in _FOR_PEOPLE if top.get(name) is not None}
+    check_free(about, OWN_FILE)
+    return about
 
 
 def _stage(value: JsonValue, num_layers: int) -> DescribedStage:

@@ -77,12 +77,15 @@ class SequenceBuffer:
 
 class KvStore:
     """Used by one thread. exact: buffers are as long as their sequences, because the model returns them anew each time
-    instead of writing into them (`replace`)."""
+    instead of writing into them (`replace`). capacity: of every buffer, for models with fixed shapes."""
 
-    def __init__(self, shape: KvShape, context_length: int, *, exact: bool = False) -> None:
+    def __init__(
+        self, shape: KvShape, context_length: int, *, exact: bool = False, capacity: int | None = None
+    ) -> None:
         self._shape = shape
         self._context_length = context_length
         self._exact = exact
+        self._capacity = capacity
         self._memory = PagedMemory(shape.token_bytes * PAGE_TOKENS)
         self._stored: set[int] = set()  # pages whose memory was written to
         self._buffers: list[SequenceBuffer] = []
@@ -228,6 +231,8 @@ class KvStore:
     def _capacity_for(self, part: Slice) -> int:
         if self._exact:
             return part.first_position
+        if self._capacity is not None:
+            return self._capacity
         roomy = part.end_position if part.first_position == 0 else int(part.end_position * _GROWTH)
         return max(part.end_position, min(-(-roomy // _STEP_TOKENS) * _STEP_TOKENS, self._context_length))
 

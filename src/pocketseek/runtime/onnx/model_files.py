@@ -10,20 +10,20 @@ really contain is checked against this when they are opened (onnx_executor.py).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from glob import escape
 from pathlib import Path
 from typing import Literal
 
-from pocketseek.errors import FormatError, IntegrityError, NotFoundError, UnsupportedError
-from pocketseek.package.storage import storage_errors
-from pocketseek.runtime.onnx.export_description import OWN_FILE, read_description
+from pocketseek.errors import FormatError, NotFoundError, UnsupportedError
+from pocketseek.runtime.onnx.export_description import OWN_FILE, FixedShapes, read_description
 from pocketseek.runtime.onnx.foreign_json import ForeignObject, read_object
 from pocketseek.types import ModelConfig
 
 Maker = Literal["pocketseek", "genai", "optimum"]
+ModelForm = Literal["blocks", "static", "static fixed", "unknown"]
+"""Weights alone in blocks; activations too, with open or fixed shapes; another tool's."""
 
 GENAI_FILE, CONFIG_FILE = "genai_config.json", "config.json"
 _MODEL_SUFFIXES = (".onnx", ".ort")
@@ -58,6 +58,8 @@ class StageFile:
 class OnnxModel:
     """stages: in the order of a pass. shares_buffer: the model writes K and V into the buffer that holds the past
     (GroupQueryAttention); otherwise it returns past and new ones together in another. sha256: of files, where known.
+    is_static: activations are quantised, too. fixed: shapes that every pass has; K and V of the new tokens alone come
+    back then. least_runtime: the oldest ONNX Runtime that runs it, where known.
     """
 
     name: str
@@ -68,6 +70,9 @@ class OnnxModel:
     names: TensorNames
     shares_buffer: bool
     sha256: Mapping[Path, str] = field(default_factory=dict)
+    is_static: bool = False
+    fixed: FixedShapes | None = None
+    least_runtime: str | None = None
 
     @property
     def weight_files(self) -> list[Path]:
@@ -76,13 +81,17 @@ class OnnxModel:
         stages = [stage.path for stage in self.stages]
         return [path for stage in stages for path in sorted(stage.parent.glob(f"{escape(stage.name)}*"))]
 
-    def check_sha256(self) -> None:
-        """Raises IntegrityError for a file that is not what its maker wrote, as far as that is known."""
-        for path, expected in self.sha256.items():
-            with storage_errors(path), path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != expected:
-                raise IntegrityError(f"{path} is damaged; export the model again")
+    def is_lookup(self, number: int) -> bool:
+        """Whether that stage only looks tokens up, which is for the CPU whatever computes the rest."""
+        return number == 0 and len(self.stages) > 1 and self.stages[0].layers[0] == self.stages[0].layers[1]
+
+    @property
+    def form(self) -> ModelForm:
+        if self.maker != "pocketseek":
+            return "unknown"
+        if not self.is_static:
+            return "blocks"
+        return "static" if self.fixed is None else "static fixed"
 
     @property
     def num_bytes(self) -> int:
@@ -101,8 +110,9 @@ def is_onnx_model(path: Path) -> bool:
 
 def read_model(path: Path) -> OnnxModel:
     """Raises NotFoundError, FormatError, UnsupportedError, StorageError."""
-    if path.is_dir() and (path / OWN_FILE).is_file():
-        return read_export(path)
+    folder = path if path.is_dir() else path.parent
+    if (folder / OWN_FILE).is_file() and (path.is_dir() or not (folder / CONFIG_FILE).is_file()):
+        return _read_own(folder, path)
     if path.is_dir() and (path / GENAI_FILE).is_file():
         return _read_genai(path)
     return _read_optimum(path if path.is_dir() else path.parent, path)
@@ -121,7 +131,18 @@ def read_export(folder: Path) -> OnnxModel:
         TensorNames(),
         description.shares_buffer,
         sha256={folder / name: sha256 for name, sha256 in description.sha256.items()},
+        is_static=description.is_static,
+        fixed=description.fixed,
+        least_runtime=description.least_runtime,
     )
+
+
+def _read_own(folder: Path, path: Path) -> OnnxModel:
+    """The export in the folder, also by the path of one of its graphs. Raises UnsupportedError for another file."""
+    model = read_export(folder)
+    if path != folder and path not in {stage.path for stage in model.stages}:
+        raise UnsupportedError(f"{path} does not belong to the export in {folder}; give the folder as the model")
+    return model
 
 
 def _read_genai(folder: Path) -> OnnxModel:

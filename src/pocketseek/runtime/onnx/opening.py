@@ -13,6 +13,7 @@ from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.package.manifest import Manifest, read_manifest, render_manifest
 from pocketseek.package.store import ModelStore
 from pocketseek.runtime.cost_file import CostFile
+from pocketseek.runtime.onnx.file_hashes import Progress, check_files
 from pocketseek.runtime.onnx.model_files import OnnxModel, is_onnx_model, read_model
 from pocketseek.runtime.onnx.prepared import PreparedCopies
 from pocketseek.runtime.onnx.text_files import read_text_parts
@@ -52,7 +53,11 @@ def find_onnx_model(model: str, settings: Settings, engine: EngineKind | None) -
 def cached_export(settings: Settings, manifest: Manifest) -> Path:
     """Where the export of an installed model lies, or would lie: it serves this very package and no other."""
     name = hashlib.sha256(render_manifest(manifest)).hexdigest()[:32]
-    return settings.home / "cache" / "onnx-exports" / name
+    return exports_folder(settings) / name
+
+
+def exports_folder(settings: Settings) -> Path:
+    return settings.home / "cache" / "onnx-exports"
 
 
 def prepared_folder(settings: Settings) -> Path:
@@ -67,10 +72,20 @@ def refuse_native_options(*, kernels: str | None, kv: str | None, min_speed: flo
 
 
 def open_onnx_model(
-    path: Path, settings: Settings, facts: DeviceFacts, *, num_threads: int, provider: str | None
+    path: Path,
+    settings: Settings,
+    facts: DeviceFacts,
+    *,
+    num_threads: int,
+    provider: str | None,
+    progress: Progress | None = None,
 ) -> OpenedModel:
-    """Raises NotFoundError, FormatError, IntegrityError, UnsupportedError, StorageError, MemoryLimitError."""
+    """progress(done_bytes, total_bytes) is called while files are hashed, before their first use.
+
+    Raises NotFoundError, FormatError, IntegrityError, UnsupportedError, StorageError, MemoryLimitError.
+    """
     model = read_model(path)
+    check_files(model, progress)
     text = read_text_parts(model.folder)
     processor = f"{facts.cpu_model or facts.architecture} {' '.join(facts.instruction_sets or ())}"
     version = library_version() or ""
@@ -79,6 +94,7 @@ def open_onnx_model(
         num_threads=num_threads,
         device=facts.execution_provider or _ONLY_CPU,
         provider=provider or settings.provider,
+        is_intel="Intel" in (facts.cpu_model or ""),
         copies=PreparedCopies(prepared_folder(settings), library_version=version, processor=processor),
     )
     identity = {

@@ -3,9 +3,11 @@
 Opening a model, ONNX Runtime packs most matrices for this processor into memory of its own: as much again as the model,
 and nothing that the system could drop. Written to a file once, the packed weights are mapped like all others and
 opening takes a fraction of the time. The file has the original weights, too, so it takes 2 to 3 times the model's disk
-space; nothing of that is in memory unless it is used. What is here may be deleted at any time.
+space, and more than 4 times that of float16 weights, of which the CPU makes float32; nothing of that is in memory
+unless it is used. What is here may be deleted at any time.
 
-A copy serves as long as the model's files, ONNX Runtime and the processor are what they were.
+A copy serves as long as the model's files, ONNX Runtime and the processor are what they were. When one is made, those
+go whose model is another by now, or is gone (`sweep`).
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from pocketseek.errors import FormatError, UnsupportedError
+from pocketseek.package.install import remove_tree
 from pocketseek.package.storage import tree_bytes
 
-_SPACE_FACTOR = 4  # times the model: what has to be free on the disk before a copy is made
+_SPACE_FACTOR = 5  # times the model: what has to be free on the disk before a copy is made; 4.2 were seen with float16
 _READY = "ready.json"
 
 
@@ -42,12 +46,16 @@ class PreparedCopies:
             return place
         try:
             return self._make(files, place, make)
-        except OSError:
+        except (OSError, FormatError, UnsupportedError):  # a full disk is told by ONNX Runtime, in its own words
             return None
+
+    def drop(self, place: Path) -> None:
+        """One that turned out to be damaged."""
+        shutil.rmtree(place, ignore_errors=True)
 
     def _make(self, files: list[Path], place: Path, make: Callable[[Path], None]) -> Path | None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._sweep(files[0])
+        sweep(self._folder, replaced=files[0])
         model_bytes = sum(file.stat().st_size for file in files)
         if shutil.disk_usage(self._folder).free < _SPACE_FACTOR * model_bytes:
             return None
@@ -55,20 +63,13 @@ class PreparedCopies:
         temporary.mkdir()
         try:
             make(temporary)
-            source = {"source": str(files[0]), "num_bytes": tree_bytes(temporary)}
+            source = {"source": str(files[0].resolve()), "num_bytes": tree_bytes(temporary)}
             (temporary / _READY).write_text(json.dumps(source), encoding="utf-8")
             if not place.exists():  # else somebody else was faster
                 temporary.rename(place)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return place
-
-    def _sweep(self, source: Path) -> None:
-        """Copies of this model as it was, and what dead processes left."""
-        for folder in self._folder.iterdir():
-            is_left = folder.name.startswith(".") and not _is_alive(folder.name.rpartition(".")[2])
-            if is_left or _source_of(folder) == str(source):
-                shutil.rmtree(folder, ignore_errors=True)
 
     def _place(self, files: list[Path]) -> Path:
         facts = [self._library_version, self._processor]
@@ -78,12 +79,30 @@ class PreparedCopies:
         return self._folder / hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
 
 
-def _source_of(folder: Path) -> str | None:
+def sweep(copies: Path, *, replaced: Path | None = None) -> int:
+    """Remove copies of models that are gone, of `replaced` (a model's first file) as it was, and what dead processes
+    left. Returns the bytes freed. Raises OSError."""
+    if not copies.is_dir():
+        return 0
+    old = None if replaced is None else replaced.resolve()
+    return sum(remove_tree(folder) for folder in copies.iterdir() if _is_over(folder, old))
+
+
+def _is_over(folder: Path, replaced: Path | None) -> bool:
+    if folder.name.startswith("."):
+        return not _is_alive(folder.name.rpartition(".")[2])
+    source = _source_of(folder)
+    return source is None or source == replaced or not source.is_file()
+
+
+def _source_of(folder: Path) -> Path | None:
+    """Absolute; None if it cannot be known, of copies made before that was written down, too."""
     try:
         found = json.loads((folder / _READY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found.get("source") if isinstance(found, dict) else None
+    source = found.get("source") if isinstance(found, dict) else None
+    return Path(source) if isinstance(source, str) and os.path.isabs(source) else None
 
 
 def _is_alive(pid: str) -> bool:

@@ -1,6 +1,8 @@
 """Which execution provider of ONNX Runtime computes: the device's first, the next one if it fails, the CPU at last.
 
-The order and the falling back, without ONNX Runtime: who opens the model with a provider is handed in.
+Only those are tried that the installed ONNX Runtime was built with, and that can take a model of this form: compilers
+of NPUs want fixed shapes, and none of the others has the operators of weight-only exports. The order and the falling
+back are decided here, without ONNX Runtime: who opens the model with a provider is handed in.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import Literal, TypeVar
 
 from pocketseek.device.execution_provider import ExecutionProvider, Reason
 from pocketseek.errors import UnsupportedError, UsageError
+from pocketseek.runtime.onnx.model_files import ModelForm
 
 PROVIDERS = {
     "QNN": "QNNExecutionProvider",
@@ -22,7 +25,13 @@ PROVIDERS = {
 }
 """Our name, and ONNX Runtime's."""
 
-ProviderReason = Reason | Literal["asked for", "last resort"]
+_COMPILERS = ("QNN", "NNAPI")
+_NEXT = {"QNN": ("XNNPACK",), "NNAPI": ("XNNPACK",)}  # phones with such an NPU have arm64 cores
+
+ProviderReason = (
+    Reason
+    | Literal["asked for", "last resort", "intel by openvino", "not built in", "needs fixed shapes", "model for cpu"]
+)
 Opened = TypeVar("Opened")
 
 
@@ -51,12 +60,51 @@ def find_provider(name: str) -> str:
     raise UsageError(f"there is no execution provider named {name[:40]!r}; choose one of {', '.join(PROVIDERS)}")
 
 
-def order_of(device: ExecutionProvider, forced: str | None = None) -> list[ProviderChoice]:
-    """What to try. A provider that was asked for is tried alone: falling back would hide that it does not work."""
+def order_of(
+    device: ExecutionProvider,
+    forced: str | None = None,
+    *,
+    available: Collection[str],
+    form: ModelForm = "unknown",
+    is_intel: bool = False,
+) -> list[ProviderChoice]:
+    """What to try. A provider that was asked for is tried alone: falling back would hide that it does not work.
+
+    available: ONNX Runtime's names of what this build of it has. Where the device's own is not tried, the reason of the
+    CPU says why.
+    """
     if forced is not None:
         return [ProviderChoice(find_provider(forced), "asked for")]
-    first = ProviderChoice(device.name, device.reason)
-    return [first] if device.name == "CPU" else [first, ProviderChoice("CPU", "last resort")]
+    wanted, obstacles = _wanted(device, is_intel), []
+    order: list[ProviderChoice] = []
+    for choice in wanted:
+        obstacle = _obstacle(choice.name, available, form)
+        if obstacle is None:
+            order.append(choice)
+        else:
+            obstacles.append(obstacle)
+    if order:
+        return [*order, ProviderChoice("CPU", "last resort")]
+    explains = obstacles and device.name != "CPU"
+    return [ProviderChoice("CPU", obstacles[0] if explains else device.reason)]
+
+
+def _wanted(device: ExecutionProvider, is_intel: bool) -> list[ProviderChoice]:
+    if device.name == "CPU":
+        return [ProviderChoice("OpenVINO", "intel by openvino")] if is_intel else []
+    others = [ProviderChoice(name, "last resort") for name in _NEXT.get(device.name, ())]
+    return [ProviderChoice(device.name, device.reason), *others]
+
+
+def _obstacle(name: str, available: Collection[str], form: ModelForm) -> ProviderReason | None:
+    """Why it is not even tried."""
+    if PROVIDERS[name] not in available:
+        return "not built in"
+    if form == "blocks":
+        return "model for cpu"
+    if name in _COMPILERS and form == "static":
+        return "needs fixed shapes"
+    return None
 
 
 def open_first(

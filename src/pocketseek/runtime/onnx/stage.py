@@ -7,7 +7,7 @@ outputs of one and inputs of a later one share. The session and the library come
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ class StageTensors:
     """What the stages of one run share. present: where K and V of all positions go, if not into the buffer itself.
 
     logits: float32 (rows, vocabulary) to be filled, of the last rows; None: nobody wants any. carried: what stages hand
-    on, by name.
+    on, by name. mask, fixed_rows, num_filled: of a piece for fixed shapes, its mask, the rows that logits are wanted
+    of (one at a time), and how many of its tokens are none of the padding.
     """
 
     token_ids: NDArray[np.int64]
@@ -35,6 +36,9 @@ class StageTensors:
     logits: NDArray[np.float32] | None
     present: NDArray[np.floating[Any]] | None = None
     carried: dict[str, Any] = field(default_factory=dict)
+    mask: NDArray[np.int64] | None = None
+    fixed_rows: NDArray[np.int64] | None = None
+    num_filled: int = 0
 
     @property
     def num_rows(self) -> int:
@@ -43,6 +47,27 @@ class StageTensors:
     @property
     def end_position(self) -> int:
         return self.first_position + self.num_rows
+
+    @property
+    def attention_mask(self) -> NDArray[np.int64]:
+        return np.ones((1, self.end_position), np.int64) if self.mask is None else self.mask
+
+    @property
+    def logit_rows(self) -> NDArray[np.int64]:
+        """The first one where nobody wants any: a stage with other outputs takes it, too."""
+        if self.fixed_rows is not None:
+            return self.fixed_rows if len(self.fixed_rows) else np.zeros(1, np.int64)
+        num_logits = 1 if self.logits is None else len(self.logits)
+        return np.arange(self.num_rows - num_logits, self.num_rows)
+
+    def one_by_one(self) -> list[StageTensors]:
+        """The same for each row that logits are wanted of, since a graph with fixed shapes gives one."""
+        if self.fixed_rows is None or self.logits is None:
+            return [self]
+        return [
+            replace(self, logits=self.logits[index : index + 1], fixed_rows=self.fixed_rows[index : index + 1])
+            for index in range(len(self.logits))
+        ]
 
 
 @dataclass
@@ -90,6 +115,19 @@ class Stage:
         return self._names.logit_rows in self.inputs
 
     @property
+    def fixed_tokens(self) -> int | None:
+        """How many tokens it takes at a time, if that is fixed."""
+        return self._fixed_size(self._names.token_ids)
+
+    @property
+    def fixed_positions(self) -> int | None:
+        return self._fixed_size(self._names.attention_mask)
+
+    def _fixed_size(self, name: str) -> int | None:
+        last = self.inputs[name].shape[-1] if name in self.inputs and self.inputs[name].shape else None
+        return last if isinstance(last, int) else None
+
+    @property
     def past_types(self) -> set[str]:
         return {self.inputs[name].type for name in self._past_names() if name in self.inputs}
 
@@ -110,7 +148,15 @@ class Stage:
 
     def run(self, buffer: SequenceBuffer, number: int, tensors: StageTensors, *, gives_back: bool) -> None:
         """Compute the rows: K and V go into the buffer, logits where they are wanted, the rest to later stages."""
-        wants_logits = tensors.logits is not None and self._names.logits in self.outputs
+        if tensors.logits is None or self._names.logits not in self.outputs:
+            self._run(buffer, number, tensors, False, gives_back=gives_back)
+            return
+        for rows in tensors.one_by_one():
+            self._run(buffer, number, rows, True, gives_back=gives_back)
+
+    def _run(
+        self, buffer: SequenceBuffer, number: int, tensors: StageTensors, wants_logits: bool, *, gives_back: bool
+    ) -> None:
         binding = self._binding(buffer, number, tensors, wants_logits)
         self._bind_rows(binding, tensors)
         logits = self._bind_logits(binding, tensors) if wants_logits else None
@@ -159,13 +205,12 @@ class Stage:
         if names.token_ids in self.inputs:
             binding.bind_cpu_input(names.token_ids, tensors.token_ids)
         if names.attention_mask in self.inputs:
-            binding.bind_cpu_input(names.attention_mask, np.ones((1, tensors.end_position), np.int64))
+            binding.bind_cpu_input(names.attention_mask, tensors.attention_mask)
         if names.position_ids in self.inputs:
             positions = np.arange(tensors.first_position, tensors.end_position, dtype=np.int64)
             binding.bind_cpu_input(names.position_ids, positions[np.newaxis])
         if names.logit_rows in self.inputs:
-            num_logits = 1 if tensors.logits is None else len(tensors.logits)
-            binding.bind_cpu_input(names.logit_rows, np.arange(tensors.num_rows - num_logits, tensors.num_rows))
+            binding.bind_cpu_input(names.logit_rows, tensors.logit_rows)
         for name in self.inputs:
             if name in tensors.carried:
                 binding.bind_ortvalue_input(name, tensors.carried[name])
@@ -213,12 +258,25 @@ def check_stages(stages: Sequence[Stage], model: OnnxModel) -> None:
                 "export it for text generation with past (optimum: --task text-generation-with-past)"
             )
         carried += stage.carries
+    _check_shapes(stages, model)
     logits = stages[-1].outputs.get(model.names.logits)
     if logits is None or logits.type not in _NUMPY_TYPES:
         raise UnsupportedError(f"{model.folder}: the model gives no logits as float numbers; export it again")
     size = stages[-1].vocab_size
     if size is not None and size < 1:
         raise FormatError(f"{model.folder}: the model gives {size} logits; export it again")
+
+
+def _check_shapes(stages: Sequence[Stage], model: OnnxModel) -> None:
+    """Whether they are fixed, as the description says, or open."""
+    described = (None, None) if model.fixed is None else (model.fixed.tokens, model.fixed.context)
+    for stage in stages:
+        for size, expected in zip((stage.fixed_tokens, stage.fixed_positions), described, strict=True):
+            if size not in (None, expected):
+                raise UnsupportedError(
+                    f"{model.folder}: the model takes exactly {size} tokens or positions, and its description says "
+                    f"{expected or 'any number'}; export it again"
+                )
 
 
 def kv_dtype(stages: Sequence[Stage]) -> type[np.floating[Any]]:
