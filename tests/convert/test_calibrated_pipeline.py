@@ -10,6 +10,7 @@ import pytest
 from tiny_models import tiny_gguf, tiny_hf_directory, tiny_model, write_hf
 
 from pocketseek.convert.pipeline import convert_checkpoint
+from pocketseek.convert.recipe import Quant
 from pocketseek.errors import UsageError
 from pocketseek.package.manifest import read_manifest
 from pocketseek.package.reader import Package
@@ -53,13 +54,13 @@ def test_the_head_is_calibrated_where_it_has_four_bits(tied: bool, tmp_path: Pat
     assert report["matrices"] == 15
 
 
-def test_what_was_four_bits_before_is_copied_as_without(tmp_path: Path) -> None:
-    checkpoint = tiny_gguf(tmp_path / "model.gguf", type_name="Q4_0")
-    plain = convert_checkpoint(checkpoint, tmp_path / "plain", quant="q4")
-    calibrated = convert_checkpoint(checkpoint, tmp_path / "calibrated", quant="q4", calibration=[TEXT])
-    assert [chunk.sha256 for chunk in read_manifest(plain).chunks] == [
-        chunk.sha256 for chunk in read_manifest(calibrated).chunks
-    ]
+@pytest.mark.parametrize(("type_name", "quant"), [("Q4_0", "q4"), ("F16", "q8"), ("F16", "keep"), ("F16", None)])
+def test_text_that_nothing_is_calibrated_on_is_refused(type_name: str, quant: Quant | None, tmp_path: Path) -> None:
+    """What was four bits before is copied, what gets eight or more is rounded."""
+    checkpoint = tiny_gguf(tmp_path / "model.gguf", type_name=type_name)
+    with pytest.raises(UsageError, match="nothing to calibrate; leave --calibrate out"):
+        convert_checkpoint(checkpoint, tmp_path / "p", quant=quant, calibration=[TEXT])
+    assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]
 
 
 def test_progress_counts_everything_once(tmp_path: Path) -> None:

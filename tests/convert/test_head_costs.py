@@ -93,8 +93,6 @@ def test_memory_does_not_follow_the_height_of_the_matrix(cost: str, monkeypatch:
             group = [("head.weight",)]
             monkeypatch.setattr(sensitivity, "group_names", lambda _, group=group: group)
             monkeypatch.setattr(OneMatrix, "model", type("Model", (), {"num_layers": 1}), raising=False)
-            peaks.append(
-                peak_bytes(lambda weights=weights: sensitivity.weight_costs(weights, lambda *_: False))
-            )
+            peaks.append(peak_bytes(lambda weights=weights: sensitivity.weight_costs(weights, lambda *_: False)))
     assert peaks[1] < 1.1 * peaks[0]
     assert peaks[1] < 2 * MEGABYTE
