@@ -78,8 +78,8 @@ def _panel(panel: Panel, top: float, scale: _Scale, limit_c: float) -> str:
         path = " ".join(f"{scale.x(minutes):.1f},{scale.y(celsius):.1f}" for minutes, celsius in line.points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{line.colour}" stroke-width="2"/>')
     for number, line in enumerate(panel.lines):
-        x, y = right - 282, _PANEL_HEIGHT - 14 - 18 * (len(panel.lines) - 1 - number)
-        parts.append(f'<rect x="{x - 8}" y="{y - 13}" width="290" height="18" fill="#ffffff" fill-opacity="0.8"/>')
+        x, y = right - 332, _PANEL_HEIGHT - 14 - 18 * (len(panel.lines) - 1 - number)
+        parts.append(f'<rect x="{x - 8}" y="{y - 13}" width="340" height="18" fill="#ffffff" fill-opacity="0.8"/>')
         parts.append(
             f'<line x1="{x}" x2="{x + 22}" y1="{y - 4}" y2="{y - 4}" stroke="{line.colour}" stroke-width="3"/>'
         )

@@ -2,12 +2,13 @@
 
     python benchmarks/heat_loop.py [--chart docs/images/heat.svg]    simulated minutes: a table, one JSON line
     python benchmarks/heat_loop.py --lag 60 --told-every 10 --battery     the same where only Termux:API can tell
+    python benchmarks/heat_loop.py --held-out 40 --seed 2026      phones drawn at random, see held_out_phones.py
     python benchmarks/heat_loop.py --engine [--minutes 10]           the real engine in real time (hardware in the loop)
 
 Simulated: 30 minutes of full load at 25 and 35 °C, with each of power, cooling and heat capacity at half, once and one
 and a half times of what they are. Policies: the governor with pauses and threads, the same with clocks that can be
 capped, on and off (45/43 °C: pause, or the lowest clock), no control, and the best constant pace of that very phone,
-which nobody can know beforehand.
+which nobody can know beforehand; and the governor where the number of threads cannot be changed (ONNX Runtime).
 
 With --engine the model answers one request after the other. The phone's sensors are simulated and warmed by the
 engine's real computing seconds; governor, worker and rests are the product's. Then the same requests are answered with
@@ -33,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from heat_chart import Line, Panel, render_chart
+from held_out_phones import print_held_out, try_held_out
 from simulated_phone import (
     FULL_PACE,
     Governed,
@@ -44,6 +46,7 @@ from simulated_phone import (
     ToldNowAndThen,
     best_constant,
     best_constant_of_all,
+    best_constant_pace,
     no_control,
     run,
 )
@@ -91,6 +94,9 @@ class Sensor:
 POLICIES: dict[str, Callable[[SimulatedPhone, Sensor], Policy]] = {
     "governed": lambda phone, sensor: Governed(phone, sensor.facts(phone)),
     "governed, clocks": lambda phone, sensor: Governed(phone, sensor.facts(phone), caps_clock=True),
+    "governed, threads fixed": lambda phone, sensor: Governed(
+        phone, sensor.facts(phone), changes_threads=False, obeys_threads=False
+    ),
     "on/off (pause)": lambda *_: OnOff(PAUSE),
     "on/off (lowest clock)": lambda *_: OnOff(SLOWEST),
     "no control": lambda *_: no_control,
@@ -115,7 +121,7 @@ def summary(outcomes: list[Outcome], minutes: float) -> dict[str, object]:
     """Over the phones that full load takes above the limit."""
     constant = {_phone(one): one.speed for one in outcomes if one.policy == "constant"}
     hot = {_phone(one) for one in outcomes if one.policy == "no control" and one.hottest_c > LIMIT_C}
-    rows: dict[str, object] = {}
+    rows, usual = dict[str, object](), dict[str, object]()
     print(f"{len(hot)} of {len(constant)} phones get too warm at full load; of those, over {minutes:g} minutes:")
     print(f"{'policy':24} {'hottest':>8} {'above 45.5':>10} {'speed / best constant: least':>28} {'mean':>6}")
     for name in POLICIES:
@@ -130,7 +136,6 @@ def summary(outcomes: list[Outcome], minutes: float) -> dict[str, object]:
             "least_ratio": round(min(ratios), 3),
             "mean_ratio": round(statistics.mean(ratios), 3),
         }
-    usual = {}
     for ambient_c in AMBIENTS_C:
         best = best_constant_of_all(PhoneParts(), ambient_c, LIMIT_C, minutes)
         mine = {one.policy: round(one.speed, 3) for one in outcomes if _phone(one) == (ambient_c, 1.0, 1.0, 1.0)}
@@ -147,18 +152,30 @@ def _phone(one: Outcome) -> tuple[float, float, float, float]:
 
 def draw(path: Path, minutes: float) -> None:
     """The usual phone."""
-    shown = {"no control": "#c0392b", "on/off (pause)": "#e08e0b", "governed": "#1f6fb2"}
+    shown = {
+        "no control": "#c0392b",
+        "on/off (pause)": "#e08e0b",
+        "best constant pace": "#3d8b40",
+        "governed": "#1f6fb2",
+    }
     panels = []
     for ambient_c in AMBIENTS_C:
         lines = []
+        policies = POLICIES | {"best constant pace": _best_constant_policy(ambient_c, minutes)}
         for name, colour in shown.items():
             phone = SimulatedPhone(ambient_c=ambient_c)
-            curve = run(phone, POLICIES[name](phone, Sensor(0.1, 5.0, False)), minutes)
+            curve = run(phone, policies[name](phone, Sensor(0.1, 5.0, False)), minutes)
             label = f"{name}: {phone.hottest_c:.1f} °C at most, speed {phone.work_s / phone.time_s:.2f}"
             lines.append(Line(label, colour, [(time_s / 60, skin_c) for time_s, skin_c in curve]))
         panels.append(Panel(f"Skin of a simulated phone under full load, surroundings {ambient_c:g} °C", lines))
-    title = "Skin temperature of a simulated phone: no control, on and off, governed"
+    title = "Skin temperature of a simulated phone: no control, on and off, the best constant pace, governed"
     path.write_text(render_chart(title, panels, limit_c=SET_POINT_C), encoding="utf-8")
+
+
+def _best_constant_policy(ambient_c: float, minutes: float) -> Callable[[SimulatedPhone, Sensor], Policy]:
+    """Of the usual phone."""
+    pace = best_constant_pace(PhoneParts(), ambient_c, LIMIT_C, minutes=minutes)
+    return lambda *_: lambda _: pace
 
 
 class WarmedByEngine:
@@ -272,6 +289,8 @@ def main() -> None:
     parser.add_argument(
         "--told-every", type=float, default=0.0, help="simulated: a program tells it so seldom, in seconds; 0: a file"
     )
+    parser.add_argument("--held-out", type=int, default=None, metavar="N", help="so many phones drawn at random")
+    parser.add_argument("--seed", type=int, default=2026, help="with --held-out")
     parser.add_argument("--details", action="store_true", help="every phone in the JSON line")
     args = parser.parse_args()
     if args.engine:
@@ -281,13 +300,16 @@ def main() -> None:
         print(json.dumps(figures))
         return
     minutes = args.minutes or 30.0
+    if args.held_out is not None:
+        tried = try_held_out(args.held_out, args.seed, LIMIT_C, minutes)
+        print(json.dumps({"seed": args.seed, "minutes": minutes, **print_held_out(tried, LIMIT_C)}))
+        return
     if args.chart is not None:
         draw(args.chart, minutes)
     sensor = Sensor(args.resolution, args.lag, args.rounds, args.told_every, "battery" if args.battery else "skin")
     outcomes = simulate(minutes, sensor)
     figures = summary(outcomes, minutes)
-    details = {"phones": [asdict(one) for one in outcomes]} if args.details else {}
-    print(json.dumps({**figures, **details}))
+    print(json.dumps({**figures, **({"phones": [asdict(one) for one in outcomes]} if args.details else {})}))
 
 
 if __name__ == "__main__":

@@ -255,7 +255,8 @@ def main() -> None:
 def all_lines(bench: Bench, formats: list[str], rows: list[int]) -> Iterator[Line]:
     for format_name in formats:
         yield from bench.matrices(format_name, SHAPES, rows)
-    yield from bench.matrices("q8s", ((VOCABULARY, HIDDEN),), [1])
+    for format_name in ("q6s", "q8s"):
+        yield from bench.matrices(format_name, ((VOCABULARY, HIDDEN),), [1])
     yield from bench.attention((256, 4096))
     for count in (1, 64):
         yield from bench.rows(count)

@@ -102,6 +102,30 @@ class LlamaCppModel:
         pointers = [llama_cpp.llama_get_logits_ith(self._context, index) for index in last]
         return [np.ctypeslib.as_array(pointer, shape=(self.vocab_size,)) for pointer in pointers]
 
+    def read(self, token_ids: list[int], first_position: int, sequence: int) -> npt.NDArray[np.float32]:
+        """Logits of the last token of one sequence's part, in batches of the usual size."""
+        for start in range(0, len(token_ids), self._batch_tokens):
+            part = token_ids[start : start + self._batch_tokens]
+            self._batch.n_tokens = 0
+            self._add(part, first_position + start, start + len(part) == len(token_ids), sequence)
+            self._decode()
+        pointer = llama_cpp.llama_get_logits_ith(self._context, -1)
+        return np.ctypeslib.as_array(pointer, shape=(self.vocab_size,))
+
+    def run_at(self, token_ids: list[int], positions: list[int]) -> list[npt.NDArray[np.float32]]:
+        """A token of each sequence, at its own position, all in one batch; logits of each."""
+        self._batch.n_tokens = 0
+        for sequence, (token_id, position) in enumerate(zip(token_ids, positions, strict=True)):
+            self._add([token_id], position, last_logits=True, sequence=sequence)
+        self._decode()
+        pointers = [llama_cpp.llama_get_logits_ith(self._context, index) for index in range(len(token_ids))]
+        return [np.ctypeslib.as_array(pointer, shape=(self.vocab_size,)) for pointer in pointers]
+
+    def copy_positions(self, num_positions: int, source: int, target: int) -> None:
+        """The target sequence begins as the source does; nothing is computed."""
+        memory = llama_cpp.llama_get_memory(self._context)
+        llama_cpp.llama_memory_seq_cp(memory, source, target, 0, num_positions)
+
     def _decode(self) -> None:
         if (code := llama_cpp.llama_decode(self._context, self._batch)) != 0:
             raise SystemExit(f"llama_decode answered {code}; is the context long enough?")

@@ -54,7 +54,7 @@ OWN: tuple[tuple[str, dict[str, Any], bool], ...] = (
     ("q4-pure", {"quant": "q4-pure"}, False),
     ("q4-pure", {"quant": "q4-pure"}, True),
     ("--bits 4.5", {"bits": 4.5}, True),
-    ("--bits 5.35", {"bits": 5.35}, True),
+    ("--bits 5", {"bits": 5.0}, True),
 )
 
 

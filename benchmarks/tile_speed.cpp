@@ -123,7 +123,7 @@ int main() {
     if (find_table("avx512")) print_line("peak", "avx512", "-", 0, 500 * 12 * 64, fastest([] { dots512(500); }));
     for (const std::string& set : supported_sets()) {
         if (set == "scalar") continue;
-        for (Format format : {Format::q4s, Format::q4a, Format::q4p, Format::q8s})
+        for (Format format : {Format::q4s, Format::q4a, Format::q4p, Format::q6s, Format::q8s})
             for (int rows = 1; rows <= kGroup; rows++) print_tile(set, format, rows);
         if (find_table(set)->pair) print_pair(set);
     }

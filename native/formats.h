@@ -8,9 +8,9 @@
 
 namespace pocketseek {
 
-enum class Format { q4s, q4a, q4p, q8s, f16, f32 };
-inline constexpr const char* kFormatNames[] = {"q4s", "q4a", "q4p", "q8s", "f16", "f32"};
-inline constexpr int kNumFormats = 6;
+enum class Format { q4s, q4a, q4p, q6s, q8s, f16, f32 };
+inline constexpr const char* kFormatNames[] = {"q4s", "q4a", "q4p", "q6s", "q8s", "f16", "f32"};
+inline constexpr int kNumFormats = 7;
 inline constexpr int kTileRows = 16;
 inline constexpr int kBlock = 32;
 inline constexpr int kSuperBlocks = 8;  // blocks that share a q4p scale
@@ -20,6 +20,7 @@ inline constexpr size_t kExpandedBytes = kSuperBlocks * kBlock * kTileRows;  // 
 inline constexpr size_t quant_bytes(Format f) {  // one block's first plane
     switch (f) {
         case Format::q4s: case Format::q4a: case Format::q4p: return 256;
+        case Format::q6s: return 384;
         case Format::q8s: return 512;
         case Format::f16: return 1024;
         default: return 2048;
@@ -30,6 +31,7 @@ inline constexpr size_t block_bytes(Format f) {  // one block over all planes bu
         case Format::q4s: return 256 + 32;
         case Format::q4a: return 256 + 64;
         case Format::q4p: return 256 + 8;
+        case Format::q6s: return 384 + 32;
         case Format::q8s: return 512 + 32;
         default: return quant_bytes(f);
     }

@@ -85,6 +85,14 @@ struct Lanes256 {
         std::memcpy(&four, a, 4);
         return _mm256_set1_epi32(four);
     }
+    // Group j of a q6s block, 0..63: four inputs of the first eight outputs, or of the other eight if w is 32 bytes further.
+    static __m256i six_bits(const uint8_t* w, int j) {
+        const __m256i low = _mm256_set1_epi8(15), two = _mm256_set1_epi8(0x30);
+        const __m256i v = load8(w + j / 2 * 64), h = load8(w + 256 + j / 4 * 64);
+        const __m256i nibbles = j % 2 ? _mm256_srli_epi16(v, 4) : v;
+        const __m256i high = j % 4 == 0 ? _mm256_slli_epi16(h, 4) : j % 4 == 1 ? _mm256_slli_epi16(h, 2) : j % 4 == 2 ? h : _mm256_srli_epi16(h, 2);
+        return _mm256_or_si256(_mm256_and_si256(nibbles, low), _mm256_and_si256(high, two));
+    }
     // A chain of sums stays a chain: GCC 12 would make a tree of it, with more terms at once than there are registers.
     static __m256i in_order(__m256i sum) {
         asm("" : "+x"(sum));

@@ -35,6 +35,7 @@ void dequantise_row(const Matrix& m, int row, float* out) {
             case Format::q4s: out[k] = d * float(nibble - 8); break;
             case Format::q4a: out[k] = std::fma(d, float(nibble), half_to_float(planes[(blocks + b) * 16 + r])); break;
             case Format::q4p: out[k] = two_level_scale(tile, blocks, b, r) * float(nibble - 8); break;
+            case Format::q6s: out[k] = d * float((nibble | (block[256 + in / 16 * 64 + r * 4 + in % 4] >> in / 4 % 4 * 2 & 3) << 4) - 32); break;
             case Format::q8s: out[k] = d * float(int8_t(block[(in / 4) * 64 + r * 4 + in % 4])); break;
             case Format::f16: out[k] = half_to_float(reinterpret_cast<const uint16_t*>(tile)[k * 16 + r]); break;
             case Format::f32: out[k] = reinterpret_cast<const float*>(tile)[k * 16 + r]; break;

@@ -15,7 +15,7 @@ namespace {
 constexpr KernelTable make_table() {
     return {
         .name = Simd::name,
-        .group = {multiply_group<Format::q4s>, multiply_group<Format::q4a>, multiply_group<Format::q4p>, multiply_group<Format::q8s>, multiply_group<Format::f16>, multiply_group<Format::f32>},
+        .group = {multiply_group<Format::q4s>, multiply_group<Format::q4a>, multiply_group<Format::q4p>, multiply_group<Format::q6s>, multiply_group<Format::q8s>, multiply_group<Format::f16>, multiply_group<Format::f32>},
         .pair = Simd::has_expanded ? pair_tiles<Simd> : nullptr,
         .pack = Simd::has_expanded ? pack_group<Simd> : nullptr,
         .pair_rows = expanded_rows<Simd>(),

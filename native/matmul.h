@@ -27,7 +27,8 @@ namespace pocketseek {
 namespace {
 
 inline constexpr int kStepBytes = 4096;
-inline constexpr int step_blocks(Format f) { return int(kStepBytes / quant_bytes(f)); }
+inline constexpr int step_blocks(Format f) { return int(kStepBytes / quant_bytes(f)); }  // q6s: ten, a little less than 4 KiB
+static_assert(step_blocks(Format::q4p) % kSuperBlocks == 0);
 
 // One step of T tiles for the rows from `row` on; their results are `apart` floats from each other.
 template <Format format, int T>
@@ -83,8 +84,10 @@ static POCKETSEEK_OWN_REGISTERS void quantised_step(const Step<format, T>& step,
             typename S::I d[T][M];
             if constexpr (S::tiles > 1) {
                 if constexpr (format == Format::q8s) S::template dot_q8<T, M>(w, a, lda, sum8, lds, d);
+                else if constexpr (format == Format::q6s) S::template dot_q6<T, M>(w, a, lda, sum8, lds, d);
                 else S::template dot_q4<format == Format::q4s, T, M>(w, a, lda, sum8, lds, d);
             } else if constexpr (format == Format::q8s) S::template dot_q8<M>(w[0], a, lda, sum8, lds, d[0]);
+            else if constexpr (format == Format::q6s) S::template dot_q6<M>(w[0], a, lda, sum8, lds, d[0]);
             else S::template dot_q4<M, format == Format::q4s>(w[0], a, lda, sum8, lds, d[0]);
 #pragma GCC unroll 2
             for (int t = 0; t < T; t++) {

@@ -213,7 +213,7 @@ template <auto Peak> double measure_peak(const std::string& set, int num_threads
 NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // at interpreter exit the engine may still hold its weights, and that is fine
     m.doc() = "The compiled core of pocketseek: one pass over the weights.";
-    m.attr("abi") = 7;
+    m.attr("abi") = 8;
     m.def("supported_sets", &supported_sets, "Instruction sets that this build and this processor have, slowest first.");
 
     m.def("rope_table", [](Ints positions, Floats inv_freq, float factor, Rows cosine, Rows sine) {

@@ -6,10 +6,11 @@
 //     line g (64 bytes)   r0: 4 bytes | r1 | r2 | r3 |   r4 ... r15      low nibbles: inputs 8g..8g+3, high: 8g+4..8g+7
 //                        '------- quarter 0 -------'
 //
-// and for q8 the low half is line 2g and the high half line 2g + 1. `Dot` of NeonBlocks has one function:
+// and for q8 the low half is line 2g and the high half line 2g + 1. q6 is as q4 with two lines more: line 4 + g / 2 has the high two bits.
+// `Dot` of NeonBlocks has one function:
 //
-//     block<Nibbles, ZeroPoint, M>(w, a, lda, zero, lds, finish)
-//         calls finish(j, d) for each quarter j; d[i] = sum(w * a[i]) (+ zero[i * lds]) of the outputs 4j..4j+3
+//     block<Weights, Zero, M>(w, a, lda, zero, lds, finish)
+//         calls finish(j, d) for each quarter j; d[i] = sum(w * a[i]) + Zero * zero[i * lds] of the outputs 4j..4j+3
 #pragma once
 
 #include <type_traits>
@@ -36,8 +37,30 @@ template <class T> static inline POCKETSEEK_INLINE void forget(const T*& p) { as
 // Four outputs x eight inputs: the first four inputs of each output, then the second four.
 struct EightInputs { int8x16_t lo, hi; };
 
-template <bool Nibbles> static inline POCKETSEEK_INLINE EightInputs eight_inputs(const uint8_t* quarter, int g) {
-    if constexpr (Nibbles) {
+enum class Weights { nibbles, six_bits, bytes };
+inline constexpr Weights weights_of(Format f) { return f == Format::q8s ? Weights::bytes : f == Format::q6s ? Weights::six_bits : Weights::nibbles; }
+
+// The zero points of formats whose weights are read as unsigned, in multiples of q4s's 8 (that of q4p is in its steps' call).
+inline constexpr int zero_of(Format f) { return f == Format::q4s ? 1 : f == Format::q6s ? 4 : 0; }
+
+template <int Zero> static inline POCKETSEEK_INLINE int32x4_t first_sums(const int32_t* zero) {
+    if constexpr (Zero == 0) return vdupq_n_s32(0);
+    else if constexpr (Zero == 1) return vld1q_dup_s32(zero);
+    else return vmulq_n_s32(vld1q_dup_s32(zero), Zero);
+}
+
+// 0..63: two bits from h above four from v. Shifts that insert take two or three instructions for a group of four inputs.
+static inline POCKETSEEK_INLINE EightInputs six_bits(uint8x16_t v, uint8x16_t h, int g) {
+    const uint8x16_t two = vdupq_n_u8(0x30);
+    const uint8x16_t lo = g % 2 ? vbslq_u8(vdupq_n_u8(15), v, vandq_u8(h, two)) : vsliq_n_u8(v, vandq_u8(h, vdupq_n_u8(3)), 4);
+    const uint8x16_t hi = vsriq_n_u8(vandq_u8(g % 2 ? vshrq_n_u8(h, 2) : vshlq_n_u8(h, 2), two), v, 4);
+    return {vreinterpretq_s8_u8(lo), vreinterpretq_s8_u8(hi)};
+}
+
+template <Weights kind> static inline POCKETSEEK_INLINE EightInputs eight_inputs(const uint8_t* quarter, int g) {
+    if constexpr (kind == Weights::six_bits) {
+        return six_bits(vld1q_u8(quarter + 64 * g), vld1q_u8(quarter + 256 + 64 * (g / 2)), g);
+    } else if constexpr (kind == Weights::nibbles) {
         const uint8x16_t v = vld1q_u8(quarter + 64 * g);
         return {vreinterpretq_s8_u8(vandq_u8(v, vdupq_n_u8(15))), vreinterpretq_s8_u8(vshrq_n_u8(v, 4))};
     } else {
@@ -71,7 +94,7 @@ template <class Emit> static inline POCKETSEEK_INLINE void expand_quarters(const
     each4([&](auto j) POCKETSEEK_INLINE {
         const int8x16_t step = steps.quarter(j), zero = vnegq_s8(vshlq_n_s8(step, 3));
         each4([&](auto g) POCKETSEEK_INLINE {
-            const EightInputs v = eight_inputs<true>(w + 16 * j, g);
+            const EightInputs v = eight_inputs<Weights::nibbles>(w + 16 * j, g);
             emit(int(g), int(j), EightInputs{vmlaq_s8(zero, v.lo, step), vmlaq_s8(zero, v.hi, step)});
         });
     });
@@ -93,7 +116,7 @@ struct NeonSdot {
             d[i] = vdotq_laneq_s32(d[i], w.hi, x[G / 2][i], lane + 1);
         }
     }
-    template <bool Nibbles, bool ZeroPoint, int M, class Finish>
+    template <Weights kind, int Zero, int M, class Finish>
     static inline POCKETSEEK_INLINE void block(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t* zero, ptrdiff_t lds, Finish finish) {
         int8x16_t x[2][M];
 #pragma GCC unroll 8
@@ -102,10 +125,10 @@ struct NeonSdot {
             int32x4_t d[4][M];
             each4([&](auto j) POCKETSEEK_INLINE {
 #pragma GCC unroll 8
-                for (int i = 0; i < M; i++) d[j][i] = ZeroPoint ? vld1q_dup_s32(zero + i * lds) : vdupq_n_s32(0);
+                for (int i = 0; i < M; i++) d[j][i] = first_sums<Zero>(zero + i * lds);
             });
             each4([&](auto g) POCKETSEEK_INLINE {
-                each4([&](auto j) POCKETSEEK_INLINE { add<g>(eight_inputs<Nibbles>(w + 16 * j, g), x, d[j]); });
+                each4([&](auto j) POCKETSEEK_INLINE { add<g>(eight_inputs<kind>(w + 16 * j, g), x, d[j]); });
             });
             each4([&](auto j) POCKETSEEK_INLINE { finish(j, d[j]); });
         } else {
@@ -113,8 +136,8 @@ struct NeonSdot {
                 int32x4_t d[M];
                 forget(zero);
 #pragma GCC unroll 8
-                for (int i = 0; i < M; i++) d[i] = ZeroPoint ? vld1q_dup_s32(zero + i * lds) : vdupq_n_s32(0);
-                each4([&](auto g) POCKETSEEK_INLINE { add<g>(eight_inputs<Nibbles>(w + 16 * j, g), x, d); });
+                for (int i = 0; i < M; i++) d[i] = first_sums<Zero>(zero + i * lds);
+                each4([&](auto g) POCKETSEEK_INLINE { add<g>(eight_inputs<kind>(w + 16 * j, g), x, d); });
                 finish(j, d);
             });
         }
@@ -128,7 +151,7 @@ template <class Dot> struct NeonBlocks : NeonLanes {
     template <Format format, int M>
     static inline POCKETSEEK_INLINE void add_block(const uint8_t* w, const uint16_t* scales, const int8_t* a, ptrdiff_t lda, const int32_t* sum8,
                                                    const float* as, ptrdiff_t lds, F (&acc)[M]) {
-        Dot::template block<format != Format::q8s, format == Format::q4s, M>(w, a, lda, sum8, lds, [&](auto j, const int32x4_t (&d)[M]) POCKETSEEK_INLINE {
+        Dot::template block<weights_of(format), zero_of(format), M>(w, a, lda, sum8, lds, [&](auto j, const int32x4_t (&d)[M]) POCKETSEEK_INLINE {
             const float32x4_t scale = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(scales + 4 * j)));
 #pragma GCC unroll 8
             for (int i = 0; i < M; i++) acc[i].v[j] = vfmaq_f32(acc[i].v[j], vcvtq_f32_s32(d[i]), vmulq_n_f32(scale, as[i * lds]));
@@ -137,7 +160,7 @@ template <class Dot> struct NeonBlocks : NeonLanes {
     template <int M>
     static inline POCKETSEEK_INLINE void add_q4p(const uint8_t* w, const uint8_t* packed_steps, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&total)[M]) {
         const Steps steps(packed_steps);
-        Dot::template block<true, true, M>(w, a, lda, sum8, lds, [&](auto j, const int32x4_t (&d)[M]) POCKETSEEK_INLINE {
+        Dot::template block<Weights::nibbles, 1, M>(w, a, lda, sum8, lds, [&](auto j, const int32x4_t (&d)[M]) POCKETSEEK_INLINE {
             const int32x4_t g = steps.lanes(j);
 #pragma GCC unroll 8
             for (int i = 0; i < M; i++) total[i].v[j] = vmlaq_s32(total[i].v[j], d[i], g);

@@ -60,6 +60,23 @@ struct Simd : Lanes256 {
             total[i].hi = _mm256_add_epi32(total[i].hi, _mm256_add_epi32(_mm256_madd_epi16(s[i].hi, twice.hi), _mm256_madd_epi16(zero_point, once.hi)));
         }
     }
+    // Two groups of inputs are at most 4 * 63 * 127 = 32004 in a 16-bit sum, so they share a widening; 32 is taken back by 4 * (-8 * sum(a)).
+    template <int M>
+    static void dot_q6(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&d)[M]) {
+        const __m256i ones = _mm256_set1_epi16(1);
+        for (int i = 0; i < M; i++) d[i].lo = d[i].hi = _mm256_set1_epi32(4 * sum8[i * lds]);
+#pragma GCC unroll 4
+        for (int g = 0; g < 4; g++) {
+            const I one = {six_bits(w, 2 * g), six_bits(w + 32, 2 * g)}, two = {six_bits(w, 2 * g + 1), six_bits(w + 32, 2 * g + 1)};
+#pragma GCC unroll 4
+            for (int i = 0; i < M; i++) {
+                const __m256i a1 = broadcast4(a + i * lda + 8 * g), a2 = broadcast4(a + i * lda + 8 * g + 4);
+                const auto products = [&](__m256i w1, __m256i w2) { return _mm256_add_epi16(_mm256_maddubs_epi16(w1, a1), _mm256_maddubs_epi16(w2, a2)); };
+                d[i].lo = in_order(_mm256_add_epi32(d[i].lo, _mm256_madd_epi16(products(one.lo, two.lo), ones)));
+                d[i].hi = in_order(_mm256_add_epi32(d[i].hi, _mm256_madd_epi16(products(one.hi, two.hi), ones)));
+            }
+        }
+    }
     // |w| <= 128 and |a| <= 127 keep a pair of products below 2^15; the sign of w moves to a.
     template <int M>
     static void dot_q8(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t*, ptrdiff_t, I (&d)[M]) {

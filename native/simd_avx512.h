@@ -153,6 +153,31 @@ struct Simd {
             for (int i = 0; i < M; i++) total[t][i] = _mm512_dpwssd_epi32(total[t][i], d[t][i], g);
         }
     }
+    // Group j of a q6s block, 0..63: bits from v where `low` has ones, else from h.
+    static __m512i six_bits(__m512i v, __m512i h, int j) {
+        const __m512i low = _mm512_set1_epi8(15), two = _mm512_set1_epi8(0x30);
+        const __m512i nibbles = j % 2 ? _mm512_srli_epi16(v, 4) : v;
+        const __m512i high = j % 4 == 0 ? _mm512_slli_epi16(h, 4) : j % 4 == 1 ? _mm512_slli_epi16(h, 2) : j % 4 == 2 ? h : _mm512_srli_epi16(h, 2);
+        return _mm512_ternarylogic_epi32(low, nibbles, _mm512_and_si512(high, two), 0xca);
+    }
+    // Unsigned as they are: 32 is taken back by 4 * (-8 * sum(a)).
+    template <int T, int M>
+    static void dot_q6(const uint8_t* const (&w)[T], const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&d)[T][M]) {
+#pragma GCC unroll 8
+        for (int i = 0; i < M; i++)
+            for (int t = 0; t < T; t++) d[t][i] = _mm512_set1_epi32(4 * sum8[i * lds]);
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++) {
+            __m512i v[T];
+            for (int t = 0; t < T; t++) v[t] = six_bits(_mm512_loadu_si512(w[t] + j / 2 * 64), _mm512_loadu_si512(w[t] + 256 + j / 4 * 64), j);
+#pragma GCC unroll 8
+            for (int i = 0; i < M; i++) {
+                const __m512i four = broadcast4(a + i * lda + 4 * j);
+#pragma GCC unroll 2
+                for (int t = 0; t < T; t++) d[t][i] = _mm512_dpbusd_epi32(d[t][i], v[t], four);
+            }
+        }
+    }
     // The instruction wants unsigned weights: w + 128, taken back by 16 * (-8 * sum(a)).
     template <int T, int M>
     static void dot_q8(const uint8_t* const (&w)[T], const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&d)[T][M]) {

@@ -46,6 +46,17 @@ struct Simd : Lanes256 {
 #pragma GCC unroll 4
         for (int i = 0; i < M; i++) total[i] = {dot2(total[i].lo, d[i].lo, g.lo), dot2(total[i].hi, d[i].hi, g.hi)};
     }
+    // Unsigned as they are: 32 is taken back by 4 * (-8 * sum(a)).
+    template <int M>
+    static void dot_q6(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&d)[M]) {
+        for (int i = 0; i < M; i++) d[i] = set1_int(4 * sum8[i * lds]);
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++) {
+            const I v = {six_bits(w, j), six_bits(w + 32, j)};
+#pragma GCC unroll 4
+            for (int i = 0; i < M; i++) d[i] = dot4(d[i], v, broadcast4(a + i * lda + 4 * j));
+        }
+    }
     // The instruction wants unsigned weights: w + 128, taken back by 16 * (-8 * sum(a)).
     template <int M>
     static void dot_q8(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&d)[M]) {

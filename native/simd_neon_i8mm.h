@@ -34,10 +34,10 @@ template <int Row> static inline POCKETSEEK_INLINE int32x4_t row_of(int32x4_t fi
 // results. Eight rows of q4s, per block: 128 SMMLA, 64 for weights, 56 to pair rows and part them again, 100 of f32: 0.76 of the vector
 // work of twice four rows by SDOT; q4p 0.72. (The f32 accumulators of eight rows live in memory: 64 loads and stores beside.)
 struct NeonSmmla {
-    template <bool Nibbles, bool ZeroPoint, int M, class Finish>
+    template <Weights kind, int Zero, int M, class Finish>
     static inline POCKETSEEK_INLINE void block(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t* zero, ptrdiff_t lds, Finish finish) {
         if constexpr (M <= 3) {
-            NeonSdot::block<Nibbles, ZeroPoint, M>(w, a, lda, zero, lds, finish);
+            NeonSdot::block<kind, Zero, M>(w, a, lda, zero, lds, finish);
         } else {
             constexpr int P = (M + 1) / 2;  // an odd last row is its own partner
             int8x16_t x[4][P];
@@ -47,14 +47,14 @@ struct NeonSmmla {
                 const ptrdiff_t one = 2 * p, two = 2 * p + 1 < M ? one + 1 : one;
                 const RowPair lo = row_pair(a + one * lda, a + two * lda), hi = row_pair(a + one * lda + 16, a + two * lda + 16);
                 x[0][p] = lo.first, x[1][p] = lo.second, x[2][p] = hi.first, x[3][p] = hi.second;
-                start[p] = ZeroPoint ? vcombine_s32(vdup_n_s32(zero[one * lds]), vdup_n_s32(zero[two * lds])) : vdupq_n_s32(0);
+                start[p] = Zero ? vcombine_s32(vdup_n_s32(Zero * zero[one * lds]), vdup_n_s32(Zero * zero[two * lds])) : vdupq_n_s32(0);
             }
             each4([&](auto j) POCKETSEEK_INLINE {
                 int32x4_t first[P], second[P], d[M];
 #pragma GCC unroll 8
                 for (int p = 0; p < P; p++) first[p] = second[p] = start[p];
                 each4([&](auto g) POCKETSEEK_INLINE {
-                    const OutputPairs v = output_pairs(eight_inputs<Nibbles>(w + 16 * j, g));
+                    const OutputPairs v = output_pairs(eight_inputs<kind>(w + 16 * j, g));
 #pragma GCC unroll 8
                     for (int p = 0; p < P; p++) first[p] = vmmlaq_s32(first[p], x[g][p], v.first), second[p] = vmmlaq_s32(second[p], x[g][p], v.second);
                 });

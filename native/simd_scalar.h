@@ -79,6 +79,20 @@ struct Simd {
         for (int i = 0; i < M; i++)
             for (int r = 0; r < 16; r++) total[i].v[r] += (r < 8 ? steps[r] & 15 : steps[r - 8] >> 4) * d[i].v[r];
     }
+    // The sum of (q - 32) * a[i]: as above with the high two bits of four groups of inputs in each byte behind the low four.
+    template <int M>
+    static void dot_q6(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t* sum8, ptrdiff_t lds, I (&d)[M]) {
+        for (int i = 0; i < M; i++)
+            for (int r = 0; r < 16; r++) {
+                int32_t sum = 4 * sum8[i * lds];
+                for (int j = 0; j < 8; j++)
+                    for (int c = 0; c < 4; c++) {
+                        const int low = w[j / 2 * 64 + r * 4 + c] >> j % 2 * 4 & 15, high = w[256 + j / 4 * 64 + r * 4 + c] >> j % 4 * 2 & 3;
+                        sum += (low | high << 4) * a[i * lda + 4 * j + c];
+                    }
+                d[i].v[r] = sum;
+            }
+    }
     template <int M>
     static void dot_q8(const uint8_t* w, const int8_t* a, ptrdiff_t lda, const int32_t*, ptrdiff_t, I (&d)[M]) {
         for (int i = 0; i < M; i++)

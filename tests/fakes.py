@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from pocketseek.errors import IntegrityError, StorageError, UsageError
-from pocketseek.govern.governor import FixedGovernor
+from pocketseek.govern.governor import FixedGovernor, Governor
 from pocketseek.kernels.contract import LogitsMath
 from pocketseek.kernels.logits import NumpyLogits
 from pocketseek.runtime.engine import Engine
@@ -96,6 +96,10 @@ class FakeExecutor:
 
     def set_threads(self, num_threads: int) -> None:
         self.threads.append(num_threads)
+
+    @property
+    def changes_threads(self) -> bool:
+        return True
 
     def set_cores(self, cores: tuple[int, ...]) -> None:
         if not self.usable_cores.issuperset(cores):
@@ -250,14 +254,18 @@ class FakeTemplate:
 
 
 def fake_engine(
-    executor: FakeExecutor | None = None, *, num_pages: int = 64, template: FakeTemplate | None = None
+    executor: FakeExecutor | None = None,
+    *,
+    num_pages: int = 64,
+    template: FakeTemplate | None = None,
+    governor: Governor | None = None,
 ) -> Engine:
     """The real engine on fake parts."""
     return Engine(
         executor or FakeExecutor(),
         ByteTokenizer(),  # type: ignore[arg-type]
         template or FakeTemplate(),  # type: ignore[arg-type]
-        FixedGovernor(1),
+        governor or FixedGovernor(1),
         num_pages=num_pages,
     )
 

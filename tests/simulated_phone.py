@@ -101,7 +101,9 @@ class SimulatedPhone:
         resolution_c: float = 0.1,
         lag_s: float = 5.0,
         rounds: bool = False,
+        lag_steps: int = 1,
     ) -> None:
+        """lag_steps: so many heaps of heat between the skin and its sensor, which share the lag."""
         self.parts = parts or PhoneParts()
         self.ambient_c = ambient_c
         self.time_s = 0.0
@@ -110,7 +112,8 @@ class SimulatedPhone:
         self.work_s = 0.0  # in seconds at full speed
         self.energy_j = 0.0
         self._resolution_c = resolution_c
-        self._lag_s = lag_s
+        self._before_sensor_c = [self.skin_c] * (lag_steps - 1)
+        self._lag_s = lag_s / lag_steps
         self._rounds = rounds
         self._throttle_step = len(STEPS) - 1
         self._throttled_s = 0.0
@@ -154,7 +157,10 @@ class SimulatedPhone:
         out_w = (self.skin_c - self.ambient_c) / parts.skin_k_per_w
         self.chip_c += seconds * (power_w - through_w) / parts.chip_j_per_k
         self.skin_c += seconds * (parts.rest_w + through_w - out_w) / parts.skin_j_per_k
-        self._sensor_c += (self.skin_c - self._sensor_c) * (1 - math.exp(-seconds / max(self._lag_s, 1e-6)))
+        nearer_c, weight = self.skin_c, 1 - math.exp(-seconds / max(self._lag_s, 1e-6))
+        for place, before_c in enumerate(self._before_sensor_c):
+            self._before_sensor_c[place] = nearer_c = before_c + (nearer_c - before_c) * weight
+        self._sensor_c += (nearer_c - self._sensor_c) * weight
         self.hottest_c = max(self.hottest_c, self.skin_c)
         self.time_s += seconds
         self._throttle(seconds)
@@ -181,21 +187,29 @@ class SimulatedPhone:
 
 class ToldNowAndThen:
     """The phone's sensors as a program tells them that is asked every so many seconds: the skin's, called `kind`, in
-    between the same again, marked with its age; and the chip's, which can be read at any time."""
+    between the same again, marked with its age; and the chip's, which can be read at any time. held_s: so old may be
+    what the program tells, which does not say so."""
 
-    def __init__(self, phone: SimulatedPhone, every_s: float, kind: Kind = "skin") -> None:
+    def __init__(
+        self, phone: SimulatedPhone, every_s: float, kind: Kind = "skin", *, held_s: float = 0.0, has_chip: bool = True
+    ) -> None:
         self._phone = phone
-        self._every_s = every_s
+        self._every_s, self._held_s = every_s, held_s
         self._kind = kind
+        self._has_chip = has_chip
+        self._held: Temperature | None = None
         self._told: Temperature | None = None
-        self._told_s = 0.0
+        self._noted_s = self._told_s = 0.0
 
     def __call__(self) -> SensorFacts:
         skin, *rest = self._phone.facts().temperatures
         now_s = self._phone.time_s
+        if self._held is None or now_s - self._noted_s >= self._held_s - 1e-6:
+            self._held, self._noted_s = replace(skin, kind=self._kind), now_s
         if self._told is None or now_s - self._told_s >= self._every_s - 1e-6:
-            self._told, self._told_s = replace(skin, kind=self._kind), now_s
-        return SensorFacts(now_s, (replace(self._told, age_s=now_s - self._told_s), *rest))
+            self._told, self._told_s = self._held, now_s
+        told = replace(self._told, age_s=now_s - self._told_s)
+        return SensorFacts(now_s, (told, *rest) if self._has_chip else (told,))
 
 
 Policy = Callable[[SimulatedPhone], Pace]
@@ -222,7 +236,17 @@ def no_control(phone: SimulatedPhone) -> Pace:
 class Governed:
     """The product's governor, asked and obeyed as the worker does it. `status` is the governor's."""
 
-    def __init__(self, phone: SimulatedPhone, facts: Callable[[], SensorFacts] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        phone: SimulatedPhone,
+        facts: Callable[[], SensorFacts] | None = None,
+        *,
+        obeys_threads: bool = True,
+        obeys_clock: bool = True,
+        **options: Any,
+    ) -> None:
+        """obeys_*: whether what it says of threads and of the clock has an effect, whatever it is told of that."""
+        self._obeys_threads, self._obeys_clock = obeys_threads, obeys_clock
         self._busy_s = 0.0
         self.governor = ThermalGovernor(
             FixedGovernor(FULL_THREADS), facts or phone.facts, clock=lambda: phone.time_s, **options
@@ -232,7 +256,11 @@ class Governed:
     def __call__(self, phone: SimulatedPhone) -> Pace:
         limits = self.governor.limits()
         self._busy_s += limits.duty  # of the second that follows
-        return Pace(limits.duty, limits.num_threads, limits.frequency_share)
+        return Pace(
+            limits.duty,
+            limits.num_threads if self._obeys_threads else FULL_THREADS,
+            limits.frequency_share if self._obeys_clock else 1.0,
+        )
 
     @property
     def status(self) -> ThermalStatus:
@@ -254,7 +282,21 @@ class OnOff:
 
 
 def best_constant(parts: PhoneParts, ambient_c: float, limit_c: float, pace: Pace, minutes: float = 30.0) -> float:
-    """Mean speed of the highest constant duty (with these threads and this frequency) that stays below limit_c."""
+    """Mean speed of `best_constant_pace`."""
+    return _best_constant(parts, ambient_c, limit_c, pace, minutes)[1]
+
+
+def best_constant_pace(
+    parts: PhoneParts, ambient_c: float, limit_c: float, pace: Pace = FULL_PACE, minutes: float = 30.0
+) -> Pace:
+    """The highest constant duty (with these threads and this frequency) that stays below limit_c."""
+    return _best_constant(parts, ambient_c, limit_c, pace, minutes)[0]
+
+
+def _best_constant(
+    parts: PhoneParts, ambient_c: float, limit_c: float, pace: Pace, minutes: float
+) -> tuple[Pace, float]:
+    """With its mean speed."""
     low, high, speed = 0.0, 1.0, 0.0
     duty = 1.0
     for _ in range(12):
@@ -268,7 +310,7 @@ def best_constant(parts: PhoneParts, ambient_c: float, limit_c: float, pace: Pac
         else:
             high = duty
         duty = (low + high) / 2
-    return speed
+    return replace(pace, duty=low), speed
 
 
 def best_constant_of_all(parts: PhoneParts, ambient_c: float, limit_c: float, minutes: float = 30.0) -> float:

@@ -38,6 +38,8 @@ OWNERS = {
     "cryptography": {"package/seal.py", "package/sign.py"},
     "llguidance": {"runtime/constrain.py"},
     "sqlite3": {"apps/database.py"},
+    "pypdfium2": {"apps/doc/pdf_page.py", "apps/doc/pdf_runs.py"},
+    "lxml": {"apps/doc/safe_xml.py"},
     "typer": {"cli/*"},
     "rich": {"cli/*"},
     "prompt_toolkit": {"cli/*"},

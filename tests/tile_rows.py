@@ -21,7 +21,7 @@ def _value(format_name: str, tile_row: np.ndarray, lane: int, col: int) -> np.fl
         return np.float32(tile_row[at : at + kind.itemsize].view(kind)[0])
     block, inner = divmod(col, 32)
     code = _code(format_name, tile_row, lane, block, inner)
-    quant_bytes = 512 if format_name == "q8s" else 256
+    quant_bytes = {"q6s": 384, "q8s": 512}.get(format_name, 256)
     blocks = _num_blocks(format_name, len(tile_row))
     if format_name == "q4p":
         packed = int(tile_row[blocks * 256 + block * 8 + lane % 8])
@@ -30,6 +30,8 @@ def _value(format_name: str, tile_row: np.ndarray, lane: int, col: int) -> np.fl
     scale = _half(tile_row, blocks * quant_bytes + (block * 16 + lane) * 2)
     if format_name == "q4s":
         return scale * np.float32(code - 8)
+    if format_name == "q6s":
+        return scale * np.float32(code - 32)
     if format_name == "q4a":
         minimum = _half(tile_row, blocks * quant_bytes + blocks * 32 + (block * 16 + lane) * 2)
         return scale * np.float32(code) + minimum
@@ -42,8 +44,13 @@ def _code(format_name: str, tile_row: np.ndarray, lane: int, block: int, inner: 
         return int(tile_row[block * 512 + group * 64 + lane * 4 + c].view(np.int8))
     i, rest = divmod(inner, 8)
     is_high, c = divmod(rest, 4)
-    byte = int(tile_row[block * 256 + i * 64 + lane * 4 + c])
-    return byte >> 4 if is_high else byte & 15
+    start = block * (384 if format_name == "q6s" else 256)
+    byte = int(tile_row[start + i * 64 + lane * 4 + c])
+    low = byte >> 4 if is_high else byte & 15
+    if format_name != "q6s":
+        return low
+    h, rest = divmod(inner, 16)
+    return low + 16 * (int(tile_row[start + 256 + h * 64 + lane * 4 + c]) >> rest // 4 * 2 & 3)
 
 
 def _half(tile_row: np.ndarray, at: int) -> np.float32:
@@ -53,4 +60,6 @@ def _half(tile_row: np.ndarray, at: int) -> np.float32:
 def _num_blocks(format_name: str, num_bytes: int) -> int:
     if format_name == "q4p":  # the largest number that fits
         return max(n for n in range(1, num_bytes // 264 + 1) if n * 264 + -(-n // 8) * 32 <= num_bytes)
-    return num_bytes // {"q4s": 288, "q4a": 320, "q8s": 544}[format_name]  # the padding to 64 is less than a block
+    return (
+        num_bytes // {"q4s": 288, "q4a": 320, "q6s": 416, "q8s": 544}[format_name]
+    )  # the padding to 64 is less than a block

@@ -15,7 +15,7 @@ def plant(name: str, folder: Path) -> Path:
         if title.startswith("cores "):
             cpuinfo += _plant_cores(folder, title.removeprefix("cores "))
         elif title == "getprop":
-            _write(folder / "system/bin/getprop", f"#!/bin/sh\ncat <<'END'\n{body}\nEND\n").chmod(0o755)
+            _write(folder / "getprop.txt", body + "\n")
         elif " -> " in title:
             link, _, target = title.partition(" -> ")
             (folder / link).parent.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,10 @@ def _sections(text: str) -> list[tuple[str, str]]:
 
 
 def _plant_cores(folder: Path, text: str) -> list[str]:
-    """ "0-3 khz=2000000 capacity=300 design=0x41/0xd05 features='asimd asimddp'": sysfs files and cpuinfo lines."""
+    """ "0-3 khz=2000000 capacity=300 design=0x41/0xd05 features='asimd asimddp'": sysfs files and cpuinfo lines.
+
+    smt=1: a core is two processors with numbers one apart; smt=8: eight apart. Without it each is a core of its own.
+    """
     numbers, *words = shlex.split(text)
     values = dict(word.split("=", 1) for word in words)
     first, _, last = numbers.partition("-")
@@ -45,6 +48,9 @@ def _plant_cores(folder: Path, text: str) -> list[str]:
             _write(folder / _CPUS / f"cpu{core}/cpufreq/cpuinfo_max_freq", values["khz"] + "\n")
         if "capacity" in values:
             _write(folder / _CPUS / f"cpu{core}/cpu_capacity", values["capacity"] + "\n")
+        for name in ("core_cpus_list", "thread_siblings_list"):  # the new name and the old one, as kernels have both
+            siblings = _siblings(core - int(first), int(first), int(values.get("smt", "0")))
+            _write(folder / _CPUS / f"cpu{core}/topology/{name}", siblings + "\n")
         lines.append(f"processor\t: {core}")
         if "model" in values:
             lines.append(f"model name\t: {values['model']}")
@@ -54,6 +60,14 @@ def _plant_cores(folder: Path, text: str) -> list[str]:
             lines += [f"CPU implementer\t: {implementer}", f"CPU part\t: {part}"]
         lines.append("")
     return lines
+
+
+def _siblings(index: int, first: int, apart: int) -> str:
+    """As the kernel prints lists: "4-5", "0,8", "3"."""
+    if not apart:
+        return str(first + index)
+    start = first + index // (2 * apart) * 2 * apart + index % apart
+    return f"{start}{'-' if apart == 1 else ','}{start + apart}"
 
 
 def _write(path: Path, text: str) -> Path:

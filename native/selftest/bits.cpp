@@ -60,7 +60,7 @@ struct Model {
             for (size_t i = 0; i < quants; i++) tile[i] = uint8_t(random.next() >> 24);
             const size_t steps = format == Format::q4p ? size_t(blocks) * 8 : 0;
             for (size_t i = 0; i < steps; i++) tile[quants + i] = uint8_t(random.next() >> 24);
-            const float size = format == Format::q8s || format == Format::q4p ? 0.003f : 0.03f;
+            const float size = format == Format::q8s || format == Format::q4p ? 0.003f : format == Format::q6s ? 0.01f : 0.03f;
             const size_t end = tile_row_bytes(format, blocks);
             for (size_t i = (quants + steps) / 2; i < end / 2; i++) halves[i] = float_to_half(random.uniform() * size);
         }
@@ -103,7 +103,7 @@ struct Case {
     bool k_q8s = false;
 };
 constexpr Case kCases[] = {
-    {"q4s", Format::q4s}, {"q4a", Format::q4a}, {"q4p", Format::q4p}, {"q8s", Format::q8s}, {"f16", Format::f16}, {"f32", Format::f32},
+    {"q4s", Format::q4s}, {"q4a", Format::q4a}, {"q4p", Format::q4p}, {"q6s", Format::q6s}, {"q8s", Format::q8s}, {"f16", Format::f16}, {"f32", Format::f32},
     {"f32-subnormal", Format::f32, 1e-41f}, {"f32-subnormal", Format::f32, 1e-41f, true}, {"f32-kv8", Format::f32, 1.0f, false, KvFormat::q8},
     {"mixed", Format::q8s, 1.0f, false, KvFormat::f16, true}, {"q4p-head128-kv8", Format::q4p, 1.0f, false, KvFormat::q8, false, 128},
     {"q4p-k8s", Format::q4p, 1.0f, false, KvFormat::f16, false, 24, true},

@@ -5,6 +5,7 @@ A tile row is contiguous, so a tensor may be cut between any two of them. Inside
 
     q4s   [quants: blocks x 256 B][scales d: blocks x 16 x f16]                        pad to 64 B
     q4a   [quants: blocks x 256 B][scales d: blocks x 16 x f16][minima m: likewise]    pad to 64 B
+    q6s   [quants: blocks x 384 B][scales d: blocks x 16 x f16]                        pad to 64 B
     q8s   [quants: blocks x 512 B][scales d: blocks x 16 x f16]                        pad to 64 B
     q4p   [quants: blocks x 256 B][steps g: blocks x 8 B][scales D: superblocks x 16 x f16]        pad to 64 B
     f16   [inputs x 16 x f16]           f32   [inputs x 16 x f32]      (one input's 16 outputs side by side)
@@ -14,8 +15,12 @@ four values of inputs 4j..4j+3:
 
     q8s   byte[j*64 + r*4 + c]  = value(r, 4j+c) as int8                                j = 0..7
     q4*   byte[i*64 + r*4 + c]  = value(r, 8i+c) | value(r, 8i+4+c) << 4                i = 0..3   (unsigned 0..15)
+    q6s   the low four bits of each value (unsigned 0..63) in 256 bytes as q4*, then the high two in 128:
+          byte[256 + h*64 + r*4 + c] = high(r, 16h+c) | high(r, 16h+4+c) << 2
+                                     | high(r, 16h+8+c) << 4 | high(r, 16h+12+c) << 6   h = 0..1
 
-so that a 64-byte load is 16 lanes of four inputs. q4s stores q with the value d*(q-8), q4a the value d*q+m, q8s d*q.
+so that a 64-byte load is 16 lanes of four inputs. q4s stores q with the value d*(q-8), q4a the value d*q+m, q6s
+d*(q-32), q8s d*q.
 
 q4p has two levels: the value is D*g*(q-8), with one D for 8 blocks (256 inputs, a superblock; the last one of a row may
 hold 1 to 7 blocks) and a whole number g = 0..15 for each block: byte[b*8 + r] = g(r) | g(r+8) << 4 for r = 0..7.
@@ -52,6 +57,7 @@ FORMATS: dict[str, TensorFormat] = {
     "q4s": TensorFormat("q4s", 256 + 32, 4.5, True),
     "q4a": TensorFormat("q4a", 256 + 64, 5.0, True),
     "q4p": TensorFormat("q4p", 256 + 8, 4.1875, True, 32),
+    "q6s": TensorFormat("q6s", 384 + 32, 6.5, True),
     "q8s": TensorFormat("q8s", 512 + 32, 8.5, True),
     "f16": TensorFormat("f16", 1024, 16.0, False),
     "f32": TensorFormat("f32", 2048, 32.0, False),

@@ -46,6 +46,14 @@ class Settings:
         return self.home / "conversations.db"
 
     @property
+    def documents_path(self) -> Path:
+        return self.home / "documents.db"
+
+    @property
+    def summaries_path(self) -> Path:
+        return self.home / "summaries.db"
+
+    @property
     def tokens_path(self) -> Path:
         return self.home / "tokens.json"
 

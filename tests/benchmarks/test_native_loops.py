@@ -21,7 +21,7 @@ def loop_of(num_dots: int) -> Loop:
         ("quantised_step<pocketseek::(anonymous namespace)::Simd, (pocketseek::Format)0, 2, 4>", 256, "q4s", 2, 4, 1),
         ("two_level_step<1, 2>", 64, "q4p", 1, 2, 1),
         ("two_level_step<2, 2>", 128, "q4p", 2, 2, 1),
-        ("multiply_group<(pocketseek::Format)3>", 64, "q8s", 1, 2, 1),
+        ("multiply_group<(pocketseek::Format)4>", 64, "q8s", 1, 2, 1),
         ("pair_superblock<pocketseek::(anonymous namespace)::Simd, 6>", 384, "q4p pair", 2, 6, 1),
         ("quantised_step<pocketseek::Simd, (pocketseek::Format)1, 1, 3>", 128, "q4a", 1, 3, 4 / 3),
         ("something_new<7>", 32, "something_new", 1, 7, 1 / 7),

@@ -106,7 +106,7 @@ def test_what_was_calibrated_is_told(run: Callable, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(CALIBRATION)
     source = write_hf(tmp_path / "hf", tiny_model(num_layers=1))
     texts = ("--calibrate", tmp_path / "text.txt", "--calibration-tokens", "1024")
-    assert "calibrated on 1024 tokens: 7 matrices" in run("convert", source, tmp_path / "out", *texts).err
+    assert "calibrated on 1024 tokens: 8 matrices" in run("convert", source, tmp_path / "out", *texts).err
     ended = run("convert", source, tmp_path / "mixed", *texts, "--bits", "8.5")
     assert ended.code == 0
     ended = run("convert", source, tmp_path / "eight", *texts, "--quant", "q8")

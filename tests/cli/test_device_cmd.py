@@ -68,6 +68,8 @@ def test_json_says_null_for_what_is_unknown(run: Callable, tmp_path: Path) -> No
         "storage_kind",
         "storage_free_bytes",
         "kernels",
+        *("architecture", "execution_provider", "accelerators", "permissions", "data_dir", "cpu_quota"),
+        *("memory_limit_bytes", "physical_cores"),
     } <= unknown
     assert not unknown & set(facts["sources"])
 
@@ -99,8 +101,36 @@ def test_sources_name_the_place_of_every_known_fact(run: Callable, tmp_path: Pat
     rows = {name: (value, source) for name, value, source in lines}
     assert rows["chip"] == ("Snapdragon 8 Gen 2 for Galaxy", "chip table: SM8550-AC (by getprop ro.soc.model)")
     assert rows["storage_version"] == ("4.0", "1d84000.ufshc/device_descriptor/specification_version")
-    assert rows["memory_limit_bytes"] == ("none", "")
+    assert rows["memory_limit_bytes"] == ("unknown", "")
     assert rows["os_name"] == ("unknown", "")
+
+
+def test_two_threads_of_a_core_are_one_core(run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pc, phone = tree_files.plant("pc", tmp_path / "pc"), tree_files.plant("mate-60", tmp_path / "phone")
+    rows = dict(line.split("\t") for line in run("device", "--root", pc).out.splitlines())
+    assert rows["cores"] == "8 × 5.13 GHz, 16 hardware threads; 8 usable (16 hardware threads), 8 of them fast"
+    rows = dict(line.split("\t") for line in run("device", "--root", phone).out.splitlines())
+    assert rows["cores"] == (
+        "1 × TaiShan V120 2.62 GHz, 2 hardware threads; 3 × TaiShan V120 2.15 GHz, 6 hardware threads; "
+        "4 × Cortex-A510 1.53 GHz; 8 usable (12 hardware threads), 4 of them fast"
+    )
+    lines = run("device", "--root", phone, "--sources").out.splitlines()
+    assert "physical_cores\t0 1 2 3 4,5 6,7 8,9 10,11\ttopology/core_cpus_list" in lines
+
+
+def test_a_group_of_which_only_the_capacity_is_known_says_so(run: Callable, tmp_path: Path) -> None:
+    for core in (0, 1):
+        (tmp_path / f"sys/devices/system/cpu/cpu{core}").mkdir(parents=True)
+        (tmp_path / f"sys/devices/system/cpu/cpu{core}/cpu_capacity").write_text("1024\n")
+    lines = run("device", "--root", tmp_path, "--sources").out.splitlines()
+    assert "clusters\t2 × of capacity 1024\tcpu_capacity" in lines
+
+
+def test_storage_without_blocks_is_unknown(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POCKETSEEK_HOME", "/proc/nope")
+    assert "0 bytes" not in run("device").out
+    assert "storage_free_bytes\tunknown\t" in run("device", "--sources").out.splitlines()
+    assert "demo" in run("device", "--models").out
 
 
 def test_a_root_that_is_none_is_wrong_usage(run: Callable, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pocketseek.apps.catalogue import catalogue
 from pocketseek.cli import models_verdict
 from pocketseek.device.chips import known_chips
 from pocketseek.device.probe import DeviceFacts, check_device
+from pocketseek.errors import StorageError
 from pocketseek.kernels.measure import MachineLimits
 
 
@@ -82,6 +83,45 @@ def test_without_speeds_the_largest_is_not_called_the_one_to_take(
     assert "The largest that fits into memory is r1-8b at 4 bits" in out
     assert "Take " not in out
     assert "more than the 10.0 GB that are free: convert it on another machine" in out
+
+
+def test_programs_are_told_why_a_model_is_recommended(
+    run: Callable, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone(monkeypatch)
+    found = run("device", "--models", "--json").json
+    why, storage = found["recommended"]["reasons"]
+    assert why["code"] == "upper limit"
+    assert "at most" in why["text"]
+    assert (storage["code"], storage["text"].startswith("It takes ")) == ("storage", True)
+    assert found["not_recommended"] is None
+    phone(monkeypatch, chip=None, storage_free_bytes=10**10)
+    codes = [one["code"] for one in run("device", "--models", "--json").json["recommended"]["reasons"]]
+    assert codes == ["largest in memory", "convert elsewhere"]
+
+
+def test_why_nothing_is_recommended_is_told(run: Callable, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    phone(monkeypatch, memory_available_bytes=10**6)
+    found = run("device", "--models", "--json").json
+    assert (found["recommended"], found["not_recommended"]["code"]) == (None, "nothing fits")
+    phone(monkeypatch, memory_available_bytes=None)
+    assert run("device", "--models", "--json").json["not_recommended"]["code"] == "memory unknown"
+    assert "not known how much memory" in run("device", "--models").out
+
+
+def test_figures_of_memory_are_kept_when_only_storage_cannot_be_measured(
+    run: Callable, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StorageError("no room; free some")
+
+    monkeypatch.setattr(measure_device, "measure_storage", fail)
+    ended = run("device", "--measure", "--json")
+    assert ended.code == 0
+    assert ended.json["figures"]["read_bandwidth_bytes_per_s"] == 20e9
+    assert (ended.json["figures"]["flash"], ended.json["storage_problem"]) == ([], "no room; free some")
+    assert "Storage was not measured: no room; free some" in ended.err
+    assert run("device", "--models", "--json").json["figures"]["int8_multiply_adds_per_s"] == 200e9
 
 
 def phone(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:

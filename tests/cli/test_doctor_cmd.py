@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from pocketseek.cli import doctor_cmd
+from pocketseek.cli.messages import Words
 from pocketseek.device.memory import ProcessMemory
 from pocketseek.device.probe import check_device
 from pocketseek.errors import NativeCoreError
 from pocketseek.kernels import choose
 from pocketseek.runtime import onnx_executor
+from pocketseek.settings import read_settings
 
 
 def test_doctor_is_content_with_a_sound_installation(run: Callable, installed: Path) -> None:
@@ -118,3 +120,31 @@ def test_what_doctor_holds_itself_is_there_for_a_model(run: Callable, monkeypatc
 def test_doctor_does_not_guess_unknown_memory(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     check = memory_check(run, monkeypatch, memory_available_bytes=None, memory_limit_bytes=None)
     assert (check["warning"], check["detail"]) == (False, "unknown")
+
+
+def heat_check(root: Path, limit_c: float | None = None, language: str = "en") -> doctor_cmd.Check:
+    settings = dataclasses.replace(read_settings(), temperature_limit_c=limit_c, language=language)
+    return doctor_cmd._heat(settings, Words(language), root)
+
+
+def test_a_phone_that_tells_no_temperature_is_a_warning_with_what_helps(tmp_path: Path) -> None:
+    (tmp_path / "data/data/com.termux/files/usr").mkdir(parents=True)
+    check = heat_check(tmp_path)
+    assert (check.ok, check.warning) == (True, True)
+    assert "45 °C is without effect" in check.detail
+    assert "pkg install termux-api" in check.detail
+    assert "45 °C 的温度上限不起作用" in heat_check(tmp_path, language="zh").detail
+
+
+def test_a_pc_without_sensors_is_worth_a_warning_only_if_a_limit_is_set(tmp_path: Path) -> None:
+    assert not heat_check(tmp_path).warning
+    assert heat_check(tmp_path, 40.0).warning
+    assert heat_check(tmp_path, 0.0) == doctor_cmd.Check("temperature", True, "no limit")
+
+
+def test_the_sensor_that_the_limit_is_held_by_is_named(tmp_path: Path) -> None:
+    zone = tmp_path / "sys/class/thermal/thermal_zone0"
+    zone.mkdir(parents=True)
+    (zone / "type").write_text("skin-therm\n")
+    (zone / "temp").write_text("31500\n")
+    assert heat_check(tmp_path, 40.0).detail == "31.5 °C (skin-therm), limit 40 °C"

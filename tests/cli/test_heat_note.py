@@ -32,6 +32,55 @@ def test_it_is_said_once(capsys: pytest.CaptureFixture[str], language: str, word
     assert "44.8" in said
 
 
+BLIND = replace(HOLDING, state="blind", reason="no sensor", skin_c=None)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", ("Slower", "cannot be read", "read again")), ("zh", ("放慢", "无法", "又可以"))]
+)
+def test_going_blind_after_holding_is_told_once_and_so_is_its_end(
+    capsys: pytest.CaptureFixture[str], language: str, words: tuple[str, ...]
+) -> None:
+    heat = HeatNote(Words(language))
+    for status in (HOLDING, BLIND, BLIND, HOLDING, HOLDING):
+        heat.see(status)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    for line, word in zip(lines, words, strict=True):
+        assert word in line
+
+
+def test_each_time_that_it_goes_blind_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    heat = HeatNote(Words("en"))
+    for status in (BLIND, FREE, BLIND, FREE):
+        heat.see(status)
+    assert capsys.readouterr().err.count("cannot be read") == 2
+
+
+def test_blindness_that_is_over_is_no_fall_for_heat(capsys: pytest.CaptureFixture[str]) -> None:
+    heat = HeatNote(Words("en"))
+    heat.see(BLIND)
+    heat.see(replace(FREE, num_falls=BLIND.num_falls))
+    assert "Slower" not in capsys.readouterr().err
+
+
+def test_a_chip_that_is_too_hot_meanwhile_does_not_end_the_blindness(capsys: pytest.CaptureFixture[str]) -> None:
+    heat = HeatNote(Words("en"))
+    heat.see(BLIND)
+    heat.see(replace(BLIND, state="emergency", share=0.0, chip_c=97.0))
+    assert "read again" not in capsys.readouterr().err
+    heat.see(FREE)
+    assert "read again" in capsys.readouterr().err
+
+
+def test_a_limit_without_effect_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    heat = HeatNote(Words("en"))
+    unheld = replace(FREE, holds_limit=False, skin_c=None)
+    for status in (replace(FREE, skin_c=None), unheld, unheld):
+        heat.see(status)
+    assert capsys.readouterr().err.count("without effect") == 1
+
+
 @pytest.mark.parametrize(
     ("status", "word"),
     [
@@ -40,6 +89,7 @@ def test_it_is_said_once(capsys: pytest.CaptureFixture[str], language: str, word
         (replace(HOLDING, state="emergency", share=0.0, chip_c=97.0), "chip is at 97 °C, far above 85"),
         (replace(HOLDING, state="unreachable", share=0.02, skin_c=48.4), "cooler than 48 °C here"),
         (replace(HOLDING, state="unreachable", share=0.02, chip_c=97.0), "stays at 97 °C"),
+        (replace(HOLDING, sensor="headroom"), "about 44.8 °C, by Android's headroom"),
         (replace(HOLDING, reason="sensor test", share=0.25), "still moves (25 %)"),
         (replace(HOLDING, state="blind", skin_c=None), "cannot be read"),
     ],
@@ -91,4 +141,5 @@ def test_json_has_it_only_where_somebody_watches() -> None:
         "skin_c": 44.83,
         "chip_c": 61.0,
         "limit_c": 45.0,
+        "holds_limit": True,
     }

@@ -13,7 +13,7 @@ from pocketseek.errors import PocketseekError
 
 COMMANDS = (
     *("chat", "generate", "convert", "models", "inspect", "verify", "remove"),
-    *("eval", "bench", "device", "doctor"),
+    *("eval", "bench", "device", "doctor", "doc"),
 )
 
 

@@ -8,7 +8,10 @@ import pytest
 from pocketseek.cli import (
     convert_messages,
     device_messages,
+    doc_library_messages,
+    doc_messages,
     export_messages,
+    heat_messages,
     messages,
     onnx_messages,
     report_messages,
@@ -24,7 +27,10 @@ ALL = (
             messages,
             convert_messages,
             device_messages,
+            doc_library_messages,
+            doc_messages,
             export_messages,
+            heat_messages,
             onnx_messages,
             report_messages,
             sensors_messages,
@@ -37,6 +43,17 @@ ALL = (
         f"{group}.{name}": value
         for group in ("PERMISSIONS", "KINDS", "REASONS")
         for name, value in getattr(device_messages, group).items()
+    }
+    | {f"doc REASONS.{name}": value for name, value in doc_messages.REASONS.items()}
+    | {
+        f"{group}.{name}": value
+        for group in ("FIGURES", "CARDS", "GAPS", "PHASES", "DIFFERENCES", "BOTH", "POWER_SOURCES")
+        for name, value in getattr(report_messages, group).items()
+    }
+    | {
+        f"{group}.{name}": value
+        for group in ("WHY", "WHY_NONE", "FITS")
+        for name, value in getattr(verdict_messages, group).items()
     }
     | {f"PROVIDER_REASONS.{name}": value for name, value in onnx_messages.PROVIDER_REASONS.items()}
 )

@@ -13,7 +13,7 @@ from pocketseek.apps.report.measure import ReportRun
 from pocketseek.apps.report.record import SCHEMA, Record
 from pocketseek.apps.report.record_file import read_record, record_json
 from pocketseek.cli import bench_cmd, report_run
-from pocketseek.errors import FormatError, NotFoundError, UnsupportedError, UsageError
+from pocketseek.errors import FormatError, NotFoundError, StorageError, UnsupportedError, UsageError
 
 QUICK = ("--prompt-tokens", "16", "--new-tokens", "4", "--repeats", "1")
 
@@ -96,6 +96,54 @@ def test_a_comparison_has_both_ratios_and_a_page_with_both_curves(run: Callable,
     assert facts["differences"] == ["device"]
     assert facts["figures"]["short_answer"]["ratio"] == pytest.approx(0.8)
     assert facts["figures"]["short_answer"]["better"] is True
+
+
+def test_other_work_is_told_in_words_instead_of_a_verdict(
+    run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conditions = replace(phone_record().conditions, prompt_tokens=64, new_tokens=16)
+    first = written(tmp_path, "a.json", phone_record())
+    second = written(tmp_path, "b.json", replace(phone_record(pace=2), conditions=conditions))
+    ended = run("bench", "--compare", first, second, "--report", tmp_path / "c.html")
+    (decode,) = (line for line in ended.out.splitlines() if line.startswith("decode"))
+    assert decode.startswith("decode, 128 / 16 tokens\t")
+    assert decode.endswith("\tnot comparable: prompt 512 / 64 tokens, answer 128 / 16 tokens")
+    (short,) = (line for line in ended.out.splitlines() if line.startswith("short answer"))
+    assert short.endswith("\t2.00x better")
+    assert "measured differently, A / B: prompt 512 / 64 tokens, answer 128 / 16 tokens" in ended.err
+    assert "not comparable: prompt 512 / 64 tokens" in (tmp_path / "c.html").read_text(encoding="utf-8")
+    figures = run("bench", "--compare", first, second, "--json").json["figures"]
+    assert (figures["decode"]["ratio"], figures["decode"]["better"]) == (None, None)
+    assert figures["prefill"]["other_work"] == ["prompt_tokens"]
+    monkeypatch.setenv("POCKETSEEK_LANG", "zh")
+    assert "不可比:输入 512 / 64 词元" in run("bench", "--compare", first, second).out
+
+
+def test_a_report_is_kept_when_standard_output_is_full(
+    run: Callable, tiny_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in ("print_table", "print_json"):
+        monkeypatch.setattr(report_run, name, full)
+    for name, more in (("a", ()), ("b", ("--json",))):
+        ended = run("bench", tiny_package, *QUICK, *more, "--report", tmp_path / f"{name}.html")
+        assert ended.code == StorageError.exit_code
+        assert read_record(tmp_path / f"{name}.json").speed is not None
+        assert (tmp_path / f"{name}.html").exists()
+
+
+def test_figures_are_shown_when_the_report_cannot_be_written(
+    run: Callable, tiny_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_args: object) -> None:
+        raise StorageError("no space; free some")
+
+    monkeypatch.setattr("pocketseek.apps.report.write_pair.write_pair", refused)
+    ended = run("bench", tiny_package, *QUICK, "--report", tmp_path / "a.html")
+    assert ended.code == StorageError.exit_code
+    assert "\t320 ms\n" in ended.out
 
 
 def test_files_that_cannot_be_compared_are_refused(run: Callable, tmp_path: Path) -> None:

@@ -40,15 +40,16 @@ def test_the_report_says_what_it_was_calibrated_on_and_what_was_lost(tmp_path: P
     report = read_manifest(package).quality["calibration"]
     assert isinstance(report, dict)
     assert report["tokens"] == 2048
-    assert report["matrices"] == 14
+    assert report["matrices"] == 15
     assert 0 < float(str(report["relative_output_error"])) < 0.01
     assert str(report["worst_tensor"]).startswith("layer.")
 
 
+@pytest.mark.parametrize("quant", ["q4", "q4-pure"])
 @pytest.mark.parametrize("tied", [False, True])
-def test_the_head_is_calibrated_where_it_has_four_bits(tied: bool, tmp_path: Path) -> None:
+def test_the_head_is_calibrated_where_it_has_four_or_six_bits(tied: bool, quant: Quant, tmp_path: Path) -> None:
     checkpoint = write_hf(tmp_path / "source", tiny_model(tied=tied))
-    package = convert_checkpoint(checkpoint, tmp_path / "p", quant="q4-pure", calibration=[TEXT])
+    package = convert_checkpoint(checkpoint, tmp_path / "p", quant=quant, calibration=[TEXT])
     report = read_manifest(package).quality["calibration"]
     assert isinstance(report, dict)
     assert report["matrices"] == 15
@@ -61,6 +62,34 @@ def test_text_that_nothing_is_calibrated_on_is_refused(type_name: str, quant: Qu
     with pytest.raises(UsageError, match="nothing to calibrate; leave --calibrate out"):
         convert_checkpoint(checkpoint, tmp_path / "p", quant=quant, calibration=[TEXT])
     assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]
+
+
+def test_a_head_in_pieces_is_that_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = write_hf(tmp_path / "source", tiny_model(vocab=331))
+
+    def converted(name: str) -> tuple[bytes, object, list[int]]:
+        done: list[int] = []
+        path = convert_checkpoint(
+            checkpoint,
+            tmp_path / name,
+            quant="q4",
+            calibration=[TEXT],
+            progress=lambda _, now, all_: done.append(all_ - now),
+        )
+        with closing(Package.open(path)) as package:
+            head = package.tensor("head.weight")
+            return b"".join(bytes(part.data) for part in head.parts), package.manifest.quality["calibration"], done
+
+    whole, report, _ = converted("whole")
+    monkeypatch.setattr("pocketseek.convert.calibrate._HEAD_VALUES", 100 * 64)
+    pieces, same_report, left = converted("pieces")
+    assert len(pieces) == len(whole)
+    assert np.mean(np.frombuffer(pieces, np.uint8) == np.frombuffer(whole, np.uint8)) > 0.99  # BLAS rounds by shape
+    assert isinstance(report, dict)
+    assert isinstance(same_report, dict)
+    assert same_report["matrices"] == report["matrices"] == 15
+    assert same_report["relative_output_error"] == pytest.approx(report["relative_output_error"], rel=1e-2)
+    assert left[-1] == 0
 
 
 def test_progress_counts_everything_once(tmp_path: Path) -> None:

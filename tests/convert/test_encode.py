@@ -36,7 +36,8 @@ def test_every_readable_type_has_a_format_to_be_kept_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("type_name", "format_name"), [*sorted(KEEP_FORMATS.items()), ("BF16", "q4s"), ("Q6_K", "q4s"), ("F32", "q8s")]
+    ("type_name", "format_name"),
+    [*sorted(KEEP_FORMATS.items()), ("BF16", "q4s"), ("Q4_0", "q6s"), ("BF16", "q6s"), ("Q6_K", "q4s"), ("F32", "q8s")],
 )
 def test_reported_error_is_that_of_the_packed_bytes(type_name: str, format_name: str) -> None:
     raw = stored(type_name)

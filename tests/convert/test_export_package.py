@@ -124,12 +124,10 @@ def test_minima_are_carried_over(tmp_path: Path) -> None:
     assert mean_kl(native_logits(package, IDS), graphs.logits(IDS)) < 5e-3
 
 
-@pytest.mark.parametrize("format_name", ["q4s", "q4p", "q4a", "q8s"])
+@pytest.mark.parametrize("format_name", ["q4s", "q4p", "q4a", "q6s", "q8s"])
 def test_codes_and_scales_stand_for_the_very_values(tmp_path: Path, format_name: str) -> None:
-    if format_name == "q4a":
-        package = convert_checkpoint(tiny_gguf(tmp_path / "some.gguf", type_name="Q4_1"), tmp_path / "package")
-    elif format_name == "q4s":
-        package = convert_checkpoint(tiny_gguf(tmp_path / "some.gguf", type_name="Q4_0"), tmp_path / "package")
+    if stored_type := {"q4s": "Q4_0", "q4a": "Q4_1", "q6s": "Q5_0"}.get(format_name):
+        package = convert_checkpoint(tiny_gguf(tmp_path / "some.gguf", type_name=stored_type), tmp_path / "package")
     else:
         package = package_of(
             tmp_path, "llama", "q8" if format_name == "q8s" else "q4", hidden=288, num_heads=3, num_kv_heads=1

@@ -98,6 +98,7 @@ def test_costs_fall_with_bits_and_cover_every_matrix(tmp_path: Path, family: str
             for by_format in costs.values():
                 assert tuple(by_format) == FORMATS
                 assert by_format["q8s"] < 0.1 * by_format["q4p"]
+                assert by_format["q8s"] < by_format["q6s"] < 0.2 * by_format["q4p"]
                 assert all(cost > 0 for cost in by_format.values())
         assert all(cost == 0 for by in weight_costs(weights, lambda *_: True).values() for cost in by.values())
 

@@ -10,14 +10,17 @@ from pocketseek.convert.pack import Planes, pack_planes, pack_values
 from pocketseek.convert.quantize import dequantize
 from pocketseek.formats import num_blocks, num_tile_rows, tile_row_bytes
 
-QUANTISED = ("q4s", "q4a", "q4p", "q8s")
+QUANTISED = ("q4s", "q4a", "q4p", "q6s", "q8s")
 small_shapes = st.tuples(st.integers(1, 40), st.integers(1, 100))
 
 
 def random_planes(format_name: str, rows: int, blocks: int, seed: int) -> Planes:
     rng = np.random.default_rng(seed)
     shape = (rows, blocks, 32)
-    quants = rng.integers(-128, 128, shape, np.int8) if format_name == "q8s" else rng.integers(0, 16, shape, np.uint8)
+    levels = 64 if format_name == "q6s" else 16
+    quants = (
+        rng.integers(-128, 128, shape, np.int8) if format_name == "q8s" else rng.integers(0, levels, shape, np.uint8)
+    )
     num_scales = -(-blocks // 8) if format_name == "q4p" else blocks
     scales = rng.standard_normal((rows, num_scales)).astype(np.float16)
     steps = rng.integers(0, 16, (rows, blocks), np.uint8) if format_name == "q4p" else None

@@ -150,11 +150,11 @@ def test_the_quality_report_states_the_measured_error(type_name: str, tmp_path: 
     assert report["worst_tensor"] == worst
 
 
-def test_q4_is_the_default_for_safetensors_with_eight_bits_for_the_vocabulary(tmp_path: Path, convert: Convert) -> None:
+def test_q4_is_the_default_for_safetensors_with_six_bits_for_the_vocabulary(tmp_path: Path, convert: Convert) -> None:
     with Package.open(convert(tiny_hf_directory(tmp_path / "hf", dtype="BF16"))) as package:
         formats = {tensor.name: tensor.format for tensor in package.manifest.tensors}
         assert package.manifest.recipe == {"quant": "q4"}
-    assert formats["embed.weight"] == formats["head.weight"] == "q8s"
+    assert formats["embed.weight"] == formats["head.weight"] == "q6s"
     assert {formats[f"layer.0.{part}"] for part in ("q", "k", "v", "o", "gate", "up", "down")} == {"q4p"}
     assert {formats[name] for name in ("rope.inv_freq", "layer.1.attn_norm", "head.norm")} == {"f32"}
 

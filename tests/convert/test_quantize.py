@@ -9,8 +9,8 @@ from hypothesis.extra import numpy as hnp
 from pocketseek.convert.quantize import dequantize, quantize
 from pocketseek.errors import FormatError
 
-FORMATS = ("q4s", "q4a", "q8s")
-RANGES = {"q4s": (0, 15), "q4a": (0, 15), "q8s": (-127, 127)}
+FORMATS = ("q4s", "q4a", "q6s", "q8s")
+RANGES = {"q4s": (0, 15), "q4a": (0, 15), "q6s": (0, 63), "q8s": (-127, 127)}
 
 
 def gaussian(rows: int, cols: int, seed: int = 0) -> np.ndarray:
@@ -46,7 +46,7 @@ def test_every_value_is_within_one_step_of_its_block(format_name: str, values: n
     blocks = planes.scales.shape[1]
     padded = np.pad(np.abs(values), ((0, 0), (0, blocks * 32 - values.shape[1])))
     peaks = np.repeat(padded.reshape(len(values), blocks, 32).max(2), 32, axis=1)[:, : values.shape[1]]
-    allowed = {"q4s": 1 / 7, "q4a": 1 / 7, "q8s": 1 / 250}[format_name]
+    allowed = {"q4s": 1 / 7, "q4a": 1 / 7, "q6s": 1 / 28, "q8s": 1 / 250}[format_name]
     assert (np.abs(written - values) <= peaks * allowed + 5e-6).all()
 
 
@@ -79,7 +79,7 @@ def test_rows_do_not_influence_each_other(format_name: str, monkeypatch: pytest.
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-@pytest.mark.parametrize("format_name", ["q4s", "q4p", "q8s"])
+@pytest.mark.parametrize("format_name", ["q4s", "q4p", "q6s", "q8s"])
 def test_columns_are_padded_with_zeros(format_name: str) -> None:
     assert not dequantize(format_name, quantize(format_name, gaussian(2, 40)))[:, 40:].any()
 
@@ -103,10 +103,17 @@ def test_q4s_loses_less_than_ggmls_rule() -> None:
     assert relative_error("q4s", values) < 0.96 * ggml_error
 
 
+def test_q6s_repeats_what_it_wrote() -> None:
+    codes = np.random.default_rng(3).integers(-32, 32, (20, 320)).astype(np.float32)
+    codes[:, ::32] = -32  # every code is reached from the scale that the largest one gives
+    np.testing.assert_array_equal(dequantize("q6s", quantize("q6s", codes * np.float32(0.25))), codes * 0.25)
+
+
 def test_errors_on_gaussian_weights_are_the_documented_ones() -> None:
     values = gaussian(64, 1024)
     assert relative_error("q4s", values) < 0.082
     assert relative_error("q4a", values) < 0.076
+    assert relative_error("q6s", values) < 0.0201
     assert relative_error("q8s", values) < 0.0055
     assert relative_error("q4p", values) < 0.087
 

@@ -22,8 +22,8 @@ def test_an_unknown_quant_is_refused_naming_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("name", ["embed.weight", "head.weight"])
-def test_q4_gives_embedding_and_head_eight_bits(name: str) -> None:
-    assert choose_format("q4", name, "BF16") == "q8s"
+def test_q4_gives_embedding_and_head_six_bits(name: str) -> None:
+    assert choose_format("q4", name, "BF16") == "q6s"
     assert choose_format("q4", "layer.3.q", "BF16") == "q4p"
 
 
@@ -42,7 +42,8 @@ def test_q8_means_every_matrix() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored_type", "format_name"), [("Q4_0", "q4s"), ("Q4_K", "q4a"), ("Q6_K", "q8s"), ("BF16", "f16"), ("F32", "f32")]
+    ("stored_type", "format_name"),
+    [("Q4_0", "q4s"), ("Q4_K", "q4a"), ("Q5_0", "q6s"), ("Q6_K", "q8s"), ("BF16", "f16"), ("F32", "f32")],
 )
 def test_keep_follows_the_stored_type(stored_type: str, format_name: str) -> None:
     assert choose_format("keep", "head.weight", stored_type) == format_name

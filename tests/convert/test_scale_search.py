@@ -20,7 +20,7 @@ def read_by(format_name: str, values: np.ndarray, importance: np.ndarray) -> np.
     return np.stack(columns, axis=1)
 
 
-@pytest.mark.parametrize("format_name", ["q4p", "q4s", "q4a"])
+@pytest.mark.parametrize("format_name", ["q4p", "q4s", "q4a", "q6s"])
 def test_the_weighted_error_is_not_above_that_of_the_plain_search(format_name: str) -> None:
     rng = np.random.default_rng(7)
     cols = GROUP_COLS[format_name]

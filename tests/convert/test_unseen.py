@@ -13,7 +13,7 @@ from pocketseek.errors import UsageError
 
 
 def prose(seed: int) -> str:
-    words = "a river green bottles hanging wall fall and should the stone of mountains quietly over".split()
+    words = ["a", "river", "green", "bottles", "hanging", "wall", "fall", "should", "the", "stone", "of", "over"]
     return " ".join(random.Random(seed).choices(words, k=1500))
 
 

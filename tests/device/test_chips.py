@@ -24,7 +24,7 @@ def find(*names: str, hz: float | None = None) -> str | None:
 def test_the_table_holds_the_chips_of_these_years() -> None:
     years = {chip.year for chip in known_chips()}
     assert len(known_chips()) >= 45
-    assert set(range(2019, 2026)) <= years
+    assert set(range(2019, 2027)) <= years
 
 
 def test_every_chip_has_sources_cores_and_names() -> None:
@@ -90,6 +90,18 @@ def test_a_number_that_two_bins_share_is_the_plain_chip_where_no_frequency_decid
     assert find("SM8550", hz=3.36e9) == "SM8550-AC"
 
 
+def test_two_chips_with_one_number_are_told_apart_by_the_clock() -> None:
+    assert find("MT6899", hz=3.4e9) == "MT6899-8500"
+    assert find("MT6899", hz=3.25e9) == "MT6899"
+    assert find("MT6899") == "MT6899"
+
+
+def test_addresses_are_those_of_the_web_and_stand_in_the_source() -> None:
+    assert all(address.startswith(("https://", "http://")) for address in TABLE["addresses"].values())
+    (chip,) = (chip for chip in known_chips() if chip.id == "MT6899-8500")
+    assert "https://www.lowyat.net/2026/378715/" in chip.source
+
+
 def test_where_it_was_found_is_said() -> None:
     found = find_chip([Known("SM8650", "getprop ro.soc.model")])
     assert found is not None
@@ -107,6 +119,8 @@ def damaged(change: Callable[[dict], object]) -> bytes:
     [
         lambda table: table.update(format=2),
         lambda table: table.pop("sources"),
+        lambda table: table.pop("addresses"),
+        lambda table: table["addresses"].update(nobody="https://example.org"),
         lambda table: table.update(more=1),
         lambda table: table.update(chips=[]),
         lambda table: table["chips"].append(table["chips"][0]),

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketseek.device.plausible import FASTEST_C_PER_S, RECOVER_S, STUCK_S, Judgement, Plausible
+from pocketseek.device.movement import FASTEST_C_PER_S
+from pocketseek.device.plausible import HELD_S, RECOVER_S, STEP_C, STUCK_S, Judgement, Plausible
 from pocketseek.device.sensor_facts import Kind
 
 KINDS: tuple[Kind, ...] = ("skin", "battery", "soc", "other")
@@ -42,6 +43,25 @@ def test_whole_degrees_may_stand_still_for_longer() -> None:
 def test_nothing_is_stuck_while_nothing_should_move() -> None:
     sensor = Plausible("skin")
     assert {sensor.judge(31.7, float(time_s), should_move=False) for time_s in range(2000)} == {"good"}
+
+
+def test_a_flicker_between_two_values_is_no_sign_of_life() -> None:
+    judgements = run(Plausible("skin"), [38.3, 39.3] * 200)
+    assert judgements[:300] == ["good"] * 300
+    assert judgements[-1] == "stuck"
+
+
+def test_what_a_battery_tells_may_be_some_minutes_old_and_no_older() -> None:
+    most_c = STEP_C + FASTEST_C_PER_S["battery"] * (HELD_S + 10)
+    for kind, further_c, expected in (
+        ("battery", most_c, "good"),
+        ("battery", most_c + 1, "jump"),
+        ("skin", 9.0, "jump"),
+    ):
+        sensor = Plausible(kind)  # type: ignore[arg-type]  a Kind
+        for number in range(41):
+            assert sensor.judge(30.3, 10.0 * number, should_move=False) == "good"
+        assert sensor.judge(30.2 + further_c, 410.0) == expected
 
 
 def test_a_stuck_sensor_is_believed_again_once_it_has_moved_for_a_while() -> None:

@@ -116,6 +116,17 @@ def test_an_answer_knows_its_age() -> None:
     assert asked.told("battery") == Told("two", 0.0)
 
 
+@pytest.mark.parametrize("answer", ["one", None])
+def test_a_program_is_awaited_until_it_has_ended_once(answer: str | None) -> None:
+    waiting: list[Callable[[], None]] = []
+    asked = Programs([PROGRAM], clock=Clock(), run=Answers(answer), start=waiting.append)
+    asked.ask("battery")
+    assert asked.is_awaited("battery")
+    waiting.pop()()
+    assert not asked.is_awaited("battery")
+    assert not asked.is_awaited("thermal")
+
+
 def test_a_real_program_gives_what_it_prints() -> None:
     assert run_program([sys.executable, "-c", "print('75')"]) == "75\n"
 

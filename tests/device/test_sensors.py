@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sensor_trees import PC, PIXEL, SNAPDRAGON, TERMUX_BATTERY, THERMAL_SERVICE, TREES, zones
 
+from pocketseek.device.android_thermal import AndroidThermal, ThermalTold
 from pocketseek.device.sensors import LONGEST_REPEAT_S, SensorFacts, Sensors
 
 FakeRoot = Callable[[Mapping[str, object]], Path]
@@ -267,6 +268,48 @@ def test_what_android_knows_of_heat_is_taken_over(fake_root: FakeRoot) -> None:
     facts = look(root, Device({"dumpsys": THERMAL_SERVICE}))
     assert (facts.thermal_status, facts.thermal_headroom) == (1, 0.75)
     assert by_kind(facts, "skin") == {"SKIN": 37.5}
+
+
+def test_a_look_is_incomplete_until_those_have_answered_who_may_tell_a_temperature(fake_root: FakeRoot) -> None:
+    root, clock = fake_root(SNAPDRAGON), Clock()
+    install(root, "system/bin/settings", TERMUX)
+    waiting: list[Callable[[], None]] = []
+    assert Sensors(root, clock=clock, run=Device(), start=waiting.append).read().is_complete  # the kernel tells
+    install(root, "system/bin/dumpsys")
+    sensors = Sensors(root, clock=clock, run=Device(), start=waiting.append)
+    assert not sensors.read().is_complete
+    while waiting:
+        waiting.pop()()
+    clock.now_s += 1.0
+    assert sensors.read().is_complete
+
+
+class Ndk(AndroidThermal):
+    def __init__(self, told: ThermalTold) -> None:
+        super().__init__()
+        self.told = told
+
+    def read(self) -> ThermalTold:
+        return self.told
+
+
+@pytest.mark.parametrize(
+    ("ndk", "expected"),
+    [
+        (ThermalTold(2, 0.5, 4.0), (2, 0.5, 4.0)),
+        (ThermalTold(2), (2, 0.75, 0.0)),
+        (ThermalTold(), (1, 0.75, 0.0)),
+    ],
+)
+def test_what_the_ndk_tells_counts_before_what_dumpsys_prints(
+    fake_root: FakeRoot, ndk: ThermalTold, expected: tuple[int, float, float]
+) -> None:
+    root = fake_root({})
+    install(root, "system/bin/dumpsys")
+    device = Device({"dumpsys": THERMAL_SERVICE})
+    sensors = Sensors(root, clock=Clock(), run=device, start=lambda work: work(), thermal=Ndk(ndk))
+    facts = sensors.read()
+    assert (facts.thermal_status, facts.thermal_headroom, facts.thermal_headroom_age_s) == expected
 
 
 def test_the_saver_is_known_where_settings_may_be_read(fake_root: FakeRoot) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import tree_files
 
+from pocketseek.device.permissions import check_permissions
+from pocketseek.device.physical_cores import count_cores
 from pocketseek.device.probe import DeviceFacts, check_device
 
 TERMUX_HOME = "data/data/com.termux/files/home"
@@ -37,7 +39,10 @@ def test_a_snapdragon_phone_in_termux(tmp_path: Path) -> None:
     assert facts.performance_cores == (2, 3, 4, 5, 6, 7)
     assert facts.execution_provider is not None
     assert facts.execution_provider.name == "QNN"
-    assert [(one.kind, one.name) for one in facts.accelerators] == [("gpu", "Adreno 750"), ("npu", "Hexagon (HTP v75)")]
+    assert [(one.kind, one.name) for one in facts.accelerators or ()] == [
+        ("gpu", "Adreno 750"),
+        ("npu", "Hexagon (HTP v75)"),
+    ]
     assert facts.zram_bytes == facts.swap_total_bytes == 12582908 * 1024
     assert (facts.selinux, facts.selinux_context) == ("enforcing", "u:r:untrusted_app_27:s0:c218,c256,c512,c768")
     assert facts.architecture == "aarch64"
@@ -64,12 +69,13 @@ def test_the_way_from_an_encrypted_mount_to_the_ufs_disk_is_followed(tmp_path: P
 
 def test_a_rooted_phone_tells_more(tmp_path: Path) -> None:
     facts = probe("galaxy-s23-ultra", tmp_path)
-    assert facts.permissions is not None
-    assert facts.permissions.read_temperatures
-    assert facts.permissions.read_load
-    assert facts.permissions.read_pressure
-    assert facts.permissions.read_battery
+    permissions = check_permissions(tmp_path)
+    assert permissions.read_temperatures
+    assert permissions.read_load
+    assert permissions.read_pressure
+    assert permissions.read_battery
     assert facts.zram_compression == pytest.approx(0.4)
+    assert facts.accelerators is not None
     gpu = facts.accelerators[0]
     assert (gpu.name, gpu.driver, gpu.source) == ("Adreno740v2", "kgsl", "/sys/class/kgsl/kgsl-3d0/gpu_model")
 
@@ -82,6 +88,9 @@ def test_build_prop_files_stand_in_for_getprop(tmp_path: Path) -> None:
     assert facts.chip.memory_bandwidth_bytes_per_s is None  # nobody publishes it
     assert facts.sources["chip"] == "chip table: kirin9000s (by /vendor/build.prop: ro.board.platform)"
     assert [one.part for one in facts.clusters] == ["TaiShan V120", "TaiShan V120", "Cortex-A510"]
+    assert [one.num_cores for one in facts.clusters] == [1, 3, 4] == [one.num_cores for one in facts.chip.clusters][:3]
+    assert len(facts.performance_cores or ()) == 8
+    assert count_cores(facts.performance_cores or (), facts.physical_cores) == 4
     assert facts.execution_provider is not None
     assert facts.execution_provider.name == "XNNPACK"
 
@@ -91,6 +100,7 @@ def test_a_dimensity_phone(tmp_path: Path) -> None:
     assert facts.chip is not None
     assert facts.chip.marketing_name == "Dimensity 9300 / 9300+"
     assert [one.part for one in facts.clusters] == ["Cortex-X4", "Cortex-X4", "Cortex-A720"]
+    assert facts.accelerators is not None
     assert facts.accelerators[0].name == "Mali-G720-Immortalis 12 cores r0p1 0xC8030"
     assert facts.execution_provider is not None
     assert facts.execution_provider.name == "NNAPI"
@@ -111,6 +121,7 @@ def test_a_board_is_known_from_its_device_tree(tmp_path: Path) -> None:
     assert facts.chip.id == "BCM2712"
     assert (facts.storage_device, facts.storage_kind, facts.storage_filesystem) == ("mmcblk0", "SD card", "ext4")
     assert (facts.zram_bytes, facts.swap_total_bytes) == (0, 102396 * 1024)
+    assert facts.accelerators is not None
     assert (facts.accelerators[0].name, facts.accelerators[0].driver) == ("VideoCore VII", "v3d")
     assert facts.architecture == "aarch64"
     assert facts.selinux == "absent"
@@ -121,5 +132,6 @@ def test_a_pc_is_known_from_its_firmware(tmp_path: Path) -> None:
     facts = probe("pc", tmp_path, "home/user")
     assert (facts.pc_model, facts.phone_model, facts.chip) == ("LENOVO 21K5CTO1WW", None, None)
     assert (facts.storage_device, facts.storage_kind, facts.storage_filesystem) == ("nvme0n1", "NVMe", "btrfs")
-    assert [(one.kind, one.driver) for one in facts.accelerators] == [("gpu", "amdgpu"), ("npu", "amdxdna")]
+    assert [(one.kind, one.driver) for one in facts.accelerators or ()] == [("gpu", "amdgpu"), ("npu", "amdxdna")]
     assert shape(facts) == [(16, None, 5.132)]
+    assert facts.physical_cores == tuple((core, core + 8) for core in range(8))

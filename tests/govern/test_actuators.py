@@ -46,6 +46,21 @@ def test_one_thread_only_pauses() -> None:
     assert actuate(0.3, 1, None, caps_clock=False) == Actuation(1, 1.0, 0.3)
 
 
+@given(SHARES, st.integers(1, 8))
+def test_threads_that_cannot_be_changed_are_no_rung_also_after_they_could_be(share: float, num_threads: int) -> None:
+    before = actuate(0.1, num_threads, None, caps_clock=False)
+    actuation = actuate(share, num_threads, before, caps_clock=False, changes_threads=False)
+    assert actuation == Actuation(num_threads, 1.0, share)
+
+
+def test_a_clock_that_is_refused_is_given_up_for_the_same_heat() -> None:
+    before = actuate(0.3, 4, None, caps_clock=True)
+    assert before.frequency_share < 1.0
+    after = actuate(0.3, 4, before, caps_clock=False)
+    assert after.frequency_share == 1.0
+    assert after.duty * after.heat(4) == pytest.approx(0.3)
+
+
 def test_fewer_sequences_at_a_low_pace() -> None:
     assert [sequences_within(share, 16) for share in (1.0, 0.5, 0.4, 0.1)] == [16, 16, 8, 4]
     assert sequences_within(0.0, 1) == 1

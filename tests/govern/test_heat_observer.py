@@ -49,7 +49,7 @@ def test_no_history_breaks_it(history: list[tuple[float, float, float]]) -> None
         time_s += seconds
         observer.see(reading_c, work, time_s)
         assert math.isfinite(observer.temperature_c)
-        assert math.isfinite(observer.own_slope)
+        assert math.isfinite(observer.estimates()[0].own_slope)
         assert LEAST_GAIN <= observer.gain <= MOST_GAIN
 
 

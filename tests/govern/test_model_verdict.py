@@ -165,6 +165,7 @@ def test_prompts_are_read_as_fast_as_the_kernels_of_their_format() -> None:
         return verdict.prefill_tokens_per_s
 
     assert reads("q4p") > reads("q4s") > reads("q8s") > reads("f16")
+    assert reads("q4s") > reads("q6s") > reads("f16")
 
 
 def test_the_largest_that_is_pleasant_is_recommended() -> None:

@@ -87,3 +87,26 @@ def test_a_reading_that_is_told_again_is_judged_by_the_time_when_it_was_read() -
         skin = Temperature("skin", "skin", 30.0 if second < 60 else 36.0, "skin", age_s)
         judged = trust.judge(SensorFacts(float(second), (skin,)), 1.0, float(second))
         assert judged == {"skin": "good"}
+
+
+def test_a_flicker_between_two_values_is_stuck_when_work_changed_and_stays_so() -> None:
+    """30.5 and 31.5 °C in turns: a battery cannot go there and back within two seconds."""
+    trust = SensorTrust()
+    for second in range(1500):
+        battery = Temperature("battery", "battery", 30.5 + second % 2, "battery")
+        work = 0.0 if second < 60 else 1.0
+        judged = trust.judge(SensorFacts(float(second), (battery,)), work, float(second))
+        if second > 60 + 600 + 30:
+            assert judged == {"battery": "stuck"}
+    for second in range(1500, 1600):
+        battery = Temperature("battery", "battery", 32.5 + (second - 1500) // 10 / 10, "battery")
+        judged = trust.judge(SensorFacts(float(second), (battery,)), 1.0, float(second))
+    assert judged == {"battery": "good"}
+
+
+def test_a_flicker_is_no_answer_to_a_stop() -> None:
+    trust = SensorTrust()
+    for second in range(900):
+        told = facts(second, 52.5 + 0.5 * (second % 2))
+        judged = trust.judge(told, 0.0, float(second), is_stopped=second > 60)
+    assert judged["skin"] == "stuck"

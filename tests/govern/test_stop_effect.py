@@ -47,3 +47,12 @@ def test_a_chip_that_was_ours_cools_at_once_and_then_with_the_phone() -> None:
         return 70.0 + 12.0 * math.exp(-second / 600) + 15.0 * math.exp(-second / 8)
 
     assert first_vain_s(None, chip, by_skin=False, most_s=200) is None
+
+
+def test_a_battery_may_go_on_rising_for_some_minutes() -> None:
+    for is_late, expected in ((False, True), (True, False)):
+        effect = StopEffect(48.0, None, 0.0, is_late=is_late)
+        vain = [
+            effect.is_vain(48.0 + min(second, 150) / 300, None, float(second), by_skin=True) for second in range(400)
+        ]
+        assert any(vain) is expected

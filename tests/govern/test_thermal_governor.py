@@ -24,6 +24,8 @@ class Device:
     chip_c: float | None = None
     headroom: float | None = None
     battery: Battery | None = None
+    is_complete: bool = True
+    headroom_age_s: float = 0.0
     num_reads: int = 0
     told: list[ThermalStatus] = field(default_factory=list)
 
@@ -31,7 +33,14 @@ class Device:
         self.num_reads += 1
         skin = [Temperature("skin-therm", "skin", self.skin_c, "skin")] if self.skin_c is not None else []
         chip = [Temperature("cpu-0-0", "soc", self.chip_c, "chip")] if self.chip_c is not None else []
-        return SensorFacts(self.now_s, (*skin, *chip), battery=self.battery, thermal_headroom=self.headroom)
+        return SensorFacts(
+            self.now_s,
+            (*skin, *chip),
+            battery=self.battery,
+            thermal_headroom=self.headroom,
+            thermal_headroom_age_s=self.headroom_age_s,
+            is_complete=self.is_complete,
+        )
 
     def governor(self, **options: Any) -> ThermalGovernor:
         governor = ThermalGovernor(
@@ -155,6 +164,54 @@ def test_androids_headroom_stands_for_a_missing_sensor() -> None:
     assert governor.status.sensor == "headroom"
     device.headroom = 0.95
     assert device.wait(governor, 120).duty < 1.0
+
+
+def test_a_headroom_told_again_is_no_new_reading() -> None:
+    """49 °C told again for ten seconds is one slip, and no emergency."""
+    device = Device(skin_c=None, headroom=0.8)
+    governor = device.governor()
+    device.wait(governor, 20)
+    device.headroom = 1.05
+    for age_s in range(10):
+        device.headroom_age_s = float(age_s)
+        device.wait(governor, 1)
+        assert governor.status is not None
+        assert governor.status.state != "emergency"
+    device.headroom_age_s = 0.0
+    device.wait(governor, 1)
+    assert governor.status.state == "emergency"
+
+
+@pytest.mark.parametrize("chip_c", [None, 50.0])
+def test_that_nothing_stands_for_the_skin_is_said_once_all_have_answered(chip_c: float | None) -> None:
+    device = Device(skin_c=None, chip_c=chip_c, is_complete=False)
+    governor = device.governor(expects_skin=True, set_point_c=40.0)
+    device.wait(governor, 10)
+    assert device.told == []
+    device.is_complete = True
+    device.wait(governor, 10)
+    (told,) = device.told
+    assert not told.holds_limit
+    assert "40 °C, which is without effect" in told.describe()
+    device.skin_c = 30.0
+    device.wait(governor, 10)
+    assert [status.holds_limit for status in device.told] == [False, True]
+
+
+def test_a_sensor_that_was_there_once_is_missed_as_one_that_is_gone() -> None:
+    device = Device()
+    governor = device.governor(expects_skin=True)
+    device.wait(governor, 10)
+    device.skin_c = None
+    device.wait(governor, 10)
+    assert governor.status is not None
+    assert (governor.status.state, governor.status.holds_limit) == ("blind", True)
+
+
+def test_where_no_skin_is_expected_nothing_is_said_of_it() -> None:
+    device = Device(skin_c=None, chip_c=50.0)
+    device.wait(device.governor(), 10)
+    assert device.told == []
 
 
 def test_with_only_a_chip_its_limit_counts() -> None:

@@ -15,7 +15,7 @@ from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvFormat, KvMemory
 from pocketseek.types import ModelConfig, RopeScaling
 
 FORMATS = tuple(TENSOR_FORMATS)
-QUANT_BYTES = {"q4s": 256, "q4a": 256, "q4p": 256, "q8s": 512}
+QUANT_BYTES = {"q4s": 256, "q4a": 256, "q4p": 256, "q6s": 384, "q8s": 512}
 
 
 def config(**changes: object) -> ModelConfig:

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels.random_model import FORMATS, RandomModel, Runner, config, relative_rms, tokens_of
 
+from pocketseek.convert.pack import ZERO_CODE, Planes, pack_planes
 from pocketseek.kernels import _native
 from pocketseek.kernels.choose import supported_sets
-from pocketseek.kernels.contract import RowSpan
+from pocketseek.kernels.contract import RowSpan, TensorData
 from pocketseek.kernels.native import NativeKernels
 from pocketseek.kernels.reference import ReferenceKernels
 
@@ -207,3 +208,42 @@ def test_a_pass_without_rows_or_without_chosen_rows_computes_nothing(instruction
     kernels.embed(runner.embed, none, hidden[:0])
     kernels.layers(runner.layers, 0, kernels.begin([], model.inv_freq, runner.memory), hidden[:0])
     assert (hidden == 1).all()
+
+
+def logits_of_head(instruction_set: str, tables: list[TensorData], hidden: np.ndarray) -> list[np.ndarray]:
+    rows, cols = tables[0].shape
+    kernels = NativeKernels(config(hidden_size=cols, vocab_size=rows), instruction_set, 1)
+    found = []
+    for table in tables:
+        logits = np.empty((len(hidden), rows), np.float32)
+        chosen = np.arange(len(hidden), dtype=np.int32)
+        kernels.head(np.ones(cols, np.float32), kernels.load_matrix(table), hidden, chosen, logits)
+        found.append(logits)
+    return found
+
+
+@pytest.mark.parametrize("instruction_set", supported_sets())
+def test_formats_that_hold_the_same_values_give_the_same_bits(instruction_set: str) -> None:
+    rng = np.random.default_rng(11)
+    codes = rng.integers(-8, 8, (37, 3, 32)).astype(np.int8)
+    scales = rng.normal(0, 0.01, (37, 3)).astype(np.float16)
+    tables = []
+    for format_name in ("q4s", "q6s", "q8s"):
+        quants = (codes + np.int8(ZERO_CODE[format_name])).view(np.int8 if format_name == "q8s" else np.uint8)
+        packed = pack_planes(format_name, Planes(quants, scales))
+        tables.append(TensorData(format_name, (37, 96), ((0, packed.reshape(-1)),)))
+    for count in (1, 5):
+        one, *others = logits_of_head(instruction_set, tables, rng.normal(size=(count, 96)).astype(np.float32))
+        assert [other.tobytes() for other in others] == [one.tobytes()] * 2
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("instruction_set", supported_sets())
+def test_the_largest_codes_and_activations_do_not_saturate(instruction_set: str, sign: int) -> None:
+    largest = {"q4s": (15, 7), "q6s": (63, 31), "q8s": (-128, -128)}
+    for format_name, (code, value) in largest.items():
+        quants = np.full((16, 2, 32), code, np.int8 if format_name == "q8s" else np.uint8)
+        packed = pack_planes(format_name, Planes(quants, np.ones((16, 2), np.float16)))
+        table = TensorData(format_name, (16, 64), ((0, packed.reshape(-1)),))
+        for logits in logits_of_head(instruction_set, [table], np.full((5, 64), np.float32(sign))):
+            np.testing.assert_allclose(logits, sign * 64 * value, rtol=1e-5)

@@ -26,8 +26,12 @@ def put_block(row: bytearray, format_name: str, block: int, quants: np.ndarray[A
             if format_name == "q8s":
                 row[block * 512 + column // 4 * 64 + output * 4 + column % 4] = value & 0xFF
             else:
+                start = block * (384 if format_name == "q6s" else 256)
                 shift = 4 * (column % 8 // 4)
-                row[block * 256 + column // 8 * 64 + output * 4 + column % 4] |= value << shift
+                row[start + column // 8 * 64 + output * 4 + column % 4] |= (value & 15) << shift
+            if format_name == "q6s":
+                shift = 2 * (column % 16 // 4)
+                row[start + 256 + column // 16 * 64 + output * 4 + column % 4] |= value >> 4 << shift
 
 
 def random_tile_row(format_name: str, blocks: int, rng: np.random.Generator) -> tuple[bytes, np.ndarray[Any, Any]]:
@@ -42,8 +46,8 @@ def random_tile_row(format_name: str, blocks: int, rng: np.random.Generator) -> 
         return bytes(row), plain.astype(np.float32)
     if format_name == "q4p":
         return random_two_level_row(row, blocks, rng)
-    low, high = (-128, 128) if format_name == "q8s" else (0, 16)
-    start = blocks * (512 if format_name == "q8s" else 256)
+    low, high = {"q6s": (0, 64), "q8s": (-128, 128)}.get(format_name, (0, 16))
+    start = blocks * {"q6s": 384, "q8s": 512}.get(format_name, 256)
     for block in range(blocks):
         quants = rng.integers(low, high, (16, 32))
         put_block(row, format_name, block, quants)
@@ -51,7 +55,7 @@ def random_tile_row(format_name: str, blocks: int, rng: np.random.Generator) -> 
             d, m = rng.standard_normal(2).astype("<f2")
             place = start + (block * 16 + output) * 2
             row[place : place + 2] = d.tobytes()
-            zero = 8 if format_name == "q4s" else 0
+            zero = {"q4s": 8, "q6s": 32}.get(format_name, 0)
             result = np.float32(d) * (quants[output] - zero).astype(np.float32)
             if format_name == "q4a":
                 row[place + blocks * 32 : place + blocks * 32 + 2] = m.tobytes()
@@ -75,7 +79,7 @@ def random_two_level_row(row: bytearray, blocks: int, rng: np.random.Generator) 
     return bytes(row), values
 
 
-@pytest.mark.parametrize("format_name", ["q4s", "q4a", "q4p", "q8s", "f16", "f32"])
+@pytest.mark.parametrize("format_name", ["q4s", "q4a", "q4p", "q6s", "q8s", "f16", "f32"])
 def test_the_reader_on_the_page_reads_what_its_rules_describe(tmp_path: Path, format_name: str) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     page: dict[str, Any] = {}

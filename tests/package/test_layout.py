@@ -99,7 +99,7 @@ TAMPERED: list[tuple[str, Callable[[Manifest], Manifest], str]] = [
     ("missing", lambda m: without_tensor(m, "layer.1.q"), "layer.1.q is missing"),
     ("unexpected", lambda m: change_tensor(m, 2, name="layer.0.extra"), "does not belong"),
     ("shape", lambda m: change_tensor(m, 2, shape=(64,)), "does not belong"),
-    ("format", lambda m: change_tensor(m, 2, format="q9"), "unknown format"),
+    ("format", lambda m: change_tensor(m, 2, format="q9"), "unknown format 'q9', .*; update pocketseek"),
     ("matrix format", lambda m: change_tensor(m, cut_tensor(m), format="f16"), "whole tile rows"),
     ("vector format", lambda m: change_tensor(m, 0, format="f16"), "a vector in f16"),
     ("dimensions", lambda m: change_tensor(m, 0, shape=(1, 2, 3)), "3 dimensions"),

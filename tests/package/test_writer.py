@@ -59,7 +59,7 @@ def models(draw: st.DrawFn) -> ModelConfig:
 @settings(max_examples=60, deadline=None)
 @given(
     model=models(),
-    matrix_format=st.sampled_from(["q4s", "q4a", "q4p", "q8s", "f16", "f32"]),
+    matrix_format=st.sampled_from(["q4s", "q4a", "q4p", "q6s", "q8s", "f16", "f32"]),
     max_chunk_bytes=st.integers(16_384, 150_000),
     rows_per_piece=st.integers(1, 5),
     seed=st.integers(0, 1000),

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketseek.runtime.frequency_caps import LONGEST_LOOK_S, LOOK_S, FrequencyCaps, restore_after_crash
+from pocketseek.runtime import frequency_caps
+from pocketseek.runtime.frequency_caps import LONGEST_LOOK_S, LOOK_S, TRY_AGAIN_S, FrequencyCaps, restore_after_crash
 from pocketseek.runtime.frequency_state import FrequencyState
 
 BIG_KHZ = (480_000, 998_400, 1_497_600, 1_996_800, 2_496_000, 3_187_200)
@@ -292,6 +293,34 @@ def test_a_data_directory_that_cannot_be_written_means_no_caps(phone: Path, tmp_
     assert (now_khz(phone), caps.share) == (3_187_200, 1.0)
 
 
+def test_caps_that_are_refused_are_not_counted_on_until_they_may_be_tried_again(
+    home: Path, phone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [0.0]
+    caps = FrequencyCaps(home, root=phone, clock=lambda: now_s[0])
+    write = frequency_caps._write
+
+    def refuse_policy_4(file: str, khz: int) -> None:
+        if "policy4" in file:
+            raise OSError(1, "Operation not permitted")
+        write(file, khz)
+
+    monkeypatch.setattr(frequency_caps, "_write", refuse_policy_4)
+    assert caps.is_acting
+    caps.apply(0.5)
+    assert not caps.is_acting
+    assert "not permitted" in str(caps.refusal)
+    caps.apply(1.0)  # as the governor says then
+    assert (now_khz(phone, 0), now_khz(phone, 4)) == (2_265_600, 3_187_200)
+    now_s[0] += TRY_AGAIN_S
+    assert caps.is_acting
+    monkeypatch.setattr(frequency_caps, "_write", write)
+    caps.apply(0.5)
+    assert caps.is_acting
+    assert caps.refusal is None
+    assert now_khz(phone, 4) == 1_497_600
+
+
 def test_cores_that_are_switched_off_are_restored_when_they_are_back(home: Path, phone: Path) -> None:
     crash(home, phone, 0.5)
     folder = phone / "sys/devices/system/cpu/cpufreq/policy4"
@@ -346,6 +375,23 @@ def test_a_cap_that_somebody_raised_is_put_on_top_of_it_again_later_and_later(ho
     assert waits_s[-1] == LONGEST_LOOK_S
     caps.restore()
     assert now_khz(phone) == 2_496_000  # theirs
+
+
+def test_caps_that_somebody_raises_again_and_again_are_not_counted_on(home: Path, phone: Path) -> None:
+    clock = Clock()
+    caps = FrequencyCaps(home, root=phone, clock=clock)
+    num_raised = 0
+    while caps.is_acting:
+        caps.apply(0.3)
+        if now_khz(phone) == 998_400:
+            set_khz(phone, 2_496_000)
+            num_raised += 1
+        clock.now_s += 1.0
+    assert (num_raised, "again and again" in str(caps.refusal)) == (3, True)
+    caps.apply(1.0)
+    clock.now_s += TRY_AGAIN_S
+    caps.apply(0.3)
+    assert caps.is_acting
 
 
 def test_a_refused_write_is_tried_again(home: Path, phone: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from pocketseek.convert.export_package import export_package
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.device.execution_provider import ExecutionProvider
 from pocketseek.errors import FormatError, MemoryLimitError, UnsupportedError, UsageError
+from pocketseek.runtime.heat import HeatWatch, watch_heat
 from pocketseek.runtime.onnx.model_files import read_model
 from pocketseek.runtime.onnx_executor import OnnxExecutor, library_version
 from pocketseek.runtime.window_logits import WindowLogits
@@ -143,6 +144,18 @@ def test_it_computes_on_chosen_cores_and_refuses_those_that_are_not() -> None:
         executor.set_cores((4095,))
     executor.set_cores(())
     assert executor.cores == before
+
+
+def test_who_watches_the_heat_knows_that_threads_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+
+    def watch(*rest: Any, changes_threads: bool, **options: Any) -> HeatWatch:
+        told.append(changes_threads)
+        return watch_heat(*rest, changes_threads=changes_threads, **options)
+
+    monkeypatch.setattr("pocketseek.runtime.start.watch_heat", watch)
+    pocketseek.load(PEERS / "genai-llama-int4", engine="onnx").close()
+    assert told == [False]
 
 
 def test_files_that_are_no_models_are_told_in_a_line(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ _REQUIRED = frozenset({"name", "repository", "parameters", "tokenizer_bytes", "s
 _OPTIONAL = frozenset({"active_parameters", "kv_bytes_per_token", "context_length", "checkpoint_bytes"})
 _BITS: dict[Quant, float] = {
     "q4-pure": 4.19,
-    "q4": 4.3,
+    "q4": 4.25,
     "q8": 8.5,
     "keep": 16.0,
 }  # of a weight, where nothing is laid out

@@ -24,7 +24,7 @@ from statistics import median
 from pocketseek.apps.measure_storage import READ_SIZES, Rates, measure_long_read, measure_storage
 from pocketseek.device.caches import largest_cache_bytes
 from pocketseek.device.probe import DeviceFacts
-from pocketseek.errors import FormatError
+from pocketseek.errors import FormatError, StorageError
 from pocketseek.govern.expected_speed import MachineFigures
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.measure import DEFAULT_BUFFER_BYTES, measure_limits, measure_read_bandwidth
@@ -40,16 +40,23 @@ from pocketseek.settings import Settings
 _FORMAT = 3
 _MAX_BYTES = 16 * 1024
 _MOST_BUFFER_BYTES = 1 << 30
+_MEMORY_TIMES = 3
 _FIGURES = frozenset(field.name for field in fields_of(MachineFigures))
 
 Progress = Callable[[int, int], None]
 
 
-def measure_device(settings: Settings, facts: DeviceFacts, progress: Progress | None = None) -> MachineFigures:
+def measure_device(
+    settings: Settings,
+    facts: DeviceFacts,
+    progress: Progress | None = None,
+    storage_failed: Callable[[StorageError], None] = lambda error: None,
+) -> MachineFigures:
     """Takes some seconds and up to 256 MB of memory (1 GB where caches are large); the figures are kept.
-    progress(done, total) counts measurements.
+    progress(done, total) counts measurements. storage_failed: told why storage cannot be measured; there are no figures
+    of it then, but those of memory and arithmetic.
 
-    Raises MemoryLimitError if memory is refused, StorageError if nothing can be read or written.
+    Raises MemoryLimitError if memory is refused.
     """
     total = 2 + len(READ_SIZES)
 
@@ -65,11 +72,18 @@ def measure_device(settings: Settings, facts: DeviceFacts, progress: Progress | 
     limits = measure_limits(measured_with, threads, buffer_bytes=buffer_bytes)
     done(1)
     read_bandwidths = [limits.read_bandwidth_bytes_per_s]
-    flash, direct = measure_storage(settings, lambda count: done(1 + count))
-    read_bandwidths.append(measure_read_bandwidth(measured_with, threads, buffer_bytes=buffer_bytes))
-    streaming_rate = _streaming_rate(settings)
-    long_rate = measure_long_read(settings.models_dir)
-    read_bandwidths.append(measure_read_bandwidth(measured_with, threads, buffer_bytes=buffer_bytes))
+    flash: Rates = ()
+    direct: Rates = ()
+    streaming_rate = long_rate = 0.0
+    try:
+        flash, direct = measure_storage(settings, lambda count: done(1 + count))
+        read_bandwidths.append(measure_read_bandwidth(measured_with, threads, buffer_bytes=buffer_bytes))
+        streaming_rate = _streaming_rate(settings)
+        long_rate = measure_long_read(settings.models_dir)
+    except StorageError as error:
+        storage_failed(error)
+    while len(read_bandwidths) < _MEMORY_TIMES:
+        read_bandwidths.append(measure_read_bandwidth(measured_with, threads, buffer_bytes=buffer_bytes))
     figures = MachineFigures(
         kernels,
         threads,

@@ -10,7 +10,7 @@ import typer
 from pocketseek.cli import options
 from pocketseek.cli.bench_once import run_bench
 from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
-from pocketseek.cli.heat_limit import tell_unwatched
+from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.load_bench_run import run_load_bench
 from pocketseek.cli.memory_limit import MemoryLimit, run_limited
 from pocketseek.cli.messages import Words
@@ -139,6 +139,8 @@ def bench(
         )
         return
 
+    limit_note = LimitNote(words)
+
     def open_engine() -> Engine:
         opened = load(
             chosen.path,
@@ -151,8 +153,7 @@ def bench(
             engine=kind,
             provider=provider,
         )
-        tell_unwatched(opened, temperature_limit, words)
-        return opened
+        return limit_note.watch(opened)
 
     if report is not None or minutes is not None:
         tokens_per_s = run_report(
@@ -192,6 +193,7 @@ def bench(
             limit=limit,
             as_json=json,
         )
+    limit_note.look()
     if chosen.floor is not None:
         chosen.floor.tell_measured(tokens_per_s)
 

@@ -97,6 +97,7 @@ class Conversation:
             self._say(messages.CHAT_WELCOME, name=self._model_name)
         if resumed is not None and self._kept is not None:
             self._kept.resume(resumed, self._model_name)
+        self._heat.see(self._thermal_status())
         interrupted = False  # was the last thing that happened a Ctrl-C?
         while True:
             try:

@@ -39,8 +39,8 @@ CALIBRATED = Message(
     "已用 {tokens} 个词元校准:{matrices} 个矩阵",
 )
 NOT_CALIBRATED = Message(
-    "no matrix has four bits, so none was calibrated; the text served to choose the formats",
-    "没有矩阵为 4 位,因此未作校准;文本仅用于选择格式",
+    "no matrix is rounded to four or six bits, so none was calibrated; the text served to choose the formats",
+    "没有矩阵被舍入为 4 或 6 位,因此未作校准;文本仅用于选择格式",
 )
 UNFINISHED = Message(
     "{name}: an interrupted conversion ({size}); the same `pocketseek convert` goes on with it, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +14,9 @@ from pocketseek.cli.device_view import short_rows, source_rows
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models_verdict import show_verdict
 from pocketseek.cli.sensors_view import show_sensors
-from pocketseek.device.probe import DeviceFacts, check_device
-from pocketseek.device.system import TERMUX_HOME
+from pocketseek.device.probe import check_device
 from pocketseek.errors import NativeCoreError, UsageError
 from pocketseek.settings import Settings, read_settings
-
-_OF_THIS_MACHINE = ("storage_free_bytes", "storage_total_bytes")
 
 Sources = Annotated[bool, typer.Option("--sources", help="List every fact with the place it was read.")]
 Root = Annotated[
@@ -60,7 +56,8 @@ def device(
         show_verdict(settings, measure=measure, as_json=json)
         return
     words = Words(settings.language)
-    facts = check_device(data_dir=settings.home) if root is None else _check_tree(root.resolve(), settings)
+    root = None if root is None or root.resolve() == Path("/") else root.resolve()
+    facts = check_device(data_dir=settings.home) if root is None else check_device(root)
     if json:
         kernels, reason = kernels_here(settings) if root is None else (None, None)
         print_json(device_object(facts) | {"kernels": kernels, "kernels_reason": reason})
@@ -90,11 +87,3 @@ def kernels_here(settings: Settings) -> tuple[str | None, str]:
     except (NativeCoreError, UsageError) as error:  # a finding here, not the end of the command
         return None, str(error)
     return choice.name, choice.reason
-
-
-def _check_tree(root: Path, settings: Settings) -> DeviceFacts:
-    """The size of a disk cannot be read from a tree; what could be asked is the disk that the tree lies on."""
-    home = Path("/") / TERMUX_HOME if (root / TERMUX_HOME).is_dir() else settings.home
-    facts = check_device(root, data_dir=home)
-    sources = {name: source for name, source in facts.sources.items() if name not in _OF_THIS_MACHINE}
-    return dataclasses.replace(facts, storage_free_bytes=None, storage_total_bytes=None, sources=sources)

@@ -14,6 +14,6 @@ SCHEMA = 1  # changes when a field is renamed, removed or means something else
 
 def device_object(facts: DeviceFacts) -> dict[str, object]:
     found: dict[str, object] = dataclasses.asdict(facts)
-    found["data_dir"] = str(facts.data_dir)
+    found["data_dir"] = None if facts.data_dir is None else str(facts.data_dir)
     found["clusters"] = found["clusters"] or None
     return {"schema": SCHEMA, **found}

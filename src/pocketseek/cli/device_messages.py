@@ -12,6 +12,12 @@ CHIP_VALUE = Message("{name} ({id}), {year}", "{name}({id}),{year} 年")
 PROCESSOR = Message("processor", "处理器")
 CORES = Message("cores", "核心")
 CORES_USABLE = Message("{usable} usable, {fast} of them fast", "可用 {usable} 个,其中性能核 {fast} 个")
+CORES_USABLE_SMT = Message(
+    "{usable} usable ({threads} hardware threads), {fast} of them fast",
+    "可用 {usable} 个({threads} 个硬件线程),其中性能核 {fast} 个",
+)
+CLUSTER_SMT = Message("{cluster}, {threads} hardware threads", "{cluster},{threads} 个硬件线程")
+CAPACITY = Message("of capacity {capacity}", "算力 {capacity}")
 QUOTA = Message("processor quota", "处理器配额")
 SETS = Message("instruction sets", "指令集")
 GPU = Message("graphics", "图形处理器")

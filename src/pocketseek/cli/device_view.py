@@ -15,11 +15,12 @@ from pocketseek.device.chips import Chip
 from pocketseek.device.clusters import CoreCluster
 from pocketseek.device.execution_provider import ExecutionProvider
 from pocketseek.device.permissions import Permissions
+from pocketseek.device.physical_cores import count_cores
 from pocketseek.device.probe import DeviceFacts
 
 Row = tuple[str, str]
 _NOT_SHOWN = ("sources",)
-_NO_LIMIT = ("cpu_quota", "memory_limit_bytes")  # of these, None says that there is none
+_CAN_BE_NONE = ("cpu_quota", "memory_limit_bytes")  # of these, None with a source says that there is none
 
 
 def short_rows(facts: DeviceFacts, words: Words) -> list[Row]:
@@ -29,7 +30,7 @@ def short_rows(facts: DeviceFacts, words: Words) -> list[Row]:
         (m.PHONE, facts.phone_model or facts.pc_model),
         (m.SYSTEM, _system(facts, words) or words(messages.UNKNOWN)),
         (m.CHIP, _chip(facts, words)),
-        (m.PROCESSOR, f"{facts.cpu_model} ({facts.architecture})" if facts.cpu_model else facts.architecture),
+        (m.PROCESSOR, _processor(facts) or words(messages.UNKNOWN)),
         (m.CORES, _cores(facts, words)),
         (m.QUOTA, f"{facts.cpu_quota:g}" if facts.cpu_quota else None),
         (m.SETS, _joined(facts.instruction_sets, words)),
@@ -49,15 +50,18 @@ def source_rows(facts: DeviceFacts, words: Words) -> list[tuple[str, str, str]]:
     """(field, value, where it was read) of every fact, in the order of DeviceFacts."""
     values = {field.name: getattr(facts, field.name) for field in dataclasses.fields(facts)}
     return [
-        (name, _value(name, value, words), facts.sources.get(name, ""))
+        (name, _value(name, value, facts.sources.get(name, ""), words), facts.sources.get(name, ""))
         for name, value in values.items()
         if name not in _NOT_SHOWN
     ]
 
 
-def _value(name: str, value: object, words: Words) -> str:
-    if name in _NO_LIMIT and value is None:
+def _value(name: str, value: object, source: str, words: Words) -> str:
+    is_none = (name in _CAN_BE_NONE and value is None) or (name == "accelerators" and value == ())
+    if is_none and source:
         return words(messages.NONE)
+    if name == "physical_cores" and isinstance(value, tuple):
+        return " ".join(",".join(str(processor) for processor in core) for core in value)
     return format_bytes(value) if name.endswith("_bytes") and isinstance(value, int) else _plain(value, words)
 
 
@@ -72,20 +76,37 @@ def _chip(facts: DeviceFacts, words: Words) -> str | None:
 def _cores(facts: DeviceFacts, words: Words) -> str:
     usable, fast = facts.usable_cores, facts.performance_cores
     unknown = words(messages.UNKNOWN)
-    counts = words(m.CORES_USABLE, usable=len(usable), fast=len(fast) if fast else unknown) if usable else unknown
-    named = [_cluster(cluster) for cluster in facts.clusters if cluster.part or cluster.max_frequency_hz]
+    counts = unknown
+    if usable:
+        num_usable = count_cores(usable, facts.physical_cores)
+        num_fast = count_cores(fast, facts.physical_cores) if fast else unknown
+        message = m.CORES_USABLE if num_usable == len(usable) else m.CORES_USABLE_SMT
+        counts = words(message, usable=num_usable, fast=num_fast, threads=len(usable))
+    named = [_cluster(cluster, words) for cluster in facts.clusters if cluster.part or cluster.max_frequency_hz]
     return "\n".join([*named, counts])
 
 
-def _cluster(cluster: CoreCluster) -> str:
-    """ "3 × Cortex-A720, 3.15 GHz"."""
-    name = f"{len(cluster.cores)} × {cluster.part}" if cluster.part else f"{len(cluster.cores)} ×"
+def _cluster(cluster: CoreCluster, words: Words) -> str:
+    """ "3 × Cortex-A720 3.15 GHz"; a core with SMT is one core."""
+    number = cluster.num_cores or len(cluster.cores)
+    name = f"{number} × {cluster.part}" if cluster.part else f"{number} ×"
     frequency = f"{cluster.max_frequency_hz / 1e9:.2f} GHz" if cluster.max_frequency_hz else ""
-    return f"{name} {frequency}".rstrip()
+    if not cluster.part and not frequency:
+        frequency = words(m.CAPACITY, capacity=cluster.capacity)
+    text = f"{name} {frequency}".rstrip()
+    if number == len(cluster.cores):
+        return text
+    return words(m.CLUSTER_SMT, cluster=text, threads=len(cluster.cores))
 
 
-def _accelerators(found: tuple[Accelerator, ...], kind: str) -> str | None:
-    return "; ".join(_accelerator(one) for one in found if one.kind == kind) or None
+def _processor(facts: DeviceFacts) -> str | None:
+    if facts.cpu_model and facts.architecture:
+        return f"{facts.cpu_model} ({facts.architecture})"
+    return facts.cpu_model or facts.architecture
+
+
+def _accelerators(found: tuple[Accelerator, ...] | None, kind: str) -> str | None:
+    return "; ".join(_accelerator(one) for one in found or () if one.kind == kind) or None
 
 
 def _accelerator(one: Accelerator) -> str:
@@ -132,7 +153,8 @@ def _storage(facts: DeviceFacts, words: Words) -> str:
         name = words(m.KINDS[kind]) if kind in m.KINDS else kind
         parts.append(f"{name} {facts.storage_version}" if facts.storage_version else name)
     parts += [facts.storage_filesystem] if facts.storage_filesystem else []
-    return words(m.PART_COMMA).join([*parts, words(m.STORAGE_AT, path=facts.data_dir)])
+    parts += [words(m.STORAGE_AT, path=facts.data_dir)] if facts.data_dir else []
+    return words(m.PART_COMMA).join(parts) or unknown
 
 
 def _access(permissions: Permissions | None, words: Words) -> str | None:
@@ -178,7 +200,7 @@ def _plain(value: object, words: Words) -> str:
     if isinstance(value, bool):
         return words(m.YES if value else m.NO)
     if isinstance(value, CoreCluster):
-        return _cluster(value)
+        return _cluster(value, words)
     if isinstance(value, Accelerator):
         return _accelerator(value)
     if isinstance(value, Chip):

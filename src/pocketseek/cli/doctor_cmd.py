@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import os
 import platform
+from pathlib import Path
 from typing import NamedTuple
 
 import typer
 
-from pocketseek.cli import messages, onnx_messages, options
+from pocketseek.cli import heat_messages, messages, onnx_messages, options
 from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
 from pocketseek.cli.device_cmd import kernels_here
+from pocketseek.cli.heat_limit import remedy
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models_cmd import describe_broken
 from pocketseek.device.memory import process_memory
 from pocketseek.device.probe import check_device
+from pocketseek.device.sensors import Sensors
+from pocketseek.device.system import is_android
 from pocketseek.errors import StorageError, UsageError
+from pocketseek.govern.choose_sensors import choose_sensors
+from pocketseek.govern.headroom import with_headroom
+from pocketseek.govern.thermal_control import SET_POINT_C
 from pocketseek.settings import Settings, read_settings
 
 _SMALL_MODEL_BYTES = 350_000_000
@@ -49,6 +56,7 @@ def doctor(json: options.Json = False) -> None:
         _data(settings, words),
         _space(settings, words, num_models),
         _memory(settings, words),
+        _heat(settings, words),
         *models,
     ]
     healthy = all(check.ok for check in checks)
@@ -144,6 +152,25 @@ def _memory(settings: Settings, words: Words) -> Check:
     message = messages.DOCTOR_LOW_LIMIT if is_confined else messages.DOCTOR_LOW_MEMORY
     least = format_bytes(_LEAST_MEMORY_BYTES)
     return Check(label, True, words(message, memory=detail, least=least), warning=True)
+
+
+def _heat(settings: Settings, words: Words, root: Path = Path("/")) -> Check:
+    """Whether the temperature limit can be held: worth a warning on a phone, or where somebody asked for one."""
+    label, asked_c, is_phone = words(heat_messages.DOCTOR_HEAT), settings.temperature_limit_c, is_android(root)
+    limit_c = SET_POINT_C if asked_c is None else asked_c
+    if limit_c == 0.0:
+        return Check(label, True, words(heat_messages.DOCTOR_HEAT_OFF))
+    sensors = Sensors(root)
+    choice = choose_sensors(with_headroom(sensors.settle() if is_phone else sensors.read()))
+    if choice.set_point_c is not None:
+        names = ", ".join(one.name for one in choice.set_point)
+        values = {"celsius": choice.set_point_c, "names": names, "limit": f"{limit_c:g}"}
+        return Check(label, True, words(heat_messages.DOCTOR_HEAT_SENSOR, **values))
+    found = words(heat_messages.DOCTOR_HEAT_CHIP if choice.soc else heat_messages.DOCTOR_HEAT_NONE)
+    if not is_phone and asked_c is None:
+        return Check(label, True, found)
+    unheld = words(heat_messages.DOCTOR_HEAT_UNHELD, found=found, limit=f"{limit_c:g}", remedy=words(remedy(root)))
+    return Check(label, True, unheld, warning=True)
 
 
 def _models(settings: Settings, words: Words) -> tuple[list[Check], int]:

@@ -112,6 +112,8 @@ def generate(
         )
     ) as opened:
         heat_note = HeatNote(Words(settings.language))
+        if not json:
+            heat_note.see(opened.thermal_status())
         with nullcontext() if json else heat_note.watching(opened.thermal_status):
             answer = _Answer(opened, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json, floor=chosen.floor)
         heat = opened.thermal_status()

@@ -1,4 +1,4 @@
-"""The part of `pocketseek bench` that simulates clients (`--profile`): run, print, write the page."""
+"""The part of `pocketseek bench` that simulates clients (`--profile`): run, write the page, print."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pocketseek.cli import messages
 from pocketseek.cli.console import note, print_json, print_table, progress_bar
+from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.memory_limit import MemoryLimit
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import Chosen, fallback_facts
@@ -37,46 +38,53 @@ def run_load_bench(
 ) -> None:
     from pocketseek.apps.load_bench import bench_load
     from pocketseek.apps.load_page import render_page
+    from pocketseek.apps.report.write_pair import write_page
     from pocketseek.kernels.kv_memory import choose_kv_format
     from pocketseek.runtime.load import load
 
     if page is not None and (page.is_dir() or not page.parent.is_dir()):
         raise UsageError(f"{str(page)!r:.200} cannot be a report; name a file in a folder that exists")
+    limit_note = LimitNote(words)
     with progress_bar(unit="seconds") as show:
         label = words(messages.MEASURING)
         report = bench_load(
-            lambda: load(
-                chosen.path,
-                kv=chosen.kv,
-                kv_bytes=chosen.kv_bytes,
-                memory_bytes=None if limit is None else limit.limit_bytes,
-                speculation=speculation,
-                temperature_limit_c=temperature_limit_c,
-                prefix_store_bytes=0,
-                engine=engine,
-                provider=provider,
+            lambda: limit_note.watch(
+                load(
+                    chosen.path,
+                    kv=chosen.kv,
+                    kv_bytes=chosen.kv_bytes,
+                    memory_bytes=None if limit is None else limit.limit_bytes,
+                    speculation=speculation,
+                    temperature_limit_c=temperature_limit_c,
+                    prefix_store_bytes=0,
+                    engine=engine,
+                    provider=provider,
+                )
             ),
             concurrency=concurrency,
             profile=profile,
             seconds=seconds,
             progress=lambda done, total: show(label, done, total),
         )
+    limit_note.look()
     rows = _rows(report, words)
-    if as_json:
-        facts = {
-            "model": chosen.name,
-            "kv": choose_kv_format(chosen.kv or read_settings().kv),
-            "engine": engine,
-            "speculation": speculation,
-            "memory": None if limit is None else limit.facts(),
-            **fallback_facts(chosen),
-        }
-        print_json({**facts, **dataclasses.asdict(report)})
-    else:
-        print_table((chosen.name, ""), [*rows, *(limit.rows(words) if limit else [])])
-    if page is not None:  # last: the figures are there whatever becomes of the file
-        page.write_text(render_page(f"pocketseek bench {chosen.name}", report, rows, _labels(words)), encoding="utf-8")
-        note(words(messages.LOAD_PAGE, path=page))
+    try:  # the page first: standard output may be full or gone
+        if page is not None:
+            write_page(page, render_page(f"pocketseek bench {chosen.name}", report, rows, _labels(words)))
+            note(words(messages.LOAD_PAGE, path=page))
+    finally:
+        if as_json:
+            facts = {
+                "model": chosen.name,
+                "kv": choose_kv_format(chosen.kv or read_settings().kv),
+                "engine": engine,
+                "speculation": speculation,
+                "memory": None if limit is None else limit.facts(),
+                **fallback_facts(chosen),
+            }
+            print_json({**facts, **dataclasses.asdict(report)})
+        else:
+            print_table((chosen.name, ""), [*rows, *(limit.rows(words) if limit else [])])
 
 
 def _labels(words: Words) -> PageLabels:

@@ -22,6 +22,7 @@ from pocketseek.cli import (
     chat_cmd,
     convert_cmd,
     device_cmd,
+    doc_cmd,
     doctor_cmd,
     eval_cmd,
     export_cmd,
@@ -63,6 +64,7 @@ app.command("eval")(eval_cmd.evaluate)
 app.command("bench")(bench_cmd.bench)
 app.command("serve")(serve_cmd.serve)
 app.add_typer(token_cmd.app, name="token")
+app.add_typer(doc_cmd.app, name="doc")
 app.command("device")(device_cmd.device)
 app.command("doctor")(doctor_cmd.doctor)
 

@@ -11,7 +11,6 @@ import typer
 from pocketseek.cli import messages
 from pocketseek.cli.console import is_interactive, progress_bar
 from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, prepare_engine, tell_provider
-from pocketseek.cli.heat_limit import tell_unwatched
 from pocketseek.cli.messages import Words
 from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.settings import Settings
@@ -100,7 +99,6 @@ def open_engine(
             progress=lambda done, total: show(label, done, total),
         )
     tell_provider(opened, words, verbose=engine.verbose, quiet=quiet)
-    tell_unwatched(opened, temperature_limit_c, words)
     return opened
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pocketseek.cli import verdict_messages as said
 from pocketseek.cli.console import (
     format_bytes,
+    note,
     print_facts,
     print_json,
     print_paragraph,
@@ -21,6 +22,7 @@ from pocketseek.device.probe import check_device
 from pocketseek.settings import Settings
 
 if TYPE_CHECKING:
+    from pocketseek.errors import StorageError
     from pocketseek.govern.expected_speed import MachineFigures
     from pocketseek.govern.model_verdict import ModelNeeds, ModelVerdict
 
@@ -34,21 +36,26 @@ def show_verdict(settings: Settings, *, measure: bool, as_json: bool) -> None:
 
     words = Words(settings.language)
     facts = check_device(data_dir=settings.home)
+    failed: list[StorageError] = []
     if measure:
         with progress_bar(unit="steps") as show:
             label = words(said.MEASURING_DEVICE)
             figures: MachineFigures | None = measure_device(
-                settings, facts, progress=lambda done, total: show(label, done, total)
+                settings, facts, progress=lambda done, total: show(label, done, total), storage_failed=failed.append
             )
     else:
         figures = known_figures(settings, facts) or published_figures(settings, facts)
+    for error in failed:
+        note(words(said.NO_STORAGE_FIGURES, why=error))
     verdicts, choice = judge_device(settings, facts, figures)
     if as_json:
         print_json(
             {
                 "figures": None if figures is None else asdict(figures),
+                "storage_problem": str(failed[0]) if failed else None,
                 "models": [_facts(one) for one in verdicts],
-                "recommended": None if choice is None else {"name": choice.needs.name, "quant": choice.needs.quant},
+                "recommended": None if choice is None else _recommended(choice, facts.storage_free_bytes, words),
+                "not_recommended": _why_none(verdicts, words) if choice is None else None,
             }
         )
         return
@@ -57,7 +64,7 @@ def show_verdict(settings: Settings, *, measure: bool, as_json: bool) -> None:
     shown = _worth_a_row([one for one in verdicts if is_usual(one)])
     _print_models(shown, figures, words)
     if choice is None:
-        print_paragraph(words(said.NOTHING_FITS))
+        print_paragraph(_why_none(verdicts, words)["text"])
         return
     for line in _advice(choice, facts.storage_free_bytes, words):
         print_paragraph(line)
@@ -80,6 +87,27 @@ def _facts(verdict: ModelVerdict) -> dict[str, object]:
     needs = value.pop("needs")
     pairs = {name: dict(needs[name]) for name in ("multiply_adds", "page_bytes")}
     return {**needs, **value, **pairs, "contexts": dict(verdict.contexts)}
+
+
+def _recommended(choice: ModelVerdict, free_bytes: int | None, words: Words) -> dict[str, object]:
+    from pocketseek.govern.model_verdict import why_recommended
+
+    lines = _advice(choice, free_bytes, words)
+    codes = (why_recommended(choice), "convert elsewhere" if _is_short(choice, free_bytes) else "storage")
+    told = [{"code": code, "text": text} for code, text in zip(codes, lines[:-1], strict=False)]  # the last is how
+    return {"name": choice.needs.name, "quant": choice.needs.quant, "reasons": told}
+
+
+def _why_none(verdicts: Sequence[ModelVerdict], words: Words) -> dict[str, str]:
+    from pocketseek.govern.model_verdict import why_none
+
+    code = why_none(verdicts)
+    return {"code": code, "text": words(said.WHY_NONE[code])}
+
+
+def _is_short(choice: ModelVerdict, free_bytes: int | None) -> bool:
+    """Too little storage to convert it here."""
+    return free_bytes is not None and (choice.conversion_bytes or 0) > free_bytes
 
 
 def _figure_rows(figures: MachineFigures, words: Words) -> list[tuple[str, str]]:
@@ -181,24 +209,17 @@ def _advice(choice: ModelVerdict, free_bytes: int | None, words: Words) -> list[
     else:
         lines = [words(said.RECOMMENDED, model=name, bits=bits, reason=_reason(choice, rate, words))]
     if not choice.needs.is_installed and choice.conversion_bytes is not None:
-        is_short = free_bytes is not None and choice.conversion_bytes > free_bytes
         sizes = (choice.storage_bytes, choice.conversion_bytes, free_bytes)
         storage, conversion, free = (format_bytes(size) for size in sizes)
-        message = said.STORAGE_SHORT if is_short else said.STORAGE
+        message = said.STORAGE_SHORT if _is_short(choice, free_bytes) else said.STORAGE
         lines.append(words(message, storage=storage, conversion=conversion, free=free))
     return [*lines, _start(choice.needs, words)]
 
 
 def _reason(choice: ModelVerdict, rate: float, words: Words) -> str:
-    from pocketseek.govern.model_verdict import PLEASANT_TOKENS_PER_S, USABLE_TOKENS_PER_S
+    from pocketseek.govern.model_verdict import why_recommended
 
-    if choice.is_estimate:
-        message = said.REASON_ESTIMATED
-    elif rate >= PLEASANT_TOKENS_PER_S:
-        message = said.REASON_FAST
-    else:
-        message = said.REASON_USABLE if rate >= USABLE_TOKENS_PER_S else said.REASON_FASTEST
-    return words(message, rate=_figures(rate))
+    return words(said.WHY[why_recommended(choice)], rate=_figures(rate))
 
 
 def _start(needs: ModelNeeds, words: Words) -> str:

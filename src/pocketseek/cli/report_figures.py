@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pocketseek.apps.report.claims import REFERENCE
 from pocketseek.apps.report.figures import FIGURES, Figure, Gap, Key, gap_of
 from pocketseek.apps.report.record import Conditions, DeviceSeen, Record
@@ -68,20 +70,28 @@ def claim_of(figure: Figure, words: Words) -> str:
     return f"{figure.claim:+g} W" if figure.unit == "watts" else amount(figure, figure.claim, words)
 
 
-def label(key: Key, record: Record, words: Words) -> str:
-    conditions = record.conditions
-    source = ""
-    if record.power is not None:
-        message = report_messages.OF_BATTERY if record.power.source == "battery" else report_messages.OF_PROCESSOR
-        source = words(message)
+def label(key: Key, record: Record, words: Words, other: Record | None = None) -> str:
+    """other: one that is shown beside it; where the two differ, the label has both values."""
+    records = (record,) if other is None else (record, other)
     return words(
         report_messages.FIGURES[key],
-        prompt=conditions.prompt_tokens,
-        new=conditions.new_tokens,
-        f16=format_bytes(record.model.f16_bytes),
-        source=source,
-        cached="" if conditions.from_storage else words(report_messages.PERHAPS_CACHED),
+        prompt=_both(str(one.conditions.prompt_tokens) for one in records),
+        new=_both(str(one.conditions.new_tokens) for one in records),
+        f16=_both(format_bytes(one.model.f16_bytes) for one in records),
+        source=_both(_power_source(one, words) for one in records),
+        cached=_both("" if one.conditions.from_storage else words(report_messages.PERHAPS_CACHED) for one in records),
     )
+
+
+def _both(values: Iterable[str]) -> str:
+    """ "512 / 64"; of a remark that only one of them has, that one."""
+    return " / ".join(value for value in dict.fromkeys(values) if value)
+
+
+def _power_source(record: Record, words: Words) -> str:
+    if record.power is None:
+        return ""
+    return words(report_messages.OF_BATTERY if record.power.source == "battery" else report_messages.OF_PROCESSOR)
 
 
 def device_name(device: DeviceSeen) -> str:

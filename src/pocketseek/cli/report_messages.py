@@ -145,12 +145,35 @@ TIMES = Message("{factor:.2f}x", "{factor:.2f} 倍")
 BETTER = Message("{change} better", "更好({change})")
 WORSE = Message("{change} worse", "更差({change})")
 SAME = Message("about the same", "基本相同")
+OTHER_WORK = Message("not comparable: {what}", "不可比:{what}")
+LIST_COMMA = Message(", ", "、")
+YES = Message("yes", "是")
+NO = Message("no", "否")
+POWER_SOURCES = {"battery": Message("battery", "电池"), "processor": Message("processor package", "处理器封装")}
+# What two reports differ in, in A and in B; the names are those of the JSON's conditions and of `same_work`.
+BOTH = {
+    "kernels": Message("kernels {a} / {b}", "内核 {a} / {b}"),
+    "kv": Message("keys and values {a} / {b}", "键值缓存 {a} / {b}"),
+    "speculation": Message("speculation {a} / {b}", "推测解码 {a} / {b}"),
+    "concurrency": Message("sequences at a time {a} / {b}", "同时运行的序列 {a} / {b}"),
+    "prompt_tokens": Message("prompt {a} / {b} tokens", "输入 {a} / {b} 词元"),
+    "new_tokens": Message("answer {a} / {b} tokens", "输出 {a} / {b} 词元"),
+    "repeats": Message("longer answers {a} / {b}", "长回答次数 {a} / {b}"),
+    "idle_s": Message("at rest before {a} / {b} s", "之前静止 {a} / {b} 秒"),
+    "sustained_s": Message("load asked for {a} / {b} s", "要求的负载 {a} / {b} 秒"),
+    "from_storage": Message("page cache emptied first {a} / {b}", "先清空页缓存 {a} / {b}"),
+    "memory_limit_bytes": Message("memory limit {a} / {b}", "内存上限 {a} / {b}"),
+    "num_threads": Message("threads {a} / {b}", "线程 {a} / {b}"),
+    "temperature_limit_c": Message("temperature limit {a} / {b} °C", "温度上限 {a} / {b} °C"),
+    "num_parameters": Message("model {a} / {b} G parameters", "模型 {a} / {b} G 参数"),
+    "measured_s": Message("sustained load {a} / {b} s", "持续负载 {a} / {b} 秒"),
+    "load_answer_tokens": Message("answers under load {a} / {b} tokens", "负载下每个回答 {a} / {b} 词元"),
+    "power_source": Message("power of the {a} / {b}", "功率取自{a} / {b}"),
+}
 DIFFERENCES: dict[Difference, Message] = {
     "device": Message("They are of different devices.", "两份报告来自不同的设备。"),
     "model": Message("They are of different models.", "两份报告使用不同的模型。"),
-    "conditions": Message(
-        "They were measured under different conditions ({names}).", "两份报告的测量条件不同({names})。"
-    ),
+    "conditions": Message("They were measured differently, A / B: {what}.", "两份报告的测量条件不同(A / B):{what}。"),
     "program": Message("They are of different versions of pocketseek.", "两份报告来自不同版本的 pocketseek。"),
     "cut short": Message("One of them was cut short.", "其中有一份被提前结束。"),
 }

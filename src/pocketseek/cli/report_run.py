@@ -1,6 +1,7 @@
-"""`pocketseek bench --report F.html` and `--minutes N`: measure, print, write the page and its figures.
+"""`pocketseek bench --report F.html` and `--minutes N`: measure, write the page and its figures, print.
 
-However the measurement ends, what it has is written, marked as cut short; Ctrl-C then ends the program as always.
+However the measurement ends, what it has is written, marked as cut short; Ctrl-C then ends the program as always. The
+files come first: what reads standard output may be full or gone, and half an hour of measuring is not lost for that.
 """
 
 from __future__ import annotations
@@ -54,12 +55,15 @@ def run_report(
             _save_rest(run, page, words)
             raise
     record = run.record
-    if as_json:
-        print_json({**record_facts(record), **({"memory": limit.facts()} if limit else {}), **fallback_facts(chosen)})
-    else:
-        _print(record, words, limit)
-    if page is not None:
-        _write(record, page, words, cut_short=False)
+    try:
+        if page is not None:
+            _write(record, page, words, cut_short=False)
+    finally:  # and where the files cannot be written, the figures are at least shown
+        if as_json:
+            memory = {"memory": limit.facts()} if limit else {}
+            print_json({**record_facts(record), **memory, **fallback_facts(chosen)})
+        else:
+            _print(record, words, limit)
     return record.speed.decode_tokens_per_s / conditions.concurrency if record.speed else None
 
 
@@ -87,7 +91,7 @@ def _subject(chosen: Chosen) -> Subject:
 
     manifest, facts = read_manifest(chosen.path), check_device()
     device = DeviceSeen(
-        architecture=facts.architecture,
+        architecture=facts.architecture or "unknown",
         phone_model=facts.phone_model,
         soc_model=facts.soc_model,
         cpu_model=facts.cpu_model,

@@ -15,12 +15,14 @@ from pocketseek.device.sensors import Battery, SensorFacts, Sensors, Temperature
 from pocketseek.device.system import has_termux_api
 from pocketseek.errors import UsageError
 from pocketseek.govern.choose_sensors import SensorChoice, SetPointKind, choose_sensors
+from pocketseek.govern.headroom import with_headroom
 
 _REASONS: dict[SetPointKind, Message] = {
     "skin": says.BY_SKIN,
     "quiet": says.BY_QUIET,
     "battery": says.BY_BATTERY,
     "board": says.BY_BOARD,
+    "headroom": says.BY_HEADROOM,
     "none": says.BY_NONE,
 }
 _MOST = 6
@@ -43,7 +45,7 @@ def show_sensors(
     if json:
         print_json(_as_json(facts))
         return
-    if choose_sensors(facts).kind == "none" and has_termux_api(root) is False:
+    if _choice(facts).kind == "none" and has_termux_api(root) is False:
         note(words(says.TERMUX_API))
     if watch:
         watch_facts(lambda: sensor_rows(sensors.read(), words))
@@ -53,7 +55,7 @@ def show_sensors(
 
 def sensor_rows(facts: SensorFacts, words: Words) -> Rows:
     """What is not known has no row."""
-    choice = choose_sensors(facts)
+    choice = _choice(facts)
     rows: list[tuple[Message, str | None]] = [
         (says.SET_POINT, _set_point(choice, words)),
         (says.SKIN, _celsius([t for t in facts.temperatures if t.kind == "skin"])),
@@ -70,8 +72,13 @@ def sensor_rows(facts: SensorFacts, words: Words) -> Rows:
     return [(words(label), value) for label, value in rows if value is not None]
 
 
+def _choice(facts: SensorFacts) -> SensorChoice:
+    """As the governor has it."""
+    return choose_sensors(with_headroom(facts))
+
+
 def _as_json(facts: SensorFacts) -> dict[str, object]:
-    choice = choose_sensors(facts)
+    choice = _choice(facts)
     set_point = {
         "kind": choice.kind,
         "celsius": choice.set_point_c,

@@ -17,7 +17,7 @@ import typer
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import print_json, print_text
 from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
-from pocketseek.cli.heat_limit import tell_unwatched
+from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
 from pocketseek.errors import UnsupportedError, UsageError
@@ -105,6 +105,8 @@ def serve(
     engine_options = EngineOptions(engine, provider)
     kinds = {model.name: prepare_engine(settings, model.path, engine_options, quiet=json) for model in served}
 
+    limit_note = LimitNote(Words(settings.language))
+
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
         from pocketseek.runtime.load import load
 
@@ -119,7 +121,7 @@ def serve(
             engine=kinds[model.name],
             provider=provider,
         )
-        tell_unwatched(opened, temperature_limit, Words(settings.language))
+        limit_note.see(opened.thermal_status())  # what is known later is in the log
         return opened
 
     pool = _pool(settings, served, open_model, memory)

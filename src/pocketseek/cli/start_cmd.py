@@ -35,7 +35,7 @@ def _summary(facts: DeviceFacts, words: Words) -> str:
         available=format_bytes(facts.memory_available_bytes),
         total=format_bytes(facts.memory_total_bytes),
     )
-    name = facts.phone_model or facts.cpu_model or facts.architecture
+    name = facts.phone_model or facts.cpu_model or facts.architecture or words(messages.UNKNOWN)
     return f"{name}; {memory}"
 
 

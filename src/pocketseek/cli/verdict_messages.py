@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pocketseek.cli.messages import Message
+from pocketseek.govern.model_verdict import Why, WhyNone
 
 MEASURING_DEVICE = Message("measuring", "测量中")
 FIGURE_MEMORY = Message("reads memory at", "内存读取")
@@ -33,23 +34,25 @@ TOKENS_PER_S = Message("{rate}/s", "{rate}/秒")
 AT_MOST_TOKENS_PER_S = Message("≤ {rate}/s", "≤ {rate}/秒")
 SECONDS = Message("{seconds:.1f} s", "{seconds:.1f} 秒")
 RECOMMENDED = Message("Take {model} at {bits} bits: {reason}.", "建议 {model}({bits} 位):{reason}。")
-REASON_FAST = Message(
-    "the largest that writes as fast as people read ({rate} tokens/s)",
-    "在阅读速度以上的模型中最大({rate} 词元/秒)",
-)
-REASON_USABLE = Message(
-    "nothing larger writes a token per second; it writes {rate} tokens/s",
-    "更大的模型不到每秒一个词元;它每秒 {rate} 个",
-)
-REASON_FASTEST = Message("the fastest here, {rate} tokens/s", "此处最快,每秒 {rate} 个词元")
+WHY: dict[Why, Message] = {
+    "reads along": Message(
+        "the largest that writes as fast as people read ({rate} tokens/s)",
+        "在阅读速度以上的模型中最大({rate} 词元/秒)",
+    ),
+    "usable": Message(
+        "nothing larger writes a token per second; it writes {rate} tokens/s",
+        "更大的模型不到每秒一个词元;它每秒 {rate} 个",
+    ),
+    "fastest": Message("the fastest here, {rate} tokens/s", "此处最快,每秒 {rate} 个词元"),
+    "upper limit": Message(
+        "it writes at most {rate} tokens/s; `pocketseek device --measure` says how fast it really is",
+        "每秒最多 {rate} 个词元;用 `pocketseek device --measure` 测量实际速度",
+    ),
+}
 UNMEASURED = Message(
     "The largest that fits into memory is {model} at {bits} bits; which is fast enough, `pocketseek device --measure` "
     "tells.",
     "能放入内存的最大模型是 {model}({bits} 位);哪个模型够快,请用 `pocketseek device --measure` 测量。",
-)
-REASON_ESTIMATED = Message(
-    "it writes at most {rate} tokens/s; `pocketseek device --measure` says how fast it really is",
-    "每秒最多 {rate} 个词元;用 `pocketseek device --measure` 测量实际速度",
 )
 STORAGE = Message(
     "It takes {storage} of storage; {conversion} while it is converted here.",
@@ -75,7 +78,14 @@ ESTIMATED = Message(
     "`pocketseek device --measure` measures.",
     "尚未测量:速度为上限,依据该芯片公布的内存峰值带宽 {value:.1f} GB/s。请运行 `pocketseek device --measure`。",
 )
-NOTHING_FITS = Message("Nothing in the catalogue runs here.", "目录中没有能在此运行的模型。")
+WHY_NONE: dict[WhyNone, Message] = {
+    "nothing fits": Message("Nothing in the catalogue runs here.", "目录中没有能在此运行的模型。"),
+    "memory unknown": Message(
+        "It is not known how much memory is free here, so no model can be recommended.",
+        "无法得知此处的可用内存,因此不能推荐模型。",
+    ),
+}
+NO_STORAGE_FIGURES = Message("Storage was not measured: {why}", "存储未测量:{why}")
 NOT_MEASURED = Message(
     "Speeds are unknown until `pocketseek device --measure` has run.",
     "运行 `pocketseek device --measure` 之后才知道速度。",

@@ -2,7 +2,7 @@
 
 The order is that of the computation, and inputs come through what is quantised already. Everything is float32
 (layer_math.py). Memory: a layer's weights in float32 and one matrix three times more, Gram matrices (gram.py), and the
-hidden states of the calibration text twice.
+hidden states of the calibration text twice. The head is taken some rows at a time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from pocketseek.convert.gram import Gram
 from pocketseek.convert.layer_math import Attention, Floats, gated
 from pocketseek.convert.pack import Planes
 from pocketseek.convert.quantize import dequantize
-from pocketseek.convert.slabs import read_matrix, read_vector
+from pocketseek.convert.slabs import read_matrix, read_rows, read_vector
 from pocketseek.convert.sources.base import Source
+from pocketseek.formats import TILE_ROWS
 from pocketseek.kernels.reference import rms_norm
 
 _CHUNK_ROWS = 4096  # of hidden states, looked at together
+_HEAD_VALUES = 1 << 26  # of the head at a time: 256 MB of float32, three times more while they are quantised
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,19 @@ class Calibration:
             hidden[part] += layer.times("down", self._gated(layer, hidden[part]))
         return layer.done
 
-    def head(self, quantise: Quantise | None) -> tuple[Floats, QuantisedMatrix | None]:
-        """The normed last hidden states, and the head if it is to be quantised for them."""
+    def head(self, quantise: Quantise | None) -> Floats:
+        """The normed last hidden states. quantise is given the head's rows in several pieces, whole tile rows each."""
         x = rms_norm(self.hidden, self.vector("head.norm"), self._plan.model.rms_norm_eps)
         if quantise is None:
-            return x, None
+            return x
         gram = Gram(x.shape[1])
         gram.add(x)
-        return x, quantise("head.weight", self.matrix("head.weight"), gram)
+        rows, cols = self._tensors["head.weight"].shape
+        step = max(TILE_ROWS, _HEAD_VALUES // cols // TILE_ROWS * TILE_ROWS)
+        for first in range(0, rows, step):
+            piece = read_rows(self._source, self._tensors["head.weight"], first, min(first + step, rows))
+            quantise("head.weight", piece, gram)
+        return x
 
     def matrix(self, name: str) -> Floats:
         """As the checkpoint has it, rows in the package's order."""

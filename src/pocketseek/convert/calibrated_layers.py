@@ -21,9 +21,10 @@ from pocketseek.convert.pack import pack_planes
 from pocketseek.convert.quantize import dequantize, quantize
 from pocketseek.convert.scale_search import GROUP_COLS
 from pocketseek.convert.sources.base import Source
+from pocketseek.formats import num_tile_rows
 from pocketseek.package.manifest import JsonValue
 
-CALIBRATED_FORMATS = frozenset({"q4p", "q4s", "q4a"})  # eight bits lose too little to be worth it
+CALIBRATED_FORMATS = frozenset({"q4p", "q4s", "q4a", "q6s"})  # eight bits lose too little to be worth it
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class CalibratedMatrix:
 
     packed: NDArray[np.uint8]
     loss: Loss
+
+    def followed_by(self, rows: CalibratedMatrix) -> CalibratedMatrix:
+        return CalibratedMatrix(np.concatenate([self.packed, rows.packed]), self.loss + rows.loss)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class CalibratedLayers:
         self._calibration: Calibration | None = None
         self._ready: dict[str, CalibratedMatrix] = {}
         self._state = CalibrationState()
+        self._begun: dict[str, tuple[float, float]] = {}  # error and norm of a matrix that comes in pieces
 
     def matrix(self, tensor: TensorPlan) -> CalibratedMatrix | None:
         """None if it is written as without calibration."""
@@ -136,16 +141,22 @@ class CalibratedLayers:
         matrix = compensated(format_name, weights, gram)
         if matrix.planes is None:
             raise ValueError("a quantised matrix has planes")
-        self._count(name, matrix)
-        self._ready[name] = CalibratedMatrix(pack_planes(format_name, matrix.planes), loss_of(matrix.values, weights))
-        self._on_matrix(tensor)
+        error, norm = self._begun.pop(name, (0.0, 0.0))
+        error, norm = error + matrix.error, norm + matrix.norm
+        rows = CalibratedMatrix(pack_planes(format_name, matrix.planes), loss_of(matrix.values, weights))
+        ready = self._ready[name] = self._ready[name].followed_by(rows) if name in self._ready else rows
+        if len(ready.packed) == num_tile_rows(tensor.shape[0]):
+            self._count(name, error, norm)
+            self._on_matrix(tensor)
+        else:
+            self._begun[name] = error, norm
         return matrix
 
-    def _count(self, name: str, matrix: QuantisedMatrix) -> None:
+    def _count(self, name: str, error: float, norm: float) -> None:
         state = self._state
-        worst = max(state.worst, (matrix.error / matrix.norm, name)) if matrix.norm > 0 else state.worst
+        worst = max(state.worst, (error / norm, name)) if norm > 0 else state.worst
         self._state = CalibrationState(
-            state.next_layer, state.num_matrices + 1, state.error + matrix.error, state.norm + matrix.norm, worst
+            state.next_layer, state.num_matrices + 1, state.error + error, state.norm + norm, worst
         )
 
     def _embedded(self, ids: NDArray[np.int32]) -> Floats:

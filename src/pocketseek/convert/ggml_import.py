@@ -1,6 +1,6 @@
 """GGUF blocks taken over as they are: the codes stay, only their place changes. No value is decoded on the way.
 
-    Q4_0 -> q4s, q8s    Q4_1 -> q4a    Q5_0, Q8_0 -> q8s      exact, bit for bit
+    Q4_0 -> q4s, q6s, q8s    Q4_1 -> q4a    Q5_0 -> q6s, q8s    Q8_0 -> q8s      exact, bit for bit
     Q4_K -> q4a                                               codes exact; d = scale * d and m = -min * dmin of each
                                                               32 inputs are rounded to float16
 
@@ -17,7 +17,14 @@ from pocketseek.convert.sources.ggml_types import unpack
 from pocketseek.errors import FormatError
 from pocketseek.formats import BLOCK_COLS
 
-EXACT_IMPORTS = frozenset({("Q4_0", "q4s"), ("Q4_0", "q8s"), ("Q4_1", "q4a"), ("Q5_0", "q8s"), ("Q8_0", "q8s")})
+EXACT_IMPORTS = frozenset(
+    {
+        *(("Q4_0", name) for name in ("q4s", "q6s", "q8s")),
+        ("Q4_1", "q4a"),
+        *(("Q5_0", name) for name in ("q6s", "q8s")),
+        ("Q8_0", "q8s"),
+    }
+)
 ROUNDED_IMPORTS = frozenset({("Q4_K", "q4a")})
 
 

@@ -2,8 +2,8 @@
 
 Values come in row order (rows, columns); what comes out is uint8 (tile rows, tile_row_bytes), ready to be written.
 Rows are padded to 16 and columns to 32: scales, minima and plain values with 0, quants with the code of 0 (8 in
-q4s and q4p). In q4a a padding column inside a block that holds real ones cannot be 0 (its value is near the minimum);
-kernels multiply it by a zero activation, as everywhere.
+q4s and q4p, 32 in q6s). In q4a a padding column inside a block that holds real ones cannot be 0 (its value is near the
+minimum); kernels multiply it by a zero activation, as everywhere.
 
 Four values or codes that lie side by side are moved as one 32-bit word, so packing is one transposition of words and
 runs at memory speed (several GB/s). Not covered: making codes from values (`quantize`) or from GGUF blocks
@@ -12,6 +12,7 @@ runs at memory speed (several GB/s). Not covered: making codes from values (`qua
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,13 +23,13 @@ from pocketseek.formats import BLOCK_COLS, FORMATS, TILE_ROWS, num_blocks, num_t
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
-ZERO_CODE = {"q4s": 8, "q4a": 0, "q4p": 8, "q8s": 0}
+ZERO_CODE = {"q4s": 8, "q4a": 0, "q4p": 8, "q6s": 32, "q8s": 0}
 _FLOAT_DTYPES = {"f16": "<f2", "f32": "<f4"}
 
 
 @dataclass(frozen=True)
 class Planes:
-    """Rows in quantised form: quants uint8 (q4*: 0..15) or int8 (q8s), shape (rows, blocks, 32).
+    """Rows in quantised form: quants uint8 (q4*: 0..15, q6s: 0..63) or int8 (q8s), shape (rows, blocks, 32).
 
     scales and minima are float16 (rows, blocks); minima only for q4a. q4p: scales (rows, superblocks) and steps uint8
     (rows, blocks), 0..15.
@@ -41,12 +42,12 @@ class Planes:
 
 
 def pack_planes(format_name: str, planes: Planes) -> NDArray[np.uint8]:
-    """Pack q4s, q4a, q4p or q8s. Returns uint8 (tile rows, tile_row_bytes)."""
+    """Pack q4s, q4a, q4p, q6s or q8s. Returns uint8 (tile rows, tile_row_bytes)."""
     rows, blocks, _ = planes.quants.shape
     tiles = num_tile_rows(rows)
     quants = _pad_rows(planes.quants.view(np.uint8), ZERO_CODE[format_name])
     packed = np.zeros((tiles, tile_row_bytes(format_name, blocks * BLOCK_COLS)), np.uint8)
-    words = _nibble_words(quants) if format_name != "q8s" else _byte_words(quants)
+    words = _WORDS[format_name](quants)
     words_per_block = words.shape[-1]
     end = blocks * words_per_block * TILE_ROWS * 4
     plane = packed[:, :end].view("<u4").reshape(tiles, blocks, words_per_block, TILE_ROWS)
@@ -84,10 +85,31 @@ def _nibble_words(quants: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return words
 
 
+def _six_bit_words(quants: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Codes (rows, blocks, 32) -> words (rows, blocks, 6): four of the low four bits, then two of the high two.
+
+    Word 4 + h holds inputs 16h..16h+3 in the lowest two bits of each byte, 16h+12..16h+15 in the highest.
+    """
+    groups = (np.ascontiguousarray(quants) >> np.uint8(4)).view("<u4")
+    high = groups[..., 0::4].copy()
+    for place in (1, 2, 3):
+        high |= groups[..., place::4] << np.uint32(2 * place)
+    return np.concatenate([_nibble_words(quants & np.uint8(15)), high], axis=-1)
+
+
 def _byte_words(quants: NDArray[np.uint8]) -> NDArray[np.uint32]:
     """Codes (rows, blocks, 32) -> words (rows, blocks, 8): word j holds inputs 4j..4j+3."""
     words: NDArray[np.uint32] = np.ascontiguousarray(quants).view("<u4")
     return words
+
+
+_WORDS: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint32]]] = {
+    "q4s": _nibble_words,
+    "q4a": _nibble_words,
+    "q4p": _nibble_words,
+    "q6s": _six_bit_words,
+    "q8s": _byte_words,
+}
 
 
 def _pad_rows(values: NDArray[_Scalar], fill: int) -> NDArray[_Scalar]:

@@ -143,8 +143,8 @@ def _require_calibrated(source: Source, plan: ModelPlan, quant: Quant) -> None:
     recipe, types = PlainRecipe(quant), source.tensors
     if not any(calibrated_format(recipe, tensor, types[tensor.source_name].type) for tensor in plan.tensors):
         raise UsageError(
-            f"with --quant {quant} no matrix of this checkpoint is rounded to four bits here, so there is nothing to "
-            "calibrate; leave --calibrate out, or use --quant q4 on a checkpoint with more bits"
+            f"with --quant {quant} no matrix of this checkpoint is rounded to four or six bits here, so there is "
+            "nothing to calibrate; leave --calibrate out, or use --quant q4 on a checkpoint with more bits"
         )
 
 

@@ -1,7 +1,7 @@
 """Which format each tensor of a package gets. The decision is written into the manifest, never guessed back.
 
     quant   matrices                                             embedding and head
-    q4      q4p (q4s if stored as Q4_0, which it holds exactly)  q8s (q4s if stored as Q4_0)
+    q4      q4p (q4s if stored as Q4_0, which it holds exactly)  q6s (q4s if stored as Q4_0)
     q4-pure the same                                             the same as matrices
     q8      q8s                                                  q8s
     keep    the narrowest format that holds the stored type      the same
@@ -33,7 +33,7 @@ KEEP_FORMATS: Mapping[str, str] = {
     "Q4_K": "q4a",
     "Q2_K": "q4a",
     "Q3_K": "q4a",
-    "Q5_0": "q8s",
+    "Q5_0": "q6s",
     "Q5_1": "q8s",
     "Q5_K": "q8s",
     "Q6_K": "q8s",
@@ -60,4 +60,4 @@ def choose_format(quant: Quant, name: str, stored_type: str) -> str:
         return "q8s"
     if stored_type == "Q4_0":
         return "q4s"
-    return "q8s" if quant == "q4" and name in _VOCABULARY else "q4p"
+    return "q6s" if quant == "q4" and name in _VOCABULARY else "q4p"

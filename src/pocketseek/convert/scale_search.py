@@ -17,8 +17,14 @@ from pocketseek.formats import BLOCK_COLS, SUPERBLOCK_BLOCKS
 
 Floats = NDArray[np.float32]
 
-GROUP_COLS = {"q4p": SUPERBLOCK_BLOCKS * BLOCK_COLS, "q4s": BLOCK_COLS, "q4a": BLOCK_COLS, "q8s": BLOCK_COLS}
-_RANGE = {"q4p": (-8, 7), "q4s": (-8, 7), "q4a": (0, 15), "q8s": (-127, 127)}
+GROUP_COLS = {
+    "q4p": SUPERBLOCK_BLOCKS * BLOCK_COLS,
+    "q4s": BLOCK_COLS,
+    "q4a": BLOCK_COLS,
+    "q6s": BLOCK_COLS,
+    "q8s": BLOCK_COLS,
+}
+_RANGE = {"q4p": (-8, 7), "q4s": (-8, 7), "q4a": (0, 15), "q6s": (-32, 31), "q8s": (-127, 127)}
 _SHRINK = tuple(1.06 - 0.04 * step for step in range(12))  # of the scale that just reaches the largest value
 _LARGEST_STEPS = (15.0, 14.2, 13.4, 12.6, 11.8, 11.0)
 _MAX_STEP = 15
@@ -70,21 +76,25 @@ def search_grid(format_name: str, values: Floats, importance: Floats) -> Grid:
         return Grid(scales, offsets, low, high)
     if format_name == "q8s":
         return Grid(_to_f16(np.abs(blocks).max(axis=2) / np.float32(127)), None, low, high)
-    up, up_score = _signed(blocks, weights, 1)
-    down, down_score = _signed(blocks, weights, -1)
+    up, up_score = _signed(blocks, weights, 1, high)
+    down, down_score = _signed(blocks, weights, -1, high)
     return Grid(_to_f16(np.where(up_score >= down_score, up, -down)), None, low, high)
 
 
-def _signed(blocks: Floats, weights: Floats, sign: int) -> tuple[Floats, Floats]:
-    """|scale| (rows, blocks) by weighted least squares of the best of a few grids, and how much it explains."""
+def _signed(blocks: Floats, weights: Floats, sign: int, high: int) -> tuple[Floats, Floats]:
+    """|scale| (rows, blocks) by weighted least squares of the best of a few grids, and how much it explains.
+
+    high: the largest code; the smallest is -high - 1.
+    """
+    low = -high - 1
     signed = blocks * np.float32(sign)
-    base = np.maximum(np.maximum(signed.max(axis=2) / np.float32(7), signed.min(axis=2) / np.float32(-8)), 0)
+    base = np.maximum(np.maximum(signed.max(axis=2) / np.float32(high), signed.min(axis=2) / np.float32(low)), 0)
     weighted = signed * weights
     best_score, best_scale = np.zeros(base.shape, np.float32), np.zeros(base.shape, np.float32)
     for shrink in _SHRINK:
         codes = signed * _inverse(base * np.float32(shrink))[..., None]
         np.rint(codes, out=codes)
-        np.clip(codes, -8, 7, out=codes)
+        np.clip(codes, low, high, out=codes)
         product = np.einsum("rbk,rbk->rb", weighted, codes)
         square = np.maximum(np.einsum("rbk,rbk,bk->rb", codes, codes, weights), np.float32(1e-30))
         score = product * product / square
@@ -95,8 +105,8 @@ def _signed(blocks: Floats, weights: Floats, sign: int) -> tuple[Floats, Floats]
 
 
 def _two_levels(blocks: Floats, weights: Floats) -> Grid:
-    up, up_score = _signed(blocks, weights, 1)
-    down, down_score = _signed(blocks, weights, -1)
+    up, up_score = _signed(blocks, weights, 1, 7)
+    down, down_score = _signed(blocks, weights, -1, 7)
     is_up = up_score.sum(axis=1) >= down_score.sum(axis=1)
     scales = np.where(is_up[:, None], up, down)
     sign = np.where(is_up, np.float32(1), np.float32(-1))

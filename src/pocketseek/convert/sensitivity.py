@@ -33,7 +33,7 @@ from pocketseek.convert.sensitivity_state import KEEP_NOTHING, CostKeeper, Costs
 from pocketseek.convert.static_walk import FloatWeights, table_name
 from pocketseek.kernels.reference import rms_norm
 
-FORMATS = ("q4p", "q4s", "q4a", "q8s")
+FORMATS = ("q4p", "q4s", "q4a", "q6s", "q8s")
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "qkv": ("q", "k", "v"),
     "o": ("o",),

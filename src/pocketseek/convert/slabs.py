@@ -62,11 +62,17 @@ def encode_matrix(
 
 def read_matrix(source: Source, plan: TensorPlan) -> NDArray[np.float32]:
     """The whole matrix as float32, rows in the package's order. Raises FormatError naming the tensor."""
+    return read_rows(source, plan, 0, plan.shape[0])
+
+
+def read_rows(source: Source, plan: TensorPlan, first: int, end: int) -> NDArray[np.float32]:
+    """The rows first..end-1 of a matrix, as read_matrix."""
     stored_type = source.tensors[plan.source_name].type
-    values = np.empty(plan.shape, np.float32)
+    shape = (end - first, plan.shape[1])
+    values = np.empty(shape, np.float32)
     try:
-        for start, stop in slab_ranges(plan.shape):
-            values[start:stop] = decode_rows(stored_type, read_stored(source, plan, start, stop))
+        for start, stop in slab_ranges(shape):
+            values[start:stop] = decode_rows(stored_type, read_stored(source, plan, first + start, first + stop))
     except FormatError as error:
         raise _named(error, source, plan) from error
     return values

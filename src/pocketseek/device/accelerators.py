@@ -1,6 +1,7 @@
 """Graphics and neural processors: from the kernel's device files where they name themselves, else from the chip table.
 
-The neural processors of phones have no common device file, so that only the table knows them.
+The neural processors of phones have no common device file, so that only the table knows them. Nothing found is an
+answer only where the kernel's device classes can be looked through and no chip of a phone or board is in doubt.
 """
 
 from __future__ import annotations
@@ -25,7 +26,19 @@ class Accelerator:
     source: str
 
 
-def find_accelerators(root: Path, chip: Chip | None) -> tuple[Accelerator, ...]:
+def find_accelerators(root: Path, chip: Chip | None, *, is_android: bool = False) -> tuple[Accelerator, ...] | None:
+    """None: unknown. An empty answer: the kernel shows none. What is found of a chip that the table does not have may
+    lack the neural processor."""
+    found = _find(root, chip)
+    return found if found or _shows_all(root, chip, is_android=is_android) else None
+
+
+def _shows_all(root: Path, chip: Chip | None, *, is_android: bool) -> bool:
+    is_unlisted = chip is None and (is_android or _exists(root / "proc/device-tree"))
+    return not is_unlisted and os.access(root / "sys/class", os.R_OK | os.X_OK)
+
+
+def _find(root: Path, chip: Chip | None) -> tuple[Accelerator, ...]:
     gpus = [*_qualcomm_gpu(root), *_mali_gpu(root), *_drm_gpus(root)]
     named = [gpu for gpu in gpus if gpu.name] or gpus
     if chip is not None and chip.gpu and not any(gpu.name for gpu in gpus):

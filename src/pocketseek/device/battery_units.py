@@ -41,8 +41,9 @@ class CurrentUnit:
 class TemperatureUnit:
     """Learns in what one battery counts its temperature.
 
-    A battery in use has 10 to 60 °C, as a rule: 100 to 600 are tenths, 10,000 and more thousandths. Below 100 it may be
-    a cold battery in tenths or a warm one in whole degrees: unknown, until a larger number has settled it.
+    A battery in use has 10 to 60 °C, as a rule, and more when something is wrong: 100 to 1000 are tenths, 10,000 and
+    more thousandths. Below 100 it may be a cold battery in tenths or a warm one in whole degrees, in between neither:
+    unknown, until another number has settled it.
     """
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ mount itself are looked at as well. Not covered: memory.high (it slows a process
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -53,6 +54,11 @@ def cpu_quota(root: Path) -> float | None:
         _quota_v1(folder) for folder in group_folders(root, "cpu")
     ]
     return min((quota for quota in quotas if quota), default=None)
+
+
+def is_told(root: Path) -> bool:
+    """Whether the groups of this process can be seen, so that a limit that is not found is none."""
+    return read_text(root / "proc/self/cgroup") is not None and os.access(root / "sys/fs/cgroup", os.R_OK | os.X_OK)
 
 
 def group_folders(root: Path, controller: str, *, mount_name: str | None = None) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -65,10 +65,10 @@ def parse_chips(data: bytes) -> tuple[Chip, ...]:
         top = ChipFields(json.loads(data.decode("utf-8")), "chip table")
     except ValueError as error:
         raise TableError(f"chip table: not valid JSON ({error})") from error
-    top.expect("format", "sources", "chips")
+    top.expect("format", "sources", "addresses", "chips")
     if top.whole("format", 1, 10**6) != _FORMAT:
         raise TableError("chip table: another format")
-    sources = {name: str(text) for name, text in top.object("sources").items()}
+    sources = _with_addresses(top.object("sources"), top.object("addresses"))
     chips = tuple(_parse_chip(ChipFields(row, "chip table"), sources) for row in top.array("chips"))
     ids = [chip.id for chip in chips]
     if len(set(ids)) != len(ids):
@@ -138,6 +138,13 @@ def _parse_cluster(value: JsonValue, where: str) -> Cluster:
     row.expect("num_cores", "core", "max_frequency_mhz")
     frequency_mhz = row.maybe_whole("max_frequency_mhz", 100, 10_000)
     return Cluster(row.whole("num_cores", 1, 64), row.text("core"), frequency_mhz * 1e6 if frequency_mhz else None)
+
+
+def _with_addresses(sources: Mapping[str, JsonValue], addresses: Mapping[str, JsonValue]) -> dict[str, str]:
+    """What each source is, and where it is read where that is known."""
+    if unknown := sorted(set(addresses) - set(sources)):
+        raise TableError(f"chip table: an address of {unknown[0]}, which is no source")
+    return {name: f"{text}, {addresses[name]}" if name in addresses else f"{text}" for name, text in sources.items()}
 
 
 def _source(name: str, sources: dict[str, str], where: str) -> str:

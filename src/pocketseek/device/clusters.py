@@ -1,8 +1,8 @@
 """Groups of equal cores: design, highest frequency and capacity, the fastest group first.
 
 A group is a set of cores with the same design (/proc/cpuinfo), the same cpuinfo_max_freq and the same cpu_capacity: on
-phones that is what shares a clock. Cores of which none of the three is known are left out, so that a virtual machine
-has no groups. Not covered: cores that are switched off for good (they are in neither place).
+phones that is what shares a clock. Cores of which none of the three is known are left out; a virtual machine may tell
+the capacity alone. Not covered: cores that are switched off for good (they are in neither place).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pocketseek.device.core_parts import core_name
 from pocketseek.device.known import Known
+from pocketseek.device.physical_cores import PhysicalCores, count_cores
 from pocketseek.device.reading import numbered_folders, parse_int, read_int, read_text
 
 _CPUS = "sys/devices/system/cpu"
@@ -20,12 +21,14 @@ _CPUS = "sys/devices/system/cpu"
 
 @dataclass(frozen=True)
 class CoreCluster:
-    """cores: their numbers. part: name of the design ("Cortex-X4"). capacity: the kernel's, 1024 for the fastest."""
+    """cores: numbers of their processors, several for a core with SMT; num_cores: how many cores that are, None: not
+    known. part: name of the design ("Cortex-X4"). capacity: the kernel's, 1024 for the fastest."""
 
     cores: tuple[int, ...]
     max_frequency_hz: float | None
     part: str | None
     capacity: int | None
+    num_cores: int | None = None
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class _Kind:
     capacity: int | None
 
 
-def core_clusters(root: Path) -> Known[tuple[CoreCluster, ...]] | None:
+def core_clusters(root: Path, physical: PhysicalCores | None = None) -> Known[tuple[CoreCluster, ...]] | None:
     parts = _parts(root)
     folders = {int(folder.name.removeprefix("cpu")): folder for folder in numbered_folders(root / _CPUS, "cpu")}
     groups: dict[_Kind, list[int]] = {}
@@ -43,7 +46,16 @@ def core_clusters(root: Path) -> Known[tuple[CoreCluster, ...]] | None:
         kind = _kind(root / _CPUS / f"cpu{core}", parts.get(core))
         if kind != _Kind(None, None, None):
             groups.setdefault(kind, []).append(core)
-    clusters = [CoreCluster(tuple(cores), k.max_frequency_hz, k.part, k.capacity) for k, cores in groups.items()]
+    clusters = [
+        CoreCluster(
+            tuple(cores),
+            kind.max_frequency_hz,
+            kind.part,
+            kind.capacity,
+            count_cores(cores, physical) if physical else None,
+        )
+        for kind, cores in groups.items()
+    ]
     clusters.sort(key=lambda one: (one.capacity or 0, one.max_frequency_hz or 0, one.cores), reverse=True)
     return Known(tuple(clusters), _source(clusters)) if clusters else None
 

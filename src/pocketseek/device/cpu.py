@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pocketseek.device.known import Known
-from pocketseek.device.reading import parse_int, read_fields, read_int, read_text
+from pocketseek.device.reading import parse_number_list, read_fields, read_int, read_text
 
 # What the kernels choose by; the rest of the flags says nothing about speed here.
 _RELEVANT_SETS = (
@@ -16,7 +16,6 @@ _RELEVANT_SETS = (
 # frequency differs less, so that the second bound is the stricter one.
 _FAST_CAPACITY_SHARE = 0.6
 _FAST_FREQUENCY_SHARE = 0.8
-_MAX_CORES = 4096
 
 
 def cpu_model(root: Path) -> str | None:
@@ -39,7 +38,7 @@ def instruction_sets(root: Path) -> tuple[str, ...] | None:
 def usable_cores(root: Path) -> tuple[int, ...] | None:
     """The affinity mask of this process, as sched_getaffinity gives it, read where a test can put another one."""
     listed = read_fields(root / "proc/self/status").get("Cpus_allowed_list")
-    return _parse_core_list(listed) if listed else None
+    return parse_number_list(listed) if listed else None
 
 
 def performance_cores(root: Path, cores: tuple[int, ...]) -> Known[tuple[int, ...]] | None:
@@ -51,15 +50,3 @@ def performance_cores(root: Path, cores: tuple[int, ...]) -> Known[tuple[int, ..
             fastest = max(known.values())
             return Known(tuple(core for core in cores if known[core] >= share * fastest), name)
     return None
-
-
-def _parse_core_list(text: str) -> tuple[int, ...] | None:
-    """ "0-3,6" -> (0, 1, 2, 3, 6); None if it is not such a list."""
-    cores: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        start, stop = parse_int(first), parse_int(last or first)
-        if start is None or stop is None or stop >= _MAX_CORES:
-            return None
-        cores.update(range(start, stop + 1))
-    return tuple(sorted(cores)) or None

@@ -28,9 +28,10 @@ class ExecutionProvider:
 
 
 def choose_provider(
-    architecture: str, chip: Chip | None, android_api_level: int | None, *, has_npu: bool
-) -> ExecutionProvider:
-    """The chip table's provider where the system has it; otherwise one for the processor itself."""
+    architecture: str | None, chip: Chip | None, android_api_level: int | None, *, has_npu: bool
+) -> ExecutionProvider | None:
+    """The chip table's provider where the system has it; otherwise one for the processor itself, None if it is not
+    known either."""
     wanted = chip.execution_provider if chip else None
     if wanted == "CoreML":
         return ExecutionProvider("CoreML", "npu by coreml")
@@ -39,6 +40,8 @@ def choose_provider(
             return ExecutionProvider("QNN", "npu by qnn")
         if _NNAPI_FIRST_API <= android_api_level <= _NNAPI_LAST_API:
             return ExecutionProvider("NNAPI", "chip by nnapi")
+    if architecture is None:
+        return None
     return ExecutionProvider(_for_processor(architecture), _why_not(chip, wanted, android_api_level, has_npu))
 
 

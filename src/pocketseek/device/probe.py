@@ -1,8 +1,8 @@
 """`check_device`: the plain facts of this machine, each with where it was read. Nothing is measured or judged here.
 
 Every fact that cannot be read is None: unknown is an answer, a guess is not. `root` stands for "/" so that tests (and a
-mounted phone image) can be probed; storage sizes and this process's user are always those of the running machine, and
-so is the architecture where nothing below `root` tells it.
+mounted phone image) can be probed. What only the running machine can be asked is unknown of another root: `uname`, the
+size of its disk, what a process may do there; and nothing below it is run.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from pocketseek.device import cgroup, cpu, memory, system
 from pocketseek.device.accelerators import Accelerator, find_accelerators
@@ -18,7 +19,9 @@ from pocketseek.device.clusters import CoreCluster, core_clusters, highest_frequ
 from pocketseek.device.execution_provider import ExecutionProvider, choose_provider
 from pocketseek.device.known import SourceBook
 from pocketseek.device.permissions import Permissions, check_permissions, selinux_context, selinux_mode
+from pocketseek.device.physical_cores import PhysicalCores, physical_cores
 from pocketseek.device.properties import read_properties
+from pocketseek.device.reading import is_here
 from pocketseek.device.storage_kind import storage_kind
 from pocketseek.device.swap import read_swap
 from pocketseek.settings import read_settings
@@ -29,15 +32,17 @@ class DeviceFacts:
     """What check_device found; None means unknown, except where said otherwise. docs/device.md describes every field.
 
     usable_cores: numbers of the cores this process may run on. performance_cores: the fast ones of them.
-    cpu_quota: processors' worth of time that a container grants (None: no quota).
+    physical_cores: the processors of each core, two or more with SMT.
+    cpu_quota: processors' worth of time that a container grants (None: no quota if it has a source, else unknown).
     instruction_sets: those that matter to the kernels, in Linux's spelling.
-    memory_limit_bytes: the container's limit (None: no limit). memory_available_bytes: what can be taken now without
-    swapping, that limit included. storage_free_bytes: on the disk of the data directory.
+    memory_limit_bytes: the container's limit (None as for the quota). memory_available_bytes: what can be taken now
+    without swapping, that limit included. storage_free_bytes: on the disk of the data directory.
+    accelerators: empty if there are none, None if that is not known.
     clusters: of all cores, the fastest first; empty if nothing is known of them. chip: the row of the chip table.
     sources: for each known field where it was read.
     """
 
-    architecture: str
+    architecture: str | None
     cpu_model: str | None
     usable_cores: tuple[int, ...] | None
     performance_cores: tuple[int, ...] | None
@@ -46,7 +51,7 @@ class DeviceFacts:
     memory_total_bytes: int | None
     memory_available_bytes: int | None
     memory_limit_bytes: int | None
-    data_dir: Path
+    data_dir: Path | None
     storage_free_bytes: int | None
     os_name: str | None
     kernel_release: str | None
@@ -61,8 +66,9 @@ class DeviceFacts:
     selinux_context: str | None = None
     permissions: Permissions | None = None
     clusters: tuple[CoreCluster, ...] = ()
+    physical_cores: PhysicalCores | None = None
     chip: Chip | None = None
-    accelerators: tuple[Accelerator, ...] = ()
+    accelerators: tuple[Accelerator, ...] | None = None
     execution_provider: ExecutionProvider | None = None
     swap_total_bytes: int | None = None
     swap_free_bytes: int | None = None
@@ -79,22 +85,24 @@ class DeviceFacts:
 def check_device(root: str | Path = "/", *, data_dir: Path | None = None) -> DeviceFacts:
     """Read the facts; never raises for a machine that says little, or says it wrongly.
 
-    data_dir: whose disk is asked about; by default the one pocketseek keeps its models in.
+    data_dir: whose disk is asked about; by default the one pocketseek keeps its models in, of another root that of
+    Termux, if it is there.
     """
     root = Path(root)
-    data_dir = read_settings().home if data_dir is None else data_dir
+    data_dir = _data_dir(root) if data_dir is None else data_dir
     properties, book = read_properties(root), SourceBook()
-    cores, clusters = cpu.usable_cores(root), book.keep("clusters", core_clusters(root)) or ()
+    physical = book.keep("physical_cores", physical_cores(root))
+    cores, clusters = cpu.usable_cores(root), book.keep("clusters", core_clusters(root, physical)) or ()
     chip = book.keep("chip", find_chip(system.chip_names(root, properties), highest_frequency_hz(clusters)))
-    architecture = book.keep("architecture", system.architecture(root, properties)) or ""
+    architecture = book.keep("architecture", system.architecture(root, properties))
     api_level = book.keep("android_api_level", system.android_api_level(properties))
-    accelerators = _accelerators(root, chip, book)
+    accelerators = _accelerators(root, chip, book, is_android=bool(properties))
     provider = choose_provider(
-        architecture, chip, api_level, has_npu=any(accelerator.kind == "npu" for accelerator in accelerators)
+        architecture, chip, api_level, has_npu=any(accelerator.kind == "npu" for accelerator in accelerators or ())
     )
     total_bytes, available_bytes = memory.machine_memory(root)
     limit = cgroup.memory_limit(root)
-    free_bytes, size_bytes = system.storage_bytes(data_dir)
+    free_bytes, size_bytes = system.storage_bytes(data_dir) if data_dir and is_here(root) else (None, None)
     swap, storage = read_swap(root), storage_kind(root, data_dir, properties)
     note, keep = book.note, book.keep
     return DeviceFacts(
@@ -102,7 +110,7 @@ def check_device(root: str | Path = "/", *, data_dir: Path | None = None) -> Dev
         cpu_model=note("cpu_model", cpu.cpu_model(root), "/proc/cpuinfo"),
         usable_cores=note("usable_cores", cores, "/proc/self/status: Cpus_allowed_list"),
         performance_cores=keep("performance_cores", cpu.performance_cores(root, cores) if cores else None),
-        cpu_quota=note("cpu_quota", cgroup.cpu_quota(root), "cgroup"),
+        cpu_quota=_limit("cpu_quota", cgroup.cpu_quota(root), root, book),
         instruction_sets=note("instruction_sets", cpu.instruction_sets(root), "/proc/cpuinfo"),
         memory_total_bytes=note("memory_total_bytes", total_bytes, "/proc/meminfo: MemTotal"),
         memory_available_bytes=note(
@@ -110,8 +118,8 @@ def check_device(root: str | Path = "/", *, data_dir: Path | None = None) -> Dev
             _smaller(available_bytes, limit.available_bytes if limit else None),
             "/proc/meminfo: MemAvailable" + (", cgroup" if limit else ""),
         ),
-        memory_limit_bytes=note("memory_limit_bytes", _tighter(limit, total_bytes), "cgroup"),
-        data_dir=note("data_dir", data_dir, "settings"),
+        memory_limit_bytes=_limit("memory_limit_bytes", _tighter(limit, total_bytes), root, book),
+        data_dir=note("data_dir", data_dir, "settings" if is_here(root) else f"/{system.TERMUX_HOME}"),
         storage_free_bytes=note("storage_free_bytes", free_bytes, "statvfs"),
         os_name=keep("os_name", system.os_name(root)),
         kernel_release=note("kernel_release", system.kernel_release(root), "/proc/sys/kernel/osrelease"),
@@ -124,8 +132,9 @@ def check_device(root: str | Path = "/", *, data_dir: Path | None = None) -> Dev
         termux_api=note("termux_api", system.has_termux_api(root), "termux-battery-status"),
         selinux=keep("selinux", selinux_mode(root, properties)),
         selinux_context=note("selinux_context", selinux_context(root), "/proc/self/attr/current"),
-        permissions=note("permissions", check_permissions(root), "tried"),
+        permissions=note("permissions", check_permissions(root) if is_here(root) else None, "tried"),
         clusters=clusters,
+        physical_cores=physical,
         chip=chip,
         accelerators=accelerators,
         execution_provider=note("execution_provider", provider, "chip table, ONNX Runtime's documentation"),
@@ -142,11 +151,28 @@ def check_device(root: str | Path = "/", *, data_dir: Path | None = None) -> Dev
     )
 
 
-def _accelerators(root: Path, chip: Chip | None, book: SourceBook) -> tuple[Accelerator, ...]:
-    found = find_accelerators(root, chip)
-    if found:
-        book.note("accelerators", found, ", ".join(dict.fromkeys(one.source for one in found)))
-    return found
+def _data_dir(root: Path) -> Path | None:
+    if is_here(root):
+        return read_settings().home
+    return Path("/") / system.TERMUX_HOME if (root / system.TERMUX_HOME).is_dir() else None
+
+
+def _accelerators(
+    root: Path, chip: Chip | None, book: SourceBook, *, is_android: bool
+) -> tuple[Accelerator, ...] | None:
+    found = find_accelerators(root, chip, is_android=is_android)
+    sources = dict.fromkeys(one.source for one in found or ())
+    return book.note("accelerators", found, ", ".join(sources) or "/sys/class")
+
+
+N = TypeVar("N", int, float)
+
+
+def _limit(name: str, value: N | None, root: Path, book: SourceBook) -> N | None:
+    """That there is no limit is a fact with a source, where the groups can be seen."""
+    if value is not None or cgroup.is_told(root):
+        book.sources[name] = "cgroup"
+    return value
 
 
 def _smaller(first: int | None, second: int | None) -> int | None:

@@ -83,6 +83,11 @@ class Programs:
         is_fresh = age_s <= 3 * slot.program.every_s + TIMEOUT_S
         return Told(state.output, age_s) if is_fresh and state.output is not None else None
 
+    def is_awaited(self, name: str) -> bool:
+        """Whether it is there and has not ended once yet."""
+        slot = self._slots.get(name)
+        return slot is not None and slot.state.output is None and slot.state.num_failures == 0
+
     def wait(self, timeout_s: float) -> bool:
         """Whether no program runs any more; for those who look once and can wait."""
         end_s = time.monotonic() + timeout_s

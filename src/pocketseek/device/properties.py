@@ -1,6 +1,8 @@
 """Android's system properties, all at once: through Android's own getprop, else from the build.prop files.
 
-A property that two files give is the first one's, in the order of _FILES. Elsewhere than on Android there are none.
+Below another root nothing is run, since it would tell this machine's properties, and could be anything: there what
+getprop said is read from getprop.txt, if somebody saved it. A property that two files give is the first one's, in the
+order of _FILES. Elsewhere than on Android there are none.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from pathlib import Path
 
 from pocketseek.device.known import Known
 from pocketseek.device.programs import run_program
-from pocketseek.device.reading import read_text
+from pocketseek.device.reading import is_here, read_text
 
 _GETPROP = "system/bin/getprop"
+_SAVED = "getprop.txt"
 _FILES = (
     *("system/build.prop", "vendor/build.prop", "product/etc/build.prop", "product/build.prop"),
     *("odm/etc/build.prop", "system_ext/etc/build.prop", "vendor/default.prop", "default.prop"),
@@ -43,14 +46,18 @@ class Properties:
 
 
 def read_properties(root: Path, run: Run = run_program) -> Properties:
-    program = root / _GETPROP
-    listed = (run([str(program)]) if os.access(program, os.X_OK) else None) or ""
+    listed = (_run_getprop(root, run) if is_here(root) else read_text(root / _SAVED)) or ""
     found = {
         match[1]: Known(match[2], f"getprop {match[1]}")
         for line in listed.splitlines()
         if (match := _LINE.fullmatch(line.strip())) and match[2].strip()
     }
     return Properties(found or _read_files(root))
+
+
+def _run_getprop(root: Path, run: Run) -> str | None:
+    program = root / _GETPROP
+    return run([str(program)]) if os.access(program, os.X_OK) else None
 
 
 def _read_files(root: Path) -> dict[str, Known[str]]:

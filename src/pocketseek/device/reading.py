@@ -9,6 +9,12 @@ from pathlib import Path
 _LARGEST_BYTES = 1 << 16  # the kernel gives a whole pseudo file to one read that has room for it
 _MOST_TEXT_BYTES = 4 << 20  # /proc/cpuinfo of a big server is 1 MB
 _MOST_FOLDERS = 256
+_MOST_PROCESSORS = 4096
+
+
+def is_here(root: Path) -> bool:
+    """Whether a root directory is that of the running machine."""
+    return root == Path("/")
 
 
 def read_text(path: Path) -> str | None:
@@ -54,6 +60,18 @@ def read_int(path: Path) -> int | None:
 def parse_int(text: str) -> int | None:
     """A whole decimal number of at most 20 digits; None for anything else ("max", "", "12 kB")."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
+
+
+def parse_number_list(text: str) -> tuple[int, ...] | None:
+    """ "0-3,6" -> (0, 1, 2, 3, 6), as the kernel lists processors; None if it is not such a list."""
+    numbers: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        start, stop = parse_int(first), parse_int(last or first)
+        if start is None or stop is None or stop >= _MOST_PROCESSORS:
+            return None
+        numbers.update(range(start, stop + 1))
+    return tuple(sorted(numbers)) or None
 
 
 def read_line(path: str) -> str | None:

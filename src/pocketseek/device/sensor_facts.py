@@ -57,8 +57,10 @@ class SensorFacts:
 
     frequencies_hz: (core, frequency now). cpu_pressure: share of the last ten seconds in which a task waited for a
     processor. thermal_status: Android's 0 (none) to 6 (shutdown). thermal_headroom: Android's, 1.0 is where severe
-    throttling begins. package_power_w: what the processor draws, mean since the look before (PCs that let us read it).
-    complaints: sensors that were left out, and why; in English, for whoever looks after the device.
+    throttling begins; thermal_headroom_age_s: how long before the look it was told. package_power_w: what the processor
+    draws, mean since the look before (PCs that let us read it).
+    complaints: sensors that were left out, and why; in English, for whoever looks after the device. is_complete: False
+    while a program, or Android, may still tell a first temperature.
     """
 
     time_s: float
@@ -68,9 +70,11 @@ class SensorFacts:
     cpu_pressure: float | None = None
     thermal_status: int | None = None
     thermal_headroom: float | None = None
+    thermal_headroom_age_s: float = 0.0
     package_power_w: float | None = None
     cooling: tuple[CoolingDevice, ...] = ()
     complaints: tuple[str, ...] = ()
+    is_complete: bool = True
 
 
 @dataclass(frozen=True)

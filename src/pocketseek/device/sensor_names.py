@@ -26,7 +26,7 @@ _BATTERY = re.compile(
     r"^(batt?|bms|main[-_]?batt?|bat\d)([-_\d]|$)|^battery(?!.*charg)|^mtktsbattery|bat[-_]?therm|^bat[-_]?ntc"
 )
 _SOC = re.compile(
-    r"^(cpu|gpu|apc|aoss|nsp|npu|cdsp|tsens|cluster\d|big|little|mid|g3d|tpu|aur$|silver|gold|prime|hexagon"
+    r"^(cpu|gpu|apc|aoss|nsp|npu|cdsp|tsens|cluster\d|(big|little|mid|silver|gold|prime)(?![a-z])|g3d|tpu|aur$|hexagon"
     r"|mtktscpu|mtktsgpu|soc[-_]|x86_pkg|coretemp|k10temp|zenpower|cpu_thermal|tctl|tdie|package id)"
 )
 

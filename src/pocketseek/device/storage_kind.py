@@ -40,9 +40,10 @@ class StorageKind:
     version: Known[str] | None = None
 
 
-def storage_kind(root: Path, path: Path, properties: Properties) -> StorageKind:
+def storage_kind(root: Path, path: Path | None, properties: Properties) -> StorageKind:
+    """path None: it is not known where on this device anything would lie."""
     mounts = _mounts(root)
-    mount = _mount_of(mounts, _inside(root, path))
+    mount = _mount_of(mounts, _inside(root, path)) if path is not None else None
     if mount is None:
         return StorageKind(kind=_boot_device_kind(properties))
     filesystem = Known(mount.filesystem, f"/proc/mounts: {mount.point}")

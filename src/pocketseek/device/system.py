@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pocketseek.device.known import Known
 from pocketseek.device.properties import Properties
-from pocketseek.device.reading import parse_int, read_fields, read_line, read_text
+from pocketseek.device.reading import is_here, parse_int, read_fields, read_line, read_text
 
 TERMUX_PREFIX = "data/data/com.termux/files/usr"
 TERMUX_HOME = "data/data/com.termux/files/home"
@@ -22,15 +22,16 @@ _CHIP_PROPERTIES = (
 )
 
 
-def architecture(root: Path, properties: Properties) -> Known[str]:
+def architecture(root: Path, properties: Properties) -> Known[str] | None:
     """Of the running machine; of another root what its Android was built for, or arm64 if its cores say so."""
+    if is_here(root):
+        return Known(platform.machine(), "uname")
     abi = properties.known("ro.product.cpu.abi")
-    if root != Path("/"):
-        if abi and abi.value in _ABIS:
-            return Known(_ABIS[abi.value], abi.source)
-        if "asimd" in read_fields(root / "proc/cpuinfo").get("Features", "").split():
-            return Known("aarch64", "/proc/cpuinfo: Features")
-    return Known(platform.machine(), "uname")
+    if abi and abi.value in _ABIS:
+        return Known(_ABIS[abi.value], abi.source)
+    if "asimd" in read_fields(root / "proc/cpuinfo").get("Features", "").split():
+        return Known("aarch64", "/proc/cpuinfo: Features")
+    return None
 
 
 def os_name(root: Path) -> Known[str] | None:
@@ -47,6 +48,11 @@ def kernel_release(root: Path) -> str | None:
 
 def is_termux(root: Path) -> bool:
     return (root / TERMUX_PREFIX).is_dir()
+
+
+def is_android(root: Path) -> bool:
+    """Also in a proot on it, as far as that shows the phone's own files."""
+    return is_termux(root) or os.path.lexists(root / "system/bin/dumpsys")
 
 
 def has_termux_api(root: Path) -> bool | None:
@@ -98,6 +104,8 @@ def storage_bytes(path: Path) -> tuple[int | None, int | None]:
             status = os.statvfs(folder)
         except (OSError, ValueError):
             continue
+        if not status.f_blocks:  # no disk: /proc and the like
+            return None, None
         return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
     return None, None
 

@@ -12,6 +12,9 @@ The exponents are rough on purpose: what a step really saves the controller lear
 simulated phone (docs/govern.md) this brings up to 1.5 times the tokens of pauses alone with clocks, up to 1.2 times
 without; *unmeasured on a device*. A step is left towards less only when the next one would do with a tenth to spare.
 
+Only what acts may be counted on: clocks that are refused, or threads that cannot be changed (a session of ONNX Runtime
+has those that it was opened with), would be taken for less heat than there is.
+
 Fewer sequences save no heat (tokens of one pass share its cost); they are halved below half of the heat, and halved
 again below a quarter, so that those who run get on at a speed that is of use to somebody.
 """
@@ -42,9 +45,11 @@ def heat_of(threads: int, num_threads: int, frequency_share: float) -> float:
     return (_FIXED_HEAT + (1 - _FIXED_HEAT) * threads / num_threads) * frequency_share**2
 
 
-def actuate(share: float, num_threads: int, before: Actuation | None, *, caps_clock: bool) -> Actuation:
-    """share: of the heat of full speed, 0 to 1. before: what is in force."""
-    rungs = _rungs(num_threads, caps_clock=caps_clock)
+def actuate(
+    share: float, num_threads: int, before: Actuation | None, *, caps_clock: bool, changes_threads: bool = True
+) -> Actuation:
+    """share: of the heat of full speed, 0 to 1. before: what is in force. The rest says what has an effect."""
+    rungs = _rungs(num_threads, caps_clock=caps_clock, changes_threads=changes_threads)
     place = rungs.index((before.threads, before.frequency_share)) if before and _is_rung(before, rungs) else 0
     heats = [heat_of(threads, num_threads, clock) for threads, clock in rungs]
     while place > 0 and share > heats[place]:
@@ -60,9 +65,9 @@ def sequences_within(share: float, max_sequences: int) -> int:
     return max(1, max_sequences // divisor)
 
 
-def _rungs(num_threads: int, *, caps_clock: bool) -> list[tuple[int, float]]:
+def _rungs(num_threads: int, *, caps_clock: bool, changes_threads: bool) -> list[tuple[int, float]]:
     clocks = CLOCKS if caps_clock else (1.0,)
-    fewer = dict.fromkeys(max(1, num_threads // part) for part in (2, 4))
+    fewer = dict.fromkeys(max(1, num_threads // part) for part in (2, 4)) if changes_threads else {}
     rungs = [(num_threads, clock) for clock in clocks]
     return rungs + [(threads, clocks[-1]) for threads in fewer if threads < num_threads]
 

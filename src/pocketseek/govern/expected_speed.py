@@ -25,8 +25,25 @@ PASS_TOKENS = 256  # of a prompt, in one pass
 
 # Of the int8 peak (of the float peak for f16 and f32), passes of many tokens reach, attention apart. From the times of
 # kernels (AVX-512: 85 % in q4p, 61 % in q4s, 55 % in q4a, 56 % in q8s, 88 % in f16) and what is beside them in a pass.
-_PREFILL_SHARES: Mapping[str, float] = {"q4p": 0.82, "q4s": 0.59, "q4a": 0.54, "q8s": 0.54, "f16": 0.87, "f32": 0.78}
-_AVX2_SHARES: Mapping[str, float] = {"q4p": 0.55, "q4s": 0.55, "q4a": 0.52, "q8s": 0.32, "f16": 0.82, "f32": 0.74}
+# Those of q6s are predicted from the number of instructions in its loops beside q4s and q8s.
+_PREFILL_SHARES: Mapping[str, float] = {
+    "q4p": 0.82,
+    "q4s": 0.59,
+    "q4a": 0.54,
+    "q6s": 0.52,
+    "q8s": 0.54,
+    "f16": 0.87,
+    "f32": 0.78,
+}
+_AVX2_SHARES: Mapping[str, float] = {
+    "q4p": 0.55,
+    "q4s": 0.55,
+    "q4a": 0.52,
+    "q6s": 0.40,
+    "q8s": 0.32,
+    "f16": 0.82,
+    "f32": 0.74,
+}
 _FLOATS = frozenset({"f16", "f32"})
 
 

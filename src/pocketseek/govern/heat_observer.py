@@ -19,26 +19,40 @@ half a step too high then, on the safe side.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 FOLLOW_S = 600.0  # of phones: 5 to 25 minutes
 WORK_LAG_S = 10.0  # from the chip to the skin
 LEAST_GAIN, MOST_GAIN = 0.005, 0.5  # of b, in °C/s
-_FINE_STEP_C, _COARSE_STEP_C = 0.1, 1.0
-_EDGE_NOISE_C = 0.06
-_BOUND_NOISE = 0.3  # of a step: a reading that did not change gives a bound, not a value
-_DRIFT_T, _DRIFT_F, _DRIFT_B = 0.003, 2.0e-4, 1.0e-4  # per square root of a second
-_FIRST_F, _FIRST_F_DEVIATION = 0.0, 0.01
-_FIRST_B, _FIRST_B_DEVIATION = 0.06, 0.04
-_LONGEST_STEP_S = 60.0
+FINE_STEP_C, COARSE_STEP_C = 0.1, 1.0
+EDGE_NOISE_C = 0.06
+BOUND_NOISE = 0.3  # of a step: a reading that did not change gives a bound, not a value
+DRIFT_T, DRIFT_F, DRIFT_B = 0.003, 2.0e-4, 1.0e-4  # per square root of a second
+FIRST_C_DEVIATION = 0.3
+FIRST_F, FIRST_F_DEVIATION = 0.0, 0.01
+FIRST_B, FIRST_B_DEVIATION = 0.06, 0.04
+LONGEST_STEP_S = 60.0
 
 Row = list[float]
+
+
+@dataclass(frozen=True)
+class HeatEstimate:
+    """Of the skin. own_slope: f, in °C/s, what happens without our work. gain: b, in °C/s at full work. slope: dT/dt,
+    as things are. deviation_c: how uncertain the temperature is."""
+
+    temperature_c: float
+    own_slope: float
+    gain: float
+    slope: float
+    deviation_c: float
 
 
 class HeatObserver:
     """Times of calls must not fall."""
 
-    def __init__(self) -> None:
-        self._x = [0.0, _FIRST_F, _FIRST_B]
+    def __init__(self, gain: float = FIRST_B) -> None:
+        self._x = [0.0, FIRST_F, gain]
         self.restart()
 
     @property
@@ -46,24 +60,15 @@ class HeatObserver:
         return self._x[0]
 
     @property
-    def own_slope(self) -> float:
-        """f, in °C/s: what happens without our work."""
-        return self._x[1]
-
-    @property
     def gain(self) -> float:
         """b, in °C/s at full work."""
         return self._x[2]
 
-    @property
-    def slope(self) -> float:
-        """dT/dt, as things are."""
-        return self._x[1] + self._x[2] * self._work
-
-    @property
-    def deviation_c(self) -> float:
-        """How uncertain the temperature is."""
-        return math.sqrt(max(0.0, self._p[0][0]))
+    def estimates(self) -> tuple[HeatEstimate, ...]:
+        """The one."""
+        temperature_c, own_slope, gain = self._x
+        deviation_c = math.sqrt(max(0.0, self._p[0][0]))
+        return (HeatEstimate(temperature_c, own_slope, gain, own_slope + gain * self._work, deviation_c),)
 
     @property
     def has_seen(self) -> bool:
@@ -81,7 +86,7 @@ class HeatObserver:
         self._reading_c: float | None = None
         self._work = 0.0
         self._is_coarse = True
-        self._x = [0.0, _FIRST_F, self._x[2]]
+        self._x = [0.0, FIRST_F, self._x[2]]
         self._p = [[0.0] * 3 for _ in range(3)]
 
     def see(self, reading_c: float, work: float, time_s: float) -> None:
@@ -89,26 +94,28 @@ class HeatObserver:
         if self._time_s is None:
             self._begin(reading_c)
         else:
-            self._predict(work, min(time_s - self._time_s, _LONGEST_STEP_S))
+            self._predict(work, min(time_s - self._time_s, LONGEST_STEP_S))
         self._time_s = time_s
         self._is_coarse = self._is_coarse and reading_c == round(reading_c)
-        step_c = _COARSE_STEP_C if self._is_coarse else _FINE_STEP_C
+        step_c = COARSE_STEP_C if self._is_coarse else FINE_STEP_C
         temperature_c = self._x[0]
         nearest_c = min(max(temperature_c, reading_c), reading_c + step_c)
         if nearest_c != temperature_c:
             crossed = reading_c != self._reading_c
-            self._correct(nearest_c, _EDGE_NOISE_C if crossed else _EDGE_NOISE_C + _BOUND_NOISE * step_c)
+            self._correct(nearest_c, EDGE_NOISE_C if crossed else EDGE_NOISE_C + BOUND_NOISE * step_c)
         self._reading_c = reading_c
 
     def go_on(self, work: float, time_s: float) -> None:
         """As `see`, but nobody has told the temperature since."""
         if self._time_s is not None:
-            self._predict(work, min(time_s - self._time_s, _LONGEST_STEP_S))
+            self._predict(work, min(time_s - self._time_s, LONGEST_STEP_S))
         self._time_s = time_s
 
     def _begin(self, reading_c: float) -> None:
-        self._x[0] = reading_c + _FINE_STEP_C / 2
-        self._p[0][0], self._p[1][1], self._p[2][2] = 0.3**2, _FIRST_F_DEVIATION**2, _FIRST_B_DEVIATION**2
+        self._x[0] = reading_c + FINE_STEP_C / 2
+        deviations = FIRST_C_DEVIATION, FIRST_F_DEVIATION, FIRST_B_DEVIATION
+        for i, deviation in enumerate(deviations):
+            self._p[i][i] = deviation**2
 
     def _predict(self, work: float, seconds: float) -> None:
         if seconds <= 0.0:
@@ -120,10 +127,10 @@ class HeatObserver:
         self._x[1] -= slope * follow
         a = [[1.0, seconds, u * seconds], [0.0, 1.0 - follow, -u * follow], [0.0, 0.0, 1.0]]
         p = _product(_product(a, self._p), [list(column) for column in zip(*a, strict=True)])
-        if p[0][0] < _COARSE_STEP_C**2:
-            p[0][0] += seconds * _DRIFT_T**2
-            p[1][1] += seconds * _DRIFT_F**2
-            p[2][2] += seconds * _DRIFT_B**2
+        if p[0][0] < COARSE_STEP_C**2:
+            p[0][0] += seconds * DRIFT_T**2
+            p[1][1] += seconds * DRIFT_F**2
+            p[2][2] += seconds * DRIFT_B**2
         self._p = p
 
     def _correct(self, measured_c: float, noise_c: float) -> None:

@@ -23,6 +23,8 @@ from pocketseek.govern.expected_speed import (
 from pocketseek.govern.ladder import ModelFacts, Rung, SpeedWish, choose_rung
 
 Fit = Literal["resident", "streams", "no memory", "no storage", "not yet", "unknown"]
+Why = Literal["reads along", "usable", "fastest", "upper limit", "largest in memory"]
+WhyNone = Literal["memory unknown", "nothing fits"]
 
 PROMPT_TOKENS = 512  # the context that speeds are told for
 RING_BYTES = 50_000_000  # that streamed weights go through, pages of the system's cache included
@@ -140,6 +142,23 @@ def recommended(verdicts: Sequence[ModelVerdict]) -> ModelVerdict | None:
         return max(known, key=lambda one: one.decode_tokens_per_s or 0.0)
     resident = [one for one in running if one.fit == "resident"]
     return max(resident, key=lambda one: one.needs.parameters, default=None)
+
+
+def why_recommended(choice: ModelVerdict) -> Why:
+    """What `recommended` went by."""
+    rate = choice.decode_tokens_per_s
+    if rate is None:
+        return "largest in memory"
+    if choice.is_estimate:
+        return "upper limit"
+    if rate >= PLEASANT_TOKENS_PER_S:
+        return "reads along"
+    return "usable" if rate >= USABLE_TOKENS_PER_S else "fastest"
+
+
+def why_none(verdicts: Sequence[ModelVerdict]) -> WhyNone:
+    """Why nothing is recommended."""
+    return "memory unknown" if any(one.fit == "unknown" for one in verdicts) else "nothing fits"
 
 
 def _is_measured(verdict: ModelVerdict) -> bool:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pocketseek.device.sensor_facts import Battery
+from pocketseek.types import Limits
 
 PowerSituation = Literal["mains", "battery", "saver", "low", "very low"]
 LOW_LEVEL, VERY_LOW_LEVEL = 0.2, 0.1
@@ -50,6 +51,16 @@ def power_policy(battery: Battery | None, *, screen_off: bool = False) -> PowerP
         policy,
         background_duty=min(policy.background_duty, SCREEN_OFF_DUTY),
         coalesce_s=max(policy.coalesce_s, SCREEN_OFF_COALESCE_S),
+    )
+
+
+def with_power(limits: Limits, policy: PowerPolicy) -> Limits:
+    """What the policy allows of these limits."""
+    return dataclasses.replace(
+        limits,
+        coalesce_s=max(limits.coalesce_s, policy.coalesce_s),
+        duty=min(limits.duty, policy.duty),
+        background_duty=min(limits.background_duty, policy.background_duty / policy.duty),
     )
 
 

@@ -1,12 +1,12 @@
 """Whether the set point's sensor still moves: tried out by a dip in the work where nothing else tells it. Pure.
 
 A sensor that got stuck under a steady load looks like a phone that has come to rest at its temperature: both show the
-same for ever. (Work that changes by itself, or the chip beside it, gives the stuck one away without this:
-sensor_trust.) So when the reading has been the same to the last digit for STUCK_S (device/plausible.py) at a quarter of
-full work or more, work is held down to DIP of what it was. The reading changes as a rule within some ten seconds, and
-the dip is over; the next one waits twice as long, MOST_WAIT times at most. If it has not changed although a phone that
-is hard to warm (LEAST_SLOPE at full work; usual ones have 0.03 to 0.1 °C/s) would be colder by more than a step of the
-sensor, it is stuck.
+same for ever, or flicker between two values (device/movement.py). (Work that changes by itself, or the chip beside it,
+gives the stuck one away without this: sensor_trust.) So when the reading has not moved for STUCK_S
+(device/plausible.py) at a quarter of full work or more, work is held down to DIP of what it was. The reading changes as
+a rule within some ten seconds, and the dip is over; the next one waits twice as long, MOST_WAIT times at most. If it
+has not moved although a phone that is hard to warm (LEAST_SLOPE at full work; usual ones have 0.03 to 0.1 °C/s) would
+be colder by more than a step of the sensor, it is stuck.
 
 Below a quarter of full work there is nothing to be won: without any sensor the pace would be that (BLIND_SHARE).
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pocketseek.device.movement import Movement
 from pocketseek.device.plausible import STUCK_S
 
 LEAST_WORK, DIP = 0.25, 0.25
@@ -39,6 +40,7 @@ class SensorProbe:
 
     def __init__(self) -> None:
         self._dip: _Dip | None = None
+        self._movement = Movement("battery")  # the slower kind; what flickers for that kind does for a skin
         self._reading_c: float | None = None
         self._is_coarse = True
         self._same_since_s = 0.0
@@ -58,7 +60,7 @@ class SensorProbe:
         done since. True: the sensor is stuck, and is to be left out."""
         seconds = 0.0 if self._time_s is None else min(max(0.0, time_s - self._time_s), _LONGEST_STEP_S)
         self._time_s = time_s
-        if reading_c is None or reading_c != self._reading_c:
+        if self._movement.see(reading_c, time_s) or reading_c is None:
             self._moved(reading_c, time_s)
         dip = self._dip
         if dip is None:

@@ -7,7 +7,7 @@ or the chip by 5 °C, both as means over SMOOTH_S. And a skin sensor that stands
 When nothing is computed any more because of the heat, every sensor should move, the chip's too, until it has: a device
 that crawls at the temperature of its surroundings rightly stands still afterwards.
 One that has jumped or was stuck is not believed before it has moved again: a constant is no temperature, however long
-it is told.
+it is told. Nor is a flicker between two values a movement (device/movement.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from pocketseek.device.movement import Movement
 from pocketseek.device.plausible import Judgement, Plausible
 from pocketseek.device.sensor_facts import Kind, SensorFacts, Temperature
 
@@ -28,15 +29,17 @@ _SLOW_KINDS: tuple[Kind, ...] = ("skin", "battery")
 
 @dataclass
 class _Watched:
-    """One sensor; work and chip_c as they were when its reading last changed."""
+    """One sensor; work and chip_c as they were when it last moved."""
 
     kind: Kind
     plausible: Plausible
+    movement: Movement
     reading_c: float | None = None
+    num_moves: int = 0
     work: float = 0.0
     chip_c: float | None = None
     deaf_since_s: float | None = None
-    doubted: tuple[Judgement, float] | None = None  # why, and the reading that it has to leave
+    doubted: tuple[Judgement, int] | None = None  # why, and how often it had moved by then
     owes_move: bool = False  # since the work was stopped
     told_s: float = -math.inf  # when it was read
     judgement: Judgement = "good"  # without the doubt
@@ -62,7 +65,7 @@ class SensorTrust:
         for one in facts.temperatures:
             if one.source not in self._watched:
                 self._watched[one.source] = _Watched(
-                    one.kind, Plausible(one.kind), work=self._work, chip_c=self._chip_c
+                    one.kind, Plausible(one.kind), Movement(one.kind), work=self._work, chip_c=self._chip_c
                 )
         began, self._is_stopped = is_stopped and not self._is_stopped, is_stopped
         return {
@@ -75,7 +78,7 @@ class SensorTrust:
         for source in sources:
             one = self._watched[source]
             if one.reading_c is not None:
-                one.doubted = "stuck", one.reading_c
+                one.doubted = "stuck", one.num_moves
 
     def kinds(self, sources: Collection[str]) -> set[Kind]:
         return {self._watched[source].kind for source in sources}
@@ -92,23 +95,28 @@ class SensorTrust:
 
     def _look_at(self, one: _Watched, reading: Temperature | None, time_s: float, *, began_stop: bool) -> Judgement:
         """What a program told is judged once, however often it is told again."""
-        still_owes = one.owes_move and _celsius(reading) == one.reading_c
-        one.owes_move = self._is_stopped and (began_stop or still_owes)
         told_s = time_s if reading is None else time_s - reading.age_s
-        if reading is None or reading.age_s == 0.0 or told_s > one.told_s + SAME_S:
-            one.told_s = told_s
-            one.judgement = self._judge(one, _celsius(reading), time_s)
+        is_new = reading is None or reading.age_s == 0.0 or told_s > one.told_s + SAME_S
+        celsius = None if reading is None else reading.celsius
+        has_moved = is_new and one.movement.see(celsius, time_s)
+        one.owes_move = self._is_stopped and (began_stop or (one.owes_move and not has_moved))
+        if is_new:
+            one.told_s, one.reading_c = told_s, celsius
+            if has_moved:
+                self._note_move(one)
+            one.judgement = self._judge(one, time_s)
         return _with_doubt(one, one.judgement)
 
-    def _judge(self, one: _Watched, reading_c: float | None, time_s: float) -> Judgement:
+    def _note_move(self, one: _Watched) -> None:
+        one.num_moves += 1
+        one.work, one.chip_c, one.deaf_since_s = self._work, self._chip_c, None
+
+    def _judge(self, one: _Watched, time_s: float) -> Judgement:
         if one.kind not in _SLOW_KINDS:  # what heats a chip is inside of it; it may rest at a value by rights
-            one.reading_c = reading_c
-            return one.plausible.judge(reading_c, time_s, should_move=one.owes_move)
-        if reading_c != one.reading_c:
-            one.reading_c, one.work, one.chip_c, one.deaf_since_s = reading_c, self._work, self._chip_c, None
+            return one.plausible.judge(one.reading_c, time_s, should_move=one.owes_move)
         change_c = abs(self._chip_c - one.chip_c) if self._chip_c is not None and one.chip_c is not None else 0.0
         should_move = one.owes_move or abs(self._work - one.work) >= WORK_CHANGE or change_c >= CHIP_CHANGE_C
-        judgement = one.plausible.judge(reading_c, time_s, should_move=should_move)
+        judgement = one.plausible.judge(one.reading_c, time_s, should_move=should_move)
         if change_c < DEAF_CHANGE_C or one.kind != "skin":
             one.deaf_since_s = None
         elif one.deaf_since_s is None:
@@ -117,18 +125,14 @@ class SensorTrust:
         return "stuck" if judgement == "good" and is_deaf else judgement
 
 
-def _celsius(reading: Temperature | None) -> float | None:
-    return None if reading is None else reading.celsius
-
-
 def _with_doubt(one: _Watched, judgement: Judgement) -> Judgement:
     """The doubt about it before, if it has not moved since."""
     if judgement in ("jump", "stuck") and one.doubted is None and one.reading_c is not None:
-        one.doubted = judgement, one.reading_c
+        one.doubted = judgement, one.num_moves
     if judgement != "good" or one.doubted is None:
         return judgement
-    why, doubted_c = one.doubted
-    if one.reading_c == doubted_c:
+    why, num_moves = one.doubted
+    if one.num_moves == num_moves:
         return why
     one.doubted = None
     return "good"

@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 
 SKIN_S, SKIN_FALL_C = 180.0, 0.3
+LATE_SKIN_S = 480.0  # a battery may go on rising for two or three minutes
 COARSE_SKIN_S, COARSE_SKIN_FALL_C = 600.0, 1.0  # a sensor in whole degrees
 CHIP_S, CHIP_FALL_C = 60.0, 0.5
 _SMOOTH_S = 10.0
 
 
 class StopEffect:
-    """Of one stop. Times must not fall."""
+    """Of one stop. Times must not fall. is_late: the skin's sensor is behind it, as a battery is."""
 
-    def __init__(self, skin_c: float | None, chip_c: float | None, time_s: float) -> None:
+    def __init__(self, skin_c: float | None, chip_c: float | None, time_s: float, *, is_late: bool = False) -> None:
+        self._skin_s = LATE_SKIN_S if is_late else SKIN_S
         self._skin = _Fall(skin_c, time_s)
         self._chip = _Fall(chip_c, time_s)
 
@@ -30,7 +32,7 @@ class StopEffect:
             return self._chip.has_ended(CHIP_S, CHIP_FALL_C, time_s)
         if self._skin.is_coarse:
             return self._skin.has_ended(COARSE_SKIN_S, COARSE_SKIN_FALL_C, time_s)
-        return self._skin.has_ended(SKIN_S, SKIN_FALL_C, time_s)
+        return self._skin.has_ended(self._skin_s, SKIN_FALL_C, time_s)
 
 
 class _Fall:

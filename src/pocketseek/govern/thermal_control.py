@@ -1,9 +1,13 @@
 """How much we may compute so that the skin stays at the set point and the chip below its limit. Pure.
 
-The law, with T, f and b from the observer (heat_observer.py), which learns this phone while it computes (see
-docs/govern.md):
+The law, with T, f and b from the observer (heat_observer.py; late_observer.py for a battery), which learns this phone
+while it computes (see docs/govern.md):
 
-    wanted slope v = (set point - MARGIN_C - T - LEAD_S * dT/dt) / RETURN_S;    share u = (v - f) / b, within 0.02 and 1
+    wanted slope v = (set point - margin - T - LEAD_S * dT/dt) / RETURN_S;    share u = (v - f) / b, within 0.02 and 1
+
+For a battery there are several estimates, one for each lag that it may have: the least share of them all counts, and
+the margin grows by how uncertain the estimate is. So the skin is held below the set point at first, and less so as the
+phone is learnt.
 
 So far below the set point the share is 1; near it the temperature is led in, and held where f + b * u = 0. f takes the
 place of an integral: it is learnt from what was really computed, not from what was allowed, so nothing winds up while
@@ -28,7 +32,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pocketseek.govern.heat_observer import HeatObserver
+from pocketseek.govern.heat_observer import HeatEstimate, HeatObserver
+from pocketseek.govern.late_observer import LateObserver
 from pocketseek.govern.stop_effect import StopEffect
 
 ThermalState = Literal["free", "holding", "emergency", "unreachable", "blind"]
@@ -37,7 +42,7 @@ ThermalReason = Literal["cool", "skin", "chip", "no sensor", "sensor test"]
 SET_POINT_C, CHIP_LIMIT_C = 45.0, 85.0
 MARGIN_C, COARSE_MARGIN_C = 0.2, 0.8  # a coarse sensor shows whole degrees; tried out on simulated phones
 RETURN_S, LEAD_S = 60.0, 15.0
-LATE_LEAD_S, LATE_MARGIN_C = 100.0, 0.6  # a battery is a minute or two behind the skin
+LATE_DEVIATIONS, COARSE_LATE_DEVIATIONS = 1.0, 0.5  # of a battery, beside MARGIN_C; tried out, too
 LEAST_SHARE = 0.02
 FALL_PER_S, RISE_PER_S = 0.1, 0.02
 CALM_S = 30.0
@@ -71,7 +76,7 @@ class ThermalControl:
     def __init__(self, set_point_c: float = SET_POINT_C, chip_limit_c: float = CHIP_LIMIT_C) -> None:
         self.set_point_c = set_point_c
         self.chip_limit_c = chip_limit_c
-        self._observer = HeatObserver()
+        self._observer: HeatObserver | LateObserver = HeatObserver()
         self._is_late = False
         self._chip_cap = _ChipCap(chip_limit_c)
         self._share = 1.0
@@ -86,7 +91,10 @@ class ThermalControl:
 
     def follow_another(self, *, is_late: bool) -> None:
         """Another sensor stands for the set point from now on. is_late: it is behind the skin, as a battery is."""
-        self._observer.restart()
+        if is_late == self._is_late:
+            self._observer.restart()
+        else:
+            self._observer = (LateObserver if is_late else HeatObserver)(self._observer.gain)
         self._is_late = is_late
 
     def update(
@@ -135,13 +143,19 @@ class ThermalControl:
     def _wanted(self, skin_c: float | None, time_s: float) -> tuple[float, ThermalReason]:
         if skin_c is None:
             return (self._blind_share(), "no sensor") if self._is_blind(time_s) else (1.0, "cool")
-        observer = self._observer
-        lead_s, margin_c = (LATE_LEAD_S, LATE_MARGIN_C) if self._is_late else (LEAD_S, MARGIN_C)
-        margin_c = max(margin_c, COARSE_MARGIN_C) if observer.is_coarse else margin_c
-        ahead_c = observer.temperature_c + lead_s * observer.slope
-        slope = (self.set_point_c - margin_c - ahead_c) / RETURN_S
-        share = (slope - observer.own_slope) / observer.gain
+        share = min(self._share_by(estimate) for estimate in self._observer.estimates())
         return min(max(share, LEAST_SHARE), 1.0), "skin"
+
+    def _share_by(self, estimate: HeatEstimate) -> float:
+        ahead_c = estimate.temperature_c + LEAD_S * estimate.slope
+        slope = (self.set_point_c - self._margin_c(estimate) - ahead_c) / RETURN_S
+        return (slope - estimate.own_slope) / estimate.gain
+
+    def _margin_c(self, estimate: HeatEstimate) -> float:
+        is_coarse = self._observer.is_coarse
+        if self._is_late:
+            return MARGIN_C + (COARSE_LATE_DEVIATIONS if is_coarse else LATE_DEVIATIONS) * estimate.deviation_c
+        return COARSE_MARGIN_C if is_coarse else MARGIN_C
 
     def _is_blind(self, time_s: float) -> bool:
         """Without the skin: it was there before, or nothing but the chip was, and that has been gone for a while."""
@@ -184,7 +198,7 @@ class ThermalControl:
     def _stopped(self, skin_c: float | None, chip_c: float | None, time_s: float) -> ThermalState:
         self._num_over = self._num_chip_over = 0
         if self._stop is None:
-            self._stop = StopEffect(skin_c, chip_c, time_s)
+            self._stop = StopEffect(skin_c, chip_c, time_s, is_late=self._is_late)
         by_skin = self._is_over(skin_c, None, -RESUME_C, 0.0)
         is_vain = self._state == "unreachable" or self._stop.is_vain(skin_c, chip_c, time_s, by_skin=by_skin)
         return "unreachable" if is_vain else "emergency"

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from time import monotonic
 
 from pocketseek.device.sensor_facts import SensorFacts
-from pocketseek.govern.actuators import Actuation, actuate, sequences_within
+from pocketseek.govern.actuators import Actuation, actuate, heat_of, sequences_within
 from pocketseek.govern.choose_sensors import SensorChoice, SetPointKind, choose_sensors
 from pocketseek.govern.governor import Governor
 from pocketseek.govern.headroom import HEADROOM, with_headroom
-from pocketseek.govern.power_policy import PowerSituation, power_policy
+from pocketseek.govern.power_policy import PowerSituation, power_policy, with_power
 from pocketseek.govern.sensor_probe import SensorProbe
 from pocketseek.govern.sensor_trust import SAME_S, SensorTrust
 from pocketseek.govern.thermal_control import (
@@ -46,7 +46,8 @@ class ThermalStatus:
 
     share: of the heat of full speed; duty, threads and frequency_share are what it became. skin_c: as estimated from
     the sensor of that kind ("headroom": Android's word instead of one). distrusted: sources of sensors that are not
-    believed, with the reason. num_falls: how often the pace fell from full speed.
+    believed, with the reason. num_falls: how often the pace fell from full speed. holds_limit: False if nothing that
+    stands for the skin has been found although everybody has answered who may tell it; only where one is expected.
     """
 
     state: ThermalState
@@ -63,6 +64,7 @@ class ThermalStatus:
     power: PowerSituation
     distrusted: tuple[tuple[str, str], ...] = ()
     num_falls: int = 0
+    holds_limit: bool = True
 
     def describe(self) -> str:
         """One sentence for people."""
@@ -70,7 +72,7 @@ class ThermalStatus:
         chip = "" if self.chip_c is None else f", chip {self.chip_c:.0f} °C"
         doubts = "".join(f"; {source} is not believed ({why})" for source, why in self.distrusted)
         test = "; looking whether the sensor still moves" if self.reason == "sensor test" else ""
-        limit = f"limit {self.set_point_c:.0f} °C"
+        limit = f"limit {self.set_point_c:g} °C" + ("" if self.holds_limit else ", which is without effect")
         return f"{self.state}: {100 * self.share:.0f} % of full heat, {skin} ({limit}){chip}{doubts}{test}"
 
 
@@ -85,13 +87,18 @@ class ThermalGovernor:
         set_point_c: float = SET_POINT_C,
         chip_limit_c: float = CHIP_LIMIT_C,
         caps_clock: bool = False,
+        clock_acts: Callable[[], bool] = lambda: True,
+        changes_threads: bool = True,
         cool_cores: tuple[int, ...] = (),
         screen_off: bool = False,
+        expects_skin: bool = False,
         announce: Callable[[ThermalStatus], None] = lambda status: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """caps_clock: whether frequency_share has an effect. cool_cores: where to compute with fewer threads than
-        usual, if there are enough of them. announce: called when the state changes."""
+        """caps_clock: whether frequency_share can have an effect; clock_acts: whether it is not refused now.
+        changes_threads: whether fewer num_threads have an effect; what has none is not counted on. cool_cores: where to
+        compute with fewer threads than usual, if there are enough of them. expects_skin: whether it is worth a word
+        that nothing stands for the skin. announce: called when the state changes, or whether the limit is held."""
         self.busy_s: Callable[[], float] = lambda: 0.0
         self._inner = inner
         self._sensors = sensors
@@ -99,8 +106,11 @@ class ThermalGovernor:
         self._trust = SensorTrust()
         self._probe = SensorProbe()
         self._caps_clock = caps_clock
+        self._clock_acts = clock_acts
+        self._changes_threads = changes_threads
         self._cool_cores = cool_cores
         self._screen_off = screen_off
+        self._expects_skin = expects_skin
         self._announce = announce
         self._clock = clock
         self._looked_s: float | None = None
@@ -132,8 +142,9 @@ class ThermalGovernor:
         facts = self._sensors()
         if facts is self._facts:
             return False
-        self._facts, work = facts, self._work(inner.num_threads, now_s)
-        seen = with_headroom(facts, self._control.set_point_c)
+        caps_clock = self._caps_clock and self._clock_acts()
+        self._facts, work = facts, self._work(inner.num_threads, now_s, caps_clock=caps_clock)
+        seen = with_headroom(facts)
         judgements = self._trust.judge(seen, work, now_s, is_stopped=self._is_stopped)
         distrusted = {source: why for source, why in judgements.items() if why != "good"}
         choice = self._choose(seen, distrusted)
@@ -146,18 +157,26 @@ class ThermalGovernor:
             chip_is_new=self._chip_news.are_new(choice.soc_age_s, now_s),
         )
         decision = self._tried_out(choice, decision, work, now_s)
-        self._actuation = actuate(decision.share, inner.num_threads, self._actuation, caps_clock=self._caps_clock)
+        self._actuation = actuate(
+            decision.share,
+            inner.num_threads,
+            self._actuation,
+            caps_clock=caps_clock,
+            changes_threads=self._changes_threads,
+        )
         self._power = power_policy(facts.battery, screen_off=self._screen_off)
-        self._tell(decision, tuple(sorted(distrusted.items())))
+        self._tell(decision, tuple(sorted(distrusted.items())), holds_limit=self._holds_limit(facts))
         return True
 
-    def _work(self, num_threads: int, now_s: float) -> float:
+    def _work(self, num_threads: int, now_s: float, *, caps_clock: bool) -> float:
         """The mean share of full heat since the last look, by the way in which was computed."""
         busy_s, before_s = self.busy_s(), self._looked_s
         done_s, self._busy_before_s, self._looked_s = busy_s - self._busy_before_s, busy_s, now_s
         if before_s is None or now_s <= before_s:
             return 0.0
-        heat = 1.0 if self._actuation is None else self._actuation.heat(num_threads)
+        way = self._actuation
+        clock = way.frequency_share if way is not None and caps_clock else 1.0  # what was refused has cooled nothing
+        heat = 1.0 if way is None else heat_of(way.threads, num_threads, clock)
         return min(1.0, done_s / (now_s - before_s)) * heat
 
     @property
@@ -190,20 +209,23 @@ class ThermalGovernor:
         held = status.state != "free"
         num_threads = min(inner.num_threads, actuation.threads)
         cooler = num_threads < inner.num_threads and len(self._cool_cores) >= num_threads and not inner.cores
-        return dataclasses.replace(
+        limited = dataclasses.replace(
             inner,
             num_threads=num_threads,
             cores=self._cool_cores if cooler else inner.cores,
             max_sequences=sequences_within(status.share, inner.max_sequences) if held else inner.max_sequences,
-            coalesce_s=max(inner.coalesce_s, power.coalesce_s, HOT_COALESCE_S if held else 0.0),
-            duty=min(actuation.duty, power.duty),
-            background_duty=min(1.0, power.background_duty / power.duty),
+            coalesce_s=max(inner.coalesce_s, HOT_COALESCE_S if held else 0.0),
+            duty=actuation.duty,
             background_waits=held,
             frequency_share=actuation.frequency_share,
             may_hurry=not held,
         )
+        return with_power(limited, power)
 
-    def _tell(self, decision: ThermalDecision, distrusted: tuple[tuple[str, str], ...]) -> None:
+    def _holds_limit(self, facts: SensorFacts) -> bool:
+        return not self._expects_skin or self._sensor is not None or not facts.is_complete
+
+    def _tell(self, decision: ThermalDecision, distrusted: tuple[tuple[str, str], ...], *, holds_limit: bool) -> None:
         before, actuation = self._status, self._actuation
         assert actuation is not None  # set just before
         was_free = before is None or before.state == "free"
@@ -223,8 +245,10 @@ class ThermalGovernor:
             self._power.situation,
             distrusted,
             (before.num_falls if before else 0) + fell,
+            holds_limit,
         )
-        if (before.state if before else "free") != status.state:
+        told = (before.state, before.holds_limit) if before else ("free", True)
+        if told != (status.state, status.holds_limit):
             self._announce(status)
 
 

@@ -29,6 +29,9 @@ from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvMemory
 from pocketseek.kernels.logits import NumpyLogits
 from pocketseek.types import ModelConfig
 
+_QUANT_BYTES = {"q6s": 384, "q8s": 512}  # of a block; of the others 256
+_ZERO_POINT = {"q4s": 8, "q6s": 32}
+
 _Kind = TypeVar("_Kind")
 
 
@@ -58,12 +61,9 @@ def unpack_matrix(tensor: TensorData) -> UnpackedMatrix:
         used = raw[:, : blocks * BLOCK_COLS * TILE_ROWS * kind.itemsize]
         values = used.view(kind).reshape(tiles, blocks, BLOCK_COLS, TILE_ROWS).transpose(0, 3, 1, 2)
         return UnpackedMatrix(rows, values.reshape(tiles * TILE_ROWS, blocks, BLOCK_COLS).astype(np.float32))
-    quant_bytes = blocks * (512 if tensor.format == "q8s" else 256)
-    packed = raw[:, :quant_bytes].reshape(tiles, blocks, -1, TILE_ROWS, 4)  # (tile, block, group, row, input)
-    if tensor.format == "q8s":
-        quants = packed.view(np.int8)
-    else:
-        quants = np.stack([packed & 15, packed >> 4], axis=3).reshape(tiles, blocks, 8, TILE_ROWS, 4)
+    quant_bytes = blocks * _QUANT_BYTES.get(tensor.format, 256)
+    packed = raw[:, :quant_bytes].reshape(tiles, blocks, -1, TILE_ROWS, 4)  # (tile, block, line, row, input)
+    quants = packed.view(np.int8) if tensor.format == "q8s" else _unpacked_bits(packed)
     by_row = quants.transpose(0, 3, 1, 2, 4).reshape(tiles * TILE_ROWS, blocks, BLOCK_COLS)
     planes = raw[:, quant_bytes:].reshape(tiles, -1)
     if tensor.format == "q4p":
@@ -86,10 +86,23 @@ def unpack_matrix(tensor: TensorData) -> UnpackedMatrix:
     return UnpackedMatrix(
         rows,
         by_row.astype(np.float32),
-        zero_point=8 if tensor.format == "q4s" else 0,
+        zero_point=_ZERO_POINT.get(tensor.format, 0),
         scales=plane(0),
         minima=plane(1) if tensor.format == "q4a" else None,
     )
+
+
+def _unpacked_bits(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(tile, block, lines, row, input) -> codes (tile, block, 8 groups of inputs, row, input).
+
+    Four lines of 4-bit halves, two groups each; in q6s two more with the two bits above them, four groups each.
+    """
+    low, high = packed[:, :, :4], packed[:, :, 4:]
+    shape = (*packed.shape[:2], 8, *packed.shape[3:])
+    codes = np.stack([low & 15, low >> 4], axis=3).reshape(shape)
+    if high.shape[2]:
+        codes |= np.stack([(high >> shift & 3) << 4 for shift in (0, 2, 4, 6)], axis=3).reshape(shape)
+    return codes
 
 
 def _by_row(plane: NDArray[np.float16] | NDArray[np.uint8]) -> Floats:

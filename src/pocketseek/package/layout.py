@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pocketseek.errors import FormatError
 from pocketseek.formats import (
     FORMATS,
     MAX_CHUNK_BYTES,
@@ -66,7 +67,9 @@ def check_tensor(name: str, format_name: str, shape: tuple[int, ...]) -> None:
     """Raises FormatError unless format and shape go together."""
     where = _tensor_where(name)
     if format_name not in FORMATS:
-        raise format_error(where, f"unknown format {format_name[:40]!r}")
+        raise FormatError(
+            f"{where}: unknown format {format_name[:40]!r}, perhaps of a newer version; update pocketseek"
+        )
     if not 1 <= len(shape) <= 2:
         raise format_error(where, f"{len(shape)} dimensions, not 1 or 2")
     if len(shape) == 1 and format_name != "f32":

@@ -117,6 +117,10 @@ class KernelExecutor:
     def set_threads(self, num_threads: int) -> None:
         self._kernels.set_num_threads(num_threads)
 
+    @property
+    def changes_threads(self) -> bool:
+        return True
+
     def set_cores(self, cores: tuple[int, ...]) -> None:
         self._kernels.set_cores(cores)
 

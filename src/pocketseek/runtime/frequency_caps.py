@@ -6,8 +6,9 @@ while several hold, the cap written last is in force. Somebody else's word count
 becomes the new original, and we never go above it; ours is put on top of it again (`LOOK_S` after we wrote, then later
 and later up to LONGEST_LOOK_S, so that two who disagree do not fight). A lower one may also be the kernel's own
 cooling, which the file shows instead of ours: while a processor's cooling device is at work, ours is taken to be behind
-it; otherwise it is left, and looked at again at the next start. Nothing is raised for what cannot be written; `refusal`
-says why.
+it; otherwise it is left, and looked at again at the next start. Nothing is raised for what cannot be written: `refusal`
+says why, and `is_acting` that caps are not to be counted on, until they may be tried again after TRY_AGAIN_S; so it is
+where somebody raises ours again and again.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _FOLDER = "sys/devices/system/cpu/cpufreq"
 _BOOT_ID = "proc/sys/kernel/random/boot_id"
 _STEP_KHZ = 100_000
 LOOK_S, LONGEST_LOOK_S = 5.0, 300.0
+TRY_AGAIN_S = 300.0  # after a refusal
+GIVEN_UP_LOOK_S = 20.0  # ours were raised twice by then
 _ROUNDING = 0.03  # a driver may take the next value that it has
 _ROOT = Path("/")
 
@@ -46,11 +49,17 @@ class FrequencyCaps:
         self._look_s, self._next_look_s = LOOK_S, 0.0
         self._owes_originals = False
         self.refusal: str | None = None
+        self._refused_s = 0.0
 
     @property
     def is_possible(self) -> bool:
         """Whether there is a frequency that we may write."""
         return bool(self._policies)
+
+    @property
+    def is_acting(self) -> bool:
+        """Whether a share below 1.0 has an effect, as far as is known."""
+        return self.is_possible and (self.refusal is None or self._clock() - self._refused_s >= TRY_AGAIN_S)
 
     @property
     def share(self) -> float:
@@ -100,8 +109,10 @@ class FrequencyCaps:
                     if self._cap(share):
                         self._share, self._wanted_khz = share, wanted_khz
                         self._next_look_s = self._clock() + self._look_s
+                        if self._look_s >= GIVEN_UP_LOOK_S:
+                            self._refuse("somebody raises the clocks again and again")
         except OSError as error:
-            self.refusal = str(error)
+            self._refuse(str(error))
 
     def restore(self) -> None:
         """Let go; the last one puts the originals back. While another process is at it, `apply` tries again."""
@@ -115,7 +126,10 @@ class FrequencyCaps:
                 if mine and not self._state.is_held():
                     _put_back(self._root, self._state)
         except OSError as error:
-            self.refusal = str(error)
+            self._refuse(str(error))
+
+    def _refuse(self, reason: str) -> None:
+        self.refusal, self._refused_s = reason, self._clock()
 
     def _cap(self, share: float) -> bool:
         """Whether all policies have it. While the kernel cools a processor, what a policy had before is not to be seen,
@@ -136,10 +150,23 @@ class FrequencyCaps:
             targets_khz[policy] = target_khz
         self._targets_khz = targets_khz
         self._state.save(caps)  # before anything is written
-        rounded = {policy.name: shown for policy, khz in targets_khz.items() if (shown := policy.write_khz(khz))}
+        rounded = self._write_all(targets_khz)
         if rounded:
             self._state.save(caps | {name: _with(caps[name], khz) for name, khz in rounded.items()})
         return not cooled or all(policy.name in caps for policy in self._policies)
+
+    def _write_all(self, targets_khz: dict[_Policy, int]) -> dict[str, int]:
+        """What drivers made of them, by policy. One refusal keeps nothing from the others."""
+        rounded = {}
+        for policy, khz in targets_khz.items():
+            try:
+                shown_khz = policy.write_khz(khz)
+            except OSError as error:
+                self._refuse(str(error))
+                continue
+            if shown_khz is not None:
+                rounded[policy.name] = shown_khz
+        return rounded
 
 
 def restore_after_crash(home: Path, *, root: str | Path = _ROOT) -> bool:
@@ -197,12 +224,9 @@ class _Policy:
         return min(max(self.wanted_khz(share), least_khz, self.lowest_khz), most_khz)
 
     def write_khz(self, khz: int) -> int | None:
-        """What the driver made of it, if that is another value that still is ours. A refusal is left to the caller's
-        next try: the file then shows somebody else's value."""
-        try:
-            _write(self.file, khz)
-        except OSError:
-            return None
+        """What the driver made of it, if that is another value that still is ours. Raises OSError: the file then shows
+        somebody else's value."""
+        _write(self.file, khz)
         shown_khz = self.read_khz()
         near = shown_khz is not None and 0 < abs(shown_khz - khz) <= _ROUNDING * khz
         return shown_khz if near else None

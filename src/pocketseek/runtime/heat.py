@@ -1,8 +1,10 @@
 """Who watches heat and battery for an engine: put together from what this device lets us read and write.
 
-Where nothing can be read, nobody watches and the inner governor is used as it is. On Android programs may answer later
-than an engine is opened, so there a watcher is made if one of them is installed; until something is known it does
-nothing.
+Where nothing can be read and nobody asked for a limit, nobody watches heat; with the limit switched off neither. The
+battery's policy holds there too, and without a battery the inner governor is used as it is. On Android programs may
+answer later than an engine is opened, so there a watcher is made if one of them is installed; until something is known
+it does nothing. A limit that is asked for, or the default one on Android, is said to be without effect if nothing
+stands for the skin (`ThermalStatus.holds_limit`, and in the log).
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from pathlib import Path
 
 from pocketseek.device.sensor_facts import SensorFacts
 from pocketseek.device.sensors import Sensors
+from pocketseek.device.system import is_android
 from pocketseek.errors import UsageError
 from pocketseek.govern.governor import Governor
+from pocketseek.govern.power_governor import PowerGovernor
 from pocketseek.govern.thermal_control import SET_POINT_C
 from pocketseek.govern.thermal_governor import ThermalGovernor, ThermalStatus
 from pocketseek.runtime.frequency_caps import FrequencyCaps, restore_after_crash
@@ -44,30 +48,40 @@ def watch_heat(
     *,
     limit_c: float | None = None,
     cool_cores: tuple[int, ...] = (),
+    changes_threads: bool = True,
     screen_off: bool = False,
     root: str | Path = "/",
 ) -> HeatWatch:
-    """limit_c: at the skin or the battery; None: SET_POINT_C, 0: nobody is to watch. cool_cores: as of ThermalGovernor.
-    Raises UsageError.
+    """limit_c: at the skin or the battery; None: SET_POINT_C, 0: nobody is to watch. cool_cores, changes_threads:
+    as of ThermalGovernor. Raises UsageError.
     """
     restore_after_crash(home, root=root)
+    expects_skin = limit_c is not None or is_android(Path(root))
     limit_c = SET_POINT_C if limit_c is None else check_limit(limit_c)
-    if limit_c == 0.0:
-        return HeatWatch(inner)
     sensors = Sensors(root)
-    if not _may_tell(sensors.read()) and not sensors.has_programs:
-        return HeatWatch(inner)
+    if limit_c == 0.0 or not (expects_skin or sensors.has_programs or _may_tell(sensors.read())):
+        return HeatWatch(_saving(inner, sensors, screen_off=screen_off))
     clocks = FrequencyCaps(home, root=root)
     thermal = ThermalGovernor(
         inner,
         sensors.read,
         set_point_c=limit_c,
         caps_clock=clocks.is_possible,
+        clock_acts=lambda: clocks.is_acting,
+        changes_threads=changes_threads,
         cool_cores=cool_cores,
         screen_off=screen_off,
+        expects_skin=expects_skin,
         announce=_announce,
     )
     return HeatWatch(thermal, thermal, clocks if clocks.is_possible else None)
+
+
+def _saving(inner: Governor, sensors: Sensors, *, screen_off: bool) -> Governor:
+    """What the battery asks for, if there may be one."""
+    if not screen_off and not sensors.has_programs and sensors.read_battery() is None:
+        return inner
+    return PowerGovernor(inner, sensors.read_battery, screen_off=screen_off)
 
 
 def check_limit(limit_c: float) -> float:
@@ -91,4 +105,5 @@ def _may_tell(facts: SensorFacts) -> bool:
 
 
 def _announce(status: ThermalStatus) -> None:
-    _log.info("heat: %s", status.describe())
+    remedy = "" if status.holds_limit else "; see `pocketseek doctor`"
+    _log.info("heat: %s%s", status.describe(), remedy)

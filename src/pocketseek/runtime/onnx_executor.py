@@ -150,6 +150,10 @@ class OnnxExecutor:
         """Nothing: a session has the threads that it was opened with, and opening it again takes too long."""
 
     @property
+    def changes_threads(self) -> bool:
+        return False
+
+    @property
     def cores(self) -> frozenset[int]:
         """Where the calling thread, and ONNX Runtime's, may compute."""
         return frozenset(os.sched_getaffinity(0))

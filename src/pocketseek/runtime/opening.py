@@ -6,6 +6,7 @@ import hashlib
 import resource
 from pathlib import Path
 
+from pocketseek.device.physical_cores import count_cores, one_per_core
 from pocketseek.device.probe import DeviceFacts
 from pocketseek.kernels.kv_memory import KvFormat
 from pocketseek.package.manifest import Manifest, render_manifest
@@ -25,7 +26,7 @@ def cost_file_of(
     home: Path, manifest: Manifest, facts: DeviceFacts, kernels_name: str, kv_format: KvFormat
 ) -> CostFile:
     """Threads and cores change while the engine runs; what else a pass's time depends on is in the file's name."""
-    processor = facts.cpu_model or facts.soc_model or facts.architecture
+    processor = facts.cpu_model or facts.soc_model or facts.architecture or "unknown"
     device = {"processor": processor, "kernels": kernels_name, "kv": kv_format}
     return CostFile(home, hashlib.sha256(render_manifest(manifest)).hexdigest(), device)
 
@@ -44,14 +45,16 @@ def has_address_limit() -> bool:
 
 
 def cool_cores(facts: DeviceFacts) -> tuple[int, ...]:
-    """Fast cores without the fastest group, which takes the most power for what it does; empty if all are alike."""
+    """Fast cores without the fastest group, which takes the most power for what it does; empty if all are alike. One
+    processor of each."""
     fast = set(facts.performance_cores or ()) & set(facts.usable_cores or ())
     groups = [kept for cluster in facts.clusters if (kept := [core for core in cluster.cores if core in fast])]
-    return tuple(sorted(core for group in groups[1:] for core in group))
+    return one_per_core((core for group in groups[1:] for core in group), facts.physical_cores)
 
 
 def num_cores(facts: DeviceFacts) -> int:
-    """Performance cores that this process may use, within the container's share of processor time."""
+    """Performance cores that this process may use, within the container's share of processor time. A core with SMT
+    counts once: its two threads share the units that multiply and the way to memory."""
     cores = facts.performance_cores or facts.usable_cores
-    number = len(cores) if cores else 1
+    number = count_cores(cores, facts.physical_cores) if cores else 1
     return max(1, min(number, int(facts.cpu_quota))) if facts.cpu_quota else number

@@ -95,10 +95,11 @@ def start_engine(
         settings.home,
         limit_c=limit_c,
         cool_cores=cool_cores(facts),
+        changes_threads=executor.changes_threads,
         screen_off=settings.screen_off,
     )
     try:
-        limits = governor.limits()
+        limits = heat.governor.limits()  # the first look at heat, too
         executor.set_weight_bytes(limits.weight_bytes)
         model.warm()
         budget.lease("process", use.base_bytes)

@@ -107,6 +107,11 @@ class Executor(PageMemory, Protocol):
         """Takes effect with the next pass; never changes a result."""
         ...
 
+    @property
+    def changes_threads(self) -> bool:
+        """Whether `set_threads` has an effect."""
+        ...
+
     def set_cores(self, cores: tuple[int, ...]) -> None:
         """Compute on these cores from the next pass on, on any if empty; never changes a result.
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from sample_reports import DEVICE, MODEL, bare_record, phone_record
+from sample_reports import CONDITIONS, DEVICE, MODEL, bare_record, phone_record
 
 from pocketseek.apps.report.comparison import Change, Comparison, compare
 from pocketseek.apps.report.figures import Key, figure
@@ -51,7 +51,7 @@ def test_an_updated_system_is_the_same_device() -> None:
 
 
 def test_a_figure_of_one_only_is_shown_without_a_ratio_and_of_none_not_at_all() -> None:
-    comparison = compare(replace(phone_record(), heat=()), replace(bare_record(), load_s=2.5))
+    comparison = compare(replace(phone_record(), heat=()), replace(bare_record(), conditions=CONDITIONS, load_s=2.5))
     assert change_of(comparison, "added_power").ratio is None
     assert change_of(comparison, "load").ratio == 2
     assert "skin" not in {change.figure.key for change in comparison.changes}
@@ -60,3 +60,7 @@ def test_a_figure_of_one_only_is_shown_without_a_ratio_and_of_none_not_at_all() 
 def test_a_hair_is_no_change() -> None:
     assert Change(figure("decode"), 100.0, 101.0).is_better is None
     assert Change(figure("decode"), 0.0, 101.0).ratio is None
+
+
+def test_a_watt_less_than_nothing_is_no_ratio() -> None:
+    assert Change(figure("added_power"), -0.2, 1.0).ratio is None

@@ -70,11 +70,22 @@ def test_what_is_no_report_is_refused(data: bytes) -> None:
         lambda document: document["sustained"]["samples"]["time_s"].reverse(),
         lambda document: [column.clear() for column in document["sustained"]["samples"].values()],
         lambda document: document["heat"][0].update(peak_c=None),
+        lambda document: document.update(load_s=-5),
+        lambda document: document.update(load_s=1e308),
+        lambda document: document["speed"].update(decode_tokens_per_s=1e308),
+        lambda document: document["conditions"].update(prompt_tokens=-1),
+        lambda document: document["model"].update(package_bytes=-1),
+        lambda document: document["sustained"]["samples"]["skin_c"].__setitem__(0, -300.0),
     ],
 )
 def test_a_changed_report_is_refused(change: Callable[[dict[str, Any]], object]) -> None:
     with pytest.raises(FormatError):
         parse_record(changed(change), "r.json")
+
+
+def test_a_figure_that_nobody_can_have_measured_is_named_with_what_can_be() -> None:
+    with pytest.raises(FormatError, match=r"load_s: -5 is nothing that was measured \(0 to 1e\+07 can be\)"):
+        parse_record(changed(lambda document: document.update(load_s=-5)), "r.json")
 
 
 def test_not_a_number_is_refused() -> None:

@@ -39,7 +39,7 @@ def test_without_a_good_token_nothing_is_told(closed: Served, path: str, value: 
 
 
 def test_health_needs_none(closed: Served) -> None:
-    assert closed.client.get("/health").json() == {"status": "ok"}
+    assert closed.client.get("/health").json() == {"status": "ok", "heat": None}
 
 
 def test_a_revoked_token_ends_at_the_next_request(closed: Served, store: TokenStore) -> None:

@@ -26,8 +26,8 @@ def num_bytes(rows: Rows) -> int:
 
 def package_with(folder: Path, format_name: str) -> Path:
     """One whose layers are in that format, with rows and columns that fill neither tiles nor blocks."""
-    if format_name in ("q4a", "q4s"):
-        source = tiny_gguf(folder / "some.gguf", type_name="Q4_1" if format_name == "q4a" else "Q4_0")
+    if stored := {"q4s": "Q4_0", "q4a": "Q4_1", "q6s": "Q5_0"}.get(format_name):
+        source = tiny_gguf(folder / "some.gguf", type_name=stored)
         return convert_checkpoint(source, folder / "package")
     model = tiny_model("llama", hidden=72, intermediate=100, num_heads=3, num_kv_heads=3, vocab=331)
     quants: dict[str, PackageQuant] = {"q4p": "q4-pure", "q8s": "q8", "f32": "keep", "f16": "keep"}
@@ -36,7 +36,7 @@ def package_with(folder: Path, format_name: str) -> Path:
 
 
 @pytest.mark.parametrize("quant", QUANTS)
-@pytest.mark.parametrize("format_name", ["q4s", "q4a", "q4p", "q8s", "f16", "f32"])
+@pytest.mark.parametrize("format_name", ["q4s", "q4a", "q4p", "q6s", "q8s", "f16", "f32"])
 def test_a_tensor_takes_what_was_said_however_it_is_cut(tmp_path: Path, format_name: str, quant: Quant) -> None:
     with Package.open(package_with(tmp_path, format_name)) as package:
         tensors = [package.tensor(f"layer.0.{name}") for name in ("q", "gate", "down")]

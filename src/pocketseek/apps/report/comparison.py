@@ -7,6 +7,7 @@ from typing import Literal
 
 from pocketseek.apps.report.figures import FIGURES, Figure
 from pocketseek.apps.report.record import DeviceSeen, Record
+from pocketseek.apps.report.same_work import Basis, other_work
 
 Difference = Literal["device", "model", "program", "conditions", "cut short"]
 SAME_WITHIN = 0.02  # of a figure: less is called the same
@@ -14,16 +15,17 @@ SAME_WITHIN = 0.02  # of a figure: less is called the same
 
 @dataclass(frozen=True)
 class Change:
-    """One figure of both."""
+    """One figure of both. other_work: in what the work that was measured differs, so that neither is better."""
 
     figure: Figure
     first: float | None
     second: float | None
+    other_work: tuple[Basis, ...] = ()
 
     @property
     def ratio(self) -> float | None:
-        """second / first; None where one is missing or nothing can be divided by it."""
-        if self.first is None or self.second is None or self.first <= 0:
+        """second / first; None where one is missing, nothing can be divided by it, or the work was another."""
+        if self.first is None or self.second is None or self.first <= 0 or self.other_work:
             return None
         return self.second / self.first
 
@@ -47,7 +49,10 @@ class Comparison:
 
 
 def compare(first: Record, second: Record) -> Comparison:
-    changes = (Change(figure, figure.get(first), figure.get(second)) for figure in FIGURES)
+    changes = (
+        Change(figure, figure.get(first), figure.get(second), other_work(figure.key, first, second))
+        for figure in FIGURES
+    )
     different: dict[Difference, bool] = {
         "device": _hardware(first.device) != _hardware(second.device),
         "model": first.model.identity != second.model.identity,

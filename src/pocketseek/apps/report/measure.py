@@ -86,9 +86,9 @@ class ReportRun:
             load_s = time.perf_counter() - start_s
             first_token(engine)
             self._opening = (load_s, time.perf_counter() - start_s)
-            if (heat := engine.thermal_status()) is not None:
-                self._conditions = dataclasses.replace(self._conditions, temperature_limit_c=heat.set_point_c)
             self._answers(engine)
+            if (heat := engine.thermal_status()) is not None and heat.holds_limit:  # slow programs have told by now
+                self._conditions = dataclasses.replace(self._conditions, temperature_limit_c=heat.set_point_c)
             if self._conditions.sustained_s:
                 self._load(engine)
         self._complete = True

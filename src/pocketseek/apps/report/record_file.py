@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pocketseek.apps.report.record import SCHEMA, VERSION, Record
+from pocketseek.apps.report.record_bounds import bounds_of
 from pocketseek.errors import FormatError, NotFoundError, UnsupportedError
 from pocketseek.package.strict_json import JsonValue, check_free, load_object
 
@@ -77,15 +78,22 @@ def _value(hint: Any, value: JsonValue, where: str) -> Any:
     if get_origin(hint) is Literal:
         if value in get_args(hint):
             return value
-    elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
+    elif hint in (int, float):
+        if isinstance(value, int | float) and not isinstance(value, bool) and (hint is float or type(value) is int):
+            return hint(_checked(value, where))
     elif hint is str:
         if isinstance(value, str) and len(value) <= _MAX_TEXT:
             return value
-    elif type(value) is hint:  # int, bool
+    elif type(value) is hint:  # bool
         return value
     raise _wrong(where, "a value of another kind than a report has")
+
+
+def _checked(number: float, where: str) -> float:
+    low, high = bounds_of(where.rpartition(": ")[2])
+    if not low <= number <= high:
+        raise _wrong(where, f"{number:.4g} is nothing that was measured ({low:g} to {high:g} can be)")
+    return number
 
 
 def _items(hint: Any, value: JsonValue, where: str) -> tuple[Any, ...]:

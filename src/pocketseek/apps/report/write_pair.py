@@ -25,6 +25,13 @@ def figures_path(page: Path) -> Path:
     return page.with_suffix(".json")
 
 
+def write_page(page: Path, html: str) -> None:
+    """A page without figures beside it. Raises StorageError."""
+    with storage_errors(page):
+        write_whole(page, html.encode("utf-8"))
+        sync_dir(page.parent)
+
+
 def write_whole(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:

@@ -17,6 +17,7 @@ from pocketseek.apps.serve.chat_api import chat_routes
 from pocketseek.apps.serve.completions_api import completion_routes
 from pocketseek.apps.serve.embeddings_api import embedding_routes
 from pocketseek.apps.serve.guard import Guard
+from pocketseek.apps.serve.health import health
 from pocketseek.apps.serve.models_api import model_routes
 from pocketseek.apps.serve.openapi import openapi_bytes
 from pocketseek.apps.serve.page import page_routes
@@ -53,7 +54,7 @@ def create_app(services: Services) -> Starlette:
 
 
 async def _health(request: Request) -> Response:
-    return json_reply({"status": "ok"})
+    return json_reply(health(services_of(request).thermal_statuses()))
 
 
 async def _metrics(request: Request) -> Response:

@@ -57,7 +57,7 @@ def openapi_bytes() -> bytes:
             "info": {"title": "pocketseek", "version": __version__, "description": "See docs/serve.md."},
             "security": [{}, {"token": []}],
             "paths": {
-                "/health": {"get": _operation("Whether the server answers.")},
+                "/health": {"get": _operation("Whether the server answers, and how warm the device is.")},
                 "/metrics": {"get": _operation("Figures for Prometheus.", media="text/plain")},
                 "/openapi.json": {"get": _operation("This document.")},
                 "/v1/models": {"get": _operation("The models that are served.")},

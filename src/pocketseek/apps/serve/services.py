@@ -13,6 +13,7 @@ from pocketseek.apps.serve.leases import ModelLeases
 from pocketseek.apps.serve.limits import Admission, BodyBudget
 from pocketseek.apps.serve.metrics import Metrics, render_figures
 from pocketseek.apps.serve.request_log import RequestLog
+from pocketseek.govern.thermal_governor import ThermalStatus
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ class Services:
     def model_name(self, name: str | None) -> str:
         """The model that is meant. Raises NotFoundError."""
         return self.models.default_name if name is None else self.models.model(name).name
+
+    def thermal_statuses(self) -> list[ThermalStatus | None]:
+        """Of the models that are open."""
+        return [engine.thermal_status() for engine in self.models.loaded_engines().values()]
 
     def metrics_text(self) -> str:
         return render_figures(self.metrics.figures(self.models.loaded_engines(), self.admission.num_here))

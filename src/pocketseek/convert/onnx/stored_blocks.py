@@ -3,8 +3,9 @@
     code (rows, blocks, 16 or 32 bytes)      4 bits: input 2j in the low half of byte j, 2j + 1 in the high one
     value = scale * (code - 8 or 128) + extra
 
-q4s and q8s fit as they are, q4p with scale = D * g (float32 holds it exactly). The minima of q4a do not fit whole zero
-points, so they become `extra`, what is left of them: sum over a block's inputs times extra, a product of its own.
+q4s and q8s fit as they are, q6s as codes of 8 bits, q4p with scale = D * g (float32 holds it exactly). The minima of
+q4a do not fit whole zero points, so they become `extra`, what is left of them: sum over a block's inputs times extra, a
+product of its own.
 Whoever wants other bits than are stored gets codes made anew, or the values in float16.
 """
 
@@ -36,6 +37,7 @@ from pocketseek.package.reader import StoredTensor
 Quant = Literal["int4", "int8", "f16"]
 
 _SLAB_VALUES = 1 << 20  # unpacked at a time: 4 MB of float32
+_WIDE_ZERO = {"q6s": 128 - 32, "q8s": 128}  # what makes codes of formats with more than four bits those of 8 bits
 _LARGEST_F16 = float(np.finfo(np.float16).max)
 
 _Kind = TypeVar("_Kind", bound=np.generic)
@@ -90,7 +92,7 @@ def _row_bytes(format_name: str, cols: int, quant: Quant) -> int:
     padded = num_blocks(cols) * BLOCK_COLS
     if quant == "f16" or not FORMATS[format_name].quantised:
         return 2 * padded
-    return padded if quant == "int8" or format_name == "q8s" else padded // 2
+    return padded if quant == "int8" or format_name in _WIDE_ZERO else padded // 2
 
 
 def _slabs(tensor: StoredTensor, first: int, stop: int, quant: Quant) -> Iterator[Rows]:
@@ -115,13 +117,13 @@ def _some_rows(tensor: StoredTensor, start: int, stop: int) -> TensorData:
 
 
 def _converted(name: str, tensor: TensorData, quant: Quant) -> Rows:
-    """Unquantised weights stay so: someone had a reason. Eight bits stay eight, too: embedding and head."""
+    """Unquantised weights stay so: someone had a reason. Six and eight bits are eight: embedding and head."""
     matrix, cols = unpack_matrix(tensor), tensor.shape[1]
     if quant == "f16" or not FORMATS[tensor.format].quantised:
         return _halves(name, dequantise(matrix, cols))
     if quant == "int8" and tensor.format == "q4a":
         return _of_planes(quantize("q8s", dequantise(matrix, cols)))
-    stored = _of_codes(matrix)
+    stored = _of_codes(tensor.format, matrix)
     return stored if quant == "int4" else _widened(stored)
 
 
@@ -133,18 +135,17 @@ def _halves(name: str, values: Floats) -> NDArray[np.float16]:
     return values.astype(np.float16)
 
 
-def _of_codes(matrix: UnpackedMatrix) -> Blocks:
+def _of_codes(format_name: str, matrix: UnpackedMatrix) -> Blocks:
     if matrix.scales is None:
         raise ValueError("a matrix without codes")
-    scales, zero = matrix.scales, matrix.zero_point
+    scales = matrix.scales
     if matrix.steps is not None:
         scales = np.repeat(scales, SUPERBLOCK_BLOCKS, axis=1)[:, : matrix.steps.shape[1]] * matrix.steps
-    is_wide = zero == 0 and matrix.minima is None  # q8s
     rows = slice(matrix.rows)
     codes = matrix.quants[rows]
     scales = np.ascontiguousarray(scales[rows], np.float32)
-    if is_wide:
-        return Blocks(8, (codes + 128).astype(np.uint8), scales)
+    if format_name in _WIDE_ZERO:
+        return Blocks(8, (codes + _WIDE_ZERO[format_name]).astype(np.uint8), scales)
     extra = None if matrix.minima is None else np.ascontiguousarray(matrix.minima[rows] + 8 * scales, np.float32)
     return Blocks(4, _packed(codes.astype(np.uint8)), scales, extra)
 

@@ -1,0 +1,96 @@
+"""Asking kept documents: find, prompt, and what became of the answer.
+
+    asker.look(question)                    passages, or none: then the documents do not speak of it
+    answer_prompt(engine, ...)              answer.py; the caller streams the model's answer
+    asker.reply(looked, passages, answer)   citations that were checked; the exchange is kept for questions that follow
+
+Opening a model takes longer than looking, so the caller opens it only when something was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketseek.apps.doc import exchanges
+from pocketseek.apps.doc.answer import says_not_there
+from pocketseek.apps.doc.citations import Citation, cite
+from pocketseek.apps.doc.collections import ReadDocument, add_file, paths_meant
+from pocketseek.apps.doc.exchanges import Exchange
+from pocketseek.apps.doc.passage_index import Scope
+from pocketseek.apps.doc.retrieve import Found, Retriever
+from pocketseek.apps.doc.store import DocumentStore
+from pocketseek.errors import NotFoundError, UsageError
+
+_MAX_QUESTION_CHARS = 4000
+_MAX_FOUND = 12
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What there is for a question. earlier: what it follows."""
+
+    question: str
+    found: tuple[Found, ...]
+    earlier: tuple[Exchange, ...]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """is_there: the answer is in the documents, as far as retrieval and the model see it."""
+
+    answer: str
+    is_there: bool
+    citations: tuple[Citation, ...] = ()
+    dropped: tuple[int, ...] = ()
+
+
+def scope_of(store: DocumentStore, name: str, read: ReadDocument) -> Scope:
+    """What to ask: a file (read and kept, if it is not yet), a collection, or a kept document by number or title."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return Scope(document_id=add_file(store, path, read).id)
+    if any(one.name == name for one in store.collections()):
+        return Scope(collection=name)
+    if path.is_dir():
+        raise UsageError(f"{name} is a folder; `pocketseek doc add {name} --collection NAME`, then ask NAME")
+    try:
+        kept = store.of_path(paths_meant(store, name)[0])
+    except NotFoundError:
+        raise NotFoundError(
+            f"{name!r:.100} is no file, collection or kept document; see `pocketseek doc list`"
+        ) from None
+    if kept is None:
+        raise NotFoundError(f"{name!r:.100} was removed meanwhile; add it again")
+    return Scope(document_id=kept.id)
+
+
+class Asker:
+    """Questions to one scope of a store, each on its own or following those before."""
+
+    def __init__(self, store: DocumentStore, scope: Scope) -> None:
+        self._store = store
+        self._scope = scope
+
+    def look(self, question: str, *, follows: bool = False) -> Looked:
+        """follows: the question goes on with what was asked last. UsageError: there is no question, or nothing to
+        follow."""
+        question = " ".join(question.split())
+        if not question or len(question) > _MAX_QUESTION_CHARS:
+            raise UsageError(f"a question has 1 to {_MAX_QUESTION_CHARS} characters; this one has {len(question)}")
+        earlier = exchanges.last(self._store.database, self._scope) if follows else ()
+        if follows and not earlier:
+            raise UsageError("nothing was asked about it before; leave out --continue")
+        before = earlier[-1].question if earlier else ""
+        found = Retriever(self._store).find(question, self._scope, limit=_MAX_FOUND, earlier=before)
+        return Looked(question, tuple(found), earlier)
+
+    def reply(self, looked: Looked, passages: Sequence[Found], answer: str) -> Reply:
+        """passages: as they were numbered for the model; none if it was not asked."""
+        answer = answer.strip()
+        exchanges.record(self._store.database, self._scope, Exchange(looked.question, answer))
+        if not passages or not answer or says_not_there(answer):
+            return Reply(answer, is_there=False)
+        cited = cite(answer, passages, self._store.index.text, self._store.place_at)
+        return Reply(answer, True, cited.citations, cited.dropped)

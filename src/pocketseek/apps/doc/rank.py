@@ -1,0 +1,82 @@
+"""How well a passage answers to the words of a question: BM25 over its text and the headings above it, and what BM25
+does not see.
+
+    score = sum of weight(term) * saturated count          BM25; a word in a heading counts as several in the text
+          + pairs of neighbouring words of the question that stand side by side in the passage
+          * how much of the question (by weight) is there at all
+
+coverage alone, 0 to 1, says whether a passage speaks of the question: see retrieve.py for where the line is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from pocketseek.apps.doc.terms import is_beginning, terms_of
+
+_SATURATION = 1.2
+_LENGTH_SHARE = 0.6
+_HEADING_COUNT = 1.0
+_PAIR_WEIGHT = 0.5
+_NEAR = 3  # terms apart
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The terms of a question, in order, with their weights: the rarer in what is searched, the more."""
+
+    weights: Mapping[str, float]
+    mean_terms: float
+
+    @property
+    def total(self) -> float:
+        return sum(self.weights.values())
+
+
+@dataclass(frozen=True)
+class Rank:
+    score: float
+    coverage: float
+
+
+def term_weight(num_passages: int, num_with: int) -> float:
+    return math.log(1.0 + (num_passages - num_with + 0.5) / (num_with + 0.5))
+
+
+def rank(wanted: Wanted, heading: Sequence[str], text: str) -> Rank:
+    body = [term.text for term in terms_of(text)]
+    above = [term.text for title in heading for term in terms_of(title)]
+    body_counts, above_counts = Counter(body), Counter(above)
+    length = 1.0 - _LENGTH_SHARE + _LENGTH_SHARE * len(body) / wanted.mean_terms
+    score = covered = 0.0
+    for term, weight in wanted.weights.items():
+        count = _count(term, body_counts) / length + _HEADING_COUNT * _count(term, above_counts)
+        if count:
+            covered += weight
+            score += weight * count * (_SATURATION + 1.0) / (count + _SATURATION)
+    score += _PAIR_WEIGHT * (_pairs(wanted, body) + _pairs(wanted, above))
+    coverage = covered / wanted.total if wanted.weights else 0.0
+    return Rank(score * (0.5 + 0.5 * coverage), coverage)
+
+
+def _count(term: str, counts: Counter[str]) -> int:
+    if is_beginning(term):
+        return sum(count for found, count in counts.items() if found.startswith(term))
+    return counts[term]
+
+
+def _pairs(wanted: Wanted, terms: Sequence[str]) -> float:
+    """The weight of neighbouring terms of the question that are near each other here, in the same order."""
+    places: dict[str, list[int]] = {}
+    for place, term in enumerate(terms):
+        if term in wanted.weights:
+            places.setdefault(term, []).append(place)
+    return sum(
+        min(wanted.weights[first], wanted.weights[second])
+        for first, second in pairwise(wanted.weights)
+        if any(0 < b - a <= _NEAR for a in places.get(first, ()) for b in places.get(second, ()))
+    )

@@ -1,0 +1,248 @@
+"""`pocketseek doc add|list|remove|search`: documents that are kept for questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pocketseek.cli import doc_library_messages as said
+from pocketseek.cli import options
+from pocketseek.cli.console import (
+    format_bytes,
+    is_interactive,
+    note,
+    print_json,
+    print_table,
+    print_text,
+    progress_bar,
+)
+from pocketseek.cli.messages import Message, Words
+from pocketseek.errors import PocketseekError, UsageError
+from pocketseek.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from pocketseek.apps.doc.collections import AddReport
+    from pocketseek.apps.doc.document import Place
+    from pocketseek.apps.doc.document_rows import DocumentInfo
+    from pocketseek.apps.doc.retrieve import Found
+from pocketseek.apps.doc.store import DocumentStore
+
+Collection = Annotated[
+    str | None, typer.Option("--collection", "-c", metavar="NAME", help="Of this collection.", show_default=False)
+]
+
+Password = Annotated[str | None, typer.Option("--password", help="Of an encrypted PDF.", show_default=False)]
+
+
+def add(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE|FOLDER...", help="What to keep.", show_default=False)],
+    collection: Annotated[
+        str, typer.Option("--collection", "-c", metavar="NAME", help="Where to put them.", show_default=True)
+    ] = "documents",
+    password: Password = None,
+    json: options.Json = False,
+) -> None:
+    """Keep documents for questions, in the data directory. Files that have not changed are not read again."""
+    from pocketseek.apps.doc.collections import add_paths
+    from pocketseek.apps.doc.read import read_document
+
+    settings = read_settings()
+    words = Words(settings.language)
+    with open_store(settings) as store:
+        with progress_bar(unit="files") as bar:
+            label = words(said.READING)
+            read = partial(read_document, password=password)
+            report = add_paths(store, paths, collection, read, lambda _, done, total: bar(label, done, total))
+        if json:
+            print_json(_report_facts(report, collection))
+        else:
+            _tell(report, words, collection, len(store.documents(collection)))
+    if report.failed:
+        raise typer.Exit(report.failed[0][1].exit_code)
+
+
+def list_documents(collection: Collection = None, json: options.Json = False) -> None:
+    """Show which documents are kept."""
+    settings = read_settings()
+    words = Words(settings.language)
+    with open_store(settings) as store:
+        infos = store.documents(collection)
+        rows = [(info, store.collections_of(info.id)) for info in infos]
+    if json:
+        print_json({"documents": [document_facts(info) | {"collections": list(names)} for info, names in rows]})
+    elif not rows:
+        print_text(words(said.NO_DOCUMENTS))
+    else:
+        columns = (
+            said.COLUMN_NUMBER,
+            said.COLUMN_TITLE,
+            said.COLUMN_PAGES,
+            said.COLUMN_SIZE,
+            said.COLUMN_COLLECTIONS,
+            said.COLUMN_FILE,
+        )
+        print_table([words(column) for column in columns], [_row(*row) for row in rows], essential=(0, 1))
+
+
+def remove(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="Files, folders, numbers or titles, as list shows.", show_default=False),
+    ] = None,
+    collection: Annotated[
+        str | None,
+        typer.Option("--collection", "-c", metavar="NAME", help="This whole collection.", show_default=False),
+    ] = None,
+    yes: options.Yes = False,
+    json: options.Json = False,
+) -> None:
+    """Forget documents without a trace; the files themselves stay. Asks first; a script says --yes."""
+    from pocketseek.apps.doc.collections import paths_meant
+
+    if bool(names) == (collection is not None):
+        raise UsageError("name what to remove: documents, or a --collection")
+    settings = read_settings()
+    words = Words(settings.language)
+    with open_store(settings) as store:
+        paths = [path for name in names or () for path in paths_meant(store, name)]
+        if collection is not None and collection not in [one.name for one in store.collections()]:
+            raise UsageError(f"there is no collection {collection!r:.60}; `pocketseek doc list` shows which there are")
+        before = len(store.documents())
+        if not yes and not _is_confirmed(words, len(store.documents(collection)) if collection else len(paths)):
+            print_text(words(said.NOT_REMOVED))
+            return
+        if collection is not None:
+            store.leave(collection)
+        store.forget(paths)
+        store.tidy()
+        count = before - len(store.documents())
+    if json:
+        print_json({"removed": count})
+    else:
+        print_text(words(said.REMOVED, count=count))
+
+
+def search(
+    text: Annotated[str, typer.Argument(metavar="WORDS", help="What to look for.", show_default=False)],
+    collection: Collection = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="Most passages to show.")] = 10,
+    json: options.Json = False,
+) -> None:
+    """Find passages that have these words, the best first."""
+    from pocketseek.apps.doc.passage_index import Scope
+    from pocketseek.apps.doc.retrieve import Retriever
+    from pocketseek.apps.doc.snippet import snippet
+
+    settings = read_settings()
+    words = Words(settings.language)
+    with open_store(settings) as store:
+        found = Retriever(store).search(text, Scope(collection=collection), limit=limit)
+    if json:
+        print_json({"passages": [found_facts(item) | {"snippet": snippet(item.text, text)} for item in found]})
+    elif not found:
+        print_text(words(said.NOTHING_FOUND))
+    for item in () if json else found:
+        print_text(
+            f"{place_line(words, item.document.title, item.place, item.heading)}\n    {snippet(item.text, text)}"
+        )
+
+
+@contextmanager
+def open_store(settings: Settings, folder: Path | None = None) -> Iterator[DocumentStore]:
+    """folder: elsewhere than in the data directory."""
+    from pocketseek.apps.doc.store import DocumentStore
+
+    path = settings.documents_path
+    store = DocumentStore(folder / path.name if folder else path)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def place_line(words: Words, title: str, place: Place, heading: tuple[str, ...]) -> str:
+    """Where something is, in a line."""
+    parts: list[tuple[Message, int | None]] = [(said.PAGE, place.page), (said.CHAPTER, place.chapter)]
+    told = [words(message, number=number) for message, number in parts if number is not None]
+    return ", ".join([title, *(told or [words(said.PARAGRAPH, number=place.paragraph)]), *heading[-1:]])
+
+
+def place_facts(place: Place) -> dict[str, object]:
+    return {"page": place.page, "chapter": place.chapter, "paragraph": place.paragraph}
+
+
+def document_facts(info: DocumentInfo) -> dict[str, object]:
+    return {
+        "id": info.id,
+        "title": info.title,
+        "path": info.path,
+        "media_type": info.media_type,
+        "pages": info.num_pages,
+        "bytes": info.num_bytes,
+        "passages": info.num_passages,
+        "sha256": info.sha256,
+    }
+
+
+def found_facts(item: Found) -> dict[str, object]:
+    return {
+        "document": item.document.id,
+        "title": item.document.title,
+        "path": item.document.path,
+        **place_facts(item.place),
+        "heading": list(item.heading),
+        "start": item.start,
+        "stop": item.stop,
+        "score": item.score,
+        "coverage": item.coverage,
+        "text": item.text,
+    }
+
+
+def _is_confirmed(words: Words, count: int) -> bool:
+    if not is_interactive():
+        raise UsageError("removing documents needs a confirmation; add --yes")
+    return typer.confirm(words(said.CONFIRM_REMOVE, count=count), err=True)
+
+
+def _tell(report: AddReport, words: Words, collection: str, num_documents: int) -> None:
+    for path, problem in report.failed:
+        note(words(said.NOT_READ, path=path, problem=_without_path(problem, path)))
+    counts = {
+        "added": len(report.added),
+        "changed": len(report.changed),
+        "unchanged": len(report.unchanged),
+        "failed": len(report.failed),
+    }
+    print_text(words(said.ADDED, **counts))
+    print_text(words(said.IN_COLLECTION, name=collection, count=num_documents))
+    if report.num_other:
+        note(words(said.OTHER_FILES, count=report.num_other))
+    if report.gone:
+        note(words(said.GONE, count=len(report.gone), first=report.gone[0]))
+
+
+def _without_path(problem: PocketseekError, path: Path) -> str:
+    return str(problem).removeprefix(f"{path} ").removeprefix(f"{path}: ")
+
+
+def _report_facts(report: AddReport, collection: str) -> dict[str, object]:
+    return {
+        "collection": collection,
+        "added": [document_facts(info) for info in report.added],
+        "changed": [document_facts(info) for info in report.changed],
+        "unchanged": len(report.unchanged),
+        "failed": [{"path": str(path), "error": str(problem)} for path, problem in report.failed],
+        "gone": [str(path) for path in report.gone],
+        "other_files": report.num_other,
+    }
+
+
+def _row(info: DocumentInfo, collections: tuple[str, ...]) -> list[str]:
+    pages = "-" if info.num_pages is None else str(info.num_pages)
+    return [str(info.id), info.title, pages, format_bytes(info.num_bytes), ", ".join(collections) or "-", info.path]

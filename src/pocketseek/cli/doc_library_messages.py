@@ -1,0 +1,71 @@
+"""What is said about kept documents and questions to them, in English and Chinese; see messages.py."""
+
+from __future__ import annotations
+
+from pocketseek.cli.messages import Message
+
+READING = Message("reading", "正在读取")
+ADDED = Message(
+    "{added} added, {changed} changed, {unchanged} unchanged, {failed} not readable",
+    "新增 {added} 个,更新 {changed} 个,未变 {unchanged} 个,无法读取 {failed} 个",
+)
+IN_COLLECTION = Message("collection {name}: {count} documents", "文档集 {name}:{count} 个文档")
+OTHER_FILES = Message(
+    "{count} other files of the folder are no documents by their names; name one to add it all the same",
+    "文件夹中另有 {count} 个文件从名称看不是文档;如需添加,请直接指定文件",
+)
+GONE = Message(
+    "{count} files that were added are no longer there ({first} ...); `pocketseek doc remove FILE` forgets them",
+    "有 {count} 个已添加的文件已不存在({first} ...);用 `pocketseek doc remove 文件` 清除",
+)
+NOT_READ = Message("{path}: {problem}", "{path}:{problem}")
+NO_DOCUMENTS = Message(
+    "no documents are kept; `pocketseek doc add FILE` adds one", "尚未保存任何文档;用 `pocketseek doc add 文件` 添加"
+)
+COLUMN_NUMBER = Message("no.", "编号")
+COLUMN_TITLE = Message("title", "标题")
+COLUMN_PAGES = Message("pages", "页数")
+COLUMN_SIZE = Message("size", "大小")
+COLUMN_COLLECTIONS = Message("collections", "文档集")
+COLUMN_FILE = Message("file", "文件")
+CONFIRM_REMOVE = Message(
+    "Forget {count} documents? The files themselves stay.", "要清除 {count} 个文档吗?文件本身会保留。"
+)
+NOT_REMOVED = Message("nothing was removed", "未清除任何内容")
+REMOVED = Message(
+    "{count} documents were removed from the kept ones; the files themselves stay",
+    "已清除 {count} 个文档;文件本身仍保留",
+)
+NOTHING_FOUND = Message("no passage has any of these words", "没有包含这些词的段落")
+PAGE = Message("page {number}", "第 {number} 页")
+CHAPTER = Message("chapter {number}", "第 {number} 章")
+PARAGRAPH = Message("paragraph {number}", "第 {number} 段")
+NOT_IN_DOCUMENT = Message("Not in the document.", "文中没有相关内容。")
+NO_PASSAGE = Message(
+    "no passage of it speaks of this question; other words may help, `pocketseek doc search` shows what there is",
+    "没有段落谈到这个问题;可以换个说法,或用 `pocketseek doc search` 查看有哪些内容",
+)
+SOURCES = Message("Sources:", "出处:")
+NO_SOURCE = Message(
+    "no sentence of the document could be tied to this answer; do not rely on it",
+    "无法在文档中找到与此回答对应的句子;请勿依赖",
+)
+UNMARKED = Message(
+    "the model has named no sources; these are the sentences nearest to what it says",
+    "模型未注明出处;以下是与回答最接近的句子",
+)
+DROPPED = Message(
+    "marks without a source in the document, dropped: {marks}", "以下标注在文档中没有对应内容,已略去:{marks}"
+)
+ASK_PROMPT = Message("Question (an empty line ends): ", "问题(空行结束):")
+MISSING_FIELDS = Message("nothing was found for: {fields}", "以下字段没有找到内容:{fields}")
+OTHER_VALUES = Message(
+    "the document has several values for: {fields}; --json shows them", "文档中有多个取值的字段:{fields};--json 可列出"
+)
+LOST_CHUNKS = Message(
+    "{lost} of {total} parts of the document gave no usable answer; --json shows which",
+    "文档的 {total} 个部分中有 {lost} 个没有得到可用的回答;--json 可列出",
+)
+UNPLACED_FIELDS = Message(
+    "not in the document word for word, check: {fields}", "以下字段的值没有在文档中逐字出现,请核对:{fields}"
+)

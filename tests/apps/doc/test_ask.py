@@ -1,0 +1,137 @@
+"""apps/doc/ask.py, answer.py, exchanges.py: from a question to an answer that is tied to the document."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_chat_engine import FakeEngine
+from sample_documents import made, written
+
+from pocketseek.apps.doc.answer import answer_prompt, says_not_there
+from pocketseek.apps.doc.ask import Asker, scope_of
+from pocketseek.apps.doc.passage_index import Scope
+from pocketseek.apps.doc.read import read_document
+from pocketseek.apps.doc.store import DocumentStore, FileState
+from pocketseek.errors import ContextLengthError, NotFoundError, UsageError
+
+BOOK = made(
+    "# Roses", "Roses are pruned in March.", "=", "# Apples", "Apples are picked in September. " * 20, title="Garden"
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DocumentStore]:
+    store = DocumentStore(tmp_path / "home" / "documents.db")
+    store.put(Path("/garden"), FileState(1, 1), "garden", BOOK)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def asker(store: DocumentStore) -> Asker:
+    return Asker(store, Scope(document_id=1))
+
+
+def test_an_answer_is_tied_to_its_source(asker: Asker) -> None:
+    looked = asker.look("When are roses pruned?")
+    prompt = answer_prompt(FakeEngine(), looked.question, looked.found, max_tokens=100)
+    reply = asker.reply(looked, prompt.passages, " In March [1].\n")
+    assert (reply.answer, reply.is_there) == ("In March [1].", True)
+    assert [(one.quote, one.place.page) for one in reply.citations] == [("Roses are pruned in March.", 1)]
+
+
+def test_the_prompt_has_the_passages_with_numbers_and_pages(asker: Asker) -> None:
+    looked = asker.look("When are roses pruned?")
+    text = answer_prompt(FakeEngine(), looked.question, looked.found, max_tokens=100).messages[-1].content
+    assert "[1] Garden > page 1 > Roses\nRoses are pruned in March." in text
+    assert text.endswith("Question: When are roses pruned?")
+
+
+def test_a_chinese_question_is_asked_in_chinese(asker: Asker) -> None:
+    looked = asker.look("roses pruned 什么时候?")
+    prompt = answer_prompt(FakeEngine(), looked.question, looked.found, max_tokens=100)
+    assert "文中没有" in prompt.messages[0].content
+
+
+def test_passages_that_do_not_fit_are_left_out(asker: Asker) -> None:
+    looked = asker.look("roses apples pruned picked")
+    assert len(looked.found) == 2
+    prompt = answer_prompt(FakeEngine(700), looked.question, looked.found, max_tokens=100)
+    assert len(prompt.passages) == 1
+
+
+def test_of_the_best_passage_at_least_the_beginning_is_shown(asker: Asker) -> None:
+    looked = asker.look("When are apples picked?")
+    passage = answer_prompt(FakeEngine(800), looked.question, looked.found, max_tokens=100).passages[0]
+    assert 80 <= len(passage.text) < 600
+    assert BOOK.text[passage.start : passage.stop] == passage.text
+
+
+def test_a_context_without_room_is_told(asker: Asker) -> None:
+    looked = asker.look("When are apples picked?")
+    with pytest.raises(ContextLengthError, match="no room"):
+        answer_prompt(FakeEngine(200), looked.question, looked.found, max_tokens=100)
+
+
+def test_nothing_found_is_not_in_the_document(asker: Asker) -> None:
+    looked = asker.look("Who painted the Mona Lisa?")
+    assert looked.found == ()
+    assert not asker.reply(looked, (), "").is_there
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Not in the document.",
+        "not mentioned in the passages",
+        "The document does not contain this.",
+        "The answer is not in the document.",
+        "文中没有。",
+        "段落中未提到",
+    ],
+)
+def test_the_model_may_say_that_it_is_not_there(answer: str) -> None:
+    assert says_not_there(answer)
+
+
+@pytest.mark.parametrize(
+    "answer", ["In March.", "Roses, not tulips, are in the document.", "三月", "没有虫害时不必修剪"]
+)
+def test_other_answers_are_answers(answer: str) -> None:
+    assert not says_not_there(answer)
+
+
+def test_a_question_follows_the_last_one(asker: Asker) -> None:
+    with pytest.raises(UsageError, match="nothing was asked"):
+        asker.look("And when are they picked?", follows=True)
+    asker.reply(asker.look("Tell me of the apples"), (), "They are fruit.")
+    looked = asker.look("When are they picked?", follows=True)
+    prompt = answer_prompt(FakeEngine(3000), looked.question, looked.found, max_tokens=100, earlier=looked.earlier)
+    assert [message.content for message in prompt.messages[1:3]] == ["Tell me of the apples", "They are fruit."]
+
+
+def test_only_the_last_questions_are_kept_and_go_with_the_document(store: DocumentStore, asker: Asker) -> None:
+    for number in range(6):
+        asker.reply(asker.look(f"Roses, question {number}"), (), "secretanswer")
+    assert len(asker.look("roses", follows=True).earlier) == 3
+    store.forget([Path("/garden")])
+    store.tidy()
+    assert b"secretanswer" not in b"".join(path.read_bytes() for path in store.path.parent.iterdir())
+
+
+@pytest.mark.parametrize("question", ["", "  \n", "x" * 5000])
+def test_a_question_has_a_sensible_length(asker: Asker, question: str) -> None:
+    with pytest.raises(UsageError, match="characters"):
+        asker.look(question)
+
+
+def test_what_is_asked_is_a_file_a_collection_or_a_kept_document(store: DocumentStore, tmp_path: Path) -> None:
+    file = written(tmp_path / "new.txt", "A new text.")
+    assert scope_of(store, str(file), read_document) == Scope(document_id=2)
+    assert scope_of(store, "garden", read_document) == Scope(document_id=1)
+    store.join("c", file)
+    assert scope_of(store, "c", read_document) == Scope(collection="c")
+    with pytest.raises(NotFoundError, match="no file, collection"):
+        scope_of(store, "absent", read_document)
+    with pytest.raises(UsageError, match="doc add"):
+        scope_of(store, str(tmp_path), read_document)

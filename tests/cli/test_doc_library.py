@@ -1,0 +1,173 @@
+"""`doc add|list|remove|search|ask` as scripts and people use them, on a model that talks nonsense."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sample_documents import written
+from tiny_models import tiny_hf_directory
+
+from pocketseek.convert.pipeline import convert_checkpoint
+from pocketseek.errors import FormatError, NotFoundError, UsageError
+
+
+@pytest.fixture(scope="session")
+def wide_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that takes prompts of 4096 bytes."""
+    folder = tmp_path_factory.mktemp("wide")
+    return convert_checkpoint(tiny_hf_directory(folder / "hf", context=4096), folder / "wide", models_dir=folder)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    written(tmp_path / "docs" / "roses.md", "# Roses\n\nRoses are pruned in March.\n\n# 玫瑰\n\n玫瑰在三月修剪。\n")
+    written(tmp_path / "docs" / "apples.txt", "Apples are picked in September.")
+    written(tmp_path / "docs" / "picture.png", "no document")
+    return tmp_path / "docs"
+
+
+@pytest.fixture
+def added(run: Callable, folder: Path) -> Path:
+    assert run("doc", "add", folder, "--collection", "garden").code == 0
+    return folder
+
+
+def test_a_folder_is_added_and_told(run: Callable, folder: Path) -> None:
+    first = run("doc", "add", folder, "-c", "garden")
+    assert first.out.splitlines() == [
+        "2 added, 0 changed, 0 unchanged, 0 not readable",
+        "collection garden: 2 documents",
+    ]
+    assert "1 other files" in first.err
+    facts = run("doc", "add", folder, "-c", "garden", "--json").json
+    assert (facts["added"], facts["unchanged"], facts["other_files"]) == ([], 2, 1)
+
+
+def test_a_file_that_cannot_be_read_is_told_and_the_rest_goes_on(run: Callable, folder: Path) -> None:
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.4\nnothing more")
+    ended = run("doc", "add", folder)
+    assert ended.code == FormatError.exit_code
+    assert "2 added, 0 changed, 0 unchanged, 1 not readable" in ended.out
+    assert f"{folder / 'broken.pdf'}: " in ended.err
+
+
+def test_a_path_that_is_not_there_is_one_line(run: Callable, tmp_path: Path) -> None:
+    ended = run("doc", "add", tmp_path / "absent")
+    assert ended.code == NotFoundError.exit_code
+    assert "does not exist" in ended.error
+
+
+def test_what_is_kept_is_listed(run: Callable, added: Path) -> None:
+    assert [line.split("\t")[1] for line in run("doc", "list").out.splitlines()] == ["Roses", "apples"]
+    documents = run("doc", "list", "--collection", "garden", "--json").json["documents"]
+    assert [document["collections"] for document in documents] == [["garden"], ["garden"]]
+    assert run("doc", "list", "-c", "other").out.startswith("no documents are kept")
+
+
+def test_words_are_found_with_their_places(run: Callable, added: Path) -> None:
+    lines = run("doc", "search", "pruning roses").out.splitlines()
+    assert lines[0].startswith("Roses, ")
+    assert lines[1].strip() == "«Roses» are «pruned» in March."
+    facts = run("doc", "search", "修剪玫瑰", "--json").json["passages"]
+    assert facts[0]["snippet"] == "«玫瑰»在三月«修剪»。"
+    assert run("doc", "search", "zeppelin").out == "no passage has any of these words\n"
+
+
+def test_removing_needs_a_yes_and_leaves_no_trace(run: Callable, added: Path, home: Path) -> None:
+    assert run("doc", "remove", added / "roses.md").code == UsageError.exit_code
+    assert b"pruned" in (home / "documents.db").read_bytes()
+    assert run("doc", "remove", added / "roses.md", "--yes", "--json").json == {"removed": 1}
+    left = b"".join(path.read_bytes() for path in home.glob("documents.db*"))
+    assert b"prun" not in left
+    assert b"roses" not in left
+    assert (added / "roses.md").exists()
+
+
+def test_a_whole_collection_is_removed(run: Callable, added: Path) -> None:
+    assert run("doc", "remove", "-c", "garden", "--yes").out.startswith("2 documents were removed")
+    assert run("doc", "remove", "-c", "garden", "--yes").code == UsageError.exit_code
+
+
+@pytest.mark.parametrize("arguments", [("doc", "remove", "--yes"), ("doc", "remove", "x", "-c", "y", "--yes")])
+def test_it_is_said_what_to_remove(run: Callable, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).code == UsageError.exit_code
+
+
+def test_a_question_is_answered_with_what_was_found(run: Callable, folder: Path, wide_package: Path) -> None:
+    facts = run(
+        "doc",
+        "ask",
+        folder / "roses.md",
+        "When are roses pruned?",
+        "--model",
+        wide_package,
+        "--json",
+        "--max-tokens",
+        8,
+    ).json
+    assert facts["answer"]
+    assert facts["passages"][0]["text"] == "Roses are pruned in March."
+    assert facts["model"] == str(wide_package)
+    for citation in facts["citations"]:
+        assert citation["quote"] in (folder / "roses.md").read_text("utf-8")
+
+
+def test_what_is_not_there_needs_no_model(run: Callable, folder: Path) -> None:
+    ended = run("doc", "ask", folder / "apples.txt", "Who painted the Mona Lisa?")
+    assert (ended.code, ended.out) == (0, "Not in the document.\n")
+    facts = run("doc", "ask", folder / "apples.txt", "Who painted the Mona Lisa?", "--json").json
+    assert facts["not_in_document"] is True
+
+
+def test_a_file_that_is_not_to_be_kept_is_not(run: Callable, folder: Path, home: Path) -> None:
+    run("doc", "ask", folder / "apples.txt", "Who painted the Mona Lisa?", "--no-keep")
+    assert not (home / "documents.db").exists()
+
+
+def test_questions_come_from_standard_input(run: Callable, added: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("Who painted the Mona Lisa?\nWho composed it?\n\nnot asked\n"))
+    assert run("doc", "ask", "garden").out == "Not in the document.\n" * 2
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--json",),
+        ("question", "--continue"),
+        ("--whole",),
+        ("question", "--whole", "--schema", "x.json"),
+        ("question", "--continue", "--whole"),
+        ("question", "--whole"),
+        ("question", "--schema", "/dev/null"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(run: Callable, added: Path, more: tuple[str, ...]) -> None:
+    ended = run("doc", "ask", "garden", *more)
+    assert ended.code in (UsageError.exit_code, 7)
+    assert ended.error
+
+
+def test_a_schema_is_filled_in(run: Callable, folder: Path, wide_package: Path, tmp_path: Path) -> None:
+    pytest.importorskip("llguidance")
+    schema = {"type": "object", "properties": {"is_flower": {"type": "boolean"}}, "required": ["is_flower"]}
+    path = written(tmp_path / "schema.json", json.dumps(schema))
+    facts = run(
+        "doc", "ask", folder / "roses.md", "--schema", path, "--model", wide_package, "--json", "--memory", "1GB"
+    ).json
+    assert set(facts["value"]) == {"is_flower"}
+    assert facts["chunks"] == 1
+
+
+def test_the_whole_is_read_for_a_question_about_all_of_it(run: Callable, folder: Path, wide_package: Path) -> None:
+    facts = run(
+        "doc", "ask", folder / "roses.md", "What is it about?", "--whole", "--model", wide_package, "--json"
+    ).json
+    assert facts["coverage"]["chunks"] == 1
+
+
+def test_chinese_is_spoken(run: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POCKETSEEK_LANG", "zh")
+    assert "新增 2 个" in run("doc", "add", folder).out
+    assert run("doc", "ask", folder / "apples.txt", "蒙娜丽莎是谁画的?").out == "文中没有相关内容。\n"
