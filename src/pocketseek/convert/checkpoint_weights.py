@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pocketseek.convert.families.base import ModelPlan
 from pocketseek.convert.layer_math import Floats
-from pocketseek.convert.slabs import read_matrix, read_rows, read_vector
+from pocketseek.convert.slabs import pick_rows, read_matrix, read_vector
 from pocketseek.convert.sources.base import Source
 from pocketseek.types import ModelConfig
 
@@ -43,4 +43,4 @@ class CheckpointWeights:
 
     def rows(self, name: str, ids: NDArray[np.int32]) -> Floats:
         """Those rows of a matrix, a slab at a time."""
-        return read_rows(self._source, self._tensors[name], ids)
+        return pick_rows(self._source, self._tensors[name], ids)

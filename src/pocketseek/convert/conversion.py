@@ -164,7 +164,7 @@ class Conversion:
 
 
 def calibrated_format(recipe: Recipe, tensor: TensorPlan, stored_type: str) -> str | None:
-    """Of what is rounded to four or six bits here, is multiplied, and is not copied from a checkpoint that was before."""
+    """Of what is multiplied and rounded to four or six bits here, and not copied from a checkpoint that was before."""
     if len(tensor.shape) == 1 or tensor.name == "embed.weight":
         return None
     format_name = recipe.format_of(tensor.name, stored_type)

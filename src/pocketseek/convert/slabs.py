@@ -78,7 +78,7 @@ def read_rows(source: Source, plan: TensorPlan, first: int, end: int) -> NDArray
     return values
 
 
-def read_rows(source: Source, plan: TensorPlan, ids: NDArray[np.int32]) -> NDArray[np.float32]:
+def pick_rows(source: Source, plan: TensorPlan, ids: NDArray[np.int32]) -> NDArray[np.float32]:
     """Those rows of a matrix as float32, a slab in memory at a time. Raises FormatError naming the tensor."""
     stored_type = source.tensors[plan.source_name].type
     values = np.empty((len(ids), plan.shape[1]), np.float32)
