@@ -92,6 +92,9 @@ class ReplacedWeights:
     def has(self, name: str) -> bool:
         return self._source.has(name)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._source.shape(name)
+
     def matrix(self, name: str) -> Floats:
         return self._matrices[name]
 

@@ -34,10 +34,11 @@ from quality_openvino import OpenVino
 from pocketseek.convert.calibration_text import calibration_windows
 from pocketseek.convert.checkpoint_weights import CheckpointWeights
 from pocketseek.convert.families.choose import choose_planner
-from pocketseek.convert.held_out import HeldOutText, check_unseen, held_out_texts
+from pocketseek.convert.held_out import HeldOutText, held_out_texts
 from pocketseek.convert.package_weights import PackageWeights
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.convert.sources.open import open_source
+from pocketseek.convert.unseen import check_unseen
 from pocketseek.package.manifest import read_manifest
 from pocketseek.package.reader import Package
 from pocketseek.runtime.window_logits import WindowLogits

@@ -90,6 +90,31 @@ def test_the_loss_of_a_quantisation_is_told_on_a_terminal(
 CALIBRATION = "".join(f"{number} green bottles hanging on the wall, and if one should fall. " for number in range(100))
 
 
+def test_texts_to_check_with_are_told_apart_by_name(run: Callable, tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "text.txt").write_text(CALIBRATION)
+    source = write_hf(tmp_path / "hf", tiny_model())
+    checks = ("--check", tmp_path / "one" / "text.txt", "--check", tmp_path / "other" / "text.txt")
+    ended = run("convert", source, tmp_path / "out", *checks)
+    assert ended.code == UsageError.exit_code
+    assert "same name; rename one" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_calibrated_is_told(run: Callable, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(CALIBRATION)
+    source = write_hf(tmp_path / "hf", tiny_model(num_layers=1))
+    texts = ("--calibrate", tmp_path / "text.txt", "--calibration-tokens", "1024")
+    assert "calibrated on 1024 tokens: 8 matrices" in run("convert", source, tmp_path / "out", *texts).err
+    ended = run("convert", source, tmp_path / "mixed", *texts, "--bits", "8.5")
+    assert ended.code == 0
+    ended = run("convert", source, tmp_path / "eight", *texts, "--quant", "q8")
+    assert ended.code == UsageError.exit_code
+    assert "nothing to calibrate; leave --calibrate out" in ended.err
+    assert not (tmp_path / "eight").exists()
+
+
 def killed_after_a_layer(run_home: Path, *arguments: str | Path) -> None:
     """The command in a process of its own, killed as soon as it has kept something of a layer."""
     environment = os.environ | {"POCKETSEEK_HOME": str(run_home)}

@@ -10,7 +10,7 @@ import pytest
 
 from pocketseek.convert.calibrate import Calibration, QuantisedMatrix, compensated
 from pocketseek.convert.families.choose import choose_planner
-from pocketseek.convert.gram import Gram
+from pocketseek.convert.gram import Gram, GramBlock
 from pocketseek.convert.layer_math import Floats
 from pocketseek.convert.quantize import dequantize, quantize
 from pocketseek.convert.slabs import read_vector
@@ -85,6 +85,35 @@ def test_a_gram_in_blocks_is_that_of_the_blocks(monkeypatch: pytest.MonkeyPatch)
         part = x[:, block.start : block.stop]
         np.testing.assert_allclose(block.matrix, part.T @ part, rtol=1e-3, atol=1e-2)
     np.testing.assert_allclose(gram.importance, np.square(x).mean(axis=0), rtol=1e-4)
+
+
+def test_the_error_of_wide_inputs_has_the_terms_between_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pocketseek.convert.gram.WIDEST", 256)
+    monkeypatch.setattr("pocketseek.convert.gram.SAMPLED_EVERY", 3)
+    x = np.repeat(inputs(40, 600), 3, axis=0)  # so that a third of the rows stands for all
+    x[:, 256:512] = x[:, :256]
+    gram = Gram(600)
+    gram.add(x[:60])
+    gram.add(x[60:])
+    difference = np.random.default_rng(1).normal(size=(16, 600)).astype(np.float32)
+    difference[:, 256:512] = -difference[:, :256]  # these cancel
+    wanted = np.square(x[:, 512:] @ difference[:, 512:].T).sum(axis=1).mean()
+    assert gram.error_of(difference) == pytest.approx(wanted, rel=1e-3)
+
+
+def test_what_is_computed_of_a_gram_is_computed_once_until_rows_come() -> None:
+    gram, blocks = Gram(64), []
+    gram.add(inputs(100, 64))
+
+    def factor_of(block: GramBlock) -> Floats:
+        blocks.append(block)
+        return block.matrix
+
+    assert gram.factors(factor_of) is gram.factors(factor_of)
+    assert len(blocks) == 1
+    gram.add(inputs(10, 64))
+    gram.factors(factor_of)
+    assert len(blocks) == 2
 
 
 def test_inputs_that_were_never_seen_are_rounded_all_the_same() -> None:

@@ -55,6 +55,15 @@ def test_the_head_is_calibrated_where_it_has_four_or_six_bits(tied: bool, quant:
     assert report["matrices"] == 15
 
 
+@pytest.mark.parametrize(("type_name", "quant"), [("Q4_0", "q4"), ("F16", "q8"), ("F16", "keep"), ("F16", None)])
+def test_text_that_nothing_is_calibrated_on_is_refused(type_name: str, quant: Quant | None, tmp_path: Path) -> None:
+    """What was four bits before is copied, what gets eight or more is rounded."""
+    checkpoint = tiny_gguf(tmp_path / "model.gguf", type_name=type_name)
+    with pytest.raises(UsageError, match="nothing to calibrate; leave --calibrate out"):
+        convert_checkpoint(checkpoint, tmp_path / "p", quant=quant, calibration=[TEXT])
+    assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]
+
+
 def test_a_head_in_pieces_is_that_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = write_hf(tmp_path / "source", tiny_model(vocab=331))
 
@@ -81,15 +90,6 @@ def test_a_head_in_pieces_is_that_of_one(tmp_path: Path, monkeypatch: pytest.Mon
     assert same_report["matrices"] == report["matrices"] == 15
     assert same_report["relative_output_error"] == pytest.approx(report["relative_output_error"], rel=1e-2)
     assert left[-1] == 0
-
-
-def test_what_was_four_bits_before_is_copied_as_without(tmp_path: Path) -> None:
-    checkpoint = tiny_gguf(tmp_path / "model.gguf", type_name="Q4_0")
-    plain = convert_checkpoint(checkpoint, tmp_path / "plain", quant="q4")
-    calibrated = convert_checkpoint(checkpoint, tmp_path / "calibrated", quant="q4", calibration=[TEXT])
-    assert [chunk.sha256 for chunk in read_manifest(plain).chunks] == [
-        chunk.sha256 for chunk in read_manifest(calibrated).chunks
-    ]
 
 
 def test_progress_counts_everything_once(tmp_path: Path) -> None:

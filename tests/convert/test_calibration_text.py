@@ -40,6 +40,36 @@ def test_many_short_texts_are_taken_together(tokenizer: Tokenizer) -> None:
     assert len(windows) >= 1
 
 
+def texts_of(*lengths: int) -> list[str]:
+    """A letter of its own, and a token for each letter."""
+    return [letter * length for letter, length in zip("xyzwv", lengths, strict=False)]
+
+
+def windows_with(letter: str, windows: np.ndarray, tokenizer: Tokenizer) -> int:
+    (token,) = tokenizer.encode(letter)
+    return sum(token in window for window in windows.tolist())
+
+
+@pytest.mark.parametrize(
+    ("lengths", "max_tokens", "wanted"),
+    [
+        ((5000, 500, 5000), 16_384, [11, 1, 9]),
+        ((2000,) * 5, 4096, [2, 2, 2, 1, 1]),
+        ((50_000, 600, 600), 2048, [2, 1, 1]),
+        ((2000,) * 5, 1024, [1, 1, 1, 1, 1]),
+        ((1024, 20), 1024, [2, 1]),
+        ((600, 450), 4096, [2, 1]),
+    ],
+)
+def test_every_text_has_a_window_and_a_short_one_is_filled_up(
+    lengths: tuple[int, ...], max_tokens: int, wanted: list[int], tokenizer: Tokenizer
+) -> None:
+    windows = calibration_windows(texts_of(*lengths), tokenizer, max_tokens=max_tokens, context_length=512)
+    assert windows.size >= FEWEST_TOKENS
+    found = [windows_with(letter, windows, tokenizer) for letter in "xyzwv"[: len(lengths)]]
+    assert found == wanted
+
+
 def test_windows_are_no_longer_than_the_context(tokenizer: Tokenizer) -> None:
     windows = calibration_windows(["abc " * 4000], tokenizer, context_length=128)
     assert windows.shape[1] == 128

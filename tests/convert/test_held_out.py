@@ -88,6 +88,11 @@ def test_text_that_the_weights_were_calibrated_on_is_refused(tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
 
 
+def test_no_more_is_measured_than_was_asked_for(tmp_path: Path) -> None:
+    found = report(tmp_path, tiny_hf_directory(tmp_path / "hf", "llama"), "q8", check_tokens=64)
+    assert [kind["positions"] for kind in found["kinds"].values()] == [64, 64]
+
+
 def test_too_little_text_is_refused_before_any_work(tmp_path: Path) -> None:
     source = tiny_hf_directory(tmp_path / "hf", "llama")
     with pytest.raises(UsageError, match="'short'"):

@@ -75,6 +75,8 @@ def test_too_small_a_target_is_refused_with_the_least_size(tmp_path: Path, check
         ("q4", None, 4.5),
         (None, 10**9, 4.5),
         (None, None, 1.0),
+        (None, None, 3.0),
+        (None, None, 8.6),
         (None, None, 99.0),
         (None, 0, None),
     ],

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -114,7 +114,7 @@ def convert(
             bits=bits,
             calibration=[read_text_file(path) for path in calibrate or ()],
             calibration_tokens=calibration_tokens,
-            checks={path.stem: read_text_file(path) for path in check or ()},
+            checks=_checks(check or ()),
             check_tokens=check_tokens,
             name=name,
             models_dir=settings.models_dir,
@@ -137,11 +137,20 @@ def convert(
         message = messages.INSTALLED if destination is None else messages.WRITTEN
         values = {"name": manifest.name} if destination is None else {}
         print_text(words(message, path=shlex.quote(str(path)), size=format_bytes(manifest.num_bytes), **values))
+        if calibration := manifest.quality.get("calibration"):
+            note(_calibrated(calibration, words))
         if sys.stdout.isatty():
             for line in _losses(manifest.quality, words):
                 print_text(line)
             for line in held_out_lines(manifest.quality, words):
                 print_text(line)
+
+
+def _checks(paths: Sequence[Path]) -> dict[str, str]:
+    """By the names of the files, as the results are told."""
+    if len({path.stem for path in paths}) < len(paths):
+        raise UsageError("two texts to check with have the same name; rename one, since results are told by name")
+    return {path.stem: read_text_file(path) for path in paths}
 
 
 class _Bars:
@@ -196,6 +205,13 @@ def _losses(quality: Mapping[str, Any], words: Words) -> list[str]:
         for name, facts in quality["formats"].items()
         if "relative_rms_error" in facts
     ]
+
+
+def _calibrated(calibration: Any, words: Words) -> str:
+    """What was used, and for what."""
+    if not calibration["matrices"]:
+        return words(convert_messages.NOT_CALIBRATED)
+    return words(convert_messages.CALIBRATED, tokens=calibration["tokens"], matrices=calibration["matrices"])
 
 
 def _refuse_address(source: Path) -> None:

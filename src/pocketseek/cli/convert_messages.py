@@ -34,6 +34,14 @@ KEPT = Message(
     "`pocketseek remove NAME`)",
     "已完成的部分已保留:再次运行同一命令即可继续(若要丢弃:加 --fresh,或运行 `pocketseek remove 名称`)",
 )
+CALIBRATED = Message(
+    "calibrated on {tokens} tokens: {matrices} matrices",
+    "已用 {tokens} 个词元校准:{matrices} 个矩阵",
+)
+NOT_CALIBRATED = Message(
+    "no matrix is rounded to four or six bits, so none was calibrated; the text served to choose the formats",
+    "没有矩阵被舍入为 4 或 6 位,因此未作校准;文本仅用于选择格式",
+)
 UNFINISHED = Message(
     "{name}: an interrupted conversion ({size}); the same `pocketseek convert` goes on with it, "
     "`pocketseek remove {name}` drops it",

@@ -106,10 +106,14 @@ class CalibratedLayers:
         self._state = state
 
     def report(self) -> dict[str, JsonValue]:
-        """For the manifest. The relative output error is that of |W x - Q x|^2 over |W x|^2 on the calibration text."""
-        return {
-            "tokens": self.num_tokens,
-            "matrices": self._state.num_matrices,
+        """For the manifest. The relative output error is that of |W x - Q x|^2 over |W x|^2 on the calibration text.
+
+        Without errors where nothing was calibrated: in a mixed recipe all matrices can have eight bits.
+        """
+        counts: dict[str, JsonValue] = {"tokens": self.num_tokens, "matrices": self._state.num_matrices}
+        if self._state.num_matrices == 0:
+            return counts
+        return counts | {
             "relative_output_error": _four_digits(self._state.error / self._state.norm) if self._state.norm else 0.0,
             "worst_tensor": self._state.worst[1],
             "worst_relative_output_error": _four_digits(self._state.worst[0]),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.convert.encode import decode_rows
 from pocketseek.convert.families.base import ModelPlan
 from pocketseek.convert.layer_math import Floats
-from pocketseek.convert.slabs import read_matrix, read_stored, read_vector, slab_ranges
+from pocketseek.convert.slabs import pick_rows, read_matrix, read_vector
 from pocketseek.convert.sources.base import Source
 from pocketseek.types import ModelConfig
 
@@ -32,6 +31,9 @@ class CheckpointWeights:
     def has(self, name: str) -> bool:
         return name in self._tensors
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._tensors[name].shape
+
     def matrix(self, name: str) -> Floats:
         """(outputs, inputs)."""
         return read_matrix(self._source, self._tensors[name])
@@ -41,12 +43,4 @@ class CheckpointWeights:
 
     def rows(self, name: str, ids: NDArray[np.int32]) -> Floats:
         """Those rows of a matrix, a slab at a time."""
-        tensor = self._tensors[name]
-        stored_type = self._source.tensors[tensor.source_name].type
-        result = np.empty((len(ids), tensor.shape[1]), np.float32)
-        for start, stop in slab_ranges(tensor.shape):
-            inside = (ids >= start) & (ids < stop)
-            if inside.any():
-                slab = decode_rows(stored_type, read_stored(self._source, tensor, start, stop))
-                result[inside] = slab[ids[inside] - start]
-        return result
+        return pick_rows(self._source, self._tensors[name], ids)

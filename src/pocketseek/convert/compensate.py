@@ -28,7 +28,7 @@ _SLAB_VALUES = 1 << 24  # 64 MB of weights at a time
 def quantize_compensated(format_name: str, weights: Floats, gram: Gram) -> Planes:
     """weights (rows, columns) float32, gram of its inputs. Raises FormatError as `quantize` does."""
     rows, cols = weights.shape
-    factors = [_factor(block) for block in gram.blocks]
+    factors = gram.factors(_factor)
     step = max(16, _SLAB_VALUES // cols)
     parts = [
         _quantize_rows(format_name, weights[start : start + step], gram, factors) for start in range(0, rows, step)
@@ -38,13 +38,15 @@ def quantize_compensated(format_name: str, weights: Floats, gram: Gram) -> Plane
 
 def _factor(block: GramBlock) -> Floats:
     """The upper Cholesky factor of the damped Gram matrix's inverse: row j says how column j's error spreads."""
-    damped = block.matrix.astype(np.float64)
-    diagonal = np.diagonal(damped)
-    added = DAMPING * float(diagonal.mean()) or 1.0
-    damped[np.diag_indices_from(damped)] += added
-    inverse = np.linalg.inv(damped)
+    inverse = np.linalg.inv(_damped(block))
     # numpy gives L with inverse = L L^T; U with inverse = U^T U is L^T.
     return np.ascontiguousarray(np.linalg.cholesky((inverse + inverse.T) / 2).T).astype(np.float32)
+
+
+def _damped(block: GramBlock) -> NDArray[np.float64]:
+    damped = block.matrix.astype(np.float64)
+    damped[np.diag_indices_from(damped)] += DAMPING * float(np.diagonal(damped).mean()) or 1.0
+    return damped
 
 
 def _quantize_rows(format_name: str, weights: Floats, gram: Gram, factors: list[Floats]) -> Planes:

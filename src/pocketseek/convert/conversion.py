@@ -141,12 +141,7 @@ class Conversion:
 
     def _calibrated_layers(self, windows: NDArray[np.int32]) -> CalibratedLayers:
         def format_of(tensor: TensorPlan) -> str | None:
-            """Of what is rounded to four or six bits here, and not copied from a checkpoint that was before."""
-            format_name = self._planned_format(tensor)
-            stored = self._stored_type(tensor)
-            is_copied = (stored, format_name) in EXACT_IMPORTS | ROUNDED_IMPORTS
-            is_multiplied = tensor.name != "embed.weight"
-            return format_name if format_name in CALIBRATED_FORMATS and is_multiplied and not is_copied else None
+            return calibrated_format(self._recipe, tensor, self._stored_type(tensor))
 
         def done(tensor: TensorPlan) -> None:
             self._done_bytes += self._stored_bytes(tensor)
@@ -166,6 +161,15 @@ class Conversion:
     def _stored_bytes(self, tensor: TensorPlan) -> int:
         stored = self._source.tensors[tensor.source_name]
         return stored.num_rows * TYPES_BY_NAME[stored.type].row_bytes(stored.num_cols)
+
+
+def calibrated_format(recipe: Recipe, tensor: TensorPlan, stored_type: str) -> str | None:
+    """Of what is multiplied and rounded to four or six bits here, and not copied from a checkpoint that was before."""
+    if len(tensor.shape) == 1 or tensor.name == "embed.weight":
+        return None
+    format_name = recipe.format_of(tensor.name, stored_type)
+    is_copied = (stored_type, format_name) in EXACT_IMPORTS | ROUNDED_IMPORTS
+    return format_name if format_name in CALIBRATED_FORMATS and not is_copied else None
 
 
 def _vector_bytes(values: NDArray[np.float32]) -> bytes:

@@ -27,8 +27,6 @@ DEFAULT_TOKENS = 2048  # of each kind
 FEWEST_TOKENS = 64
 _LOGITS_BYTES = 128 << 20  # of one model, together
 _HEAD_VALUES = 64 << 20  # of the head, together: 256 MB
-_LEAST_LINE = 40  # letters of a line that two texts do not have both by chance
-_MOST_SHARED = 0.2
 
 Progress = Callable[[int, int], None]
 
@@ -44,29 +42,21 @@ class HeldOutText:
 def held_out_texts(
     texts: Mapping[str, str], tokenizer: Tokenizer, *, context_length: int, max_tokens: int = DEFAULT_TOKENS
 ) -> list[HeldOutText]:
-    """By kind; max_tokens of each, in windows spread evenly over it. Raises UsageError for a text that is too short,
-    FormatError for what is none."""
+    """By kind; max_tokens of each at most, in windows spread evenly over it. Raises UsageError for a text that is too
+    short, FormatError for what is none."""
     for kind, text in texts.items():
         check_is_text(text, f"the text {kind!r} to check with")
     encoded = {kind: np.array(tokenizer.encode(text), np.int32) for kind, text in texts.items()}
     for kind, ids in encoded.items():
         if len(ids) < FEWEST_TOKENS:
             raise UsageError(f"the text {kind!r} to check with has {len(ids)} tokens; {FEWEST_TOKENS} are the least")
-    length = min(WINDOW, context_length, *map(len, encoded.values()))
+    length = min(WINDOW, context_length, max_tokens, *map(len, encoded.values()))
     return [HeldOutText(kind, _windows(ids, length, max_tokens)) for kind, ids in encoded.items()]
 
 
-def check_unseen(texts: Mapping[str, str], calibration: Sequence[str]) -> None:
-    """Raises UsageError if a text has much in common with what the weights are calibrated on."""
-    seen = {line for text in calibration for line in _lines(text)}
-    for kind, text in texts.items():
-        lines = _lines(text)
-        shared = sum(len(line) for line in lines if line in seen)
-        if shared > _MOST_SHARED * max(1, sum(map(len, lines))):
-            raise UsageError(
-                f"the text {kind!r} to check with is in the calibration text, too, where every model does well; "
-                "give another one"
-            )
+def read_by_model(text: HeldOutText, tokenizer: Tokenizer) -> str:
+    """The parts of a text that are measured on."""
+    return "\n".join(tokenizer.decode(window.tolist(), skip_special=False) for window in text.windows)
 
 
 def measure_held_out(
@@ -102,10 +92,6 @@ def _windows(ids: NDArray[np.int32], length: int, max_tokens: int) -> NDArray[np
     count = max(1, min(max_tokens, len(ids)) // length)
     starts = np.linspace(0, len(ids) - length, count).astype(int)
     return np.stack([ids[start : start + length] for start in starts])
-
-
-def _lines(text: str) -> list[str]:
-    return [line for raw in text.splitlines() if len(line := " ".join(raw.split())) >= _LEAST_LINE]
 
 
 def _walked(weights: FloatWeights, windows: NDArray[np.int32], tell: Callable[[int], None]) -> Floats:

@@ -27,7 +27,7 @@ from pocketseek.package.manifest import JsonValue
 
 Progress = Callable[[str, int, int], None]
 
-_LEAST_BITS, _MOST_BITS = 2.0, 32.0
+_LEAST_BITS, _MOST_BITS = 4.19, 8.5  # of q4p and q8s
 _MANIFEST_BYTES, _TENSOR_ENTRY_BYTES, _HASH_BYTES = 16 << 10, 320, 68
 
 
@@ -72,7 +72,7 @@ def mixed_target(quant: str | None, target_bytes: int | None, bits: float | None
     if (target_bytes is not None) + (bits is not None) + (quant is not None) > 1:
         raise UsageError("a target size, bits for each weight and --quant exclude each other; choose one of them")
     if bits is not None and not _LEAST_BITS <= bits <= _MOST_BITS:
-        raise UsageError(f"{bits:g} bits for each weight cannot be; use 4.19 to 8.5")
+        raise UsageError(f"{bits:g} bits for each weight cannot be; use {_LEAST_BITS:g} to {_MOST_BITS:g}")
     if target_bytes is not None and target_bytes <= 0:
         raise UsageError(f"a package cannot have {target_bytes} bytes; give a size like 1.0GB")
     return MixedTarget(target_bytes, bits)

@@ -34,6 +34,9 @@ class PackageWeights:
     def has(self, name: str) -> bool:
         return self._package.has_tensor(name)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._package.tensor(name).shape
+
     def vector(self, name: str) -> Floats:
         return self._package.tensor(name).parts[0].data.view(np.float32)
 

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.convert.calibration_text import DEFAULT_TOKENS, calibration_windows
-from pocketseek.convert.conversion import Conversion, Progress
+from pocketseek.convert.conversion import Conversion, Progress, calibrated_format
 from pocketseek.convert.families.base import ModelPlan
 from pocketseek.convert.families.choose import choose_planner
 from pocketseek.convert.held_out import DEFAULT_TOKENS as CHECK_TOKENS
-from pocketseek.convert.held_out import HeldOutText, check_unseen, held_out_texts
+from pocketseek.convert.held_out import HeldOutText, held_out_texts, read_by_model
 from pocketseek.convert.mixed_recipe import MixedRecipe, MixedTarget, PlainRecipe, Recipe, mixed_target
 from pocketseek.convert.package_files import SETTINGS_NAME, TOKENIZER_NAME, collect_files
 from pocketseek.convert.provenance import default_name, describe_provenance, sanitised
@@ -29,6 +29,8 @@ from pocketseek.convert.recipe import Quant, resolve_quant
 from pocketseek.convert.sources.base import Source
 from pocketseek.convert.sources.open import open_source
 from pocketseek.convert.unfinished import TellGoingOn, going_on, kept_bytes, measuring_bytes, resume_key
+from pocketseek.convert.unseen import check_unseen
+from pocketseek.errors import UsageError
 from pocketseek.package.paths import check_model_name
 from pocketseek.package.store import ModelStore
 from pocketseek.package.writer import PackageWriter
@@ -91,6 +93,8 @@ def convert_checkpoint(
         held_out = _held_out(checks, calibration, check_tokens, files, plan) if checks else None
         tell: Progress = progress or _silent
         asked = mixed if mixed is not None else resolve_quant(quant, opened.kind)
+        if not isinstance(asked, MixedTarget) and windows is not None:
+            _require_calibrated(opened, plan, asked)
         is_long = mixed is not None or windows is not None
         key = resume_key(opened, files, asked, windows) if is_long else None
         with going_on(PackageWriter(target, resume_key=key, fresh=fresh), plan.model, tell_going_on) as unfinished:
@@ -134,12 +138,23 @@ def _windows(texts: Sequence[str], max_tokens: int, files: Mapping[str, bytes], 
     )
 
 
+def _require_calibrated(source: Source, plan: ModelPlan, quant: Quant) -> None:
+    """Raises UsageError if the text would be read for nothing."""
+    recipe, types = PlainRecipe(quant), source.tensors
+    if not any(calibrated_format(recipe, tensor, types[tensor.source_name].type) for tensor in plan.tensors):
+        raise UsageError(
+            f"with --quant {quant} no matrix of this checkpoint is rounded to four or six bits here, so there is "
+            "nothing to calibrate; leave --calibrate out, or use --quant q4 on a checkpoint with more bits"
+        )
+
+
 def _held_out(
     checks: Mapping[str, str], calibration: Sequence[str], max_tokens: int, files: Mapping[str, bytes], plan: ModelPlan
 ) -> list[HeldOutText]:
-    check_unseen(checks, calibration)
     tokenizer = _tokenizer(files)
-    return held_out_texts(checks, tokenizer, context_length=plan.model.context_length, max_tokens=max_tokens)
+    texts = held_out_texts(checks, tokenizer, context_length=plan.model.context_length, max_tokens=max_tokens)
+    check_unseen({text.kind: read_by_model(text, tokenizer) for text in texts}, calibration)
+    return texts
 
 
 def _tokenizer(files: Mapping[str, bytes]) -> Tokenizer:

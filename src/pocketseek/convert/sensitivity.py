@@ -9,26 +9,29 @@ Three things are measured while a text goes through the model once, layer by lay
 
 The embedding's and the head's costs are measured outright, for each format. Rounding is plain here; with calibration
 less is lost (compensate.py), by much the same factor everywhere. Groups are matrices with one input: q, k, v; o; gate,
-up; down. Memory: a layer twice in float32, and the text's hidden states once for each layer.
+up; down. Memory: a layer twice in float32, the text's hidden states once for each layer, and of the head, whatever its
+height, what head_costs.py takes for a slab.
 
-Without a text the squared error of the weights, relative to their size, stands for the cost.
+Without a text the squared error of the weights, relative to their size, stands for the cost. Memory: a slab or two.
 
 After each layer a CostKeeper gets what the rest needs, so that an interrupted measurement can be gone on with.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketseek.convert.head_costs import head_divergences
 from pocketseek.convert.layer_math import Attention, Floats
-from pocketseek.convert.layer_walk import Layer, logits_of
-from pocketseek.convert.quantize import dequantize, quantize
+from pocketseek.convert.layer_walk import Layer
+from pocketseek.convert.rounded import matrix_slabs, rounded
 from pocketseek.convert.sensitivity_state import KEEP_NOTHING, CostKeeper, Costs, Measured, Moved
 from pocketseek.convert.static_walk import FloatWeights, table_name
-from pocketseek.kernels.divergence import Divergence
+from pocketseek.kernels.reference import rms_norm
 
 FORMATS = ("q4p", "q4s", "q4a", "q6s", "q8s")
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -39,8 +42,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 DEFAULT_TOKENS = 1024
 _PROBE_FORMAT = "q4p"
-_SLAB_ROWS = 4096
-_LOGIT_ROWS = 64
 
 Progress = Callable[[int, int], None]
 
@@ -77,7 +78,7 @@ def weight_costs(
         if names in costs:
             continue
         done = count * total // len(groups)
-        costs[names] = {name: _weight_cost(weights, names, name, is_exact) for name in FORMATS}
+        costs[names] = _weight_costs(weights, names, is_exact)
         keeper.keep_costs(Measured(done, costs=costs))
         if progress is not None:
             progress(done, total)
@@ -92,25 +93,22 @@ def group_names(weights: FloatWeights) -> list[tuple[str, ...]]:
     return [*([(table,)] if table != "head.weight" else []), *inside, ("head.weight",)]
 
 
-def _weight_cost(
-    weights: FloatWeights, names: Sequence[str], format_name: str, is_exact: Callable[[str, str], bool]
-) -> float:
-    cost = 0.0
+def _weight_costs(
+    weights: FloatWeights, names: Sequence[str], is_exact: Callable[[str, str], bool]
+) -> dict[str, float]:
+    """Of a group, by format."""
+    costs = dict.fromkeys(FORMATS, 0.0)
     for name in names:
-        if not is_exact(name, format_name):
-            values = weights.matrix(name)
-            error = values - rounded(format_name, values)
-            cost += values.size * float(np.vdot(error, error)) / max(1e-30, float(np.vdot(values, values)))
-    return cost
-
-
-def rounded(format_name: str, values: Floats) -> Floats:
-    """The values of a matrix in a format, made by plain rounding."""
-    result = np.empty_like(values)
-    for start in range(0, len(values), _SLAB_ROWS):
-        rows = values[start : start + _SLAB_ROWS]
-        result[start : start + _SLAB_ROWS] = dequantize(format_name, quantize(format_name, rows))[:, : rows.shape[1]]
-    return result
+        lossy = [format_name for format_name in FORMATS if not is_exact(name, format_name)]
+        squares, errors = 0.0, dict.fromkeys(lossy, 0.0)
+        for slab in matrix_slabs(weights, name):
+            squares += float(np.vdot(slab, slab))
+            for format_name in lossy:
+                error = slab - rounded(format_name, slab)
+                errors[format_name] += float(np.vdot(error, error))
+        for format_name in lossy:
+            costs[format_name] += math.prod(weights.shape(name)) * errors[format_name] / max(1e-30, squares)
+    return costs
 
 
 class _Walk:
@@ -199,14 +197,10 @@ class _Walk:
 
     def _divergences(self, hidden: Floats) -> dict[int | str, float]:
         """Of the disturbed streams, and of the clean one through a rounded head ("head q4p")."""
-        head = self._weights.matrix("head.weight")
-        heads = {f"head {name}": rounded(name, head) for name in FORMATS if not self._is_exact("head.weight", name)}
-        sums: dict[int | str, Divergence] = {name: Divergence() for name in (*self._streams, *heads)}
-        for start in range(0, len(hidden), _LOGIT_ROWS):
-            rows = slice(start, start + _LOGIT_ROWS)
-            reference = logits_of(self._weights, hidden[rows], head)
-            for name, stream in self._streams.items():
-                sums[name].add(logits_of(self._weights, stream[rows], head), reference, ())
-            for name, other in heads.items():
-                sums[name].add(logits_of(self._weights, hidden[rows], other), reference, ())
-        return {name: found.mean_kl for name, found in sums.items()}
+        formats = [name for name in FORMATS if not self._is_exact("head.weight", name)]
+        for name in self._streams:
+            self._streams[name] = self._normed(self._streams[name])  # one at a time: they are not needed as they were
+        return head_divergences(self._weights, self._normed(hidden), self._streams, formats)
+
+    def _normed(self, hidden: Floats) -> Floats:
+        return rms_norm(hidden, self._weights.vector("head.norm"), self._weights.model.rms_norm_eps)

@@ -78,6 +78,21 @@ def read_rows(source: Source, plan: TensorPlan, first: int, end: int) -> NDArray
     return values
 
 
+def pick_rows(source: Source, plan: TensorPlan, ids: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Those rows of a matrix as float32, a slab in memory at a time. Raises FormatError naming the tensor."""
+    stored_type = source.tensors[plan.source_name].type
+    values = np.empty((len(ids), plan.shape[1]), np.float32)
+    try:
+        for start, stop in slab_ranges(plan.shape):
+            inside = (ids >= start) & (ids < stop)
+            if inside.any():
+                slab = decode_rows(stored_type, read_stored(source, plan, start, stop))
+                values[inside] = slab[ids[inside] - start]
+    except FormatError as error:
+        raise _named(error, source, plan) from error
+    return values
+
+
 def read_vector(source: Source, plan: TensorPlan) -> NDArray[np.float32]:
     """A norm or bias as float32. Raises FormatError naming the tensor for values that are not finite."""
     raw = read_stored(source, plan, 0, plan.shape[0])
