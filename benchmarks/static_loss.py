@@ -1,6 +1,6 @@
 """What int8-static loses: exports with different options against the same weights in float16 with float32 activations.
 
-    python benchmarks/static_loss.py CHECKPOINT TEXTS [--kilobytes 20] [--window 256] [--only NAME ...]
+    python benchmarks/static_loss.py CHECKPOINT TEXTS [--kilobytes 20] [--window 256] [--fused] [--only NAME ...]
 
 CHECKPOINT: float16 safetensors (dequantised_checkpoint.py makes some of the demo model). TEXTS: the folder of
 debian_texts.py; calibration-*.txt are for ranges, heldout-*.txt for the figures. Prints a table and one JSON line.
@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("texts", type=Path)
     parser.add_argument("--kilobytes", type=int, default=20, help="of each held-out text")
     parser.add_argument("--window", type=int, default=256)
+    parser.add_argument("--fused", action="store_true", help="as ONNX Runtime's CPU kernels compute it")
     parser.add_argument("--only", nargs="*", choices=sorted(VARIANTS), help="these rows of the table")
     arguments = parser.parse_args()
     calibration = [read_part(arguments.texts / f"calibration-{kind}.txt", 60) for kind in KINDS]
@@ -54,7 +55,7 @@ def main() -> None:
             export = export_static(
                 arguments.checkpoint, folder / "export", calibration=calibration, options=VARIANTS[variant]
             )
-            stages = OnnxStages(export)
+            stages = OnnxStages(export, fused=arguments.fused)
             results[variant] = {"halves_at_16": halves_at_16(stages)}
             for kind, text in heldout.items():
                 found = compared(stages, reference, text, arguments.window)
