@@ -22,7 +22,6 @@ from pocketseek.device.system import is_android
 from pocketseek.errors import StorageError, UsageError
 from pocketseek.govern.choose_sensors import choose_sensors
 from pocketseek.govern.headroom import with_headroom
-from pocketseek.govern.thermal_control import SET_POINT_C
 from pocketseek.settings import Settings, read_settings
 
 _SMALL_MODEL_BYTES = 350_000_000
@@ -156,6 +155,8 @@ def _memory(settings: Settings, words: Words) -> Check:
 
 def _heat(settings: Settings, words: Words, root: Path = Path("/")) -> Check:
     """Whether the temperature limit can be held: worth a warning on a phone, or where somebody asked for one."""
+    from pocketseek.govern.thermal_control import SET_POINT_C
+
     label, asked_c, is_phone = words(heat_messages.DOCTOR_HEAT), settings.temperature_limit_c, is_android(root)
     limit_c = SET_POINT_C if asked_c is None else asked_c
     if limit_c == 0.0:
