@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pocketseek.apps.serve.services import ServeOptions
     from pocketseek.runtime.engine import Engine
 
-_EXTRA = ("starlette", "uvicorn", "msgspec", "segno", "markdown_it", "latex2mathml", "pygments")
+_EXTRA = ("starlette", "uvicorn", "msgspec", "segno", "markdown_it", "latex2mathml", "pygments", "python_multipart")
 _NOWHERE = "192.0.2.1"  # an address for documentation; nothing is sent to it
 
 Models = Annotated[
@@ -87,6 +87,7 @@ def serve(
     _require_libraries()
     from pocketseek.apps.access_tokens import TokenStore
     from pocketseek.apps.conversations import ConversationStore
+    from pocketseek.apps.serve.private_files import PrivateFiles
     from pocketseek.apps.serve.server import ApiServer, bind, run_server
     from pocketseek.apps.serve.services import ServeOptions, Services
 
@@ -128,8 +129,11 @@ def serve(
     with closing(bind(host, port)) as listener, closing(pool):
         with pool.using(pool.default_name):
             pass  # opened now, so that the first to ask does not wait for it
-        with closing(ConversationStore(settings.conversations_path)) as conversations:
-            server = ApiServer(Services(pool, tokens, serve_options, conversations=conversations))
+        with (
+            closing(ConversationStore(settings.conversations_path)) as conversations,
+            closing(PrivateFiles(settings.uploads_dir)) as files,
+        ):
+            server = ApiServer(Services(pool, tokens, serve_options, conversations=conversations, files=files))
             _start_log()
             show_qr = qr if qr is not None else not is_loopback(host)
             _announce(serve_options, listener.getsockname()[1], pool, Words(settings.language), qr=show_qr, json=json)

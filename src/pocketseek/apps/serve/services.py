@@ -12,6 +12,7 @@ from pocketseek.apps.model_pool import ModelPool
 from pocketseek.apps.serve.leases import ModelLeases
 from pocketseek.apps.serve.limits import Admission, BodyBudget
 from pocketseek.apps.serve.metrics import Metrics, render_figures
+from pocketseek.apps.serve.private_files import PrivateFiles
 from pocketseek.apps.serve.request_log import RequestLog
 from pocketseek.govern.thermal_governor import ThermalStatus
 
@@ -24,7 +25,8 @@ class ServeOptions:
     addresses that may call it. require_token: also on this machine. max_requests: that run or wait, of all
     clients.
     write_timeout_s: how long a client may leave what was sent to it unread. header_timeout_s, body_timeout_s: how long
-    a request may take to arrive. shutdown_s: how long running answers may take after the server was asked to stop.
+    a request may take to arrive; upload_timeout_s: a file, which may pause for body_timeout_s. shutdown_s: how long
+    running answers may take after the server was asked to stop.
     """
 
     host: str = "127.0.0.1"
@@ -34,10 +36,12 @@ class ServeOptions:
     max_requests: int = 256
     max_connections: int = 1024
     max_body_bytes: int = 8_000_000
+    max_upload_bytes: int = 200_000_000
     max_bodies_bytes: int = 64_000_000
     max_header_bytes: int = 32_768
     header_timeout_s: float = 10.0
     body_timeout_s: float = 30.0
+    upload_timeout_s: float = 900.0
     write_timeout_s: float = 30.0
     shutdown_s: float = 30.0
     log_prompts: bool = False
@@ -49,7 +53,7 @@ DEFAULT_OPTIONS = ServeOptions()
 class Services:
     """All that a request may need. The parts that count belong to the server's event loop.
 
-    conversations: None if none are kept.
+    conversations, files: None if none are kept. Whoever gives them closes them.
     """
 
     def __init__(
@@ -59,11 +63,13 @@ class Services:
         options: ServeOptions = DEFAULT_OPTIONS,
         *,
         conversations: ConversationStore | None = None,
+        files: PrivateFiles | None = None,
     ) -> None:
         self.models = models
         self.tokens = tokens
         self.options = options
         self.conversations = conversations
+        self.files = files
         self.leases = ModelLeases(models)
         self.admission = Admission(options.max_requests)
         self.bodies = BodyBudget(options.max_bodies_bytes)
