@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from pocketseek import __version__
-from pocketseek.apps.serve.bodies import ChatBody, CompletionBody, EmbeddingBody, MessageBody, TextPart
+from pocketseek.apps.serve.bodies import ChatBody, CompletionBody, ContentPart, EmbeddingBody, MessageBody
 
 _ERROR = {
     "type": "object",
@@ -49,7 +49,7 @@ _STATUSES = {
 def openapi_bytes() -> bytes:
     bodies = [ChatBody, CompletionBody, EmbeddingBody]
     _, components = msgspec.json.schema_components(
-        [*bodies, MessageBody, TextPart], ref_template="#/components/schemas/{name}"
+        [*bodies, MessageBody, ContentPart], ref_template="#/components/schemas/{name}"
     )
     return msgspec.json.encode(
         {

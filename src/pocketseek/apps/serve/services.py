@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
 from pocketseek.apps.access_tokens import TokenStore
 from pocketseek.apps.conversations import ConversationStore
-from pocketseek.apps.model_pool import ModelPool
+from pocketseek.apps.model_pool import ModelPool, ServedModel
 from pocketseek.apps.serve.leases import ModelLeases
 from pocketseek.apps.serve.limits import Admission, BodyBudget
 from pocketseek.apps.serve.metrics import Metrics, render_figures
@@ -53,7 +54,8 @@ DEFAULT_OPTIONS = ServeOptions()
 class Services:
     """All that a request may need. The parts that count belong to the server's event loop.
 
-    conversations, files: None if none are kept. Whoever gives them closes them.
+    conversations, files: None if none are kept. Whoever gives them closes them. identity_of: as of
+    `apps/doc/model_identity.py`.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class Services:
         *,
         conversations: ConversationStore | None = None,
         files: PrivateFiles | None = None,
+        identity_of: Callable[[ServedModel], str] = lambda model: model.name,
     ) -> None:
         self.models = models
         self.tokens = tokens
         self.options = options
         self.conversations = conversations
         self.files = files
+        self._identity_of = identity_of
         self.leases = ModelLeases(models)
         self.admission = Admission(options.max_requests)
         self.bodies = BodyBudget(options.max_bodies_bytes)
@@ -79,6 +83,10 @@ class Services:
     def model_name(self, name: str | None) -> str:
         """The model that is meant. Raises NotFoundError."""
         return self.models.default_name if name is None else self.models.model(name).name
+
+    def model_identity(self, name: str) -> str:
+        """Models that could answer differently have different ones. Asks the disk."""
+        return self._identity_of(self.models.model(name))
 
     def thermal_statuses(self) -> list[ThermalStatus | None]:
         """Of the models that are open."""
