@@ -24,7 +24,7 @@ from pocketseek.apps.doc.jobs import JobRequest
 from pocketseek.apps.doc.passage_index import Scope
 from pocketseek.apps.doc.retrieve import Found
 from pocketseek.apps.doc.summarize import summarize
-from pocketseek.apps.doc.summary_events import Progress, SummaryOptions
+from pocketseek.apps.doc.summary_events import Progress, SummaryOptions, seconds_left
 from pocketseek.apps.serve.bridge import EventBridge, Polled
 from pocketseek.apps.serve.kept_files import FileStore, KeptFile
 from pocketseek.apps.serve.replies import RefusedError
@@ -215,3 +215,14 @@ def _read(task: DocumentTask) -> _Read:
             read.infos.append(info)
             read.file_of[info.id] = file
     return read
+
+
+def progress_value(progress: Progress, elapsed_s: float) -> dict[str, object]:
+    left_s = seconds_left(progress.share, elapsed_s)
+    return {
+        "phase": progress.phase,
+        "done": progress.done,
+        "total": progress.total,
+        "share": round(progress.share, 3),
+        "seconds_left": None if left_s is None else round(left_s),
+    }

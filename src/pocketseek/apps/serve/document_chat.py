@@ -10,10 +10,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from pocketseek.apps.doc.summary_events import Progress, seconds_left
+from pocketseek.apps.doc.summary_events import Progress
 from pocketseek.apps.serve.bodies import ChatBody
 from pocketseek.apps.serve.chat_forms import Choice, Head, chunk, finish_reason, piece_chunks, tool_parts
-from pocketseek.apps.serve.document_answer import DocumentAnswer, Outcome
+from pocketseek.apps.serve.document_answer import DocumentAnswer, Outcome, progress_value
 from pocketseek.apps.serve.document_question import document_task
 from pocketseek.apps.serve.endpoint import Call
 from pocketseek.apps.serve.event_stream import DONE, event, send_events
@@ -112,14 +112,3 @@ class _Reply:
             "prompt_tokens_details": {"cached_tokens": self._last.num_cached_prompt_tokens},
             "completion_tokens_details": {"reasoning_tokens": self._last.num_reasoning_tokens},
         }
-
-
-def progress_value(progress: Progress, elapsed_s: float) -> dict[str, object]:
-    left_s = seconds_left(progress.share, elapsed_s)
-    return {
-        "phase": progress.phase,
-        "done": progress.done,
-        "total": progress.total,
-        "share": round(progress.share, 3),
-        "seconds_left": None if left_s is None else round(left_s),
-    }
