@@ -40,6 +40,7 @@ _KEEP_S = 1.0
 class AnswerOrder:
     """What is to be answered. None: as the model recommends, DEFAULT_MAX_TOKENS, a fresh seed.
 
+    documents: those of the conversation's files that it is about; none: all.
     change: brings the conversation into the state that is answered, in a thread; raises what the store raises.
     """
 
@@ -52,6 +53,7 @@ class AnswerOrder:
     max_tokens: int | None = None
     seed: int | None = None
     document_mode: DocumentMode = "passages"
+    documents: tuple[str, ...] = ()
 
     def question(self, engine: Engine, conversation: Conversation) -> Question:
         sampling = self.sampling(engine.recommended_sampling)
@@ -157,7 +159,7 @@ class AnswerHub:
         question, earlier = question_of(conversation.turns)
         task = DocumentTask(
             await asyncio.to_thread(services.files.of, order.caller),
-            file_ids,
+            tuple(one for one in file_ids if one in order.documents) or file_ids,
             order.document_mode,
             question,
             earlier,
@@ -170,7 +172,8 @@ class AnswerHub:
         async with DocumentAnswer(engine, task) as asked:
             reason = await _gathered(asked, answer, pieces)
             outcome = await asked.outcome(pieces.text)
-        pieces.sources_json = json.dumps(outcome.facts(), ensure_ascii=False)
+        how = {"mode": task.mode, "documents": list(order.documents)}
+        pieces.sources_json = json.dumps(outcome.facts() | how, ensure_ascii=False)
         return reason
 
 

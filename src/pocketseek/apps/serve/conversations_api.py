@@ -1,14 +1,14 @@
 """/api/conversations: what the page asks the server for. Made for the page, without promises to other programs.
 
     GET    /api/conversations?query=&limit=&before=    list or search, the newest first
-    POST   /api/conversations                          {model, system, documents} -> a new one
+    POST   /api/conversations                          {model, system, title, documents} -> a new one
     GET    /api/conversations/ID                       all turns, answers as HTML, whether one is being written
     PATCH  /api/conversations/ID                       {title} or {documents}: ids of the files that it is about
     DELETE /api/conversations/ID                       with the files that no other one is about
     GET    /api/conversations/ID/export?format=md|json
-    POST   /api/conversations/ID/turns                 {text, index, model, settings, document_mode}
+    POST   /api/conversations/ID/turns                 {text, index, model, settings, document_mode, documents}
                                                        -> the answer as events
-    POST   /api/conversations/ID/regenerate            {model, settings, document_mode}, the same
+    POST   /api/conversations/ID/regenerate            {model, settings, document_mode, documents}, the same
     GET    /api/conversations/ID/answer                join the answer that is being written; 404: there is none
     POST   /api/conversations/ID/stop
 
@@ -60,6 +60,7 @@ _Files = Annotated[list[str], Meta(max_length=MAX_DOCUMENTS)]
 class NewBody(Struct):
     model: str | None = None
     system: str = ""
+    title: str = ""
     documents: _Files = []
 
 
@@ -70,9 +71,12 @@ class SettingsBody(Struct, frozen=True):
 
 
 class AgainBody(Struct):
+    """documents: those of the conversation's that it is about; none: all."""
+
     model: str | None = None
     settings: SettingsBody = SettingsBody()
     document_mode: DocumentMode = "passages"
+    documents: _Files = []
 
 
 class TurnBody(AgainBody, kw_only=True):
@@ -128,7 +132,7 @@ class ConversationsApi:
         body = await self._body(request, NewBody)
         model = self._services.model_name(body.model or None)
         store, settings = await self._store(request), settings_with_files("{}", body.documents)
-        made = await asyncio.to_thread(store.create, model, "", body.system, settings)
+        made = await asyncio.to_thread(store.create, model, body.title, body.system, settings)
         return json_reply(_info_value(made.info), 201)
 
     async def get(self, request: Request) -> Response:
@@ -195,6 +199,7 @@ class ConversationsApi:
             settings.max_tokens,
             settings.seed,
             body.document_mode,
+            tuple(body.documents),
         )
         return _AnswerResponse(await self._hub.start(order))
 
