@@ -23,7 +23,7 @@ from pocketseek.apps.serve.access import Caller
 from pocketseek.apps.serve.asking import Asked
 from pocketseek.apps.serve.attached_files import attached_files, question_of
 from pocketseek.apps.serve.bridge import EventBridge
-from pocketseek.apps.serve.document_answer import DocumentAnswer, DocumentMode, DocumentTask, progress_value
+from pocketseek.apps.serve.document_answer import DocumentAnswer, DocumentMode, DocumentTask, careful, progress_value
 from pocketseek.apps.serve.limits import check_model
 from pocketseek.apps.serve.questions import Question
 from pocketseek.apps.serve.replies import RefusedError, describe_error
@@ -165,7 +165,7 @@ class AnswerHub:
             earlier,
             order.model,
             services.model_identity,
-            order.sampling(replace(engine.recommended_sampling, temperature=0.0)),
+            order.sampling(careful(engine.recommended_sampling)),
             Service(client=order.caller.name),
             order.max_tokens or DEFAULT_MAX_TOKENS,
         )

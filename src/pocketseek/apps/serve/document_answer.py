@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pocketseek.apps.doc.answer import NOT_IN_DOCUMENT, answer_prompt, language_of
@@ -37,6 +37,11 @@ MAX_DOCUMENTS = 64
 DEFAULT_MAX_TOKENS = 512
 
 DocumentMode = Literal["passages", "whole", "summary"]
+
+
+def careful(recommended: SamplingParams) -> SamplingParams:
+    """What is not asked otherwise: the likeliest words, as `doc ask` takes them."""
+    return replace(recommended, temperature=0.0)
 
 
 @dataclass(frozen=True)

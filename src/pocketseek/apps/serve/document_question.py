@@ -7,11 +7,10 @@ The last message is the question; the question and answer before it are what it 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from pocketseek.apps.doc.exchanges import Exchange
 from pocketseek.apps.serve.bodies import ChatBody, MessageBody, refuse_if_given
-from pocketseek.apps.serve.document_answer import DEFAULT_MAX_TOKENS, DocumentTask
+from pocketseek.apps.serve.document_answer import DEFAULT_MAX_TOKENS, DocumentTask, careful
 from pocketseek.apps.serve.kept_files import FileStore
 from pocketseek.apps.serve.questions import sampling_of, stop_of
 from pocketseek.apps.serve.replies import RefusedError
@@ -43,7 +42,7 @@ def document_task(
     engine: Engine,
     by: Service,
 ) -> DocumentTask:
-    """Temperature 0 unless another one is given. Raises RefusedError."""
+    """Raises RefusedError."""
     refuse_if_given(
         {
             "n": (body.n or 1) > 1,
@@ -65,7 +64,7 @@ def document_task(
         earlier,
         model,
         services.model_identity,
-        sampling_of(body, replace(engine.recommended_sampling, temperature=0.0)),
+        sampling_of(body, careful(engine.recommended_sampling)),
         by,
         DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens,
         stop_of(body),

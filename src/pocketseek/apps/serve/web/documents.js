@@ -41,6 +41,7 @@ export const notReady = () => cards.some((card) => card.state === "uploading" ||
 function refresh() {
   place.replaceChildren(...cards.map((card) => card.element));
   place.hidden = !cards.length;
+  byId("suggestions").hidden = cards.length > 0; // they are about other things
 }
 
 /** One after the other: the first makes the chat that the others belong to. */
@@ -82,8 +83,8 @@ class Card {
     this.facts = make("small", {}, id ? say("queued") : "");
     this.bar = make("progress", { max: 1, value: 0, "aria-label": say("progress"), hidden: Boolean(id) });
     this.summary = make("button", { type: "button", class: "chip", hidden: true, onclick: () => handlers.onSummarize(this) }, say("summarize"));
-    this.element = make("div", { class: "card" }, icon("document"), make("div", { class: "about" }, this.name, this.facts, this.bar),
-      this.summary, iconButton("close", say("removeDocument"), () => this.remove()));
+    this.element = make("div", { class: "card" }, icon("document"), make("div", { class: "about" }, this.name, make("div", { class: "row" }, this.facts, this.summary), this.bar),
+      iconButton("close", say("removeDocument"), () => this.remove()));
   }
 
   sending(share) {
@@ -103,7 +104,7 @@ class Card {
     this.summary.hidden = status !== "processed";
     if (status === "error") this.facts.textContent = file.status_details;
     else if (status === "uploaded") this.facts.textContent = reading?.total ? say("readingPart", reading) : say("queued");
-    else this.facts.textContent = [read?.pages ? say("pages", { count: read.pages }) : "", tokens === null || tokens === undefined ? "" : say("tokens", { count: tokens.toLocaleString(document.documentElement.lang) })].filter(Boolean).join(" · ");
+    else this.facts.textContent = [pagesOf(read), tokensOf(tokens)].filter(Boolean).join(" · ");
   }
 
   /** Until it is read. */
@@ -137,4 +138,12 @@ class Card {
       notice(error.message || say("offline"));
     }
   }
+}
+
+const pagesOf = (read) => (read?.pages ? say("pages", { count: read.pages }) : "");
+
+function tokensOf(tokens) {
+  if (tokens === null || tokens === undefined) return ""; // the server has not counted them yet
+  const short = new Intl.NumberFormat(document.documentElement.lang, { notation: "compact" });
+  return say("tokens", { count: short.format(tokens) });
 }

@@ -36,9 +36,11 @@ function markButton(citation) {
 }
 
 export function sourceList(citations) {
-  return make("ul", { "aria-label": say("sources") }, ...citations.map((citation) =>
+  const list = make("ul", { "aria-label": say("sources") }, ...citations.map((citation) =>
     make("li", {}, make("button", { type: "button", class: "chip", onclick: () => openSource(citation) },
       make("b", {}, String(citation.number)), make("span", {}, nameOf(citation))))));
+  const isGuess = !citations[0].marked; // the model named no passage
+  return make("div", {}, ...(isGuess ? [make("small", {}, say("closest"))] : []), list);
 }
 
 /** "Annual report · page 3" */
