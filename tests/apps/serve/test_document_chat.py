@@ -150,3 +150,18 @@ def test_a_deleted_file_takes_its_summary_along(served: Served) -> None:
     assert served.services.files is not None
     served.client.delete(f"/v1/files/{file_id}").raise_for_status()
     assert not any(file_id.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_an_answer_that_goes_round_in_circles_is_cut_off(tmp_path: Path) -> None:
+    circles = b"They are called a family. " * 60
+    with serving(tmp_path, logits=answering(circles), context_length=8192, num_pages=128) as server:
+        file_id = uploaded(server, BIRDS, "birds.pdf")
+        value = server.chat("Where do herons stand?", documents=[file_id], max_tokens=1500).json()
+        assert value["choices"][0]["finish_reason"] == "length"
+        assert len(value["choices"][0]["message"]["content"]) < 400
+
+
+@pytest.mark.parametrize("max_tokens", [0, 1, 7])
+def test_an_answer_has_no_more_tokens_than_asked_for(served: Served, birds: str, max_tokens: int) -> None:
+    reply = served.chat("Where do herons stand?", documents=[birds], max_tokens=max_tokens)
+    assert reply.raise_for_status().json()["usage"]["completion_tokens"] == max_tokens

@@ -167,7 +167,7 @@ class AnswerHub:
             services.model_identity,
             order.sampling(careful(engine.recommended_sampling)),
             Service(client=order.caller.name),
-            order.max_tokens or DEFAULT_MAX_TOKENS,
+            order.max_tokens,
         )
         async with DocumentAnswer(engine, task) as asked:
             reason = await _gathered(asked, answer, pieces)

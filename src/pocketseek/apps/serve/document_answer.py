@@ -16,6 +16,7 @@ from typing import Literal
 
 from pocketseek.apps.doc.answer import NOT_IN_DOCUMENT, answer_prompt, language_of
 from pocketseek.apps.doc.ask import look_for, reply_of
+from pocketseek.apps.doc.background import MAX_REASONING_TOKENS
 from pocketseek.apps.doc.citations import Citation
 from pocketseek.apps.doc.coverage import Coverage
 from pocketseek.apps.doc.document_rows import DocumentInfo
@@ -25,6 +26,7 @@ from pocketseek.apps.doc.passage_index import Scope
 from pocketseek.apps.doc.retrieve import Found
 from pocketseek.apps.doc.summarize import summarize
 from pocketseek.apps.doc.summary_events import Progress, SummaryOptions, seconds_left
+from pocketseek.apps.doc.written_answer import WrittenAnswer
 from pocketseek.apps.serve.bridge import EventBridge, Polled
 from pocketseek.apps.serve.kept_files import FileStore, KeptFile
 from pocketseek.apps.serve.replies import RefusedError
@@ -46,7 +48,10 @@ def careful(recommended: SamplingParams) -> SamplingParams:
 
 @dataclass(frozen=True)
 class DocumentTask:
-    """file_ids: of the store. earlier: what the question follows. model, model_identity: who answers."""
+    """file_ids: of the store. earlier: what the question follows. model, model_identity: who answers.
+
+    max_tokens: reasoning included; None: DEFAULT_MAX_TOKENS, and MAX_REASONING_TOKENS besides.
+    """
 
     store: FileStore
     file_ids: tuple[str, ...]
@@ -57,7 +62,7 @@ class DocumentTask:
     model_identity: Callable[[str], str]
     sampling: SamplingParams
     service: Service
-    max_tokens: int = DEFAULT_MAX_TOKENS
+    max_tokens: int | None = None
     stop: tuple[str, ...] = ()
 
 
@@ -149,21 +154,22 @@ class DocumentAnswer(EventBridge[TextEvent | Progress]):
         if not looked.found:
             announce()
             return [_Said(NOT_IN_DOCUMENT[language_of(looked.question)])]
-        prompt = answer_prompt(
-            engine, looked.question, looked.found, max_tokens=task.max_tokens, earlier=looked.earlier
-        )
+        max_tokens = DEFAULT_MAX_TOKENS + MAX_REASONING_TOKENS if task.max_tokens is None else task.max_tokens
+        prompt = answer_prompt(engine, looked.question, looked.found, max_tokens=max_tokens, earlier=looked.earlier)
         self._passages = prompt.passages
         encoded = engine.encode(list(prompt.messages))
         self.num_prompt_tokens = len(encoded.token_ids)
-        return engine.stream_text_choices(
+        answers = engine.stream_text_choices(
             encoded,
             1,
-            max_tokens=task.max_tokens,
+            max_tokens=max_tokens,
             sampling=task.sampling,
             stop=task.stop,
             service=task.service,
             announce=announce,
         )
+        most = DEFAULT_MAX_TOKENS if task.max_tokens is None else task.max_tokens
+        return [_Ending(answer, WrittenAnswer(most)) for answer in answers]
 
     def _whole(self, announce: Callable[[], None]) -> SummaryStream:
         task, (info, *others) = self._task, self._read.infos
@@ -183,6 +189,30 @@ class DocumentAnswer(EventBridge[TextEvent | Progress]):
 
     def _count_tokens(self, text: str) -> int:
         return len(self._engine.tokenizer.encode(text, add_special=False, parse_special=False))
+
+
+class _Ending:
+    """An answer that ends when it goes round in circles, or has as many tokens as it may, its reasoning not counted."""
+
+    def __init__(self, answer: Polled[TextEvent], written: WrittenAnswer) -> None:
+        self._answer = answer
+        self._written = written
+        self._is_over = False
+
+    @property
+    def has_ended(self) -> bool:
+        return self._is_over or self._answer.has_ended
+
+    def poll(self) -> TextEvent | None:
+        event = None if self._is_over else self._answer.poll()
+        if event is None or self._written.add(event) or event.finish_reason is not None:
+            return event
+        self._is_over = True
+        self._answer.close()
+        return replace(event, finish_reason="length")
+
+    def close(self) -> None:
+        self._answer.close()
 
 
 class _Said:

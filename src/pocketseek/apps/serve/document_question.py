@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pocketseek.apps.doc.exchanges import Exchange
 from pocketseek.apps.serve.bodies import ChatBody, MessageBody, refuse_if_given
-from pocketseek.apps.serve.document_answer import DEFAULT_MAX_TOKENS, DocumentTask, careful
+from pocketseek.apps.serve.document_answer import DocumentTask, careful
 from pocketseek.apps.serve.kept_files import FileStore
 from pocketseek.apps.serve.questions import sampling_of, stop_of
 from pocketseek.apps.serve.replies import RefusedError
@@ -66,7 +66,7 @@ def document_task(
         services.model_identity,
         sampling_of(body, careful(engine.recommended_sampling)),
         by,
-        DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens,
+        max_tokens,
         stop_of(body),
     )
 
