@@ -6,10 +6,10 @@ import { say } from "/words.js";
 const MARK = /[[【［]\s*(\d{1,3}(?:\s*[,，、]\s*\d{1,3})*)\s*[\]】］]/g;
 const NOT_INSIDE = "code, a, button, math";
 
-/** [1] in the text becomes a button for what it stands for; marks that stand for nothing stay text. */
+/** [1] in the text becomes a button for what it stands for; marks that stand for nothing stay text. Where one number has
+ *  several quotes, each mark takes the next of them. */
 export function linkMarks(place, citations) {
-  const known = new Map();
-  for (const citation of citations) if (!known.has(citation.number)) known.set(citation.number, citation);
+  const known = new Map(citations.map(({ number }) => [number, citations.filter((one) => one.number === number)]));
   if (!known.size) return;
   const walker = document.createTreeWalker(place, NodeFilter.SHOW_TEXT);
   const texts = [];
@@ -23,11 +23,13 @@ function linkIn(node, known) {
   for (const found of node.data.matchAll(MARK)) {
     const numbers = found[1].match(/\d+/g).map(Number).filter((number) => known.has(number));
     if (!numbers.length) continue;
-    parts.push(node.data.slice(end, found.index), ...numbers.map((number) => markButton(known.get(number))));
+    parts.push(node.data.slice(end, found.index), ...numbers.map((number) => markButton(next(known.get(number)))));
     end = found.index + found[0].length;
   }
   if (end) node.replaceWith(...parts, node.data.slice(end));
 }
+
+const next = (left) => (left.length > 1 ? left.shift() : left[0]);
 
 function markButton(citation) {
   const label = say("source", { number: citation.number, title: nameOf(citation) });
