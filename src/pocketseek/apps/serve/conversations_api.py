@@ -20,9 +20,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -35,7 +35,7 @@ from pocketseek.apps.serve.access import Caller, caller_of
 from pocketseek.apps.serve.answer_hub import AnswerHub, AnswerOrder
 from pocketseek.apps.serve.attached_files import attached_files, settings_with_files
 from pocketseek.apps.serve.bodies import parse_body
-from pocketseek.apps.serve.document_answer import MAX_DOCUMENTS, DocumentMode
+from pocketseek.apps.serve.conversation_bodies import AgainBody, ChangeBody, NewBody, StopBody, TurnBody
 from pocketseek.apps.serve.endpoint import read_body, while_connected
 from pocketseek.apps.serve.event_stream import event, send_events
 from pocketseek.apps.serve.private_stores import PrivateStores
@@ -52,47 +52,6 @@ _EXPORTS = {"md": "text/markdown; charset=utf-8", "json": "application/json"}
 
 B = TypeVar("B", bound=Struct)
 Change = Callable[[ConversationStore, str], None]
-
-
-_Files = Annotated[list[str], Meta(max_length=MAX_DOCUMENTS)]
-
-
-class NewBody(Struct):
-    model: str | None = None
-    system: str = ""
-    title: str = ""
-    documents: _Files = []
-
-
-class SettingsBody(Struct, frozen=True):
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
-
-
-class AgainBody(Struct):
-    """documents: those of the conversation's that it is about; none: all."""
-
-    model: str | None = None
-    settings: SettingsBody = SettingsBody()
-    document_mode: DocumentMode = "passages"
-    documents: _Files = []
-
-
-class TurnBody(AgainBody, kw_only=True):
-    """index: of the question that is replaced, with all that follows it; None: a new one."""
-
-    text: str
-    index: Annotated[int, Meta(ge=0)] | None = None
-
-
-class ChangeBody(Struct):
-    title: str | None = None
-    documents: _Files | None = None
-
-
-class StopBody(Struct):
-    pass
 
 
 class ConversationsApi:
