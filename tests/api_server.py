@@ -21,6 +21,7 @@ from fakes import ASSISTANT_ID, EOS_ID, FakeExecutor, FakeTemplate, fake_engine,
 from pocketseek.apps.access_tokens import TokenStore
 from pocketseek.apps.conversations import ConversationStore
 from pocketseek.apps.model_pool import ModelPool, ServedModel
+from pocketseek.apps.serve.private_files import PrivateFiles
 from pocketseek.apps.serve.server import ApiServer, bind
 from pocketseek.apps.serve.services import ServeOptions, Services
 from pocketseek.runtime.engine import Engine
@@ -126,6 +127,7 @@ def serving(
         tokens or TokenStore(folder / "tokens.json"),
         options or ServeOptions(),
         conversations=ConversationStore(folder / "conversations.db"),
+        files=PrivateFiles(folder / "uploads"),
     )
     listener = bind("127.0.0.1", 0)
     server = ApiServer(services)
@@ -142,4 +144,6 @@ def serving(
         listener.close()
         assert services.conversations is not None
         services.conversations.close()
+        assert services.files is not None
+        services.files.close()
         assert not thread.is_alive(), "the server does not end"

@@ -52,6 +52,7 @@ OWNERS = {
     "starlette": {"apps/serve/*"},
     "uvicorn": {"apps/serve/*"},
     "msgspec": {"apps/serve/*"},
+    "python_multipart": {"apps/serve/upload.py"},
     "segno": {"cli/serve_cmd.py"},
     "markdown_it": {"apps/serve/markdown.py", "apps/serve/math_rules.py"},
     "latex2mathml": {"apps/serve/mathml.py"},

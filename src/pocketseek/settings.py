@@ -54,6 +54,10 @@ class Settings:
         return self.home / "summaries.db"
 
     @property
+    def uploads_dir(self) -> Path:
+        return self.home / "uploads"
+
+    @property
     def tokens_path(self) -> Path:
         return self.home / "tokens.json"
 

@@ -7,8 +7,8 @@ import pytest
 from tiny_models import tiny_hf_directory
 
 from pocketseek.apps.doc import summarize as summarize_module
-from pocketseek.apps.doc.summary_events import LENGTHS, Planned, Progress, SummaryEvent
-from pocketseek.cli.doc_progress import LineProgress, label, seconds_left
+from pocketseek.apps.doc.summary_events import LENGTHS, Planned, Progress, SummaryEvent, seconds_left
+from pocketseek.cli.doc_progress import LineProgress, label
 from pocketseek.cli.doc_summarize_cmd import parse_length
 from pocketseek.cli.messages import Words
 from pocketseek.convert.pipeline import convert_checkpoint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from pocketseek.apps.conversation import Turn
 from pocketseek.apps.conversations import ConversationStore
@@ -57,9 +58,9 @@ class AnswerKeeper:
             self._store.update(self.turn_key, self._turn(""))
             self._kept_at_s = self._clock()
 
-    def finish(self, finish_reason: str) -> Turn:
+    def finish(self, finish_reason: str, sources_json: str = "") -> Turn:
         """All of it, without blanks around it. finish_reason: of the last event, or "cancelled"."""
-        turn = self._turn(finish_reason)
+        turn = replace(self._turn(finish_reason), sources_json=sources_json)
         self._store.update(self.turn_key, turn)
         return turn
 

@@ -35,6 +35,7 @@ class Turn:
     """Something that was said. created_s 0: now. model, finish_reason, num_tokens: of answers.
 
     finish_reason "": the answer is being written, or was when the program died. num_tokens: reasoning included.
+    sources_json: "", or what an answer out of documents is made from: a JSON object, the caller's business.
     """
 
     role: Role
@@ -44,6 +45,7 @@ class Turn:
     model: str = ""
     finish_reason: str = ""
     num_tokens: int = 0
+    sources_json: str = ""
 
 
 @dataclass(frozen=True)

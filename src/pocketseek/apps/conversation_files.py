@@ -68,6 +68,8 @@ def _turn_fields(turn: Turn) -> dict[str, object]:
     if turn.role == "assistant":
         made = {"model": turn.model, "finish_reason": turn.finish_reason, "num_tokens": turn.num_tokens}
         fields |= {"reasoning": turn.reasoning, **made}
+    if turn.sources_json:
+        fields["sources"] = json.loads(turn.sources_json)
     return fields
 
 

@@ -54,6 +54,7 @@ _MIGRATIONS = (
         "is_indexed INTEGER NOT NULL DEFAULT 0, UNIQUE(conversation_id, position))",
         *conversation_search.SCHEMA,
     ),
+    ("ALTER TABLE turns ADD COLUMN sources_json TEXT NOT NULL DEFAULT ''",),
 )
 _INFO = (
     "SELECT id, title, model, created_s, updated_s, revision, "
@@ -104,7 +105,7 @@ class ConversationStore:
             info = self.info(conversation_id)
             row = self._database.rows("SELECT system, settings_json FROM conversations WHERE id = ?", info.id)[0]
             turns = self._database.rows(
-                "SELECT role, content, reasoning, created_s, model, finish_reason, num_tokens FROM turns "
+                "SELECT role, content, reasoning, created_s, model, finish_reason, num_tokens, sources_json FROM turns "
                 "WHERE conversation_id = ? ORDER BY position",
                 info.id,
             )
@@ -130,6 +131,13 @@ class ConversationStore:
     def set_settings(self, conversation_id: str, settings_json: str) -> None:
         self._set(conversation_id, "settings_json", checked_settings(settings_json))
 
+    def is_in_settings(self, text: str) -> bool:
+        """Whether the settings of any conversation have this text."""
+        found = self._database.rows(
+            "SELECT 1 FROM conversations WHERE settings_json LIKE ? ESCAPE '\\' LIMIT 1", like_pattern(text)
+        )
+        return bool(found)
+
     def delete(self, conversation_id: str) -> None:
         """Gone for good: its text is overwritten in the file."""
         with self._database.change():
@@ -153,8 +161,8 @@ class ConversationStore:
                 raise NotFoundError("this answer is no longer part of a conversation; ask again")
             self._search.forget("key = ?", turn_key)
             self._database.run(
-                "UPDATE turns SET role = ?, content = ?, reasoning = ?, model = ?, finish_reason = ?, num_tokens = ?, "
-                "created_s = coalesce(nullif(?, 0.0), created_s) WHERE key = ?",
+                "UPDATE turns SET role = ?, content = ?, reasoning = ?, model = ?, finish_reason = ?, "
+                "sources_json = ?, num_tokens = ?, created_s = coalesce(nullif(?, 0.0), created_s) WHERE key = ?",
                 *_texts(turn),
                 turn.num_tokens,
                 turn.created_s,
@@ -231,7 +239,7 @@ class ConversationStore:
     def _insert(self, conversation_id: str, position: int, turn: Turn) -> int:
         return self._database.run(
             "INSERT INTO turns(conversation_id, position, role, content, reasoning, model, finish_reason, "
-            "num_tokens, created_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "sources_json, num_tokens, created_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             conversation_id,
             position,
             *_texts(turn),
@@ -243,7 +251,10 @@ class ConversationStore:
 def _texts(turn: Turn) -> tuple[str, ...]:
     if turn.role not in ("user", "assistant"):
         raise UsageError(f"the role {turn.role!r:.40} is unknown; use user or assistant")
-    return (turn.role, *map(storable, (turn.content, turn.reasoning, turn.model, turn.finish_reason)))
+    return (
+        turn.role,
+        *map(storable, (turn.content, turn.reasoning, turn.model, turn.finish_reason, turn.sources_json)),
+    )
 
 
 def _info(row: Row) -> ConversationInfo:
@@ -256,10 +267,10 @@ def _info(row: Row) -> ConversationInfo:
 
 
 def _turn(row: Row) -> Turn:
-    role, content, reasoning, created_s, model, finish_reason, num_tokens = row
+    role, content, reasoning, created_s, model, finish_reason, num_tokens, sources_json = row
     known: Role = "user" if role == "user" else "assistant"
     texts = (str(content), str(reasoning), _number(created_s), str(model), str(finish_reason))
-    return Turn(known, *texts, int(_number(num_tokens)))
+    return Turn(known, *texts, int(_number(num_tokens)), str(sources_json))
 
 
 def _number(value: Value) -> float:

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from pocketseek.apps.doc.summary_events import Progress
+from pocketseek.apps.doc.summary_events import Progress, seconds_left
 from pocketseek.cli import doc_messages
 from pocketseek.cli.console import note
 from pocketseek.cli.messages import Words
 
 LINE_EVERY_S = 10.0
-_LEAST_SHARE = 0.02  # below this nothing can be said of the time left
 
 _PHASES = {
     "notes": doc_messages.PHASE_NOTES,
@@ -25,11 +24,6 @@ _PHASES = {
 
 class ShowsProgress(Protocol):
     def __call__(self, progress: Progress) -> None: ...
-
-
-def seconds_left(share: float, elapsed_s: float) -> float | None:
-    """Work goes on as fast as so far; None: too early to say."""
-    return elapsed_s * (1 - share) / share if share >= _LEAST_SHARE else None
 
 
 def label(progress: Progress, elapsed_s: float, words: Words) -> str:

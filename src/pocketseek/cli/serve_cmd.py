@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pocketseek.apps.serve.services import ServeOptions
     from pocketseek.runtime.engine import Engine
 
-_EXTRA = ("starlette", "uvicorn", "msgspec", "segno", "markdown_it", "latex2mathml", "pygments")
+_EXTRA = ("starlette", "uvicorn", "msgspec", "segno", "markdown_it", "latex2mathml", "pygments", "python_multipart")
 _NOWHERE = "192.0.2.1"  # an address for documentation; nothing is sent to it
 
 Models = Annotated[
@@ -87,6 +87,8 @@ def serve(
     _require_libraries()
     from pocketseek.apps.access_tokens import TokenStore
     from pocketseek.apps.conversations import ConversationStore
+    from pocketseek.apps.doc.model_identity import model_identity
+    from pocketseek.apps.serve.private_files import PrivateFiles
     from pocketseek.apps.serve.server import ApiServer, bind, run_server
     from pocketseek.apps.serve.services import ServeOptions, Services
 
@@ -104,6 +106,10 @@ def serve(
     served = _served_models(settings, models, yes=yes)
     engine_options = EngineOptions(engine, provider)
     kinds = {model.name: prepare_engine(settings, model.path, engine_options, quiet=json) for model in served}
+
+    def identity_of(model: ServedModel) -> str:
+        setting = provider or settings.provider if kinds[model.name] == "onnx" else kv or settings.kv or "f16"
+        return model_identity(model.path, kinds[model.name], f"{setting} {min_speed}")
 
     limit_note = LimitNote(Words(settings.language))
 
@@ -128,8 +134,13 @@ def serve(
     with closing(bind(host, port)) as listener, closing(pool):
         with pool.using(pool.default_name):
             pass  # opened now, so that the first to ask does not wait for it
-        with closing(ConversationStore(settings.conversations_path)) as conversations:
-            server = ApiServer(Services(pool, tokens, serve_options, conversations=conversations))
+        with (
+            closing(ConversationStore(settings.conversations_path)) as conversations,
+            closing(PrivateFiles(settings.uploads_dir)) as files,
+        ):
+            server = ApiServer(
+                Services(pool, tokens, serve_options, conversations=conversations, files=files, identity_of=identity_of)
+            )
             _start_log()
             show_qr = qr if qr is not None else not is_loopback(host)
             _announce(serve_options, listener.getsockname()[1], pool, Words(settings.language), qr=show_qr, json=json)

@@ -34,6 +34,8 @@ _SYSTEM: dict[Language, str] = {
 }
 _QUESTION: dict[Language, str] = {"en": "Question: {}", "zh": "问题:{}"}
 _PAGE: dict[Language, str] = {"en": "page {}", "zh": "第 {} 页"}
+NOT_IN_DOCUMENT: dict[Language, str] = {"en": "Not in the document.", "zh": "文中没有相关内容。"}
+"""Said without asking the model, where nothing was found."""
 _NOT_THERE = re.compile(
     r"^\W*(?:(?:the answer|this|that|it|information)\s+(?:is\s+)?)?not\s+(?:mentioned\s+|found\s+|stated\s+|given\s+)?"
     r"in\s+the\s+(?:document|passage|text)|^\W*(?:the\s+)?(?:document|passages?|text)\s+(?:do|does)(?:\s+not|n't)\s+"

@@ -76,21 +76,33 @@ class Asker:
     def look(self, question: str, *, follows: bool = False) -> Looked:
         """follows: the question goes on with what was asked last. UsageError: there is no question, or nothing to
         follow."""
-        question = " ".join(question.split())
-        if not question or len(question) > _MAX_QUESTION_CHARS:
-            raise UsageError(f"a question has 1 to {_MAX_QUESTION_CHARS} characters; this one has {len(question)}")
         earlier = exchanges.last(self._store.database, self._scope) if follows else ()
+        looked = look_for(self._store, self._scope, question, earlier)
         if follows and not earlier:
             raise UsageError("nothing was asked about it before; leave out --continue")
-        before = earlier[-1].question if earlier else ""
-        found = Retriever(self._store).find(question, self._scope, limit=_MAX_FOUND, earlier=before)
-        return Looked(question, tuple(found), earlier)
+        return looked
 
     def reply(self, looked: Looked, passages: Sequence[Found], answer: str) -> Reply:
         """passages: as they were numbered for the model; none if it was not asked."""
-        answer = answer.strip()
-        exchanges.record(self._store.database, self._scope, Exchange(looked.question, answer))
-        if not passages or not answer or says_not_there(answer):
-            return Reply(answer, is_there=False)
-        cited = cite(answer, passages, self._store.index.text, self._store.place_at)
-        return Reply(answer, True, cited.citations, cited.dropped)
+        reply = reply_of(self._store, passages, answer)
+        exchanges.record(self._store.database, self._scope, Exchange(looked.question, reply.answer))
+        return reply
+
+
+def look_for(store: DocumentStore, scope: Scope, question: str, earlier: Sequence[Exchange] = ()) -> Looked:
+    """Passages for a question that follows those exchanges. UsageError: there is no question."""
+    question = " ".join(question.split())
+    if not question or len(question) > _MAX_QUESTION_CHARS:
+        raise UsageError(f"a question has 1 to {_MAX_QUESTION_CHARS} characters; this one has {len(question)}")
+    before = earlier[-1].question if earlier else ""
+    found = Retriever(store).find(question, scope, limit=_MAX_FOUND, earlier=before)
+    return Looked(question, tuple(found), tuple(earlier))
+
+
+def reply_of(store: DocumentStore, passages: Sequence[Found], answer: str) -> Reply:
+    """passages: as they were numbered for the model; none if it was not asked."""
+    answer = answer.strip()
+    if not passages or not answer or says_not_there(answer):
+        return Reply(answer, is_there=False)
+    cited = cite(answer, passages, store.index.text, store.place_at)
+    return Reply(answer, True, cited.citations, cited.dropped)

@@ -32,7 +32,8 @@ DOCUMENT_SUFFIXES = frozenset(
 )
 DEFAULT_COLLECTION = "documents"
 _MAX_NAME_CHARS = 100
-_OF_FILES = (FormatError, MemoryLimitError, NotFoundError, StorageError, UnsupportedError, UsageError)
+FILE_ERRORS = (FormatError, MemoryLimitError, NotFoundError, StorageError, UnsupportedError, UsageError)
+"""What is wrong with a file, not with the store."""
 
 ReadDocument = Callable[[Path], Document]
 
@@ -148,7 +149,7 @@ def _add(store: DocumentStore, path: Path, collection: str | None, read: ReadDoc
         is_current = store.is_current(path, state)
         digest = "" if is_current else _digest(path)
         document = None if is_current or store.find_bytes(digest) else _read(path, state, read)
-    except _OF_FILES as error:
+    except FILE_ERRORS as error:
         report.failed.append((path, error))
         return
     info = before if is_current else store.put(path, state, digest, document)

@@ -53,4 +53,6 @@ def last(database: Database, scope: Scope) -> tuple[Exchange, ...]:
 def _name(scope: Scope) -> str:
     if scope.document_id is not None:
         return f"document {scope.document_id}"
+    if scope.document_ids:
+        return f"documents {' '.join(map(str, scope.document_ids))}"
     return "all" if scope.collection is None else f"collection {scope.collection}"

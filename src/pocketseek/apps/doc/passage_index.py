@@ -30,15 +30,18 @@ _HEADING_WEIGHT = 2.0
 
 @dataclass(frozen=True)
 class Scope:
-    """Which passages are looked at: of one document, of one collection, or (neither) all."""
+    """Which passages are looked at: of one document, of these documents, of one collection, or (none of it) all."""
 
     document_id: int | None = None
     collection: str | None = None
+    document_ids: tuple[int, ...] = ()
 
     def condition(self) -> tuple[str, tuple[Value, ...]]:
         """In SQL, on a column document_id."""
         if self.document_id is not None:
             return "document_id = ?", (self.document_id,)
+        if self.document_ids:
+            return f"document_id IN ({', '.join('?' * len(self.document_ids))})", self.document_ids
         if self.collection is not None:
             return (
                 "document_id IN (SELECT document_id FROM files JOIN members USING (path) WHERE collection = ?)",

@@ -53,6 +53,14 @@ class Progress:
     share: float
 
 
+_LEAST_SHARE = 0.02  # below this nothing can be said of the time left
+
+
+def seconds_left(share: float, elapsed_s: float) -> float | None:
+    """Work goes on as fast as so far; None: too early to say."""
+    return elapsed_s * (1 - share) / share if share >= _LEAST_SHARE else None
+
+
 @dataclass(frozen=True)
 class SummaryText:
     """The next piece of the summary."""

@@ -7,6 +7,7 @@ stopped, what there is of it is kept as an answer that was stopped. Used by the 
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -16,16 +17,20 @@ from dataclasses import dataclass, replace
 from pocketseek.apps.answer_keeper import AnswerKeeper
 from pocketseek.apps.conversation import Conversation, Turn
 from pocketseek.apps.conversations import ConversationStore
+from pocketseek.apps.doc.summary_events import Progress
 from pocketseek.apps.prompt_fit import fitting_prompt
 from pocketseek.apps.serve.access import Caller
 from pocketseek.apps.serve.asking import Asked
+from pocketseek.apps.serve.attached_files import attached_files, question_of
+from pocketseek.apps.serve.bridge import EventBridge
+from pocketseek.apps.serve.document_answer import DocumentAnswer, DocumentMode, DocumentTask, careful, progress_value
 from pocketseek.apps.serve.limits import check_model
 from pocketseek.apps.serve.questions import Question
 from pocketseek.apps.serve.replies import RefusedError, describe_error
 from pocketseek.apps.serve.running_answer import RunningAnswer, turn_value
 from pocketseek.apps.serve.services import Services
 from pocketseek.runtime.engine import Engine
-from pocketseek.types import Service, TextEvent
+from pocketseek.types import SamplingParams, Service, TextEvent
 
 DEFAULT_MAX_TOKENS = 2048
 _KEEP_S = 1.0
@@ -35,6 +40,7 @@ _KEEP_S = 1.0
 class AnswerOrder:
     """What is to be answered. None: as the model recommends, DEFAULT_MAX_TOKENS, a fresh seed.
 
+    documents: those of the conversation's files that it is about; none: all.
     change: brings the conversation into the state that is answered, in a thread; raises what the store raises.
     """
 
@@ -46,15 +52,20 @@ class AnswerOrder:
     temperature: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
+    document_mode: DocumentMode = "passages"
+    documents: tuple[str, ...] = ()
 
     def question(self, engine: Engine, conversation: Conversation) -> Question:
-        given = {"temperature": self.temperature, "seed": self.seed}
-        sampling = replace(engine.recommended_sampling, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]  # each of its field's type
+        sampling = self.sampling(engine.recommended_sampling)
         max_tokens = self.max_tokens or DEFAULT_MAX_TOKENS
         prompt = fitting_prompt(
             engine, conversation.system, conversation.turns[:-1], max_tokens
         )  # the last is being written
         return Question(prompt, 1, max_tokens, sampling, (), Service(client=self.caller.name))
+
+    def sampling(self, recommended: SamplingParams) -> SamplingParams:
+        given = {"temperature": self.temperature, "seed": self.seed}
+        return replace(recommended, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]  # each of its field's type
 
 
 class AnswerHub:
@@ -122,21 +133,67 @@ class AnswerHub:
 
     async def _read(self, order: AnswerOrder, answer: RunningAnswer, pieces: _Pieces) -> str:
         """The finish reason."""
-        reason = "cancelled"
         answer.enter("loading")
         async with self._services.leases.engine(order.model) as engine:
             answer.enter("reading")
             conversation = await asyncio.to_thread(order.store.get, order.conversation_id)
-            question = await asyncio.to_thread(order.question, engine, conversation)
             self._services.metrics.count_answers(order.model, 1)
+            if file_ids := attached_files(conversation):
+                return await self._read_documents(order, answer, pieces, engine, conversation, file_ids)
+            question = await asyncio.to_thread(order.question, engine, conversation)
             async with Asked(engine, question) as asked:
-                async for batch in asked.batches():
-                    for _, event in batch:
-                        answer.see(event)
-                        reason = event.finish_reason or reason
-                    await pieces.add([event for _, event in batch])
-                asked.raise_error()
+                return await _gathered(asked, answer, pieces)
+
+    async def _read_documents(
+        self,
+        order: AnswerOrder,
+        answer: RunningAnswer,
+        pieces: _Pieces,
+        engine: Engine,
+        conversation: Conversation,
+        file_ids: tuple[str, ...],
+    ) -> str:
+        services = self._services
+        if services.files is None:
+            raise RefusedError(422, "this server keeps no files; begin a chat without documents", code="no_files")
+        question, earlier = question_of(conversation.turns)
+        task = DocumentTask(
+            await asyncio.to_thread(services.files.of, order.caller),
+            tuple(one for one in file_ids if one in order.documents) or file_ids,
+            order.document_mode,
+            question,
+            earlier,
+            order.model,
+            services.model_identity,
+            order.sampling(careful(engine.recommended_sampling)),
+            Service(client=order.caller.name),
+            order.max_tokens,
+        )
+        async with DocumentAnswer(engine, task) as asked:
+            reason = await _gathered(asked, answer, pieces)
+            outcome = await asked.outcome(pieces.text)
+        how = {"mode": task.mode, "documents": list(order.documents)}
+        pieces.sources_json = json.dumps(outcome.facts() | how, ensure_ascii=False)
         return reason
+
+
+async def _gathered(
+    asked: EventBridge[TextEvent] | EventBridge[TextEvent | Progress], answer: RunningAnswer, pieces: _Pieces
+) -> str:
+    """The finish reason, once all of the answer has come."""
+    reason, started_s = "cancelled", time.monotonic()
+    async for batch in asked.batches():
+        events = []
+        for _, event in batch:
+            if isinstance(event, Progress):
+                answer.enter(event.phase, progress_value(event, time.monotonic() - started_s))
+                continue
+            answer.see(event)
+            reason = event.finish_reason or reason
+            events.append(event)
+        await pieces.add(events)
+    asked.raise_error()
+    return reason
 
 
 async def _until_done(future: asyncio.Future[dict[str, object]]) -> None:
@@ -150,6 +207,7 @@ class _Pieces:
     """Gathers what is written, so that the disk is asked once a second and never by the event loop."""
 
     def __init__(self, keeper: AnswerKeeper) -> None:
+        self.sources_json = ""
         self._keeper = keeper
         self._waiting: list[TextEvent] = []
         self._kept_s = time.monotonic()
@@ -163,7 +221,12 @@ class _Pieces:
 
     def finish(self, reason: str) -> Turn:
         self._keep()
-        return self._keeper.finish(reason)
+        return self._keeper.finish(reason, self.sources_json)
+
+    @property
+    def text(self) -> str:
+        """All of the answer so far."""
+        return self._keeper.text + "".join(event.text for event in self._waiting)
 
     def _keep(self) -> None:
         with self._lock:

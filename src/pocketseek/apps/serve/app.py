@@ -16,6 +16,7 @@ from starlette.routing import Route
 from pocketseek.apps.serve.chat_api import chat_routes
 from pocketseek.apps.serve.completions_api import completion_routes
 from pocketseek.apps.serve.embeddings_api import embedding_routes
+from pocketseek.apps.serve.files_api import files_routes
 from pocketseek.apps.serve.guard import Guard
 from pocketseek.apps.serve.health import health
 from pocketseek.apps.serve.models_api import model_routes
@@ -37,6 +38,7 @@ def create_app(services: Services) -> Starlette:
         *chat_routes(),
         *completion_routes(),
         *embedding_routes(),
+        *files_routes(services),
         *page_routes(services),
     ]
     app = Starlette(

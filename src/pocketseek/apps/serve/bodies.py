@@ -30,11 +30,18 @@ _Name = Annotated[str, Meta(min_length=1, max_length=256)]
 B = TypeVar("B", bound=Struct)
 
 
-class TextPart(Struct, tag_field=None):
-    """type: "text"; others (image_url, input_audio, file) are refused."""
+class FileReference(Struct):
+    """Of a file that was uploaded before."""
+
+    file_id: _Name | None = None
+
+
+class ContentPart(Struct, tag_field=None):
+    """type: "text" or "file"; others (image_url, input_audio) are refused."""
 
     type: str
     text: str | None = None
+    file: FileReference | None = None
 
 
 class FunctionCall(Struct):
@@ -52,7 +59,7 @@ class MessageBody(Struct):
     """role "developer" is read as "system"."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
+    content: str | list[ContentPart] | None = None
     name: str | None = None
     tool_calls: list[ToolCallBody] | None = None
     tool_call_id: str | None = None
@@ -116,6 +123,8 @@ class AnswerBody(Struct, kw_only=True):
 
 
 class ChatBody(AnswerBody, kw_only=True):
+    """documents and document_mode are extensions: ids of uploaded files to answer from, and how."""
+
     messages: Annotated[list[MessageBody], Meta(min_length=1, max_length=4096)]
     max_completion_tokens: _Tokens | None = None
     logprobs: bool | None = None
@@ -127,6 +136,8 @@ class ChatBody(AnswerBody, kw_only=True):
     functions: list[Any] | None = None
     function_call: Any = None
     modalities: list[str] | None = None
+    documents: Annotated[list[_Name], Meta(max_length=64)] | None = None
+    document_mode: Literal["passages", "whole"] | None = None
 
 
 class CompletionBody(AnswerBody, kw_only=True):

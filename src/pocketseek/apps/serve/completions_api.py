@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from pocketseek.apps.serve.asking import Asked, Cost
 from pocketseek.apps.serve.bodies import MAX_BATCH, CompletionBody, parse_body, prompts_of, refuse_if_given
-from pocketseek.apps.serve.chat_api import FINGERPRINT, finish_reason
+from pocketseek.apps.serve.chat_forms import FINGERPRINT, finish_reason
 from pocketseek.apps.serve.endpoint import Call, Endpoint
 from pocketseek.apps.serve.event_stream import DONE, event, send_events
 from pocketseek.apps.serve.limits import check_model

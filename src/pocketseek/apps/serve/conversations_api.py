@@ -1,13 +1,14 @@
 """/api/conversations: what the page asks the server for. Made for the page, without promises to other programs.
 
     GET    /api/conversations?query=&limit=&before=    list or search, the newest first
-    POST   /api/conversations                          {model, system} -> a new one
+    POST   /api/conversations                          {model, system, title, documents} -> a new one
     GET    /api/conversations/ID                       all turns, answers as HTML, whether one is being written
-    PATCH  /api/conversations/ID                       {title}
-    DELETE /api/conversations/ID
+    PATCH  /api/conversations/ID                       {title} or {documents}: ids of the files that it is about
+    DELETE /api/conversations/ID                       with the files that no other one is about
     GET    /api/conversations/ID/export?format=md|json
-    POST   /api/conversations/ID/turns                 {text, index, model, settings} -> the answer as events
-    POST   /api/conversations/ID/regenerate            {model, settings} -> the answer as events
+    POST   /api/conversations/ID/turns                 {text, index, model, settings, document_mode, documents}
+                                                       -> the answer as events
+    POST   /api/conversations/ID/regenerate            {model, settings, document_mode, documents}, the same
     GET    /api/conversations/ID/answer                join the answer that is being written; 404: there is none
     POST   /api/conversations/ID/stop
 
@@ -19,9 +20,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -30,9 +31,11 @@ from starlette.types import Receive, Scope, Send
 from pocketseek.apps.conversation import Conversation, ConversationInfo, Turn
 from pocketseek.apps.conversation_files import export_conversation
 from pocketseek.apps.conversations import ConversationStore
-from pocketseek.apps.serve.access import caller_of
+from pocketseek.apps.serve.access import Caller, caller_of
 from pocketseek.apps.serve.answer_hub import AnswerHub, AnswerOrder
+from pocketseek.apps.serve.attached_files import attached_files, settings_with_files
 from pocketseek.apps.serve.bodies import parse_body
+from pocketseek.apps.serve.conversation_bodies import AgainBody, ChangeBody, NewBody, StopBody, TurnBody
 from pocketseek.apps.serve.endpoint import read_body, while_connected
 from pocketseek.apps.serve.event_stream import event, send_events
 from pocketseek.apps.serve.private_stores import PrivateStores
@@ -49,37 +52,6 @@ _EXPORTS = {"md": "text/markdown; charset=utf-8", "json": "application/json"}
 
 B = TypeVar("B", bound=Struct)
 Change = Callable[[ConversationStore, str], None]
-
-
-class NewBody(Struct):
-    model: str | None = None
-    system: str = ""
-
-
-class SettingsBody(Struct, frozen=True):
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
-
-
-class AgainBody(Struct):
-    model: str | None = None
-    settings: SettingsBody = SettingsBody()
-
-
-class TurnBody(AgainBody, kw_only=True):
-    """index: of the question that is replaced, with all that follows it; None: a new one."""
-
-    text: str
-    index: Annotated[int, Meta(ge=0)] | None = None
-
-
-class ChangeBody(Struct):
-    title: str
-
-
-class StopBody(Struct):
-    pass
 
 
 class ConversationsApi:
@@ -118,7 +90,8 @@ class ConversationsApi:
     async def create(self, request: Request) -> Response:
         body = await self._body(request, NewBody)
         model = self._services.model_name(body.model or None)
-        made = await asyncio.to_thread((await self._store(request)).create, model, "", body.system)
+        store, settings = await self._store(request), settings_with_files("{}", body.documents)
+        made = await asyncio.to_thread(store.create, model, body.title, body.system, settings)
         return json_reply(_info_value(made.info), 201)
 
     async def get(self, request: Request) -> Response:
@@ -130,13 +103,13 @@ class ConversationsApi:
     async def change(self, request: Request) -> Response:
         body = await self._body(request, ChangeBody)
         store = await self._store(request)
-        await asyncio.to_thread(store.rename, _id(request), body.title)
+        await asyncio.to_thread(_change, store, _id(request), body)
         return json_reply(_info_value(await asyncio.to_thread(store.info, _id(request))))
 
     async def delete(self, request: Request) -> Response:
         store = await self._own(request)
         await self._hub.stop(_id(request))
-        await asyncio.to_thread(store.delete, _id(request))
+        await asyncio.to_thread(self._delete, store, _id(request), caller_of(request))
         return Response(status_code=204)
 
     async def export(self, request: Request) -> Response:
@@ -184,8 +157,19 @@ class ConversationsApi:
             settings.temperature,
             settings.max_tokens,
             settings.seed,
+            body.document_mode,
+            tuple(body.documents),
         )
         return _AnswerResponse(await self._hub.start(order))
+
+    def _delete(self, store: ConversationStore, name: str, caller: Caller) -> None:
+        file_ids = attached_files(store.get(name))
+        store.delete(name)
+        if self._services.files is not None and file_ids:
+            files = self._services.files.of(caller)
+            for file_id in file_ids:
+                if files.has(file_id) and not store.is_in_settings(file_id):
+                    files.delete(file_id)
 
     async def _store(self, request: Request) -> ConversationStore:
         return await asyncio.to_thread(self._stores.of, caller_of(request))
@@ -261,7 +245,19 @@ def _info_value(info: ConversationInfo) -> dict[str, object]:
 
 def _conversation_value(conversation: Conversation, is_running: bool) -> dict[str, object]:
     turns = [turn_value(turn) for turn in conversation.turns]
-    return _info_value(conversation.info) | {"system": conversation.system, "turns": turns, "running": is_running}
+    return _info_value(conversation.info) | {
+        "system": conversation.system,
+        "turns": turns,
+        "running": is_running,
+        "documents": list(attached_files(conversation)),
+    }
+
+
+def _change(store: ConversationStore, name: str, body: ChangeBody) -> None:
+    if body.title is not None:
+        store.rename(name, body.title)
+    if body.documents is not None:
+        store.set_settings(name, settings_with_files(store.get(name).settings_json, body.documents))
 
 
 def _put(store: ConversationStore, name: str, *, question: Turn, index: int | None) -> None:

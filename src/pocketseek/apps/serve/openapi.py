@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from pocketseek import __version__
-from pocketseek.apps.serve.bodies import ChatBody, CompletionBody, EmbeddingBody, MessageBody, TextPart
+from pocketseek.apps.serve.bodies import ChatBody, CompletionBody, ContentPart, EmbeddingBody, MessageBody
 
 _ERROR = {
     "type": "object",
@@ -33,15 +33,18 @@ _STATUSES = {
     400: "Something in the request is wrong.",
     401: "A token is needed, or this one is unknown.",
     403: "Not with this token, or not from this page.",
-    404: "No such model, or nothing at this path.",
+    404: "No such model or file, or nothing at this path.",
     405: "Not with this method.",
     408: "The request took too long to arrive.",
     413: "The body is too large.",
     421: "Not under this name.",
-    422: "The model cannot do this.",
+    409: "A file is still being read.",
+    415: "Not in this form.",
+    422: "The model cannot do this, or a file cannot be read.",
     429: "Too many requests; Retry-After says when to come again.",
     431: "The headers are too large.",
     503: "Not now.",
+    507: "The disk is full.",
 }
 
 
@@ -49,7 +52,7 @@ _STATUSES = {
 def openapi_bytes() -> bytes:
     bodies = [ChatBody, CompletionBody, EmbeddingBody]
     _, components = msgspec.json.schema_components(
-        [*bodies, MessageBody, TextPart], ref_template="#/components/schemas/{name}"
+        [*bodies, MessageBody, ContentPart], ref_template="#/components/schemas/{name}"
     )
     return msgspec.json.encode(
         {
@@ -64,6 +67,17 @@ def openapi_bytes() -> bytes:
                 "/v1/models/{name}": {"get": _operation("One model.", parameters=[_NAME])},
                 "/v1/chat/completions": {"post": _operation("Answer a conversation.", body=ChatBody)},
                 "/v1/completions": {"post": _operation("Continue texts.", body=CompletionBody)},
+                "/v1/files": {
+                    "get": _operation("The files of this caller.", parameters=_LISTING),
+                    "post": _operation("Upload a document.", form=_FORM),
+                },
+                "/v1/files/{id}": {
+                    "get": _operation("One file, and whether it is read.", parameters=[_FILE]),
+                    "delete": _operation("Delete a file and all that was made of it.", parameters=[_FILE]),
+                },
+                "/v1/files/{id}/content": {
+                    "get": _operation("The bytes of a file.", parameters=[_FILE], media="application/octet-stream"),
+                },
                 "/v1/embeddings": {"post": _operation("Texts as vectors.", body=EmbeddingBody, streams=False)},
             },
             "components": {
@@ -74,6 +88,22 @@ def openapi_bytes() -> bytes:
     )
 
 
+_FILE = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+_LISTING = [
+    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 10000}},
+    {"name": "order", "in": "query", "schema": {"enum": ["asc", "desc"]}},
+    {"name": "after", "in": "query", "schema": {"type": "string"}},
+    {"name": "purpose", "in": "query", "schema": {"type": "string"}},
+]
+_FORM = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "purpose": {"enum": ["assistants", "user_data"]},
+        "password": {"type": "string", "description": "Of an encrypted PDF; it is not kept."},
+    },
+}
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
 
 
@@ -81,11 +111,12 @@ def _operation(
     summary: str,
     *,
     body: type[msgspec.Struct] | None = None,
+    form: dict[str, Any] | None = None,
     parameters: list[dict[str, Any]] | None = None,
     media: str = "application/json",
     streams: bool = True,
 ) -> dict[str, Any]:
-    answer: dict[str, Any] = {media: {"schema": {"type": "string"} if media == "text/plain" else {"type": "object"}}}
+    answer: dict[str, Any] = {media: {"schema": {"type": "object" if media == "application/json" else "string"}}}
     if body is not None and streams:
         answer["text/event-stream"] = {"schema": {"type": "string"}}
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
@@ -95,6 +126,8 @@ def _operation(
     if body is not None:
         schema = {"$ref": f"#/components/schemas/{body.__name__}"}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    if form is not None:
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
     if parameters:
         operation["parameters"] = parameters
     return operation

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pocketseek.apps.serve.conversations_api import ConversationsApi
+from pocketseek.apps.serve.documents_api import DocumentsApi
 from pocketseek.apps.serve.page_files import file_routes
 from pocketseek.apps.serve.private_stores import PrivateStores
 from pocketseek.apps.serve.replies import json_reply
@@ -24,4 +25,5 @@ def page_routes(services: Services) -> list[Route]:
         return json_reply(status_value(gauge, services.models.loaded_engines()))
 
     api = ConversationsApi(services, PrivateStores(services.conversations))
-    return [*file_routes(), Route("/api/status", status), *api.routes()]
+    documents = [] if services.files is None else DocumentsApi(services, services.files).routes()
+    return [*file_routes(), Route("/api/status", status), *api.routes(), *documents]

@@ -11,9 +11,9 @@ from pocketseek.apps.serve.bodies import (
     AnswerBody,
     ChatBody,
     CompletionBody,
+    ContentPart,
     MessageBody,
     ResponseFormatBody,
-    TextPart,
     ToolBody,
     ToolChoiceBody,
     refuse_if_given,
@@ -124,7 +124,7 @@ def _messages(bodies: Sequence[MessageBody]) -> list[Message]:
     return messages
 
 
-def _content(content: str | list[TextPart] | None) -> str:
+def _content(content: str | list[ContentPart] | None) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     for part in content:

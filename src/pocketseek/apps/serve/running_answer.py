@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
+import msgspec
+
 from pocketseek.apps.conversation import Turn
 from pocketseek.apps.serve.markdown import LiveMarkdown, render_blocks
 from pocketseek.types import TextEvent
 
-Phase = Literal["waiting", "loading", "reading", "writing"]
+Phase = Literal["waiting", "loading", "reading", "notes", "merge", "summary", "writing"]
+"""notes, merge, summary: of a document that is read as a whole."""
 Value = Mapping[str, object]
 
 _PAUSE_S = 0.04  # between two updates, at least
@@ -36,6 +39,7 @@ class RunningAnswer:
 
     def __init__(self) -> None:
         self.phase: Phase = "waiting"
+        self._progress: Value | None = None
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._end: Value | None = None
@@ -51,12 +55,14 @@ class RunningAnswer:
     def has_ended(self) -> bool:
         return self._end is not None
 
-    def enter(self, phase: Phase) -> None:
+    def enter(self, phase: Phase, progress: Value | None = None) -> None:
+        """progress: how far the phase is, for the page."""
         self.phase = phase
+        self._progress = progress
         self._wake()
 
     def see(self, event: TextEvent) -> None:
-        self.phase = "writing"
+        self.phase, self._progress = "writing", None
         self._text.append(event.text)
         self._reasoning.append(event.reasoning)
         self._wake()
@@ -78,7 +84,7 @@ class RunningAnswer:
                 woken.clear()
                 if self._end is None:
                     html = await self._render()
-                    yield _difference(self.phase, sent, html)
+                    yield _difference(self.phase, self._progress, sent, html)
                     sent = html
                     await asyncio.sleep(max(_PAUSE_S, self._rendering_s * _PAUSE_PER_RENDERING))
             yield self._end
@@ -114,12 +120,15 @@ def turn_value(turn: Turn) -> Value:
             "finish_reason": turn.finish_reason or "cancelled",
             "model": turn.model,
             "num_tokens": turn.num_tokens,
+            "sources": msgspec.json.decode(turn.sources_json) if turn.sources_json else None,
         }
     return value
 
 
-def _difference(phase: Phase, old: _Html, new: _Html) -> Value:
+def _difference(phase: Phase, progress: Value | None, old: _Html, new: _Html) -> Value:
     update: dict[str, object] = {"phase": phase}
+    if progress is not None:
+        update["progress"] = progress
     for name, before, now in (("reasoning", old.reasoning, new.reasoning), ("answer", old.answer, new.answer)):
         if before != now:
             num_same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(before, now, strict=False))))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
 from pocketseek.apps.access_tokens import TokenStore
 from pocketseek.apps.conversations import ConversationStore
-from pocketseek.apps.model_pool import ModelPool
+from pocketseek.apps.model_pool import ModelPool, ServedModel
 from pocketseek.apps.serve.leases import ModelLeases
 from pocketseek.apps.serve.limits import Admission, BodyBudget
 from pocketseek.apps.serve.metrics import Metrics, render_figures
+from pocketseek.apps.serve.private_files import PrivateFiles
 from pocketseek.apps.serve.request_log import RequestLog
 from pocketseek.govern.thermal_governor import ThermalStatus
 
@@ -24,7 +26,8 @@ class ServeOptions:
     addresses that may call it. require_token: also on this machine. max_requests: that run or wait, of all
     clients.
     write_timeout_s: how long a client may leave what was sent to it unread. header_timeout_s, body_timeout_s: how long
-    a request may take to arrive. shutdown_s: how long running answers may take after the server was asked to stop.
+    a request may take to arrive; upload_timeout_s: a file, which may pause for body_timeout_s. shutdown_s: how long
+    running answers may take after the server was asked to stop.
     """
 
     host: str = "127.0.0.1"
@@ -34,10 +37,12 @@ class ServeOptions:
     max_requests: int = 256
     max_connections: int = 1024
     max_body_bytes: int = 8_000_000
+    max_upload_bytes: int = 200_000_000
     max_bodies_bytes: int = 64_000_000
     max_header_bytes: int = 32_768
     header_timeout_s: float = 10.0
     body_timeout_s: float = 30.0
+    upload_timeout_s: float = 900.0
     write_timeout_s: float = 30.0
     shutdown_s: float = 30.0
     log_prompts: bool = False
@@ -49,7 +54,8 @@ DEFAULT_OPTIONS = ServeOptions()
 class Services:
     """All that a request may need. The parts that count belong to the server's event loop.
 
-    conversations: None if none are kept.
+    conversations, files: None if none are kept. Whoever gives them closes them. identity_of: as of
+    `apps/doc/model_identity.py`.
     """
 
     def __init__(
@@ -59,11 +65,15 @@ class Services:
         options: ServeOptions = DEFAULT_OPTIONS,
         *,
         conversations: ConversationStore | None = None,
+        files: PrivateFiles | None = None,
+        identity_of: Callable[[ServedModel], str] = lambda model: model.name,
     ) -> None:
         self.models = models
         self.tokens = tokens
         self.options = options
         self.conversations = conversations
+        self.files = files
+        self._identity_of = identity_of
         self.leases = ModelLeases(models)
         self.admission = Admission(options.max_requests)
         self.bodies = BodyBudget(options.max_bodies_bytes)
@@ -73,6 +83,10 @@ class Services:
     def model_name(self, name: str | None) -> str:
         """The model that is meant. Raises NotFoundError."""
         return self.models.default_name if name is None else self.models.model(name).name
+
+    def model_identity(self, name: str) -> str:
+        """Models that could answer differently have different ones. Asks the disk."""
+        return self._identity_of(self.models.model(name))
 
     def thermal_statuses(self) -> list[ThermalStatus | None]:
         """Of the models that are open."""

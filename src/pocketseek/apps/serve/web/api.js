@@ -51,6 +51,29 @@ export async function download(path) {
   return (await request("GET", path)).blob();
 }
 
+/** Sends a file as a form; onShare(0 to 1) while it goes. fetch() cannot tell how far it is. */
+export function upload(path, file, { onShare, signal }) {
+  return new Promise((resolve, reject) => {
+    const ask = new XMLHttpRequest();
+    const form = new FormData();
+    form.append("purpose", "user_data");
+    form.append("file", file, file.name);
+    ask.upload.addEventListener("progress", ({ loaded, total }) => onShare(total ? loaded / total : 0));
+    ask.addEventListener("error", () => (tell("offline"), reject(new ApiError(0, ""))));
+    ask.addEventListener("load", () => {
+      tell("online");
+      if (ask.status === 401) tell("token");
+      if (ask.status === 200) return resolve(ask.response);
+      reject(new ApiError(ask.status, ask.response?.error?.message || `${ask.status} ${ask.statusText}`));
+    });
+    signal.addEventListener("abort", () => (ask.abort(), reject(signal.reason)), { once: true });
+    ask.open("POST", path);
+    ask.responseType = "json";
+    if (preferences.token) ask.setRequestHeader("Authorization", `Bearer ${preferences.token}`);
+    ask.send(form);
+  });
+}
+
 /** The objects that the server sends, one by one, until it ends the stream. */
 export async function* stream(method, path, body, signal) {
   const response = await request(method, path, { body, signal });

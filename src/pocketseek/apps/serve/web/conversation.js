@@ -3,6 +3,7 @@
 // The server goes on writing whoever looks; this page attaches to the running answer, and again after an interruption.
 import { ApiError, call, stream } from "/api.js";
 import { setRunning, write } from "/composer.js";
+import { notReady, showDocuments } from "/documents.js";
 import { byId } from "/elements.js";
 import { runGauge } from "/gauge.js";
 import { announce, notice } from "/notices.js";
@@ -40,6 +41,7 @@ export function showEmpty() {
   leave();
   id = "";
   turns.replaceChildren();
+  showDocuments([]);
   byId("welcome").hidden = false;
   showTitle("");
 }
@@ -54,13 +56,14 @@ export async function open(conversationId) {
   leave();
   id = conversation.id;
   showTitle(conversation.title);
+  showDocuments(conversation.documents);
   byId("welcome").hidden = conversation.turns.length > 0;
   turns.replaceChildren();
   const shown = conversation.running ? conversation.turns.slice(0, -1) : conversation.turns;
   shown.forEach((turn, index) => turns.append(turnElement(turn, index, index === conversation.turns.length - 1)));
   const last = shown.at(-1);
   if (conversation.running) follow("GET", path("/answer"));
-  else if (last?.role === "user") newAnswer().fail("", regenerate);
+  else if (last?.role === "user") newAnswer().fail("", () => regenerate());
   toBottom();
   return conversation;
 }
@@ -81,31 +84,56 @@ function turnElement(turn, index, isLast) {
   return answer.element;
 }
 
-/** A new question, or another one in place of turn `index`. */
-export async function ask(text, index = null) {
+/** The conversation `other`, or a new one if that is "", is about this file as well. */
+export async function attach(other, fileId, name) {
+  if (other) return changeDocuments(other, (ids) => [...ids, fileId]);
+  const made = await make({ documents: [fileId], title: name });
+  if (id) return; // the person went elsewhere meanwhile; it is in the list
+  begin(made);
+  showTitle(name);
+}
+
+export const detach = (other, fileId) => changeDocuments(other, (ids) => ids.filter((one) => one !== fileId));
+
+async function changeDocuments(other, change) {
+  const { documents } = await call("GET", `/api/conversations/${other}`);
+  await call("PATCH", `/api/conversations/${other}`, { documents: change(documents) });
+}
+
+function make(fields) {
+  const { model, system } = preferences;
+  return call("POST", "/api/conversations", { model: model || byId("model").value, system, ...fields });
+}
+
+function begin(made) {
+  id = made.id;
+  onChange("made", id);
+}
+
+/** A new question, or another one in place of turn `index`. how: {mode, documents} of a chat about documents. */
+export async function ask(text, index = null, how = {}) {
   if (following) return notice(say("busy"));
-  if (!id) {
-    const { model, system } = preferences;
-    id = (await call("POST", "/api/conversations", { model: model || byId("model").value, system })).id;
-    onChange("made", id);
-  }
+  if (notReady()) throw new ApiError(409, say("stillReading"));
+  if (!id) begin(await make({}));
   const position = index ?? turns.children.length;
   if (position === 0) showTitle(text.slice(0, 60)); // until the server says what it calls it
   while (turns.children.length > position) turns.lastElementChild.remove();
   byId("welcome").hidden = true;
   dropRegenerate();
   turns.append(questionTurn({ content: text }, (other) => ask(other, position)));
-  await follow("POST", path("/turns"), { text, index, ...choices() });
+  await follow("POST", path("/turns"), { text, index, ...choices(how) });
 }
 
-function choices() {
-  return { model: byId("model").value, settings: samplingSettings() };
+function choices(how) {
+  const { mode = "passages", documents = [] } = how ?? {};
+  return { model: byId("model").value, settings: samplingSettings(), document_mode: mode, documents };
 }
 
-export async function regenerate() {
+/** how: as of `ask`; what an answer says of itself will do. */
+export async function regenerate(how) {
   if (following) return notice(say("busy"));
   if (turns.lastElementChild?.classList.contains("answer")) turns.lastElementChild.remove();
-  await follow("POST", path("/regenerate"), choices());
+  await follow("POST", path("/regenerate"), choices(how));
 }
 
 export async function stop() {
@@ -157,8 +185,9 @@ async function retry(mine, method, address, body) {
     const opened = await open(mine);
     if (!opened) return;
     const kept = opened.turns;
-    if (address.endsWith("/turns") && kept.at(-1)?.content !== body.text && kept.length < before) return ask(body.text, body.index);
-    if (!following) return regenerate();
+    const how = { mode: body?.document_mode, documents: body?.documents };
+    if (address.endsWith("/turns") && kept.at(-1)?.content !== body.text && kept.length < before) return ask(body.text, body.index, how);
+    if (!following) return regenerate(how);
   } catch (error) {
     notice(error.message || say("offline"));
   }

@@ -1,8 +1,9 @@
 // Puts the page together: what the address says is shown, what is clicked is done.
 import { call, onServer } from "/api.js";
 import { draft, focusInput, setUpComposer, write } from "/composer.js";
-import { ask, currentId, leave, open, setUpConversation, showEmpty, showTitle, stay, stop, suggest, toBottom, showChanges } from "/conversation.js";
+import { ask, attach, currentId, detach, leave, open, setUpConversation, showEmpty, showTitle, stay, stop, suggest, toBottom, showChanges } from "/conversation.js";
 import { openSettings, setUpDialogs } from "/dialogs.js";
+import { setUpDocuments } from "/documents.js";
 import { closeDrawer, setUpDrawer, showCurrent, showList } from "/drawer.js";
 import { byId, make } from "/elements.js";
 import { runGauge } from "/gauge.js";
@@ -127,6 +128,12 @@ setUpDialogs();
 setUpServerState();
 setUpComposer({ onSend: send, onStop: () => stop().catch(complain) });
 setUpConversation(conversationChanged);
+setUpDocuments({
+  where: currentId,
+  onAdded: attach,
+  onRemoved: detach,
+  onSummarize: ({ id, title }) => ask(say("summarizeThis", { title }), null, { mode: "summary", documents: [id] }).catch(complain),
+});
 setUpDrawer({
   onOpen: showAddress,
   onDeleted: (id) => id === currentId() && newChat(),

@@ -3,6 +3,7 @@
 import { copyText, icon, iconButton, make } from "/elements.js";
 import { grow, isSendKey } from "/composer.js";
 import { announce, notice } from "/notices.js";
+import { linkMarks, sourceList } from "/sources.js";
 import { say } from "/words.js";
 
 /** Replace the blocks from `from` on; those before it are not touched, so that a selection in them stays. */
@@ -68,20 +69,22 @@ function editor(text, onEdit, onCancel) {
 /** An answer: finished, or growing by `update`. */
 export class AnswerTurn {
   constructor({ onRegenerate = null } = {}) {
-    this.onRegenerate = onRegenerate;
+    this.onRegenerate = onRegenerate; // (how): with the sources of the answer, or another {mode}
     this.summary = make("span", {}, say("thinking"));
     this.reasoning = make("div", { class: "text" });
     this.details = make("details", { class: "reasoning", hidden: true },
       make("summary", {}, icon("chevron"), this.summary), this.reasoning);
     this.text = make("div", { class: "text", dir: "auto" });
+    this.sources = make("div", { class: "sources" });
     this.status = make("p", { class: "status" });
+    this.bar = make("progress", { max: 1, hidden: true, "aria-label": say("progress") });
     this.tools = make("div", { class: "turn-tools" });
     this.element = make("article", { class: "turn answer" }, make("h2", { class: "unseen" }, say("assistant")),
-      this.details, this.text, this.status, this.tools);
+      this.details, this.text, this.sources, this.status, this.bar, this.tools);
   }
 
-  /** While it is written: {phase, reasoning, answer}. */
-  update({ phase, reasoning, answer }) {
+  /** While it is written: {phase, progress, reasoning, answer}. */
+  update({ phase, progress = null, reasoning, answer }) {
     this.element.classList.add("grows");
     if (reasoning) showBlocks(this.reasoning, reasoning);
     if (answer) showBlocks(this.text, answer);
@@ -89,10 +92,12 @@ export class AnswerTurn {
     const thinks = !this.text.children.length && !this.details.hidden;
     this.summary.textContent = say(thinks ? "thinking" : "thought");
     this.details.classList.toggle("active", thinks);
-    this.status.textContent = phase === "writing" ? "" : say(phase);
+    this.status.textContent = phase === "writing" ? "" : [say(phase, progress ?? {}), timeLeft(progress)].filter(Boolean).join(", ");
+    this.bar.hidden = !progress;
+    if (progress) this.bar.value = progress.share;
   }
 
-  /** All of it: {content, html, reasoning_html, finish_reason, model, num_tokens}. */
+  /** All of it: {content, html, reasoning_html, finish_reason, model, num_tokens, sources}. */
   finish(turn) {
     this.element.classList.remove("grows");
     showChanged(this.reasoning, turn.reasoning_html);
@@ -100,17 +105,33 @@ export class AnswerTurn {
     this.details.hidden = !turn.reasoning_html.length;
     this.details.classList.remove("active");
     this.summary.textContent = say("thought");
-    this.status.textContent = "";
+    this.end();
+    this.showSources(turn.sources);
     const copyButton = iconButton("copy", say("copy"), () => copy(turn.content, copyButton));
     this.tools.replaceChildren(copyButton);
-    if (this.onRegenerate) this.tools.append(iconButton("again", say("regenerate"), this.onRegenerate));
+    if (this.onRegenerate) this.tools.append(iconButton("again", say("regenerate"), () => this.onRegenerate(turn.sources)));
     this.tools.append(make("span", { class: "facts" }, facts(turn)));
+  }
+
+  end() {
+    this.status.textContent = "";
+    this.bar.hidden = true;
+  }
+
+  /** What it was made from: citations that can be opened, or that nothing was found. */
+  showSources(sources) {
+    const citations = sources?.citations ?? [];
+    linkMarks(this.text, citations);
+    this.sources.replaceChildren(...(citations.length ? [sourceList(citations)] : []));
+    if (sources?.not_in_document && this.onRegenerate) {
+      this.sources.append(make("button", { type: "button", class: "chip", onclick: () => this.onRegenerate({ mode: "whole" }) }, say("readWhole")));
+    }
   }
 
   /** A kind word and a way out. */
   fail(message, onRetry) {
     this.element.classList.remove("grows");
-    this.status.textContent = "";
+    this.end();
     this.tools.replaceChildren();
     this.element.append(make("div", { class: "failure", role: "alert" },
       make("strong", {}, say("failed")), make("span", {}, message),
@@ -124,7 +145,16 @@ function showChanged(place, html) {
   showBlocks(place, { from, html: html.slice(from) });
 }
 
-function facts({ model, num_tokens: count, finish_reason: reason }) {
+/** "about 3 min left" */
+function timeLeft(progress) {
+  const seconds = progress?.seconds_left;
+  if (seconds === null || seconds === undefined) return "";
+  return seconds < 90 ? say("secondsLeft", { count: Math.max(1, seconds) }) : say("minutesLeft", { count: Math.round(seconds / 60) });
+}
+
+function facts({ model, num_tokens: count, finish_reason: reason, sources }) {
   const ended = { cancelled: say("stopped"), length: say("cut"), deadline: say("cut") }[reason];
-  return [model, count ? say("tokens", { count }) : "", ended].filter(Boolean).join(" · ");
+  const { chunks, chunks_covered: covered } = sources?.coverage ?? {};
+  const read = chunks ? say(covered === chunks ? "allRead" : "partRead", { chunks, covered }) : "";
+  return [model, count ? say("tokens", { count }) : "", read, ended].filter(Boolean).join(" · ");
 }

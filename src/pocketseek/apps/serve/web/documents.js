@@ -1,0 +1,149 @@
+// The documents that a chat is about: sending them, a card for each, summaries.
+import { call, upload } from "/api.js";
+import { openSheet } from "/dialogs.js";
+import { byId, icon, iconButton, make } from "/elements.js";
+import { announce, notice } from "/notices.js";
+import { say } from "/words.js";
+
+const LOOK_MS = 700;
+const place = byId("documents");
+let cards = []; // of the conversation that is seen
+let handlers = {};
+
+/** where(): the conversation that is seen, or "". onAdded(where, id, name), onRemoved(where, id): it is about it, or not. */
+export function setUpDocuments(given) {
+  handlers = given;
+  const input = byId("file");
+  byId("attach").addEventListener("click", () => input.click());
+  input.addEventListener("change", () => {
+    const files = [...input.files];
+    input.value = "";
+    addAll(files);
+  });
+  const stage = byId("stage");
+  const isFile = (event) => event.dataTransfer?.types.includes("Files");
+  stage.addEventListener("dragover", (event) => isFile(event) && event.preventDefault());
+  stage.addEventListener("drop", (event) => isFile(event) && (event.preventDefault(), addAll([...event.dataTransfer.files])));
+}
+
+/** Of another conversation; what is still being sent goes on, and is there when its own is opened. */
+export function showDocuments(ids) {
+  const same = ids.length === cards.length && cards.every((card, index) => card.id === ids[index]);
+  if (same) return;
+  cards = ids.map((id) => new Card({ id }));
+  refresh();
+  for (const card of cards) card.look();
+}
+
+/** Whether a question would come too early. */
+export const notReady = () => cards.some((card) => card.state === "uploading" || card.state === "reading");
+
+function refresh() {
+  place.replaceChildren(...cards.map((card) => card.element));
+  place.hidden = !cards.length;
+  byId("suggestions").hidden = cards.length > 0; // they are about other things
+}
+
+/** One after the other: the first makes the chat that the others belong to. */
+async function addAll(files) {
+  for (const file of files) await add(file);
+}
+
+async function add(file) {
+  const where = handlers.where();
+  const card = new Card({ name: file.name });
+  cards.push(card);
+  refresh();
+  try {
+    const sent = await upload("/v1/files", file, { onShare: (share) => card.sending(share), signal: card.leaving.signal });
+    card.id = sent.id;
+    card.show(sent);
+    await handlers.onAdded(where, card.id, file.name);
+    announce(card.title);
+    card.look();
+  } catch (error) {
+    if (card.id) call("DELETE", `/v1/files/${card.id}`).catch(() => {}); // no chat is about it
+    drop(card);
+    if (error.name !== "AbortError" && error.status !== 401) notice(error.message || say("offline"));
+  }
+}
+
+function drop(card) {
+  cards = cards.filter((other) => other !== card);
+  refresh();
+}
+
+class Card {
+  constructor({ id = "", name = "" }) {
+    this.id = id;
+    this.title = name;
+    this.state = id ? "reading" : "uploading";
+    this.leaving = new AbortController();
+    this.name = make("b", {}, name);
+    this.facts = make("small", {}, id ? say("queued") : "");
+    this.bar = make("progress", { max: 1, value: 0, "aria-label": say("progress"), hidden: Boolean(id) });
+    this.summary = make("button", { type: "button", class: "chip", hidden: true, onclick: () => handlers.onSummarize(this) }, say("summarize"));
+    this.element = make("div", { class: "card" }, icon("document"), make("div", { class: "about" }, this.name, make("div", { class: "row" }, this.facts, this.summary), this.bar),
+      iconButton("close", say("removeDocument"), () => this.remove()));
+  }
+
+  sending(share) {
+    this.bar.value = share;
+    this.facts.textContent = share < 1 ? say("uploading", { percent: Math.round(share * 100) }) : say("queued");
+  }
+
+  /** file: as the server describes it. */
+  show(file) {
+    const { document: read, reading, status, tokens } = file;
+    this.state = { uploaded: "reading", processed: "ready", error: "error" }[status];
+    this.title = read?.title || file.filename;
+    this.name.textContent = this.title;
+    this.element.classList.toggle("wrong", status === "error");
+    this.bar.hidden = status !== "uploaded" || !reading?.total;
+    if (reading?.total) this.bar.value = reading.done / reading.total;
+    this.summary.hidden = status !== "processed";
+    if (status === "error") this.facts.textContent = file.status_details;
+    else if (status === "uploaded") this.facts.textContent = reading?.total ? say("readingPart", reading) : say("queued");
+    else this.facts.textContent = [pagesOf(read), tokensOf(tokens)].filter(Boolean).join(" · ");
+  }
+
+  /** Until it is read. */
+  async look() {
+    while (cards.includes(this)) {
+      try {
+        this.show(await call("GET", `/api/documents/${this.id}?model=${encodeURIComponent(byId("model").value)}`));
+      } catch (error) {
+        if (error.status === 404) return drop(this); // deleted elsewhere
+        if (error.status !== 0) return notice(error.message);
+      }
+      if (this.state !== "reading") return;
+      await new Promise((wake) => setTimeout(wake, LOOK_MS));
+    }
+  }
+
+  async remove() {
+    if (this.state === "uploading" && !this.id) return this.leaving.abort(new DOMException("", "AbortError"));
+    await openSheet(this.title, [{ icon: "delete", label: say("removeDocument"), danger: true, run: () => this.destroy() }]);
+  }
+
+  async destroy() {
+    const where = handlers.where();
+    drop(this);
+    try {
+      await call("DELETE", `/v1/files/${this.id}`).catch((error) => {
+        if (error.status !== 404) throw error;
+      });
+      if (where) await handlers.onRemoved(where, this.id);
+    } catch (error) {
+      notice(error.message || say("offline"));
+    }
+  }
+}
+
+const pagesOf = (read) => (read?.pages ? say("pages", { count: read.pages }) : "");
+
+function tokensOf(tokens) {
+  if (tokens === null || tokens === undefined) return ""; // the server has not counted them yet
+  const short = new Intl.NumberFormat(document.documentElement.lang, { notation: "compact" });
+  return say("tokens", { count: short.format(tokens) });
+}
