@@ -2,15 +2,29 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pypdfium2
 import pytest
+from document_files import (
+    W_NAMESPACE,
+    column,
+    docx_parts,
+    epub_parts,
+    paragraph,
+    pdf_bytes,
+    picture_pdf_bytes,
+    write_zip,
+)
 from sample_documents import written
 from tiny_models import tiny_hf_directory
 
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.errors import FormatError, NotFoundError, UsageError
+
+DATA = Path(__file__).parents[1] / "apps" / "doc" / "data"
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +65,39 @@ def test_a_file_that_cannot_be_read_is_told_and_the_rest_goes_on(run: Callable, 
     assert ended.code == FormatError.exit_code
     assert "2 added, 0 changed, 0 unchanged, 1 not readable" in ended.out
     assert f"{folder / 'broken.pdf'}: " in ended.err
+
+
+def test_comments_are_read_when_they_are_asked_for(run: Callable, tmp_path: Path) -> None:
+    body = '<w:p><w:r><w:t>Text</w:t><w:commentReference w:id="0"/></w:r></w:p>'
+    note = f'<w:comments xmlns:w="{W_NAMESPACE}"><w:comment w:id="0">{paragraph("Remarkable")}</w:comment></w:comments>'
+    path = write_zip(tmp_path / "a.docx", docx_parts(body) | {"word/comments.xml": note})
+    assert run("doc", "add", path).code == 0
+    assert run("doc", "search", "remarkable").out.startswith("no passage")
+    assert "1 changed" in run("doc", "add", path, "--comments").out
+    assert "«Remarkable»" in run("doc", "search", "remarkable").out
+
+
+def test_what_is_missing_of_a_document_is_told_when_it_is_added(run: Callable, tmp_path: Path) -> None:
+    book = write_zip(tmp_path / "a.epub", epub_parts(["<p>whole</p>", "<p>begun</p>" + "<div>" * 5000 + "lost"]))
+    mixed = pypdfium2.PdfDocument.new()
+    for part in (pdf_bytes([column(72, 700, ["Text"])]), picture_pdf_bytes(bytes(100 * 140), 100, 140)):
+        mixed.import_pages(pypdfium2.PdfDocument(part))
+    mixed.save(tmp_path / "b.pdf")
+    ended = run("doc", "add", book, tmp_path / "b.pdf")
+    assert "what follows is missing" in ended.err
+    assert "1 pages are pictures without text; `pocketseek doc add --ocr` reads them" in ended.err
+    documents = run("doc", "list", "--json").json["documents"]
+    assert sorted(remark["reason"] for one in documents for remark in one["remarks"]) == [
+        "damaged-part",
+        "picture-page",
+    ]
+
+
+@pytest.mark.skipif(shutil.which("tesseract") is None, reason="tesseract is not installed")
+def test_pictures_are_read_when_that_is_asked_for(run: Callable) -> None:
+    assert "--ocr reads them" in run("doc", "add", DATA / "picture.pdf").err
+    assert run("doc", "add", DATA / "picture.pdf", "--ocr").code == 0
+    assert "«fox»" in run("doc", "search", "fox").out
 
 
 def test_a_path_that_is_not_there_is_one_line(run: Callable, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,8 +18,9 @@ from pocketseek.cli.console import (
     print_json,
     print_table,
     print_text,
-    progress_bar,
 )
+from pocketseek.cli.doc_reading import Comments, Ocr, file_reader
+from pocketseek.cli.doc_reading import Password as Password
 from pocketseek.cli.messages import Message, Words
 from pocketseek.errors import PocketseekError, UsageError
 from pocketseek.settings import Settings, read_settings
@@ -36,8 +36,6 @@ Collection = Annotated[
     str | None, typer.Option("--collection", "-c", metavar="NAME", help="Of this collection.", show_default=False)
 ]
 
-Password = Annotated[str | None, typer.Option("--password", help="Of an encrypted PDF.", show_default=False)]
-
 
 def add(
     paths: Annotated[list[Path], typer.Argument(metavar="FILE|FOLDER...", help="What to keep.", show_default=False)],
@@ -45,19 +43,18 @@ def add(
         str, typer.Option("--collection", "-c", metavar="NAME", help="Where to put them.", show_default=True)
     ] = "documents",
     password: Password = None,
+    comments: Comments = False,
+    ocr: Ocr = False,
     json: options.Json = False,
 ) -> None:
     """Keep documents for questions, in the data directory. Files that have not changed are not read again."""
     from pocketseek.apps.doc.collections import add_paths
-    from pocketseek.apps.doc.read import read_document
 
     settings = read_settings()
     words = Words(settings.language)
     with open_store(settings) as store:
-        with progress_bar(unit="files") as bar:
-            label = words(said.READING)
-            read = partial(read_document, password=password)
-            report = add_paths(store, paths, collection, read, lambda _, done, total: bar(label, done, total))
+        with file_reader(words, password=password, comments=comments, ocr=ocr) as reader:
+            report = add_paths(store, paths, collection, reader, reader.begin, reader.extras)
         if json:
             print_json(_report_facts(report, collection))
         else:
@@ -186,6 +183,7 @@ def document_facts(info: DocumentInfo) -> dict[str, object]:
         "bytes": info.num_bytes,
         "passages": info.num_passages,
         "sha256": info.sha256,
+        "remarks": [{"reason": one.code, "page": one.page, "detail": one.detail} for one in info.remarks],
     }
 
 
@@ -223,8 +221,20 @@ def _tell(report: AddReport, words: Words, collection: str, num_documents: int) 
     print_text(words(said.IN_COLLECTION, name=collection, count=num_documents))
     if report.num_other:
         note(words(said.OTHER_FILES, count=report.num_other))
+    for info in report.added + report.changed:
+        _tell_missing(info, words)
     if report.gone:
         note(words(said.GONE, count=len(report.gone), first=report.gone[0]))
+
+
+def _tell_missing(info: DocumentInfo, words: Words) -> None:
+    """What could not be read of a document that was."""
+    num_pictures = sum(remark.code == "picture-page" for remark in info.remarks)
+    if num_pictures:
+        note(words(said.PICTURE_PAGES, path=info.path, count=num_pictures))
+    for remark in info.remarks:
+        if remark.code == "damaged-part":
+            note(words(said.NOT_READ, path=info.path, problem=remark.detail))
 
 
 def _without_path(problem: PocketseekError, path: Path) -> str:

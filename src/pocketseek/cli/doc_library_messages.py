@@ -5,6 +5,11 @@ from __future__ import annotations
 from pocketseek.cli.messages import Message
 
 READING = Message("reading", "正在读取")
+READING_FILE = Message("reading file {number} of {total}", "正在读取文件 {number}/{total}")
+PICTURE_PAGES = Message(
+    "{path}: {count} pages are pictures without text; `pocketseek doc add --ocr` reads them",
+    "{path}:有 {count} 页是没有文字的图片;可用 `pocketseek doc add --ocr` 识别",
+)
 ADDED = Message(
     "{added} added, {changed} changed, {unchanged} unchanged, {failed} not readable",
     "新增 {added} 个,更新 {changed} 个,未变 {unchanged} 个,无法读取 {failed} 个",

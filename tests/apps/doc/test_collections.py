@@ -75,6 +75,15 @@ def test_the_others_go_on_after_a_file_that_cannot_be_read(store: DocumentStore,
     assert len(report.added) == 4
 
 
+def test_a_file_is_read_again_for_an_extra_that_it_was_read_without(store: DocumentStore, folder: Path) -> None:
+    reader = Reader()
+    add_paths(store, [folder], "c", reader)
+    assert len(add_paths(store, [folder], "c", reader, extras=("ocr",)).changed) == 5
+    assert len(add_paths(store, [folder], "c", reader, extras=("ocr",)).unchanged) == 5
+    assert len(add_paths(store, [folder], "c", reader).unchanged) == 5
+    assert len(reader.names) == 10
+
+
 def test_an_empty_file_is_told(store: DocumentStore, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"empty\.txt"):
         add_file(store, written(tmp_path / "empty.txt", " \n"), read_document)

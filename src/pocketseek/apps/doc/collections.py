@@ -8,13 +8,14 @@ documents do; hidden ones are left alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from pocketseek.apps.doc.document import Document
 from pocketseek.apps.doc.document_rows import DocumentInfo
+from pocketseek.apps.doc.reading_mark import Extra
 from pocketseek.apps.doc.store import DocumentStore, FileState
 from pocketseek.errors import (
     FormatError,
@@ -61,16 +62,17 @@ def add_paths(
     collection: str | None,
     read: ReadDocument,
     show: ShowFile = lambda path, done, total: None,
+    extras: Collection[Extra] = (),
 ) -> AddReport:
-    """collection: None keeps the documents without putting them into one. Raises NotFoundError for a path that is not
-    there, StorageError and the like if nothing can be kept."""
+    """collection: None keeps the documents without putting them into one. extras: what `read` brings of them. Raises
+    StorageError and the like if nothing can be kept."""
     if collection is not None:
         check_name(collection)
     report = AddReport()
     files = _files(paths, report)
     for done, path in enumerate(files):
         show(path, done, len(files))
-        _add(store, path, collection, read, report)
+        _add(store, path, collection, read, report, extras)
     for folder in filter(Path.is_dir, map(Path.absolute, paths)):
         report.gone += (path for path in store.paths(under=folder) if not path.exists())
     if report.changed:
@@ -78,10 +80,10 @@ def add_paths(
     return report
 
 
-def add_file(store: DocumentStore, path: Path, read: ReadDocument) -> DocumentInfo:
+def add_file(store: DocumentStore, path: Path, read: ReadDocument, extras: Collection[Extra] = ()) -> DocumentInfo:
     """The document of one file, read if it is new or has changed, in the collections that it was in."""
     report = AddReport()
-    _add(store, path.absolute(), None, read, report)
+    _add(store, path.absolute(), None, read, report, extras)
     if report.failed:
         raise report.failed[0][1]
     if report.changed:
@@ -140,18 +142,25 @@ def _below(folder: Path) -> Iterator[Path]:
             yield entry
 
 
-def _add(store: DocumentStore, path: Path, collection: str | None, read: ReadDocument, report: AddReport) -> None:
+def _add(
+    store: DocumentStore,
+    path: Path,
+    collection: str | None,
+    read: ReadDocument,
+    report: AddReport,
+    extras: Collection[Extra],
+) -> None:
     """What is wrong with the file goes into the report, what is wrong with the store leaves."""
     before = store.of_path(path)
     try:
         state = _state(path)
-        is_current = store.is_current(path, state)
+        is_current = store.is_current(path, state, extras)
         digest = "" if is_current else _digest(path)
-        document = None if is_current or store.find_bytes(digest) else _read(path, state, read)
+        document = None if is_current or store.has_bytes(digest, extras) else _read(path, state, read)
     except _OF_FILES as error:
         report.failed.append((path, error))
         return
-    info = before if is_current else store.put(path, state, digest, document)
+    info = before if is_current else store.put(path, state, digest, document, extras)
     if before is None and info is not None:
         report.added.append(info)
     elif info is not None and not is_current and (document is not None or info != before):
@@ -167,7 +176,7 @@ def _read(path: Path, state: FileState, read: ReadDocument) -> Document:
     if _state(path) != state:
         raise StorageError(f"{path} changed while it was read; add it again")
     if not document.blocks:
-        raise FormatError(f"{path} has no text in it; if its pages are pictures, they have to be recognised first")
+        raise FormatError(f"{path} has no text in it; if its pages are pictures, --ocr reads them")
     return document
 
 
