@@ -125,11 +125,54 @@ def test_words_are_found_with_their_places(run: Callable, added: Path) -> None:
 def test_removing_needs_a_yes_and_leaves_no_trace(run: Callable, added: Path, home: Path) -> None:
     assert run("doc", "remove", added / "roses.md").code == UsageError.exit_code
     assert b"pruned" in (home / "documents.db").read_bytes()
-    assert run("doc", "remove", added / "roses.md", "--yes", "--json").json == {"removed": 1}
+    assert run("doc", "remove", added / "roses.md", "--yes", "--json").json["removed"] == 1
     left = b"".join(path.read_bytes() for path in home.glob("documents.db*"))
     assert b"prun" not in left
     assert b"roses" not in left
     assert (added / "roses.md").exists()
+
+
+def traces(home: Path, *words: str) -> list[str]:
+    """Files of the data directory with one of the words in them, and prompts that the engine has kept."""
+    found = {
+        path.name
+        for path in home.rglob("*")
+        for word in words
+        if path.is_file() and word.encode() in path.read_bytes().lower()
+    }
+    return sorted(found | {path.name for path in (home / "cache" / "prefix").rglob("*") if path.is_file()})
+
+
+def test_a_removed_document_takes_questions_and_summaries_with_it(
+    run: Callable, home: Path, tmp_path: Path, wide_package: Path
+) -> None:
+    path = written(tmp_path / "xylophone.md", "# Xylophone\n\n" + "The xylophone is played with zanzibars. " * 12)
+    model = ("--model", wide_package, "--json")
+    assert run("doc", "ask", path, "What is the xylophone played with?", *model, "--max-tokens", 4).code == 0
+    assert run("doc", "summarize", path, "--focus", "zanzibar", "--length", 10, *model).code == 0
+    assert traces(home, "xyloph", "zanzib") == ["documents.db", "summaries.db"]
+    assert run("doc", "remove", path, "--yes", "--json").json == {"removed": 1, "summaries_removed": 1}
+    assert traces(home, "xyloph", "zanzib") == []
+
+
+def test_a_removed_collection_takes_its_questions_with_it(
+    run: Callable, home: Path, added: Path, wide_package: Path
+) -> None:
+    assert run("doc", "add", added, "-c", "second").code == 0
+    question = "Which zanzibar prunes roses in March?"
+    run("doc", "ask", "garden", question, "--model", wide_package, "--max-tokens", 4)
+    assert traces(home, "zanzibar") == ["documents.db"]
+    assert run("doc", "remove", "-c", "garden", "--yes", "--json").json["removed"] == 0
+    assert traces(home, "zanzibar") == []
+
+
+def test_a_question_that_is_not_to_be_kept_never_reaches_the_disk(
+    run: Callable, home: Path, folder: Path, wide_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(folder / "absent"))  # a temporary folder would fail
+    ended = run("doc", "ask", folder / "roses.md", "When are roses pruned?", "--no-keep", "--model", wide_package)
+    assert ended.code == 0
+    assert traces(home, "roses", "pruned") == []
 
 
 def test_a_whole_collection_is_removed(run: Callable, added: Path) -> None:

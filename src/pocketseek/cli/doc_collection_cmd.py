@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -109,19 +109,23 @@ def remove(
         paths = [path for name in names or () for path in paths_meant(store, name)]
         if collection is not None and collection not in [one.name for one in store.collections()]:
             raise UsageError(f"there is no collection {collection!r:.60}; `pocketseek doc list` shows which there are")
-        before = len(store.documents())
+        before = store.documents()
         if not yes and not _is_confirmed(words, len(store.documents(collection)) if collection else len(paths)):
             print_text(words(said.NOT_REMOVED))
             return
         if collection is not None:
-            store.leave(collection)
+            paths += store.leave(collection)
         store.forget(paths)
         store.tidy()
-        count = before - len(store.documents())
+        kept = {info.id for info in store.documents()}
+    removed = [info.sha256 for info in before if info.id not in kept]
+    num_jobs = _remove_jobs(settings, removed, paths)
     if json:
-        print_json({"removed": count})
+        print_json({"removed": len(removed), "summaries_removed": num_jobs})
     else:
-        print_text(words(said.REMOVED, count=count))
+        print_text(words(said.REMOVED, count=len(removed)))
+        if num_jobs:
+            print_text(words(said.JOBS_REMOVED, count=num_jobs))
 
 
 def search(
@@ -149,13 +153,22 @@ def search(
         )
 
 
+def _remove_jobs(settings: Settings, sha256s: list[str], paths: list[Path]) -> int:
+    """Summaries of what was removed, finished or not."""
+    from pocketseek.apps.doc.jobs import JobStore
+
+    if not settings.summaries_path.exists():
+        return 0
+    with closing(JobStore(settings.summaries_path)) as jobs:
+        return jobs.remove_of(sha256s, paths)
+
+
 @contextmanager
-def open_store(settings: Settings, folder: Path | None = None) -> Iterator[DocumentStore]:
-    """folder: elsewhere than in the data directory."""
+def open_store(settings: Settings, *, in_memory: bool = False) -> Iterator[DocumentStore]:
+    """in_memory: an empty one, of which nothing is kept."""
     from pocketseek.apps.doc.store import DocumentStore
 
-    path = settings.documents_path
-    store = DocumentStore(folder / path.name if folder else path)
+    store = DocumentStore(None if in_memory else settings.documents_path)
     try:
         yield store
     finally:

@@ -41,6 +41,7 @@ REMOVED = Message(
     "{count} documents were removed from the kept ones; the files themselves stay",
     "已清除 {count} 个文档;文件本身仍保留",
 )
+JOBS_REMOVED = Message("{count} summaries of them were removed too", "并已清除它们的 {count} 份摘要")
 NOTHING_FOUND = Message("no passage has any of these words", "没有包含这些词的段落")
 PAGE = Message("page {number}", "第 {number} 页")
 CHAPTER = Message("chapter {number}", "第 {number} 章")

@@ -109,6 +109,7 @@ def summarize(
                 path,
                 kv=kv,
                 memory_bytes=memory,
+                prefix_on_disk=False,
                 temperature_limit_c=temperature_limit,
                 engine=engine_options,
                 quiet=json,

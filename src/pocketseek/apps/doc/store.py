@@ -21,6 +21,7 @@ from pathlib import Path
 
 from pocketseek.apps.conversation import storable
 from pocketseek.apps.database import Database
+from pocketseek.apps.doc import exchanges
 from pocketseek.apps.doc.document import Block, Document, Place
 from pocketseek.apps.doc.document_rows import (
     DocumentInfo,
@@ -62,10 +63,11 @@ class CollectionInfo:
 class DocumentStore:
     """All methods may be called from any thread."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        """Raises like Database, and UnsupportedError if this SQLite has no full-text index."""
-        self.path = path
+    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
+        """path: None keeps everything in memory. Raises like Database, and UnsupportedError if this SQLite has no
+        full-text index."""
         self.database = Database(path, application_id=APPLICATION_ID, migrations=MIGRATIONS)
+        self.path = self.database.path
         self._clock = clock
         try:
             self.index = PassageIndex(self.database)
@@ -165,16 +167,17 @@ class DocumentStore:
         return [Path(str(row[0])) for row in rows]
 
     def forget(self, paths: Sequence[Path]) -> None:
-        """These files, and the documents that no other file leads to."""
+        """These files, the documents that no other file leads to, and the questions that were kept."""
         with self.database.change():
+            exchanges.forget(self.database)
             for path in paths:
                 owners = self.database.rows("SELECT document_id FROM files WHERE path = ?", _name(path))
                 self.database.run("DELETE FROM files WHERE path = ?", _name(path))
                 for row in owners:
                     self._drop_unused(whole_number(row[0]))
 
-    def leave(self, collection: str) -> None:
-        """The collection ends; files that are in no other are forgotten."""
+    def leave(self, collection: str) -> list[Path]:
+        """The collection ends; files that are in no other are forgotten, and returned."""
         with self.database.change():
             rows = self.database.rows(
                 "SELECT path FROM members WHERE collection = ?1 AND path NOT IN "
@@ -182,7 +185,9 @@ class DocumentStore:
                 collection,
             )
             self.database.run("DELETE FROM members WHERE collection = ?", collection)
-            self.forget([Path(str(row[0])) for row in rows])
+            paths = [Path(str(row[0])) for row in rows]
+            self.forget(paths)
+        return paths
 
     def tidy(self) -> None:
         """Overwrite what is left of removed documents and give their space back."""
