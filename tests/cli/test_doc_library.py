@@ -103,7 +103,7 @@ def test_pictures_are_read_when_that_is_asked_for(run: Callable) -> None:
 def test_a_path_that_is_not_there_is_one_line(run: Callable, tmp_path: Path) -> None:
     ended = run("doc", "add", tmp_path / "absent")
     assert ended.code == NotFoundError.exit_code
-    assert "does not exist" in ended.error
+    assert "does not exist" in ended.err
 
 
 def test_what_is_kept_is_listed(run: Callable, added: Path) -> None:

@@ -1,13 +1,15 @@
 """Adding files and folders to the kept documents, and finding what was meant by a name.
 
 Adding is incremental: a file of the same size and time of change is not opened, one of the same bytes is not read
-again. A file that cannot be read is told and the others go on. Of a folder, the files are taken whose names end as
-documents do; hidden ones are left alone.
+again. A file or folder that cannot be read, or is not there, is told and the others go on. Of a folder, the files are
+taken whose names end as documents do; hidden ones are left alone.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,8 +75,8 @@ def add_paths(
     for done, path in enumerate(files):
         show(path, done, len(files))
         _add(store, path, collection, read, report, extras)
-    for folder in filter(Path.is_dir, map(Path.absolute, paths)):
-        report.gone += (path for path in store.paths(under=folder) if not path.exists())
+    for folder in filter(os.path.isdir, map(Path.absolute, paths)):
+        report.gone += (path for path in store.paths(under=folder) if not os.path.exists(path))
     if report.changed:
         store.tidy()
     return report
@@ -116,12 +118,10 @@ def paths_meant(store: DocumentStore, name: str) -> list[Path]:
 def _files(paths: Sequence[Path], report: AddReport) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path.absolute, paths):
-        if not path.exists():
-            raise NotFoundError(f"{path} does not exist; check the path")
-        if not path.is_dir():
-            found[path] = None
+        if not os.path.isdir(path):  # Path.is_dir would raise where the way to it is closed
+            found[path] = None  # also what is not there: that is told when its turn comes
             continue
-        for file in _below(path):
+        for file in _below(path, report):
             if file.suffix.lower() in DOCUMENT_SUFFIXES:
                 found[file] = None
             else:
@@ -129,15 +129,21 @@ def _files(paths: Sequence[Path], report: AddReport) -> list[Path]:
     return list(found)
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, report: AddReport) -> Iterator[Path]:
     """Files in it and its folders, in order; links to folders are not followed."""
-    with storage_errors(folder):
-        entries = sorted(folder.iterdir())
+    try:
+        with storage_errors(folder):
+            entries = sorted(folder.iterdir())
+        if not os.access(folder, os.X_OK):
+            raise StorageError(f"{folder} does not let its files be read; change its mode (chmod u+x)")
+    except StorageError as error:
+        report.failed.append((folder, error))
+        return
     for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir() and not entry.is_symlink():
-            yield from _below(entry)
+            yield from _below(entry, report)
         elif entry.is_file():
             yield entry
 
@@ -181,8 +187,14 @@ def _read(path: Path, state: FileState, read: ReadDocument) -> Document:
 
 
 def _state(path: Path) -> FileState:
+    """Raises NotFoundError, StorageError, and UsageError for a pipe or a device, which would block or never end."""
     with storage_errors(path):
-        status = path.stat()
+        try:
+            status = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFoundError(f"{path} does not exist; check the path") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"{path} is no ordinary file; save it to one and give that")
     return FileState(status.st_size, status.st_mtime_ns)
 
 

@@ -13,14 +13,15 @@ they are, except that what no UTF-8 file can hold becomes U+FFFD.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from pocketseek.apps.conversation import storable
-from pocketseek.apps.database import Database
+from pocketseek.apps.database import Database, Value
 from pocketseek.apps.doc import exchanges
 from pocketseek.apps.doc.document import Block, Document, Place
 from pocketseek.apps.doc.document_rows import (
@@ -38,6 +39,7 @@ from pocketseek.apps.doc.reading_mark import Extra, is_enough, reading_mark
 from pocketseek.apps.doc.store_schema import APPLICATION_ID, MIGRATIONS
 from pocketseek.errors import NotFoundError
 
+_BYTES = "bytes:"  # before a path whose name is no text
 _INFO = (
     "SELECT id, sha256, title, media_type, num_pages, num_bytes, added_s, "
     "(SELECT min(path) FROM files WHERE document_id = id), "
@@ -159,12 +161,12 @@ class DocumentStore:
 
     def paths(self, under: Path | None = None) -> list[Path]:
         """Of all files, or of this one and those below it."""
-        paths = (Path(str(row[0])) for row in self.database.rows("SELECT path FROM files ORDER BY path"))
+        paths = (_path(row[0]) for row in self.database.rows("SELECT path FROM files ORDER BY path"))
         return [path for path in paths if under is None or path == under or under in path.parents]
 
     def paths_of(self, document_id: int) -> list[Path]:
         rows = self.database.rows("SELECT path FROM files WHERE document_id = ? ORDER BY path", document_id)
-        return [Path(str(row[0])) for row in rows]
+        return [_path(row[0]) for row in rows]
 
     def forget(self, paths: Sequence[Path]) -> None:
         """These files, the documents that no other file leads to, and the questions that were kept."""
@@ -185,7 +187,7 @@ class DocumentStore:
                 collection,
             )
             self.database.run("DELETE FROM members WHERE collection = ?", collection)
-            paths = [Path(str(row[0])) for row in rows]
+            paths = [_path(row[0]) for row in rows]
             self.forget(paths)
         return paths
 
@@ -274,4 +276,14 @@ class DocumentStore:
 
 
 def _name(path: Path) -> str:
-    return storable(str(path))
+    """Of a file in the store. Names that are no UTF-8 keep their bytes; no absolute path begins as those do."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return _BYTES + quote_from_bytes(os.fsencode(path))
+    return str(path)
+
+
+def _path(name: Value) -> Path:
+    text = str(name)
+    return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(_BYTES))) if text.startswith(_BYTES) else text)
