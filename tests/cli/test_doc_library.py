@@ -110,7 +110,28 @@ def test_what_is_kept_is_listed(run: Callable, added: Path) -> None:
     assert [line.split("\t")[1] for line in run("doc", "list").out.splitlines()] == ["Roses", "apples"]
     documents = run("doc", "list", "--collection", "garden", "--json").json["documents"]
     assert [document["collections"] for document in documents] == [["garden"], ["garden"]]
-    assert run("doc", "list", "-c", "other").out.startswith("no documents are kept")
+
+
+@pytest.mark.parametrize("command", [("list",), ("search", "roses"), ("remove", "--yes")])
+def test_a_collection_that_is_not_there_is_told(run: Callable, added: Path, command: tuple[str, ...]) -> None:
+    ended = run("doc", *command, "-c", "nosuch")
+    assert ended.code == NotFoundError.exit_code == 3
+    assert "there is no collection 'nosuch'" in ended.error
+
+
+def test_places_are_told_by_page_heading_or_paragraph(run: Callable, tmp_path: Path) -> None:
+    book = ["<p>A foreword about lilies.</p>", "<h1>Chapter 1: Tulips</h1><p>They are bulbs.</p>"]
+    run("doc", "add", write_zip(tmp_path / "a.epub", epub_parts(book)))
+    run("doc", "add", written(tmp_path / "b.md", "# Garden\n\n## Asters\n\nThey are late.\n"))
+    assert run("doc", "search", "lilies").out.splitlines()[0] == "A Book, part 1"
+    assert run("doc", "search", "bulbs").out.splitlines()[0] == "A Book, Chapter 1: Tulips"
+    assert run("doc", "search", "late").out.splitlines()[0] == "Garden, paragraph 3, Asters"
+
+
+def test_a_title_cannot_make_itself_look_like_another(run: Callable, tmp_path: Path) -> None:
+    run("doc", "add", written(tmp_path / "a.md", "# txt.\u202eevil \u2066here\n\nText.\n"))
+    run("doc", "add", written(tmp_path / "two\nlines\x1b[2J.txt", "Text."))
+    assert [one["title"] for one in run("doc", "list", "--json").json["documents"]] == ["two lines[2J", "txt.evil here"]
 
 
 def test_words_are_found_with_their_places(run: Callable, added: Path) -> None:
@@ -177,7 +198,6 @@ def test_a_question_that_is_not_to_be_kept_never_reaches_the_disk(
 
 def test_a_whole_collection_is_removed(run: Callable, added: Path) -> None:
     assert run("doc", "remove", "-c", "garden", "--yes").out.startswith("2 documents were removed")
-    assert run("doc", "remove", "-c", "garden", "--yes").code == UsageError.exit_code
 
 
 @pytest.mark.parametrize("arguments", [("doc", "remove", "--yes"), ("doc", "remove", "x", "-c", "y", "--yes")])

@@ -21,7 +21,7 @@ from pocketseek.cli.console import (
 )
 from pocketseek.cli.doc_reading import Comments, Ocr, file_reader
 from pocketseek.cli.doc_reading import Password as Password
-from pocketseek.cli.messages import Message, Words
+from pocketseek.cli.messages import Words
 from pocketseek.errors import PocketseekError, UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -65,9 +65,12 @@ def add(
 
 def list_documents(collection: Collection = None, json: options.Json = False) -> None:
     """Show which documents are kept."""
+    from pocketseek.apps.doc.collections import check_collection
+
     settings = read_settings()
     words = Words(settings.language)
     with open_store(settings) as store:
+        check_collection(store, collection)
         infos = store.documents(collection)
         rows = [(info, store.collections_of(info.id)) for info in infos]
     if json:
@@ -99,7 +102,7 @@ def remove(
     json: options.Json = False,
 ) -> None:
     """Forget documents without a trace; the files themselves stay. Asks first; a script says --yes."""
-    from pocketseek.apps.doc.collections import paths_meant
+    from pocketseek.apps.doc.collections import check_collection, paths_meant
 
     if bool(names) == (collection is not None):
         raise UsageError("name what to remove: documents, or a --collection")
@@ -107,8 +110,7 @@ def remove(
     words = Words(settings.language)
     with open_store(settings) as store:
         paths = [path for name in names or () for path in paths_meant(store, name)]
-        if collection is not None and collection not in [one.name for one in store.collections()]:
-            raise UsageError(f"there is no collection {collection!r:.60}; `pocketseek doc list` shows which there are")
+        check_collection(store, collection)
         before = store.documents()
         if not yes and not _is_confirmed(words, len(store.documents(collection)) if collection else len(paths)):
             print_text(words(said.NOT_REMOVED))
@@ -135,6 +137,7 @@ def search(
     json: options.Json = False,
 ) -> None:
     """Find passages that have these words, the best first."""
+    from pocketseek.apps.doc.collections import check_collection
     from pocketseek.apps.doc.passage_index import Scope
     from pocketseek.apps.doc.retrieve import Retriever
     from pocketseek.apps.doc.snippet import snippet
@@ -142,6 +145,7 @@ def search(
     settings = read_settings()
     words = Words(settings.language)
     with open_store(settings) as store:
+        check_collection(store, collection)
         found = Retriever(store).search(text, Scope(collection=collection), limit=limit)
     if json:
         print_json({"passages": [found_facts(item) | {"snippet": snippet(item.text, text)} for item in found]})
@@ -176,10 +180,15 @@ def open_store(settings: Settings, *, in_memory: bool = False) -> Iterator[Docum
 
 
 def place_line(words: Words, title: str, place: Place, heading: tuple[str, ...]) -> str:
-    """Where something is, in a line."""
-    parts: list[tuple[Message, int | None]] = [(said.PAGE, place.page), (said.CHAPTER, place.chapter)]
-    told = [words(message, number=number) for message, number in parts if number is not None]
-    return ", ".join([title, *(told or [words(said.PARAGRAPH, number=place.paragraph)]), *heading[-1:]])
+    """Where something is, in a line. Of a book the heading: its parts are files, not counted as its chapters are."""
+    told = [title]
+    if place.page is not None:
+        told.append(words(said.PAGE, number=place.page))
+    elif place.chapter is None:
+        told.append(words(said.PARAGRAPH, number=place.paragraph))
+    elif not heading:
+        told.append(words(said.PART, number=place.chapter))
+    return ", ".join([*told, *heading[-1:]])
 
 
 def place_facts(place: Place) -> dict[str, object]:

@@ -98,6 +98,12 @@ def check_name(collection: str) -> None:
         raise UsageError(f"{collection!r:.60} is no name for a collection; use up to {_MAX_NAME_CHARS} letters")
 
 
+def check_collection(store: DocumentStore, name: str | None) -> None:
+    """Raises NotFoundError if there is none of this name. None: it is about all documents."""
+    if name is not None and name not in [one.name for one in store.collections()]:
+        raise NotFoundError(f"there is no collection {name!r:.60}; `pocketseek doc list` shows which there are")
+
+
 def paths_meant(store: DocumentStore, name: str) -> list[Path]:
     """Of kept files: by path (of a folder: all below it), by the number of a document, or by its whole title."""
     given = Path(name).expanduser().absolute()
