@@ -9,7 +9,6 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -110,6 +109,7 @@ def ask(
                 path,
                 kv=kv,
                 memory_bytes=memory,
+                prefix_on_disk=False,
                 temperature_limit_c=temperature_limit,
                 engine=EngineOptions(engine, provider, verbose),
                 quiet=json,
@@ -245,9 +245,8 @@ class _Talk:
 
 @contextmanager
 def _store(settings: Settings, *, keep: bool) -> Iterator[DocumentStore]:
-    with ExitStack() as stack:
-        folder = None if keep else Path(stack.enter_context(TemporaryDirectory(prefix="pocketseek-")))
-        yield stack.enter_context(open_store(settings, folder))
+    with open_store(settings, in_memory=not keep) as store:
+        yield store
 
 
 def _schema(path: Path) -> dict[str, Json]:
