@@ -115,13 +115,15 @@ def remove(
         if not yes and not _is_confirmed(words, len(store.documents(collection)) if collection else len(paths)):
             print_text(words(said.NOT_REMOVED))
             return
+        about = _collections_of(store, paths)
         if collection is not None:
             paths += store.leave(collection)
+            about.add(collection)
         store.forget(paths)
         store.tidy()
         kept = {info.id for info in store.documents()}
     removed = [info.sha256 for info in before if info.id not in kept]
-    num_jobs = _remove_jobs(settings, removed, paths)
+    num_jobs = _remove_jobs(settings, removed, [*paths, *map(Path, about)])
     if json:
         print_json({"removed": len(removed), "summaries_removed": num_jobs})
     else:
@@ -157,8 +159,14 @@ def search(
         )
 
 
+def _collections_of(store: DocumentStore, paths: list[Path]) -> set[str]:
+    """That the documents of these files are in: an answer about one of those may speak of them."""
+    infos = filter(None, map(store.of_path, paths))
+    return {name for info in infos for name in store.collections_of(info.id)}
+
+
 def _remove_jobs(settings: Settings, sha256s: list[str], paths: list[Path]) -> int:
-    """Summaries of what was removed, finished or not."""
+    """Summaries of what was removed, finished or not. paths: also names of collections, for jobs about those."""
     from pocketseek.apps.doc.jobs import JobStore
 
     if not settings.summaries_path.exists():
