@@ -114,19 +114,27 @@ def test_a_question_is_answered_with_what_was_found(run: Callable, folder: Path,
         assert citation["quote"] in (folder / "roses.md").read_text("utf-8")
 
 
-def test_what_is_not_there_needs_no_model(run: Callable, folder: Path) -> None:
-    ended = run("doc", "ask", folder / "apples.txt", "Who painted the Mona Lisa?")
+@pytest.fixture
+def long_file(folder: Path) -> Path:
+    """Too long to be shown to the model whole."""
+    return written(folder / "long.txt", " ".join(f"Pear number {n} was picked early." for n in range(700)))
+
+
+def test_what_is_not_there_needs_no_model(run: Callable, long_file: Path) -> None:
+    ended = run("doc", "ask", long_file, "Who painted the Mona Lisa?")
     assert (ended.code, ended.out) == (0, "Not in the document.\n")
-    facts = run("doc", "ask", folder / "apples.txt", "Who painted the Mona Lisa?", "--json").json
+    facts = run("doc", "ask", long_file, "Who painted the Mona Lisa?", "--json").json
     assert facts["not_in_document"] is True
 
 
-def test_a_file_that_is_not_to_be_kept_is_not(run: Callable, folder: Path, home: Path) -> None:
-    run("doc", "ask", folder / "apples.txt", "Who painted the Mona Lisa?", "--no-keep")
+def test_a_file_that_is_not_to_be_kept_is_not(run: Callable, long_file: Path, home: Path) -> None:
+    assert run("doc", "ask", long_file, "Who painted the Mona Lisa?", "--no-keep").code == 0
     assert not (home / "documents.db").exists()
 
 
-def test_questions_come_from_standard_input(run: Callable, added: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_questions_come_from_standard_input(
+    run: Callable, long_file: Path, added: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("Who painted the Mona Lisa?\nWho composed it?\n\nnot asked\n"))
     assert run("doc", "ask", "garden").out == "Not in the document.\n" * 2
 
@@ -167,7 +175,7 @@ def test_the_whole_is_read_for_a_question_about_all_of_it(run: Callable, folder:
     assert facts["coverage"]["chunks"] == 1
 
 
-def test_chinese_is_spoken(run: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chinese_is_spoken(run: Callable, long_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POCKETSEEK_LANG", "zh")
-    assert "新增 2 个" in run("doc", "add", folder).out
-    assert run("doc", "ask", folder / "apples.txt", "蒙娜丽莎是谁画的?").out == "文中没有相关内容。\n"
+    assert "新增 3 个" in run("doc", "add", long_file.parent).out
+    assert run("doc", "ask", long_file, "蒙娜丽莎是谁画的?").out == "文中没有相关内容。\n"

@@ -168,7 +168,7 @@ class _Talk:
         self._quiet = quiet
 
     def answer(self, question: str, *, follows: bool) -> None:
-        from pocketseek.apps.doc.answer import answer_prompt
+        from pocketseek.apps.doc.ask import prompt_for
 
         start_s = time.perf_counter()
         looked = self._asker.look(question, follows=follows)
@@ -176,9 +176,7 @@ class _Talk:
             self._tell(looked, None, self._asker.reply(looked, (), ""), {}, start_s)
             return
         name, engine, sampling = self._model()
-        prompt = answer_prompt(
-            engine, looked.question, looked.found, max_tokens=self._max_tokens, earlier=looked.earlier
-        )
+        prompt = prompt_for(engine, looked, max_tokens=self._max_tokens)
         events = self._streamed(engine, prompt, sampling)
         text = "".join(event.text for event in events)
         reply = self._asker.reply(looked, prompt.passages, text)

@@ -8,7 +8,8 @@ from fake_chat_engine import FakeEngine
 from sample_documents import made, written
 
 from pocketseek.apps.doc.answer import answer_prompt, says_not_there
-from pocketseek.apps.doc.ask import Asker, scope_of
+from pocketseek.apps.doc.ask import Asker, prompt_for, scope_of
+from pocketseek.apps.doc.document import Document
 from pocketseek.apps.doc.passage_index import Scope
 from pocketseek.apps.doc.read import read_document
 from pocketseek.apps.doc.store import DocumentStore, FileState
@@ -73,10 +74,67 @@ def test_a_context_without_room_is_told(asker: Asker) -> None:
         answer_prompt(FakeEngine(200), looked.question, looked.found, max_tokens=100)
 
 
-def test_nothing_found_is_not_in_the_document(asker: Asker) -> None:
+def test_nothing_found_in_what_is_long_is_not_in_the_document(store: DocumentStore) -> None:
+    long = made("# Only", " ".join(f"The comet number {n} was seen by many people." for n in range(500)))
+    store.put(Path("/long"), FileState(1, 1), "long", long)
+    asker = Asker(store, Scope(document_id=2))
     looked = asker.look("Who painted the Mona Lisa?")
-    assert looked.found == ()
+    assert (looked.found, looked.whole) == ((), ())
     assert not asker.reply(looked, (), "").is_there
+
+
+LEASE = made(
+    "The landlord lets to the tenant the flat on the second floor of 12 Mill Lane, from 1 May 2024.",
+    "The rent is 850 francs a month, to be paid on the first day. A late payment costs 20 francs.",
+    "Either party may end the contract with three months' notice. Cats are allowed, dogs are not.",
+    title="Lease",
+)
+CHINESE_LEASE = made(
+    "甲方将位于磨坊街12号二楼的住房出租给乙方,自2024年5月1日起生效。",
+    "每月租金850元,于每月一日支付。逾期支付须另付20元。",
+    "任何一方均可提前三个月通知对方解除合同。可以养猫,不可以养狗。",
+    title="租约",
+)
+
+
+@pytest.mark.parametrize(
+    ("lease", "question"),
+    [
+        (LEASE, "How much does it cost to live there?"),
+        (LEASE, "What is the termination period?"),
+        (LEASE, "May I keep a pet?"),
+        (LEASE, "Who pays for repairs?"),
+        (LEASE, "租金是多少?"),
+        (CHINESE_LEASE, "房子一个月要多少钱?"),
+        (CHINESE_LEASE, "退租要提前多久?"),
+        (CHINESE_LEASE, "宠物有什么规定?"),
+        (CHINESE_LEASE, "How much is the rent?"),
+    ],
+)
+def test_a_short_document_is_shown_whole_whatever_the_words_of_the_question(
+    store: DocumentStore, lease: Document, question: str
+) -> None:
+    store.put(Path("/lease"), FileState(1, 1), "lease", lease)
+    looked = Asker(store, Scope(document_id=2)).look(question)
+    prompt = prompt_for(FakeEngine(2000), looked, max_tokens=100)
+    assert "".join(passage.text for passage in prompt.passages) == lease.text
+    assert all(block.text in prompt.messages[-1].content for block in lease.blocks)
+
+
+def test_a_short_document_that_does_not_fit_is_shown_by_its_best_passages(asker: Asker) -> None:
+    looked = asker.look("How do I care for apples?")
+    assert [passage.place.page for passage in looked.whole] == [1, 2]
+    prompt = prompt_for(FakeEngine(800), looked, max_tokens=100)
+    assert [passage.heading for passage in prompt.passages] == [("Apples",)]
+    assert asker.look("Mona Lisa?").found == looked.whole
+
+
+def test_a_whole_document_is_more_than_six_passages(store: DocumentStore) -> None:
+    sections = [text for number in range(12) for text in (f"# Part {number}", f"Clause {number} says so.")]
+    store.put(Path("/parts"), FileState(1, 1), "parts", made(*sections))
+    looked = Asker(store, Scope(document_id=2)).look("What is agreed?")
+    prompt = prompt_for(FakeEngine(3000), looked, max_tokens=100)
+    assert [passage.heading[0] for passage in prompt.passages] == [f"Part {number}" for number in range(12)]
 
 
 @pytest.mark.parametrize(

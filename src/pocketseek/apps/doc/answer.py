@@ -2,7 +2,7 @@
 
     Found, Found, ...  ->  numbered passages, as many as fit  ->  prompt  ->  answer with [n]  ->  citations.py
 
-Nothing found means "not in the document" without asking the model; the model may say so too. The language of the
+What is short is shown whole (whole_prompt). Nothing found means "not in the document" without asking the model; the model may say so too. The language of the
 question decides that of the instructions.
 """
 
@@ -72,6 +72,23 @@ def says_not_there(answer: str) -> bool:
     return bool(_NOT_THERE.search(answer.strip()))
 
 
+def whole_prompt(
+    engine: AnswerEngine,
+    question: str,
+    whole: Sequence[Found],
+    *,
+    max_tokens: int,
+    earlier: Sequence[Exchange] = (),
+) -> AnswerPrompt | None:
+    """All of what is asked, in order, if it is not empty and fits, if need be without what was asked before."""
+    last = [exchange for exchange in earlier if exchange.answer][-1:]
+    for shown in [last, []] if whole else []:
+        messages = tuple(_messages(question, whole, shown))
+        if len(engine.encode_prompt(messages)) <= _room(engine, max_tokens):
+            return AnswerPrompt(messages, tuple(whole))
+    return None
+
+
 def answer_prompt(
     engine: AnswerEngine,
     question: str,
@@ -81,7 +98,7 @@ def answer_prompt(
     earlier: Sequence[Exchange] = (),
 ) -> AnswerPrompt:
     """As many passages as fit, the best first; of the best one at least its beginning. Raises ContextLengthError."""
-    room = engine.context_length - min(max_tokens, engine.context_length // _LEAST_ANSWER_SHARE)
+    room = _room(engine, max_tokens)
     fitting = [exchange for exchange in earlier if exchange.answer][-1:]
 
     def made(passages: Sequence[Found]) -> AnswerPrompt:
@@ -104,6 +121,11 @@ def answer_prompt(
     raise ContextLengthError(
         f"a context of {engine.context_length} tokens has no room for a passage; use another model, or more --memory"
     )
+
+
+def _room(engine: AnswerEngine, max_tokens: int) -> int:
+    """For the prompt."""
+    return engine.context_length - min(max_tokens, engine.context_length // _LEAST_ANSWER_SHARE)
 
 
 def _messages(question: str, passages: Sequence[Found], earlier: Sequence[Exchange]) -> Iterator[Message]:

@@ -1,7 +1,7 @@
 """Asking kept documents: find, prompt, and what became of the answer.
 
     asker.look(question)                    passages, or none: then the documents do not speak of it
-    answer_prompt(engine, ...)              answer.py; the caller streams the model's answer
+    prompt_for(engine, looked, ...)         the whole if it is short and fits, else what was found; the caller streams
     asker.reply(looked, passages, answer)   citations that were checked; the exchange is kept for questions that follow
 
 Opening a model takes longer than looking, so the caller opens it only when something was found.
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketseek.apps.doc import exchanges
-from pocketseek.apps.doc.answer import says_not_there
+from pocketseek.apps.doc.answer import AnswerEngine, AnswerPrompt, answer_prompt, says_not_there, whole_prompt
 from pocketseek.apps.doc.citations import Citation, cite
 from pocketseek.apps.doc.collections import ReadDocument, add_file, paths_meant
 from pocketseek.apps.doc.exchanges import Exchange
 from pocketseek.apps.doc.passage_index import Scope
-from pocketseek.apps.doc.retrieve import Found, Retriever
+from pocketseek.apps.doc.retrieve import LEAST_COVERAGE, Found, Retriever
 from pocketseek.apps.doc.store import DocumentStore
 from pocketseek.errors import NotFoundError, UsageError
 
@@ -29,11 +29,13 @@ _MAX_FOUND = 12
 
 @dataclass(frozen=True)
 class Looked:
-    """What there is for a question. earlier: what it follows."""
+    """What there is for a question. found: the best passages first. earlier: what it follows. whole: all there is, in
+    order, if that is short; then `found` is never empty."""
 
     question: str
     found: tuple[Found, ...]
     earlier: tuple[Exchange, ...]
+    whole: tuple[Found, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,12 @@ def scope_of(store: DocumentStore, name: str, read: ReadDocument) -> Scope:
     return Scope(document_id=kept.id)
 
 
+def prompt_for(engine: AnswerEngine, looked: Looked, *, max_tokens: int) -> AnswerPrompt:
+    """All of what is short, where it fits; else as many of the passages found as fit. Raises ContextLengthError."""
+    whole = whole_prompt(engine, looked.question, looked.whole, max_tokens=max_tokens, earlier=looked.earlier)
+    return whole or answer_prompt(engine, looked.question, looked.found, max_tokens=max_tokens, earlier=looked.earlier)
+
+
 class Asker:
     """Questions to one scope of a store, each on its own or following those before."""
 
@@ -83,8 +91,11 @@ class Asker:
         if follows and not earlier:
             raise UsageError("nothing was asked about it before; leave out --continue")
         before = earlier[-1].question if earlier else ""
-        found = Retriever(self._store).find(question, self._scope, limit=_MAX_FOUND, earlier=before)
-        return Looked(question, tuple(found), earlier)
+        retriever = Retriever(self._store)
+        whole = tuple(retriever.whole(self._scope))
+        line = 0.0 if whole else LEAST_COVERAGE
+        found = retriever.find(question, self._scope, limit=_MAX_FOUND, earlier=before, least_coverage=line)
+        return Looked(question, tuple(found) or whole[:_MAX_FOUND], earlier, whole)
 
     def reply(self, looked: Looked, passages: Sequence[Found], answer: str) -> Reply:
         """passages: as they were numbered for the model; none if it was not asked."""
