@@ -166,6 +166,7 @@ def test_a_schema_is_filled_in(run: Callable, folder: Path, wide_package: Path, 
     ).json
     assert set(facts["value"]) == {"is_flower"}
     assert facts["chunks"] == 1
+    assert facts["seconds"] > 0
 
 
 def test_the_whole_is_read_for_a_question_about_all_of_it(run: Callable, folder: Path, wide_package: Path) -> None:

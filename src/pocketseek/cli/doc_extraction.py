@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -27,9 +28,11 @@ def run_extraction(
     quiet: bool,
 ) -> None:
     """quiet: one JSON object with all there is; else the value as text, and what is wrong with it on standard error."""
+    start_s = time.perf_counter()
     found = _extraction(document, engine, schema, question, words)
     if quiet:
-        print_json({"model": model, "question": question, **_facts(found)})
+        seconds = time.perf_counter() - start_s
+        print_json({"model": model, "question": question, **_facts(found), "seconds": seconds})
         return
     print_text(json.dumps(found.value, ensure_ascii=False, indent=2))
     if found.unplaced:

@@ -1,7 +1,8 @@
 """apps/doc/extract.py: values of all chunks come together, with their places; what is wrong is told."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 from fake_task_engine import FakeTaskEngine
@@ -31,8 +32,8 @@ CONTRACT = made(
 )
 
 
-def extracted(answer: Callable[[str], str | None]) -> Extraction:
-    steps = extract(CONTRACT, FakeTaskEngine(answer, context_length=4500), SCHEMA, "the sale")
+def extracted(answer: Callable[[str], str | None], schema: Mapping[str, Any] = SCHEMA) -> Extraction:
+    steps = extract(CONTRACT, FakeTaskEngine(answer, context_length=4500), schema, "the sale")
     seen = []
     while True:
         try:
@@ -73,6 +74,17 @@ def test_a_value_that_stands_there_wins_over_one_that_does_not() -> None:
 def test_a_number_is_not_found_in_a_longer_one() -> None:
     found = extracted(lambda prompt: '{"price": 350}')
     assert (found.places, found.unplaced) == ({}, ["/price"])
+
+
+def test_every_value_of_an_object_is_placed_or_not_by_itself() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"parties": {"type": "array", "items": {"type": "object", "properties": {}}}},
+    }
+    parties = [{"name": "Ann Smith", "born": 1977, "children": ["Ann", "Eve"]}]
+    found = extracted(lambda prompt: json.dumps({"parties": parties if "Ann" in prompt else []}), schema)
+    assert list(found.places) == ["/parties/0/name", "/parties/0/children/0"]
+    assert found.unplaced == ["/parties/0/born", "/parties/0/children/1"]
 
 
 def test_chunks_without_a_usable_answer_are_told() -> None:

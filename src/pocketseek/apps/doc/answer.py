@@ -2,8 +2,8 @@
 
     Found, Found, ...  ->  numbered passages, as many as fit  ->  prompt  ->  answer with [n]  ->  citations.py
 
-What is short is shown whole (whole_prompt). Nothing found means "not in the document" without asking the model; the model may say so too. The language of the
-question decides that of the instructions.
+What is short is shown whole (whole_prompt). Nothing found means "not in the document" without asking the model; the
+model may say so too. The language of the question decides that of the instructions.
 """
 
 from __future__ import annotations

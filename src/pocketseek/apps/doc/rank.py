@@ -23,8 +23,8 @@ _LENGTH_SHARE = 0.6
 _HEADING_COUNT = 1.0
 _PAIR_WEIGHT = 0.5
 _NEAR = 3  # terms apart
-# In fewer passages than this, rarity says little: of one passage, a word that is there would weigh a fifth of one that is
-# not, and every question in other words than the document's would seem not to be about it.
+# In fewer passages than this, rarity says little: of one passage, a word that is there would weigh a fifth of one that
+# is not, and every question in other words than the document's would seem not to be about it.
 _LEAST_PASSAGES = 50
 
 
