@@ -34,12 +34,6 @@ _SYSTEM: dict[Language, str] = {
 }
 _QUESTION: dict[Language, str] = {"en": "Question: {}", "zh": "问题:{}"}
 _PAGE: dict[Language, str] = {"en": "page {}", "zh": "第 {} 页"}
-_NOT_THERE = re.compile(
-    r"^\W*(?:(?:the answer|this|that|it|information)\s+(?:is\s+)?)?not\s+(?:mentioned\s+|found\s+|stated\s+|given\s+)?"
-    r"in\s+the\s+(?:document|passage|text)|^\W*(?:the\s+)?(?:document|passages?|text)\s+(?:do|does)(?:\s+not|n't)\s+"
-    r"(?:contain|mention|say|provide|answer)|^\W*(?:文中|文档中?|段落中?|上述段落中?|给出的段落中?)(?:并?没有|未)",
-    re.IGNORECASE,
-)
 
 
 class AnswerEngine(Protocol):
@@ -65,11 +59,6 @@ class AnswerPrompt:
 
 def language_of(question: str) -> Language:
     return "zh" if _CHINESE.search(question) else "en"
-
-
-def says_not_there(answer: str) -> bool:
-    """Whether the model says that the answer is not in the passages."""
-    return bool(_NOT_THERE.search(answer.strip()))
 
 
 def whole_prompt(

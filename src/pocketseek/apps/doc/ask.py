@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketseek.apps.doc import exchanges
-from pocketseek.apps.doc.answer import AnswerEngine, AnswerPrompt, answer_prompt, says_not_there, whole_prompt
+from pocketseek.apps.doc.answer import AnswerEngine, AnswerPrompt, answer_prompt, whole_prompt
 from pocketseek.apps.doc.citations import Citation, cite
 from pocketseek.apps.doc.collections import ReadDocument, add_file, paths_meant
 from pocketseek.apps.doc.exchanges import Exchange
+from pocketseek.apps.doc.not_there import says_not_there
 from pocketseek.apps.doc.passage_index import Scope
 from pocketseek.apps.doc.retrieve import LEAST_COVERAGE, Found, Retriever
 from pocketseek.apps.doc.store import DocumentStore
@@ -101,7 +102,9 @@ class Asker:
         """passages: as they were numbered for the model; none if it was not asked."""
         answer = answer.strip()
         exchanges.record(self._store.database, self._scope, Exchange(looked.question, answer))
-        if not passages or not answer or says_not_there(answer):
+        if not passages or not answer:
             return Reply(answer, is_there=False)
         cited = cite(answer, passages, self._store.index.text, self._store.place_at)
+        if says_not_there(answer) and not any(citation.is_marked for citation in cited.citations):
+            return Reply(answer, is_there=False)
         return Reply(answer, True, cited.citations, cited.dropped)
