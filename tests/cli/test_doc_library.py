@@ -132,6 +132,14 @@ def test_a_file_that_is_not_to_be_kept_is_not(run: Callable, long_file: Path, ho
     assert not (home / "documents.db").exists()
 
 
+def test_a_collection_is_asked_without_keeping_the_question(
+    run: Callable, long_file: Path, added: Path, home: Path
+) -> None:
+    assert run("doc", "ask", "garden", "Who painted the Zauberberg?", "--no-keep").out == "Not in the document.\n"
+    assert run("doc", "ask", "garden", "And why?", "--continue").code == UsageError.exit_code
+    assert b"Zauberberg" not in b"".join(path.read_bytes() for path in home.glob("documents.db*"))
+
+
 def test_questions_come_from_standard_input(
     run: Callable, long_file: Path, added: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

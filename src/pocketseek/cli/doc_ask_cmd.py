@@ -57,7 +57,7 @@ def ask(
     ] = None,
     go_on: Annotated[bool, typer.Option("--continue", help="The question follows the last one about this.")] = False,
     keep: Annotated[
-        bool, typer.Option("--keep/--no-keep", help="Keep the file's text for the next question; see doc list.")
+        bool, typer.Option("--keep/--no-keep", help="Keep the file's text, questions and answers; see doc list.")
     ] = True,
     whole: Annotated[
         bool,
@@ -100,7 +100,7 @@ def ask(
             json=json,
         )
         return
-    with _store(settings, keep=keep) as store, ExitStack() as stack:
+    with _store(settings, what, keep=keep) as store, ExitStack() as stack:
 
         def opened() -> tuple[str, Engine, SamplingParams]:
             name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
@@ -123,7 +123,7 @@ def ask(
             run_extraction(document, opened_engine, parsed, question or "", Words(settings.language), name, quiet=json)
             return
         talk = _Talk(
-            _asker(store, _scope(store, what, password)),
+            _asker(store, _scope(store, what, password), keeps=keep),
             _Lazy(opened),
             Words(settings.language),
             max_tokens,
@@ -242,9 +242,11 @@ class _Talk:
 
 
 @contextmanager
-def _store(settings: Settings, *, keep: bool) -> Iterator[DocumentStore]:
+def _store(settings: Settings, what: str, *, keep: bool) -> Iterator[DocumentStore]:
+    """A file that is not to be kept goes into a store of its own, for this command; what else is asked is kept."""
+    is_kept = keep or not Path(what).expanduser().is_file()
     with ExitStack() as stack:
-        folder = None if keep else Path(stack.enter_context(TemporaryDirectory(prefix="pocketseek-")))
+        folder = None if is_kept else Path(stack.enter_context(TemporaryDirectory(prefix="pocketseek-")))
         yield stack.enter_context(open_store(settings, folder))
 
 
@@ -280,10 +282,10 @@ def _scope(store: DocumentStore, what: str, password: str | None) -> Scope:
     return scope_of(store, what, partial(read_document, password=password))
 
 
-def _asker(store: DocumentStore, scope: Scope) -> Asker:
+def _asker(store: DocumentStore, scope: Scope, *, keeps: bool) -> Asker:
     from pocketseek.apps.doc.ask import Asker
 
-    return Asker(store, scope)
+    return Asker(store, scope, keeps=keeps)
 
 
 def _questions(words: Words) -> Iterator[str]:

@@ -164,6 +164,13 @@ def test_only_the_last_questions_are_kept_and_go_with_the_document(store: Docume
     assert b"secretanswer" not in b"".join(path.read_bytes() for path in store.path.parent.iterdir())
 
 
+def test_questions_that_are_not_to_be_kept_are_followed_all_the_same(store: DocumentStore) -> None:
+    asker = Asker(store, Scope(document_id=1), keeps=False)
+    asker.reply(asker.look("Tell me of the apples"), (), "secretanswer")
+    assert [one.answer for one in asker.look("When are they picked?", follows=True).earlier] == ["secretanswer"]
+    assert store.database.rows("SELECT * FROM exchanges") == []
+
+
 @pytest.mark.parametrize("question", ["", "  \n", "x" * 5000])
 def test_a_question_has_a_sensible_length(asker: Asker, question: str) -> None:
     with pytest.raises(UsageError, match="characters"):

@@ -76,35 +76,60 @@ def prompt_for(engine: AnswerEngine, looked: Looked, *, max_tokens: int) -> Answ
 
 
 class Asker:
-    """Questions to one scope of a store, each on its own or following those before."""
+    """Questions to one scope of a store, each on its own or following those before. keeps: questions and answers are
+    kept in the store for the next Asker; else they go with this one."""
 
-    def __init__(self, store: DocumentStore, scope: Scope) -> None:
+    def __init__(self, store: DocumentStore, scope: Scope, *, keeps: bool = True) -> None:
         self._store = store
         self._scope = scope
+        self._keeps = keeps
+        self._unkept: list[Exchange] = []
 
     def look(self, question: str, *, follows: bool = False) -> Looked:
         """follows: the question goes on with what was asked last. UsageError: there is no question, or nothing to
         follow."""
-        question = " ".join(question.split())
-        if not question or len(question) > _MAX_QUESTION_CHARS:
-            raise UsageError(f"a question has 1 to {_MAX_QUESTION_CHARS} characters; this one has {len(question)}")
-        earlier = exchanges.last(self._store.database, self._scope) if follows else ()
+        earlier = self._earlier() if follows else ()
+        looked = look_for(self._store, self._scope, question, earlier)
         if follows and not earlier:
             raise UsageError("nothing was asked about it before; leave out --continue")
-        before = earlier[-1].question if earlier else ""
-        retriever = Retriever(self._store)
-        whole = tuple(retriever.whole(self._scope))
-        line = 0.0 if whole else LEAST_COVERAGE
-        found = retriever.find(question, self._scope, limit=_MAX_FOUND, earlier=before, least_coverage=line)
-        return Looked(question, tuple(found) or whole[:_MAX_FOUND], earlier, whole)
+        return looked
 
     def reply(self, looked: Looked, passages: Sequence[Found], answer: str) -> Reply:
         """passages: as they were numbered for the model; none if it was not asked."""
-        answer = answer.strip()
-        exchanges.record(self._store.database, self._scope, Exchange(looked.question, answer))
-        if not passages or not answer:
-            return Reply(answer, is_there=False)
-        cited = cite(answer, passages, self._store.index.text, self._store.place_at)
-        if says_not_there(answer) and not any(citation.is_marked for citation in cited.citations):
-            return Reply(answer, is_there=False)
-        return Reply(answer, True, cited.citations, cited.dropped)
+        reply = reply_of(self._store, passages, answer)
+        self._record(Exchange(looked.question, reply.answer))
+        return reply
+
+    def _earlier(self) -> tuple[Exchange, ...]:
+        return (*exchanges.last(self._store.database, self._scope), *self._unkept)
+
+    def _record(self, exchange: Exchange) -> None:
+        if self._keeps:
+            exchanges.record(self._store.database, self._scope, exchange)
+        else:
+            self._unkept.append(exchange)
+
+
+def look_for(store: DocumentStore, scope: Scope, question: str, earlier: Sequence[Exchange] = ()) -> Looked:
+    """Passages for a question that follows those exchanges. UsageError: there is no question."""
+    question = " ".join(question.split())
+    if not question or len(question) > _MAX_QUESTION_CHARS:
+        raise UsageError(f"a question has 1 to {_MAX_QUESTION_CHARS} characters; this one has {len(question)}")
+    before = earlier[-1].question if earlier else ""
+    retriever = Retriever(store)
+    whole = tuple(retriever.whole(scope))
+    line = 0.0 if whole else LEAST_COVERAGE
+    found = retriever.find(question, scope, limit=_MAX_FOUND, earlier=before, least_coverage=line)
+    return Looked(question, tuple(found) or whole[:_MAX_FOUND], tuple(earlier), whole)
+
+
+def reply_of(store: DocumentStore, passages: Sequence[Found], answer: str) -> Reply:
+    """passages: as they were numbered for the model; none if it was not asked. A mark that leads to a passage makes an
+    answer of whatever it says."""
+    answer = answer.strip()
+    if not passages or not answer:
+        return Reply(answer, is_there=False)
+    cited = cite(answer, passages, store.index.text, store.place_at)
+    if says_not_there(answer) and not any(citation.is_marked for citation in cited.citations):
+        return Reply(answer, is_there=False)
+    return Reply(answer, True, cited.citations, cited.dropped)
