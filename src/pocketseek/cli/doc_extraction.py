@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pocketseek.cli import doc_library_messages as said
 from pocketseek.cli.console import note, print_json, print_text, progress_bar
+from pocketseek.cli.doc_talk import OpenedModel
 from pocketseek.cli.messages import Words
 
 if TYPE_CHECKING:
@@ -19,20 +20,19 @@ if TYPE_CHECKING:
 
 def run_extraction(
     document: Document,
-    engine: Engine,
+    model: OpenedModel,
     schema: Mapping[str, Json],
     question: str,
     words: Words,
-    model: str,
     *,
     quiet: bool,
+    start_s: float,
 ) -> None:
     """quiet: one JSON object with all there is; else the value as text, and what is wrong with it on standard error."""
-    start_s = time.perf_counter()
-    found = _extraction(document, engine, schema, question, words)
+    found = _extraction(document, model.engine, schema, question, words)
     if quiet:
         seconds = time.perf_counter() - start_s
-        print_json({"model": model, "question": question, **_facts(found), "seconds": seconds})
+        print_json({"model": model.name, "question": question, **_facts(found), "seconds": seconds})
         return
     print_text(json.dumps(found.value, ensure_ascii=False, indent=2))
     if found.unplaced:

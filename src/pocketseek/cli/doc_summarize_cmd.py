@@ -94,7 +94,7 @@ def summarize(
     )
     engine_options = EngineOptions(engine, provider, verbose)
     name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
-    identity = _identity(settings, path, engine_options, kv)
+    identity = answering_identity(settings, path, engine_options, kv)
     request = _request(file, document, name, identity, summary_options)
     words = Words(settings.language)
     with (
@@ -199,7 +199,8 @@ class _Run:
         }
 
 
-def _identity(settings: Settings, path: Path, engine_options: EngineOptions, kv: str | None) -> str:
+def answering_identity(settings: Settings, path: Path, engine_options: EngineOptions, kv: str | None) -> str:
+    """Of a model as it answers here: see model_identity.py."""
     from pocketseek.apps.doc.model_identity import model_identity
 
     if is_onnx(settings, path, engine_options):

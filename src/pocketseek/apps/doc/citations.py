@@ -72,9 +72,18 @@ def cite(answer: str, passages: Sequence[Found], read_text: ReadText, place_at: 
             else:
                 citations.setdefault((citation.document_id, citation.start), citation)
     if not found_marks:
-        for citation in _unmarked(answer, passages, read_text, place_at):
-            citations.setdefault((citation.document_id, citation.start), citation)
+        return Cited(cite_unmarked(answer, passages, read_text, place_at))
     return Cited(tuple(citations.values()), tuple(dict.fromkeys(dropped)))
+
+
+def cite_unmarked(
+    answer: str, passages: Sequence[Found], read_text: ReadText, place_at: Callable[[int, int], Place]
+) -> tuple[Citation, ...]:
+    """For each sentence of the answer the passage that shares most of its words, if it shares enough."""
+    citations: dict[tuple[int, int], Citation] = {}
+    for citation in _unmarked(answer, passages, read_text, place_at):
+        citations.setdefault((citation.document_id, citation.start), citation)
+    return tuple(citations.values())
 
 
 def fold(text: str) -> str:
@@ -167,9 +176,10 @@ def _is_sentence(text: str) -> bool:
 def _unmarked(
     answer: str, passages: Sequence[Found], read_text: ReadText, place_at: Callable[[int, int], Place]
 ) -> Iterator[Citation]:
+    terms_of_passages = [frozenset(wanted_terms(passage.text)) for passage in passages]
     for sentence, _ in _sentences(answer):
         terms = frozenset(wanted_terms(sentence))
-        shares = [len(terms & frozenset(wanted_terms(passage.text))) / max(len(terms), 1) for passage in passages]
+        shares = [len(terms & there) / max(len(terms), 1) for there in terms_of_passages]
         best = max(range(len(shares)), key=shares.__getitem__, default=None)
         if best is None or shares[best] < _LEAST_SHARE:
             continue
