@@ -155,7 +155,10 @@ def test_questions_come_from_standard_input(
         ("--whole",),
         ("question", "--whole", "--schema", "x.json"),
         ("question", "--continue", "--whole"),
-        ("question", "--whole"),
+        ("question", "--whole", "--seed", "1"),
+        ("question", "--whole", "--temperature", "0.5"),
+        ("question", "--whole", "--max-tokens", "9"),
+        ("question", "--schema", "x.json", "--max-tokens", "9"),
         ("question", "--schema", "/dev/null"),
     ],
 )
@@ -181,7 +184,21 @@ def test_the_whole_is_read_for_a_question_about_all_of_it(run: Callable, folder:
     facts = run(
         "doc", "ask", folder / "roses.md", "What is it about?", "--whole", "--model", wide_package, "--json"
     ).json
-    assert facts["coverage"]["chunks"] == 1
+    assert facts["coverage"]["chunks"] == facts["documents"][0]["coverage"]["chunks_covered"] == 1
+    assert {"answer", "citations", "not_in_document", "dropped", "finish_reason", "seconds"} <= set(facts)
+
+
+def test_a_whole_collection_is_read_and_documents_whose_files_are_gone(
+    run: Callable, added: Path, wide_package: Path, home: Path
+) -> None:
+    (added / "apples.txt").unlink()
+    asked = ("What is it about?", "--whole", "--model", wide_package, "--json")
+    facts = run("doc", "ask", "garden", *asked).json
+    assert [one["title"] for one in facts["documents"]] == ["Roses", "apples"]
+    assert [job["title"] for job in run("doc", "jobs", "--json").json["jobs"]] == ["garden"]
+    alone = run("doc", "ask", "apples", *asked, "--no-keep").json
+    assert alone["documents"][0]["answer"] == facts["documents"][1]["answer"]
+    assert len(run("doc", "jobs", "--json").json["jobs"]) == 1
 
 
 def test_chinese_is_spoken(run: Callable, long_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from pocketseek.cli import doc_messages
 from pocketseek.cli.console import note, print_json, print_text
 from pocketseek.cli.doc_summary_view import coverage_lines
 from pocketseek.cli.doc_talk import OpenedModel, citation_facts, tell_sources
+from pocketseek.cli.heat_note import HeatNote
 from pocketseek.cli.messages import Words
 from pocketseek.settings import Settings
 
@@ -80,7 +81,10 @@ class _Run:
         from pocketseek.apps.doc.whole import Reading, WholeAnswer, answer_whole
         from pocketseek.cli.doc_progress import summary_progress
 
+        heat = HeatNote(self._words)
+        look = self._parts[2].thermal_status
         with (
+            nullcontext() if self._quiet else heat.watching(look),
             closing(answer_whole(*self._parts, keeper)) as events,
             summary_progress(self._words, quiet=self._quiet) as show,
         ):
