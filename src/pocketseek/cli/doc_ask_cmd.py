@@ -29,8 +29,7 @@ from pocketseek.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from pocketseek.apps.doc.ask import Asker
-    from pocketseek.apps.doc.document import Document
-    from pocketseek.apps.doc.extract import Json
+    from pocketseek.apps.doc.extract import ExtractionOptions
     from pocketseek.apps.doc.passage_index import Scope
     from pocketseek.apps.doc.store import DocumentStore
 
@@ -109,11 +108,9 @@ def ask(
             run_whole(settings, store, scope, question or "", opened(), keep=keep, quiet=json, start_s=start_s)
             return
         if schema is not None:
-            parsed = _schema(schema)
-            document = _single_document(store, _scope(store, what, password), what)
-            run_extraction(
-                document, opened(), parsed, question or "", Words(settings.language), quiet=json, start_s=start_s
-            )
+            extraction = _extraction_options(schema, question or "")
+            number = _single_document(_scope(store, what, password), what)
+            run_extraction(settings, store, number, opened(), extraction, keep=keep, quiet=json, start_s=start_s)
             return
         talk = Talk(
             _asker(store, _scope(store, what, password), keeps=keep),
@@ -162,16 +159,16 @@ def _store(settings: Settings, what: str, *, keep: bool) -> Iterator[DocumentSto
         yield stack.enter_context(open_store(settings, folder))
 
 
-def _schema(path: Path) -> dict[str, Json]:
-    from pocketseek.apps.doc.extract import parse_schema
+def _extraction_options(path: Path, question: str) -> ExtractionOptions:
+    from pocketseek.apps.doc.extract import ExtractionOptions, parse_schema
 
-    return parse_schema(read_text_file(path, MAX_PROMPT_BYTES))
+    return ExtractionOptions(parse_schema(read_text_file(path, MAX_PROMPT_BYTES)), question)
 
 
-def _single_document(store: DocumentStore, scope: Scope, what: str) -> Document:
+def _single_document(scope: Scope, what: str) -> int:
     if scope.document_id is None:
         raise UsageError(f"{what!r:.60} is a collection; name one of its documents")
-    return store.document(scope.document_id)
+    return scope.document_id
 
 
 def _scope(store: DocumentStore, what: str, password: str | None) -> Scope:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketseek.cli import doc_library_messages as said
-from pocketseek.cli import doc_messages
 from pocketseek.cli.console import note, print_json, print_text
+from pocketseek.cli.doc_jobs_cmd import stoppable
 from pocketseek.cli.doc_summary_view import coverage_lines
 from pocketseek.cli.doc_talk import OpenedModel, citation_facts, tell_sources
 from pocketseek.cli.heat_note import HeatNote
@@ -21,7 +21,7 @@ from pocketseek.settings import Settings
 if TYPE_CHECKING:
     from pocketseek.apps.doc.coverage import Coverage
     from pocketseek.apps.doc.document_rows import DocumentInfo
-    from pocketseek.apps.doc.jobs import Job, JobRequest
+    from pocketseek.apps.doc.jobs import JobRequest
     from pocketseek.apps.doc.kept_answers import Keeper
     from pocketseek.apps.doc.passage_index import Scope
     from pocketseek.apps.doc.store import DocumentStore
@@ -49,7 +49,7 @@ def run_whole(
     if keep:
         with closing(JobStore(settings.summaries_path)) as jobs:
             job = jobs.begin(_request(store, scope, infos, question, model))
-            with _stoppable(job, words):
+            with stoppable(job, words):
                 answer = run.answer(job)
             job.plan(sum(len(one.coverage.parts) for one in answer.documents if one.coverage))
             job.finish()
@@ -96,16 +96,6 @@ class _Run:
                 elif isinstance(event, Reading) and event.total > 1 and not self._quiet:
                     note(self._words(said.READING_ONE, number=event.number, total=event.total, title=event.title))
         raise AssertionError("it ends with a WholeAnswer")
-
-
-@contextmanager
-def _stoppable(job: Job, words: Words) -> Iterator[None]:
-    """Says how to go on when somebody ends the program."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        note(words(doc_messages.STOPPED, count=job.num_answers()))
-        raise
 
 
 def _request(

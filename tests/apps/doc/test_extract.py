@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from fake_task_engine import FakeTaskEngine
+from fake_task_engine import FakeTaskEngine, MemoryKeeper
 from sample_documents import made
 
 from pocketseek.apps.doc.document import Place
-from pocketseek.apps.doc.extract import Extraction, extract, parse_schema, relaxed
+from pocketseek.apps.doc.extract import Extraction, ExtractionOptions, extract, parse_schema, relaxed
 from pocketseek.errors import UsageError
 
 SCHEMA = {
@@ -32,8 +32,11 @@ CONTRACT = made(
 )
 
 
-def extracted(answer: Callable[[str], str | None], schema: Mapping[str, Any] = SCHEMA) -> Extraction:
-    steps = extract(CONTRACT, FakeTaskEngine(answer, context_length=4500), schema, "the sale")
+def extracted(
+    answer: Callable[[str], str | None], schema: Mapping[str, Any] = SCHEMA, keeper: MemoryKeeper | None = None
+) -> Extraction:
+    engine, options = FakeTaskEngine(answer, context_length=4500), ExtractionOptions(schema, "the sale")
+    steps = extract(CONTRACT, engine, options, keeper or MemoryKeeper())
     seen = []
     while True:
         try:
@@ -41,7 +44,7 @@ def extracted(answer: Callable[[str], str | None], schema: Mapping[str, Any] = S
         except StopIteration as end:
             found: Extraction = end.value
             break
-    assert seen == [(done, found.num_chunks) for done in range(found.num_chunks + 1)]
+    assert seen == [(done, found.num_chunks) for done in range(seen[0][0], found.num_chunks + 1)]
     return found
 
 
@@ -91,6 +94,19 @@ def test_chunks_without_a_usable_answer_are_told() -> None:
     found = extracted(lambda prompt: '{"seller": "An' if "Ann" in prompt else answers(prompt))
     assert [(lost.place, lost.reason) for lost in found.lost] == [(Place(1, None, 1), "its answer did not end")]
     assert "/seller" in found.missing
+
+
+def test_who_is_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = MemoryKeeper()
+    options = ExtractionOptions(SCHEMA, "the sale")
+    steps = extract(CONTRACT, FakeTaskEngine(answers, context_length=4500), options, keeper)
+    while next(steps)[0] < 2:
+        pass
+    steps.close()
+    asked: list[str] = []
+    found = extracted(lambda prompt: asked.append(prompt) or answers(prompt), keeper=keeper)  # type: ignore[func-returns-value]
+    assert len(asked) == found.num_chunks - 2
+    assert found == extracted(answers)
 
 
 def test_nothing_is_required_of_a_chunk() -> None:

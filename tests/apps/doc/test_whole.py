@@ -1,4 +1,4 @@
-"""apps/doc/whole.py: everything is read for the answer, of several documents too; quotes are in the chunks it is from."""
+"""apps/doc/whole.py: everything is read, of several documents too; quotes are in the chunks that the answer is from."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

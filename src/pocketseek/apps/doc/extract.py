@@ -5,8 +5,8 @@
 For a chunk, nothing is required and everything may be null: most chunks say nothing about most fields. Lists are joined
 without doubles; of single values the first one that stands in its chunk word for word counts, else the first; other
 values for the same field are told (`others`). Where a value stands is told too (`places`), so that a value without a
-place is one to check. Chunks whose answer did not end, and fields that stay empty though the schema requires them, are
-told.
+place is one to check. Every answer goes to the keeper as soon as it is there, so that who is stopped goes on. Chunks
+whose answer did not end, and fields that stay empty though the schema requires them, are told.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from pocketseek.apps.doc.answer import language_of
-from pocketseek.apps.doc.background import MAX_REASONING_TOKENS, Task, run_tasks
+from pocketseek.apps.doc.background import MAX_REASONING_TOKENS, Task
 from pocketseek.apps.doc.chunk import Chunk, chunks
 from pocketseek.apps.doc.document import Document, Place
+from pocketseek.apps.doc.kept_answers import Keeper, KeptAnswers
 from pocketseek.apps.doc.summarize import SummaryEngine
+from pocketseek.apps.doc.summary_events import Progress
 from pocketseek.apps.doc.word_for_word import find_value
+from pocketseek.apps.doc.written_answer import Note
 from pocketseek.errors import UsageError
 from pocketseek.types import Constraint, Message
 
@@ -37,6 +40,14 @@ _SYSTEM = {
     "en": "Fill in the JSON with what the text says and nothing else. What the text does not say is null.",
     "zh": "只根据文本内容填写 JSON。文本中没有提到的内容填 null。",
 }
+
+
+@dataclass(frozen=True)
+class ExtractionOptions:
+    """What decides an extraction besides document and model. question: what to look at, may be empty."""
+
+    schema: Mapping[str, Json]
+    question: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,10 +96,11 @@ def parse_schema(text: str) -> dict[str, Json]:
 
 
 def extract(
-    document: Document, engine: SummaryEngine, schema: Mapping[str, Json], question: str
+    document: Document, engine: SummaryEngine, options: ExtractionOptions, keeper: Keeper
 ) -> Generator[tuple[int, int], None, Extraction]:
-    """Yields (chunks done, chunks in all); returns what was found. question: what to look at, may be empty. Raises
-    UsageError for a schema that cannot be used, ContextLengthError and what the engine raises."""
+    """Yields (chunks done, chunks in all); returns what was found. Raises UsageError for a schema that cannot be used,
+    ContextLengthError and what the engine and the keeper raise."""
+    schema, question = options.schema, options.question
     constraint = Constraint("json_schema", json.dumps(relaxed(schema)))
 
     def task(chunk: Chunk) -> Task:
@@ -102,14 +114,23 @@ def extract(
         overlap_tokens=_OVERLAP_TOKENS,
         count_prompt=lambda chunk: len(engine.encode(task(chunk).prompt).token_ids),
     )
-    answers: dict[int, str] = {}
-    yield 0, len(parts)
-    with closing(run_tasks(engine, [task(part) for part in parts])) as steps:
-        for step in steps:
-            if step.note is not None:
-                answers[step.index] = step.note.text
-                yield len(answers), len(parts)
-    return _merged(document, schema, parts, [answers[number] for number in range(len(parts))])
+    notes = yield from _noted(KeptAnswers(engine, keeper).run("notes", [task(part) for part in parts]))
+    return _merged(document, schema, parts, [note.text for note in notes])
+
+
+def _noted(steps: Generator[Progress, None, list[Note]]) -> Generator[tuple[int, int], None, list[Note]]:
+    """Yields (done, total) when an answer is there, and before the first."""
+    shown: int | None = None
+    with closing(steps):
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as end:
+                notes: list[Note] = end.value
+                return notes
+            if progress.done != shown:
+                shown = progress.done
+                yield progress.done, progress.total
 
 
 def relaxed(schema: Mapping[str, Json], depth: int = 0) -> dict[str, Json]:
