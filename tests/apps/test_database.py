@@ -65,6 +65,17 @@ def test_what_was_written_is_there_at_the_next_opening(path: Path) -> None:
     again.close()
 
 
+def test_a_database_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    database = Database(None, application_id=7, migrations=[["CREATE TABLE words(word TEXT)"]])
+    with database.change():
+        database.run("INSERT INTO words VALUES ('secret')")
+    database.forget_log()
+    assert database.rows("SELECT word FROM words") == [("secret",)]
+    assert list(tmp_path.iterdir()) == []
+    database.close()
+
+
 def test_file_and_log_belong_to_their_owner_alone(database: Database, path: Path) -> None:
     with database.change():
         database.run("INSERT INTO words VALUES ('x')")

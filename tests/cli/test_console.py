@@ -25,9 +25,9 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 def test_escape_sequences_of_a_model_never_reach_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on_terminal(monkeypatch)
     printer = AnswerPrinter()
-    printer.write("a\x1b]0;title\x07b\r\x9bc\td\n", "")
+    printer.write("a\x1b]0;title\x07b\r\x9bc\td\u202e\n", "")
     printer.end()
-    assert terminal.getvalue() == "a\ufffd]0;title\ufffdb\ufffd\ufffdc\td\n"
+    assert terminal.getvalue() == "a\ufffd]0;title\ufffdb\ufffd\ufffdc\td\ufffd\n"
 
 
 def test_text_in_a_pipe_is_unchanged(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,15 +2,29 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pypdfium2
 import pytest
+from document_files import (
+    W_NAMESPACE,
+    column,
+    docx_parts,
+    epub_parts,
+    paragraph,
+    pdf_bytes,
+    picture_pdf_bytes,
+    write_zip,
+)
 from sample_documents import written
 from tiny_models import tiny_hf_directory
 
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.errors import FormatError, NotFoundError, UsageError
+
+DATA = Path(__file__).parents[1] / "apps" / "doc" / "data"
 
 
 @pytest.fixture(scope="session")
@@ -53,17 +67,71 @@ def test_a_file_that_cannot_be_read_is_told_and_the_rest_goes_on(run: Callable, 
     assert f"{folder / 'broken.pdf'}: " in ended.err
 
 
+def test_comments_are_read_when_they_are_asked_for(run: Callable, tmp_path: Path) -> None:
+    body = '<w:p><w:r><w:t>Text</w:t><w:commentReference w:id="0"/></w:r></w:p>'
+    note = f'<w:comments xmlns:w="{W_NAMESPACE}"><w:comment w:id="0">{paragraph("Remarkable")}</w:comment></w:comments>'
+    path = write_zip(tmp_path / "a.docx", docx_parts(body) | {"word/comments.xml": note})
+    assert run("doc", "add", path).code == 0
+    assert run("doc", "search", "remarkable").out.startswith("no passage")
+    assert "1 changed" in run("doc", "add", path, "--comments").out
+    assert "«Remarkable»" in run("doc", "search", "remarkable").out
+
+
+def test_what_is_missing_of_a_document_is_told_when_it_is_added(run: Callable, tmp_path: Path) -> None:
+    book = write_zip(tmp_path / "a.epub", epub_parts(["<p>whole</p>", "<p>begun</p>" + "<div>" * 5000 + "lost"]))
+    mixed = pypdfium2.PdfDocument.new()
+    for part in (pdf_bytes([column(72, 700, ["Text"])]), picture_pdf_bytes(bytes(100 * 140), 100, 140)):
+        mixed.import_pages(pypdfium2.PdfDocument(part))
+    mixed.save(tmp_path / "b.pdf")
+    ended = run("doc", "add", book, tmp_path / "b.pdf")
+    assert "what follows is missing" in ended.err
+    assert "1 pages are pictures without text; `pocketseek doc add --ocr` reads them" in ended.err
+    documents = run("doc", "list", "--json").json["documents"]
+    assert sorted(remark["reason"] for one in documents for remark in one["remarks"]) == [
+        "damaged-part",
+        "picture-page",
+    ]
+
+
+@pytest.mark.skipif(shutil.which("tesseract") is None, reason="tesseract is not installed")
+def test_pictures_are_read_when_that_is_asked_for(run: Callable) -> None:
+    assert "--ocr reads them" in run("doc", "add", DATA / "picture.pdf").err
+    assert run("doc", "add", DATA / "picture.pdf", "--ocr").code == 0
+    assert "«fox»" in run("doc", "search", "fox").out
+
+
 def test_a_path_that_is_not_there_is_one_line(run: Callable, tmp_path: Path) -> None:
     ended = run("doc", "add", tmp_path / "absent")
     assert ended.code == NotFoundError.exit_code
-    assert "does not exist" in ended.error
+    assert "does not exist" in ended.err
 
 
 def test_what_is_kept_is_listed(run: Callable, added: Path) -> None:
     assert [line.split("\t")[1] for line in run("doc", "list").out.splitlines()] == ["Roses", "apples"]
     documents = run("doc", "list", "--collection", "garden", "--json").json["documents"]
     assert [document["collections"] for document in documents] == [["garden"], ["garden"]]
-    assert run("doc", "list", "-c", "other").out.startswith("no documents are kept")
+
+
+@pytest.mark.parametrize("command", [("list",), ("search", "roses"), ("remove", "--yes")])
+def test_a_collection_that_is_not_there_is_told(run: Callable, added: Path, command: tuple[str, ...]) -> None:
+    ended = run("doc", *command, "-c", "nosuch")
+    assert ended.code == NotFoundError.exit_code == 3
+    assert "there is no collection 'nosuch'" in ended.error
+
+
+def test_places_are_told_by_page_heading_or_paragraph(run: Callable, tmp_path: Path) -> None:
+    book = ["<p>A foreword about lilies.</p>", "<h1>Chapter 1: Tulips</h1><p>They are bulbs.</p>"]
+    run("doc", "add", write_zip(tmp_path / "a.epub", epub_parts(book)))
+    run("doc", "add", written(tmp_path / "b.md", "# Garden\n\n## Asters\n\nThey are late.\n"))
+    assert run("doc", "search", "lilies").out.splitlines()[0] == "A Book, part 1"
+    assert run("doc", "search", "bulbs").out.splitlines()[0] == "A Book, Chapter 1: Tulips"
+    assert run("doc", "search", "late").out.splitlines()[0] == "Garden, paragraph 3, Asters"
+
+
+def test_a_title_cannot_make_itself_look_like_another(run: Callable, tmp_path: Path) -> None:
+    run("doc", "add", written(tmp_path / "a.md", "# txt.\u202eevil \u2066here\n\nText.\n"))
+    run("doc", "add", written(tmp_path / "two\nlines\x1b[2J.txt", "Text."))
+    assert [one["title"] for one in run("doc", "list", "--json").json["documents"]] == ["two lines[2J", "txt.evil here"]
 
 
 def test_words_are_found_with_their_places(run: Callable, added: Path) -> None:
@@ -78,16 +146,58 @@ def test_words_are_found_with_their_places(run: Callable, added: Path) -> None:
 def test_removing_needs_a_yes_and_leaves_no_trace(run: Callable, added: Path, home: Path) -> None:
     assert run("doc", "remove", added / "roses.md").code == UsageError.exit_code
     assert b"pruned" in (home / "documents.db").read_bytes()
-    assert run("doc", "remove", added / "roses.md", "--yes", "--json").json == {"removed": 1}
+    assert run("doc", "remove", added / "roses.md", "--yes", "--json").json["removed"] == 1
     left = b"".join(path.read_bytes() for path in home.glob("documents.db*"))
     assert b"prun" not in left
     assert b"roses" not in left
     assert (added / "roses.md").exists()
 
 
+def traces(home: Path, *words: str) -> list[str]:
+    """Files of the data directory with one of the words in them, and prompts that the engine has kept."""
+    found = {
+        path.name
+        for path in home.rglob("*")
+        for word in words
+        if path.is_file() and word.encode() in path.read_bytes().lower()
+    }
+    return sorted(found | {path.name for path in (home / "cache" / "prefix").rglob("*") if path.is_file()})
+
+
+def test_a_removed_document_takes_questions_and_summaries_with_it(
+    run: Callable, home: Path, tmp_path: Path, wide_package: Path
+) -> None:
+    path = written(tmp_path / "xylophone.md", "# Xylophone\n\n" + "The xylophone is played with zanzibars. " * 12)
+    model = ("--model", wide_package, "--json")
+    assert run("doc", "ask", path, "What is the xylophone played with?", *model, "--max-tokens", 4).code == 0
+    assert run("doc", "summarize", path, "--focus", "zanzibar", "--length", 10, *model).code == 0
+    assert traces(home, "xyloph", "zanzib") == ["documents.db", "summaries.db"]
+    assert run("doc", "remove", path, "--yes", "--json").json == {"removed": 1, "summaries_removed": 1}
+    assert traces(home, "xyloph", "zanzib") == []
+
+
+def test_a_removed_collection_takes_its_questions_with_it(
+    run: Callable, home: Path, added: Path, wide_package: Path
+) -> None:
+    assert run("doc", "add", added, "-c", "second").code == 0
+    question = "Which zanzibar prunes roses in March?"
+    run("doc", "ask", "garden", question, "--model", wide_package, "--max-tokens", 4)
+    assert traces(home, "zanzibar") == ["documents.db"]
+    assert run("doc", "remove", "-c", "garden", "--yes", "--json").json["removed"] == 0
+    assert traces(home, "zanzibar") == []
+
+
+def test_a_question_that_is_not_to_be_kept_never_reaches_the_disk(
+    run: Callable, home: Path, folder: Path, wide_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(folder / "absent"))  # a temporary folder would fail
+    ended = run("doc", "ask", folder / "roses.md", "When are roses pruned?", "--no-keep", "--model", wide_package)
+    assert ended.code == 0
+    assert traces(home, "roses", "pruned") == []
+
+
 def test_a_whole_collection_is_removed(run: Callable, added: Path) -> None:
     assert run("doc", "remove", "-c", "garden", "--yes").out.startswith("2 documents were removed")
-    assert run("doc", "remove", "-c", "garden", "--yes").code == UsageError.exit_code
 
 
 @pytest.mark.parametrize("arguments", [("doc", "remove", "--yes"), ("doc", "remove", "x", "-c", "y", "--yes")])
@@ -199,6 +309,8 @@ def test_a_whole_collection_is_read_and_documents_whose_files_are_gone(
     alone = run("doc", "ask", "apples", *asked, "--no-keep").json
     assert alone["documents"][0]["answer"] == facts["documents"][1]["answer"]
     assert len(run("doc", "jobs", "--json").json["jobs"]) == 1
+    assert run("doc", "remove", added / "roses.md", "--yes", "--json").json["summaries_removed"] == 1
+    assert run("doc", "jobs", "--json").json["jobs"] == []
 
 
 def test_chinese_is_spoken(run: Callable, long_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

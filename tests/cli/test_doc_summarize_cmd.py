@@ -123,6 +123,13 @@ def test_a_file_that_is_not_there_or_empty_is_one_line(run: Callable, long_packa
     assert empty.error
 
 
+def test_an_encrypted_file_is_read_with_its_password(run: Callable, long_package: Path) -> None:
+    path = Path(__file__).parents[1] / "apps" / "doc" / "data" / "encrypted.pdf"
+    assert "--password" in run("doc", "summarize", path, "--model", long_package).error
+    facts = run("doc", "summarize", path, "--model", long_package, *SHORT, "--password", "secret", "--json").json
+    assert facts["coverage"]["characters"] > 0
+
+
 def test_without_a_model_one_is_asked_for(run: Callable, text: Path) -> None:
     ended = run("doc", "summarize", text)
     assert ended.code == NotFoundError.exit_code

@@ -29,6 +29,7 @@ Row: TypeAlias = "tuple[Value, ...]"
 Migrations: TypeAlias = "Sequence[Sequence[str]]"
 
 _BUSY_TIMEOUT_S = 10.0
+_IN_MEMORY = ":memory:"
 _OPENING = threading.Lock()  # a file is made by one thread at a time, see _make_private
 
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH})
@@ -36,20 +37,25 @@ _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
 class Database:
-    """One file, open. All methods may be called from any thread; a `change` holds the others up until it ends."""
+    """One file, open, or a database in memory. All methods may be called from any thread; a `change` holds the others
+    up until it ends."""
 
-    def __init__(self, path: Path, *, application_id: int, migrations: Migrations) -> None:
-        """Raises FormatError (damaged, not ours), UnsupportedError (a newer schema), StorageError or BusyError."""
-        self.path = path
+    def __init__(self, path: Path | None, *, application_id: int, migrations: Migrations) -> None:
+        """path: None keeps everything in memory: nothing of it reaches the disk, and `close` ends it. Raises
+        FormatError (damaged, not ours), UnsupportedError (a newer schema), StorageError or BusyError."""
+        self.path = path or Path(_IN_MEMORY)
         self._lock = threading.RLock()
         with _OPENING:
-            _make_private(path)
+            if path is not None:
+                _make_private(path)
             with self._explained():
                 self._connection = sqlite3.connect(
-                    path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                    self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
                 )
                 self._connection.text_factory = _decode
             try:
+                if path is None:
+                    self.rows("PRAGMA temp_store = MEMORY")
                 self._prepare(application_id, migrations)
             except BaseException:
                 self._connection.close()

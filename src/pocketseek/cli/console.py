@@ -1,7 +1,8 @@
 """Writing to the terminal: plain text and JSON on standard output, progress on standard error.
 
 Text of a model never reaches a terminal raw: control characters (escape sequences among them) could move the cursor or
-change the title. Into a file or a pipe it goes unchanged.
+change the title, and those that turn the direction of writing could show other words than there are. Into a file or a
+pipe it goes unchanged.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
     from rich.table import Table
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
 _ANY_WIDTH = 10_000  # a terminal that everything fits
 _DIM, _PLAIN = "\x1b[2m", "\x1b[22m"

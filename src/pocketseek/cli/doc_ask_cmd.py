@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -97,6 +96,7 @@ def ask(
                 path,
                 kv=kv,
                 memory_bytes=memory,
+                prefix_on_disk=False,
                 temperature_limit_c=temperature_limit,
                 engine=engine_options,
                 quiet=json,
@@ -152,11 +152,10 @@ def _check_fixed(option: str, max_tokens: int, temperature: float | None, seed: 
 
 @contextmanager
 def _store(settings: Settings, what: str, *, keep: bool) -> Iterator[DocumentStore]:
-    """A file that is not to be kept goes into a store of its own, for this command; what else is asked is kept."""
+    """A file that is not to be kept goes into a store of its own, in memory; what else is asked is kept already."""
     is_kept = keep or not Path(what).expanduser().is_file()
-    with ExitStack() as stack:
-        folder = None if is_kept else Path(stack.enter_context(TemporaryDirectory(prefix="pocketseek-")))
-        yield stack.enter_context(open_store(settings, folder))
+    with open_store(settings, in_memory=not is_kept) as store:
+        yield store
 
 
 def _extraction_options(path: Path, question: str) -> ExtractionOptions:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,9 +18,10 @@ from pocketseek.cli.console import (
     print_json,
     print_table,
     print_text,
-    progress_bar,
 )
-from pocketseek.cli.messages import Message, Words
+from pocketseek.cli.doc_reading import Comments, Ocr, file_reader
+from pocketseek.cli.doc_reading import Password as Password
+from pocketseek.cli.messages import Words
 from pocketseek.errors import PocketseekError, UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -36,8 +36,6 @@ Collection = Annotated[
     str | None, typer.Option("--collection", "-c", metavar="NAME", help="Of this collection.", show_default=False)
 ]
 
-Password = Annotated[str | None, typer.Option("--password", help="Of an encrypted PDF.", show_default=False)]
-
 
 def add(
     paths: Annotated[list[Path], typer.Argument(metavar="FILE|FOLDER...", help="What to keep.", show_default=False)],
@@ -45,19 +43,18 @@ def add(
         str, typer.Option("--collection", "-c", metavar="NAME", help="Where to put them.", show_default=True)
     ] = "documents",
     password: Password = None,
+    comments: Comments = False,
+    ocr: Ocr = False,
     json: options.Json = False,
 ) -> None:
     """Keep documents for questions, in the data directory. Files that have not changed are not read again."""
     from pocketseek.apps.doc.collections import add_paths
-    from pocketseek.apps.doc.read import read_document
 
     settings = read_settings()
     words = Words(settings.language)
     with open_store(settings) as store:
-        with progress_bar(unit="files") as bar:
-            label = words(said.READING)
-            read = partial(read_document, password=password)
-            report = add_paths(store, paths, collection, read, lambda _, done, total: bar(label, done, total))
+        with file_reader(words, password=password, comments=comments, ocr=ocr) as reader:
+            report = add_paths(store, paths, collection, reader, reader.begin, reader.extras)
         if json:
             print_json(_report_facts(report, collection))
         else:
@@ -68,9 +65,12 @@ def add(
 
 def list_documents(collection: Collection = None, json: options.Json = False) -> None:
     """Show which documents are kept."""
+    from pocketseek.apps.doc.collections import check_collection
+
     settings = read_settings()
     words = Words(settings.language)
     with open_store(settings) as store:
+        check_collection(store, collection)
         infos = store.documents(collection)
         rows = [(info, store.collections_of(info.id)) for info in infos]
     if json:
@@ -102,7 +102,7 @@ def remove(
     json: options.Json = False,
 ) -> None:
     """Forget documents without a trace; the files themselves stay. Asks first; a script says --yes."""
-    from pocketseek.apps.doc.collections import paths_meant
+    from pocketseek.apps.doc.collections import check_collection, paths_meant
 
     if bool(names) == (collection is not None):
         raise UsageError("name what to remove: documents, or a --collection")
@@ -110,21 +110,27 @@ def remove(
     words = Words(settings.language)
     with open_store(settings) as store:
         paths = [path for name in names or () for path in paths_meant(store, name)]
-        if collection is not None and collection not in [one.name for one in store.collections()]:
-            raise UsageError(f"there is no collection {collection!r:.60}; `pocketseek doc list` shows which there are")
-        before = len(store.documents())
+        check_collection(store, collection)
+        before = store.documents()
+        collections = {info.id: store.collections_of(info.id) for info in before}
         if not yes and not _is_confirmed(words, len(store.documents(collection)) if collection else len(paths)):
             print_text(words(said.NOT_REMOVED))
             return
         if collection is not None:
-            store.leave(collection)
+            paths += store.leave(collection)
         store.forget(paths)
         store.tidy()
-        count = before - len(store.documents())
+        kept = {info.id for info in store.documents()}
+    gone = {info.id for info in before} - kept
+    removed = [info.sha256 for info in before if info.id in gone]
+    read_whole = {name for number in gone for name in collections[number]} | ({collection} if collection else set())
+    num_jobs = _remove_jobs(settings, removed, [*paths, *map(collection_job_path, sorted(read_whole))])
     if json:
-        print_json({"removed": count})
+        print_json({"removed": len(removed), "summaries_removed": num_jobs})
     else:
-        print_text(words(said.REMOVED, count=count))
+        print_text(words(said.REMOVED, count=len(removed)))
+        if num_jobs:
+            print_text(words(said.JOBS_REMOVED, count=num_jobs))
 
 
 def search(
@@ -134,6 +140,7 @@ def search(
     json: options.Json = False,
 ) -> None:
     """Find passages that have these words, the best first."""
+    from pocketseek.apps.doc.collections import check_collection
     from pocketseek.apps.doc.passage_index import Scope
     from pocketseek.apps.doc.retrieve import Retriever
     from pocketseek.apps.doc.snippet import snippet
@@ -141,6 +148,7 @@ def search(
     settings = read_settings()
     words = Words(settings.language)
     with open_store(settings) as store:
+        check_collection(store, collection)
         found = Retriever(store).search(text, Scope(collection=collection), limit=limit)
     if json:
         print_json({"passages": [found_facts(item) | {"snippet": snippet(item.text, text)} for item in found]})
@@ -152,13 +160,27 @@ def search(
         )
 
 
+def _remove_jobs(settings: Settings, sha256s: list[str], paths: list[Path]) -> int:
+    """Summaries of what was removed, finished or not."""
+    from pocketseek.apps.doc.jobs import JobStore
+
+    if not settings.summaries_path.exists():
+        return 0
+    with closing(JobStore(settings.summaries_path)) as jobs:
+        return jobs.remove_of(sha256s, paths)
+
+
+def collection_job_path(collection: str) -> Path:
+    """What the job of a question to a whole collection has instead of a file's path, which is absolute."""
+    return Path(collection)
+
+
 @contextmanager
-def open_store(settings: Settings, folder: Path | None = None) -> Iterator[DocumentStore]:
-    """folder: elsewhere than in the data directory."""
+def open_store(settings: Settings, *, in_memory: bool = False) -> Iterator[DocumentStore]:
+    """in_memory: an empty one, of which nothing is kept."""
     from pocketseek.apps.doc.store import DocumentStore
 
-    path = settings.documents_path
-    store = DocumentStore(folder / path.name if folder else path)
+    store = DocumentStore(None if in_memory else settings.documents_path)
     try:
         yield store
     finally:
@@ -166,10 +188,15 @@ def open_store(settings: Settings, folder: Path | None = None) -> Iterator[Docum
 
 
 def place_line(words: Words, title: str, place: Place, heading: tuple[str, ...]) -> str:
-    """Where something is, in a line."""
-    parts: list[tuple[Message, int | None]] = [(said.PAGE, place.page), (said.CHAPTER, place.chapter)]
-    told = [words(message, number=number) for message, number in parts if number is not None]
-    return ", ".join([title, *(told or [words(said.PARAGRAPH, number=place.paragraph)]), *heading[-1:]])
+    """Where something is, in a line. Of a book the heading: its parts are files, not counted as its chapters are."""
+    told = [title]
+    if place.page is not None:
+        told.append(words(said.PAGE, number=place.page))
+    elif place.chapter is None:
+        told.append(words(said.PARAGRAPH, number=place.paragraph))
+    elif not heading:
+        told.append(words(said.PART, number=place.chapter))
+    return ", ".join([*told, *heading[-1:]])
 
 
 def place_facts(place: Place) -> dict[str, object]:
@@ -186,6 +213,7 @@ def document_facts(info: DocumentInfo) -> dict[str, object]:
         "bytes": info.num_bytes,
         "passages": info.num_passages,
         "sha256": info.sha256,
+        "remarks": [{"reason": one.code, "page": one.page, "detail": one.detail} for one in info.remarks],
     }
 
 
@@ -223,8 +251,20 @@ def _tell(report: AddReport, words: Words, collection: str, num_documents: int) 
     print_text(words(said.IN_COLLECTION, name=collection, count=num_documents))
     if report.num_other:
         note(words(said.OTHER_FILES, count=report.num_other))
+    for info in report.added + report.changed:
+        _tell_missing(info, words)
     if report.gone:
         note(words(said.GONE, count=len(report.gone), first=report.gone[0]))
+
+
+def _tell_missing(info: DocumentInfo, words: Words) -> None:
+    """What could not be read of a document that was."""
+    num_pictures = sum(remark.code == "picture-page" for remark in info.remarks)
+    if num_pictures:
+        note(words(said.PICTURE_PAGES, path=info.path, count=num_pictures))
+    for remark in info.remarks:
+        if remark.code == "damaged-part":
+            note(words(said.NOT_READ, path=info.path, problem=remark.detail))
 
 
 def _without_path(problem: PocketseekError, path: Path) -> str:

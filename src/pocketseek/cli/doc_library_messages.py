@@ -5,6 +5,11 @@ from __future__ import annotations
 from pocketseek.cli.messages import Message
 
 READING = Message("reading", "正在读取")
+READING_FILE = Message("reading file {number} of {total}", "正在读取文件 {number}/{total}")
+PICTURE_PAGES = Message(
+    "{path}: {count} pages are pictures without text; `pocketseek doc add --ocr` reads them",
+    "{path}:有 {count} 页是没有文字的图片;可用 `pocketseek doc add --ocr` 识别",
+)
 ADDED = Message(
     "{added} added, {changed} changed, {unchanged} unchanged, {failed} not readable",
     "新增 {added} 个,更新 {changed} 个,未变 {unchanged} 个,无法读取 {failed} 个",
@@ -36,9 +41,10 @@ REMOVED = Message(
     "{count} documents were removed from the kept ones; the files themselves stay",
     "已清除 {count} 个文档;文件本身仍保留",
 )
+JOBS_REMOVED = Message("{count} summaries of them were removed too", "并已清除它们的 {count} 份摘要")
 NOTHING_FOUND = Message("no passage has any of these words", "没有包含这些词的段落")
 PAGE = Message("page {number}", "第 {number} 页")
-CHAPTER = Message("chapter {number}", "第 {number} 章")
+PART = Message("part {number}", "第 {number} 部分")
 PARAGRAPH = Message("paragraph {number}", "第 {number} 段")
 NOT_IN_DOCUMENT = Message("Not in the document.", "文中没有相关内容。")
 NO_PASSAGE = Message(

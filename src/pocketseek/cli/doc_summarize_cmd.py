@@ -15,6 +15,7 @@ from pocketseek.apps.doc.chunk import DEFAULT_CHUNK_TOKENS
 from pocketseek.apps.doc.summary_events import LEAST_WORDS, LENGTHS, MEDIUM_WORDS, MOST_WORDS
 from pocketseek.cli import doc_messages, options
 from pocketseek.cli.console import AnswerPrinter, note, print_json, print_text
+from pocketseek.cli.doc_reading import Comments, Ocr, Password, file_reader
 from pocketseek.cli.engine_choice import EngineOptions, engine_facts, is_onnx
 from pocketseek.cli.heat_note import HeatNote, heat_facts
 from pocketseek.cli.messages import Words
@@ -72,6 +73,9 @@ def summarize(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Begin anew; what is kept of this summary is dropped.")
     ] = False,
+    password: Password = None,
+    comments: Comments = False,
+    ocr: Ocr = False,
     kv: options.Kv = None,
     memory: options.Memory = None,
     temperature_limit: options.TemperatureLimit = None,
@@ -83,12 +87,13 @@ def summarize(
 ) -> None:
     """Summarise a document of any length, all of it. Stopped or killed, the same command goes on where it was."""
     from pocketseek.apps.doc.jobs import JobStore
-    from pocketseek.apps.doc.read import read_document
     from pocketseek.apps.doc.summary_events import SummaryOptions
 
     start_s = time.perf_counter()
     settings = read_settings()
-    document = read_document(file)
+    words = Words(settings.language)
+    with file_reader(words, password=password, comments=comments, ocr=ocr, quiet=json) as reader:
+        document = reader(file)
     summary_options = SummaryOptions(
         " ".join(focus.split()), length, None if language == "auto" else language, chunk_tokens, outline=outline
     )
@@ -96,7 +101,6 @@ def summarize(
     name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
     identity = answering_identity(settings, path, engine_options, kv)
     request = _request(file, document, name, identity, summary_options)
-    words = Words(settings.language)
     with (
         closing(JobStore(settings.summaries_path)) as store,
         closing(
@@ -105,6 +109,7 @@ def summarize(
                 path,
                 kv=kv,
                 memory_bytes=memory,
+                prefix_on_disk=False,
                 temperature_limit_c=temperature_limit,
                 engine=engine_options,
                 quiet=json,

@@ -77,7 +77,7 @@ def _left_out_line(item: LeftOut, words: Words) -> str:
 def _place(page: int | None, chapter: int | None, words: Words) -> str:
     if page is not None:
         return words(doc_messages.PAGE, page=page)
-    return "" if chapter is None else words(doc_messages.CHAPTER, chapter=chapter)
+    return "" if chapter is None else words(doc_messages.PART, chapter=chapter)
 
 
 def _numbers(numbers: Sequence[int]) -> str:

@@ -73,13 +73,15 @@ def open_engine(
     kv_bytes: int | None = None,
     memory_bytes: int | None = None,
     prefix_cache: bool = True,
+    prefix_on_disk: bool = True,
     speculation: bool = True,
     temperature_limit_c: float | None = None,
     engine: EngineOptions = NO_OPTIONS,
     quiet: bool = False,
 ) -> Engine:
     """The engine for a package, with a bar while its bytes are checked (before the first use, or after a change), or
-    for an ONNX model. quiet: say nothing of who computes."""
+    for an ONNX model. prefix_on_disk: False leaves nothing of what the model was given on disk. quiet: say
+    nothing of who computes."""
     from pocketseek.runtime.load import load
 
     kind = prepare_engine(settings, path, engine, quiet=quiet)
@@ -92,6 +94,7 @@ def open_engine(
             kv_bytes=kv_bytes,
             memory_bytes=memory_bytes,
             prefix_cache=prefix_cache,
+            prefix_store_bytes=None if prefix_on_disk else 0,
             speculation=speculation,
             temperature_limit_c=temperature_limit_c,
             engine=kind,

@@ -50,6 +50,25 @@ def test_no_more_than_a_window_is_in_flight_and_it_is_refilled() -> None:
     assert {index: note.text for index, note in found.items()} == {n: f"answer to {n}" for n in range(20)}
 
 
+def test_a_kill_loses_no_more_than_fills_a_pass() -> None:
+    engine = FakeTaskEngine(lambda prompt: "x" * 20)
+    begun: set[int] = set()
+    done: set[int] = set()
+    for step in run_tasks(engine, [task(str(number)) for number in range(40)]):
+        begun.add(step.index)
+        if step.note is not None:
+            done.add(step.index)
+        assert len(begun - done) <= 8
+    assert engine.most_at_once == 8
+
+
+def test_the_oldest_end_first() -> None:
+    tasks = [task(f"question {number}" + " of some length" * 20, 12) for number in range(12)]
+    with fake_engine() as engine:
+        ended = [step.index for step in run_tasks(engine, tasks) if step.note is not None]
+    assert set(ended[:4]) <= set(range(8))
+
+
 def test_the_share_of_a_task_only_grows() -> None:
     engine = FakeTaskEngine(lambda prompt: "x" * 20)
     shares = [step.share for step in run_tasks(engine, [task("one")])]

@@ -75,6 +75,15 @@ def test_the_others_go_on_after_a_file_that_cannot_be_read(store: DocumentStore,
     assert len(report.added) == 4
 
 
+def test_a_file_is_read_again_for_an_extra_that_it_was_read_without(store: DocumentStore, folder: Path) -> None:
+    reader = Reader()
+    add_paths(store, [folder], "c", reader)
+    assert len(add_paths(store, [folder], "c", reader, extras=("ocr",)).changed) == 5
+    assert len(add_paths(store, [folder], "c", reader, extras=("ocr",)).unchanged) == 5
+    assert len(add_paths(store, [folder], "c", reader).unchanged) == 5
+    assert len(reader.names) == 10
+
+
 def test_an_empty_file_is_told(store: DocumentStore, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"empty\.txt"):
         add_file(store, written(tmp_path / "empty.txt", " \n"), read_document)
@@ -107,10 +116,44 @@ def test_a_store_that_cannot_be_written_ends_it(store: DocumentStore, folder: Pa
         add_paths(store, [folder], "c", read_document)
 
 
-def test_a_missing_path_is_told_before_anything_is_read(store: DocumentStore, folder: Path) -> None:
-    with pytest.raises(NotFoundError, match="does not exist"):
-        add_paths(store, [folder, folder / "absent.pdf"], "c", read_document)
-    assert store.documents() == []
+def test_the_others_go_on_after_a_path_that_is_not_there(store: DocumentStore, folder: Path) -> None:
+    report = add_paths(store, [folder / "absent.pdf", folder], "c", read_document)
+    assert [(path.name, type(error)) for path, error in report.failed] == [("absent.pdf", NotFoundError)]
+    assert len(report.added) == 5
+
+
+def test_pipes_and_devices_are_refused_at_once(store: DocumentStore, folder: Path) -> None:
+    os.mkfifo(folder / "pipe.txt")
+    report = add_paths(store, [folder / "pipe.txt", Path("/dev/zero"), folder / "part0" / "2.txt"], "c", read_document)
+    assert [type(error) for _, error in report.failed] == [UsageError, UsageError]
+    assert len(report.added) == 1
+
+
+def test_the_others_go_on_after_a_folder_that_cannot_be_read(
+    store: DocumentStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path.name == "part0":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    report = add_paths(store, [folder], "c", read_document)
+    assert [(path.name, type(error)) for path, error in report.failed] == [("part0", StorageError)]
+    assert len(report.added) == 2
+
+
+def test_names_that_are_no_text_are_told_apart(store: DocumentStore, tmp_path: Path) -> None:
+    files = [tmp_path / os.fsdecode(name) for name in (b"\xff.txt", b"\xfe.txt")]
+    for number, file in enumerate(files):
+        written(file, f"Text of number {number}.")
+    assert len(add_paths(store, files, "c", read_document).added) == 2
+    assert len(add_paths(store, files, "c", read_document).unchanged) == 2
+    assert sorted(store.paths(under=tmp_path)) == sorted(files)
+    store.forget(files[:1])
+    assert [Path(path) for info in store.documents() for path in store.paths_of(info.id)] == files[1:]
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 101])

@@ -8,7 +8,7 @@ from pocketseek.apps.doc.safe_xml import parse_html
 
 
 def drafts(html: str) -> list[HtmlDraft]:
-    return list(html_drafts(parse_html(f"<html><body>{html}</body></html>", "a.html")))
+    return list(html_drafts(parse_html(f"<html><body>{html}</body></html>", "a.html").root))
 
 
 def seen(html: str) -> list[tuple[str, int, str]]:
@@ -89,5 +89,5 @@ def test_a_footnote_is_told_by_its_type() -> None:
 
 
 def test_the_title_is_that_of_the_head() -> None:
-    assert html_title(parse_html("<title> A\n title </title><p>x", "a.html")) == "A title"
-    assert html_title(parse_html("<p>x", "a.html")) is None
+    assert html_title(parse_html("<title> A\n title </title><p>x", "a.html").root) == "A title"
+    assert html_title(parse_html("<p>x", "a.html").root) is None

@@ -57,6 +57,16 @@ def other(number: int) -> JobRequest:
     return replace(REQUEST, file_sha256=f"{number:064}")
 
 
+def test_the_jobs_of_a_file_go_with_it(path: Path, store: JobStore) -> None:
+    elsewhere = replace(other(1), path=Path("/texts/else.txt"))
+    moved = replace(other(2), path=Path("/texts/moved.txt"))
+    for request in (REQUEST, elsewhere, moved):
+        store.begin(request).keep("k", NOTE)
+    assert store.remove_of([REQUEST.file_sha256], [moved.path]) == 2
+    assert [job.path for job in store.list()] == ["/texts/else.txt"]
+    assert store.remove_of([], []) == 0
+
+
 def test_an_answer_is_there_at_the_next_opening(path: Path) -> None:
     first = JobStore(path)
     first.begin(REQUEST).keep("key", NOTE)

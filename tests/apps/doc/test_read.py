@@ -182,10 +182,47 @@ def test_deep_nesting_is_read_or_refused(tmp_path: Path, depth: int) -> None:
     nested = "<w:sdt><w:sdtContent>" * depth + paragraph("deep") + "</w:sdtContent></w:sdt>" * depth
     for path in (html, write_zip(tmp_path / "a.docx", docx_parts(nested))):
         try:
-            text = read_document(path).text
+            document = read_document(path)
         except FormatError:
             continue
-        assert text == "deep"
+        assert document.text == ("" if document.remarks else "deep")
+
+
+def nest(depth: int) -> str:
+    return "<p>before</p>" + "<div>" * depth + "deep" + "</div>" * depth + "<p>after</p>"
+
+
+@pytest.mark.parametrize("depth", [300, 2000])
+def test_text_after_a_nest_is_not_lost(tmp_path: Path, depth: int) -> None:
+    page = read_document(written(tmp_path / "a.html", f"<!DOCTYPE html>{nest(depth)}"))
+    book = read_document(write_zip(tmp_path / "a.epub", epub_parts([nest(depth), f"<br>{nest(depth)}"])))
+    assert page.text.split() == ["before", "deep", "after"]
+    assert book.text.split() == ["before", "deep", "after"] * 2
+    assert page.remarks == book.remarks == ()
+
+
+def test_what_a_nest_without_bottom_hides_is_remarked_on(tmp_path: Path) -> None:
+    page = read_document(written(tmp_path / "a.html", f"<!DOCTYPE html>{nest(5000)}"))
+    book = read_document(write_zip(tmp_path / "a.epub", epub_parts(["<p>whole</p>", nest(5000)])))
+    for document in (page, book):
+        assert "after" not in document.text
+        assert [remark.code for remark in document.remarks] == ["damaged-part"]
+        assert "what follows is missing" in document.remarks[0].detail
+    assert "c 1.xhtml" in book.remarks[0].detail
+
+
+def test_a_very_long_paragraph_is_read_to_its_end(tmp_path: Path) -> None:
+    long = "<p>" + "word " * 2_200_000 + "</p><p>after</p>"
+    document = read_document(written(tmp_path / "a.html", f"<!DOCTYPE html>{long}"))
+    assert len(document.text) > 10_900_000
+    assert document.text.endswith("after")
+
+
+def test_entities_behind_a_false_doctype_do_not_swell(tmp_path: Path) -> None:
+    entities = '<!ENTITY a0 "ha">' + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
+    parts = docx_parts(paragraph("text", '<w:pStyle w:val="&a11;"/>'))
+    parts["word/document.xml"] = f"<!-- <!DOCTYPE a> --><!DOCTYPE w [{entities}]>" + str(parts["word/document.xml"])
+    assert "MB of memory" not in str(refusal(write_zip(tmp_path / "a.docx", parts)))
 
 
 def test_macros_and_strange_parts_are_never_looked_at(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """Many prompts at once: what a map over a document's chunks runs on.
 
-All tasks are background requests. A bounded number of them is with the engine at a time, more than it computes side by
-side, so that its passes are filled and the next one is there when one ends. The engine computes what the prompts begin
-with in common once. An answer never depends on what ran beside it, so the order in which notes come is the only thing
-that is left to chance.
+All tasks are background requests. MAX_IN_FLIGHT of them are with the engine at a time: as many as fill a pass (one with
+8 tokens costs little more than one with 1; beyond that the cost grows with the tokens). More would be no faster, would
+all end late and together, and a kill would lose them all. The oldest is read first and so ends first. The engine
+computes what the prompts begin with in common once. An answer never depends on what ran beside it, so the order in
+which notes come is the only thing that is left to chance.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pocketseek.errors import ModelOutputError
 from pocketseek.runtime.prompt import EncodedPrompt
 from pocketseek.types import Constraint, Message, SamplingParams, Service, TextEvent
 
-MAX_IN_FLIGHT = 32
+MAX_IN_FLIGHT = 8
 MAX_REASONING_TOKENS = 1024
 # Temperature 0: the same document, the same answers. The penalty, which only knows the answer's own words, keeps small
 # models from saying the same again and again.

@@ -1,7 +1,8 @@
 """How the words of a block are put together, the same for every format.
 
-tidy      spaces run together, no blank lines, no control characters
-joined    lines of a paragraph: hyphenation undone, no space between two Chinese characters
+tidy_title  a document's, for lists and tables
+tidy        spaces run together, no blank lines, no control characters
+joined      lines of a paragraph: hyphenation undone, no space between two Chinese characters
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import re
 from collections.abc import Iterable
 
 CELL_GAP = " | "
+MAX_TITLE_CHARS = 300
 SOFT_HYPHEN = "\u00ad"
 
 _UNSEEN = re.compile(
     r"[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u0084\u0086-\u009f\u200b\u2060\ufeff\ufffe\uffff]"
 )
+_TURNING = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # the direction of what follows
 _FIXED_SPACE = re.compile("[\u00a0\u202f\u2007]")
 _LEADER = re.compile(r"(?:[.·․…]\s?){5,}")
 _BROKEN_WORD = re.compile(r"[^\W\d_]-$")
@@ -26,6 +29,12 @@ _MARKER = re.compile(
 def tidy(text: str) -> str:
     """One block's text on one line; the dots that lead to a page number become one."""
     return " ".join(_LEADER.sub("… ", _UNSEEN.sub("", text.replace(SOFT_HYPHEN, ""))).split())
+
+
+def tidy_title(text: str) -> str:
+    """A name for lists: one line, and nothing in it that could make it look like another."""
+    shown = _TURNING.sub("", text)
+    return tidy(shown if len(shown) <= MAX_TITLE_CHARS else f"{shown[:MAX_TITLE_CHARS]}…")
 
 
 def tidy_lines(text: str) -> str:

@@ -1,20 +1,23 @@
 """Adding files and folders to the kept documents, and finding what was meant by a name.
 
 Adding is incremental: a file of the same size and time of change is not opened, one of the same bytes is not read
-again. A file that cannot be read is told and the others go on. Of a folder, the files are taken whose names end as
-documents do; hidden ones are left alone.
+again. A file or folder that cannot be read, or is not there, is told and the others go on. Of a folder, the files are
+taken whose names end as documents do; hidden ones are left alone.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import os
+import stat
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from pocketseek.apps.doc.document import Document
 from pocketseek.apps.doc.document_rows import DocumentInfo
+from pocketseek.apps.doc.reading_mark import Extra
 from pocketseek.apps.doc.store import DocumentStore, FileState
 from pocketseek.errors import (
     FormatError,
@@ -61,27 +64,28 @@ def add_paths(
     collection: str | None,
     read: ReadDocument,
     show: ShowFile = lambda path, done, total: None,
+    extras: Collection[Extra] = (),
 ) -> AddReport:
-    """collection: None keeps the documents without putting them into one. Raises NotFoundError for a path that is not
-    there, StorageError and the like if nothing can be kept."""
+    """collection: None keeps the documents without putting them into one. extras: what `read` brings of them. Raises
+    StorageError and the like if nothing can be kept."""
     if collection is not None:
         check_name(collection)
     report = AddReport()
     files = _files(paths, report)
     for done, path in enumerate(files):
         show(path, done, len(files))
-        _add(store, path, collection, read, report)
-    for folder in filter(Path.is_dir, map(Path.absolute, paths)):
-        report.gone += (path for path in store.paths(under=folder) if not path.exists())
+        _add(store, path, collection, read, report, extras)
+    for folder in filter(os.path.isdir, map(Path.absolute, paths)):
+        report.gone += (path for path in store.paths(under=folder) if not os.path.exists(path))
     if report.changed:
         store.tidy()
     return report
 
 
-def add_file(store: DocumentStore, path: Path, read: ReadDocument) -> DocumentInfo:
+def add_file(store: DocumentStore, path: Path, read: ReadDocument, extras: Collection[Extra] = ()) -> DocumentInfo:
     """The document of one file, read if it is new or has changed, in the collections that it was in."""
     report = AddReport()
-    _add(store, path.absolute(), None, read, report)
+    _add(store, path.absolute(), None, read, report, extras)
     if report.failed:
         raise report.failed[0][1]
     if report.changed:
@@ -92,6 +96,12 @@ def add_file(store: DocumentStore, path: Path, read: ReadDocument) -> DocumentIn
 def check_name(collection: str) -> None:
     if not collection.strip() or len(collection) > _MAX_NAME_CHARS or not collection.isprintable():
         raise UsageError(f"{collection!r:.60} is no name for a collection; use up to {_MAX_NAME_CHARS} letters")
+
+
+def check_collection(store: DocumentStore, name: str | None) -> None:
+    """Raises NotFoundError if there is none of this name. None: it is about all documents."""
+    if name is not None and name not in [one.name for one in store.collections()]:
+        raise NotFoundError(f"there is no collection {name!r:.60}; `pocketseek doc list` shows which there are")
 
 
 def paths_meant(store: DocumentStore, name: str) -> list[Path]:
@@ -114,12 +124,10 @@ def paths_meant(store: DocumentStore, name: str) -> list[Path]:
 def _files(paths: Sequence[Path], report: AddReport) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path.absolute, paths):
-        if not path.exists():
-            raise NotFoundError(f"{path} does not exist; check the path")
-        if not path.is_dir():
-            found[path] = None
+        if not os.path.isdir(path):  # Path.is_dir would raise where the way to it is closed
+            found[path] = None  # also what is not there: that is told when its turn comes
             continue
-        for file in _below(path):
+        for file in _below(path, report):
             if file.suffix.lower() in DOCUMENT_SUFFIXES:
                 found[file] = None
             else:
@@ -127,31 +135,44 @@ def _files(paths: Sequence[Path], report: AddReport) -> list[Path]:
     return list(found)
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _below(folder: Path, report: AddReport) -> Iterator[Path]:
     """Files in it and its folders, in order; links to folders are not followed."""
-    with storage_errors(folder):
-        entries = sorted(folder.iterdir())
+    try:
+        with storage_errors(folder):
+            entries = sorted(folder.iterdir())
+        if not os.access(folder, os.X_OK):
+            raise StorageError(f"{folder} does not let its files be read; change its mode (chmod u+x)")
+    except StorageError as error:
+        report.failed.append((folder, error))
+        return
     for entry in entries:
         if entry.name.startswith("."):
             continue
         if entry.is_dir() and not entry.is_symlink():
-            yield from _below(entry)
+            yield from _below(entry, report)
         elif entry.is_file():
             yield entry
 
 
-def _add(store: DocumentStore, path: Path, collection: str | None, read: ReadDocument, report: AddReport) -> None:
+def _add(
+    store: DocumentStore,
+    path: Path,
+    collection: str | None,
+    read: ReadDocument,
+    report: AddReport,
+    extras: Collection[Extra],
+) -> None:
     """What is wrong with the file goes into the report, what is wrong with the store leaves."""
     before = store.of_path(path)
     try:
         state = _state(path)
-        is_current = store.is_current(path, state)
+        is_current = store.is_current(path, state, extras)
         digest = "" if is_current else _digest(path)
-        document = None if is_current or store.find_bytes(digest) else _read(path, state, read)
+        document = None if is_current or store.has_bytes(digest, extras) else _read(path, state, read)
     except _OF_FILES as error:
         report.failed.append((path, error))
         return
-    info = before if is_current else store.put(path, state, digest, document)
+    info = before if is_current else store.put(path, state, digest, document, extras)
     if before is None and info is not None:
         report.added.append(info)
     elif info is not None and not is_current and (document is not None or info != before):
@@ -167,13 +188,19 @@ def _read(path: Path, state: FileState, read: ReadDocument) -> Document:
     if _state(path) != state:
         raise StorageError(f"{path} changed while it was read; add it again")
     if not document.blocks:
-        raise FormatError(f"{path} has no text in it; if its pages are pictures, they have to be recognised first")
+        raise FormatError(f"{path} has no text in it; if its pages are pictures, --ocr reads them")
     return document
 
 
 def _state(path: Path) -> FileState:
+    """Raises NotFoundError, StorageError, and UsageError for a pipe or a device, which would block or never end."""
     with storage_errors(path):
-        status = path.stat()
+        try:
+            status = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFoundError(f"{path} does not exist; check the path") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"{path} is no ordinary file; save it to one and give that")
     return FileState(status.st_size, status.st_mtime_ns)
 
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from pocketseek.apps.doc.block_text import tidy
 from pocketseek.apps.doc.document import Remark
 from pocketseek.apps.doc.html_blocks import html_drafts
-from pocketseek.apps.doc.html_reader import placed
+from pocketseek.apps.doc.html_reader import missing_remarks, placed
 from pocketseek.apps.doc.pieces import Piece
 from pocketseek.apps.doc.safe_xml import Element, local_name, parse_xhtml, parse_xml
 from pocketseek.apps.doc.zip_parts import ZipParts
@@ -40,13 +40,13 @@ def read_epub(path: Path, parts: ZipParts) -> Iterator[Piece]:
     chapter = 0
     for number, name in enumerate(book.chapters, start=1):
         try:
-            root = parse_xhtml(parts.part(name), f"{path}: {name}")
+            parsed = parse_xhtml(parts.part(name), f"{path}: {name}")
         except (FormatError, NotFoundError) as error:
             yield Piece(number, len(book.chapters), remarks=(Remark("damaged-part", None, str(error)),))
             continue
-        drafts = list(html_drafts(root))
+        drafts = list(html_drafts(parsed.root))
         chapter += bool(drafts)
-        yield Piece(number, len(book.chapters), placed(drafts, chapter))
+        yield Piece(number, len(book.chapters), placed(drafts, chapter), missing_remarks(parsed, name))
 
 
 def _book(path: Path, parts: ZipParts) -> _Book:

@@ -1,6 +1,7 @@
 """The last questions and answers about each document or collection, for questions that follow them.
 
-They are part of the document store, and all of them go when any document goes: an answer may repeat what it said.
+They are part of the document store, and all of them go when any document, file or collection goes: an answer may
+repeat what it said, whatever was asked.
 """
 
 from __future__ import annotations
@@ -48,6 +49,12 @@ def last(database: Database, scope: Scope) -> tuple[Exchange, ...]:
     """The oldest first."""
     rows = database.rows("SELECT question, answer FROM exchanges WHERE scope = ? ORDER BY key", _name(scope))
     return tuple(Exchange(str(question), str(answer)) for question, answer in rows)
+
+
+def forget(database: Database) -> None:
+    """All of them."""
+    with database.change():
+        database.run("DELETE FROM exchanges")
 
 
 def _name(scope: Scope) -> str:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pocketseek.apps.doc.document import Block, Place
+from pocketseek.apps.doc.document import Block, Place, Remark
 from pocketseek.apps.doc.html_blocks import HtmlDraft, html_drafts, html_title
 from pocketseek.apps.doc.pieces import Piece, ReadOptions
-from pocketseek.apps.doc.safe_xml import parse_html
+from pocketseek.apps.doc.safe_xml import ParsedHtml, parse_html
 from pocketseek.apps.doc.text_encoding import decode_text
 from pocketseek.errors import FormatError, UnsupportedError
 from pocketseek.package.storage import storage_errors
@@ -26,8 +26,16 @@ def read_html(path: Path, options: ReadOptions) -> Iterator[Piece]:
                 f"{path} is larger than {MAX_HTML_BYTES // 1_000_000} MB; split it and give its parts"
             )
         data = path.read_bytes()
-    root = parse_html(decode_html(data, str(path)), str(path))
-    yield Piece(1, 1, placed(html_drafts(root), None), title=html_title(root), media_type="text/html")
+    parsed = parse_html(decode_html(data, str(path)), str(path))
+    blocks, title = placed(html_drafts(parsed.root), None), html_title(parsed.root)
+    yield Piece(1, 1, blocks, missing_remarks(parsed), title, "text/html")
+
+
+def missing_remarks(parsed: ParsedHtml, name: str = "") -> tuple[Remark, ...]:
+    """name: of the part."""
+    if parsed.problem is None:
+        return ()
+    return (Remark("damaged-part", None, f"{name}: {parsed.problem}" if name else parsed.problem),)
 
 
 def decode_html(data: bytes, what: str) -> str:

@@ -5,8 +5,8 @@ the file and the text that was read from them, the model, the options. Every ans
 (`summaries.db`, see apps/database.py for what that promises) before the next one is looked at, so that kill -9 loses
 what was being written and nothing else. What is kept of a document are the notes on it, not its text.
 
-Jobs that nobody asked for in KEPT_S, and all but the KEPT_JOBS newest, are removed when another one begins. What is
-removed is overwritten in the file.
+What somebody removes from the kept documents takes its jobs with it. Jobs that nobody asked for in KEPT_S, and all but
+the KEPT_JOBS newest, are removed when another one begins. What is removed is overwritten in the file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
@@ -44,6 +44,7 @@ _MIGRATIONS = (
         "outcome TEXT NOT NULL, num_tokens INTEGER NOT NULL, num_prompt_tokens INTEGER NOT NULL, "
         "num_cached_prompt_tokens INTEGER NOT NULL, PRIMARY KEY(job_id, key)) WITHOUT ROWID",
     ),
+    ("ALTER TABLE jobs ADD COLUMN file_sha256 TEXT NOT NULL DEFAULT ''",),  # empty: of an older version
 )
 _INFO = (
     "SELECT id, path, title, model, options_json, num_chunks, is_done, created_s, used_s, "
@@ -128,6 +129,20 @@ class JobStore:
             self._database.run("DELETE FROM jobs WHERE id = ?", job_id)
         self._database.forget_log()
 
+    def remove_of(self, sha256s: Sequence[str], paths: Sequence[Path]) -> int:
+        """All jobs on files of these bytes, or at these paths; how many there were. Leaves nothing of them."""
+        with self._database.change():
+            found = {
+                str(row[0])
+                for column, values in (("file_sha256", sha256s), ("path", [_storable(str(path)) for path in paths]))
+                for value in values
+                for row in self._database.rows(f"SELECT id FROM jobs WHERE {column} = ?", value)
+            }
+            for job_id in found:
+                self._database.run("DELETE FROM jobs WHERE id = ?", job_id)
+        self._database.forget_log()
+        return len(found)
+
     def ensure(self, request: JobRequest) -> None:
         """Inside a change: the job is there, even if somebody removed it meanwhile."""
         if not self._database.rows("SELECT 1 FROM jobs WHERE id = ?", request.id):
@@ -137,11 +152,12 @@ class JobStore:
         now_s = self._clock()
         values: tuple[Value, ...] = (request.id, str(request.path), request.document.title, request.model)
         self._database.run(
-            "INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?, 0, 0, ?, ?)",
+            "INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?, 0, 0, ?, ?, ?)",
             *(_storable(value) for value in map(str, values)),
             request.options_json,
             now_s,
             now_s,
+            request.file_sha256,
         )
 
     def _remove_old(self) -> None:

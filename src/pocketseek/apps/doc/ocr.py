@@ -23,7 +23,7 @@ def read_picture(picture: bytes) -> list[str]:
     try:
         done = subprocess.run(command, input=picture, capture_output=True, timeout=_TIMEOUT_S, check=True)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-        raise FormatError("tesseract failed on a page that is a picture; try again without OCR") from None
+        raise FormatError("tesseract failed on a page that is a picture; try again without --ocr") from None
     text = done.stdout[:_MAX_BYTES].decode("utf-8", "replace")
     return [paragraph for part in _PARAGRAPHS.split(text) if (paragraph := _joined(part))]
 

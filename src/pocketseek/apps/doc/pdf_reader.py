@@ -79,7 +79,7 @@ def _remarks(page: Page, drafts: list[Draft]) -> tuple[Remark, ...]:
             ),
         )
     if page.is_picture and not drafts:
-        return (Remark("picture-page", page.number, "the page is a picture; its text needs OCR"),)
+        return (Remark("picture-page", page.number, "the page is a picture; --ocr reads it"),)
     return ()
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from pocketseek.apps.doc.block_text import tidy_title
 from pocketseek.apps.doc.detect import START_BYTES, detect_kind
 from pocketseek.apps.doc.document import Block, Document, Remark
 from pocketseek.apps.doc.markdown_reader import markdown_blocks
@@ -46,7 +48,7 @@ def read_document(
         document = _read_pieces(kind, path, options, limits or ReadLimits(), progress)
     if not document.blocks and not document.remarks:
         raise FormatError(f"{path} holds no text; give a file with text in it")
-    return document
+    return replace(document, title=tidy_title(document.title) or tidy_title(path.name))
 
 
 def _start(path: Path) -> bytes:

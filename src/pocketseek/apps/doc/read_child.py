@@ -66,7 +66,7 @@ def _reader(kind: str) -> Reader:
         reader: Any = getattr(import_module(module), name)
     except ImportError as error:
         raise UnsupportedError(
-            f"reading this kind of file needs {error.name}; install it (pip install 'pocketseek[doc]')"
+            f"reading this kind of file needs {error.name}; pip install pypdfium2 lxml (the extra `doc`)"
         ) from None
     return reader  # type: ignore[no-any-return]
 

@@ -1,8 +1,8 @@
-"""The only door to lxml: XML and HTML from strangers, parsed without entities, DTDs, network or huge trees.
+"""The only door to lxml: XML and HTML from strangers, parsed without entities, DTDs or network.
 
 parse_xml    strict; a DOCTYPE is allowed and its internal subset ignored
 parse_xhtml  XML where it is well-formed (names such as &nbsp; are known), HTML otherwise
-parse_html   whatever browsers would accept
+parse_html   whatever browsers would accept; tells if the parser gave up somewhere
 walk         a tree as a flat series of events, so that deep nesting costs no stack
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from lxml import etree
@@ -25,11 +26,19 @@ _KEPT = frozenset({b"amp", b"lt", b"gt", b"quot", b"apos"})
 _DOCTYPE = re.compile(rb"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
 
 
+@dataclass(frozen=True)
+class ParsedHtml:
+    """problem: where the parser gave up, so that what follows is missing; None: the whole text is there."""
+
+    root: Element
+    problem: str | None = None
+
+
 def parse_xml(data: bytes, what: str) -> Element:
     """Raises FormatError. what: the name of the part, for the message."""
     parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False,
-        remove_comments=True, remove_pis=True,
+        resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False,
+        huge_tree=_has_no_entities(data), remove_comments=True, remove_pis=True,
     )  # fmt: skip
     try:
         root = etree.fromstring(_DOCTYPE.sub(b"", data, count=1), parser)
@@ -38,16 +47,17 @@ def parse_xml(data: bytes, what: str) -> Element:
     return root
 
 
-def parse_xhtml(data: bytes, what: str) -> Element:
+def parse_xhtml(data: bytes, what: str) -> ParsedHtml:
     try:
-        return parse_xml(_NAMED.sub(_character, data), what)
+        return ParsedHtml(parse_xml(_NAMED.sub(_character, data), what))
     except FormatError:
         return parse_html(data.decode("utf-8", "replace"), what)
 
 
-def parse_html(text: str, what: str) -> Element:
+def parse_html(text: str, what: str) -> ParsedHtml:
+    """Deeper than 2048 elements libxml2 gives up, and says so in its log only; the reader's process bounds the rest."""
     parser = etree.HTMLParser(
-        encoding="utf-8", no_network=True, huge_tree=False, remove_comments=True, remove_pis=True, recover=True
+        encoding="utf-8", no_network=True, huge_tree=True, remove_comments=True, remove_pis=True, recover=True
     )
     try:
         root = etree.fromstring(text.encode("utf-8", "replace"), parser)
@@ -55,7 +65,7 @@ def parse_html(text: str, what: str) -> Element:
         raise FormatError(f"{what} is no readable HTML ({_brief(error)}); save it anew from a browser") from None
     if root is None:
         raise FormatError(f"{what} holds no text; give a file with text in it")
-    return root
+    return ParsedHtml(root, _given_up(parser))
 
 
 def walk(root: Element, is_skipped: Callable[[Element], bool]) -> Iterator[Event]:
@@ -92,6 +102,18 @@ def local_name(element: Element) -> str:
     """The tag without its namespace."""
     tag = element.tag
     return tag.rsplit("}", 1)[-1] if isinstance(tag, str) else ""
+
+
+def _has_no_entities(data: bytes) -> bool:
+    """Without the parser's limits on trees, entities in attributes could swell; UTF-16 hides them from this look."""
+    return b"<!ENTITY" not in data and b"\0" not in data
+
+
+def _given_up(parser: etree.HTMLParser) -> str | None:
+    fatal = parser.error_log.filter_from_fatals()
+    if not fatal:
+        return None
+    return f"the parser gave up in line {fatal[0].line} ({fatal[0].message.strip()[:60]}); what follows is missing"
 
 
 def _character(match: re.Match[bytes]) -> bytes:

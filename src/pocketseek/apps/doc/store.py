@@ -13,16 +13,16 @@ they are, except that what no UTF-8 file can hold becomes U+FFFD.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from pocketseek import __version__
-from pocketseek.apps.conversation import storable
-from pocketseek.apps.database import Database
-from pocketseek.apps.doc import exchanges, passage_index
+from pocketseek.apps.database import Database, Value
+from pocketseek.apps.doc import exchanges
 from pocketseek.apps.doc.document import Block, Document, Place
 from pocketseek.apps.doc.document_rows import (
     DocumentInfo,
@@ -34,37 +34,12 @@ from pocketseek.apps.doc.document_rows import (
     whole_or_none,
 )
 from pocketseek.apps.doc.passage_index import PassageIndex, whole_number
-from pocketseek.apps.doc.passages import VERSION as PASSAGES_VERSION
 from pocketseek.apps.doc.passages import passages_of
+from pocketseek.apps.doc.reading_mark import Extra, is_enough, reading_mark
+from pocketseek.apps.doc.store_schema import APPLICATION_ID, MIGRATIONS
 from pocketseek.errors import NotFoundError
 
-_APPLICATION_ID = 0x70736B64  # "pskd"
-READING = f"{__version__}/{PASSAGES_VERSION}"
-"""Who read a document and cut it: what another version read is read again when its file is added again."""
-
-_MIGRATIONS = (
-    (
-        "CREATE TABLE documents("
-        "id INTEGER PRIMARY KEY AUTOINCREMENT, sha256 TEXT NOT NULL UNIQUE, reading TEXT NOT NULL, "
-        "title TEXT NOT NULL, media_type TEXT NOT NULL, num_pages INTEGER, remarks_json TEXT NOT NULL, "
-        "num_bytes INTEGER NOT NULL, added_s REAL NOT NULL)",
-        "CREATE TABLE files("
-        "path TEXT PRIMARY KEY, document_id INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE, "
-        "num_bytes INTEGER NOT NULL, modified_ns INTEGER NOT NULL) WITHOUT ROWID",
-        "CREATE INDEX files_of_document ON files(document_id)",
-        "CREATE TABLE members("
-        "collection TEXT NOT NULL, path TEXT NOT NULL REFERENCES files(path) ON DELETE CASCADE, "
-        "PRIMARY KEY(collection, path)) WITHOUT ROWID",
-        "CREATE INDEX members_by_path ON members(path)",
-        "CREATE TABLE blocks("
-        "document_id INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE, start INTEGER NOT NULL, "
-        "kind TEXT NOT NULL, level INTEGER NOT NULL, page INTEGER, chapter INTEGER, paragraph INTEGER NOT NULL, "
-        "text TEXT NOT NULL, links_json TEXT NOT NULL, PRIMARY KEY(document_id, start)) WITHOUT ROWID",
-        *passage_index.SCHEMA,
-        *exchanges.SCHEMA,
-    ),
-)
-
+_BYTES = "bytes:"  # before a path whose name is no text
 _INFO = (
     "SELECT id, sha256, title, media_type, num_pages, num_bytes, added_s, "
     "(SELECT min(path) FROM files WHERE document_id = id), "
@@ -90,10 +65,11 @@ class CollectionInfo:
 class DocumentStore:
     """All methods may be called from any thread."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        """Raises like Database, and UnsupportedError if this SQLite has no full-text index."""
-        self.path = path
-        self.database = Database(path, application_id=_APPLICATION_ID, migrations=_MIGRATIONS)
+    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
+        """path: None keeps everything in memory. Raises like Database, and UnsupportedError if this SQLite has no
+        full-text index."""
+        self.database = Database(path, application_id=APPLICATION_ID, migrations=MIGRATIONS)
+        self.path = self.database.path
         self._clock = clock
         try:
             self.index = PassageIndex(self.database)
@@ -104,33 +80,38 @@ class DocumentStore:
     def close(self) -> None:
         self.database.close()
 
-    def is_current(self, path: Path, state: FileState) -> bool:
-        """Whether this file was read by this version when it was like this."""
-        return bool(
-            self.database.rows(
-                "SELECT 1 FROM files JOIN documents ON id = document_id "
-                "WHERE path = ? AND files.num_bytes = ? AND modified_ns = ? AND reading = ?",
-                _name(path),
-                state.num_bytes,
-                state.modified_ns,
-                READING,
-            )
+    def is_current(self, path: Path, state: FileState, extras: Collection[Extra] = ()) -> bool:
+        """Whether this file was read by this version, with these extras, when it was like this."""
+        rows = self.database.rows(
+            "SELECT reading FROM files JOIN documents ON id = document_id "
+            "WHERE path = ? AND files.num_bytes = ? AND modified_ns = ?",
+            _name(path),
+            state.num_bytes,
+            state.modified_ns,
         )
+        return any(is_enough(str(row[0]), extras) for row in rows)
 
     def of_path(self, path: Path) -> DocumentInfo | None:
         """The document that was read from this file."""
         rows = self.database.rows(f"{_INFO} WHERE id = (SELECT document_id FROM files WHERE path = ?)", _name(path))
         return info_of(rows[0]) if rows else None
 
-    def find_bytes(self, sha256: str) -> DocumentInfo | None:
-        """The document made of these bytes by this version."""
-        rows = self.database.rows(f"{_INFO} WHERE sha256 = ? AND reading = ?", sha256, READING)
-        return info_of(rows[0]) if rows else None
+    def has_bytes(self, sha256: str, extras: Collection[Extra] = ()) -> bool:
+        """Whether a document was made of these bytes by this version, with these extras."""
+        rows = self.database.rows("SELECT reading FROM documents WHERE sha256 = ?", sha256)
+        return any(is_enough(str(row[0]), extras) for row in rows)
 
-    def put(self, path: Path, state: FileState, sha256: str, document: Document | None) -> DocumentInfo:
+    def put(
+        self,
+        path: Path,
+        state: FileState,
+        sha256: str,
+        document: Document | None,
+        extras: Collection[Extra] = (),
+    ) -> DocumentInfo:
         """The file at this path has these bytes now. document: what was read of them; None: it is there already."""
         with self.database.change():
-            document_id = self._insert(sha256, state, document) if document else self._id_of(sha256)
+            document_id = self._insert(sha256, state, document, extras) if document else self._id_of(sha256)
             before = self.database.rows("SELECT document_id FROM files WHERE path = ?", _name(path))
             self.database.run(
                 "INSERT INTO files VALUES (?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET "
@@ -180,24 +161,25 @@ class DocumentStore:
 
     def paths(self, under: Path | None = None) -> list[Path]:
         """Of all files, or of this one and those below it."""
-        paths = (Path(str(row[0])) for row in self.database.rows("SELECT path FROM files ORDER BY path"))
+        paths = (_path(row[0]) for row in self.database.rows("SELECT path FROM files ORDER BY path"))
         return [path for path in paths if under is None or path == under or under in path.parents]
 
     def paths_of(self, document_id: int) -> list[Path]:
         rows = self.database.rows("SELECT path FROM files WHERE document_id = ? ORDER BY path", document_id)
-        return [Path(str(row[0])) for row in rows]
+        return [_path(row[0]) for row in rows]
 
     def forget(self, paths: Sequence[Path]) -> None:
-        """These files, and the documents that no other file leads to."""
+        """These files, the documents that no other file leads to, and the questions that were kept."""
         with self.database.change():
+            exchanges.forget(self.database)
             for path in paths:
                 owners = self.database.rows("SELECT document_id FROM files WHERE path = ?", _name(path))
                 self.database.run("DELETE FROM files WHERE path = ?", _name(path))
                 for row in owners:
                     self._drop_unused(whole_number(row[0]))
 
-    def leave(self, collection: str) -> None:
-        """The collection ends; files that are in no other are forgotten."""
+    def leave(self, collection: str) -> list[Path]:
+        """The collection ends; files that are in no other are forgotten, and returned."""
         with self.database.change():
             rows = self.database.rows(
                 "SELECT path FROM members WHERE collection = ?1 AND path NOT IN "
@@ -205,7 +187,9 @@ class DocumentStore:
                 collection,
             )
             self.database.run("DELETE FROM members WHERE collection = ?", collection)
-            self.forget([Path(str(row[0])) for row in rows])
+            paths = [_path(row[0]) for row in rows]
+            self.forget(paths)
+        return paths
 
     def tidy(self) -> None:
         """Overwrite what is left of removed documents and give their space back."""
@@ -251,14 +235,15 @@ class DocumentStore:
             raise NotFoundError("this document was removed meanwhile; add it again")
         return whole_number(rows[0][0])
 
-    def _insert(self, sha256: str, state: FileState, document: Document) -> int:
+    def _insert(self, sha256: str, state: FileState, document: Document, extras: Collection[Extra]) -> int:
         """Instead of what an older version, or another process, made of the same bytes."""
         document = storable_document(document)
         same = self.database.rows("SELECT id FROM documents WHERE sha256 = ?", sha256)
         for row in same:
             self.index.remove(whole_number(row[0]))
             self.database.run("DELETE FROM blocks WHERE document_id = ?", row[0])
-        values = (READING, document.title, document.media_type, document.num_pages, remarks_json(document))
+        mark = reading_mark(extras)
+        values = (mark, document.title, document.media_type, document.num_pages, remarks_json(document))
         if same:
             document_id = whole_number(same[0][0])
             self.database.run(
@@ -291,4 +276,14 @@ class DocumentStore:
 
 
 def _name(path: Path) -> str:
-    return storable(str(path))
+    """Of a file in the store. Names that are no UTF-8 keep their bytes; no absolute path begins as those do."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return _BYTES + quote_from_bytes(os.fsencode(path))
+    return str(path)
+
+
+def _path(name: Value) -> Path:
+    text = str(name)
+    return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(_BYTES))) if text.startswith(_BYTES) else text)

@@ -58,7 +58,7 @@ def summarize(
     engine and the keeper raise.
     """
     if not document.blocks:
-        raise FormatError(f"{document.title} has no text to summarise; if it is scanned, read it with OCR")
+        raise FormatError(f"{document.title} has no text to summarise; if its pages are pictures, --ocr reads them")
     return _Summarizer(document, engine, options, keeper).run()
 
 
