@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pypdfium2
@@ -21,6 +22,10 @@ from document_files import (
 from sample_documents import written
 from tiny_models import tiny_hf_directory
 
+from pocketseek.apps.doc.document import Document
+from pocketseek.apps.doc.jobs import JobRequest, JobStore
+from pocketseek.apps.doc.summary_events import SummaryOptions
+from pocketseek.apps.doc.written_answer import Note
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.errors import FormatError, NotFoundError, UsageError
 
@@ -174,6 +179,16 @@ def test_a_removed_document_takes_questions_and_summaries_with_it(
     assert traces(home, "xyloph", "zanzib") == ["documents.db", "summaries.db"]
     assert run("doc", "remove", path, "--yes", "--json").json == {"removed": 1, "summaries_removed": 1}
     assert traces(home, "xyloph", "zanzib") == []
+
+
+def test_what_was_answered_about_a_collection_goes_with_a_document_of_it(
+    run: Callable, home: Path, added: Path
+) -> None:
+    about = JobRequest(Path("garden"), "0" * 64, Document("garden", "text/plain", ()), "m", "m", SummaryOptions())
+    with closing(JobStore(home / "summaries.db")) as jobs:
+        jobs.begin(about).keep("k", Note("Roses are pruned.", "complete", 3, 9, 0))
+    assert run("doc", "remove", added / "roses.md", "--yes", "--json").json["summaries_removed"] == 1
+    assert traces(home, "roses") == []
 
 
 def test_a_removed_collection_takes_its_questions_with_it(

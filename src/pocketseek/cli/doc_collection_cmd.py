@@ -112,19 +112,18 @@ def remove(
         paths = [path for name in names or () for path in paths_meant(store, name)]
         check_collection(store, collection)
         before = store.documents()
-        collections = {info.id: store.collections_of(info.id) for info in before}
         if not yes and not _is_confirmed(words, len(store.documents(collection)) if collection else len(paths)):
             print_text(words(said.NOT_REMOVED))
             return
+        about = _collections_of(store, paths)
         if collection is not None:
             paths += store.leave(collection)
+            about.add(collection)
         store.forget(paths)
         store.tidy()
         kept = {info.id for info in store.documents()}
-    gone = {info.id for info in before} - kept
-    removed = [info.sha256 for info in before if info.id in gone]
-    read_whole = {name for number in gone for name in collections[number]} | ({collection} if collection else set())
-    num_jobs = _remove_jobs(settings, removed, [*paths, *map(collection_job_path, sorted(read_whole))])
+    removed = [info.sha256 for info in before if info.id not in kept]
+    num_jobs = _remove_jobs(settings, removed, [*paths, *map(Path, about)])
     if json:
         print_json({"removed": len(removed), "summaries_removed": num_jobs})
     else:
@@ -160,19 +159,20 @@ def search(
         )
 
 
+def _collections_of(store: DocumentStore, paths: list[Path]) -> set[str]:
+    """That the documents of these files are in: an answer about one of those may speak of them."""
+    infos = filter(None, map(store.of_path, paths))
+    return {name for info in infos for name in store.collections_of(info.id)}
+
+
 def _remove_jobs(settings: Settings, sha256s: list[str], paths: list[Path]) -> int:
-    """Summaries of what was removed, finished or not."""
+    """Summaries of what was removed, finished or not. paths: also names of collections, for jobs about those."""
     from pocketseek.apps.doc.jobs import JobStore
 
     if not settings.summaries_path.exists():
         return 0
     with closing(JobStore(settings.summaries_path)) as jobs:
         return jobs.remove_of(sha256s, paths)
-
-
-def collection_job_path(collection: str) -> Path:
-    """What the job of a question to a whole collection has instead of a file's path, which is absolute."""
-    return Path(collection)
 
 
 @contextmanager

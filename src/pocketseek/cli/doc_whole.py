@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from pocketseek.cli import doc_library_messages as said
 from pocketseek.cli.console import note, print_json, print_text
-from pocketseek.cli.doc_collection_cmd import collection_job_path
 from pocketseek.cli.doc_jobs_cmd import stoppable
 from pocketseek.cli.doc_summary_view import coverage_lines
 from pocketseek.cli.doc_talk import OpenedModel, citation_facts, tell_sources
@@ -114,9 +113,7 @@ def _request(
         return JobRequest(Path(info.path), info.sha256, store.document(info.id), model.name, model.identity, options)
     name = scope.collection or ""
     digest = hashlib.sha256(f"collection {name}".encode("utf-8", "surrogatepass")).hexdigest()
-    return JobRequest(
-        collection_job_path(name), digest, Document(name, "text/plain", ()), model.name, model.identity, options
-    )
+    return JobRequest(Path(name), digest, Document(name, "text/plain", ()), model.name, model.identity, options)
 
 
 def _tell(answer: WholeAnswer, words: Words) -> None:

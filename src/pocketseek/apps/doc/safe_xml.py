@@ -113,7 +113,9 @@ def _given_up(parser: etree.HTMLParser) -> str | None:
     fatal = parser.error_log.filter_from_fatals()
     if not fatal:
         return None
-    return f"the parser gave up in line {fatal[0].line} ({fatal[0].message.strip()[:60]}); what follows is missing"
+    first = fatal[0]
+    why = "nested too deeply" if "depth" in first.message else first.message.strip()[:60]
+    return f"reading ended in line {first.line} ({why}); what follows is missing"
 
 
 def _character(match: re.Match[bytes]) -> bytes:
