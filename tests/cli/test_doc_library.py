@@ -239,19 +239,35 @@ def test_a_question_is_answered_with_what_was_found(run: Callable, folder: Path,
         assert citation["quote"] in (folder / "roses.md").read_text("utf-8")
 
 
-def test_what_is_not_there_needs_no_model(run: Callable, folder: Path) -> None:
-    ended = run("doc", "ask", folder / "apples.txt", "Who painted the Mona Lisa?")
+@pytest.fixture
+def long_file(folder: Path) -> Path:
+    """Too long to be shown to the model whole."""
+    return written(folder / "long.txt", " ".join(f"Pear number {n} was picked early." for n in range(700)))
+
+
+def test_what_is_not_there_needs_no_model(run: Callable, long_file: Path) -> None:
+    ended = run("doc", "ask", long_file, "Who painted the Mona Lisa?")
     assert (ended.code, ended.out) == (0, "Not in the document.\n")
-    facts = run("doc", "ask", folder / "apples.txt", "Who painted the Mona Lisa?", "--json").json
+    facts = run("doc", "ask", long_file, "Who painted the Mona Lisa?", "--json").json
     assert facts["not_in_document"] is True
 
 
-def test_a_file_that_is_not_to_be_kept_is_not(run: Callable, folder: Path, home: Path) -> None:
-    run("doc", "ask", folder / "apples.txt", "Who painted the Mona Lisa?", "--no-keep")
+def test_a_file_that_is_not_to_be_kept_is_not(run: Callable, long_file: Path, home: Path) -> None:
+    assert run("doc", "ask", long_file, "Who painted the Mona Lisa?", "--no-keep").code == 0
     assert not (home / "documents.db").exists()
 
 
-def test_questions_come_from_standard_input(run: Callable, added: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collection_is_asked_without_keeping_the_question(
+    run: Callable, long_file: Path, added: Path, home: Path
+) -> None:
+    assert run("doc", "ask", "garden", "Who painted the Zauberberg?", "--no-keep").out == "Not in the document.\n"
+    assert run("doc", "ask", "garden", "And why?", "--continue").code == UsageError.exit_code
+    assert b"Zauberberg" not in b"".join(path.read_bytes() for path in home.glob("documents.db*"))
+
+
+def test_questions_come_from_standard_input(
+    run: Callable, long_file: Path, added: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("Who painted the Mona Lisa?\nWho composed it?\n\nnot asked\n"))
     assert run("doc", "ask", "garden").out == "Not in the document.\n" * 2
 
@@ -264,7 +280,10 @@ def test_questions_come_from_standard_input(run: Callable, added: Path, monkeypa
         ("--whole",),
         ("question", "--whole", "--schema", "x.json"),
         ("question", "--continue", "--whole"),
-        ("question", "--whole"),
+        ("question", "--whole", "--seed", "1"),
+        ("question", "--whole", "--temperature", "0.5"),
+        ("question", "--whole", "--max-tokens", "9"),
+        ("question", "--schema", "x.json", "--max-tokens", "9"),
         ("question", "--schema", "/dev/null"),
     ],
 )
@@ -283,16 +302,33 @@ def test_a_schema_is_filled_in(run: Callable, folder: Path, wide_package: Path, 
     ).json
     assert set(facts["value"]) == {"is_flower"}
     assert facts["chunks"] == 1
+    assert facts["seconds"] > 0
 
 
 def test_the_whole_is_read_for_a_question_about_all_of_it(run: Callable, folder: Path, wide_package: Path) -> None:
     facts = run(
         "doc", "ask", folder / "roses.md", "What is it about?", "--whole", "--model", wide_package, "--json"
     ).json
-    assert facts["coverage"]["chunks"] == 1
+    assert facts["coverage"]["chunks"] == facts["documents"][0]["coverage"]["chunks_covered"] == 1
+    assert {"answer", "citations", "not_in_document", "dropped", "finish_reason", "seconds"} <= set(facts)
 
 
-def test_chinese_is_spoken(run: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_collection_is_read_and_documents_whose_files_are_gone(
+    run: Callable, added: Path, wide_package: Path, home: Path
+) -> None:
+    (added / "apples.txt").unlink()
+    asked = ("What is it about?", "--whole", "--model", wide_package, "--json")
+    facts = run("doc", "ask", "garden", *asked).json
+    assert [one["title"] for one in facts["documents"]] == ["Roses", "apples"]
+    assert [job["title"] for job in run("doc", "jobs", "--json").json["jobs"]] == ["garden"]
+    alone = run("doc", "ask", "apples", *asked, "--no-keep").json
+    assert alone["documents"][0]["answer"] == facts["documents"][1]["answer"]
+    assert len(run("doc", "jobs", "--json").json["jobs"]) == 1
+    assert run("doc", "remove", added / "roses.md", "--yes", "--json").json["summaries_removed"] == 1
+    assert run("doc", "jobs", "--json").json["jobs"] == []
+
+
+def test_chinese_is_spoken(run: Callable, long_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POCKETSEEK_LANG", "zh")
-    assert "新增 2 个" in run("doc", "add", folder).out
-    assert run("doc", "ask", folder / "apples.txt", "蒙娜丽莎是谁画的?").out == "文中没有相关内容。\n"
+    assert "新增 3 个" in run("doc", "add", long_file.parent).out
+    assert run("doc", "ask", long_file, "蒙娜丽莎是谁画的?").out == "文中没有相关内容。\n"

@@ -3,34 +3,57 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketseek.cli import doc_library_messages as said
 from pocketseek.cli.console import note, print_json, print_text, progress_bar
+from pocketseek.cli.doc_jobs_cmd import stoppable
+from pocketseek.cli.doc_talk import OpenedModel
 from pocketseek.cli.messages import Words
+from pocketseek.settings import Settings
 
 if TYPE_CHECKING:
     from pocketseek.apps.doc.document import Document, Place
-    from pocketseek.apps.doc.extract import Extraction, Json
-    from pocketseek.runtime.engine import Engine
+    from pocketseek.apps.doc.document_rows import DocumentInfo
+    from pocketseek.apps.doc.extract import Extraction, ExtractionOptions
+    from pocketseek.apps.doc.jobs import JobRequest
+    from pocketseek.apps.doc.kept_answers import Keeper
+    from pocketseek.apps.doc.store import DocumentStore
 
 
 def run_extraction(
-    document: Document,
-    engine: Engine,
-    schema: Mapping[str, Json],
-    question: str,
-    words: Words,
-    model: str,
+    settings: Settings,
+    store: DocumentStore,
+    document_id: int,
+    model: OpenedModel,
+    options: ExtractionOptions,
     *,
+    keep: bool,
     quiet: bool,
+    start_s: float,
 ) -> None:
-    """quiet: one JSON object with all there is; else the value as text, and what is wrong with it on standard error."""
-    found = _extraction(document, engine, schema, question, words)
+    """keep: answers go to the file of summaries, so that a run that was stopped goes on. quiet: one JSON object with
+    all there is; else the value as text, and what is wrong with it on standard error."""
+    from pocketseek.apps.doc.whole import ForgetfulKeeper
+
+    words = Words(settings.language)
+    document = store.document(document_id)
+    if keep:
+        request = _request(store.info(document_id), document, model, options)
+        found = _kept_extraction(settings, request, document, model, options, words)
+    else:
+        found = _extraction(document, model, options, ForgetfulKeeper(), words)
     if quiet:
-        print_json({"model": model, "question": question, **_facts(found)})
-        return
+        seconds = time.perf_counter() - start_s
+        print_json({"model": model.name, "question": options.question, **_facts(found), "seconds": seconds})
+    else:
+        _tell(found, words)
+
+
+def _tell(found: Extraction, words: Words) -> None:
     print_text(json.dumps(found.value, ensure_ascii=False, indent=2))
     if found.unplaced:
         note(words(said.UNPLACED_FIELDS, fields=", ".join(found.unplaced)))
@@ -42,13 +65,38 @@ def run_extraction(
         note(words(said.LOST_CHUNKS, lost=len(found.lost), total=found.num_chunks))
 
 
+def _request(info: DocumentInfo, document: Document, model: OpenedModel, options: ExtractionOptions) -> JobRequest:
+    from pocketseek.apps.doc.jobs import JobRequest
+
+    return JobRequest(Path(info.path), info.sha256, document, model.name, model.identity, options)
+
+
+def _kept_extraction(
+    settings: Settings,
+    request: JobRequest,
+    document: Document,
+    model: OpenedModel,
+    options: ExtractionOptions,
+    words: Words,
+) -> Extraction:
+    from pocketseek.apps.doc.jobs import JobStore
+
+    with closing(JobStore(settings.summaries_path)) as jobs:
+        job = jobs.begin(request)
+        with stoppable(job, words):
+            found = _extraction(document, model, options, job, words)
+        job.plan(found.num_chunks)
+        job.finish()
+        return found
+
+
 def _extraction(
-    document: Document, engine: Engine, schema: Mapping[str, Json], question: str, words: Words
+    document: Document, model: OpenedModel, options: ExtractionOptions, keeper: Keeper, words: Words
 ) -> Extraction:
     from pocketseek.apps.doc.extract import extract
 
-    steps = extract(document, engine, schema, question)
-    with progress_bar(unit="chunks") as show:
+    steps = extract(document, model.engine, options, keeper)
+    with closing(steps), progress_bar(unit="chunks") as show:
         while True:
             try:
                 done, total = next(steps)

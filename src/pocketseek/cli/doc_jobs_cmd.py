@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json as json_format
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pocketseek.cli import doc_messages, options
-from pocketseek.cli.console import print_json, print_table, print_text
+from pocketseek.cli.console import note, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
-    from pocketseek.apps.doc.jobs import JobInfo
+    from pocketseek.apps.doc.jobs import Job, JobInfo
 
 
 def jobs(
@@ -79,3 +80,13 @@ def _facts(job: JobInfo) -> dict[str, object]:
         "created": job.created_s,
         "last_used": job.used_s,
     }
+
+
+@contextmanager
+def stoppable(job: Job, words: Words) -> Iterator[None]:
+    """Says how to go on with a job when somebody ends the program."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        note(words(doc_messages.STOPPED, count=job.num_answers()))
+        raise

@@ -63,6 +63,8 @@ UNMARKED = Message(
 DROPPED = Message(
     "marks without a source in the document, dropped: {marks}", "以下标注在文档中没有对应内容,已略去:{marks}"
 )
+NOT_IN_WHOLE = Message("nothing of it answers the question", "其中没有能回答这个问题的内容")
+READING_ONE = Message("document {number} of {total}: {title}", "第 {number}/{total} 个文档:{title}")
 ASK_PROMPT = Message("Question (an empty line ends): ", "问题(空行结束):")
 MISSING_FIELDS = Message("nothing was found for: {fields}", "以下字段没有找到内容:{fields}")
 OTHER_VALUES = Message(

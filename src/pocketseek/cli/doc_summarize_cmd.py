@@ -99,7 +99,7 @@ def summarize(
     )
     engine_options = EngineOptions(engine, provider, verbose)
     name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
-    identity = _identity(settings, path, engine_options, kv)
+    identity = answering_identity(settings, path, engine_options, kv)
     request = _request(file, document, name, identity, summary_options)
     with (
         closing(JobStore(settings.summaries_path)) as store,
@@ -118,7 +118,7 @@ def summarize(
     ):
         heat_note = HeatNote(words)
         with nullcontext() if json else heat_note.watching(opened.thermal_status):
-            run = _Run(request, store.begin(request, fresh=fresh), opened, words, quiet=json)
+            run = _Run(request, summary_options, store.begin(request, fresh=fresh), opened, words, quiet=json)
             summary = run.summary()
         heat = opened.thermal_status()
         facts = {**engine_facts(opened.provider_choice), **heat_facts(heat)}
@@ -133,8 +133,11 @@ def summarize(
 class _Run:
     """Shows what happens unless `quiet`, and keeps what --json reports."""
 
-    def __init__(self, request: JobRequest, job: Job, engine: Engine, words: Words, *, quiet: bool) -> None:
+    def __init__(
+        self, request: JobRequest, options: SummaryOptions, job: Job, engine: Engine, words: Words, *, quiet: bool
+    ) -> None:
         self._request = request
+        self._options = options
         self._job = job
         self._engine = engine
         self._words = words
@@ -151,7 +154,7 @@ class _Run:
         from pocketseek.cli.doc_progress import summary_progress
 
         request, printer = self._request, AnswerPrinter()
-        events = summarize(request.document, self._engine, request.options, self._job)
+        events = summarize(request.document, self._engine, self._options, self._job)
         with closing(events):
             with summary_progress(self._words, quiet=self._quiet) as show:
                 for event in events:
@@ -204,7 +207,8 @@ class _Run:
         }
 
 
-def _identity(settings: Settings, path: Path, engine_options: EngineOptions, kv: str | None) -> str:
+def answering_identity(settings: Settings, path: Path, engine_options: EngineOptions, kv: str | None) -> str:
+    """Of a model as it answers here: see model_identity.py."""
     from pocketseek.apps.doc.model_identity import model_identity
 
     if is_onnx(settings, path, engine_options):

@@ -23,9 +23,14 @@ def passages(document: Document = BOOK) -> list[Found]:
     ]
 
 
-def cited(answer: str, *, text: str = BOOK.text) -> Cited:
+def cited(answer: str, *, text: str = "", document: Document = BOOK) -> Cited:
+    """text: what is read again, if it is not the document's."""
+    shown = text or document.text
     return cite(
-        answer, passages(), lambda _, start, stop: text[start:stop], lambda _, position: BOOK.place_at(position)
+        answer,
+        passages(document),
+        lambda _, start, stop: shown[start:stop],
+        lambda _, position: document.place_at(position),
     )
 
 
@@ -55,6 +60,23 @@ def test_a_mark_that_leads_to_nothing_is_dropped_and_said(answer: str) -> None:
     result = cited(answer)
     assert result.citations == ()
     assert len(result.dropped) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "quote"),
+    [
+        (
+            "Contents 12. 12.1. 12.2. Rent. The rent of clause 12 is paid monthly.",
+            "The rent of clause 12 is paid monthly.",
+        ),
+        ("12.2. Rent of the flat ........ 17\n\nThe rent is paid monthly.", "The rent is paid monthly."),
+        ("Terms apply here to all of it. 12.2. The rent is paid monthly.", "12.2. The rent is paid monthly."),
+        ("1. 2. 3.", "1. 2. 3."),
+    ],
+)
+def test_a_quote_is_a_sentence_rather_than_a_scrap(text: str, quote: str) -> None:
+    answer = "By clause 12.2 the rent is paid monthly [1]." if "rent" in text else "It is 3 [1]."
+    assert [one.quote for one in cited(answer, document=made(text)).citations] == [quote]
 
 
 def test_a_quote_that_is_not_at_its_place_is_dropped() -> None:

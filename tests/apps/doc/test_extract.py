@@ -1,14 +1,15 @@
 """apps/doc/extract.py: values of all chunks come together, with their places; what is wrong is told."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
-from fake_task_engine import FakeTaskEngine
+from fake_task_engine import FakeTaskEngine, MemoryKeeper
 from sample_documents import made
 
 from pocketseek.apps.doc.document import Place
-from pocketseek.apps.doc.extract import Extraction, extract, parse_schema, relaxed
+from pocketseek.apps.doc.extract import Extraction, ExtractionOptions, extract, parse_schema, relaxed
 from pocketseek.errors import UsageError
 
 SCHEMA = {
@@ -31,8 +32,11 @@ CONTRACT = made(
 )
 
 
-def extracted(answer: Callable[[str], str | None]) -> Extraction:
-    steps = extract(CONTRACT, FakeTaskEngine(answer, context_length=4500), SCHEMA, "the sale")
+def extracted(
+    answer: Callable[[str], str | None], schema: Mapping[str, Any] = SCHEMA, keeper: MemoryKeeper | None = None
+) -> Extraction:
+    engine, options = FakeTaskEngine(answer, context_length=4500), ExtractionOptions(schema, "the sale")
+    steps = extract(CONTRACT, engine, options, keeper or MemoryKeeper())
     seen = []
     while True:
         try:
@@ -40,7 +44,7 @@ def extracted(answer: Callable[[str], str | None]) -> Extraction:
         except StopIteration as end:
             found: Extraction = end.value
             break
-    assert seen == [(done, found.num_chunks) for done in range(found.num_chunks + 1)]
+    assert seen == [(done, found.num_chunks) for done in range(seen[0][0], found.num_chunks + 1)]
     return found
 
 
@@ -75,10 +79,34 @@ def test_a_number_is_not_found_in_a_longer_one() -> None:
     assert (found.places, found.unplaced) == ({}, ["/price"])
 
 
+def test_every_value_of_an_object_is_placed_or_not_by_itself() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"parties": {"type": "array", "items": {"type": "object", "properties": {}}}},
+    }
+    parties = [{"name": "Ann Smith", "born": 1977, "children": ["Ann", "Eve"]}]
+    found = extracted(lambda prompt: json.dumps({"parties": parties if "Ann" in prompt else []}), schema)
+    assert list(found.places) == ["/parties/0/name", "/parties/0/children/0"]
+    assert found.unplaced == ["/parties/0/born", "/parties/0/children/1"]
+
+
 def test_chunks_without_a_usable_answer_are_told() -> None:
     found = extracted(lambda prompt: '{"seller": "An' if "Ann" in prompt else answers(prompt))
     assert [(lost.place, lost.reason) for lost in found.lost] == [(Place(1, None, 1), "its answer did not end")]
     assert "/seller" in found.missing
+
+
+def test_who_is_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = MemoryKeeper()
+    options = ExtractionOptions(SCHEMA, "the sale")
+    steps = extract(CONTRACT, FakeTaskEngine(answers, context_length=4500), options, keeper)
+    while next(steps)[0] < 2:
+        pass
+    steps.close()
+    asked: list[str] = []
+    found = extracted(lambda prompt: asked.append(prompt) or answers(prompt), keeper=keeper)  # type: ignore[func-returns-value]
+    assert len(asked) == found.num_chunks - 2
+    assert found == extracted(answers)
 
 
 def test_nothing_is_required_of_a_chunk() -> None:

@@ -81,6 +81,20 @@ def test_search_shows_any_of_the_words(store: DocumentStore) -> None:
     assert Retriever(store).search("nothing like it", Scope()) == []
 
 
+def test_a_word_that_is_not_there_does_not_outweigh_those_that_are(store: DocumentStore) -> None:
+    store.put(Path("/lease"), FileState(1, 1), "lease", made("The rent is 850 francs. It is paid monthly."))
+    found = Retriever(store).find("How high is the monthly rent?", Scope(document_id=2))
+    assert found[0].coverage > 0.45
+
+
+def test_what_is_short_is_found_whole_and_in_order(store: DocumentStore) -> None:
+    whole = Retriever(store).whole(Scope(document_id=1))
+    assert [found.place.page for found in whole] == [1, 2, 3]
+    long = made("# Only", " ".join(f"The comet number {n} was seen by many people." for n in range(500)))
+    store.put(Path("/long"), FileState(1, 1), "long", long)
+    assert Retriever(store).whole(Scope(document_id=2)) == []
+
+
 WANTED = Wanted({"plum": 1.0, "root": 1.0, "march": 1.0}, mean_terms=10.0)
 
 

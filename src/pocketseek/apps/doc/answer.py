@@ -2,8 +2,8 @@
 
     Found, Found, ...  ->  numbered passages, as many as fit  ->  prompt  ->  answer with [n]  ->  citations.py
 
-Nothing found means "not in the document" without asking the model; the model may say so too. The language of the
-question decides that of the instructions.
+What is short is shown whole (whole_prompt). Nothing found means "not in the document" without asking the model; the
+model may say so too. The language of the question decides that of the instructions.
 """
 
 from __future__ import annotations
@@ -36,12 +36,6 @@ _QUESTION: dict[Language, str] = {"en": "Question: {}", "zh": "问题:{}"}
 _PAGE: dict[Language, str] = {"en": "page {}", "zh": "第 {} 页"}
 NOT_IN_DOCUMENT: dict[Language, str] = {"en": "Not in the document.", "zh": "文中没有相关内容。"}
 """Said without asking the model, where nothing was found."""
-_NOT_THERE = re.compile(
-    r"^\W*(?:(?:the answer|this|that|it|information)\s+(?:is\s+)?)?not\s+(?:mentioned\s+|found\s+|stated\s+|given\s+)?"
-    r"in\s+the\s+(?:document|passage|text)|^\W*(?:the\s+)?(?:document|passages?|text)\s+(?:do|does)(?:\s+not|n't)\s+"
-    r"(?:contain|mention|say|provide|answer)|^\W*(?:文中|文档中?|段落中?|上述段落中?|给出的段落中?)(?:并?没有|未)",
-    re.IGNORECASE,
-)
 
 
 class AnswerEngine(Protocol):
@@ -69,9 +63,21 @@ def language_of(question: str) -> Language:
     return "zh" if _CHINESE.search(question) else "en"
 
 
-def says_not_there(answer: str) -> bool:
-    """Whether the model says that the answer is not in the passages."""
-    return bool(_NOT_THERE.search(answer.strip()))
+def whole_prompt(
+    engine: AnswerEngine,
+    question: str,
+    whole: Sequence[Found],
+    *,
+    max_tokens: int,
+    earlier: Sequence[Exchange] = (),
+) -> AnswerPrompt | None:
+    """All of what is asked, in order, if it is not empty and fits, if need be without what was asked before."""
+    last = [exchange for exchange in earlier if exchange.answer][-1:]
+    for shown in [last, []] if whole else []:
+        messages = tuple(_messages(question, whole, shown))
+        if len(engine.encode_prompt(messages)) <= _room(engine, max_tokens):
+            return AnswerPrompt(messages, tuple(whole))
+    return None
 
 
 def answer_prompt(
@@ -83,7 +89,7 @@ def answer_prompt(
     earlier: Sequence[Exchange] = (),
 ) -> AnswerPrompt:
     """As many passages as fit, the best first; of the best one at least its beginning. Raises ContextLengthError."""
-    room = engine.context_length - min(max_tokens, engine.context_length // _LEAST_ANSWER_SHARE)
+    room = _room(engine, max_tokens)
     fitting = [exchange for exchange in earlier if exchange.answer][-1:]
 
     def made(passages: Sequence[Found]) -> AnswerPrompt:
@@ -106,6 +112,11 @@ def answer_prompt(
     raise ContextLengthError(
         f"a context of {engine.context_length} tokens has no room for a passage; use another model, or more --memory"
     )
+
+
+def _room(engine: AnswerEngine, max_tokens: int) -> int:
+    """For the prompt."""
+    return engine.context_length - min(max_tokens, engine.context_length // _LEAST_ANSWER_SHARE)
 
 
 def _messages(question: str, passages: Sequence[Found], earlier: Sequence[Exchange]) -> Iterator[Message]:

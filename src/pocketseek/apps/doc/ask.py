@@ -1,7 +1,7 @@
 """Asking kept documents: find, prompt, and what became of the answer.
 
     asker.look(question)                    passages, or none: then the documents do not speak of it
-    answer_prompt(engine, ...)              answer.py; the caller streams the model's answer
+    prompt_for(engine, looked, ...)         the whole if it is short and fits, else what was found; the caller streams
     asker.reply(looked, passages, answer)   citations that were checked; the exchange is kept for questions that follow
 
 Opening a model takes longer than looking, so the caller opens it only when something was found.
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketseek.apps.doc import exchanges
-from pocketseek.apps.doc.answer import says_not_there
+from pocketseek.apps.doc.answer import AnswerEngine, AnswerPrompt, answer_prompt, whole_prompt
 from pocketseek.apps.doc.citations import Citation, cite
 from pocketseek.apps.doc.collections import ReadDocument, add_file, paths_meant
 from pocketseek.apps.doc.exchanges import Exchange
+from pocketseek.apps.doc.not_there import says_not_there
 from pocketseek.apps.doc.passage_index import Scope
-from pocketseek.apps.doc.retrieve import Found, Retriever
+from pocketseek.apps.doc.retrieve import LEAST_COVERAGE, Found, Retriever
 from pocketseek.apps.doc.store import DocumentStore
 from pocketseek.errors import NotFoundError, UsageError
 
@@ -29,11 +30,13 @@ _MAX_FOUND = 12
 
 @dataclass(frozen=True)
 class Looked:
-    """What there is for a question. earlier: what it follows."""
+    """What there is for a question. found: the best passages first. earlier: what it follows. whole: all there is, in
+    order, if that is short; then `found` is never empty."""
 
     question: str
     found: tuple[Found, ...]
     earlier: tuple[Exchange, ...]
+    whole: tuple[Found, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,26 @@ def scope_of(store: DocumentStore, name: str, read: ReadDocument) -> Scope:
     return Scope(document_id=kept.id)
 
 
-class Asker:
-    """Questions to one scope of a store, each on its own or following those before."""
+def prompt_for(engine: AnswerEngine, looked: Looked, *, max_tokens: int) -> AnswerPrompt:
+    """All of what is short, where it fits; else as many of the passages found as fit. Raises ContextLengthError."""
+    whole = whole_prompt(engine, looked.question, looked.whole, max_tokens=max_tokens, earlier=looked.earlier)
+    return whole or answer_prompt(engine, looked.question, looked.found, max_tokens=max_tokens, earlier=looked.earlier)
 
-    def __init__(self, store: DocumentStore, scope: Scope) -> None:
+
+class Asker:
+    """Questions to one scope of a store, each on its own or following those before. keeps: questions and answers are
+    kept in the store for the next Asker; else they go with this one."""
+
+    def __init__(self, store: DocumentStore, scope: Scope, *, keeps: bool = True) -> None:
         self._store = store
         self._scope = scope
+        self._keeps = keeps
+        self._unkept: list[Exchange] = []
 
     def look(self, question: str, *, follows: bool = False) -> Looked:
         """follows: the question goes on with what was asked last. UsageError: there is no question, or nothing to
         follow."""
-        earlier = exchanges.last(self._store.database, self._scope) if follows else ()
+        earlier = self._earlier() if follows else ()
         looked = look_for(self._store, self._scope, question, earlier)
         if follows and not earlier:
             raise UsageError("nothing was asked about it before; leave out --continue")
@@ -85,8 +97,17 @@ class Asker:
     def reply(self, looked: Looked, passages: Sequence[Found], answer: str) -> Reply:
         """passages: as they were numbered for the model; none if it was not asked."""
         reply = reply_of(self._store, passages, answer)
-        exchanges.record(self._store.database, self._scope, Exchange(looked.question, reply.answer))
+        self._record(Exchange(looked.question, reply.answer))
         return reply
+
+    def _earlier(self) -> tuple[Exchange, ...]:
+        return (*exchanges.last(self._store.database, self._scope), *self._unkept)
+
+    def _record(self, exchange: Exchange) -> None:
+        if self._keeps:
+            exchanges.record(self._store.database, self._scope, exchange)
+        else:
+            self._unkept.append(exchange)
 
 
 def look_for(store: DocumentStore, scope: Scope, question: str, earlier: Sequence[Exchange] = ()) -> Looked:
@@ -95,14 +116,20 @@ def look_for(store: DocumentStore, scope: Scope, question: str, earlier: Sequenc
     if not question or len(question) > _MAX_QUESTION_CHARS:
         raise UsageError(f"a question has 1 to {_MAX_QUESTION_CHARS} characters; this one has {len(question)}")
     before = earlier[-1].question if earlier else ""
-    found = Retriever(store).find(question, scope, limit=_MAX_FOUND, earlier=before)
-    return Looked(question, tuple(found), tuple(earlier))
+    retriever = Retriever(store)
+    whole = tuple(retriever.whole(scope))
+    line = 0.0 if whole else LEAST_COVERAGE
+    found = retriever.find(question, scope, limit=_MAX_FOUND, earlier=before, least_coverage=line)
+    return Looked(question, tuple(found) or whole[:_MAX_FOUND], tuple(earlier), whole)
 
 
 def reply_of(store: DocumentStore, passages: Sequence[Found], answer: str) -> Reply:
-    """passages: as they were numbered for the model; none if it was not asked."""
+    """passages: as they were numbered for the model; none if it was not asked. A mark that leads to a passage makes an
+    answer of whatever it says."""
     answer = answer.strip()
-    if not passages or not answer or says_not_there(answer):
+    if not passages or not answer:
         return Reply(answer, is_there=False)
     cited = cite(answer, passages, store.index.text, store.place_at)
+    if says_not_there(answer) and not any(citation.is_marked for citation in cited.citations):
+        return Reply(answer, is_there=False)
     return Reply(answer, True, cited.citations, cited.dropped)

@@ -15,8 +15,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pocketseek.apps.doc.document import Place
-from pocketseek.apps.doc.passages import Span, sentence_spans
+from pocketseek.apps.doc.document import BLOCK_GAP, Place
+from pocketseek.apps.doc.passages import Span, num_words, sentence_spans
 from pocketseek.apps.doc.retrieve import Found
 from pocketseek.apps.doc.terms import wanted_terms
 
@@ -24,6 +24,10 @@ _MARK = re.compile(r"[\[【［]\s*(\d{1,3}(?:\s*[,，、]\s*\d{1,3})*)\s*[\]】�
 _MARKS_AFTER_END = re.compile(rf"([.!?。！？]+)((?:\s*{_MARK.pattern})+)")
 _MAX_QUOTE_CHARS = 400
 _LEAST_SHARE = 0.5  # of the words of a sentence that has no mark
+_LEADERS = re.compile(r"\.(?:\s?\.){3}|…{2}|·{4}|_{4}")  # of a contents list, or of a form
+_DIGITS = re.compile(r"[\d_]+")
+_LEAST_NUMBERED_WORDS = 2.0
+_LEAST_SENTENCE_WORDS = 4.0
 _WORTH_ADDING = 2  # words that a second sentence must have and the first has not
 
 ReadText = Callable[[int, int, int], str]
@@ -68,9 +72,18 @@ def cite(answer: str, passages: Sequence[Found], read_text: ReadText, place_at: 
             else:
                 citations.setdefault((citation.document_id, citation.start), citation)
     if not found_marks:
-        for citation in _unmarked(answer, passages, read_text, place_at):
-            citations.setdefault((citation.document_id, citation.start), citation)
+        return Cited(cite_unmarked(answer, passages, read_text, place_at))
     return Cited(tuple(citations.values()), tuple(dict.fromkeys(dropped)))
+
+
+def cite_unmarked(
+    answer: str, passages: Sequence[Found], read_text: ReadText, place_at: Callable[[int, int], Place]
+) -> tuple[Citation, ...]:
+    """For each sentence of the answer the passage that shares most of its words, if it shares enough."""
+    citations: dict[tuple[int, int], Citation] = {}
+    for citation in _unmarked(answer, passages, read_text, place_at):
+        citations.setdefault((citation.document_id, citation.start), citation)
+    return tuple(citations.values())
 
 
 def fold(text: str) -> str:
@@ -118,10 +131,15 @@ def _citation(
 
 
 def _best_quote(wanted: frozenset[str], text: str) -> Span | None:
-    """The sentence that has most of the words (of equals the shortest), with the next one if that has others."""
-    spans = [_cut(span) for span in sentence_spans(text)]
+    """The sentence that has most of the words (of equals the shortest), with the next one if that has others. What is
+    no sentence, such as a line of a contents list, counts for half."""
+    spans = [_cut(span) for span in _numbered_sentences(text)]
     shared = [wanted & frozenset(wanted_terms(text[span.start : span.stop])) for span in spans]
-    best = max(range(len(spans)), key=lambda n: (len(shared[n]), spans[n].start - spans[n].stop), default=None)
+    worth = [
+        len(terms) if _is_sentence(text[span.start : span.stop]) else len(terms) / 2
+        for terms, span in zip(shared, spans, strict=True)
+    ]
+    best = max(range(len(spans)), key=lambda n: (worth[n], spans[n].start - spans[n].stop), default=None)
     if best is None or not shared[best]:
         return None
     if best + 1 < len(spans) and len(shared[best + 1] - shared[best]) >= _WORTH_ADDING:
@@ -129,12 +147,39 @@ def _best_quote(wanted: frozenset[str], text: str) -> Span | None:
     return spans[best]
 
 
+def _numbered_sentences(text: str) -> Iterator[Span]:
+    """Sentences, none over the end of a paragraph; the number of one ("12.2.", "第三条。") goes with it."""
+    begin = 0
+    for paragraph in text.split(BLOCK_GAP):
+        scrap: int | None = None
+        stop = begin
+        for span in sentence_spans(paragraph):
+            start = begin + span.start if scrap is None else scrap
+            stop = begin + span.stop
+            scrap = start if _is_scrap(text[start:stop]) else None
+            if scrap is None:
+                yield Span(start, stop)
+        if scrap is not None:
+            yield Span(scrap, stop)
+        begin += len(paragraph) + len(BLOCK_GAP)
+
+
+def _is_scrap(text: str) -> bool:
+    return num_words(_DIGITS.sub(" ", text)) < _LEAST_NUMBERED_WORDS
+
+
+def _is_sentence(text: str) -> bool:
+    words = num_words(_DIGITS.sub(" ", text))
+    return words >= _LEAST_SENTENCE_WORDS and not _LEADERS.search(text)
+
+
 def _unmarked(
     answer: str, passages: Sequence[Found], read_text: ReadText, place_at: Callable[[int, int], Place]
 ) -> Iterator[Citation]:
+    terms_of_passages = [frozenset(wanted_terms(passage.text)) for passage in passages]
     for sentence, _ in _sentences(answer):
         terms = frozenset(wanted_terms(sentence))
-        shares = [len(terms & frozenset(wanted_terms(passage.text))) / max(len(terms), 1) for passage in passages]
+        shares = [len(terms & there) / max(len(terms), 1) for there in terms_of_passages]
         best = max(range(len(shares)), key=shares.__getitem__, default=None)
         if best is None or shares[best] < _LEAST_SHARE:
             continue

@@ -5,8 +5,8 @@
 For a chunk, nothing is required and everything may be null: most chunks say nothing about most fields. Lists are joined
 without doubles; of single values the first one that stands in its chunk word for word counts, else the first; other
 values for the same field are told (`others`). Where a value stands is told too (`places`), so that a value without a
-place is one to check. Chunks whose answer did not end, and fields that stay empty though the schema requires them, are
-told.
+place is one to check. Every answer goes to the keeper as soon as it is there, so that who is stopped goes on. Chunks
+whose answer did not end, and fields that stay empty though the schema requires them, are told.
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from pocketseek.apps.doc.answer import language_of
-from pocketseek.apps.doc.background import MAX_REASONING_TOKENS, Task, run_tasks
+from pocketseek.apps.doc.background import MAX_REASONING_TOKENS, Task
 from pocketseek.apps.doc.chunk import Chunk, chunks
 from pocketseek.apps.doc.document import Document, Place
+from pocketseek.apps.doc.kept_answers import Keeper, KeptAnswers
 from pocketseek.apps.doc.summarize import SummaryEngine
+from pocketseek.apps.doc.summary_events import Progress
+from pocketseek.apps.doc.word_for_word import find_value
+from pocketseek.apps.doc.written_answer import Note
 from pocketseek.errors import UsageError
 from pocketseek.types import Constraint, Message
 
@@ -39,6 +43,14 @@ _SYSTEM = {
 
 
 @dataclass(frozen=True)
+class ExtractionOptions:
+    """What decides an extraction besides document and model. question: what to look at, may be empty."""
+
+    schema: Mapping[str, Json]
+    question: str = ""
+
+
+@dataclass(frozen=True)
 class Lost:
     """A chunk without an answer. place: where it begins."""
 
@@ -48,8 +60,8 @@ class Lost:
 
 @dataclass
 class Extraction:
-    """value: as the schema wants it, null where nothing was found. unplaced: values that do not stand in their chunk
-    word for word. Keys of the others are paths such as /parties/0."""
+    """value: as the schema wants it, null where nothing was found. Every single value in it is in `places` or, if it
+    does not stand in its chunk word for word, in `unplaced`. Keys are paths such as /price and /parties/0/name."""
 
     value: Json = None
     places: dict[str, Place] = field(default_factory=dict)
@@ -58,6 +70,18 @@ class Extraction:
     missing: list[str] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
     num_chunks: int = 0
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """What a chunk gave for a field. places: of the single values in it, by their paths within it."""
+
+    value: Json
+    places: Mapping[str, Place | None]
+
+    @property
+    def placed_share(self) -> float:
+        return sum(place is not None for place in self.places.values()) / max(len(self.places), 1)
 
 
 def parse_schema(text: str) -> dict[str, Json]:
@@ -72,10 +96,11 @@ def parse_schema(text: str) -> dict[str, Json]:
 
 
 def extract(
-    document: Document, engine: SummaryEngine, schema: Mapping[str, Json], question: str
+    document: Document, engine: SummaryEngine, options: ExtractionOptions, keeper: Keeper
 ) -> Generator[tuple[int, int], None, Extraction]:
-    """Yields (chunks done, chunks in all); returns what was found. question: what to look at, may be empty. Raises
-    UsageError for a schema that cannot be used, ContextLengthError and what the engine raises."""
+    """Yields (chunks done, chunks in all); returns what was found. Raises UsageError for a schema that cannot be used,
+    ContextLengthError and what the engine and the keeper raise."""
+    schema, question = options.schema, options.question
     constraint = Constraint("json_schema", json.dumps(relaxed(schema)))
 
     def task(chunk: Chunk) -> Task:
@@ -89,14 +114,23 @@ def extract(
         overlap_tokens=_OVERLAP_TOKENS,
         count_prompt=lambda chunk: len(engine.encode(task(chunk).prompt).token_ids),
     )
-    answers: dict[int, str] = {}
-    yield 0, len(parts)
-    with closing(run_tasks(engine, [task(part) for part in parts])) as steps:
-        for step in steps:
-            if step.note is not None:
-                answers[step.index] = step.note.text
-                yield len(answers), len(parts)
-    return _merged(document, schema, parts, [answers[number] for number in range(len(parts))])
+    notes = yield from _noted(KeptAnswers(engine, keeper).run("notes", [task(part) for part in parts]))
+    return _merged(document, schema, parts, [note.text for note in notes])
+
+
+def _noted(steps: Generator[Progress, None, list[Note]]) -> Generator[tuple[int, int], None, list[Note]]:
+    """Yields (done, total) when an answer is there, and before the first."""
+    shown: int | None = None
+    with closing(steps):
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as end:
+                notes: list[Note] = end.value
+                return notes
+            if progress.done != shown:
+                shown = progress.done
+                yield progress.done, progress.total
 
 
 def relaxed(schema: Mapping[str, Json], depth: int = 0) -> dict[str, Json]:
@@ -131,7 +165,7 @@ def _merged(
     document: Document, schema: Mapping[str, Json], parts: Sequence[Chunk], answers: Sequence[str]
 ) -> Extraction:
     found = Extraction(num_chunks=len(parts))
-    candidates: dict[str, list[tuple[Json, Place | None]]] = {}
+    candidates: dict[str, list[_Candidate]] = {}
     for part, answer in zip(parts, answers, strict=True):
         try:
             value: Json = json.loads(answer)
@@ -139,7 +173,7 @@ def _merged(
             found.lost.append(Lost(document.place_at(part.start), "its answer did not end" if answer else "no answer"))
             continue
         for path, leaf in _leaves(value, ""):
-            candidates.setdefault(path, []).append((leaf, _place_of(leaf, document, part)))
+            candidates.setdefault(path, []).append(_Candidate(leaf, _places_of(leaf, document, part)))
     found.value = _filled(schema, "", candidates, found)
     return found
 
@@ -158,7 +192,7 @@ def _leaves(value: Json, path: str) -> Iterator[tuple[str, Json]]:
 def _filled(
     schema: Mapping[str, Json],
     path: str,
-    candidates: Mapping[str, list[tuple[Json, Place | None]]],
+    candidates: Mapping[str, list[_Candidate]],
     found: Extraction,
 ) -> Json:
     properties = schema.get("properties")
@@ -173,60 +207,46 @@ def _filled(
         return value
     values = _without_doubles(candidates.get(path, []))
     if schema.get("type") == "array":
-        for number, (_, place) in enumerate(values):
-            _note_place(found, f"{path}/{number}", place)
-        return [value for value, _ in values]
+        for number, item in enumerate(values):
+            _note_places(found, f"{path}/{number}", item)
+        return [item.value for item in values]
     if not values:
         return None
-    best = next((item for item in values if item[1] is not None), values[0])
-    _note_place(found, path, best[1])
+    best = max(values, key=lambda one: one.placed_share)  # of equals the first
+    _note_places(found, path, best)
     if len(values) > 1:
-        found.others[path] = [value for value, _ in values if value != best[0]]
-    return best[0]
+        found.others[path] = [one.value for one in values if one is not best]
+    return best.value
 
 
-def _note_place(found: Extraction, path: str, place: Place | None) -> None:
-    if place is None:
-        found.unplaced.append(path)
-    else:
-        found.places[path] = place
+def _note_places(found: Extraction, path: str, candidate: _Candidate) -> None:
+    for below, place in candidate.places.items():
+        if place is None:
+            found.unplaced.append(path + below)
+        else:
+            found.places[path + below] = place
 
 
-def _without_doubles(values: Sequence[tuple[Json, Place | None]]) -> list[tuple[Json, Place | None]]:
-    """Equal but for white space and capitals; the one with a place wins."""
-    kept: dict[str, tuple[Json, Place | None]] = {}
-    for value, place in values:
-        key = " ".join(json.dumps(value, ensure_ascii=False, sort_keys=True).casefold().split())
-        if key not in kept or (kept[key][1] is None and place is not None):
-            kept[key] = (value, place)
+def _without_doubles(values: Sequence[_Candidate]) -> list[_Candidate]:
+    """Equal but for white space and capitals; the one with more places wins."""
+    kept: dict[str, _Candidate] = {}
+    for one in values:
+        key = " ".join(json.dumps(one.value, ensure_ascii=False, sort_keys=True).casefold().split())
+        if key not in kept or kept[key].placed_share < one.placed_share:
+            kept[key] = one
     return list(kept.values())
 
 
-def _place_of(value: Json, document: Document, part: Chunk) -> Place | None:
-    """Where the value, or the first text in it, stands in the chunk word for word."""
+def _places_of(value: Json, document: Document, part: Chunk, path: str = "") -> dict[str, Place | None]:
+    """For each single value in it, under its path, where it stands in the chunk word for word."""
+    places: dict[str, Place | None] = {}
     if isinstance(value, dict):
-        return next((place for one in value.values() if (place := _place_of(one, document, part))), None)
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    wanted = str(value).split()
-    text = document.text[part.context_start : part.stop]
-    at = _find_words(text, wanted)
-    return None if at is None else document.place_at(part.context_start + at)
-
-
-def _find_words(text: str, words: Sequence[str]) -> int | None:
-    """Where the words stand in a row, with any white space between them."""
-    at = text.find(words[0]) if words else -1
-    while at >= 0:
-        stop = at
-        for word in words:
-            while stop < len(text) and text[stop].isspace():
-                stop += 1
-            if not text.startswith(word, stop):
-                break
-            stop += len(word)
-        else:
-            if not (words[-1][-1].isdigit() and text[stop : stop + 1].isdigit()):
-                return at
-        at = text.find(words[0], at + 1)
-    return None
+        for name, one in value.items():
+            places |= _places_of(one, document, part, f"{path}/{name}")
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            places |= _places_of(one, document, part, f"{path}/{number}")
+    elif value not in (None, ""):
+        at = find_value(document.text[part.context_start : part.stop], value)
+        places[path] = None if at is None else document.place_at(part.context_start + at)
+    return places

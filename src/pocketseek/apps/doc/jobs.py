@@ -1,4 +1,4 @@
-"""Summaries in progress and finished, kept so that no work is done twice.
+"""Summaries and extractions in progress and finished, kept so that no work is done twice.
 
 A job is one document, one model and one set of options. Its id is a hash of all that decides the summary: the bytes of
 the file and the text that was read from them, the model, the options. Every answer of the model is in the file
@@ -21,6 +21,7 @@ from typing import cast
 
 from pocketseek.apps.database import Database, Row, Value
 from pocketseek.apps.doc.document import Document
+from pocketseek.apps.doc.extract import ExtractionOptions
 from pocketseek.apps.doc.summary_events import SummaryOptions
 from pocketseek.apps.doc.written_answer import Note, Outcome
 from pocketseek.errors import NotFoundError, UsageError
@@ -76,7 +77,7 @@ class JobRequest:
     document: Document
     model: str
     model_identity: str
-    options: SummaryOptions
+    options: SummaryOptions | ExtractionOptions
 
     @property
     def id(self) -> str:

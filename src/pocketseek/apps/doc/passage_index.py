@@ -126,6 +126,11 @@ class PassageIndex:
         keys = ",".join(str(row[0]) for row in found)
         return self._passages(f"key IN ({keys})")
 
+    def all(self, scope: Scope) -> list[IndexedPassage]:
+        """Every passage, document after document, in their order."""
+        condition, values = scope.condition()
+        return [passage for _, passage in self._passages(condition, *values)]
+
     def neighbour(self, document_id: int, number: int) -> IndexedPassage | None:
         rows = self._passages("document_id = ? AND number = ?", document_id, number)
         return rows[0][1] if rows else None

@@ -23,6 +23,9 @@ _LENGTH_SHARE = 0.6
 _HEADING_COUNT = 1.0
 _PAIR_WEIGHT = 0.5
 _NEAR = 3  # terms apart
+# In fewer passages than this, rarity says little: of one passage, a word that is there would weigh a fifth of one that
+# is not, and every question in other words than the document's would seem not to be about it.
+_LEAST_PASSAGES = 50
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Rank:
 
 
 def term_weight(num_passages: int, num_with: int) -> float:
+    num_passages = max(num_passages, _LEAST_PASSAGES)
     return math.log(1.0 + (num_passages - num_with + 0.5) / (num_with + 0.5))
 
 

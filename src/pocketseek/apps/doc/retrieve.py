@@ -2,7 +2,8 @@
 
     question -> terms -> index: some 100 candidates -> rank.py -> neighbours joined -> Found, Found, ...
 
-Nothing is found if no passage has enough of the question's words (by weight): then the documents do not speak of it.
+What is short is found whole, in order (`whole`): no words are compared, the model reads all of it. Of what is longer,
+nothing is found if no passage has enough of the question's words (by weight): then the documents do not speak of it.
 A question that follows another one is looked for together with the words of the one before, at a lower weight.
 """
 
@@ -21,6 +22,7 @@ from pocketseek.apps.doc.terms import wanted_terms
 _NUM_CANDIDATES = 100
 _MAX_TERMS = 60  # of a question; those that weigh most
 _EARLIER_WEIGHT = 0.3
+SHORT_TERMS = 3000  # some six pages, about as long to read as the passages found in a long document are at most
 LEAST_COVERAGE = 0.45  # measured on questions about other books, see docs/doc.md
 
 
@@ -59,6 +61,14 @@ class Retriever:
             ranked = self._ranked(wanted, scope)
             good = [item for item in ranked if item[0].coverage >= least_coverage]
             return self._joined(good[:limit])
+
+    def whole(self, scope: Scope) -> list[Found]:
+        """All there is, in order, section by section; nothing if it is not short."""
+        with self._store.one_moment():
+            num_passages, mean_terms = self._store.index.size(scope)
+            if num_passages * mean_terms > SHORT_TERMS:
+                return []
+            return self._joined([(Rank(0.0, 1.0), passage) for passage in self._store.index.all(scope)])
 
     def search(self, words: str, scope: Scope, *, limit: int = 20) -> list[Found]:
         """Passages that have any of the words, one by one."""

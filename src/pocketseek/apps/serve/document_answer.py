@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from pocketseek.apps.doc.answer import NOT_IN_DOCUMENT, answer_prompt, language_of
-from pocketseek.apps.doc.ask import look_for, reply_of
+from pocketseek.apps.doc.answer import NOT_IN_DOCUMENT, language_of
+from pocketseek.apps.doc.ask import look_for, prompt_for, reply_of
 from pocketseek.apps.doc.background import MAX_REASONING_TOKENS
 from pocketseek.apps.doc.citations import Citation
 from pocketseek.apps.doc.coverage import Coverage
@@ -155,7 +155,7 @@ class DocumentAnswer(EventBridge[TextEvent | Progress]):
             announce()
             return [_Said(NOT_IN_DOCUMENT[language_of(looked.question)])]
         max_tokens = DEFAULT_MAX_TOKENS + MAX_REASONING_TOKENS if task.max_tokens is None else task.max_tokens
-        prompt = answer_prompt(engine, looked.question, looked.found, max_tokens=max_tokens, earlier=looked.earlier)
+        prompt = prompt_for(engine, looked, max_tokens=max_tokens)
         self._passages = prompt.passages
         encoded = engine.encode(list(prompt.messages))
         self.num_prompt_tokens = len(encoded.token_ids)
