@@ -22,6 +22,7 @@ BIRDS = pdf_bytes(
     ]
 )
 STONES = "Granite is made of quartz and feldspar.\n\n" + "Basalt comes out of volcanoes.\n\n" * 3
+CAVES = "\n\n".join(f"Cave {number} of the limestone hills has water in it." for number in range(600))
 ANSWER = "Herons wait in shallow water [1]."
 
 
@@ -47,6 +48,12 @@ def birds(served: Served) -> str:
 @pytest.fixture(scope="module")
 def stones(served: Served) -> str:
     return uploaded(served, STONES.encode(), "stones.txt")
+
+
+@pytest.fixture(scope="module")
+def caves(served: Served) -> str:
+    """Too long to be shown whole."""
+    return uploaded(served, CAVES.encode(), "caves.txt")
 
 
 def check_citation(citation: dict[str, Any], file_id: str) -> None:
@@ -88,9 +95,11 @@ def test_openais_file_parts_name_documents_too(served: Served, birds: str) -> No
     check_citation(answer.model_extra["citations"][0], birds)
 
 
-def test_what_no_passage_speaks_of_is_said_without_asking_the_model(served: Served, birds: str) -> None:
+def test_what_no_passage_of_a_long_document_speaks_of_is_said_without_asking_the_model(
+    served: Served, caves: str
+) -> None:
     before = served.engine.statistics().executor_s
-    value = served.chat("Who painted the Mona Lisa?", documents=[birds]).json()
+    value = served.chat("Who painted the Mona Lisa?", documents=[caves]).json()
     assert value["not_in_document"]
     assert value["citations"] == []
     assert value["choices"][0]["message"]["content"] == "Not in the document."
