@@ -14,8 +14,10 @@ from pocketseek.apps.measure_device import known_figures, measure_device
 from pocketseek.apps.measure_storage import READ_SIZES
 from pocketseek.device.probe import DeviceFacts, check_device
 from pocketseek.errors import NativeCoreError
+from pocketseek.govern.expected_speed import FormatRates
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.measure import MachineLimits
+from pocketseek.kernels.measure_pass import PassRate, PassRates
 from pocketseek.settings import Settings
 
 try:
@@ -42,6 +44,8 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
         measuring, "measure_limits", lambda name, threads, **_: MachineLimits(name, threads, 12e9, 34e9, 5e9)
     )
     monkeypatch.setattr(measuring, "measure_read_bandwidth", lambda name, threads, **_: 12e9)
+    passes = PassRates((PassRate("q4p", 10e9, 20e9), PassRate("q8s", 11e9, 18e9)), 3e-5)
+    monkeypatch.setattr(measuring, "measure_passes", lambda name, threads, **_: passes)
 
 
 def test_figures_are_kept_for_this_device(settings: Settings, facts: DeviceFacts) -> None:
@@ -49,6 +53,8 @@ def test_figures_are_kept_for_this_device(settings: Settings, facts: DeviceFacts
     assert known_figures(settings, facts) is None
     figures = measure_device(settings, facts, progress=lambda done, total: steps.append((done, total)))
     assert (figures.read_bandwidth_bytes_per_s, figures.int8_multiply_adds_per_s) == (12e9, 34e9)
+    assert figures.passes == (FormatRates("q4p", 10e9, 20e9), FormatRates("q8s", 11e9, 18e9))
+    assert figures.layer_s == 3e-5
     assert [size for size, _ in figures.flash] == list(READ_SIZES)
     assert all(rate > 0 for _, rate in figures.flash)
     assert steps[0][0] == 0
@@ -76,6 +82,9 @@ def test_hostile_figures_count_as_none(settings: Settings, facts: DeviceFacts) -
     value = json.loads(path.read_bytes())
     for change in (
         {"flash": [[1, 2, 3]]},
+        {"passes": [{"format": "q4p", "read_bytes_per_s": 1e9, "multiply_adds_per_s": 0.0}]},
+        {"passes": [{"format": "q5z", "read_bytes_per_s": 1e9, "multiply_adds_per_s": 1e9}]},
+        {"passes": [["q4p", 1e9, 1e9]]},
         {"direct": [["x", 1]]},
         {"num_threads": 0},
         {"kernels": 7, "more": 1},

@@ -16,6 +16,7 @@ from pocketseek.device.chips import known_chips
 from pocketseek.device.probe import DeviceFacts, check_device
 from pocketseek.errors import StorageError
 from pocketseek.kernels.measure import MachineLimits
+from pocketseek.kernels.measure_pass import PassRate, PassRates
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +26,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         measure_device, "measure_limits", lambda name, threads, **_: MachineLimits(name, threads, 20e9, 200e9, 5e9)
     )
     monkeypatch.setattr(measure_device, "measure_read_bandwidth", lambda name, threads, **_: 20e9)
+    passes = PassRates((PassRate("q4p", 17e9, 100e9), PassRate("q6s", 17e9, 80e9), PassRate("q8s", 17e9, 70e9)), 25e-6)
+    monkeypatch.setattr(measure_device, "measure_passes", lambda name, threads, **_: passes)
 
 
 def test_without_figures_speeds_are_unknown(run: Callable, home: Path) -> None:

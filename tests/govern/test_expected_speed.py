@@ -10,7 +10,10 @@ from pocketseek.formats import FORMATS
 from pocketseek.govern.expected_speed import (
     LOAD_SHARE,
     LONG_READ_BYTES,
+    MAPPED_SHARE,
     OPEN_S,
+    READ_SHARE,
+    FormatRates,
     MachineFigures,
     load_to_first_token_s,
     pass_time,
@@ -50,6 +53,22 @@ def test_several_formats_add_up() -> None:
     assert one is not None
     assert other is not None
     assert prompt_token_s([("q4p", 10**9), ("q8s", 10**8)], 0, FIGURES) == pytest.approx(one + other)
+
+
+MEASURED = replace(FIGURES, passes=(FormatRates("q4p", 20e9, 90e9), FormatRates("q8s", 25e9, 50e9)))
+
+
+def test_what_passes_were_measured_to_reach_counts_before_shares_of_the_limits() -> None:
+    assert prompt_token_s([("q4p", 9 * 10**9)], 0, MEASURED) == pytest.approx(0.1)
+    assert prompt_token_s([("q4s", 10**9)], 0, MEASURED) == prompt_token_s([("q4s", 10**9)], 0, FIGURES)
+    assert MEASURED.read_s([("q4p", 2e9)], 2e9) == pytest.approx(0.1 / MAPPED_SHARE)
+    assert FIGURES.read_s([("q4p", 2e9)], 2e9) == pytest.approx(2 / 40 / READ_SHARE)
+
+
+def test_formats_are_read_at_their_own_rates_and_what_is_in_no_layer_as_they_are_on_average() -> None:
+    layers = MEASURED.read_s([("q4p", 2e9), ("q8s", 5e8)], 2.5e9)
+    assert layers == pytest.approx((0.1 + 0.02) / MAPPED_SHARE)
+    assert MEASURED.read_s([("q4p", 2e9), ("q8s", 5e8)], 5e9) == pytest.approx(2 * layers)
 
 
 def test_without_rates_of_arithmetic_or_of_storage_nothing_is_told() -> None:

@@ -1,7 +1,7 @@
-"""What this machine reaches at most: reading memory, multiplying bytes, reading its storage. Measured once and kept.
+"""What this machine reaches: in memory, in arithmetic, in passes over weights, in storage. Measured once and kept.
 
     <data directory>/device.json
-    {"format": 3, "device": {...}, "figures": {...}}
+    {"format": 4, "device": {...}, "figures": {...}}
 
 `device` in it is what the figures hold for: processor, kernels, threads, the file system of the data directory. Figures
 of another one, and a damaged file, count as none. They are those of a machine with nothing else to do and not yet hot.
@@ -25,9 +25,11 @@ from pocketseek.apps.measure_storage import READ_SIZES, Rates, measure_long_read
 from pocketseek.device.caches import largest_cache_bytes
 from pocketseek.device.probe import DeviceFacts
 from pocketseek.errors import FormatError, StorageError
-from pocketseek.govern.expected_speed import MachineFigures
+from pocketseek.formats import FORMATS
+from pocketseek.govern.expected_speed import FormatRates, MachineFigures
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.measure import DEFAULT_BUFFER_BYTES, measure_limits, measure_read_bandwidth
+from pocketseek.kernels.measure_pass import measure_passes
 from pocketseek.package.reader import Package
 from pocketseek.package.storage import write_file
 from pocketseek.package.store import ModelStore
@@ -37,11 +39,12 @@ from pocketseek.runtime.residency.read_mode import known_read_mode
 from pocketseek.runtime.residency.read_probe import read_mode_for
 from pocketseek.settings import Settings
 
-_FORMAT = 3
+_FORMAT = 4
 _MAX_BYTES = 16 * 1024
 _MOST_BUFFER_BYTES = 1 << 30
 _MEMORY_TIMES = 3
 _FIGURES = frozenset(field.name for field in fields_of(MachineFigures))
+_PASS = frozenset(field.name for field in fields_of(FormatRates))
 
 Progress = Callable[[int, int], None]
 
@@ -58,7 +61,7 @@ def measure_device(
 
     Raises MemoryLimitError if memory is refused.
     """
-    total = 2 + len(READ_SIZES)
+    total = 3 + len(READ_SIZES)
 
     def done(count: int) -> None:
         if progress is not None:
@@ -71,12 +74,14 @@ def measure_device(
     measured_with = "scalar" if kernels == "reference" else kernels
     limits = measure_limits(measured_with, threads, buffer_bytes=buffer_bytes)
     done(1)
+    passes = measure_passes(measured_with, threads, buffer_bytes=buffer_bytes)
+    done(2)
     read_bandwidths = [limits.read_bandwidth_bytes_per_s]
     flash: Rates = ()
     direct: Rates = ()
     streaming_rate = long_rate = 0.0
     try:
-        flash, direct = measure_storage(settings, lambda count: done(1 + count))
+        flash, direct = measure_storage(settings, lambda count: done(2 + count))
         read_bandwidths.append(measure_read_bandwidth(measured_with, threads, buffer_bytes=buffer_bytes))
         streaming_rate = _streaming_rate(settings)
         long_rate = measure_long_read(settings.models_dir)
@@ -94,6 +99,8 @@ def measure_device(
         direct,
         streaming_rate,
         long_rate,
+        tuple(FormatRates(one.format, one.read_bytes_per_s, one.multiply_adds_per_s) for one in passes.formats),
+        passes.layer_s,
     )
     done(total)
     _keep(settings, facts, figures)
@@ -171,6 +178,18 @@ def _parse(value: JsonValue, where: str) -> MachineFigures:
         direct=_parse_rates(fields.raw("direct"), where),
         streaming_bytes_per_s=fields.number("streaming_bytes_per_s", 0.0, 1e13),
         long_read_bytes_per_s=fields.number("long_read_bytes_per_s", 0.0, 1e13),
+        passes=tuple(_parse_pass(item, where) for item in fields.items("passes")),
+        layer_s=fields.number("layer_s", 0.0, 1.0),
+    )
+
+
+def _parse_pass(value: JsonValue, where: str) -> FormatRates:
+    fields = Fields(value, where, _PASS)
+    name = str(fields.raw("format"))
+    if name not in FORMATS:
+        raise format_error(where, "an unknown format of weights")
+    return FormatRates(
+        name, fields.number("read_bytes_per_s", 1.0, 1e14), fields.number("multiply_adds_per_s", 1.0, 1e17)
     )
 
 

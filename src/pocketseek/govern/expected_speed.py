@@ -1,9 +1,10 @@
 """How long a pass and a prompt are expected to take. The one estimate, for `--min-speed` and for what fits a device.
 
 A token of an answer takes the longer of two times: storage's for the weights that are streamed, and the processor's for
-reading all weights (and keys and values) from memory. A token of a prompt takes its multiply-adds. Rates are either
-those that passes were seen to reach, or what a machine reaches at most times the share that the kernels reach: those
-shares were measured on one kind of server (docs/lab-notes.md) and are *unmeasured on a device*.
+reading all weights (and keys and values) from memory. A token of a prompt takes its multiply-adds. Rates are those that
+passes were seen to reach, or that passes of a usual shape were measured to reach in each format; or else what a machine
+reaches at most times the share that the kernels reach: those shares were measured on one kind of server
+(docs/lab-notes.md) and are *unmeasured on a device*.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 READ_SHARE = 0.85  # of what can be read from memory, a pass with one token reaches
+MAPPED_SHARE = 0.93  # of what passes were measured to reach, they reach in the pages of a mapped file
 KV_SHARE = 0.3  # of what can be read from memory, attention gets through in keys and values (1.5B 0.31, demo 0.23)
 STREAM_SHARE = 0.9  # of what plain reads give, streaming beside computing reaches
 LOAD_SHARE = 0.5  # of plain reads, page faults reach when a model is read for the first time
@@ -48,13 +50,23 @@ _FLOATS = frozenset({"f16", "f32"})
 
 
 @dataclass(frozen=True)
+class FormatRates:
+    """read_bytes_per_s: of weights in this format by a pass with one token; multiply_adds_per_s: by one of many."""
+
+    format: str
+    read_bytes_per_s: float
+    multiply_adds_per_s: float
+
+
+@dataclass(frozen=True)
 class MachineFigures:
     """What a machine reaches at most. flash, direct: (bytes of one read, bytes per second), the smallest read first, by
     one reader, through the page cache and past it.
 
     streaming_bytes_per_s: in the way that streaming reads; long_read_bytes_per_s: through the page cache, for seconds,
     which is less where something before the storage fills up. 0.0: not measured. Rates of arithmetic are None if they
-    were not measured. is_estimate: nothing was measured, memory's speed is the peak that is published of the chip, so
+    were not measured. passes: what passes reach, for the formats that were measured; layer_s: what a layer takes
+    whatever its size. is_estimate: nothing was measured, memory's speed is the peak that is published of the chip, so
     that speeds are upper limits.
     """
 
@@ -67,11 +79,23 @@ class MachineFigures:
     direct: tuple[tuple[int, float], ...] = ()
     streaming_bytes_per_s: float = 0.0
     long_read_bytes_per_s: float = 0.0
+    passes: tuple[FormatRates, ...] = ()
+    layer_s: float = LAYER_S
     is_estimate: bool = False
 
     @property
     def flash_bytes_per_s(self) -> float:
         return max((rate for _, rate in self.flash), default=0.0)
+
+    def read_s(self, weights: Sequence[tuple[str, float]], num_bytes: float) -> float:
+        """Of all num_bytes from memory in a pass with one token. weights: bytes by format, of those in layers; what is
+        not in layers is read as they are on average."""
+        usual = READ_SHARE * self.read_bandwidth_bytes_per_s
+        rates = {one.format: MAPPED_SHARE * one.read_bytes_per_s for one in self.passes}
+        in_layers = sum(count for _, count in weights)
+        if not in_layers:
+            return num_bytes / usual
+        return num_bytes / in_layers * sum(count / rates.get(name, usual) for name, count in weights)
 
     @property
     def best_read_bytes_per_s(self) -> float:
@@ -113,9 +137,9 @@ def pass_time(
     )
 
 
-def decode_overhead_s(vocab_size: int, num_layers: int) -> float:
+def decode_overhead_s(vocab_size: int, num_layers: int, layer_s: float = LAYER_S) -> float:
     """What a token of an answer takes beside reading, sampled."""
-    return PASS_OVERHEAD_S + SAMPLING_S_PER_ENTRY * vocab_size + LAYER_S * num_layers
+    return PASS_OVERHEAD_S + SAMPLING_S_PER_ENTRY * vocab_size + layer_s * num_layers
 
 
 def prompt_token_s(
@@ -126,7 +150,9 @@ def prompt_token_s(
     if int8 is None or floats is None:
         return None
     shares = _AVX2_SHARES if figures.kernels == "avx2" else _PREFILL_SHARES
-    matrices_s = sum(count / (shares[name] * (floats if name in _FLOATS else int8)) for name, count in multiply_adds)
+    rates = {name: share * (floats if name in _FLOATS else int8) for name, share in shares.items()}
+    rates |= {one.format: one.multiply_adds_per_s for one in figures.passes}
+    matrices_s = sum(count / rates[name] for name, count in multiply_adds)
     return matrices_s + attention_multiply_adds / (ATTENTION_SHARE * floats)
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from pocketseek.formats import FORMATS
 from pocketseek.govern.expected_speed import (
     PASS_TOKENS,
-    READ_SHARE,
     STREAM_SHARE,
     MachineFigures,
     decode_overhead_s,
@@ -213,11 +213,12 @@ def _with_speeds(verdict: ModelVerdict, room: Room, memory_bytes: int, figures: 
     if figures is None or (typical.streamed_bytes and not figures.best_read_bytes_per_s):
         return found
     kv_bytes = PROMPT_TOKENS / PAGE_TOKENS * needs.page_bytes_in(room.kv_format)
+    in_layers = [(name, count * FORMATS[name].bits_per_weight / 8) for name, count in needs.multiply_adds]
     one = pass_time(
         needs.weights_bytes,
         typical.streamed_bytes,
         kv_bytes=kv_bytes,
-        memory_bytes_per_s=READ_SHARE * figures.read_bandwidth_bytes_per_s,
+        memory_bytes_per_s=needs.weights_bytes / figures.read_s(in_layers, needs.weights_bytes),
         storage_bytes_per_s=STREAM_SHARE * figures.best_read_bytes_per_s,
     )
     looked_back = needs.attention_multiply_adds * PROMPT_TOKENS / 2
@@ -226,7 +227,7 @@ def _with_speeds(verdict: ModelVerdict, room: Room, memory_bytes: int, figures: 
         found,
         load_s=load_to_first_token_s(needs.weights_bytes, figures),
         prefill_tokens_per_s=None if prompt_s is None else 1 / max(prompt_s, one.seconds / PASS_TOKENS),
-        decode_tokens_per_s=1 / (one.seconds + decode_overhead_s(needs.vocab_size, needs.num_layers)),
+        decode_tokens_per_s=1 / (one.seconds + decode_overhead_s(needs.vocab_size, needs.num_layers, figures.layer_s)),
         is_estimate=figures.is_estimate,
     )
 
