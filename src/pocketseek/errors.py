@@ -120,3 +120,10 @@ class ModelOutputError(PocketseekError):
 
     exit_code = 15
     http_status = 500
+
+
+class SealError(PocketseekError):
+    """A sealed model or database cannot be opened: the passphrase or key is wrong, or was not given."""
+
+    exit_code = 18
+    http_status = 423
