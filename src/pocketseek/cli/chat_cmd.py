@@ -14,6 +14,7 @@ from pocketseek.cli.chat_model import ModelOptions, ModelSlot
 from pocketseek.cli.console import note
 from pocketseek.cli.engine_choice import EngineOptions
 from pocketseek.cli.messages import Words
+from pocketseek.cli.state_key import state_key
 from pocketseek.errors import BusyError, FormatError, StorageError, UnsupportedError, UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -128,7 +129,7 @@ def _store(
     from pocketseek.apps.conversations import ConversationStore
 
     try:
-        store = ConversationStore(settings.conversations_path)
+        store = ConversationStore(settings.conversations_path, key=state_key(settings))
     except (BusyError, FormatError, StorageError, UnsupportedError) as error:
         if is_needed:
             raise

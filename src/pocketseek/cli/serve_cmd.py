@@ -20,6 +20,7 @@ from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
 from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
+from pocketseek.cli.state_key import state_key
 from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -135,8 +136,8 @@ def serve(
         with pool.using(pool.default_name):
             pass  # opened now, so that the first to ask does not wait for it
         with (
-            closing(ConversationStore(settings.conversations_path)) as conversations,
-            closing(PrivateFiles(settings.uploads_dir)) as files,
+            closing(ConversationStore(settings.conversations_path, key=state_key(settings))) as conversations,
+            closing(PrivateFiles(settings.uploads_dir, key=state_key(settings))) as files,
         ):
             server = ApiServer(
                 Services(pool, tokens, serve_options, conversations=conversations, files=files, identity_of=identity_of)
