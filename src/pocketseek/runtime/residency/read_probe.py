@@ -73,6 +73,8 @@ def find_read_mode(
     Takes about limit_s, reading at most 40 * sample_bytes. progress(done, total) counts samples. Raises StorageError,
     IntegrityError; and OSError, RuntimeError or MemoryError if the system has no memory or no thread for it.
     """
+    if package.seal is not None:  # nothing of it is mapped, so nobody tells what is in memory
+        return None
     files = ChunkFiles(package)
     try:
         samples = cold_samples(package, files, sample_bytes)
