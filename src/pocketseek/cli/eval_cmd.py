@@ -13,6 +13,7 @@ import typer
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import print_json, print_text, progress_bar
 from pocketseek.cli.engine_choice import EngineOptions, engine_facts, prepare_engine
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine
 from pocketseek.cli.text_input import read_text_file
@@ -49,6 +50,8 @@ def evaluate(
     memory: options.Memory = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -63,7 +66,7 @@ def evaluate(
         raise UsageError("several texts go with --against; score them one after another")
     settings = read_settings()
     words = Words(settings.language)
-    engine_options = EngineOptions(engine, provider)
+    engine_options, key = EngineOptions(engine, provider), KeyOptions(key_file, key_command)
     name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
     if against is not None:
         if memory is not None or kv is not None:
@@ -74,7 +77,9 @@ def evaluate(
         return
     (content,) = contents.values()
     with (
-        closing(open_engine(settings, path, kv=kv, memory_bytes=memory, engine=engine_options, quiet=json)) as opened,
+        closing(
+            open_engine(settings, path, kv=kv, memory_bytes=memory, engine=engine_options, key=key, quiet=json)
+        ) as opened,
         progress_bar(unit="tokens") as show,
     ):
         label = words(messages.SCORING)

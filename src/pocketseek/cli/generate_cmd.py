@@ -14,6 +14,7 @@ from pocketseek.cli import messages, options
 from pocketseek.cli.console import AnswerPrinter, note, print_json
 from pocketseek.cli.engine_choice import EngineOptions, engine_facts, is_onnx
 from pocketseek.cli.heat_note import HeatNote, heat_facts
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
 from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
@@ -61,6 +62,8 @@ def generate(
     temperature_limit: options.TemperatureLimit = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
     verbose: options.Verbose = False,
     yes: options.Yes = False,
     json: options.Json = False,
@@ -72,7 +75,7 @@ def generate(
         raise UsageError("--raw has no place for a system message; leave out --raw or --system")
     prompt_text = _prompt_text(text)
     settings = read_settings()
-    engine_options = EngineOptions(engine, provider, verbose)
+    engine_options, key = EngineOptions(engine, provider, verbose), KeyOptions(key_file, key_command)
     name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
     prompt = _prompt(prompt_text, system, raw=raw or not has_chat_template(path))
     chosen = choose_for_speed(
@@ -108,6 +111,7 @@ def generate(
             speculation=speculation,
             temperature_limit_c=temperature_limit,
             engine=engine_options,
+            key=key,
             quiet=json,
         )
     ) as opened:

@@ -28,7 +28,7 @@ SecretKind = Literal["passphrase", "key"]
 MAX_SLOTS = 8
 LEAST_SECRET_BYTES = 32
 _MAX_SECRET_BYTES = 64 * 1024
-_MEMORY_KIB, _LEAST_MEMORY_KIB, _MOST_MEMORY_KIB = 64 * 1024, 8 * 1024, 1024 * 1024
+MEMORY_KIB, _LEAST_MEMORY_KIB, _MOST_MEMORY_KIB = 64 * 1024, 8 * 1024, 1024 * 1024
 _PASSES, _MOST_PASSES = 3, 16
 _LANES, _MOST_LANES = 4, 16
 _MOST_WORK_KIB = 4 * 1024 * 1024  # memory times passes
@@ -38,12 +38,12 @@ _PASSPHRASE = _KEY | {"memory_kib", "passes", "lanes"}
 
 @dataclass
 class Secret:
-    """A passphrase as UTF-8, or the bytes of a key. `wipe` it when everything is open. Not for printing."""
+    """A passphrase as UTF-8, or the bytes of a key. Close it when everything is open, which wipes it."""
 
     kind: SecretKind
     data: bytearray = field(repr=False)
 
-    def wipe(self) -> None:
+    def close(self) -> None:
         wipe(self.data)
 
     def as_passphrase(self) -> bytearray | None:
@@ -135,7 +135,7 @@ class KeySlot:
         return stretch_passphrase(passphrase, self.salt, **costs)
 
 
-def new_slot(secret: Secret, sealing: bytes, data_key: bytearray, *, memory_kib: int = _MEMORY_KIB) -> KeySlot:
+def new_slot(secret: Secret, sealing: bytes, data_key: bytearray, *, memory_kib: int = MEMORY_KIB) -> KeySlot:
     """Raises UsageError for a key that is too short to be random."""
     if secret.kind == "key" and len(secret.data) < LEAST_SECRET_BYTES:
         raise UsageError(

@@ -31,7 +31,7 @@ from typing import Literal
 
 from pocketseek.errors import StorageError, UsageError
 from pocketseek.package.entries import Manifest
-from pocketseek.package.key_slots import KeySlot, Secret, new_slot
+from pocketseek.package.key_slots import MEMORY_KIB, Secret, new_slot
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import parse_manifest, read_manifest_bytes
 from pocketseek.package.paths import CHUNKS_NAME, FILES_NAME, SEAL_NAME, SEAL_TEMP_NAME, SEAL_WORK_SUFFIX, SEALED_SUFFIX
@@ -84,10 +84,15 @@ def seal_state(package_dir: Path, manifest: Manifest) -> SealState:
 
 
 def seal_package(
-    package_dir: Path, secret: Secret, cipher: Cipher, progress: Progress | None = None, *, memory_kib: int | None = None
+    package_dir: Path,
+    get_secret: Callable[[], Secret],
+    cipher: Cipher,
+    progress: Progress | None = None,
+    *,
+    memory_kib: int = MEMORY_KIB,
 ) -> SealReport:
-    """Seal everything that is not sealed yet. cipher: of a new sealing; one that goes on keeps its own. memory_kib: of
-    Argon2id, in a new one.
+    """Seal everything that is not sealed yet. get_secret: asked once nothing stands against it. cipher: of a new sealing;
+    one that goes on keeps its own. memory_kib: of Argon2id, in a new one.
 
     progress(done_bytes, total_bytes): every byte is written and read back. Raises SealError (a sealing that was
     interrupted needs its own key), IntegrityError (the package is damaged: nothing that is left of it is removed),
@@ -95,12 +100,12 @@ def seal_package(
     """
     require_ciphers()
     with _changing(package_dir) as job:
-        if job.record is None:
-            job.begin(secret, cipher, memory_kib)
-        else:
-            job.unlock(secret)
-        files = [file for file in files_of(job.manifest) if not job.present.has(file)]
+        files = [file for file in files_of(job.manifest) if job.record is None or not job.record.has(file)]
         job.check_space(files)
+        if job.record is None:
+            job.begin(get_secret(), cipher, memory_kib)
+        else:
+            job.unlock(get_secret())
         report = _Counter(2 * sum(file.num_bytes for file in files), progress).add
         job.sweep()
         for file in files:
@@ -115,9 +120,9 @@ def unseal_package(package_dir: Path, secret: Secret, progress: Progress | None 
     with _changing(package_dir) as job:
         if job.record is None:
             raise UsageError(f"{package_dir} is not sealed; there is nothing to unseal")
-        job.unlock(secret)
         files = [file for file in files_of(job.manifest) if job.present.has(file)]
         job.check_space(files)
+        job.unlock(secret)
         report = _Counter(sum(file.num_bytes for file in files), progress).add
         job.sweep()
         for file in files:
@@ -128,8 +133,11 @@ def unseal_package(package_dir: Path, secret: Secret, progress: Progress | None 
         return SealReport("plain", None, len(files), sum(file.num_bytes for file in files))
 
 
-def change_secret(package_dir: Path, secret: Secret, new_secret: Secret, *, memory_kib: int | None = None) -> None:
-    """From now on only new_secret opens the package. The data key stays, and so does every sealed byte.
+def change_secret(
+    package_dir: Path, secret: Secret, get_new: Callable[[], Secret], *, memory_kib: int = MEMORY_KIB
+) -> None:
+    """From now on only what get_new gives opens the package; it is asked once `secret` has proved right. The data key
+    stays, and so does every sealed byte.
 
     Raises as `seal_package`.
     """
@@ -138,7 +146,7 @@ def change_secret(package_dir: Path, secret: Secret, new_secret: Secret, *, memo
         if job.record is None:
             raise UsageError(f"{package_dir} is not sealed; seal it first (`pocketseek seal`)")
         job.unlock(secret)
-        slot = _slot(new_secret, job.present.sealing, job.key.data_key, memory_kib)
+        slot = new_slot(get_new(), job.present.sealing, job.key.data_key, memory_kib=memory_kib)
         job.write(replace(job.present, slots=(slot,)))
 
 
@@ -164,10 +172,10 @@ class _Job:
             raise ValueError("the package is not unlocked")
         return self._key
 
-    def begin(self, secret: Secret, cipher: Cipher, memory_kib: int | None) -> None:
+    def begin(self, secret: Secret, cipher: Cipher, memory_kib: int) -> None:
         sealing, data_key = secrets.token_bytes(16), bytearray(secrets.token_bytes(KEY_BYTES))
         self._key = SealKey(cipher, sealing, data_key)
-        slot = _slot(secret, sealing, data_key, memory_kib)
+        slot = new_slot(secret, sealing, data_key, memory_kib=memory_kib)
         self.write(SealRecord(sealing, cipher, sha256(self._manifest_bytes).hexdigest(), (slot,)))
 
     def unlock(self, secret: Secret) -> None:
@@ -259,12 +267,6 @@ def _changing(package_dir: Path) -> Iterator[_Job]:
             yield job
         finally:
             job.wipe()
-
-
-def _slot(secret: Secret, sealing: bytes, data_key: bytearray, memory_kib: int | None) -> KeySlot:
-    if memory_kib is None:
-        return new_slot(secret, sealing, data_key)
-    return new_slot(secret, sealing, data_key, memory_kib=memory_kib)
 
 
 @contextmanager

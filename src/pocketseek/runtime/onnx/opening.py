@@ -42,10 +42,7 @@ def find_onnx_model(model: str, settings: Settings, engine: EngineKind | None) -
     if (engine or settings.engine) != "onnx":
         return None
     package = store.resolve(model)
-    if read_record(package) is not None:
-        raise UnsupportedError(
-            f"{model} is sealed, and ONNX Runtime reads no sealed models; use --engine native, or `pocketseek unseal` it"
-        )
+    refuse_sealed(package)
     export = cached_export(settings, read_manifest(package))
     if not is_onnx_model(export):
         raise UnsupportedError(
@@ -53,6 +50,14 @@ def find_onnx_model(model: str, settings: Settings, engine: EngineKind | None) -
             f"run `pocketseek export {model} DIR --format onnx --quant int4`, and then use DIR as the model"
         )
     return export
+
+
+def refuse_sealed(package: Path) -> None:
+    """Raises UnsupportedError: an export of a sealed model would lie there in the clear."""
+    if read_record(package) is not None:
+        raise UnsupportedError(
+            f"{package} is sealed, and ONNX Runtime reads no sealed models; use --engine native, or `pocketseek unseal` it"
+        )
 
 
 def cached_export(settings: Settings, manifest: Manifest) -> Path:
