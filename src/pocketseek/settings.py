@@ -10,7 +10,8 @@ POCKETSEEK_POWER    screen-off: gather background work for longer and run it at 
 POCKETSEEK_ENGINE   who computes: native (default) or onnx, which is ONNX Runtime
 POCKETSEEK_PROVIDER execution provider of ONNX Runtime: QNN, NNAPI, CoreML, XNNPACK, OpenVINO or CPU (default: what
                     fits the device)
-POCKETSEEK_PASSPHRASE  of sealed models, where nobody can be asked; POCKETSEEK_NEW_PASSPHRASE: the one that `passwd` sets
+POCKETSEEK_PASSPHRASE  of sealed models, where nobody can be asked
+POCKETSEEK_NEW_PASSPHRASE  the one that `passwd` sets, likewise
 POCKETSEEK_LANG     language of messages: en or zh (default: from LC_ALL, LC_MESSAGES, LANG)
 """
 

@@ -54,7 +54,11 @@ def recommended_sampling(package_dir: Path) -> SamplingParams:
         return read_recommended(_folder(package_dir))
     name = "sampling.json"
     entry = read_manifest(package_dir).files.get(name)
-    return SamplingParams() if entry is None or read_record(package_dir) is not None else parse_recommended(read_checked_file(package_dir, name, entry))
+    return (
+        SamplingParams()
+        if entry is None or read_record(package_dir) is not None
+        else parse_recommended(read_checked_file(package_dir, name, entry))
+    )
 
 
 def served_model(name: str, package_dir: Path) -> ServedModel:

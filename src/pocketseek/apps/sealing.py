@@ -1,7 +1,7 @@
 """Sealing installed models: which cipher this device is fast with, and keys that a program of the user's gives.
 
-A key command is for keys that a system keeps, the Android Keystore through Termux:API say: its standard output, byte for
-byte, is the key. It must print the same each time.
+A key command is for keys that a system keeps, the Android Keystore through Termux:API say: its standard output, byte
+for byte, is the key. It must print the same each time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def run_key_command(command: str) -> Secret:
     except (ValueError, OSError, IndexError) as error:
         raise UsageError(f"the key command cannot be run ({error}); check --key-command") from error
     except subprocess.TimeoutExpired as error:
-        raise SealError(f"the key command did not end within {_PATIENCE_S:.0f} s; run it by hand and see why") from error
+        raise SealError(
+            f"the key command did not end within {_PATIENCE_S:.0f} s; run it by hand and see why"
+        ) from error
     if done.returncode:
         raise SealError(f"the key command ended with code {done.returncode}; run it by hand and see why")
     return key_secret(done.stdout, "what the key command prints")

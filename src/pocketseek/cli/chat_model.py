@@ -100,6 +100,7 @@ def _open(options: ModelOptions, model: str | None) -> OpenModel:
         kv=options.kv,
         memory_bytes=options.memory_bytes,
         need=lambda _: _need(options.system),
+        key=options.key,
         is_onnx=is_onnx(options.settings, path, options.engine),
     )
     sampling = sampling_params(chosen.path, **options.sampling)

@@ -14,7 +14,7 @@ from pocketseek.cli import messages, options
 from pocketseek.cli.console import AnswerPrinter, note, print_json
 from pocketseek.cli.engine_choice import EngineOptions, engine_facts, is_onnx
 from pocketseek.cli.heat_note import HeatNote, heat_facts
-from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
 from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
@@ -26,6 +26,7 @@ from pocketseek.types import Message, SamplingParams, TextEvent
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pocketseek.package.key_slots import Secret
     from pocketseek.package.verify import Progress
     from pocketseek.runtime.engine import Engine
     from pocketseek.runtime.prompt import Prompt
@@ -85,7 +86,8 @@ def generate(
         min_speed=min_speed,
         kv=kv,
         memory_bytes=memory,
-        need=lambda progress: _need(path, prompt, max_tokens, progress),
+        need=lambda progress: _need(path, prompt, max_tokens, secret_for(path, settings, key), progress),
+        key=key,
         quiet=json,
         is_onnx=is_onnx(settings, path, engine_options),
     )
@@ -187,12 +189,12 @@ class _Answer:
         }
 
 
-def _need(path: Path, prompt: Prompt, max_tokens: int, progress: Progress) -> SpeedNeed:
+def _need(path: Path, prompt: Prompt, max_tokens: int, secret: Secret | None, progress: Progress) -> SpeedNeed:
     """The whole answer; if the context has to be cut, at least the beginning of one."""
     from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS
     from pocketseek.runtime.speed_plan import SpeedNeed, count_prompt_tokens
 
-    num_prompt = count_prompt_tokens(path, prompt, progress)
+    num_prompt = count_prompt_tokens(path, prompt, progress, secret=secret)
     least_tokens = max(LEAST_CONTEXT_TOKENS, num_prompt + min(max_tokens, _LEAST_ANSWER_TOKENS))
     return SpeedNeed(max_tokens=num_prompt + max_tokens, least_tokens=least_tokens)
 

@@ -59,8 +59,8 @@ def given_secret(options: KeyOptions) -> Secret | None:
 
 
 def secret_for(path: Path, settings: Settings, options: KeyOptions = NO_KEY) -> Secret | None:
-    """What opens the model at path: of the options, else of the environment, else what a person types. None if it is not
-    sealed, or if nobody can be asked."""
+    """What opens the model at path: of the options, else of the environment, else what a person types. None if it is
+    not sealed, or if nobody can be asked."""
     from pocketseek.package.key_slots import passphrase_secret
     from pocketseek.package.seal_record import read_record
 
@@ -103,9 +103,7 @@ def new_passphrase(name: str, settings: Settings, known: str | None, variable: s
     return passphrase_secret(passphrase)
 
 
-def new_key(
-    key_file: Path | None, new_key_file: Path | None, key_command: str | None
-) -> Callable[[], Secret] | None:
+def new_key(key_file: Path | None, new_key_file: Path | None, key_command: str | None) -> Callable[[], Secret] | None:
     """A key that a model shall open with, made or read when it is needed. None: a passphrase instead."""
     from pocketseek.apps.sealing import run_key_command
     from pocketseek.package.key_slots import new_key_file as make

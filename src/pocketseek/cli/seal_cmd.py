@@ -29,7 +29,9 @@ def seal(
     model: options.ModelName,
     key_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A file of at least 32 random bytes, in place of a passphrase.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="A file of at least 32 random bytes, in place of a passphrase.", show_default=False
+        ),
     ] = None,
     new_key_file: Annotated[
         Path | None,

@@ -29,4 +29,6 @@ INTERRUPTED = Message(
 STATE = Message("Sealed", "加密")
 STATE_PLAIN = Message("no", "否")
 STATE_SEALED = Message("yes, {cipher}, opens with {what}", "是,{cipher},用{what}打开")
-STATE_MIXED = Message("in part: `pocketseek seal` or `unseal` was interrupted", "部分:`pocketseek seal` 或 `unseal` 曾被中断")
+STATE_MIXED = Message(
+    "in part: `pocketseek seal` or `unseal` was interrupted", "部分:`pocketseek seal` 或 `unseal` 曾被中断"
+)

@@ -148,8 +148,10 @@ class Package:
         return self._chunks[self.manifest.chunks[index].sha256]
 
     def advise(self, index: int, advice: int, offset: int, num_bytes: int) -> None:
-        """madvise (mmap.MADV_*) for the system's pages that lie whole in these bytes of a chunk, if it takes it. Not for
-        sealed packages, whose pages are given back by `SecretMemory.drop`."""
+        """madvise (mmap.MADV_*) for the system's pages that lie whole in these bytes of a chunk, if it takes it.
+
+        Not for sealed packages, whose pages are given back by `SecretMemory.drop`.
+        """
         if self.seal is not None:
             raise ValueError(f"{self.path} is sealed; its memory knows what is in it")
         start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE

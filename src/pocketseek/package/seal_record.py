@@ -160,7 +160,8 @@ def check_record(package_dir: Path, record: SealRecord, manifest_bytes: bytes, m
     known = {file.name for file in files_of(manifest)}
     if record.manifest != sha256(manifest_bytes).hexdigest() or not record.files.keys() <= known:
         raise SealError(
-            f"{package_dir}: manifest.json is not the one that was sealed; take it from a copy, or install the model again"
+            f"{package_dir}: manifest.json is not the one that was sealed; "
+            "take it from a copy, or install the model again"
         )
 
 

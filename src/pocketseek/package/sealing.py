@@ -91,8 +91,8 @@ def seal_package(
     *,
     memory_kib: int = MEMORY_KIB,
 ) -> SealReport:
-    """Seal everything that is not sealed yet. get_secret: asked once nothing stands against it. cipher: of a new sealing;
-    one that goes on keeps its own. memory_kib: of Argon2id, in a new one.
+    """Seal everything that is not sealed yet. get_secret: asked once nothing stands against it. cipher: of a new
+    sealing; one that goes on keeps its own. memory_kib: of Argon2id, in a new one.
 
     progress(done_bytes, total_bytes): every byte is written and read back. Raises SealError (a sealing that was
     interrupted needs its own key), IntegrityError (the package is damaged: nothing that is left of it is removed),

@@ -3,8 +3,8 @@
 Reads go through one 1 MiB buffer. IntegrityError names the chunk, the segment, the stage and the tensors; `find_damage`
 gives the same as values, for a caller that can fetch segments again.
 
-Of a sealed package the sealed files are hashed, which takes no key; "auto" does not, since every segment is checked when
-it is decrypted.
+Of a sealed package the sealed files are hashed, which takes no key; "auto" does not, since every segment is checked
+when it is decrypted.
 """
 
 from __future__ import annotations

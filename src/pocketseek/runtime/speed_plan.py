@@ -23,9 +23,9 @@ from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS, ModelFacts, SpeedChoi
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.kv_memory import KV_FORMATS, PAGE_TOKENS, KvFormat, choose_kv_format, page_bytes
 from pocketseek.kernels.measure import measure_read_bandwidth
+from pocketseek.package.key_slots import Secret
 from pocketseek.package.lineage import smaller_siblings
 from pocketseek.package.manifest import Manifest, read_manifest
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
 from pocketseek.package.verify import Progress

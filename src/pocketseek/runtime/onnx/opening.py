@@ -56,7 +56,8 @@ def refuse_sealed(package: Path) -> None:
     """Raises UnsupportedError: an export of a sealed model would lie there in the clear."""
     if read_record(package) is not None:
         raise UnsupportedError(
-            f"{package} is sealed, and ONNX Runtime reads no sealed models; use --engine native, or `pocketseek unseal` it"
+            f"{package} is sealed, and ONNX Runtime reads no sealed models; "
+            "use --engine native, or `pocketseek unseal` it"
         )
 
 

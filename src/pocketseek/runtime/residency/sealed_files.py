@@ -72,7 +72,10 @@ class SealedChunkFiles:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def read(self, chunk: int, offset: int, buffer: memoryview) -> None:
-        """Fill the buffer; what it has beyond the end of the file stays as it is. Raises IntegrityError, StorageError."""
+        """Fill the buffer; what it has beyond the end of the file stays as it is.
+
+        Raises IntegrityError, StorageError.
+        """
         file = self._file(chunk)
         end, done = min(offset + len(buffer), file.file.num_bytes), 0
         while offset + done < end:

@@ -1,7 +1,8 @@
 """The rows of an embedding table that passes touch, where the table is not in memory as a whole.
 
-They are read through the package's map (of a sealed package: decrypted into its memory). All rows of a pass are asked for at once before the first is used, and given
-back when they become many, so that they do not pile up where memory is short.
+They are read through the package's map; of a sealed package they are decrypted into its memory. All rows of a pass are
+asked for at once before the first is used, and given back when they become many, so that they do not pile up where
+memory is short.
 """
 
 from __future__ import annotations

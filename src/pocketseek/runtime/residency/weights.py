@@ -223,7 +223,9 @@ class Weights:
             for unit in self._units
             if unit.index in indices
             for piece in unit.pieces
-            if not self._files.is_in_memory(piece.chunk, piece.offset, min(piece.num_bytes, sample_bytes or piece.num_bytes))
+            if not self._files.is_in_memory(
+                piece.chunk, piece.offset, min(piece.num_bytes, sample_bytes or piece.num_bytes)
+            )
         ]
         self.num_warmings += bool(cold)
         return cold
