@@ -349,13 +349,9 @@ def test_a_sealed_package_is_not_replaced(tmp_path: Path) -> None:
 
 def test_a_sealed_package_is_removed_like_others(tmp_path: Path) -> None:
     path = write_sealed_sample(tmp_path / "m")
-    assert ModelStore(tmp_path).remove("m") > sum(file.num_bytes for file in files_in_removed(path))
+    num_bytes = sum(file.num_bytes for file in files_in(path))
+    assert ModelStore(tmp_path).remove("m") > num_bytes
     assert os.listdir(tmp_path) == []
-
-
-def files_in_removed(path: Path) -> tuple[()]:
-    assert not path.exists()
-    return ()
 
 
 def test_a_link_to_a_package_is_sealed_through(tmp_path: Path) -> None:
@@ -378,6 +374,19 @@ def test_nothing_is_written_through_a_link_in_the_package(tmp_path: Path) -> Non
     assert victim.read_bytes() == b"mine"
     assert all(not file.sealed_path(path).is_symlink() for file in files_in(path))
     assert read_all(path, OLD) == 1
+
+
+@pytest.mark.parametrize("make", [os.symlink, os.link], ids=["symbolic", "hard"])
+def test_a_chunk_that_lies_elsewhere_too_is_refused(tmp_path: Path, make: Callable[[Path, Path], None]) -> None:
+    """Its plaintext would stay under the other name."""
+    path = write_sample(tmp_path / "m")
+    chunk = files_in(path)[0].plain_path(path)
+    os.rename(chunk, tmp_path / "elsewhere")
+    make(tmp_path / "elsewhere", chunk)
+    with pytest.raises(UsageError, match="another name"):
+        seal(path)
+    assert seed_on_disk(path) == 1
+    assert read_record(path) is None
 
 
 @pytest.mark.parametrize("where", ["header", "ciphertext", "end"])

@@ -168,6 +168,7 @@ def check_record(package_dir: Path, record: SealRecord, manifest_bytes: bytes, m
 def write_record(package_dir: Path, record: SealRecord, data_key: bytearray) -> None:
     """Replace sealed.json in one step, which is on disk when this returns. Raises OSError."""
     temporary = package_dir / SEAL_TEMP_NAME
+    temporary.unlink(missing_ok=True)  # whatever it is: nothing is written through a link
     try:
         write_file(temporary, record.render(data_key))
         os.replace(temporary, package_dir / SEAL_NAME)

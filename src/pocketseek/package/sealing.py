@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -102,6 +103,7 @@ def seal_package(
     with _changing(package_dir) as job:
         files = [file for file in files_of(job.manifest) if job.record is None or not job.record.has(file)]
         job.check_space(files)
+        job.check_links(files)
         if job.record is None:
             job.begin(get_secret(), cipher, memory_kib)
         else:
@@ -200,6 +202,16 @@ class _Job:
                 f"{self._dir}: {needed_bytes / 1e6:.0f} MB of free space are needed for a moment and "
                 f"{free_bytes / 1e6:.0f} MB are there; free some and run this again"
             )
+
+    def check_links(self, files: list[PackageFile]) -> None:
+        """Raises UsageError for plaintext that would stay under another name."""
+        for path in (file.plain_path(self._dir) for file in files):
+            status = path.lstat() if os.path.lexists(path) else None
+            if status is not None and (status.st_nlink > 1 or stat.S_ISLNK(status.st_mode)):
+                raise UsageError(
+                    f"{path} has another name (it is a link), under which it would stay in the clear; "
+                    "copy the model (`cp -rL`) and seal the copy, or remove the other name"
+                )
 
     def seal(self, file: PackageFile, report: Report) -> None:
         plain, sealed = file.plain_path(self._dir), file.sealed_path(self._dir)
