@@ -21,7 +21,7 @@ from pocketseek.cli.key_options import (
     tell_key_file,
 )
 from pocketseek.cli.messages import Words
-from pocketseek.cli.seal_cmd import what_opens
+from pocketseek.cli.seal_view import what_opens
 from pocketseek.errors import UsageError
 from pocketseek.settings import read_settings
 

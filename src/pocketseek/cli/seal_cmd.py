@@ -12,7 +12,8 @@ import typer
 from pocketseek.cli import options, seal_messages
 from pocketseek.cli.console import print_json, print_text, progress_bar
 from pocketseek.cli.key_options import KeyCommand, KeyOptions, needed_secret, new_key, new_passphrase, tell_key_file
-from pocketseek.cli.messages import Message, Words
+from pocketseek.cli.messages import Words
+from pocketseek.cli.seal_view import what_opens
 from pocketseek.errors import UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -78,15 +79,6 @@ def seal_facts(path: Path, report: SealReport, duration_s: float) -> dict[str, o
         "num_bytes": report.num_bytes,
         "duration_s": duration_s,
     }
-
-
-def what_opens(path: Path) -> Message:
-    """What a sealed model is opened with, in a word."""
-    from pocketseek.package.seal_record import read_record
-
-    record = read_record(path)
-    is_phrase = record is not None and any(slot.kind == "passphrase" for slot in record.slots)
-    return seal_messages.WHAT_PASSPHRASE if is_phrase else seal_messages.WHAT_KEY
 
 
 def _passphrase(name: str, settings: Settings) -> Callable[[], Secret]:

@@ -22,13 +22,10 @@ CHANGED = Message(
     "从现在起 {name} 只能用新的{what}打开。此前复制的副本仍可用旧的打开。",
 )
 KEY_WRITTEN = Message("The key is in {path}; keep a copy in another place.", "密钥在 {path} 中;请另存一份副本。")
-INTERRUPTED = Message(
-    "{name} was left half sealed; `pocketseek seal {name}` finishes it, `pocketseek unseal {name}` takes it back.",
-    "{name} 只加密了一部分;用 `pocketseek seal {name}` 完成,或用 `pocketseek unseal {name}` 撤销。",
-)
 STATE = Message("Sealed", "加密")
 STATE_PLAIN = Message("no", "否")
 STATE_SEALED = Message("yes, {cipher}, opens with {what}", "是,{cipher},用{what}打开")
 STATE_MIXED = Message(
     "in part: `pocketseek seal` or `unseal` was interrupted", "部分:`pocketseek seal` 或 `unseal` 曾被中断"
 )
+LISTED = Message("(sealed)", "(已加密)")
