@@ -23,6 +23,7 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pocketseek.errors import IntegrityError
 from pocketseek.kernels.mapped import changed_files, resident_bytes
@@ -126,6 +127,10 @@ class ChunkFiles:
         """As far as the system tells."""
         view = self._package.chunk(chunk)[offset : offset + num_bytes]
         return resident_bytes(view) == len(view)
+
+    def view(self, chunk: int) -> NDArray[np.uint8]:
+        """The file's bytes, mapped."""
+        return self._package.chunk(chunk)
 
     def drop(self, chunk: int, offset: int, num_bytes: int) -> None:
         """Let the system drop these bytes: the package's map of them, and the page cache."""

@@ -21,6 +21,9 @@ from collections import OrderedDict
 from contextlib import suppress
 from threading import Lock
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pocketseek.errors import IntegrityError
 from pocketseek.formats import SEGMENT_BYTES
 from pocketseek.package.entries import ChunkEntry
@@ -115,14 +118,22 @@ class SealedChunkFiles:
     def drop(self, chunk: int, offset: int, num_bytes: int) -> None:
         """Have nothing of it in memory. Nobody computes with it meanwhile."""
         self._memory_of(chunk).drop(offset, num_bytes)
-        self._forget_ciphertext(chunk, offset, num_bytes)
+        self.evict(chunk, offset, num_bytes)
 
     def forget(self, chunk: int, offset: int, num_bytes: int) -> None:
         """Have nothing of it in the page cache, if reads go through that."""
         if not self._is_direct:
-            self._forget_ciphertext(chunk, offset, num_bytes)
+            self.evict(chunk, offset, num_bytes)
 
-    def _forget_ciphertext(self, chunk: int, offset: int, num_bytes: int) -> None:
+    def view(self, chunk: int) -> NDArray[np.uint8]:
+        """The file's ciphertext, mapped."""
+        file = self._file(chunk)
+        with storage_errors(file.path):
+            mapped = mmap.mmap(file.buffered, file.file.num_bytes, access=mmap.ACCESS_READ, offset=file.start_bytes)
+        return np.frombuffer(mapped, np.uint8)
+
+    def evict(self, chunk: int, offset: int, num_bytes: int) -> None:
+        """Let the page cache drop the ciphertext of these bytes."""
         file = self._file(chunk)
         with suppress(OSError):
             os.posix_fadvise(file.buffered, file.start_bytes + offset, num_bytes, os.POSIX_FADV_DONTNEED)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.chunk_files import ChunkFiles
 from pocketseek.runtime.residency.sealed_files import SealedChunkFiles
@@ -12,7 +15,8 @@ from pocketseek.runtime.residency.sealed_files import SealedChunkFiles
 class WeightFiles(Protocol):
     """needs_filling: what is kept in memory is not there by being used; `warm` comes first. read_grid_bytes: reads
     shall end at multiples of it (0: anywhere). filled_bytes: anonymous memory that `warm` took and `drop` gives back.
-    forgets_warmed: whether what was warmed shall leave nothing in the page cache besides.
+    forgets_warmed: whether what was warmed shall leave nothing in the page cache besides. view: the file's bytes mapped,
+    for asking what of it is in the page cache.
 
     Chunks are the manifest's indices. Errors are IntegrityError and StorageError.
     """
@@ -42,6 +46,10 @@ class WeightFiles(Protocol):
     def warm(self, chunk: int, offset: int, num_bytes: int) -> None: ...
 
     def forget(self, chunk: int, offset: int, num_bytes: int) -> None: ...
+
+    def evict(self, chunk: int, offset: int, num_bytes: int) -> None: ...
+
+    def view(self, chunk: int) -> NDArray[np.uint8]: ...
 
     def drop(self, chunk: int, offset: int, num_bytes: int) -> None: ...
 
