@@ -2,11 +2,12 @@
 
     python benchmarks/sealed.py PACKAGE [--rounds 5] [--memory 600MB] [--new-tokens 64] [--work DIR] [--cold]
 
-Copies the package twice into --work (on the file system that is to be measured), seals one copy with a key file (timed),
-checks that both write the same text, and runs `pocketseek bench --json` on them alternately, the first one changing from
-round to round: with all weights in memory, and with --memory in so much (enforced by the kernel where that is allowed),
-where they stream. Before each run the copies are put out of the page cache, but without --cold only if memory is limited.
-Prints a table of medians with the least and most of each, and ends in a JSON line. Ratios are sealed / plain.
+Copies the package twice into --work (on the file system that is to be measured), seals one copy with a key file
+(timed), checks that both write the same text, and runs `pocketseek bench --json` on them alternately, the first one
+changing from round to round: with all weights in memory, and with --memory in so much (enforced by the kernel where
+that is allowed), where they stream. Before each run the copies are put out of the page cache, but without --cold only
+if memory is limited. Prints a table of medians with the least and most of each, and ends in a JSON line. Ratios are
+sealed / plain.
 """
 
 from __future__ import annotations

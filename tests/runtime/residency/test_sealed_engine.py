@@ -1,4 +1,4 @@
-"""An engine on a sealed model writes the same bytes as on the plain one, in changing memory too, and leaves no trace."""
+"""An engine on a sealed model writes what it writes on the plain one, in changing memory too, and leaves no trace."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Finding out how storage is read best, by reading: chunk files of a package, in one way after the other, in turn.
 
-Of a sealed package reading includes decrypting. Only bytes that are not in memory say anything about storage. So samples are put out of the page cache first, and what
+Only bytes that are not in memory say anything about storage. So samples are put out of the page cache first, and what
 stays there all the same, because somebody has it mapped, is left out; if too little remains, nothing is found out.
-The samples are as large as fits into about LIMIT_S by what the first one took.
+The samples are as large as fits into about LIMIT_S by what the first one took. Of a sealed package, reading includes
+decrypting.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from pocketseek.runtime.residency.sealed_files import SealedChunkFiles
 class WeightFiles(Protocol):
     """needs_filling: what is kept in memory is not there by being used; `warm` comes first. read_grid_bytes: reads
     shall end at multiples of it (0: anywhere). filled_bytes: anonymous memory that `warm` took and `drop` gives back.
-    forgets_warmed: whether what was warmed shall leave nothing in the page cache besides. view: the file's bytes mapped,
-    for asking what of it is in the page cache.
+    forgets_warmed: whether what was warmed shall leave nothing in the page cache besides. view: the file's
+    bytes, mapped so that one can ask what of it is in the page cache.
 
     Chunks are the manifest's indices. Errors are IntegrityError and StorageError.
     """
