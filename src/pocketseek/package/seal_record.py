@@ -171,6 +171,7 @@ def write_record(package_dir: Path, record: SealRecord, data_key: bytearray) -> 
     temporary.unlink(missing_ok=True)  # whatever it is: nothing is written through a link
     try:
         write_file(temporary, record.render(data_key))
+        os.chmod(temporary, 0o600)  # others shall not try passphrases on it
         os.replace(temporary, package_dir / SEAL_NAME)
     except OSError:
         with suppress(OSError):
