@@ -14,7 +14,7 @@ import typer
 from pocketseek.cli import seal_messages
 from pocketseek.cli.console import is_interactive, note
 from pocketseek.cli.messages import Words
-from pocketseek.errors import SealError, UsageError
+from pocketseek.errors import UsageError
 from pocketseek.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,12 +79,11 @@ def secret_for(path: Path, settings: Settings, options: KeyOptions = NO_KEY) -> 
 
 def needed_secret(path: Path, settings: Settings, options: KeyOptions) -> Secret:
     """The same of a model that is sealed. Raises SealError if there is none."""
+    from pocketseek.package.opened_seal import no_secret
+
     secret = secret_for(path, settings, options)
     if secret is None:
-        raise SealError(
-            f"{path} is sealed; give its passphrase (POCKETSEEK_PASSPHRASE, or on a terminal when asked), "
-            "--key-file or --key-command"
-        )
+        raise no_secret(path)
     return secret
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -55,10 +55,11 @@ def passwd(
     if read_record(path) is None:
         raise UsageError(f"{model} is not sealed; seal it first (`pocketseek seal {model}`)")
     get_new = new_key(to_key_file, new_key_file, to_key_command)
-    with closing(needed_secret(path, settings, KeyOptions(key_file, key_command))) as secret:
-        if get_new is None:
-            get_new = partial(new_passphrase, path.name, settings, settings.new_passphrase, _NEW_PASSPHRASE)
-        change_secret(path, secret, get_new)
+    if get_new is None:
+        get_new = partial(new_passphrase, path.name, settings, settings.new_passphrase, _NEW_PASSPHRASE)
+    with ExitStack() as secrets:
+        secret = secrets.enter_context(closing(needed_secret(path, settings, KeyOptions(key_file, key_command))))
+        change_secret(path, secret, lambda: secrets.enter_context(closing(get_new())))
     tell_key_file(new_key_file, words)
     if json:
         print_json({"name": path.name, "path": str(path), "state": "sealed"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,9 +59,14 @@ def seal(
     else:
         get_secret = new_key(key_file, new_key_file, key_command) or _passphrase(path.name, settings)
     start_s = time.perf_counter()
-    with progress_bar() as show:
+    with ExitStack() as secrets, progress_bar() as show:
         label = words(seal_messages.SEALING)
-        report = seal_model(path, get_secret, settings, lambda done, total: show(label, done, total))
+        report = seal_model(
+            path,
+            lambda: secrets.enter_context(closing(get_secret())),
+            settings,
+            lambda done, total: show(label, done, total),
+        )
     tell_key_file(new_key_file, words)
     if json:
         print_json(seal_facts(path, report, time.perf_counter() - start_s))

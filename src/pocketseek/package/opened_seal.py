@@ -42,10 +42,7 @@ class OpenedSeal:
     def open(cls, package_dir: Path, manifest: Manifest, record: SealRecord, secret: Secret | None) -> OpenedSeal:
         """Raises SealError, UnsupportedError."""
         if secret is None:
-            raise SealError(
-                f"{package_dir} is sealed; give its passphrase (POCKETSEEK_PASSPHRASE, or on a terminal when asked), "
-                "--key-file or --key-command"
-            )
+            raise no_secret(package_dir)
         require_ciphers()
         key = SealKey(record.cipher, record.sealing, record.unlock(secret, str(package_dir)))
         try:
@@ -75,6 +72,13 @@ class OpenedSeal:
     def close(self) -> None:
         """Nothing more can be opened; what is open goes on."""
         wipe(self._key.data_key)
+
+
+def no_secret(package_dir: Path) -> SealError:
+    return SealError(
+        f"{package_dir} is sealed; give its passphrase (POCKETSEEK_PASSPHRASE, or on a terminal when asked), "
+        "--key-file or --key-command"
+    )
 
 
 class SegmentFile:
