@@ -20,12 +20,13 @@ import hmac
 import struct
 from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from pocketseek.errors import SealError, UnsupportedError
 from pocketseek.libraries import is_termux, load_library
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
     from typing_extensions import Buffer
 
 Cipher = Literal["aes-256-gcm", "chacha20-poly1305"]
@@ -38,12 +39,6 @@ _WRAPPING_NONCE = bytes(12)
 _BOUND = struct.Struct(">16s16sB32sQI")  # magic, sealing, kind, file, bytes, segments
 _BOUND_MAGIC = b"pocketseek-seg-1"
 _WRAP, _FILE, _RECORD = b"pocketseek wrap 1", b"pocketseek file 1 ", b"pocketseek record 1"
-
-
-class _Aead(Protocol):
-    def encrypt(self, nonce: bytes, data: Buffer, associated_data: bytes) -> bytes: ...
-
-    def decrypt(self, nonce: bytes, data: Buffer, associated_data: bytes) -> bytes: ...
 
 
 def require_ciphers() -> None:
@@ -95,7 +90,7 @@ def stretch_passphrase(passphrase: bytearray, salt: bytes, *, memory_kib: int, p
 
     try:
         stretcher = Argon2id(salt=salt, length=KEY_BYTES, iterations=passes, lanes=lanes, memory_cost=memory_kib)
-        return stretcher.derive(passphrase)
+        return stretcher.derive(bytes(passphrase))
     except UnsupportedAlgorithm as error:
         raise UnsupportedError(
             "the library cryptography has no Argon2id here (it needs OpenSSL 3.2); "
@@ -136,7 +131,7 @@ def record_mac(data_key: bytearray, sealing: bytes, body: bytes) -> str:
     return hmac.new(_hkdf(data_key, sealing, _RECORD), body, sha256).hexdigest()
 
 
-def _aead(cipher: Cipher, key: bytes) -> _Aead:
+def _aead(cipher: Cipher, key: bytes) -> AESGCM | ChaCha20Poly1305:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
     return AESGCM(key) if cipher == "aes-256-gcm" else ChaCha20Poly1305(key)
