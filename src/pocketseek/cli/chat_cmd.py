@@ -13,6 +13,7 @@ from pocketseek.cli import messages, options
 from pocketseek.cli.chat_model import ModelOptions, ModelSlot
 from pocketseek.cli.console import note
 from pocketseek.cli.engine_choice import EngineOptions
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions
 from pocketseek.cli.messages import Words
 from pocketseek.cli.state_key import state_key
 from pocketseek.errors import BusyError, FormatError, StorageError, UnsupportedError, UsageError
@@ -44,6 +45,8 @@ def chat(
     temperature_limit: options.TemperatureLimit = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
     verbose: options.Verbose = False,
     history: Annotated[
         bool | None,
@@ -99,6 +102,7 @@ def chat(
             speculation=speculation,
             temperature_limit_c=temperature_limit,
             engine=EngineOptions(engine, provider, verbose),
+            key=KeyOptions(key_file, key_command),
             yes=yes,
         )
         with closing(ModelSlot(model_options, model or _model_of(settings, resumed))) as slot:

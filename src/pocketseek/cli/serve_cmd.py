@@ -18,6 +18,7 @@ from pocketseek.cli import messages, options
 from pocketseek.cli.console import print_json, print_text
 from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
 from pocketseek.cli.heat_limit import LimitNote
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
 from pocketseek.cli.state_key import state_key
@@ -73,6 +74,8 @@ def serve(
     temperature_limit: options.TemperatureLimit = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
     require_token: RequireToken = False,
     allow_host: AllowHost = None,
     allow_origin: AllowOrigin = None,
@@ -106,6 +109,7 @@ def serve(
     )
     served = _served_models(settings, models, yes=yes)
     engine_options = EngineOptions(engine, provider)
+    secrets = {model.name: secret_for(model.path, settings, KeyOptions(key_file, key_command)) for model in served}
     kinds = {model.name: prepare_engine(settings, model.path, engine_options, quiet=json) for model in served}
 
     def identity_of(model: ServedModel) -> str:
@@ -127,6 +131,7 @@ def serve(
             max_sequences=max_running,
             engine=kinds[model.name],
             provider=provider,
+            secret=secrets[model.name],
         )
         limit_note.see(opened.thermal_status())  # what is known later is in the log
         return opened

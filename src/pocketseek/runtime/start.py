@@ -35,7 +35,8 @@ class OpenedModel:
     """identity: of the pages that are computed, so that a store gives nothing to another model (identity_of).
 
     used_page_bytes: of a page, as `read_page` gives it. warm: begin to read the weights. resources: closed, in order,
-    after the executor. gives_states: whether embeddings can be made. provider: of ONNX Runtime.
+    after the executor. gives_states: whether embeddings can be made. provider: of ONNX Runtime. leaves_traces: whether
+    pages of K and V may be written to disk, which a sealed model's may not.
     """
 
     executor: MeasuredExecutor
@@ -50,6 +51,7 @@ class OpenedModel:
     resources: tuple[Closeable, ...] = ()
     gives_states: bool = True
     provider: ProviderChoice | None = None
+    leaves_traces: bool = True
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def start_engine(
             recommended_sampling=model.sampling,
             prefix_cache=wishes.prefix_cache,
             prefix_store=_prefix_store(model, settings, wishes),
-            swap_folder=settings.home / "cache" / "swap",
+            swap_folder=settings.home / "cache" / "swap" if model.leaves_traces else None,
             speculation=wishes.speculation,
             resources=[heat, *model.resources, model.cost_file],  # clocks concern all programs: they first
             policy=Policy(model.cost_file.costs),
@@ -141,7 +143,7 @@ def _room_pages(use: MemoryUse, status: MemoryStatus | None, judged: Callable[[i
 
 
 def _prefix_store(model: OpenedModel, settings: Settings, wishes: EngineWishes) -> PrefixStore | None:
-    if not wishes.prefix_cache or wishes.prefix_store_bytes == 0:
+    if not wishes.prefix_cache or wishes.prefix_store_bytes == 0 or not model.leaves_traces:
         return None
     return PrefixStore(
         wishes.prefix_store if wishes.prefix_store is not None else settings.home / "cache" / "prefix",
