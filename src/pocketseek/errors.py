@@ -123,7 +123,7 @@ class ModelOutputError(PocketseekError):
 
 
 class SealError(PocketseekError):
-    """A sealed model or database cannot be opened: the passphrase or key is missing or wrong, or what it is sealed with changed."""
+    """Something sealed cannot be opened: the passphrase or key is missing or wrong, or its seal was changed."""
 
     exit_code = 18
     http_status = 423

@@ -12,6 +12,7 @@ POCKETSEEK_PROVIDER execution provider of ONNX Runtime: QNN, NNAPI, CoreML, XNNP
                     fits the device)
 POCKETSEEK_PASSPHRASE  of sealed models, where nobody can be asked
 POCKETSEEK_NEW_PASSPHRASE  the one that `passwd` sets, likewise
+POCKETSEEK_DATA_KEY    file with the key of a data directory that was sealed with one (`seal --data --key-file`)
 POCKETSEEK_LANG     language of messages: en or zh (default: from LC_ALL, LC_MESSAGES, LANG)
 """
 
@@ -40,6 +41,7 @@ class Settings:
     provider: str | None = None
     passphrase: str | None = field(default=None, repr=False)
     new_passphrase: str | None = field(default=None, repr=False)
+    data_key_file: Path | None = None
 
     @property
     def models_dir(self) -> Path:
@@ -104,6 +106,7 @@ def read_settings(complaints: list[str] | None = None) -> Settings:
         provider=os.environ.get("POCKETSEEK_PROVIDER") or None,
         passphrase=os.environ.get("POCKETSEEK_PASSPHRASE") or None,
         new_passphrase=os.environ.get("POCKETSEEK_NEW_PASSPHRASE") or None,
+        data_key_file=Path(path) if (path := os.environ.get("POCKETSEEK_DATA_KEY")) else None,
     )
 
 

@@ -189,7 +189,7 @@ def _explain(error: Exception, path: Path, *, is_sealed: bool) -> PocketseekErro
         return UsageError(f"{path} cannot be used ({error}); open it again")
     primary = code & 0xFF
     if is_sealed and primary in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-        return SealError(f"{path} cannot be opened with this key, or is damaged; give the passphrase it was sealed with")
+        return SealError(f"{path} is damaged, or not opened by this key; give the passphrase it was sealed with")
     if primary == sqlite3.SQLITE_NOTADB:
         return _damaged(path, f"{error}, unless it is sealed and the key of this data directory is gone")
     if primary in _DAMAGED:

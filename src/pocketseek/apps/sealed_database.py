@@ -50,7 +50,7 @@ def is_plain(path: Path) -> bool:
 def use_key(connection: Any, key: bytes) -> None:
     """The first thing to be done with a connection to a sealed file. Wrong keys show at the first read."""
     connection.execute("PRAGMA cipher_log_level = NONE")  # it would write to standard error
-    connection.execute(f"PRAGMA key = \"{_literal(key)}\"")
+    connection.execute(f'PRAGMA key = "{_literal(key)}"')
 
 
 def seal(path: Path, key: bytes) -> None:
@@ -126,7 +126,7 @@ def _explained(cipher: ModuleType, error: Exception, path: Path) -> Exception:
     if code in (cipher.SQLITE_BUSY, cipher.SQLITE_LOCKED):
         return BusyError(f"{path} is open in another program; end it (`pocketseek serve`, a chat) and try again")
     if code == cipher.SQLITE_NOTADB:
-        return SealError(f"{path} cannot be opened with this key, or is damaged; give the passphrase it was sealed with")
+        return SealError(f"{path} is damaged, or not opened by this key; give the passphrase it was sealed with")
     if code == cipher.SQLITE_FULL:
         return StorageError(f"{path}: the disk is full; free some space and try again (nothing was changed)")
     return StorageError(f"{path} cannot be read or written ({error}); nothing was changed")

@@ -73,7 +73,7 @@ def secret_for(path: Path, settings: Settings, options: KeyOptions = NO_KEY) -> 
         return passphrase_secret(settings.passphrase)
     if is_interactive() and any(slot.kind == "passphrase" for slot in record.slots):
         asked = Words(settings.language)(seal_messages.ASK_PASSPHRASE, name=path.name)
-        return passphrase_secret(_ask(asked))
+        return passphrase_secret(ask_passphrase(asked))
     return None
 
 
@@ -96,8 +96,8 @@ def new_passphrase(name: str, settings: Settings, known: str | None, variable: s
     if not is_interactive():
         raise UsageError(f"there is nobody to ask for a passphrase; set {variable}, or give a key file")
     words = Words(settings.language)
-    passphrase = _ask(words(seal_messages.ASK_NEW_PASSPHRASE, name=name))
-    if passphrase != _ask(words(seal_messages.ASK_AGAIN)):
+    passphrase = ask_passphrase(words(seal_messages.ASK_NEW_PASSPHRASE, name=name))
+    if passphrase != ask_passphrase(words(seal_messages.ASK_AGAIN)):
         raise UsageError("the two passphrases are not the same; nothing was changed, try again")
     return passphrase_secret(passphrase)
 
@@ -122,5 +122,5 @@ def tell_key_file(new_key_file: Path | None, words: Words) -> None:
         note(words(seal_messages.KEY_WRITTEN, path=new_key_file))
 
 
-def _ask(text: str) -> str:
+def ask_passphrase(text: str) -> str:
     return getpass(f"{text}: ")

@@ -14,6 +14,7 @@ from pocketseek.cli.console import is_interactive, progress_bar
 from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, prepare_engine, tell_provider
 from pocketseek.cli.key_options import NO_KEY, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
+from pocketseek.cli.state_key import cache_key
 from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.settings import Settings
 from pocketseek.types import SamplingParams
@@ -104,6 +105,7 @@ def open_engine(
             engine=kind,
             provider=engine.provider,
             secret=secret,
+            cache_key=cache_key(settings),
             progress=lambda done, total: show(label, done, total),
         )
     tell_provider(opened, words, verbose=engine.verbose, quiet=quiet)

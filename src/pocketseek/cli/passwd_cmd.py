@@ -29,7 +29,8 @@ _NEW_PASSPHRASE = "POCKETSEEK_NEW_PASSPHRASE"
 
 
 def passwd(
-    model: options.ModelName,
+    model: options.SealedName = None,
+    data: options.DataInstead = False,
     key_file: KeyFile = None,
     key_command: KeyCommand = None,
     to_key_file: Annotated[
@@ -43,8 +44,14 @@ def passwd(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Change the passphrase or key of a sealed model. The weights are not encrypted anew: after a passphrase became
-    known to others, unseal and seal."""
+    """Change the passphrase or key of a sealed model, or (--data) of your conversations and documents. Nothing is
+    encrypted anew: after a passphrase became known to others, unseal and seal."""
+    from pocketseek.cli.seal_data import change_data_here, check_subject
+
+    model = check_subject(model, data=data)
+    if model is None:
+        get_new_key = new_key(to_key_file, new_key_file, to_key_command)
+        return change_data_here(KeyOptions(key_file, key_command), get_new_key, new_key_file, json=json)
     from pocketseek.package.seal_record import read_record
     from pocketseek.package.sealing import change_secret
     from pocketseek.package.store import ModelStore

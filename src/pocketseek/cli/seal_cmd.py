@@ -28,7 +28,8 @@ _PASSPHRASE = "POCKETSEEK_PASSPHRASE"
 
 
 def seal(
-    model: options.ModelName,
+    model: options.SealedName = None,
+    data: options.DataInstead = False,
     key_file: Annotated[
         Path | None,
         typer.Option(
@@ -42,8 +43,13 @@ def seal(
     key_command: KeyCommand = None,
     json: options.Json = False,
 ) -> None:
-    """Encrypt a model's weights and files in place. It may be interrupted at any moment: the same command goes on, and
-    about one chunk (100 MB) of free space is enough."""
+    """Encrypt a model's weights and files in place, or (--data) your conversations and documents. It may be interrupted
+    at any moment: the same command goes on, and about one chunk (100 MB) of free space is enough."""
+    from pocketseek.cli.seal_data import check_subject, seal_data_here
+
+    model = check_subject(model, data=data)
+    if model is None:
+        return seal_data_here(KeyOptions(key_file, key_command), new_key_file, json=json)
     from pocketseek.apps.sealing import seal_model
     from pocketseek.package.seal_record import read_record
     from pocketseek.package.store import ModelStore

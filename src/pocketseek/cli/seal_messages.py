@@ -6,6 +6,16 @@ from pocketseek.cli.messages import Message
 
 ASK_PASSPHRASE = Message("Passphrase of {name}", "{name} 的口令")
 ASK_NEW_PASSPHRASE = Message("New passphrase for {name}", "{name} 的新口令")
+ASK_DATA_PASSPHRASE = Message("Passphrase of your conversations and documents", "对话和文档的口令")
+YOUR_DATA = Message("your conversations and documents", "对话和文档")
+DATA_SEALED = Message(
+    "Conversations and documents are sealed. Without the {what} nobody can read them again, so keep that safe.",
+    "对话和文档已加密。没有{what}就再也无法读取,请妥善保管。",
+)
+DATA_UNSEALED = Message("Conversations and documents are not sealed any more.", "对话和文档已不再加密。")
+DATA_CHANGED = Message(
+    "From now on conversations and documents open with the new {what} only.", "从现在起对话和文档只能用新的{what}打开。"
+)
 ASK_AGAIN = Message("The same again", "再输入一次")
 SEALING = Message("sealing", "正在加密")
 UNSEALING = Message("unsealing", "正在解密")

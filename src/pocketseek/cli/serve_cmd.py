@@ -21,7 +21,7 @@ from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
-from pocketseek.cli.state_key import state_key
+from pocketseek.cli.state_key import cache_key, state_key
 from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -118,6 +118,8 @@ def serve(
 
     limit_note = LimitNote(Words(settings.language))
 
+    data_key, pages_key = state_key(settings), cache_key(settings)  # asked for now, while somebody is there
+
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
         from pocketseek.runtime.load import load
 
@@ -132,6 +134,7 @@ def serve(
             engine=kinds[model.name],
             provider=provider,
             secret=secrets[model.name],
+            cache_key=pages_key,
         )
         limit_note.see(opened.thermal_status())  # what is known later is in the log
         return opened
@@ -141,8 +144,8 @@ def serve(
         with pool.using(pool.default_name):
             pass  # opened now, so that the first to ask does not wait for it
         with (
-            closing(ConversationStore(settings.conversations_path, key=state_key(settings))) as conversations,
-            closing(PrivateFiles(settings.uploads_dir, key=state_key(settings))) as files,
+            closing(ConversationStore(settings.conversations_path, key=data_key)) as conversations,
+            closing(PrivateFiles(settings.uploads_dir, key=data_key)) as files,
         ):
             server = ApiServer(
                 Services(pool, tokens, serve_options, conversations=conversations, files=files, identity_of=identity_of)

@@ -16,12 +16,19 @@ from pocketseek.settings import read_settings
 
 
 def unseal(
-    model: options.ModelName,
+    model: options.SealedName = None,
+    data: options.DataInstead = False,
     key_file: KeyFile = None,
     key_command: KeyCommand = None,
     json: options.Json = False,
 ) -> None:
-    """Decrypt a sealed model in place. It may be interrupted at any moment: the same command goes on."""
+    """Decrypt a sealed model in place, or (--data) your conversations and documents. It may be interrupted at any
+    moment: the same command goes on."""
+    from pocketseek.cli.seal_data import check_subject, unseal_data_here
+
+    model = check_subject(model, data=data)
+    if model is None:
+        return unseal_data_here(KeyOptions(key_file, key_command), json=json)
     from pocketseek.package.seal_record import read_record
     from pocketseek.package.sealing import unseal_package
     from pocketseek.package.store import ModelStore

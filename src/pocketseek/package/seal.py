@@ -1,4 +1,4 @@
-"""The ciphers of sealed packages; the only place that uses them.
+"""The ciphers of sealed packages and data directories; the only place that uses them.
 
     data key       32 random bytes, new each time a plain package begins to be sealed
     wrapping key   Argon2id(passphrase, salt) or HKDF-SHA256(key file, salt); it encrypts the data key and nothing else,
@@ -10,6 +10,9 @@ So no key and nonce ever meet twice: a file key belongs to one writing of one fi
 used once; a file that is written again after a crash has another salt and thereby another key. 256 bits of salt do
 not repeat. The wrapping nonce is constant, since a wrapping key is used once.
 
+What is sealed by the record (`RecordCipher`) has a random nonce of 96 bits: with 2^32 records under one key two meet
+with a probability of one in 2^33.
+
 A segment's associated data says which sealing, which file (its kind and the SHA-256 of its plaintext), how large it is,
 which segment of how many: none can be exchanged, moved, cut off or taken over from another model.
 """
@@ -17,6 +20,7 @@ which segment of how many: none can be exchanged, moved, cut off or taken over f
 from __future__ import annotations
 
 import hmac
+import secrets
 import struct
 from collections.abc import Callable
 from hashlib import sha256
@@ -39,6 +43,7 @@ _WRAPPING_NONCE = bytes(12)
 _BOUND = struct.Struct(">16s16sB32sQI")  # magic, sealing, kind, file, bytes, segments
 _BOUND_MAGIC = b"pocketseek-seg-1"
 _WRAP, _FILE, _RECORD = b"pocketseek wrap 1", b"pocketseek file 1 ", b"pocketseek record 1"
+_RECORDS, _NAMES = b"pocketseek records 1", b"pocketseek names 1"
 
 
 def require_ciphers() -> None:
@@ -80,6 +85,43 @@ class SegmentCipher:
 
     def _bound_at(self, index: int) -> bytes:
         return self._bound + struct.pack(">I", index)
+
+
+class RecordCipher:
+    """Small records under one key, AES-256-GCM, each with a nonce of its own in front. Any thread may use it."""
+
+    EXTRA_BYTES = 12 + TAG_BYTES
+
+    def __init__(self, key: bytes) -> None:
+        """key: of 32 bytes, for these records alone. Raises UnsupportedError."""
+        require_ciphers()
+        self._aead = _aead("aes-256-gcm", _hkdf(key, b"", _RECORDS))
+        self._name_key = _hkdf(key, b"", _NAMES)
+
+    def name(self, name: bytes) -> str:
+        """What stands for a name that tells something: 64 hexadecimal digits."""
+        return hmac.new(self._name_key, name, sha256).hexdigest()
+
+    def seal(self, plain: Buffer, bound: bytes) -> bytes:
+        nonce = secrets.token_bytes(12)
+        return nonce + self._aead.encrypt(nonce, plain, bound)
+
+    def open(self, sealed: memoryview, bound: bytes) -> bytes | None:
+        """None: it is not what was sealed with these bound bytes."""
+        from cryptography.exceptions import InvalidTag
+
+        if len(sealed) < self.EXTRA_BYTES:
+            return None
+        try:
+            return self._aead.decrypt(bytes(sealed[:12]), sealed[12:], bound)
+        except InvalidTag:
+            return None
+
+
+def derived_key(data_key: bytes | bytearray, sealing: bytes, purpose: bytes) -> bytes:
+    """A key of 32 bytes for one purpose. Raises UnsupportedError."""
+    require_ciphers()
+    return _hkdf(data_key, sealing, purpose)
 
 
 def stretch_passphrase(passphrase: bytearray, salt: bytes, *, memory_kib: int, passes: int, lanes: int) -> bytes:

@@ -49,6 +49,7 @@ def load(
     prefix_cache: bool = True,
     prefix_store: Path | None = None,
     prefix_store_bytes: int | None = None,
+    cache_key: bytes | None = None,
     speculation: bool = True,
     temperature_limit_c: float | None = None,
     engine: EngineKind | None = None,
@@ -68,7 +69,8 @@ def load(
     max_sequences: answers that are written at the same time; others wait (default: 16).
     prefix_cache: keep computed pages of prompts for later ones, in the KV memory while nobody needs it and on disk in
     the directory prefix_store (default: cache/prefix in the data directory), in at most prefix_store_bytes (default:
-    1 GiB or a tenth of what is free; 0: not on disk).
+    1 GiB or a tenth of what is free; 0: not on disk). cache_key: of 32 bytes, seals what is kept on disk; without one
+    nothing is kept there of a sealed model or in a sealed data directory.
     temperature_limit_c: of the skin or battery, where it can be read: the pace falls so that it stays below. 0: it does
     not; by default what the environment says, else 45. See docs/govern.md.
     engine: "native" or "onnx" (ONNX Runtime; by default what the environment says, else what the model is made for). Of
@@ -87,6 +89,7 @@ def load(
         prefix_cache=prefix_cache,
         prefix_store=prefix_store,
         prefix_store_bytes=prefix_store_bytes,
+        cache_key=cache_key,
         speculation=speculation,
         temperature_limit_c=temperature_limit_c,
     )

@@ -90,7 +90,7 @@ class FilesApi:
         store = await self._store(request)
         file = await asyncio.to_thread(store.get, _id(request))
         if not await asyncio.to_thread(store.path(file).exists):
-            raise NotFoundError(f"of {file.name} only the text is kept, since the data directory is sealed; keep the file")
+            raise NotFoundError(f"of {file.name} only the text is kept, since the data directory is sealed")
         return FileResponse(
             store.path(file),
             filename=file.name,

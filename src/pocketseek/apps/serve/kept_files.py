@@ -127,6 +127,12 @@ class FileStore:
         elif self._is_sealed and not problem:
             _shred(self.path(self.get(file_id)))
 
+    def keep_text_only(self) -> None:
+        """Of what is read already, too."""
+        for file in self.list():
+            if file.status == "processed":
+                _shred(self.path(file))
+
     # -- being there -------------------------------------------------------------------------------------------------
 
     def has(self, file_id: str) -> bool:
