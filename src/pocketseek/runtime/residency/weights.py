@@ -83,6 +83,9 @@ class Weights:
         self._entries = {entry.name: entry for entry in package.manifest.tensors}
         self._units = units_of(package.manifest, unit_bytes) if kernels.can_stream else ()
         self._files = files or open_files(package)
+        if not self._units and self._files.needs_filling:  # they read everything when it is loaded
+            for index, chunk in enumerate(package.manifest.chunks):
+                self._files.warm(index, 0, chunk.num_bytes)
         self._vectors = {
             name: self._read_vector(entry) for name, entry in self._entries.items() if len(entry.shape) == 1
         }
@@ -240,8 +243,8 @@ class Weights:
         if self._is_filled:
             return
         self._streamer.wait_until_warm()
-        for place in self._places_of_all() if not self._units else self._places(self._plan.resident):
-            self._files.warm(*place)  # who could not be read ahead raises its error now
+        for place in self._places(self._plan.resident):
+            self._files.warm(*place)  # what could not be read ahead raises its error now
         self._is_filled = True
 
     def _places(self, indices: frozenset[int]) -> Iterator[tuple[int, int, int]]:
@@ -249,9 +252,6 @@ class Weights:
         for unit in self._units:
             if unit.index in indices:
                 yield from ((piece.chunk, piece.offset, piece.num_bytes) for piece in unit.pieces)
-
-    def _places_of_all(self) -> Iterator[tuple[int, int, int]]:
-        return ((index, 0, chunk.num_bytes) for index, chunk in enumerate(self._package.manifest.chunks))
 
     # -- a pass -----------------------------------------------------------------------------------------------------
 
