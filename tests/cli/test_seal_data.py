@@ -38,7 +38,7 @@ def everything(home: Path) -> bytes:
 
 def found(run: Callable) -> int:
     state_key._keys_of.cache_clear()  # as in a process of its own
-    return len(run("doc", "search", "herons", "--json").json["results"])
+    return len(run("doc", "search", "herons", "--json").json["passages"])
 
 
 def test_documents_are_sealed_searched_and_unsealed(

@@ -4,9 +4,9 @@
     unseal:  every database is made plain -> caches go -> seal.json goes
 
 While seal.json is there, whoever opens a database has to have its key, and seals one that is still plain; so a seal
-that was interrupted goes on by itself, or by the same command, and an unseal by the same command. A database that another
-process has open is left as it is and named. Access tokens are kept as hashes and stay as they are; so do settings and
-figures of the device. Of models see package/sealing.py.
+that was interrupted goes on by itself, or by the same command, and an unseal by the same command. A database that
+another process has open is left as it is and named. Access tokens are kept as hashes and stay as they are; so do
+settings and figures of the device. Of models see package/sealing.py.
 """
 
 from __future__ import annotations

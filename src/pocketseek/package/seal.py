@@ -102,7 +102,7 @@ class RecordCipher:
         """What stands for a name that tells something: 64 hexadecimal digits."""
         return hmac.new(self._name_key, name, sha256).hexdigest()
 
-    def seal(self, plain: Buffer, bound: bytes) -> bytes:
+    def seal(self, plain: bytes, bound: bytes) -> bytes:
         nonce = secrets.token_bytes(12)
         return nonce + self._aead.encrypt(nonce, plain, bound)
 
