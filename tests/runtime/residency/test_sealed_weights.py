@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -128,6 +129,15 @@ def run_repeatedly(model: Model) -> None:
     for _ in range(3):
         model.position = 40
         model.run(PROMPT[40:])
+
+
+def test_closing_gives_everything_back_at_once(package: Package) -> None:
+    model = Model(package)
+    model.run(PROMPT)
+    memory = weakref.ref(next(iter(package.memory.values())))
+    model.close()
+    package.close()
+    assert memory() is None
 
 
 def test_damage_ends_the_pass_until_a_good_file_is_in_its_place(package: Package, expected: list[bytes]) -> None:

@@ -57,7 +57,7 @@ class SealedChunkFiles:
         """read_into: as os.preadv."""
         self._seal = seal
         self._entries: tuple[ChunkEntry, ...] = package.manifest.chunks
-        self._memory = package.memory
+        self._memory = dict(package.memory)
         self._read_into = read_into
         self._is_direct = False
         self._scratch = threading.local()
@@ -67,8 +67,8 @@ class SealedChunkFiles:
         self.forgets_warmed = False
         """Whether ciphertext is put out of the page cache once its plaintext is in memory."""
         self._files: dict[str, SegmentFile] = {}
-        self.close = weakref.finalize(self, _close, self._files)
-        """Close the files; they are closed, too, when nothing refers to this any more."""
+        self.close = weakref.finalize(self, _close, self._files, self._memory, self._kept)
+        """Close the files and let go of all plaintext, also when nothing refers to this any more."""
         for entry in package.manifest.unique_chunks():
             self._files[entry.sha256] = seal.chunk(CHUNKS_NAME, entry.sha256)
 
@@ -257,6 +257,10 @@ class SealedChunkFiles:
         return buffer
 
 
-def _close(files: dict[str, SegmentFile]) -> None:
+def _close(
+    files: dict[str, SegmentFile], memory: dict[str, SecretMemory], kept: OrderedDict[tuple[str, int], _Kept]
+) -> None:
     while files:
         files.popitem()[1].close()
+    memory.clear()
+    kept.clear()

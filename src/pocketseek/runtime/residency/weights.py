@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.errors import IntegrityError, StorageError
+from pocketseek.formats import MAX_CHUNK_BYTES
 from pocketseek.kernels.contract import (
     LAYER_MATRICES,
     LAYER_NORMS,
@@ -218,17 +219,15 @@ class Weights:
             self._losses.found()
             self._streamer.warm(lost)
 
-    def _cold(self, indices: frozenset[int], sample_bytes: int | None = None) -> list[WarmRange]:
-        """What of these units is not in memory, as far as the system tells; sample_bytes: and the first bytes of each
-        piece show."""
+    def _cold(self, indices: frozenset[int], most_bytes: int = MAX_CHUNK_BYTES) -> list[WarmRange]:
+        """What of these units is not in memory, as far as the system tells and the first most_bytes of each piece
+        show."""
         cold = [
             WarmRange(unit.index, piece.chunk, piece.offset, piece.num_bytes)
             for unit in self._units
             if unit.index in indices
             for piece in unit.pieces
-            if not self._files.is_in_memory(
-                piece.chunk, piece.offset, min(piece.num_bytes, sample_bytes or piece.num_bytes)
-            )
+            if not self._files.is_in_memory(piece.chunk, piece.offset, min(piece.num_bytes, most_bytes))
         ]
         self.num_warmings += bool(cold)
         return cold
