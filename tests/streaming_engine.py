@@ -30,6 +30,7 @@ from pocketseek.package.reader import Package
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.residency.chunk_files import ChunkFiles, ReadInto
 from pocketseek.runtime.residency.read_mode import ReadMode
+from pocketseek.runtime.residency.weight_files import WeightFiles, open_files
 from pocketseek.runtime.residency.weights import Weights
 from pocketseek.types import Limits, Request, SamplingParams, TokenEvent
 
@@ -75,7 +76,7 @@ def small_units(
     made: list[Weights] = []
 
     def make(package: Package, kernels: ModelKernels, *, read_mode: Callable[[], ReadMode]) -> Weights:
-        files = ChunkFiles(package, read_into=read_into)
+        files: WeightFiles = ChunkFiles(package, read_into=read_into) if package.seal is None else open_files(package)
         made.append(
             Weights(package, kernels, unit_bytes=unit_bytes, files=files)
         )  # how storage is read is not tried out

@@ -44,6 +44,7 @@ OWNERS = {
     "cryptography": {"package/seal.py", "package/sign.py"},
     "llguidance": {"runtime/constrain.py"},
     "sqlite3": {"apps/database.py"},
+    "sqlcipher3": {"apps/sealed_database.py"},
     "pypdfium2": {"apps/doc/pdf_page.py", "apps/doc/pdf_runs.py"},
     "lxml": {"apps/doc/safe_xml.py"},
     "typer": {"cli/*"},

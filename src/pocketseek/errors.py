@@ -120,3 +120,10 @@ class ModelOutputError(PocketseekError):
 
     exit_code = 15
     http_status = 500
+
+
+class SealError(PocketseekError):
+    """Something sealed cannot be opened: the passphrase or key is missing or wrong, or its seal was changed."""
+
+    exit_code = 18
+    http_status = 423

@@ -10,13 +10,16 @@ POCKETSEEK_POWER    screen-off: gather background work for longer and run it at 
 POCKETSEEK_ENGINE   who computes: native (default) or onnx, which is ONNX Runtime
 POCKETSEEK_PROVIDER execution provider of ONNX Runtime: QNN, NNAPI, CoreML, XNNPACK, OpenVINO or CPU (default: what
                     fits the device)
+POCKETSEEK_PASSPHRASE  of sealed models, where nobody can be asked
+POCKETSEEK_NEW_PASSPHRASE  the one that `passwd` sets, likewise
+POCKETSEEK_DATA_KEY    file with the key of a data directory that was sealed with one (`seal --data --key-file`)
 POCKETSEEK_LANG     language of messages: en or zh (default: from LC_ALL, LC_MESSAGES, LANG)
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketseek.errors import UsageError
@@ -36,6 +39,9 @@ class Settings:
     screen_off: bool = False
     engine: EngineKind | None = None
     provider: str | None = None
+    passphrase: str | None = field(default=None, repr=False)
+    new_passphrase: str | None = field(default=None, repr=False)
+    data_key_file: Path | None = None
 
     @property
     def models_dir(self) -> Path:
@@ -98,6 +104,9 @@ def read_settings(complaints: list[str] | None = None) -> Settings:
         screen_off=screen_off,
         engine=engine,
         provider=os.environ.get("POCKETSEEK_PROVIDER") or None,
+        passphrase=os.environ.get("POCKETSEEK_PASSPHRASE") or None,
+        new_passphrase=os.environ.get("POCKETSEEK_NEW_PASSPHRASE") or None,
+        data_key_file=Path(path) if (path := os.environ.get("POCKETSEEK_DATA_KEY")) else None,
     )
 
 

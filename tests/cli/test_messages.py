@@ -15,6 +15,7 @@ from pocketseek.cli import (
     messages,
     onnx_messages,
     report_messages,
+    seal_messages,
     sensors_messages,
     verdict_messages,
 )
@@ -33,6 +34,7 @@ ALL = (
             heat_messages,
             onnx_messages,
             report_messages,
+            seal_messages,
             sensors_messages,
             verdict_messages,
         )

@@ -70,11 +70,20 @@ class ConversationStore:
     All raise what `Database` raises: FormatError, StorageError, BusyError.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, use_index: bool = True) -> None:
-        """clock: seconds since 1970. use_index: False searches as where SQLite has no full-text index."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        key: bytes | None = None,
+        clock: Callable[[], float] = time.time,
+        use_index: bool = True,
+    ) -> None:
+        """key: of a sealed file. clock: seconds since 1970. use_index: False searches as where SQLite has no full-text
+        index."""
         self.path = path
+        self.key = key
         self._clock = clock
-        self._database = Database(path, application_id=_APPLICATION_ID, migrations=_MIGRATIONS)
+        self._database = Database(path, application_id=_APPLICATION_ID, migrations=_MIGRATIONS, key=key)
         self._search = SearchIndex(self._database, use_index=use_index)
 
     def close(self) -> None:

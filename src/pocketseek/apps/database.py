@@ -5,6 +5,10 @@ log, every commit synced), so that kill -9 and power loss leave the state before
 use the file: readers wait for nobody, writers for each other, ten seconds at most. Within a process one connection is
 shared by all threads, one at a time. What is deleted is overwritten in the file.
 
+With a key the file is sealed: every page of it and of its log is encrypted and authenticated by SQLCipher (library
+`sqlcipher3`). A plain file that is opened with a key is sealed first (database_seal.py), so none stays plain that was
+forgotten when the others were sealed.
+
 `migrations[n]` are the statements that lead from schema n to n + 1; the number is in the file (user_version), and so is
 whose it is (application_id). A damaged file, somebody else's, or one from a newer version is never written to.
 Not covered: a process that forks with the file open, and network file systems without locks.
@@ -19,9 +23,18 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from pocketseek.errors import BusyError, FormatError, PocketseekError, StorageError, UnsupportedError, UsageError
+from pocketseek.apps import sealed_database
+from pocketseek.errors import (
+    BusyError,
+    FormatError,
+    PocketseekError,
+    SealError,
+    StorageError,
+    UnsupportedError,
+    UsageError,
+)
 from pocketseek.package.storage import storage_errors
 
 Value: TypeAlias = "str | int | float | None"
@@ -40,26 +53,38 @@ class Database:
     """One file, open, or a database in memory. All methods may be called from any thread; a `change` holds the others
     up until it ends."""
 
-    def __init__(self, path: Path | None, *, application_id: int, migrations: Migrations) -> None:
-        """path: None keeps everything in memory: nothing of it reaches the disk, and `close` ends it. Raises
-        FormatError (damaged, not ours), UnsupportedError (a newer schema), StorageError or BusyError."""
+    def __init__(
+        self, path: Path | None, *, application_id: int, migrations: Migrations, key: bytes | None = None
+    ) -> None:
+        """path: None keeps everything in memory: nothing of it reaches the disk, and `close` ends it. key: of 32
+        bytes, for a sealed file; a plain one is sealed first. Raises FormatError (damaged, not ours), SealError (sealed
+        with another key), UnsupportedError (a newer schema; no SQLCipher), StorageError or BusyError."""
         self.path = path or Path(_IN_MEMORY)
         self._lock = threading.RLock()
+        self._key = key if path is not None else None
+        self._sqlite: Any = sqlite3 if self._key is None else sealed_database.library()
         with _OPENING:
             if path is not None:
                 _make_private(path)
-            with self._explained():
-                self._connection = sqlite3.connect(
-                    self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-                )
-                self._connection.text_factory = _decode
-            try:
-                if path is None:
-                    self.rows("PRAGMA temp_store = MEMORY")
-                self._prepare(application_id, migrations)
-            except BaseException:
-                self._connection.close()
-                raise
+            if self._key is not None and sealed_database.is_plain(self.path):
+                sealed_database.seal(self.path, self._key)
+            self._open(application_id, migrations)
+
+    def _open(self, application_id: int, migrations: Migrations) -> None:
+        with self._explained():
+            self._connection = self._sqlite.connect(
+                self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            self._connection.text_factory = _decode
+            if self._key is not None:
+                sealed_database.use_key(self._connection, self._key)
+        try:
+            if self._key is not None or self.path == Path(_IN_MEMORY):
+                self.rows("PRAGMA temp_store = MEMORY")
+            self._prepare(application_id, migrations)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def close(self) -> None:
         with self._lock, self._explained():
@@ -68,7 +93,8 @@ class Database:
     def rows(self, statement: str, *values: Value) -> list[Row]:
         """What a statement finds."""
         with self._lock, self._explained():
-            return self._connection.execute(statement, values).fetchall()
+            found: list[Row] = self._connection.execute(statement, values).fetchall()
+            return found
 
     def run(self, statement: str, *values: Value) -> int:
         """Inside `change`: carry out a statement; the key of the row that it inserted."""
@@ -87,7 +113,7 @@ class Database:
                 yield
                 self.run("COMMIT")
             except BaseException:
-                with suppress(sqlite3.Error):  # a full disk may have rolled it back already
+                with suppress(self._sqlite.Error):  # a full disk may have rolled it back already
                     self._connection.execute("ROLLBACK")
                 raise
 
@@ -144,8 +170,8 @@ class Database:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
-            raise _explain(error, self.path) from error
+        except self._sqlite.Error as error:
+            raise _explain(error, self.path, is_sealed=self._key is not None) from error
         except UnicodeDecodeError as error:  # Python cannot read what SQLite says about a damaged schema
             raise _damaged(self.path, "its schema is no text") from error
 
@@ -157,11 +183,15 @@ def _damaged(path: Path, reason: str) -> FormatError:
     )
 
 
-def _explain(error: sqlite3.Error, path: Path) -> PocketseekError:
+def _explain(error: Exception, path: Path, *, is_sealed: bool) -> PocketseekError:
     code = getattr(error, "sqlite_errorcode", None)  # absent: the sqlite3 module's own complaint, such as "closed"
     if code is None:
         return UsageError(f"{path} cannot be used ({error}); open it again")
     primary = code & 0xFF
+    if is_sealed and primary in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return SealError(f"{path} is damaged, or not opened by this key; give the passphrase it was sealed with")
+    if primary == sqlite3.SQLITE_NOTADB:
+        return _damaged(path, f"{error}, unless it is sealed and the key of this data directory is gone")
     if primary in _DAMAGED:
         return _damaged(path, str(error))
     if primary in _BUSY:

@@ -10,6 +10,7 @@ from pocketseek.apps.demo_model import DEMO_NAME
 from pocketseek.apps.model_pool import ServedModel
 from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.package.manifest import read_manifest
+from pocketseek.package.seal_record import read_record
 from pocketseek.package.store import ModelStore
 from pocketseek.package.verify import read_checked_file
 from pocketseek.runtime.onnx.model_files import is_onnx_model, read_model
@@ -47,12 +48,17 @@ def has_chat_template(package_dir: Path) -> bool:
 
 
 def recommended_sampling(package_dir: Path) -> SamplingParams:
-    """What the model's makers recommend, where they do; otherwise pocketseek's own defaults."""
+    """What the model's makers recommend, where they do and it can be read before the model is opened (not of a sealed
+    one); otherwise pocketseek's own defaults."""
     if is_onnx_model(package_dir):
         return read_recommended(_folder(package_dir))
     name = "sampling.json"
     entry = read_manifest(package_dir).files.get(name)
-    return SamplingParams() if entry is None else parse_recommended(read_checked_file(package_dir, name, entry))
+    return (
+        SamplingParams()
+        if entry is None or read_record(package_dir) is not None
+        else parse_recommended(read_checked_file(package_dir, name, entry))
+    )
 
 
 def served_model(name: str, package_dir: Path) -> ServedModel:

@@ -31,6 +31,7 @@ from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.measure import DEFAULT_BUFFER_BYTES, measure_limits, measure_read_bandwidth
 from pocketseek.kernels.measure_pass import measure_passes
 from pocketseek.package.reader import Package
+from pocketseek.package.seal_record import read_record
 from pocketseek.package.storage import write_file
 from pocketseek.package.store import ModelStore
 from pocketseek.package.strict_json import Fields, JsonValue, format_error, load_object
@@ -128,8 +129,8 @@ def known_figures(settings: Settings, facts: DeviceFacts) -> MachineFigures | No
 
 
 def _streaming_rate(settings: Settings) -> float:
-    """In the way that streaming the largest installed model reads; 0.0 if none is installed."""
-    installed = ModelStore(settings.models_dir).list()
+    """In the way that streaming the largest installed model reads that is not sealed; 0.0 if there is none."""
+    installed = [model for model in ModelStore(settings.models_dir).list() if read_record(model.path) is None]
     if not installed:
         return 0.0
     largest = max(installed, key=lambda model: model.manifest.num_bytes)

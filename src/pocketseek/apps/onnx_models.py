@@ -20,10 +20,11 @@ from pocketseek.package.install import remove_tree, sweep
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import read_manifest
 from pocketseek.package.paths import neighbour_owner
+from pocketseek.package.seal_record import read_record
 from pocketseek.package.storage import storage_errors
 from pocketseek.package.store import ModelStore
 from pocketseek.runtime.onnx.model_files import OnnxModel, is_onnx_model, read_model
-from pocketseek.runtime.onnx.opening import cached_export, exports_folder, prepared_folder
+from pocketseek.runtime.onnx.opening import cached_export, exports_folder, prepared_folder, refuse_sealed
 from pocketseek.runtime.onnx.prepared import sweep as sweep_copies
 from pocketseek.runtime.onnx_executor import library_version
 from pocketseek.settings import Settings
@@ -62,6 +63,7 @@ def ensure_export(path: Path, settings: Settings, progress: Progress | None = No
     """
     if is_onnx_model(path):
         return path
+    refuse_sealed(path)
     export = cached_export(settings, read_manifest(path))
     if is_onnx_model(export):
         return export
@@ -75,11 +77,11 @@ def ensure_export(path: Path, settings: Settings, progress: Progress | None = No
 
 
 def sweep_cache(settings: Settings) -> int:
-    """Remove exports of models that are not installed (any more, or as they were), finished or not, and prepared copies
-    of what is gone; those that are being made stay. Returns the bytes freed. Raises StorageError."""
+    """Remove exports of models that are not installed (any more, or as they were) or are sealed, finished or not, and
+    prepared copies of what is gone; those that are being made stay. Returns the bytes freed. Raises StorageError."""
     folder = exports_folder(settings)
     installed = ModelStore(settings.models_dir).list()
-    wanted = {cached_export(settings, model.manifest) for model in installed}
+    wanted = {cached_export(settings, model.manifest) for model in installed if read_record(model.path) is None}
     with storage_errors(folder):
         paths = list(folder.iterdir()) if folder.is_dir() else []
         owners = {neighbour_owner(path) or path for path in paths}

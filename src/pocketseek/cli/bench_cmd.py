@@ -11,6 +11,7 @@ from pocketseek.cli import options
 from pocketseek.cli.bench_once import run_bench
 from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
 from pocketseek.cli.heat_limit import LimitNote
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.load_bench_run import run_load_bench
 from pocketseek.cli.memory_limit import MemoryLimit, run_limited
 from pocketseek.cli.messages import Words
@@ -73,6 +74,8 @@ def bench(
     temperature_limit: options.TemperatureLimit = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -109,6 +112,7 @@ def bench(
     if kind == "onnx" and ((report is not None and profile is None) or minutes is not None):
         raise UsageError("--report and --minutes measure the native core; leave them out, or use --engine native")
     limit = None if memory is None else MemoryLimit(memory, memory_group)
+    key = KeyOptions(key_file, key_command)
     chosen = choose_for_speed(
         settings,
         name,
@@ -117,9 +121,11 @@ def bench(
         kv=kv,
         memory_bytes=memory,
         need=lambda _: _need(concurrency, prompt_tokens + new_tokens if profile is None else LONGEST_REQUEST_TOKENS),
+        key=key,
         quiet=json,
         is_onnx=kind == "onnx",
     )
+    secret = secret_for(chosen.path, settings, key)
     if drop_caches or limit is not None:  # pages that somebody else has read cost a group nothing
         drop_cached_pages(chosen.path)
     if profile is not None:
@@ -135,6 +141,7 @@ def bench(
             limit=limit,
             engine=kind,
             provider=provider,
+            secret=secret,
             as_json=json,
         )
         return
@@ -152,6 +159,7 @@ def bench(
             temperature_limit_c=temperature_limit,
             engine=kind,
             provider=provider,
+            secret=secret,
         )
         return limit_note.watch(opened)
 

@@ -13,7 +13,9 @@ from pocketseek.cli import messages, options
 from pocketseek.cli.chat_model import ModelOptions, ModelSlot
 from pocketseek.cli.console import note
 from pocketseek.cli.engine_choice import EngineOptions
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions
 from pocketseek.cli.messages import Words
+from pocketseek.cli.state_key import state_key
 from pocketseek.errors import BusyError, FormatError, StorageError, UnsupportedError, UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -43,6 +45,8 @@ def chat(
     temperature_limit: options.TemperatureLimit = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
     verbose: options.Verbose = False,
     history: Annotated[
         bool | None,
@@ -98,6 +102,7 @@ def chat(
             speculation=speculation,
             temperature_limit_c=temperature_limit,
             engine=EngineOptions(engine, provider, verbose),
+            key=KeyOptions(key_file, key_command),
             yes=yes,
         )
         with closing(ModelSlot(model_options, model or _model_of(settings, resumed))) as slot:
@@ -128,7 +133,7 @@ def _store(
     from pocketseek.apps.conversations import ConversationStore
 
     try:
-        store = ConversationStore(settings.conversations_path)
+        store = ConversationStore(settings.conversations_path, key=state_key(settings))
     except (BusyError, FormatError, StorageError, UnsupportedError) as error:
         if is_needed:
             raise

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, is_onnx
+from pocketseek.cli.key_options import NO_KEY, KeyOptions
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
 from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
 from pocketseek.errors import MemoryLimitError
@@ -33,6 +34,7 @@ class ModelOptions:
     yes: bool
     temperature_limit_c: float | None = None
     engine: EngineOptions = NO_OPTIONS
+    key: KeyOptions = NO_KEY
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def _open(options: ModelOptions, model: str | None) -> OpenModel:
         kv=options.kv,
         memory_bytes=options.memory_bytes,
         need=lambda _: _need(options.system),
+        key=options.key,
         is_onnx=is_onnx(options.settings, path, options.engine),
     )
     sampling = sampling_params(chosen.path, **options.sampling)
@@ -111,6 +114,7 @@ def _open(options: ModelOptions, model: str | None) -> OpenModel:
         speculation=options.speculation,
         temperature_limit_c=options.temperature_limit_c,
         engine=options.engine,
+        key=options.key,
     )
     return OpenModel(chosen.name, engine, sampling, chosen.floor)
 

@@ -22,6 +22,7 @@ from pocketseek.cli.console import (
 from pocketseek.cli.doc_reading import Comments, Ocr, file_reader
 from pocketseek.cli.doc_reading import Password as Password
 from pocketseek.cli.messages import Words
+from pocketseek.cli.state_key import state_key
 from pocketseek.errors import PocketseekError, UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -171,7 +172,7 @@ def _remove_jobs(settings: Settings, sha256s: list[str], paths: list[Path]) -> i
 
     if not settings.summaries_path.exists():
         return 0
-    with closing(JobStore(settings.summaries_path)) as jobs:
+    with closing(JobStore(settings.summaries_path, key=state_key(settings))) as jobs:
         return jobs.remove_of(sha256s, paths)
 
 
@@ -180,7 +181,7 @@ def open_store(settings: Settings, *, in_memory: bool = False) -> Iterator[Docum
     """in_memory: an empty one, of which nothing is kept."""
     from pocketseek.apps.doc.store import DocumentStore
 
-    store = DocumentStore(None if in_memory else settings.documents_path)
+    store = DocumentStore(None) if in_memory else DocumentStore(settings.documents_path, key=state_key(settings))
     try:
         yield store
     finally:

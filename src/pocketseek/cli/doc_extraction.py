@@ -13,6 +13,7 @@ from pocketseek.cli.console import note, print_json, print_text, progress_bar
 from pocketseek.cli.doc_jobs_cmd import stoppable
 from pocketseek.cli.doc_talk import OpenedModel
 from pocketseek.cli.messages import Words
+from pocketseek.cli.state_key import state_key
 from pocketseek.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _kept_extraction(
 ) -> Extraction:
     from pocketseek.apps.doc.jobs import JobStore
 
-    with closing(JobStore(settings.summaries_path)) as jobs:
+    with closing(JobStore(settings.summaries_path, key=state_key(settings))) as jobs:
         job = jobs.begin(request)
         with stoppable(job, words):
             found = _extraction(document, model, options, job, words)

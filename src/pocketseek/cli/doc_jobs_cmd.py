@@ -13,6 +13,7 @@ import typer
 from pocketseek.cli import doc_messages, options
 from pocketseek.cli.console import note, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
+from pocketseek.cli.state_key import state_key
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def jobs(
 
     settings = read_settings()
     words = Words(settings.language)
-    with closing(JobStore(settings.summaries_path)) as store:
+    with closing(JobStore(settings.summaries_path, key=state_key(settings))) as store:
         found = store.list() if remove_all else [store.find(beginning) for beginning in remove or ()]
         for job in found:
             store.remove(job.id)

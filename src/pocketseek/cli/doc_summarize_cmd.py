@@ -20,6 +20,7 @@ from pocketseek.cli.engine_choice import EngineOptions, engine_facts, is_onnx
 from pocketseek.cli.heat_note import HeatNote, heat_facts
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine
+from pocketseek.cli.state_key import state_key
 from pocketseek.errors import UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -102,7 +103,7 @@ def summarize(
     identity = answering_identity(settings, path, engine_options, kv)
     request = _request(file, document, name, identity, summary_options)
     with (
-        closing(JobStore(settings.summaries_path)) as store,
+        closing(JobStore(settings.summaries_path, key=state_key(settings))) as store,
         closing(
             open_engine(
                 settings,

@@ -16,6 +16,7 @@ from pocketseek.cli.doc_summary_view import coverage_lines
 from pocketseek.cli.doc_talk import OpenedModel, citation_facts, tell_sources
 from pocketseek.cli.heat_note import HeatNote
 from pocketseek.cli.messages import Words
+from pocketseek.cli.state_key import state_key
 from pocketseek.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def run_whole(
     infos = [store.info(scope.document_id)] if scope.document_id is not None else store.documents(scope.collection)
     run = _Run(store, infos, question, model, words, quiet=quiet)
     if keep:
-        with closing(JobStore(settings.summaries_path)) as jobs:
+        with closing(JobStore(settings.summaries_path, key=state_key(settings))) as jobs:
             job = jobs.begin(_request(store, scope, infos, question, model))
             with stoppable(job, words):
                 answer = run.answer(job)

@@ -13,6 +13,7 @@ import typer
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import print_json, print_text, progress_bar
 from pocketseek.cli.engine_choice import EngineOptions, engine_facts, prepare_engine
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine
 from pocketseek.cli.text_input import read_text_file
@@ -22,6 +23,7 @@ from pocketseek.types import EngineKind
 
 if TYPE_CHECKING:
     from pocketseek.kernels.divergence import Comparison
+    from pocketseek.package.key_slots import Secret
 
 
 def evaluate(
@@ -49,6 +51,8 @@ def evaluate(
     memory: options.Memory = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -63,18 +67,21 @@ def evaluate(
         raise UsageError("several texts go with --against; score them one after another")
     settings = read_settings()
     words = Words(settings.language)
-    engine_options = EngineOptions(engine, provider)
+    engine_options, key = EngineOptions(engine, provider), KeyOptions(key_file, key_command)
     name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
     if against is not None:
         if memory is not None or kv is not None:
             raise UsageError("--against compares weights, with all of them in memory; leave --memory and --kv out")
         other = choose_model(settings, against, yes=yes, may_be_onnx=True)
         kind = prepare_engine(settings, path, engine_options, quiet=json)
-        _compare(name, path, kind, provider, other, contents, window, words, as_json=json)
+        secrets = secret_for(path, settings, key), secret_for(other[1], settings, key)
+        _compare(name, path, kind, provider, other, secrets, contents, window, words, as_json=json)
         return
     (content,) = contents.values()
     with (
-        closing(open_engine(settings, path, kv=kv, memory_bytes=memory, engine=engine_options, quiet=json)) as opened,
+        closing(
+            open_engine(settings, path, kv=kv, memory_bytes=memory, engine=engine_options, key=key, quiet=json)
+        ) as opened,
         progress_bar(unit="tokens") as show,
     ):
         label = words(messages.SCORING)
@@ -100,6 +107,7 @@ def _compare(
     kind: EngineKind,
     provider: str | None,
     other: tuple[str, Path],
+    secrets: tuple[Secret | None, Secret | None],
     contents: Mapping[str, str],
     window: int,
     words: Words,
@@ -110,8 +118,8 @@ def _compare(
     from pocketseek.runtime.window_logits import WindowLogits
 
     with (
-        closing(WindowLogits(path, window=window, engine=kind, provider=provider)) as model,
-        closing(WindowLogits(other[1], window=window)) as reference,
+        closing(WindowLogits(path, window=window, engine=kind, provider=provider, secret=secrets[0])) as model,
+        closing(WindowLogits(other[1], window=window, secret=secrets[1])) as reference,
         progress_bar(unit="tokens") as show,
     ):
         if window > model.context_length:

@@ -91,12 +91,14 @@ def export(
         _export_package(settings, source, destination, quant, format, opset, context, json=json)
         return
     from pocketseek.convert.static_export import StaticOptions, export_static
+    from pocketseek.runtime.onnx.opening import refuse_sealed
 
     if not calibrate:
         raise UsageError("int8-static needs text to find its ranges with; give --calibrate FILE, best several kinds")
     if percentile is not None and calibration_method != "percentile":
         raise UsageError("--percentile goes with --calibration-method percentile; give both or leave it out")
     path = _located(settings, source)
+    refuse_sealed(path)
     usual = StaticOptions()
     chosen = StaticOptions(
         bits=16 if activation_bits == "16" else 8,
@@ -141,6 +143,7 @@ def _export_package(
     json: bool,
 ) -> None:
     from pocketseek.convert.export_package import export_package
+    from pocketseek.runtime.onnx.opening import refuse_sealed
 
     words = Words(settings.language)
     if _is_checkpoint(source):
@@ -148,6 +151,7 @@ def _export_package(
             f"{source} is a checkpoint; make a package of it first: pocketseek convert {shlex.quote(source)}"
         )
     path = choose_model(settings, source)[1]
+    refuse_sealed(path)
     with progress_bar("layers") as show:
         folder = export_package(
             path,

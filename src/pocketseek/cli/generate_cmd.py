@@ -14,6 +14,7 @@ from pocketseek.cli import messages, options
 from pocketseek.cli.console import AnswerPrinter, note, print_json
 from pocketseek.cli.engine_choice import EngineOptions, engine_facts, is_onnx
 from pocketseek.cli.heat_note import HeatNote, heat_facts
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
 from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
@@ -25,6 +26,7 @@ from pocketseek.types import Message, SamplingParams, TextEvent
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pocketseek.package.key_slots import Secret
     from pocketseek.package.verify import Progress
     from pocketseek.runtime.engine import Engine
     from pocketseek.runtime.prompt import Prompt
@@ -61,6 +63,8 @@ def generate(
     temperature_limit: options.TemperatureLimit = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
     verbose: options.Verbose = False,
     yes: options.Yes = False,
     json: options.Json = False,
@@ -72,7 +76,7 @@ def generate(
         raise UsageError("--raw has no place for a system message; leave out --raw or --system")
     prompt_text = _prompt_text(text)
     settings = read_settings()
-    engine_options = EngineOptions(engine, provider, verbose)
+    engine_options, key = EngineOptions(engine, provider, verbose), KeyOptions(key_file, key_command)
     name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
     prompt = _prompt(prompt_text, system, raw=raw or not has_chat_template(path))
     chosen = choose_for_speed(
@@ -82,7 +86,8 @@ def generate(
         min_speed=min_speed,
         kv=kv,
         memory_bytes=memory,
-        need=lambda progress: _need(path, prompt, max_tokens, progress),
+        need=lambda progress: _need(path, prompt, max_tokens, secret_for(path, settings, key), progress),
+        key=key,
         quiet=json,
         is_onnx=is_onnx(settings, path, engine_options),
     )
@@ -108,6 +113,7 @@ def generate(
             speculation=speculation,
             temperature_limit_c=temperature_limit,
             engine=engine_options,
+            key=key,
             quiet=json,
         )
     ) as opened:
@@ -183,12 +189,12 @@ class _Answer:
         }
 
 
-def _need(path: Path, prompt: Prompt, max_tokens: int, progress: Progress) -> SpeedNeed:
+def _need(path: Path, prompt: Prompt, max_tokens: int, secret: Secret | None, progress: Progress) -> SpeedNeed:
     """The whole answer; if the context has to be cut, at least the beginning of one."""
     from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS
     from pocketseek.runtime.speed_plan import SpeedNeed, count_prompt_tokens
 
-    num_prompt = count_prompt_tokens(path, prompt, progress)
+    num_prompt = count_prompt_tokens(path, prompt, progress, secret=secret)
     least_tokens = max(LEAST_CONTEXT_TOKENS, num_prompt + min(max_tokens, _LEAST_ANSWER_TOKENS))
     return SpeedNeed(max_tokens=num_prompt + max_tokens, least_tokens=least_tokens)
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketseek.cli import messages, options
+from pocketseek.cli import messages, options, seal_messages
 from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models_cmd import tensor_formats
 from pocketseek.cli.quality_view import held_out_lines
+from pocketseek.cli.seal_view import sealed_facts, sealed_line
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def _facts(path: Path, manifest: Manifest) -> dict[str, object]:
         "name": manifest.name,
         "path": str(path),
         "num_bytes": manifest.num_bytes,
+        "sealed": sealed_facts(path, manifest),
         "num_weights": manifest.num_parameters,
         "formats": tensor_formats(manifest),
         "num_chunks": len(manifest.unique_chunks()),
@@ -77,6 +79,7 @@ def _rows(path: Path, manifest: Manifest, words: Words) -> list[tuple[str, str]]
         (words(messages.COLUMN_NAME), manifest.name),
         (words(messages.COLUMN_PATH), str(path)),
         (words(messages.COLUMN_SIZE), format_bytes(manifest.num_bytes)),
+        (words(seal_messages.STATE), sealed_line(path, manifest, words)),
         (words(messages.COLUMN_WEIGHTS), f"{manifest.num_parameters / 1e6:.1f} M"),
         (words(messages.COLUMN_FORMATS), " ".join(tensor_formats(manifest))),
     ]

@@ -19,6 +19,7 @@ from pocketseek.types import EngineKind
 if TYPE_CHECKING:
     from pocketseek.apps.load_bench import ClassReport, LoadReport, Profile
     from pocketseek.apps.load_page import PageLabels
+    from pocketseek.package.key_slots import Secret
 
 
 def run_load_bench(
@@ -34,6 +35,7 @@ def run_load_bench(
     limit: MemoryLimit | None,
     engine: EngineKind,
     provider: str | None,
+    secret: Secret | None,
     as_json: bool,
 ) -> None:
     from pocketseek.apps.load_bench import bench_load
@@ -59,6 +61,7 @@ def run_load_bench(
                     prefix_store_bytes=0,
                     engine=engine,
                     provider=provider,
+                    secret=secret,
                 )
             ),
             concurrency=concurrency,

@@ -29,10 +29,13 @@ from pocketseek.cli import (
     generate_cmd,
     inspect_cmd,
     models_cmd,
+    passwd_cmd,
     remove_cmd,
+    seal_cmd,
     serve_cmd,
     start_cmd,
     token_cmd,
+    unseal_cmd,
     verify_cmd,
 )
 from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
@@ -60,6 +63,9 @@ app.command("models")(models_cmd.models)
 app.command("inspect")(inspect_cmd.inspect)
 app.command("verify")(verify_cmd.verify)
 app.command("remove")(remove_cmd.remove)
+app.command("seal")(seal_cmd.seal)
+app.command("unseal")(unseal_cmd.unseal)
+app.command("passwd")(passwd_cmd.passwd)
 app.command("eval")(eval_cmd.evaluate)
 app.command("bench")(bench_cmd.bench)
 app.command("serve")(serve_cmd.serve)

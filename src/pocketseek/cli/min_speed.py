@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pocketseek.cli import messages
 from pocketseek.cli.console import format_bytes, note, progress_bar
+from pocketseek.cli.key_options import NO_KEY, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.errors import UsageError
 from pocketseek.settings import Settings
@@ -58,6 +59,7 @@ def choose_for_speed(
     kv: str | None,
     memory_bytes: int | None,
     need: Callable[[Progress], SpeedNeed],
+    key: KeyOptions = NO_KEY,
     quiet: bool = False,
     is_onnx: bool = False,
 ) -> Chosen:
@@ -82,6 +84,7 @@ def choose_for_speed(
             need=need(progress),
             kv=kv,
             memory_bytes=memory_bytes,
+            secret=secret_for(path, settings, key),
             progress=progress,
         )
     floor = SpeedFloor(plan.choice, words, quiet=quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,9 @@ import typer
 from pocketseek.cli import messages
 from pocketseek.cli.console import is_interactive, progress_bar
 from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, prepare_engine, tell_provider
+from pocketseek.cli.key_options import NO_KEY, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
+from pocketseek.cli.state_key import cache_key
 from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.settings import Settings
 from pocketseek.types import SamplingParams
@@ -77,17 +80,19 @@ def open_engine(
     speculation: bool = True,
     temperature_limit_c: float | None = None,
     engine: EngineOptions = NO_OPTIONS,
+    key: KeyOptions = NO_KEY,
     quiet: bool = False,
 ) -> Engine:
     """The engine for a package, with a bar while its bytes are checked (before the first use, or after a change), or
-    for an ONNX model. prefix_on_disk: False leaves nothing of what the model was given on disk. quiet: say
-    nothing of who computes."""
+    for an ONNX model. prefix_on_disk: False leaves nothing of what the model was given on disk. key: of a sealed one; a
+    person is asked for a passphrase. quiet: say nothing of who computes."""
     from pocketseek.runtime.load import load
 
     kind = prepare_engine(settings, path, engine, quiet=quiet)
     words = Words(settings.language)
     label = words(messages.VERIFYING)
-    with progress_bar() as show:
+    secret = secret_for(path, settings, key)
+    with progress_bar() as show, closing(secret) if secret is not None else nullcontext():
         opened = load(
             path,
             kv=kv,
@@ -99,6 +104,8 @@ def open_engine(
             temperature_limit_c=temperature_limit_c,
             engine=kind,
             provider=engine.provider,
+            secret=secret,
+            cache_key=cache_key(settings),
             progress=lambda done, total: show(label, done, total),
         )
     tell_provider(opened, words, verbose=engine.verbose, quiet=quiet)

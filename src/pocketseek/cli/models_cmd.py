@@ -6,9 +6,10 @@ import sys
 from math import prod
 from typing import TYPE_CHECKING
 
-from pocketseek.cli import convert_messages, messages, options
+from pocketseek.cli import convert_messages, messages, options, seal_messages
 from pocketseek.cli.console import format_bytes, note, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
+from pocketseek.cli.seal_view import is_sealed
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def models(json: options.Json = False) -> None:
         messages.COLUMN_CONTEXT,
         messages.COLUMN_FORMATS,
     )
-    rows = [_row(model) for model in installed]
+    rows = [_row(model, words) for model in installed]
     # A script finds the reason in the row; a person below the table, where it is not squeezed into a column.
     for model in broken:
         in_row = ("", "", words(messages.BROKEN)) if sys.stdout.isatty() else (f"broken: {model.reason}", "", "")
@@ -79,15 +80,17 @@ def _facts(model: InstalledModel) -> dict[str, object]:
         "num_weights": model.manifest.num_parameters,
         "context_length": model.manifest.model.context_length,
         "formats": tensor_formats(model.manifest),
+        "sealed": is_sealed(model.path),
     }
 
 
-def _row(model: InstalledModel) -> tuple[str, ...]:
+def _row(model: InstalledModel, words: Words) -> tuple[str, ...]:
+    sealed = (words(seal_messages.LISTED),) if is_sealed(model.path) else ()
     return (
         model.name,
         model.manifest.model.family,
         f"{model.manifest.num_parameters / 1e6:.0f} M",
         format_bytes(model.num_bytes),
         str(model.manifest.model.context_length),
-        " ".join(tensor_formats(model.manifest)),
+        " ".join((*tensor_formats(model.manifest), *sealed)),
     )

@@ -15,6 +15,13 @@ _OWN = "the model's own"  # what its makers recommend, else the defaults of Samp
 ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="Name of an installed model, path of one, or 'demo'.", show_default=False)
 ]
+SealedName = Annotated[
+    str | None,
+    typer.Argument(metavar="MODEL", help="Name of an installed model, or path of one.", show_default=False),
+]
+DataInstead = Annotated[
+    bool, typer.Option("--data", help="Not a model: conversations, documents and what was read of them.")
+]
 InstalledName = Annotated[str, typer.Argument(metavar="NAME", help="Name of an installed model.", show_default=False)]
 OptionalModelName = Annotated[
     str | None,

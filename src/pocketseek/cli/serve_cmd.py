@@ -18,8 +18,10 @@ from pocketseek.cli import messages, options
 from pocketseek.cli.console import print_json, print_text
 from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
 from pocketseek.cli.heat_limit import LimitNote
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
+from pocketseek.cli.state_key import cache_key, state_key
 from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -72,6 +74,8 @@ def serve(
     temperature_limit: options.TemperatureLimit = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
     require_token: RequireToken = False,
     allow_host: AllowHost = None,
     allow_origin: AllowOrigin = None,
@@ -105,6 +109,7 @@ def serve(
     )
     served = _served_models(settings, models, yes=yes)
     engine_options = EngineOptions(engine, provider)
+    secrets = {model.name: secret_for(model.path, settings, KeyOptions(key_file, key_command)) for model in served}
     kinds = {model.name: prepare_engine(settings, model.path, engine_options, quiet=json) for model in served}
 
     def identity_of(model: ServedModel) -> str:
@@ -112,6 +117,8 @@ def serve(
         return model_identity(model.path, kinds[model.name], f"{setting} {min_speed}")
 
     limit_note = LimitNote(Words(settings.language))
+
+    data_key, pages_key = state_key(settings), cache_key(settings)  # asked for now, while somebody is there
 
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
         from pocketseek.runtime.load import load
@@ -126,6 +133,8 @@ def serve(
             max_sequences=max_running,
             engine=kinds[model.name],
             provider=provider,
+            secret=secrets[model.name],
+            cache_key=pages_key,
         )
         limit_note.see(opened.thermal_status())  # what is known later is in the log
         return opened
@@ -135,8 +144,8 @@ def serve(
         with pool.using(pool.default_name):
             pass  # opened now, so that the first to ask does not wait for it
         with (
-            closing(ConversationStore(settings.conversations_path)) as conversations,
-            closing(PrivateFiles(settings.uploads_dir)) as files,
+            closing(ConversationStore(settings.conversations_path, key=data_key)) as conversations,
+            closing(PrivateFiles(settings.uploads_dir, key=data_key)) as files,
         ):
             server = ApiServer(
                 Services(pool, tokens, serve_options, conversations=conversations, files=files, identity_of=identity_of)

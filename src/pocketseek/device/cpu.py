@@ -35,6 +35,14 @@ def instruction_sets(root: Path) -> tuple[str, ...] | None:
     return tuple(name for name in _RELEVANT_SETS if name in common)
 
 
+def has_aes(root: Path = Path("/")) -> bool:
+    """Whether every processor has instructions for AES, as far as the system tells."""
+    text = read_text(root / "proc/cpuinfo") or ""
+    lines = [line.partition(":") for line in text.splitlines()]
+    per_core = [value.split() for key, _, value in lines if key.strip() in ("flags", "Features")]
+    return bool(per_core) and all("aes" in names for names in per_core)
+
+
 def usable_cores(root: Path) -> tuple[int, ...] | None:
     """The affinity mask of this process, as sched_getaffinity gives it, read where a test can put another one."""
     listed = read_fields(root / "proc/self/status").get("Cpus_allowed_list")

@@ -20,6 +20,8 @@ from pocketseek.package.paths import (
     MANIFEST_NAME,
     MARKER_NAME,
     MARKER_TEMP_PREFIX,
+    SEAL_NAME,
+    SEAL_TEMP_NAME,
     SHA256_PATTERN,
     SIGNATURE_NAME,
     partial_path,
@@ -28,12 +30,18 @@ from pocketseek.package.paths import (
 )
 from pocketseek.package.storage import sync_dir, tree_bytes
 
-_KNOWN_NAMES = frozenset({MANIFEST_NAME, SIGNATURE_NAME, MARKER_NAME, CHUNKS_NAME, FILES_NAME})
+_KNOWN_NAMES = frozenset(
+    {MANIFEST_NAME, SIGNATURE_NAME, MARKER_NAME, CHUNKS_NAME, FILES_NAME, SEAL_NAME, SEAL_TEMP_NAME}
+)
 _MAGIC_TEXT = f'"{MAGIC}"'.encode()
 
 
 def check_replaceable(destination: Path) -> None:
-    """Raises UsageError unless the destination is free, empty, or a package (damaged or not)."""
+    """Raises UsageError unless the destination is free, empty, or a plain package (damaged or not)."""
+    if os.path.lexists(destination / SEAL_NAME):
+        raise UsageError(
+            f"{destination} is sealed and is not replaced; unseal it first (`pocketseek unseal`), or remove it"
+        )
     if not os.path.lexists(destination) or is_package_dir(destination):
         return
     if destination.is_dir() and not any(destination.iterdir()):

@@ -16,11 +16,17 @@ MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.sig"
 MARKER_NAME = "verified.json"
 MARKER_TEMP_PREFIX = ".verified-"
+SEAL_NAME = "sealed.json"
+SEAL_TEMP_NAME = ".sealed-new.json"
+SEALED_SUFFIX = ".sealed"
+SEAL_WORK_SUFFIX = ".work"
 CHUNKS_NAME = "chunks"
 FILES_NAME = "files"
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+SEALING_PATTERN = re.compile(r"[0-9a-f]{32}")
+WRAPPED_PATTERN = re.compile(r"[0-9a-f]{96}")
 
 _NEIGHBOUR_PATTERN = re.compile(r"\.(.+)\.pocketseek-(?:partial|resume|trash|lock)", re.DOTALL)
 
@@ -41,6 +47,11 @@ def chunk_path(package_dir: Path, sha256: str) -> Path:
 
 def file_path(package_dir: Path, sha256: str) -> Path:
     return package_dir / FILES_NAME / sha256
+
+
+def sealed_path(plain: Path) -> Path:
+    """Of a chunk or file, its sealed twin."""
+    return plain.with_name(plain.name + SEALED_SUFFIX)
 
 
 def partial_path(destination: Path) -> Path:

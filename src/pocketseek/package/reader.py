@@ -4,6 +4,9 @@ Opening checks the manifest and that every chunk and file is there with its size
 "auto" (the default) what the marker does not vouch for (so: all of it before first use, nothing on a warm start, what
 was touched since), "full" everything, "quick" nothing. Views are read-only and start at multiples of 16 KiB.
 
+A sealed package opens with its secret. Its chunks are memory that is empty at first (secret_memory.py): only a caller
+that fills it before it looks gives a secret, which is the runtime; others get a SealError.
+
 A package in use may be replaced or removed: the mapped chunks live on until their last view is gone. Do not write into
 chunk files, though; what is mapped changes under the reader, and truncating one kills it (SIGBUS).
 """
@@ -22,9 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.errors import FormatError, IntegrityError, NotFoundError
+from pocketseek.package.key_slots import Secret
 from pocketseek.package.manifest import Extent, Manifest
 from pocketseek.package.marker import stamp_of
-from pocketseek.package.paths import chunk_path
+from pocketseek.package.opened_seal import OpenedSeal
+from pocketseek.package.paths import FILES_NAME, chunk_path
+from pocketseek.package.seal_record import read_record
+from pocketseek.package.secret_memory import SecretMemory
 from pocketseek.package.storage import storage_errors
 from pocketseek.package.verify import Mode, Progress, check_chunks, on_settled_manifest, read_checked_file
 
@@ -57,6 +64,10 @@ class Package:
         self, path: Path, manifest: Manifest, maps: Mapping[str, mmap.mmap], stamps: Mapping[str, str] | None = None
     ) -> None:
         """maps, stamps: by chunk hash; see `stamps`."""
+        self.seal: OpenedSeal | None = None
+        """Of a sealed package, which has no maps."""
+        self.memory: Mapping[str, SecretMemory] = {}
+        """Of a sealed package, by chunk hash: where its chunks are to be decrypted to."""
         self.path = path
         self.manifest = manifest
         self.stamps = dict(stamps or {})
@@ -68,13 +79,20 @@ class Package:
         self._tensors = {entry.name: entry for entry in manifest.tensors}
 
     @classmethod
-    def open(cls, path: Path, *, verify: Mode = "auto", progress: Progress | None = None) -> Package:
-        """Check and map the package in a directory. progress(done_bytes, total_bytes) is called while hashing.
+    def open(
+        cls, path: Path, *, verify: Mode = "auto", progress: Progress | None = None, secret: Secret | None = None
+    ) -> Package:
+        """Check and map the package in a directory. progress(done_bytes, total_bytes) is called while hashing. secret:
+        of a sealed one, whose chunks are then to be filled before they are used.
 
-        Raises NotFoundError, FormatError (not a package), IntegrityError (damage), StorageError (unreadable).
+        Raises NotFoundError, FormatError (not a package), IntegrityError (damage), StorageError (unreadable), SealError
+        (sealed, and no or the wrong secret), UnsupportedError (sealed, and no library for it), MemoryLimitError.
         """
 
         def check_and_map(manifest: Manifest) -> Package:
+            if (record := read_record(path)) is not None:
+                check_chunks(path, manifest, mode=verify, progress=progress)
+                return cls._of_sealed(path, manifest, OpenedSeal.open(path, manifest, record, secret))
             for _ in range(_MAX_TRIES):
                 stamps = check_chunks(path, manifest, mode=verify, progress=progress)
                 maps = _map_chunks(path, manifest, stamps)
@@ -83,6 +101,14 @@ class Package:
             raise IntegrityError(f"{path} changes while it is being opened; try again when nothing writes to it")
 
         return on_settled_manifest(path, check_and_map)
+
+    @classmethod
+    def _of_sealed(cls, path: Path, manifest: Manifest, seal: OpenedSeal) -> Package:
+        package = cls(path, manifest, {})
+        package.seal = seal
+        package.memory = {entry.sha256: SecretMemory(entry.num_bytes) for entry in manifest.unique_chunks()}
+        package._chunks = {sha256: memory.data for sha256, memory in package.memory.items()}
+        return package
 
     def __enter__(self) -> Package:
         return self
@@ -111,6 +137,8 @@ class Package:
         entry = self.manifest.files.get(name)
         if entry is None:
             raise NotFoundError(f"{self.path} has no file {name}; convert the model again")
+        if self.seal is not None:
+            return self.seal.file(FILES_NAME, entry.sha256)
         return read_checked_file(self.path, name, entry)
 
     def chunk(self, index: int) -> NDArray[np.uint8]:
@@ -120,7 +148,12 @@ class Package:
         return self._chunks[self.manifest.chunks[index].sha256]
 
     def advise(self, index: int, advice: int, offset: int, num_bytes: int) -> None:
-        """madvise (mmap.MADV_*) for the system's pages that lie whole in these bytes of a chunk, if it takes it."""
+        """madvise (mmap.MADV_*) for the system's pages that lie whole in these bytes of a chunk, if it takes it.
+
+        Not for sealed packages, whose pages are given back by `SecretMemory.drop`.
+        """
+        if self.seal is not None:
+            raise ValueError(f"{self.path} is sealed; its memory knows what is in it")
         start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
         end = (offset + num_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
         if self._chunks is not None and start < end:
@@ -129,7 +162,9 @@ class Package:
 
     def close(self) -> None:
         """Let go of the maps. Views that are still held stay valid and keep their chunk mapped until they die."""
-        self._chunks, self._maps = None, {}
+        self._chunks, self._maps, self.memory = None, {}, {}
+        if self.seal is not None:
+            self.seal.close()
 
     def _view(self, extent: Extent) -> NDArray[np.uint8]:
         return self.chunk(extent.chunk)[extent.offset : extent.offset + extent.num_bytes]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pocketseek.package.paths import (
     MANIFEST_NAME,
     MARKER_TEMP_PREFIX,
     NAME_PATTERN,
+    SEAL_TEMP_NAME,
     check_model_name,
     neighbour_owner,
     partial_path,
@@ -136,6 +138,7 @@ class ModelStore:
         for package_dir in self._entries():
             if NAME_PATTERN.fullmatch(package_dir.name):
                 _remove_marker_leftovers(package_dir)
+                _remove_seal_leftover(package_dir)
         return freed_bytes
 
     def _has(self, name: str) -> bool:
@@ -184,3 +187,12 @@ def _remove_marker_leftovers(package_dir: Path) -> None:
     with storage_errors(package_dir):
         for path in package_dir.glob(f"{MARKER_TEMP_PREFIX}*"):
             path.unlink(missing_ok=True)
+
+
+def _remove_seal_leftover(package_dir: Path) -> None:
+    """What a killed `seal` or `passwd` had not put in place yet; one that lives is left alone."""
+    leftover = package_dir / SEAL_TEMP_NAME
+    if not os.path.lexists(leftover):
+        return
+    with suppress(BusyError), destination_lock(package_dir.resolve()), storage_errors(package_dir):
+        leftover.unlink(missing_ok=True)

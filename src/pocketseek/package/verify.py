@@ -2,6 +2,9 @@
 
 Reads go through one 1 MiB buffer. IntegrityError names the chunk, the segment, the stage and the tensors; `find_damage`
 gives the same as values, for a caller that can fetch segments again.
+
+Of a sealed package the sealed files are hashed, which takes no key; "auto" does not, since every segment is checked
+when it is decrypted.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import Literal, TypeVar
 
 from pocketseek.errors import IntegrityError, StorageError
 from pocketseek.formats import SEGMENT_BYTES
-from pocketseek.package.manifest import ChunkEntry, FileEntry, Manifest, read_manifest
+from pocketseek.package.manifest import ChunkEntry, FileEntry, Manifest, read_manifest, read_manifest_bytes
 from pocketseek.package.marker import (
     is_settled,
     may_be_written_unseen,
@@ -28,6 +31,8 @@ from pocketseek.package.marker import (
     write_marker,
 )
 from pocketseek.package.paths import chunk_path, file_path
+from pocketseek.package.seal_record import PackageFile, SealRecord, files_of, read_record
+from pocketseek.package.sealed_file import HEADER_BYTES, sealed_bytes
 from pocketseek.package.storage import storage_errors
 
 Progress = Callable[[int, int], None]
@@ -77,8 +82,10 @@ def verify_package(path: Path, *, full: bool, progress: Progress | None = None) 
     def check(manifest: Manifest) -> Manifest:
         check_chunks(path, manifest, mode="full" if full else "quick", progress=progress)
         if full:
+            record = read_record(path)
             for name, entry in manifest.files.items():
-                read_checked_file(path, name, entry)
+                if not _is_sealed(record, "files", entry.sha256):
+                    read_checked_file(path, name, entry)
         return manifest
 
     manifest = on_settled_manifest(path, check)
@@ -87,16 +94,17 @@ def verify_package(path: Path, *, full: bool, progress: Progress | None = None) 
 
 
 def on_settled_manifest(package_dir: Path, action: Callable[[Manifest], _Result]) -> _Result:
-    """Run `action` on the manifest; again if it found damage only because a writer replaced the package meanwhile."""
-    manifest = read_manifest(package_dir)
+    """Run `action` on the manifest; again if it found damage only because a writer replaced the package meanwhile, or
+    it was being sealed or unsealed."""
+    manifest, record = read_manifest(package_dir), read_record(package_dir)
     while True:
         try:
             return action(manifest)
         except IntegrityError:
-            latest = read_manifest(package_dir)
-            if latest == manifest:
+            latest = read_manifest(package_dir), read_record(package_dir)
+            if latest == (manifest, record):
                 raise
-            manifest = latest
+            manifest, record = latest
 
 
 def check_chunks(
@@ -104,15 +112,20 @@ def check_chunks(
 ) -> dict[str, str]:
     """Sizes always; hashes of all chunks (full) or of those the marker does not vouch for (auto); marks the good.
 
-    A damaged chunk loses its mark. Returns the stamp of every chunk's file as it was checked.
+    A damaged chunk loses its mark. Returns the stamp of every plain chunk's file as it was checked.
     """
-    stamps = {entry.sha256: _check_chunk_size(package_dir, entry) for entry in manifest.unique_chunks()}
+    record = read_record(package_dir)
+    plain = [entry for entry in manifest.unique_chunks() if not _is_sealed(record, "chunks", entry.sha256)]
+    stamps = {entry.sha256: _check_chunk_size(package_dir, entry) for entry in plain}
     for name, file in manifest.files.items():
-        _check_size(file_path(package_dir, file.sha256), file.num_bytes, f"{package_dir}: file {name}")
+        if not _is_sealed(record, "files", file.sha256):
+            _check_size(file_path(package_dir, file.sha256), file.num_bytes, f"{package_dir}: file {name}")
+    if record is not None:
+        _check_sealed(package_dir, manifest, record, full=mode == "full", progress=progress)
     if mode == "quick":
         return stamps
     known = {} if mode == "full" else read_marker(package_dir)
-    doubtful = [entry for entry in manifest.unique_chunks() if known.get(entry.sha256) != stamps[entry.sha256]]
+    doubtful = [entry for entry in plain if known.get(entry.sha256) != stamps[entry.sha256]]
     if not doubtful:
         return stamps
     began_ns = time.time_ns()
@@ -263,6 +276,37 @@ def _holds(package_dir: Path, sha256: str, stamp: str, began_ns: int) -> bool:
     except OSError:
         return False
     return stamp_of(status) == stamp and is_settled(status, began_ns)
+
+
+def _is_sealed(record: SealRecord | None, folder: str, sha256: str) -> bool:
+    return record is not None and record.has(PackageFile(folder, sha256, 0))
+
+
+def _check_sealed(
+    package_dir: Path, manifest: Manifest, record: SealRecord, *, full: bool, progress: Progress | None
+) -> None:
+    """Sizes of the sealed files; full: their hashes, too. Takes no key."""
+    if record.manifest != hashlib.sha256(read_manifest_bytes(package_dir)).hexdigest():
+        raise IntegrityError(f"{package_dir}: manifest.json is not the one that was sealed; {_REMEDY}")
+    files = [file for file in files_of(manifest) if record.has(file)]
+    for file in files:
+        _check_size(file.sealed_path(package_dir), sealed_bytes(file.num_bytes), f"{package_dir}: sealed {file.name}")
+    report = _Counter(sum(file.num_bytes for file in files), progress)
+    for file in files if full else ():
+        if _hash_of(file.sealed_path(package_dir), report) != record.files[file.name]:
+            raise IntegrityError(f"{package_dir}: sealed {file.name} is damaged; {_REMEDY}")
+
+
+def _hash_of(path: Path, report: _Counter) -> str:
+    """Of a sealed file, the pages of which are dropped again."""
+    digest, buffer, done = hashlib.sha256(), memoryview(bytearray(SEGMENT_BYTES)), 0
+    with storage_errors(path), FileIO(path) as file:
+        while got := len(_read(file, buffer, path)):
+            digest.update(buffer[:got])
+            os.posix_fadvise(file.fileno(), done, got, os.POSIX_FADV_DONTNEED)
+            report.add(got - (HEADER_BYTES if not done else 0))
+            done += got
+    return digest.hexdigest()
 
 
 def _check_chunk_size(package_dir: Path, entry: ChunkEntry) -> str:

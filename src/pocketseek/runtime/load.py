@@ -14,6 +14,7 @@ from pocketseek.errors import UsageError
 from pocketseek.govern.governor import MAX_SEQUENCES, FixedGovernor
 from pocketseek.kernels.choose import KernelChoice, build_of, choose_kernels
 from pocketseek.kernels.kv_memory import KvFormat, choose_kv_format, used_page_bytes
+from pocketseek.package.key_slots import Secret
 from pocketseek.package.manifest import render_manifest
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
@@ -21,7 +22,7 @@ from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.onnx.opening import find_onnx_model, open_onnx_model, refuse_native_options
-from pocketseek.runtime.opening import cost_file_of, num_cores, template_of
+from pocketseek.runtime.opening import cost_file_of, num_cores, template_of, usual_secret
 from pocketseek.runtime.prefix.store import identity_of
 from pocketseek.runtime.residency.read_probe import read_mode_for
 from pocketseek.runtime.speed_plan import plan_speed
@@ -48,10 +49,12 @@ def load(
     prefix_cache: bool = True,
     prefix_store: Path | None = None,
     prefix_store_bytes: int | None = None,
+    cache_key: bytes | None = None,
     speculation: bool = True,
     temperature_limit_c: float | None = None,
     engine: EngineKind | None = None,
     provider: str | None = None,
+    secret: Secret | None = None,
     progress: Progress | None = None,
 ) -> Engine:
     """Open an installed model by name, a package or an ONNX model by path, and return an engine for it.
@@ -66,16 +69,18 @@ def load(
     max_sequences: answers that are written at the same time; others wait (default: 16).
     prefix_cache: keep computed pages of prompts for later ones, in the KV memory while nobody needs it and on disk in
     the directory prefix_store (default: cache/prefix in the data directory), in at most prefix_store_bytes (default:
-    1 GiB or a tenth of what is free; 0: not on disk).
+    1 GiB or a tenth of what is free; 0: not on disk). cache_key: of 32 bytes, seals what is kept on disk; without one
+    nothing is kept there of a sealed model or in a sealed data directory.
     temperature_limit_c: of the skin or battery, where it can be read: the pace falls so that it stays below. 0: it does
     not; by default what the environment says, else 45. See docs/govern.md.
     engine: "native" or "onnx" (ONNX Runtime; by default what the environment says, else what the model is made for). Of
     an installed model, "onnx" takes the export in the data directory's cache. provider: the execution provider of ONNX
     Runtime, instead of what fits the device.
+    secret: what opens a sealed model (by default POCKETSEEK_PASSPHRASE); of such a model nothing is left on disk.
     progress(done_bytes, total_bytes) is called while the package
     is hashed, which happens before its first use and after it was touched.
     Raises NotFoundError, FormatError, IntegrityError, StorageError, UsageError, NativeCoreError, MemoryLimitError,
-    UnsupportedError.
+    UnsupportedError, SealError.
     """
     settings = read_settings()
     wishes = EngineWishes(
@@ -84,6 +89,7 @@ def load(
         prefix_cache=prefix_cache,
         prefix_store=prefix_store,
         prefix_store_bytes=prefix_store_bytes,
+        cache_key=cache_key,
         speculation=speculation,
         temperature_limit_c=temperature_limit_c,
     )
@@ -103,6 +109,7 @@ def load(
     if provider is not None:
         raise UsageError("an execution provider belongs to ONNX Runtime; use --engine onnx, or leave --provider out")
     path = ModelStore(settings.models_dir).resolve(str(model))
+    secret = secret or usual_secret(settings)
     speed_choice = None
     if min_speed is not None:
         plan = plan_speed(
@@ -115,13 +122,16 @@ def load(
             memory_bytes=memory_bytes,
             num_threads=num_threads,
             kernels=kernels,
+            secret=secret,
             progress=progress,
         )
         path, kv, speed_choice = plan.path, plan.kv, plan.choice
         wishes = replace(wishes, kv_bytes=plan.kv_bytes)
     choice = choose_kernels(kernels or settings.kernels)
     kv_format = choose_kv_format(kv or settings.kv)
-    package = _open_package(path, settings, facts, choice, kv_format, num_threads=fixed.num_threads, progress=progress)
+    package = _open_package(
+        path, settings, facts, choice, kv_format, num_threads=fixed.num_threads, secret=secret, progress=progress
+    )
     started = _started(package, settings, facts, fixed, wishes)
     started.speed_choice = speed_choice
     return started
@@ -143,9 +153,10 @@ def _open_package(
     kv_format: KvFormat,
     *,
     num_threads: int,
+    secret: Secret | None,
     progress: Progress | None,
 ) -> OpenedModel:
-    package = Package.open(path, progress=progress)
+    package = Package.open(path, secret=secret, progress=progress)
     opened: list[Closeable] = [package]
     try:
         text_settings = parse_text_settings(package.file("text.json"))
@@ -168,6 +179,7 @@ def _open_package(
             used_page_bytes=used_page_bytes(package.manifest.model, kv_format),
             cost_file=cost_file_of(settings.home, package.manifest, facts, choice.name, kv_format),
             warm=executor.weights.warm_all,
+            leaves_traces=package.seal is None,
             resources=(package,),
         )
     except BaseException:  # as above

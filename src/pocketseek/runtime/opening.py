@@ -9,9 +9,11 @@ from pathlib import Path
 from pocketseek.device.physical_cores import count_cores, one_per_core
 from pocketseek.device.probe import DeviceFacts
 from pocketseek.kernels.kv_memory import KvFormat
+from pocketseek.package.key_slots import Secret, passphrase_secret
 from pocketseek.package.manifest import Manifest, render_manifest
 from pocketseek.package.reader import Package
 from pocketseek.runtime.cost_file import CostFile
+from pocketseek.settings import Settings
 from pocketseek.text.chat_template import DEFAULT_TEMPLATE, ChatTemplate
 from pocketseek.types import TextSettings
 
@@ -29,6 +31,11 @@ def cost_file_of(
     processor = facts.cpu_model or facts.soc_model or facts.architecture or "unknown"
     device = {"processor": processor, "kernels": kernels_name, "kv": kv_format}
     return CostFile(home, hashlib.sha256(render_manifest(manifest)).hexdigest(), device)
+
+
+def usual_secret(settings: Settings) -> Secret | None:
+    """What the environment says."""
+    return passphrase_secret(settings.passphrase) if settings.passphrase else None
 
 
 def available_bytes(facts: DeviceFacts) -> int | None:

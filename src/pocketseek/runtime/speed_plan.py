@@ -23,6 +23,7 @@ from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS, ModelFacts, SpeedChoi
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.kv_memory import KV_FORMATS, PAGE_TOKENS, KvFormat, choose_kv_format, page_bytes
 from pocketseek.kernels.measure import measure_read_bandwidth
+from pocketseek.package.key_slots import Secret
 from pocketseek.package.lineage import smaller_siblings
 from pocketseek.package.manifest import Manifest, read_manifest
 from pocketseek.package.reader import Package
@@ -81,6 +82,7 @@ def plan_speed(
     memory_bytes: int | None = None,
     num_threads: int | None = None,
     kernels: str | None = None,
+    secret: Secret | None = None,
     progress: Progress | None = None,
 ) -> SpeedPlan:
     """The rung to take for the package at path, which the user called `name`. The rest is as in `load`.
@@ -104,7 +106,7 @@ def plan_speed(
     models = [_facts_of(one, kv_format, rate) for one, rate in zip(candidates, memory_rates, strict=True)]
     choice = choose_rung(wish, models)
     if choice.asked.streamed_bytes:  # else storage takes no part in it
-        rates = _storage_rates(candidates, settings.home, progress)
+        rates = _storage_rates(candidates, settings.home, secret, progress)
         models = [replace(one, storage_bytes_per_s=rate) for one, rate in zip(models, rates, strict=True)]
         choice = choose_rung(wish, models)
     chosen = choice.chosen
@@ -116,9 +118,11 @@ def plan_speed(
     )
 
 
-def count_prompt_tokens(path: Path, prompt: Prompt, progress: Progress | None = None) -> int:
+def count_prompt_tokens(
+    path: Path, prompt: Prompt, progress: Progress | None = None, *, secret: Secret | None = None
+) -> int:
     """How long a prompt is for the model at path, without opening an engine. Raises as `Engine.encode_prompt`."""
-    with Package.open(path, progress=progress) as package:
+    with Package.open(path, secret=secret, progress=progress) as package:
         settings = parse_text_settings(package.file("text.json"))
         tokenizer = Tokenizer.from_json(package.file("tokenizer.json"), settings)
         return len(encode_prompt(prompt, tokenizer, template_of(package, settings)))
@@ -186,11 +190,13 @@ def _facts_of(candidate: _Candidate, kv_format: KvFormat, memory_bytes_per_s: fl
     )
 
 
-def _storage_rates(candidates: Sequence[_Candidate], home: Path, progress: Progress | None) -> list[float]:
+def _storage_rates(
+    candidates: Sequence[_Candidate], home: Path, secret: Secret | None, progress: Progress | None
+) -> list[float]:
     """Siblings of which nothing is known are taken to lie where the asked one does."""
     asked = known_read_mode(home, candidates[0].path)
     if asked is None:
-        with Package.open(candidates[0].path, progress=progress) as package:
+        with Package.open(candidates[0].path, secret=secret, progress=progress) as package:
             asked = read_mode_for(home, package)
     return [STREAM_SHARE * (known_read_mode(home, one.path) or asked).bytes_per_s for one in candidates]
 

@@ -13,6 +13,8 @@ from pocketseek.govern.elastic import known_bounds
 from pocketseek.govern.governor import MemoryGovernor, MemoryStatus
 from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.govern.verdict import KvVerdict, judge_kv_pages
+from pocketseek.package.data_seal import read_data_seal
+from pocketseek.package.seal import RecordCipher
 from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.closing import Closeable
 from pocketseek.runtime.cost_file import CostFile
@@ -35,7 +37,8 @@ class OpenedModel:
     """identity: of the pages that are computed, so that a store gives nothing to another model (identity_of).
 
     used_page_bytes: of a page, as `read_page` gives it. warm: begin to read the weights. resources: closed, in order,
-    after the executor. gives_states: whether embeddings can be made. provider: of ONNX Runtime.
+    after the executor. gives_states: whether embeddings can be made. provider: of ONNX Runtime. leaves_traces: whether
+    pages of K and V may be written to disk, which a sealed model's may not.
     """
 
     executor: MeasuredExecutor
@@ -50,6 +53,7 @@ class OpenedModel:
     resources: tuple[Closeable, ...] = ()
     gives_states: bool = True
     provider: ProviderChoice | None = None
+    leaves_traces: bool = True
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class EngineWishes:
     prefix_cache: bool = True
     prefix_store: Path | None = None
     prefix_store_bytes: int | None = None
+    cache_key: bytes | None = None
     speculation: bool = True
     temperature_limit_c: float | None = None
 
@@ -115,7 +120,7 @@ def start_engine(
             recommended_sampling=model.sampling,
             prefix_cache=wishes.prefix_cache,
             prefix_store=_prefix_store(model, settings, wishes),
-            swap_folder=settings.home / "cache" / "swap",
+            swap_folder=settings.home / "cache" / "swap" if _may_leave_traces(model, settings) else None,
             speculation=wishes.speculation,
             resources=[heat, *model.resources, model.cost_file],  # clocks concern all programs: they first
             policy=Policy(model.cost_file.costs),
@@ -140,12 +145,23 @@ def _room_pages(use: MemoryUse, status: MemoryStatus | None, judged: Callable[[i
     return judged(kv_budget_bytes(use, status.budget_bytes, usual_bytes)).num_pages
 
 
+def _may_leave_traces(model: OpenedModel, settings: Settings) -> bool:
+    """Whether what is computed may be written as it is."""
+    return model.leaves_traces and read_data_seal(settings.home) is None
+
+
 def _prefix_store(model: OpenedModel, settings: Settings, wishes: EngineWishes) -> PrefixStore | None:
+    """None: nothing of it goes to disk, as nothing plain may that comes from a sealed model or goes into a sealed data
+    directory."""
+    cipher = None if wishes.cache_key is None else RecordCipher(wishes.cache_key)
     if not wishes.prefix_cache or wishes.prefix_store_bytes == 0:
+        return None
+    if cipher is None and not _may_leave_traces(model, settings):
         return None
     return PrefixStore(
         wishes.prefix_store if wishes.prefix_store is not None else settings.home / "cache" / "prefix",
         model.identity,
         page_bytes=model.used_page_bytes,
         limit_bytes=wishes.prefix_store_bytes,
+        cipher=cipher,
     )

@@ -11,11 +11,12 @@ from pathlib import Path
 from pocketseek.device.probe import check_device
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.kv_memory import PAGE_TOKENS
+from pocketseek.package.key_slots import Secret
 from pocketseek.package.reader import Package
 from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.onnx.opening import find_onnx_model, open_onnx_model
-from pocketseek.runtime.opening import num_cores
+from pocketseek.runtime.opening import num_cores, usual_secret
 from pocketseek.runtime.work import Executor, Logits, Slice, Work, pages_for
 from pocketseek.settings import read_settings
 from pocketseek.text.settings_file import parse_text_settings
@@ -36,8 +37,9 @@ class WindowLogits:
         num_threads: int | None = None,
         engine: EngineKind | None = None,
         provider: str | None = None,
+        secret: Secret | None = None,
     ) -> None:
-        """window: the most tokens of one. engine, provider: as of `load`. Raises as `load` does."""
+        """window: the most tokens of one. engine, provider, secret: as of `load`. Raises as `load` does."""
         settings = read_settings()
         self._pages = tuple(range(pages_for(window)))
         self._executor: Executor
@@ -50,7 +52,7 @@ class WindowLogits:
             self._executor.reserve_pages(len(self._pages))
             self._resources: list[Closeable] = [self._executor]
             return
-        package = Package.open(path)
+        package = Package.open(path, secret=secret or usual_secret(settings))
         try:
             self.tokenizer = Tokenizer.from_json(
                 package.file("tokenizer.json"), parse_text_settings(package.file("text.json"))

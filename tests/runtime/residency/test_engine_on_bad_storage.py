@@ -61,7 +61,7 @@ class Disk:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pocketseek.runtime.residency.chunk_files._PAUSE_S", 0.0)
+    monkeypatch.setattr("pocketseek.runtime.residency.chunk_files.RETRY_PAUSE_S", 0.0)
 
 
 @pytest.fixture

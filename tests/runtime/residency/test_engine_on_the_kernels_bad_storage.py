@@ -65,7 +65,7 @@ def test_a_disk_that_loses_a_part_and_gets_it_back_is_an_error_in_between(
     mounted: Path, image: Path, expected: list[list[TokenEvent]], share: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Streamed weights meet an error of pread; mapped ones a SIGBUS, when they come into memory after the loss."""
-    monkeypatch.setattr("pocketseek.runtime.residency.chunk_files._PAUSE_S", 0.0)
+    monkeypatch.setattr("pocketseek.runtime.residency.chunk_files.RETRY_PAUSE_S", 0.0)
     small_units(monkeypatch)
     kept = keep_in_memory(monkeypatch, STREAMED)
     whole = image.read_bytes()

@@ -82,7 +82,7 @@ def test_direct_io_that_is_taken_and_ignored_is_not_used(
     opened: Package, in_use: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "pocketseek.runtime.residency.chunk_files._open_direct", lambda path: os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        "pocketseek.runtime.residency.chunk_files.open_direct", lambda path: os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     )
     files = ChunkFiles(opened)
     if in_use:

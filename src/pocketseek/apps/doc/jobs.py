@@ -93,10 +93,10 @@ class JobRequest:
 class JobStore:
     """The jobs in one file. Any thread; several processes. All methods raise what `Database` raises."""
 
-    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
-        """path: None keeps everything in memory."""
+    def __init__(self, path: Path | None, *, key: bytes | None = None, clock: Callable[[], float] = time.time) -> None:
+        """path: None keeps everything in memory. key: of a sealed file."""
         self._clock = clock
-        self._database = Database(path, application_id=_APPLICATION_ID, migrations=_MIGRATIONS)
+        self._database = Database(path, application_id=_APPLICATION_ID, migrations=_MIGRATIONS, key=key)
 
     def close(self) -> None:
         self._database.close()

@@ -65,10 +65,10 @@ class CollectionInfo:
 class DocumentStore:
     """All methods may be called from any thread."""
 
-    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time) -> None:
-        """path: None keeps everything in memory. Raises like Database, and UnsupportedError if this SQLite has no
-        full-text index."""
-        self.database = Database(path, application_id=APPLICATION_ID, migrations=MIGRATIONS)
+    def __init__(self, path: Path | None, *, key: bytes | None = None, clock: Callable[[], float] = time.time) -> None:
+        """path: None keeps everything in memory. key: of a sealed file. Raises like Database, and UnsupportedError if
+        this SQLite has no full-text index."""
+        self.database = Database(path, application_id=APPLICATION_ID, migrations=MIGRATIONS, key=key)
         self.path = self.database.path
         self._clock = clock
         try:

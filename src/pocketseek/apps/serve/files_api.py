@@ -26,7 +26,7 @@ from pocketseek.apps.serve.private_files import PrivateFiles
 from pocketseek.apps.serve.replies import RefusedError, json_reply
 from pocketseek.apps.serve.services import Services
 from pocketseek.apps.serve.upload import Upload, arriving, in_thread
-from pocketseek.errors import PocketseekError, UsageError
+from pocketseek.errors import NotFoundError, PocketseekError, UsageError
 
 READ_WAIT_S = 2.0
 PURPOSES = ("assistants", "user_data")
@@ -89,6 +89,8 @@ class FilesApi:
     async def content(self, request: Request) -> Response:
         store = await self._store(request)
         file = await asyncio.to_thread(store.get, _id(request))
+        if not await asyncio.to_thread(store.path(file).exists):
+            raise NotFoundError(f"of {file.name} only the text is kept, since the data directory is sealed")
         return FileResponse(
             store.path(file),
             filename=file.name,

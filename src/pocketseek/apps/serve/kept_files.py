@@ -7,15 +7,18 @@
 
 A file is there once its row is. What a crash leaves without one (half an upload, a text, a summary) goes when the
 folder is opened next, an upload that may still be arriving in another process excepted. Deleting takes bytes, text and
-summaries; the databases overwrite what they had.
+summaries; the databases overwrite what they had. With a key the databases are sealed, and the bytes go, overwritten, as
+soon as the text is read: until then they lie on the disk as they came.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -63,14 +66,16 @@ class KeptFile:
 class FileStore:
     """Any thread. All methods raise what `Database` raises; NotFoundError: there is no such file."""
 
-    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, *, key: bytes | None = None, clock: Callable[[], float] = time.time) -> None:
+        """key: what is kept is sealed; of a file only the text stays once it is read."""
         self.folder = folder
+        self._is_sealed = key is not None
         self._clock = clock
         with storage_errors(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._database = Database(folder / "files.db", application_id=_APPLICATION_ID, migrations=_MIGRATIONS)
-        self.documents = DocumentStore(folder / "documents.db")
-        self.summaries = JobStore(folder / "summaries.db")
+        self._database = Database(folder / "files.db", application_id=_APPLICATION_ID, migrations=_MIGRATIONS, key=key)
+        self.documents = DocumentStore(folder / "documents.db", key=key)
+        self.summaries = JobStore(folder / "summaries.db", key=key)
         self._sweep()
 
     def close(self) -> None:
@@ -119,6 +124,14 @@ class FileStore:
             is_there = self.has(file_id)
         if not is_there:
             self._forget_work(file_id)
+        elif self._is_sealed and not problem:
+            _shred(self.path(self.get(file_id)))
+
+    def keep_text_only(self) -> None:
+        """Of what is read already, too."""
+        for file in self.list():
+            if file.status == "processed":
+                _shred(self.path(file))
 
     # -- being there -------------------------------------------------------------------------------------------------
 
@@ -180,6 +193,18 @@ class FileStore:
         worked_on |= {Path(job.path).parent.name for job in self.summaries.list()}
         for file_id in worked_on - known:
             self._forget_work(file_id)
+
+
+def _shred(path: Path) -> None:
+    """Overwrite and remove it, as far as the storage writes over what was there."""
+    with storage_errors(path), suppress(FileNotFoundError):
+        with path.open("r+b") as file:
+            left = path.stat().st_size
+            while left > 0:
+                left -= file.write(bytes(min(left, 1 << 20)))
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
 
 
 def clean_name(name: str) -> str:

@@ -16,9 +16,10 @@ _WITHOUT_TOKEN = "local"
 class PrivateFiles:
     """Opens a folder when it is first wanted, and goes on reading what was not read there; closes all."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, key: bytes | None = None) -> None:
         self.reading = FileReading()
         self._folder = folder
+        self._key = key
         self._stores: dict[str, FileStore] = {}
         self._lock = Lock()
 
@@ -27,7 +28,7 @@ class PrivateFiles:
         name = hashlib.sha256(caller.name.encode()).hexdigest()[:16] if caller.has_token else _WITHOUT_TOKEN
         with self._lock:
             if (store := self._stores.get(name)) is None:
-                store = self._stores[name] = FileStore(self._folder / name)
+                store = self._stores[name] = FileStore(self._folder / name, key=self._key)
                 for file in store.list():
                     if file.status == "uploaded":
                         self.reading.begin(store, file)

@@ -30,7 +30,9 @@ class PrivateStores:
         with self._lock:
             if (store := self._stores.get(caller.name)) is None:
                 digest = hashlib.sha256(caller.name.encode()).hexdigest()[:16]
-                store = ConversationStore(self._shared.path.with_name(f"conversations-{digest}.db"))
+                store = ConversationStore(
+                    self._shared.path.with_name(f"conversations-{digest}.db"), key=self._shared.key
+                )
                 self._stores[caller.name] = store
             return store
 

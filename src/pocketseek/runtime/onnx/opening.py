@@ -11,6 +11,7 @@ from pocketseek.device.execution_provider import ExecutionProvider
 from pocketseek.device.probe import DeviceFacts
 from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.package.manifest import Manifest, read_manifest, render_manifest
+from pocketseek.package.seal_record import read_record
 from pocketseek.package.store import ModelStore
 from pocketseek.runtime.cost_file import CostFile
 from pocketseek.runtime.onnx.file_hashes import Progress, check_files
@@ -41,6 +42,7 @@ def find_onnx_model(model: str, settings: Settings, engine: EngineKind | None) -
     if (engine or settings.engine) != "onnx":
         return None
     package = store.resolve(model)
+    refuse_sealed(package)
     export = cached_export(settings, read_manifest(package))
     if not is_onnx_model(export):
         raise UnsupportedError(
@@ -48,6 +50,15 @@ def find_onnx_model(model: str, settings: Settings, engine: EngineKind | None) -
             f"run `pocketseek export {model} DIR --format onnx --quant int4`, and then use DIR as the model"
         )
     return export
+
+
+def refuse_sealed(package: Path) -> None:
+    """Raises UnsupportedError: an export of a sealed model would lie there in the clear."""
+    if read_record(package) is not None:
+        raise UnsupportedError(
+            f"{package} is sealed, and ONNX Runtime reads no sealed models; "
+            "use --engine native, or `pocketseek unseal` it"
+        )
 
 
 def cached_export(settings: Settings, manifest: Manifest) -> Path:

@@ -12,7 +12,8 @@ It is only a cache. A damaged or foreign file is removed and counts as missing; 
 a rename after its bytes were synced, so that a crash leaves whole pages only; the directory itself is not synced, since
 a page that is lost costs time and nothing else. Several processes may use one store: each sees the others' pages when
 it refreshes, and until then together they may exceed the limit by what they write meanwhile. Files that do not look
-like the store's own are left alone outside of directories named by an identity. Conversations lie here: mode 0700.
+like the store's own are left alone outside of directories named by an identity. Conversations lie here: mode 0700,
+and sealed where there is a key.
 
 Bytes go to disk in `_save` and come back in `_load`, nowhere else. Used by one thread.
 """
@@ -25,7 +26,7 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -33,6 +34,7 @@ from pathlib import Path
 
 from pocketseek.errors import FormatError
 from pocketseek.package.paths import SHA256_PATTERN
+from pocketseek.package.seal import RecordCipher
 from pocketseek.package.storage import write_all
 from pocketseek.runtime.prefix.page import PageKey
 from pocketseek.runtime.prefix.record import parse_record, record_bytes, render_header
@@ -59,9 +61,20 @@ def identity_of(facts: Mapping[str, str]) -> bytes:
 class PrefixStore:
     """Nothing is touched on disk before the first read or write."""
 
-    def __init__(self, root: Path, identity: bytes, *, page_bytes: int, limit_bytes: int | None = None) -> None:
-        """limit_bytes: of all pages under root; by default 1 GiB or a tenth of what is free, whichever is less."""
+    def __init__(
+        self,
+        root: Path,
+        identity: bytes,
+        *,
+        page_bytes: int,
+        limit_bytes: int | None = None,
+        cipher: RecordCipher | None = None,
+    ) -> None:
+        """limit_bytes: of all pages under root; by default 1 GiB or a tenth of what is free, whichever is less. cipher:
+        files are sealed with it, and have names that nobody without the key can tell a text by."""
         self.identity = identity
+        self._cipher = cipher
+        self._record_bytes = record_bytes(page_bytes) + (cipher.EXTRA_BYTES if cipher else 0)
         self.num_failures = 0
         self._root = root
         self._folder = root / identity.hex()
@@ -90,7 +103,7 @@ class PrefixStore:
         if path not in self._known():
             return None
         try:
-            return parse_record(self._load(path), self.identity, key, self._page_bytes)
+            return parse_record(self._opened(self._load(path)), self.identity, key, self._page_bytes)
         except FileNotFoundError:  # somebody else's limit
             pass
         except OSError as error:
@@ -107,14 +120,14 @@ class PrefixStore:
         which do not push out one another.
         """
         path, stamp_ns = self._path(key), used_ns - depth * _DEPTH_NS
-        num_bytes = record_bytes(page.nbytes)
+        num_bytes = self._record_bytes
         try:
             if path in self._known():
                 os.utime(path, ns=(stamp_ns, stamp_ns))
             elif not self._make_room(num_bytes, before_ns=used_ns - _CHAIN_NS):
                 return False
             else:
-                self._save(path, render_header(self.identity, key, page), page, stamp_ns)
+                self._save(path, self._sealed(render_header(self.identity, key, page), page), stamp_ns)
         except OSError as error:
             self._forget(path)
             self._failed(error)
@@ -125,15 +138,27 @@ class PrefixStore:
 
     # -- the disk --------------------------------------------------------------------------------------------------
 
-    def _save(self, path: Path, header: bytes, page: memoryview, stamp_ns: int) -> None:
+    def _sealed(self, header: bytes, page: memoryview) -> tuple[bytes | memoryview, ...]:
+        return (header, page) if self._cipher is None else (self._cipher.seal(header + page, self.identity),)
+
+    def _opened(self, record: memoryview) -> memoryview:
+        """Raises FormatError."""
+        if self._cipher is None:
+            return record
+        plain = self._cipher.open(record, self.identity)
+        if plain is None:
+            raise FormatError("a stored page is damaged, or sealed with another key; remove it")
+        return memoryview(plain)
+
+    def _save(self, path: Path, parts: Sequence[bytes | memoryview], stamp_ns: int) -> None:
         """Whole or not at all. The one place where pages go to disk."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = path.with_name(f".{secrets.token_hex(8)}.partial")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # see _remove_unless_locked
-            write_all(descriptor, header)
-            write_all(descriptor, page)
+            for part in parts:
+                write_all(descriptor, part)
             os.fsync(descriptor)
             os.utime(descriptor, ns=(stamp_ns, stamp_ns))
             os.rename(partial, path)
@@ -146,7 +171,7 @@ class PrefixStore:
 
     def _load(self, path: Path) -> memoryview:
         """The bytes of a file, at most one more than a record has. The one place where pages come from disk."""
-        wanted_bytes = record_bytes(self._page_bytes) + 1
+        wanted_bytes = self._record_bytes + 1
         if len(self._buffer) != wanted_bytes:
             self._buffer = bytearray(wanted_bytes)
         view = memoryview(self._buffer)
@@ -162,7 +187,7 @@ class PrefixStore:
     # -- what is there ---------------------------------------------------------------------------------------------
 
     def _path(self, key: PageKey) -> Path:
-        return self._folder / key.chain.hex()
+        return self._folder / (self._cipher.name(key.chain) if self._cipher else key.chain.hex())
 
     def _known(self) -> dict[Path, _Stored]:
         return self._scan() if self._files is None else self._files

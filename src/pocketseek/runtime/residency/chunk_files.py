@@ -13,6 +13,7 @@ thread may read.
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import time
 import weakref
@@ -22,9 +23,10 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pocketseek.errors import IntegrityError
-from pocketseek.kernels.mapped import changed_files
+from pocketseek.kernels.mapped import changed_files, resident_bytes
 from pocketseek.package.entries import ChunkEntry
 from pocketseek.package.marker import size_and_mtime_ns, stamp_of
 from pocketseek.package.paths import chunk_path
@@ -34,8 +36,8 @@ from pocketseek.package.verify import check_open_chunk
 from pocketseek.runtime.residency.plan import BLOCK_BYTES
 
 RETRIES = 2
-_PAUSE_S = 0.05
-_REFUSES_DIRECT = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
+RETRY_PAUSE_S = 0.05
+REFUSES_DIRECT = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 
 ReadInto = Callable[[int, Sequence[memoryview], int], int]
 
@@ -62,6 +64,11 @@ class _File:
 class ChunkFiles:
     """Open from the beginning to `close`, so that nothing can take the files away. Indices are the manifest's."""
 
+    needs_filling = False
+    read_grid_bytes = 0
+    filled_bytes = 0
+    forgets_warmed = False
+
     def __init__(self, package: Package, *, direct: bool = False, read_into: ReadInto = os.preadv) -> None:
         """direct: use direct I/O where the system opens the files for it. read_into: as os.preadv."""
         self._package = package
@@ -86,14 +93,14 @@ class ChunkFiles:
         are multiples of BLOCK_BYTES."""
         file = self._file(chunk)
         self._check(file)
-        for pause_s in (*[_PAUSE_S] * RETRIES, None):
+        for pause_s in (*[RETRY_PAUSE_S] * RETRIES, None):
             try:
                 return self._fill(file, offset, buffer)
             except OSError as error:
                 if pause_s is None:
                     with storage_errors(file.path):
                         raise
-                if error.errno in _REFUSES_DIRECT and self._direct:
+                if error.errno in REFUSES_DIRECT and self._direct:
                     self.use_direct(False)
                 else:
                     time.sleep(pause_s)
@@ -115,6 +122,20 @@ class ChunkFiles:
         """Have nothing of it in the page cache, if reads go through that."""
         if not self._direct:
             self.evict(chunk, offset, num_bytes)
+
+    def is_in_memory(self, chunk: int, offset: int, num_bytes: int) -> bool:
+        """As far as the system tells."""
+        view = self._package.chunk(chunk)[offset : offset + num_bytes]
+        return resident_bytes(view) == len(view)
+
+    def view(self, chunk: int) -> NDArray[np.uint8]:
+        """The file's bytes, mapped."""
+        return self._package.chunk(chunk)
+
+    def drop(self, chunk: int, offset: int, num_bytes: int) -> None:
+        """Let the system drop these bytes: the package's map of them, and the page cache."""
+        self._package.advise(chunk, mmap.MADV_DONTNEED, offset, num_bytes)
+        self.evict(chunk, offset, num_bytes)
 
     def evict(self, chunk: int, offset: int, num_bytes: int) -> None:
         """Let the page cache drop these bytes, unless somebody has them mapped."""
@@ -178,7 +199,7 @@ class ChunkFiles:
                 ) from error
         try:
             self._check(new)
-            new.direct = _open_direct(new.path) if self._direct else None
+            new.direct = open_direct(new.path) if self._direct else None
         except BaseException:  # also Ctrl-C: its files do not stay open, and it is raised again
             new.close()
             raise
@@ -208,7 +229,7 @@ class ChunkFiles:
         if direct:
             for file in self._by_hash.values():
                 if file.direct is None:
-                    file.direct = _open_direct(file.path)
+                    file.direct = open_direct(file.path)
         self._direct = direct and all(file.direct is not None for file in self._by_hash.values())
 
     def _file(self, chunk: int) -> _File:
@@ -262,7 +283,7 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _open_direct(path: Path) -> int | None:
+def open_direct(path: Path) -> int | None:
     """None where the system or the file system has no direct I/O."""
     flag: int = getattr(os, "O_DIRECT", 0)
     if not flag:
@@ -270,6 +291,6 @@ def _open_direct(path: Path) -> int | None:
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | flag)
     except OSError as error:
-        if error.errno in _REFUSES_DIRECT:
+        if error.errno in REFUSES_DIRECT:
             return None
         raise

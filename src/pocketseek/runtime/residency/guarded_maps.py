@@ -6,6 +6,8 @@ chunks' names, if those are good.
 
 Somebody may write other bytes into a mapped file, and good ones again. So `were_touched` is asked at the end of every
 pass, and what was computed counts only if no file was: then every byte of it was one that had been hashed.
+
+Of a sealed package nothing is mapped, and there is nothing to guard.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from time import perf_counter
 from pocketseek.errors import StorageError
 from pocketseek.kernels.mapped import FaultGuard
 from pocketseek.package.reader import Package
-from pocketseek.runtime.residency.chunk_files import ChunkFiles
+from pocketseek.runtime.residency.weight_files import WeightFiles
 
 _PAUSE_S = 0.05  # after a pause, files are looked at before a pass is computed in vain
 
@@ -23,7 +25,7 @@ _PAUSE_S = 0.05  # after a pause, files are looked at before a pass is computed 
 class GuardedMaps:
     """Used by one thread, between passes."""
 
-    def __init__(self, package: Package, files: ChunkFiles) -> None:
+    def __init__(self, package: Package, files: WeightFiles) -> None:
         self._package = package
         self._files = files
         self._guard = FaultGuard()
@@ -33,6 +35,8 @@ class GuardedMaps:
         self._watch_all()
 
     def _watch_all(self) -> None:
+        if self._files.needs_filling:  # no file is mapped
+            return
         seen: set[str] = set()
         for index, entry in enumerate(self._package.manifest.chunks):
             if entry.sha256 not in seen and self._guard.available:

@@ -230,3 +230,13 @@ def _ranges(unit: Unit, position: int) -> Iterator[FileRange]:
     for chunk, start, end in runs:
         yield FileRange(chunk, start, end - start, position)
         position += end - start
+
+
+def cut(offset: int, num_bytes: int, read_bytes: int, grid_bytes: int) -> Iterator[tuple[int, int]]:
+    """(offset, bytes) of reads of at most read_bytes; grid_bytes: they end at multiples of it (0: anywhere)."""
+    end = offset + num_bytes
+    while offset < end:
+        most_bytes = read_bytes - (offset % grid_bytes if grid_bytes else 0)
+        size = min(most_bytes, end - offset)
+        yield offset, size
+        offset += size

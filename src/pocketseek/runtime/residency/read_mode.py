@@ -23,6 +23,7 @@ from pathlib import Path
 
 from pocketseek.errors import FormatError
 from pocketseek.formats import MAX_CHUNK_BYTES
+from pocketseek.package.paths import SEAL_NAME
 from pocketseek.package.storage import write_file
 from pocketseek.package.strict_json import Fields, JsonValue, load_object
 from pocketseek.runtime.residency.plan import BLOCK_BYTES
@@ -92,6 +93,12 @@ def keep_read_mode(mode: ReadMode, data_dir: Path, package_dir: Path) -> None:
 def _place(data_dir: Path, package_dir: Path) -> tuple[Path, JsonValue]:
     """The file, and what names the file system in it."""
     status, volume = os.stat(package_dir), os.statvfs(package_dir)
-    file_system: JsonValue = {"device": status.st_dev, "blocks": volume.f_blocks, "block_bytes": volume.f_frsize}
+    file_system: dict[str, JsonValue] = {
+        "device": status.st_dev,
+        "blocks": volume.f_blocks,
+        "block_bytes": volume.f_frsize,
+    }
+    if (package_dir / SEAL_NAME).exists():  # reading it includes decrypting
+        file_system = {**file_system, "sealed": True}
     name = hashlib.sha256(json.dumps(file_system, sort_keys=True).encode()).hexdigest()[:32]
     return data_dir / "storage" / f"{name}.json", file_system

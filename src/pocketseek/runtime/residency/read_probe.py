@@ -2,7 +2,8 @@
 
 Only bytes that are not in memory say anything about storage. So samples are put out of the page cache first, and what
 stays there all the same, because somebody has it mapped, is left out; if too little remains, nothing is found out.
-The samples are as large as fits into about LIMIT_S by what the first one took.
+The samples are as large as fits into about LIMIT_S by what the first one took. Of a sealed package, reading includes
+decrypting.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from pathlib import Path
 
 from pocketseek.kernels.mapped import resident_bytes
 from pocketseek.package.reader import Package
-from pocketseek.runtime.residency.chunk_files import ChunkFiles
 from pocketseek.runtime.residency.plan import BLOCK_BYTES, STRETCH_BYTES
 from pocketseek.runtime.residency.read_mode import (
     DEFAULT_READ_MODE,
@@ -27,6 +27,7 @@ from pocketseek.runtime.residency.read_mode import (
     known_read_mode,
     turn_bytes,
 )
+from pocketseek.runtime.residency.weight_files import WeightFiles, open_files
 
 LIMIT_S = 2.0
 ROUNDS = 2
@@ -73,7 +74,7 @@ def find_read_mode(
     Takes about limit_s, reading at most 40 * sample_bytes. progress(done, total) counts samples. Raises StorageError,
     IntegrityError; and OSError, RuntimeError or MemoryError if the system has no memory or no thread for it.
     """
-    files = ChunkFiles(package)
+    files = open_files(package)
     try:
         samples = cold_samples(package, files, sample_bytes)
         if not samples:
@@ -112,7 +113,7 @@ def _best(ways: Sequence[ReadMode]) -> ReadMode:
     return direct if direct.bytes_per_s >= _DIRECT_IS_GOOD * fastest.bytes_per_s else fastest
 
 
-def cold_samples(package: Package, files: ChunkFiles, sample_bytes: int) -> list[Sample]:
+def cold_samples(package: Package, files: WeightFiles, sample_bytes: int) -> list[Sample]:
     """Some places of so many bytes each, the last perhaps of fewer, in which next to nothing is in memory; they lie
     behind each other as far as that goes. Without a core nobody tells, and everything counts."""
     samples: list[list[tuple[int, int, int]]] = [[]]
@@ -121,7 +122,7 @@ def cold_samples(package: Package, files: ChunkFiles, sample_bytes: int) -> list
         files.evict(index, 0, chunk.num_bytes)
         for offset in range(0, chunk.num_bytes, _PIECE_BYTES):
             size = min(_PIECE_BYTES, chunk.num_bytes - offset)
-            if not _is_cold(package, index, offset, size):
+            if not _is_cold(files, index, offset, size):
                 continue
             samples[-1].append((index, offset, size))
             missing -= size
@@ -134,8 +135,8 @@ def cold_samples(package: Package, files: ChunkFiles, sample_bytes: int) -> list
     return [sample for sample in whole if sum(size for _, _, size in sample) >= min(sample_bytes, _LEAST_SAMPLE_BYTES)]
 
 
-def _is_cold(package: Package, chunk: int, offset: int, num_bytes: int) -> bool:
-    there = resident_bytes(package.chunk(chunk)[offset : offset + num_bytes])
+def _is_cold(files: WeightFiles, chunk: int, offset: int, num_bytes: int) -> bool:
+    there = resident_bytes(files.view(chunk)[offset : offset + num_bytes])
     return there is None or there <= num_bytes // _COLD
 
 
@@ -150,7 +151,7 @@ def _cut(sample: Sample, num_bytes: int) -> Sample:
     return kept
 
 
-def _rate(files: ChunkFiles, way: ReadMode, sample: Sample) -> float:
+def _rate(files: WeightFiles, way: ReadMode, sample: Sample) -> float:
     """Bytes per second. The bytes are put out of the page cache first."""
     for chunk, offset, size in sample:
         files.evict(chunk, offset, size)
@@ -191,7 +192,7 @@ def _turns(sample: Sample, most_bytes: int) -> Iterator[tuple[int, int, int]]:
             yield chunk, offset + start, min(most_bytes, size - start)
 
 
-def leaves_cache_alone(package: Package, files: ChunkFiles, sample: Sample) -> bool:
+def leaves_cache_alone(package: Package, files: WeightFiles, sample: Sample) -> bool:
     """Can files be opened for direct I/O, and does such a read then leave the page cache alone? Read where nothing is
     in memory, or else one would not see it."""
     files.use_direct(True)
@@ -200,9 +201,9 @@ def leaves_cache_alone(package: Package, files: ChunkFiles, sample: Sample) -> b
     chunk, offset, size = sample[0]
     size = size // BLOCK_BYTES * BLOCK_BYTES
     files.evict(chunk, offset, size)
-    if not size or not _is_cold(package, chunk, offset, size):
+    if not size or not _is_cold(files, chunk, offset, size):
         return False
     with mmap.mmap(-1, size) as memory, memoryview(memory) as buffer:
         files.read(chunk, offset, buffer)
-    after = resident_bytes(package.chunk(chunk)[offset : offset + size])
+    after = resident_bytes(files.view(chunk)[offset : offset + size])
     return files.is_direct and (after is None or after < size // 2)

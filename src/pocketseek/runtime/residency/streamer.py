@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.errors import MemoryLimitError
-from pocketseek.runtime.residency.plan import FileRange, Slot
+from pocketseek.package.secret_memory import guard
+from pocketseek.runtime.residency.plan import FileRange, Slot, cut
 
 Read = Callable[[int, int, memoryview], None]
 Warm = Callable[[int, int, int], None]
@@ -73,13 +74,26 @@ class Streamer:
     """read(chunk, offset, buffer) and warm(chunk, offset, num_bytes) are called by the readers; and, when a slot was
     read, forget(chunk, offset, num_bytes) for what it leaves behind."""
 
-    def __init__(self, read: Read, warm: Warm, forget: Forget, *, num_readers: int, read_bytes: int) -> None:
-        """read_bytes: most bytes of one read. These and turn_bytes may be changed; it takes effect with the next
-        `install`."""
+    def __init__(
+        self,
+        read: Read,
+        warm: Warm,
+        forget: Forget,
+        *,
+        num_readers: int,
+        read_bytes: int,
+        grid_bytes: int = 0,
+        is_secret: bool = False,
+    ) -> None:
+        """read_bytes: most bytes of one read. grid_bytes: reads that are cut end at multiples of it in the file, and
+        read_bytes is one (0: anywhere). is_secret: what is read is in no core dump and, if the system lets us, not in
+        swap. num_readers, read_bytes and turn_bytes may be changed; it takes effect with the next `install`."""
         self.num_readers = num_readers
         self.bytes_per_read = read_bytes
         self.turn_bytes = 0
         """Slots that lie behind each other in a file are one turn up to so many bytes; one slot alone is so, too."""
+        self._grid_bytes = grid_bytes
+        self._is_secret = is_secret
         self._read = read
         self._warm = warm
         self._forget = forget
@@ -147,11 +161,17 @@ class Streamer:
             )
         with self._lock:
             self._slots = tuple(slots)
-            self._tasks = [list(_tasks(index, slot.ranges, self.bytes_per_read)) for index, slot in enumerate(slots)]
+            self._tasks = [list(self._reads_of(index, slot.ranges)) for index, slot in enumerate(slots)]
             self._left_behind = [slot.left_behind for slot in slots]
             self._turns = list(turns_of(slots, self.turn_bytes))
             self._restart()
             self._add_to_warm(to_warm)
+
+    def wait_until_warm(self) -> None:
+        """Until nothing is left to be warmed, whether that succeeded or not."""
+        with self._lock:
+            while self._to_warm or self._num_warming:
+                self._has_read.wait()
 
     def warm(self, ranges: Iterable[WarmRange]) -> None:
         """Have more warmed."""
@@ -160,8 +180,7 @@ class Streamer:
 
     def _add_to_warm(self, ranges: Iterable[WarmRange]) -> None:
         for part in ranges:
-            for offset in range(part.offset, part.offset + part.num_bytes, self.bytes_per_read):
-                size = min(self.bytes_per_read, part.offset + part.num_bytes - offset)
+            for offset, size in cut(part.offset, part.num_bytes, self.bytes_per_read, self._grid_bytes):
                 self._to_warm.append(_Task(None, part.chunk, offset, size, 0))
                 self._warm_units.append(part.unit)
         if (self._slots or self._to_warm) and not self._start_readers():  # nothing is warmed then, and nothing is lost
@@ -266,6 +285,8 @@ class Streamer:
                 f"{num_bytes} bytes for streaming weights are refused by the system; "
                 "raise its limit for this process (ulimit -v) or choose a smaller model"
             ) from error
+        if self._is_secret:
+            guard(ring)
         self._ring = np.frombuffer(ring, np.uint8)
         self._view = memoryview(ring)
 
@@ -338,6 +359,11 @@ class Streamer:
             lane.slot, lane.read = lane.slot + 1, 0
         return task
 
+    def _reads_of(self, index: int, ranges: Iterable[FileRange]) -> Iterator[_Task]:
+        for part in ranges:
+            for offset, size in cut(part.offset, part.num_bytes, self.bytes_per_read, self._grid_bytes):
+                yield _Task(index, part.chunk, offset, size, part.position + offset - part.offset)
+
     def _finish_task(self, task: _Task, error: BaseException | None) -> Sequence[tuple[int, int, int]]:
         """Returns what is to be forgotten."""
         with self._lock:
@@ -368,10 +394,3 @@ def turns_of(slots: Sequence[Slot], turn_bytes: int) -> Iterator[tuple[int, int]
         num_bytes += slot.num_bytes
     if slots:
         yield first, len(slots)
-
-
-def _tasks(index: int, ranges: Iterable[FileRange], read_bytes: int) -> Iterable[_Task]:
-    for part in ranges:
-        for done in range(0, part.num_bytes, read_bytes):
-            size = min(read_bytes, part.num_bytes - done)
-            yield _Task(index, part.chunk, part.offset + done, size, part.position + done)

@@ -10,12 +10,14 @@ A page that cannot be read ends the pass in an error and not the process (guarde
 is read anew, from the file that then has the chunk's name, if that one is good. If a file was written to during a pass
 and is good, the pass has to be run again (`is_doubtful`).
 
+Of a sealed package what stays is decrypted into anonymous memory, ahead of the pass that needs it: such a page does not
+come back by being used, and the system cannot take it.
+
 Kernels that cannot compute layers in parts (the reference) get everything mapped, whatever is asked for.
 """
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.errors import IntegrityError, StorageError
+from pocketseek.formats import MAX_CHUNK_BYTES
 from pocketseek.kernels.contract import (
     LAYER_MATRICES,
     LAYER_NORMS,
@@ -33,10 +36,8 @@ from pocketseek.kernels.contract import (
     ModelKernels,
     TensorData,
 )
-from pocketseek.kernels.mapped import resident_bytes
 from pocketseek.package.manifest import TensorEntry
 from pocketseek.package.reader import Package
-from pocketseek.runtime.residency.chunk_files import ChunkFiles
 from pocketseek.runtime.residency.guarded_maps import GuardedMaps
 from pocketseek.runtime.residency.loss_watch import LossWatch
 from pocketseek.runtime.residency.plan import Plan, make_plan, usual_cached_bytes, usual_ring_bytes
@@ -45,6 +46,7 @@ from pocketseek.runtime.residency.storage_pace import StoragePace
 from pocketseek.runtime.residency.streamer import Streamer, WarmRange
 from pocketseek.runtime.residency.table_rows import TableRows
 from pocketseek.runtime.residency.units import HEAD, UNIT_BYTES, Piece, Unit, units_of
+from pocketseek.runtime.residency.weight_files import WeightFiles, open_files
 
 _EMBED = "embed.weight"
 _SAMPLE_BYTES = 65_536  # pages are taken in long runs, and asking about all of them takes 20 ms for a GB
@@ -70,7 +72,7 @@ class Weights:
         read_mode: Callable[[], ReadMode] = lambda: DEFAULT_READ_MODE,
         unit_bytes: int = UNIT_BYTES,
         ring_bytes: int | None = None,
-        files: ChunkFiles | None = None,
+        files: WeightFiles | None = None,
         losses: LossWatch | None = None,
     ) -> None:
         """read_mode is asked when something is streamed for the first time. ring_bytes: by default room for several
@@ -81,7 +83,10 @@ class Weights:
         self._config = package.manifest.model
         self._entries = {entry.name: entry for entry in package.manifest.tensors}
         self._units = units_of(package.manifest, unit_bytes) if kernels.can_stream else ()
-        self._files = files or ChunkFiles(package)
+        self._files = files or open_files(package)
+        if not self._units and self._files.needs_filling:  # they read everything when it is loaded
+            for index, chunk in enumerate(package.manifest.chunks):
+                self._files.warm(index, 0, chunk.num_bytes)
         self._vectors = {
             name: self._read_vector(entry) for name, entry in self._entries.items() if len(entry.shape) == 1
         }
@@ -98,14 +103,17 @@ class Weights:
             self._files.forget,
             num_readers=DEFAULT_READ_MODE.num_readers,
             read_bytes=DEFAULT_READ_MODE.read_bytes,
+            grid_bytes=self._files.read_grid_bytes,
+            is_secret=self._files.needs_filling,
         )
+        self._is_filled = not self._files.needs_filling
         self._pace = StoragePace(read_mode)
         self._maps = GuardedMaps(package, self._files)
         self._losses = losses or LossWatch()
         self.num_warmings = 0  # times that something was not in memory that shall be
         self._ring_bytes = ring_bytes if ring_bytes is not None else usual_ring_bytes(self._units) if self._units else 0
         self._cached_bytes = usual_cached_bytes(self._units)
-        self._rows = TableRows(package, self._files, self._entries[HEAD if self._config.tied_embeddings else _EMBED])
+        self._rows = TableRows(self._files, self._entries[HEAD if self._config.tied_embeddings else _EMBED])
         self._pass_start_s = 0.0
         self.is_doubtful = False  # files were touched during the last pass, which has to be run again
         self._plan = make_plan(self._units, None, 0)
@@ -131,8 +139,8 @@ class Weights:
 
     @property
     def ring_bytes(self) -> int:
-        """What the ring takes now."""
-        return self._plan.ring_bytes
+        """What the ring takes now, and what is decrypted beside it: memory that no file is behind."""
+        return self._plan.ring_bytes + min(self._files.filled_bytes, self._plan.resident_bytes)
 
     @property
     def memory_bytes(self) -> int:
@@ -186,6 +194,7 @@ class Weights:
         self._order, self._head = [], self._whole_head  # no view of the ring is left
         self._evict_all(leaving)
         self._plan = plan
+        self._is_filled = not self._files.needs_filling
         self._install(plan, coming)
         self._arrange(plan)
 
@@ -195,11 +204,13 @@ class Weights:
     def _learn_read_mode(self) -> None:
         if (mode := self._pace.learn_read_mode()) is not None:
             self._files.use_direct(mode.direct)
-            self._streamer.num_readers, self._streamer.bytes_per_read = mode.num_readers, mode.read_bytes
+            self._streamer.num_readers = mode.num_readers
+            self._streamer.bytes_per_read = max(mode.read_bytes, self._files.read_grid_bytes)
             self._streamer.turn_bytes = turn_bytes(mode)
             self._cached_bytes = 0 if self._files.is_direct else usual_cached_bytes(self._units)
 
     def _install(self, plan: Plan, coming: frozenset[int]) -> None:
+        self._files.forgets_warmed = bool(plan.slots)
         self._streamer.install(plan.slots, plan.ring_bytes, self._cold(coming))
 
     def _warm_again(self) -> None:
@@ -208,23 +219,38 @@ class Weights:
             self._losses.found()
             self._streamer.warm(lost)
 
-    def _cold(self, indices: frozenset[int], sample_bytes: int | None = None) -> list[WarmRange]:
-        """What of these units is not in memory, as far as the system tells; sample_bytes: and the first bytes of each
-        piece show."""
+    def _cold(self, indices: frozenset[int], most_bytes: int = MAX_CHUNK_BYTES) -> list[WarmRange]:
+        """What of these units is not in memory, as far as the system tells and the first most_bytes of each piece
+        show."""
         cold = [
             WarmRange(unit.index, piece.chunk, piece.offset, piece.num_bytes)
             for unit in self._units
             if unit.index in indices
             for piece in unit.pieces
-            if resident_bytes(view := self._view(piece)[:sample_bytes]) != len(view)
+            if not self._files.is_in_memory(piece.chunk, piece.offset, min(piece.num_bytes, most_bytes))
         ]
         self.num_warmings += bool(cold)
         return cold
 
     def _evict_all(self, indices: frozenset[int]) -> None:
-        for piece in (piece for unit in self._units if unit.index in indices for piece in unit.pieces):
-            self._package.advise(piece.chunk, mmap.MADV_DONTNEED, piece.offset, piece.num_bytes)
-            self._files.evict(piece.chunk, piece.offset, piece.num_bytes)
+        for place in self._places(indices):
+            self._files.drop(*place)
+        self._is_filled = not self._files.needs_filling
+
+    def _fill(self) -> None:
+        """What stays in memory is there before a pass begins, where using it would not bring it."""
+        if self._is_filled:
+            return
+        self._streamer.wait_until_warm()
+        for place in self._places(self._plan.resident):
+            self._files.warm(*place)  # what could not be read ahead raises its error now
+        self._is_filled = True
+
+    def _places(self, indices: frozenset[int]) -> Iterator[tuple[int, int, int]]:
+        """(chunk, offset, bytes) of all that these units consist of."""
+        for unit in self._units:
+            if unit.index in indices:
+                yield from ((piece.chunk, piece.offset, piece.num_bytes) for piece in unit.pieces)
 
     # -- a pass -----------------------------------------------------------------------------------------------------
 
@@ -240,6 +266,7 @@ class Weights:
             if self._maps.were_touched_in_a_pause():
                 self._streamer.abandon()
             self._warm_again()
+            self._fill()
             if self._plan.slots or not self._config.tied_embeddings:
                 self._rows.prefetch(token_ids)
             self._streamer.begin_pass(len(self._plan.slots) if needs_head else self._num_layer_slots)
@@ -249,8 +276,8 @@ class Weights:
             self.is_doubtful = self._maps.were_touched()
             if self.is_doubtful:
                 self._streamer.abandon()
-            if self._plan.slots:
-                self._rows.drop_if_many()
+            if self._plan.slots and self._rows.drop_if_many():
+                self._is_filled = not self._files.needs_filling
         except (StorageError, IntegrityError, MemoryError):
             self._streamer.abandon()
             raise

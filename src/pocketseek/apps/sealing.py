@@ -1,0 +1,53 @@
+"""Sealing installed models: which cipher this device is fast with, and keys that a program of the user's gives.
+
+A key command is for keys that a system keeps, the Android Keystore through Termux:API say: its standard output, byte
+for byte, is the key. It must print the same each time.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from pocketseek.apps.onnx_models import sweep_cache
+from pocketseek.device.cpu import has_aes
+from pocketseek.errors import SealError, UsageError
+from pocketseek.package.key_slots import Secret, key_secret
+from pocketseek.package.seal import Cipher
+from pocketseek.package.sealing import Progress, SealReport, seal_package
+from pocketseek.settings import Settings
+
+_PATIENCE_S = 120.0  # a person may have to put a finger on a sensor
+
+
+def choose_cipher() -> Cipher:
+    """AES where the processor has instructions for it; without them it is several times slower than ChaCha20, and its
+    time may tell something about the key."""
+    return "aes-256-gcm" if has_aes() else "chacha20-poly1305"
+
+
+def seal_model(
+    path: Path, get_secret: Callable[[], Secret], settings: Settings, progress: Progress | None = None
+) -> SealReport:
+    """`seal_package`; what was exported of it into the data directory's cache, which is in the clear, goes as well."""
+    report = seal_package(path, get_secret, choose_cipher(), progress)
+    sweep_cache(settings)
+    return report
+
+
+def run_key_command(command: str) -> Secret:
+    """Raises UsageError if it cannot be run, SealError if it gives no key."""
+    try:
+        words = shlex.split(command)
+        done = subprocess.run(words, stdout=subprocess.PIPE, timeout=_PATIENCE_S, check=False)
+    except (ValueError, OSError, IndexError) as error:
+        raise UsageError(f"the key command cannot be run ({error}); check --key-command") from error
+    except subprocess.TimeoutExpired as error:
+        raise SealError(
+            f"the key command did not end within {_PATIENCE_S:.0f} s; run it by hand and see why"
+        ) from error
+    if done.returncode:
+        raise SealError(f"the key command ended with code {done.returncode}; run it by hand and see why")
+    return key_secret(done.stdout, "what the key command prints")

@@ -1,0 +1,49 @@
+"""`pocketseek unseal MODEL`: make a sealed model plain again."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+from pocketseek.cli import options, seal_messages
+from pocketseek.cli.console import print_json, print_text, progress_bar
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, needed_secret
+from pocketseek.cli.messages import Words
+from pocketseek.cli.seal_cmd import seal_facts
+from pocketseek.errors import UsageError
+from pocketseek.settings import read_settings
+
+
+def unseal(
+    model: options.SealedName = None,
+    data: options.DataInstead = False,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
+    json: options.Json = False,
+) -> None:
+    """Decrypt a sealed model in place, or (--data) your conversations and documents. It may be interrupted at any
+    moment: the same command goes on."""
+    from pocketseek.cli.seal_data import check_subject, unseal_data_here
+
+    model = check_subject(model, data=data)
+    if model is None:
+        return unseal_data_here(KeyOptions(key_file, key_command), json=json)
+    from pocketseek.package.seal_record import read_record
+    from pocketseek.package.sealing import unseal_package
+    from pocketseek.package.store import ModelStore
+
+    settings = read_settings()
+    words = Words(settings.language)
+    path: Path = ModelStore(settings.models_dir).resolve(model)
+    if read_record(path) is None:
+        raise UsageError(f"{model} is not sealed; there is nothing to unseal")
+    with closing(needed_secret(path, settings, KeyOptions(key_file, key_command))) as secret:
+        start_s = time.perf_counter()
+        with progress_bar() as show:
+            label = words(seal_messages.UNSEALING)
+            report = unseal_package(path, secret, lambda done, total: show(label, done, total))
+    if json:
+        print_json(seal_facts(path, report, time.perf_counter() - start_s))
+    else:
+        print_text(words(seal_messages.UNSEALED, name=path.name))

@@ -1,0 +1,163 @@
+"""`seal.json` of a data directory: who opens what is sealed there beside the models, conversations and documents.
+
+    {"magic": "pocketseek-data", "format_version": 1, "sealing": HEX, "slots": [...]}       slots as in sealed.json
+
+The data directory is sealed from when this file is there until it is gone. Its data key never leaves it; databases and
+computed pages have keys of their own, derived from that. `parse_data_seal` is the only place where it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketseek.errors import FormatError, UsageError
+from pocketseek.package.key_slots import MAX_SLOTS, KeySlot, Secret, new_slot, open_slots, parse_slot
+from pocketseek.package.lock import destination_lock
+from pocketseek.package.paths import SEALING_PATTERN
+from pocketseek.package.seal import KEY_BYTES, derived_key
+from pocketseek.package.secret_memory import wipe
+from pocketseek.package.storage import storage_errors, sync_dir, write_file
+from pocketseek.package.strict_json import Fields, format_error, load_object
+
+DATA_SEAL_NAME = "seal.json"
+MAGIC = "pocketseek-data"
+FORMAT_VERSION = 1
+_MAX_BYTES = 64 * 1024
+_TOP = frozenset({"magic", "format_version", "sealing", "slots"})
+_SEALING_BYTES = 16
+
+
+@dataclass(frozen=True)
+class DataKeys:
+    """Of 32 bytes each. databases: of all SQLite files; pages: of computed pages and their names."""
+
+    databases: bytes
+    pages: bytes
+
+
+@dataclass(frozen=True)
+class DataSeal:
+    """sealing: which one this is."""
+
+    sealing: bytes
+    slots: tuple[KeySlot, ...]
+
+    def open(self, secret: Secret, where: str) -> DataKeys:
+        """Raises SealError, UnsupportedError."""
+        data_key = open_slots(self.slots, secret, self.sealing, where)
+        try:
+            return _keys(data_key, self.sealing)
+        finally:
+            wipe(data_key)
+
+    def render(self) -> bytes:
+        tree = {
+            "magic": MAGIC,
+            "format_version": FORMAT_VERSION,
+            "sealing": self.sealing.hex(),
+            "slots": [slot.render() for slot in self.slots],
+        }
+        return json.dumps(tree, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def parse_data_seal(data: bytes) -> DataSeal:
+    """Raises FormatError."""
+    value = load_object(data, DATA_SEAL_NAME, max_bytes=_MAX_BYTES)
+    if value.get("magic") != MAGIC:
+        raise format_error(DATA_SEAL_NAME, f"no {MAGIC!r} magic")
+    if value.get("format_version") != FORMAT_VERSION:
+        raise FormatError(f"{DATA_SEAL_NAME}: its format is not known to this program; update pocketseek")
+    fields = Fields(value, DATA_SEAL_NAME, _TOP)
+    slots = fields.items("slots")
+    if not 1 <= len(slots) <= MAX_SLOTS:
+        raise format_error(f"{DATA_SEAL_NAME}.slots", f"{len(slots)} of them")
+    return DataSeal(
+        bytes.fromhex(fields.text("sealing", SEALING_PATTERN)),
+        tuple(parse_slot(slot, f"{DATA_SEAL_NAME}.slots[{index}]") for index, slot in enumerate(slots)),
+    )
+
+
+def read_data_seal(home: Path) -> DataSeal | None:
+    """None: the data directory is not sealed. Raises FormatError, StorageError."""
+    path = home / DATA_SEAL_NAME
+    with storage_errors(path):
+        try:
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
+                raise format_error(str(path), "not a plain file, or too large")
+            return parse_data_seal(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except FormatError as error:
+            raise FormatError(f"{home}: {error}") from error
+
+
+def new_data_seal(home: Path, secret: Secret) -> DataKeys:
+    """From now on the data directory is sealed. Raises UsageError (it is already), BusyError, StorageError."""
+    with _changing(home):
+        if read_data_seal(home) is not None:
+            raise UsageError(f"{home} is sealed already; `pocketseek passwd --data` changes what opens it")
+        data_key, sealing = bytearray(secrets.token_bytes(KEY_BYTES)), secrets.token_bytes(_SEALING_BYTES)
+        try:
+            _write(home, DataSeal(sealing, (new_slot(secret, sealing, data_key),)))
+            return _keys(data_key, sealing)
+        finally:
+            wipe(data_key)
+
+
+def change_data_secret(home: Path, secret: Secret, get_new: Callable[[], Secret]) -> None:
+    """What opens it from now on; the keys stay. Raises SealError, UsageError, BusyError, StorageError."""
+    with _changing(home):
+        seal = read_data_seal(home)
+        if seal is None:
+            raise UsageError(f"{home} is not sealed; seal it first (`pocketseek seal --data`)")
+        data_key = open_slots(seal.slots, secret, seal.sealing, str(home))
+        try:
+            _write(home, DataSeal(seal.sealing, (new_slot(get_new(), seal.sealing, data_key),)))
+        finally:
+            wipe(data_key)
+
+
+def remove_data_seal(home: Path) -> None:
+    """When nothing that is sealed is left."""
+    path = home / DATA_SEAL_NAME
+    with storage_errors(path):
+        path.unlink(missing_ok=True)
+        sync_dir(home)
+
+
+@contextmanager
+def _changing(home: Path) -> Iterator[None]:
+    """One at a time."""
+    with storage_errors(home):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with destination_lock(home / DATA_SEAL_NAME):
+        yield
+
+
+def _keys(data_key: bytearray, sealing: bytes) -> DataKeys:
+    return DataKeys(
+        derived_key(data_key, sealing, b"pocketseek databases 1"), derived_key(data_key, sealing, b"pocketseek pages 1")
+    )
+
+
+def _write(home: Path, seal: DataSeal) -> None:
+    path = home / DATA_SEAL_NAME
+    temporary = home / f".{DATA_SEAL_NAME}-{secrets.token_hex(8)}"
+    with storage_errors(path):
+        try:
+            write_file(temporary, seal.render())
+            os.chmod(temporary, 0o600)
+            os.replace(temporary, path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_dir(home)
