@@ -120,3 +120,10 @@ class ModelOutputError(PocketseekError):
 
     exit_code = 15
     http_status = 500
+
+
+class TrustError(PocketseekError):
+    """A model is not signed by someone who is trusted here, its signature does not match, or it is an older release."""
+
+    exit_code = 17
+    http_status = 403

@@ -10,13 +10,14 @@ POCKETSEEK_POWER    screen-off: gather background work for longer and run it at 
 POCKETSEEK_ENGINE   who computes: native (default) or onnx, which is ONNX Runtime
 POCKETSEEK_PROVIDER execution provider of ONNX Runtime: QNN, NNAPI, CoreML, XNNPACK, OpenVINO or CPU (default: what
                     fits the device)
+POCKETSEEK_PASSPHRASE  of a private key (keygen, sign), where nobody can be asked for it
 POCKETSEEK_LANG     language of messages: en or zh (default: from LC_ALL, LC_MESSAGES, LANG)
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketseek.errors import UsageError
@@ -36,6 +37,7 @@ class Settings:
     screen_off: bool = False
     engine: EngineKind | None = None
     provider: str | None = None
+    passphrase: str | None = field(default=None, repr=False)
 
     @property
     def models_dir(self) -> Path:
@@ -60,6 +62,18 @@ class Settings:
     @property
     def tokens_path(self) -> Path:
         return self.home / "tokens.json"
+
+    @property
+    def trust_path(self) -> Path:
+        return self.home / "trust.json"
+
+    @property
+    def audit_path(self) -> Path:
+        return self.home / "audit.log"
+
+    @property
+    def keys_dir(self) -> Path:
+        return self.home / "keys"
 
 
 def read_settings(complaints: list[str] | None = None) -> Settings:
@@ -98,6 +112,7 @@ def read_settings(complaints: list[str] | None = None) -> Settings:
         screen_off=screen_off,
         engine=engine,
         provider=os.environ.get("POCKETSEEK_PROVIDER") or None,
+        passphrase=os.environ.get("POCKETSEEK_PASSPHRASE") or None,
     )
 
 

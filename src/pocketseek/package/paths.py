@@ -16,6 +16,8 @@ MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.sig"
 MARKER_NAME = "verified.json"
 MARKER_TEMP_PREFIX = ".verified-"
+SIGNING_TEMP_PREFIX = ".signing-"
+TEMP_PREFIXES = (MARKER_TEMP_PREFIX, SIGNING_TEMP_PREFIX)
 CHUNKS_NAME = "chunks"
 FILES_NAME = "files"
 

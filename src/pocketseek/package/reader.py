@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,17 @@ from pocketseek.package.manifest import Extent, Manifest
 from pocketseek.package.marker import stamp_of
 from pocketseek.package.paths import chunk_path
 from pocketseek.package.storage import storage_errors
-from pocketseek.package.verify import Mode, Progress, check_chunks, on_settled_manifest, read_checked_file
+from pocketseek.package.verify import (
+    Admit,
+    Mode,
+    Progress,
+    check_chunks,
+    on_settled_manifest,
+    read_checked_file,
+)
+
+if TYPE_CHECKING:
+    from pocketseek.package.trust import TrustState
 
 _MAX_TRIES = 3
 
@@ -54,11 +65,17 @@ class Package:
     """An open package; made by `Package.open`. Reading is thread-safe, closing is not."""
 
     def __init__(
-        self, path: Path, manifest: Manifest, maps: Mapping[str, mmap.mmap], stamps: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        manifest: Manifest,
+        maps: Mapping[str, mmap.mmap],
+        stamps: Mapping[str, str] | None = None,
+        trust: TrustState | None = None,
     ) -> None:
-        """maps, stamps: by chunk hash; see `stamps`."""
+        """maps, stamps: by chunk hash; see `stamps`. trust: if somebody was asked."""
         self.path = path
         self.manifest = manifest
+        self.trust = trust
         self.stamps = dict(stamps or {})
         """What the chunk files were known by when they were checked (marker.py)."""
         self._maps: Mapping[str, mmap.mmap] = maps
@@ -68,21 +85,32 @@ class Package:
         self._tensors = {entry.name: entry for entry in manifest.tensors}
 
     @classmethod
-    def open(cls, path: Path, *, verify: Mode = "auto", progress: Progress | None = None) -> Package:
+    def open(
+        cls, path: Path, *, verify: Mode = "auto", progress: Progress | None = None, admit: Admit | None = None
+    ) -> Package:
         """Check and map the package in a directory. progress(done_bytes, total_bytes) is called while hashing.
 
-        Raises NotFoundError, FormatError (not a package), IntegrityError (damage), StorageError (unreadable).
+        admit: asked with the bytes of the manifest that is used then (trust.py). A package that is signed and lies
+        outside the data directory is hashed at every opening: its marker came from where it came from.
+        Raises NotFoundError, FormatError (not a package), IntegrityError (damage), StorageError (unreadable) and what
+        admit raises.
         """
+        trust: TrustState | None = None
+
+        def ask(data: bytes, manifest: Manifest) -> None:
+            nonlocal trust
+            trust = None if admit is None else admit(path, data, manifest)
 
         def check_and_map(manifest: Manifest) -> Package:
+            mode: Mode = "full" if verify == "auto" and trust is not None and trust.must_be_hashed else verify
             for _ in range(_MAX_TRIES):
-                stamps = check_chunks(path, manifest, mode=verify, progress=progress)
+                stamps = check_chunks(path, manifest, mode=mode, progress=progress)
                 maps = _map_chunks(path, manifest, stamps)
                 if maps is not None:
-                    return cls(path, manifest, maps, stamps)
+                    return cls(path, manifest, maps, stamps, trust)
             raise IntegrityError(f"{path} changes while it is being opened; try again when nothing writes to it")
 
-        return on_settled_manifest(path, check_and_map)
+        return on_settled_manifest(path, check_and_map, ask)
 
     def __enter__(self) -> Package:
         return self

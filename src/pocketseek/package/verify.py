@@ -14,11 +14,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from pocketseek.errors import IntegrityError, StorageError
+from pocketseek.errors import IntegrityError, StorageError, TrustError
 from pocketseek.formats import SEGMENT_BYTES
-from pocketseek.package.manifest import ChunkEntry, FileEntry, Manifest, read_manifest
+from pocketseek.package.manifest import (
+    ChunkEntry,
+    FileEntry,
+    Manifest,
+    parse_manifest_of,
+    read_manifest_bytes,
+)
 from pocketseek.package.marker import (
     is_settled,
     may_be_written_unseen,
@@ -30,8 +36,13 @@ from pocketseek.package.marker import (
 from pocketseek.package.paths import chunk_path, file_path
 from pocketseek.package.storage import storage_errors
 
+if TYPE_CHECKING:
+    from pocketseek.package.trust import TrustState
+
 Progress = Callable[[int, int], None]
 Mode = Literal["quick", "full", "auto"]
+Admit = Callable[[Path, bytes, Manifest], "TrustState"]
+"""Raises TrustError if the package with these bytes as its manifest may not be used (trust.py)."""
 
 _Result = TypeVar("_Result")
 
@@ -86,17 +97,25 @@ def verify_package(path: Path, *, full: bool, progress: Progress | None = None) 
     return VerifyReport(full, len(manifest.unique_chunks()), len(manifest.files), manifest.num_bytes, duration_s)
 
 
-def on_settled_manifest(package_dir: Path, action: Callable[[Manifest], _Result]) -> _Result:
-    """Run `action` on the manifest; again if it found damage only because a writer replaced the package meanwhile."""
-    manifest = read_manifest(package_dir)
+def on_settled_manifest(
+    package_dir: Path, action: Callable[[Manifest], _Result], admit: Callable[[bytes, Manifest], None] | None = None
+) -> _Result:
+    """Run `action` on the manifest; again if it found damage only because a writer replaced the package meanwhile.
+
+    admit: asked before, with the very bytes that the manifest was parsed from.
+    """
+    data = read_manifest_bytes(package_dir)
     while True:
         try:
+            manifest = parse_manifest_of(package_dir, data)
+            if admit is not None:
+                admit(data, manifest)
             return action(manifest)
-        except IntegrityError:
-            latest = read_manifest(package_dir)
-            if latest == manifest:
+        except (IntegrityError, TrustError):
+            latest = read_manifest_bytes(package_dir)
+            if latest == data:
                 raise
-            manifest = latest
+            data = latest
 
 
 def check_chunks(

@@ -1,0 +1,321 @@
+"""May this package be used here? Asked with the very bytes of the manifest that is then parsed and used.
+
+`judge` finds out who signed them and what this device thinks of that; it decides nothing and touches no disk.
+`check_allowed` decides. `Gatekeeper` does both for whoever opens a package (`Package.open(admit=...)`), with the bytes
+that were read for opening, so that nothing can be exchanged between checking and using.
+
+| | used | unless |
+| --- | --- | --- |
+| signed by a trusted key | yes | it is older than what was seen before, or another key signed it until now |
+| signed by a key that is not known here | no | the user says that it is to be trusted (once) |
+| unsigned | yes | the policy wants signatures, or the model was signed when it was last used |
+| signature does not match, revoked, expired | no | |
+
+Of several signatures of the manifest each has to match; the best one counts. Whoever can write into a package can
+remove its signature: that is why a model that was signed once is expected to be signed (`Pin`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pocketseek.errors import BusyError, FormatError, StorageError, TrustError
+from pocketseek.package.entries import Manifest
+from pocketseek.package.manifest import parse_manifest
+from pocketseek.package.public_key import PublicKey
+from pocketseek.package.sign import is_genuine
+from pocketseek.package.signature import Signature, parse_signatures, read_signature_bytes
+from pocketseek.package.trust_store import Pin, TrustedKey, TrustList, TrustStore, with_key, with_pins
+from pocketseek.settings import Settings
+
+Status = Literal["trusted", "unknown", "elsewhere", "expired", "revoked", "unsigned", "wrong"]
+
+# The best signature of several counts.
+_ORDER: tuple[Status, ...] = ("trusted", "expired", "elsewhere", "unknown", "revoked")
+
+
+@dataclass(frozen=True)
+class TrustState:
+    """What is known of a package's origin. Times are Unix seconds.
+
+    status: "elsewhere" is a key trusted for other models only; "wrong" a signature that does not match, or is none.
+    key: of the signature that counts, named as the user calls it if it is trusted. problem: with "wrong".
+    places: the names under which the model is remembered. pinned: who signed it when it was last used. highest_version:
+    seen under that key. is_installed: lies in the data directory.
+    """
+
+    status: Status
+    version: int
+    places: tuple[str, ...] = ()
+    is_installed: bool = True
+    key: PublicKey | None = None
+    signed_s: int | None = None
+    expires_s: int | None = None
+    trusted_since_s: int | None = None
+    pinned: str | None = None
+    pinned_key: PublicKey | None = None
+    highest_version: int = 0
+    problem: str = ""
+
+    @property
+    def is_older(self) -> bool:
+        return self.version < self.highest_version
+
+    @property
+    def signer_changed(self) -> bool:
+        """Signed by somebody else than before, or no longer."""
+        return self.pinned is not None and (self.key is None or self.key.fingerprint != self.pinned)
+
+    @property
+    def must_be_hashed(self) -> bool:
+        """Whether a marker that came with the package would be believed for nothing."""
+        return self.key is not None and not self.is_installed
+
+
+def judge(
+    manifest_bytes: bytes,
+    signature: bytes | None,
+    trust: TrustList,
+    *,
+    version: int,
+    places: Sequence[str],
+    is_installed: bool = True,
+    now_s: int,
+) -> TrustState:
+    """signature: the bytes of manifest.sig. places: names under which it is remembered; the first is the manifest's own.
+
+    Raises UnsupportedError if there is a signature and nothing to check it with.
+    """
+    pins = [pin for place in places if (pin := trust.pins.get(place)) is not None]
+    state = TrustState("unsigned", version, tuple(places), is_installed)
+    if signature is not None:
+        state = _judge_signature(state, manifest_bytes, signature, trust, {pin.fingerprint for pin in pins}, now_s)
+    others = [pin for pin in pins if state.key is None or pin.fingerprint != state.key.fingerprint]
+    pinned = (others or pins)[0].fingerprint if pins else None
+    return replace(
+        state,
+        pinned=pinned,
+        pinned_key=next((one.key for one in trust.keys if one.key.fingerprint == pinned), None),
+        highest_version=max((pin.version for pin in pins if pin not in others), default=0),
+    )
+
+
+def check_allowed(state: TrustState, trust: TrustList, what: str, *, allow_older: bool = False) -> None:
+    """Raises TrustError, one line that names `what`."""
+    signer = "nobody" if state.key is None else f"{state.key.name} ({state.key.fingerprint})"
+    accept = f"`pocketseek trust accept {what}`"
+    if state.status == "wrong":
+        raise TrustError(f"{what}: {state.problem}; it was changed after it was signed: install it again")
+    if state.status == "revoked":
+        raise TrustError(f"{what} is signed with the revoked key {signer}; install it from someone you trust")
+    if state.status == "expired":
+        raise TrustError(f"{what}: the signature of {signer} has expired; update it, or sign it with a key of your own")
+    if state.status in ("unknown", "elsewhere"):
+        known = "who is not trusted here" if state.status == "unknown" else "who is trusted for other models only"
+        raise TrustError(
+            f"{what} is signed by {signer}, {known}; compare the fingerprint with the publisher's, then {accept}"
+        )
+    if state.signer_changed:
+        was = state.pinned if state.pinned_key is None else f"{state.pinned_key.name} ({state.pinned})"
+        now = "is not signed any more" if state.key is None else f"is signed by {signer} now"
+        raise TrustError(f"{what} was signed by {was} and {now}; if that is meant to be, {accept}")
+    if state.status == "unsigned" and trust.require_signed:
+        raise TrustError(
+            f"{what} is not signed by someone you trust, and only signed models may run here; "
+            "sign it (`pocketseek sign`), or `pocketseek trust require-signed off`"
+        )
+    if state.is_older and not allow_older:
+        raise TrustError(
+            f"{what} is version {state.version}, older than version {state.highest_version} that was here before; "
+            f"update it, or {accept[:-1]} --allow-older`"
+        )
+
+
+def check_update_allowed(
+    old: Manifest | None,
+    new_manifest_bytes: bytes,
+    new_signature: bytes | None,
+    trust: TrustList,
+    *,
+    place: str | None = None,
+    what: str = "the update",
+    allow_older: bool = False,
+    accept: str | None = None,
+    now_s: int | None = None,
+) -> tuple[Manifest, TrustState]:
+    """The manifest that is to take the place of `old` (None: of nothing), if it may. For who fetches packages: before a
+    byte of it is fetched, and nothing is written here (`Gatekeeper.record` afterwards).
+
+    place: the name it will be installed under. accept: the fingerprint of a key that the user has consented to trust.
+    Raises TrustError, FormatError.
+    """
+    new = parse_manifest(new_manifest_bytes)
+    if old is not None and new.name != old.name:
+        raise TrustError(f"{what} is {new.name}, another model than {old.name}; install it under a name of its own")
+    if old is not None and new.version < old.version and not allow_older:
+        raise TrustError(
+            f"{what} is version {new.version}, older than the {old.version} that is installed; add --allow-older"
+        )
+    places = (new.name,) if place is None or place == new.name else (new.name, place)
+    now_s = int(time.time()) if now_s is None else now_s
+    state = judge(new_manifest_bytes, new_signature, trust, version=new.version, places=places, now_s=now_s)
+    if needs_consent(state) and accept is not None and state.key is not None and state.key.fingerprint == accept:
+        state = replace(state, status="trusted", pinned=None if state.pinned is None else accept, trusted_since_s=now_s)
+    check_allowed(state, trust, what, allow_older=allow_older)
+    return new, state
+
+
+def needs_consent(state: TrustState) -> bool:
+    """Whether the user's word is all that is missing: of what is wrong, revoked or expired it changes nothing."""
+    if state.status in ("unknown", "elsewhere"):
+        return True
+    return state.status in ("trusted", "unsigned") and (state.signer_changed or state.is_older)
+
+
+class Gatekeeper:
+    """Who may be used on this device. Cheap to make; reads the trust store anew for every question, so that what
+    another process revokes counts at once."""
+
+    def __init__(self, store: TrustStore, models_dir: Path, clock: Callable[[], float] = time.time) -> None:
+        self.store = store
+        self._models_dir = models_dir
+        self._clock = clock
+
+    @classmethod
+    def of(cls, settings: Settings) -> Gatekeeper:
+        return cls(TrustStore(settings.trust_path), settings.models_dir)
+
+    def look(self, package_dir: Path, manifest_bytes: bytes, manifest: Manifest) -> TrustState:
+        """What is known, without deciding. Raises FormatError (the trust store), StorageError, UnsupportedError."""
+        return self._judge(package_dir, manifest_bytes, manifest, self.store.load())
+
+    def admit(self, package_dir: Path, manifest_bytes: bytes, manifest: Manifest) -> TrustState:
+        """As `look`, and remembers who signed it. Raises TrustError, too."""
+        trust = self.store.load()
+        state = self._judge(package_dir, manifest_bytes, manifest, trust)
+        check_allowed(state, trust, _what(state))
+        self.record(state, trust)
+        return state
+
+    def record(self, state: TrustState, trust: TrustList) -> None:
+        """Remember signer and version of what is used. Where the data directory cannot be written, what was remembered
+        before still protects."""
+        if state.status != "trusted" or state.key is None or not _pins_of(state, trust, int(self._clock())):
+            return
+        with suppress(StorageError, BusyError):
+            self.store.change(lambda now: with_pins(now, _pins_of(state, now, int(self._clock()))))
+
+    def accept(self, state: TrustState, *, all_models: bool = False, allow_older: bool = False) -> TrustList:
+        """The user's word that this is meant to be: trust its key (for this model), forget who signed it before.
+
+        Raises TrustError for what no word helps with, or if it is older and that was not said; UsageError if the key
+        was revoked.
+        """
+        now_s = int(self._clock())
+
+        def edit(trust: TrustList) -> TrustList:
+            if state.key is None:
+                after = with_pins(trust, dict.fromkeys(state.places))
+                check_allowed(replace(state, pinned=None, highest_version=0), after, _what(state))
+                return after
+            accepted = replace(state, status="trusted" if needs_consent(state) else state.status, pinned=None)
+            check_allowed(accepted, trust, _what(state), allow_older=allow_older)
+            key = _key_trusted_for(state, state.key, trust, all_models=all_models, now_s=now_s)
+            pin = Pin(state.key.fingerprint, state.version, now_s)
+            return with_pins(with_key(trust, key), dict.fromkeys(state.places, pin))
+
+        return self.store.change(edit)
+
+    def _judge(self, package_dir: Path, manifest_bytes: bytes, manifest: Manifest, trust: TrustList) -> TrustState:
+        is_installed = _is_same_dir(package_dir.parent, self._models_dir)
+        own, here = manifest.name, package_dir.name
+        places = (own, here) if is_installed and here != own else (own,)
+        return judge(
+            manifest_bytes,
+            read_signature_bytes(package_dir),
+            trust,
+            version=manifest.version,
+            places=places,
+            is_installed=is_installed,
+            now_s=int(self._clock()),
+        )
+
+
+def _judge_signature(
+    state: TrustState, manifest_bytes: bytes, data: bytes, trust: TrustList, pinned: set[str], now_s: int
+) -> TrustState:
+    try:
+        signatures = [one for one in parse_signatures(data) if one.is_for(manifest_bytes)]
+    except FormatError as error:
+        return replace(state, status="wrong", problem=str(error).rpartition("; ")[0])
+    if not signatures:
+        return replace(state, status="wrong", problem="its signature is of another manifest than the one beside it")
+    if not all(is_genuine(one, manifest_bytes) for one in signatures):
+        return replace(state, status="wrong", problem="its signature does not match the manifest")
+    judged = [(_status_of(one, trust, state.places[0], now_s), one) for one in signatures]
+    status, best = min(judged, key=lambda one: (_ORDER.index(one[0]), one[1].key.fingerprint not in pinned))
+    known = trust.find(best.key.hex)
+    return replace(
+        state,
+        status=status,
+        key=known.key if known else best.key,
+        signed_s=best.created_s,
+        expires_s=_earliest(best.expires_s, known.expires_s if known else None),
+        trusted_since_s=known.since_s if known else None,
+    )
+
+
+def _status_of(signature: Signature, trust: TrustList, model: str, now_s: int) -> Status:
+    known = trust.find(signature.key.hex)
+    if trust.is_revoked(signature.key.fingerprint):
+        return "revoked"
+    expires_s = _earliest(signature.expires_s, known.expires_s if known else None)
+    if expires_s is not None and expires_s <= now_s:
+        return "expired"
+    if known is None:
+        return "unknown"
+    return "trusted" if known.covers(model) else "elsewhere"
+
+
+def _earliest(*times_s: int | None) -> int | None:
+    return min((one for one in times_s if one is not None), default=None)
+
+
+def _pins_of(state: TrustState, trust: TrustList, now_s: int) -> dict[str, Pin]:
+    """Those that are new or of a higher version."""
+    assert state.key is not None
+    fingerprint = state.key.fingerprint
+    wanted: dict[str, Pin] = {}
+    for place in state.places:
+        pin = trust.pins.get(place)
+        if pin is None or (pin.fingerprint == fingerprint and pin.version < state.version):
+            wanted[place] = Pin(fingerprint, state.version, now_s if pin is None else pin.since_s)
+    return wanted
+
+
+def _key_trusted_for(
+    state: TrustState, key: PublicKey, trust: TrustList, *, all_models: bool, now_s: int
+) -> TrustedKey:
+    """What is trusted of it already, and this model."""
+    before = trust.find(key.hex) or TrustedKey(key, now_s, (state.places[0],))
+    if all_models:
+        return replace(before, models=())
+    return before if before.covers(state.places[0]) else replace(before, models=(*before.models, state.places[0]))
+
+
+def _what(state: TrustState) -> str:
+    """As the user would call it."""
+    return state.places[-1]
+
+
+def _is_same_dir(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # the data directory need not exist
+        return False
