@@ -44,6 +44,7 @@ def chat(
     engine: options.Engine = None,
     provider: options.Provider = None,
     verbose: options.Verbose = False,
+    trust: options.Trust = None,
     history: Annotated[
         bool | None,
         typer.Option(
@@ -98,6 +99,7 @@ def chat(
             speculation=speculation,
             temperature_limit_c=temperature_limit,
             engine=EngineOptions(engine, provider, verbose),
+            trust=trust,
             yes=yes,
         )
         with closing(ModelSlot(model_options, model or _model_of(settings, resumed))) as slot:

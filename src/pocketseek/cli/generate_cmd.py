@@ -19,7 +19,7 @@ from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
 from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
 from pocketseek.cli.text_input import read_stdin
 from pocketseek.errors import UsageError
-from pocketseek.settings import read_settings
+from pocketseek.settings import Settings, read_settings
 from pocketseek.types import Message, SamplingParams, TextEvent
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def generate(
     engine: options.Engine = None,
     provider: options.Provider = None,
     verbose: options.Verbose = False,
+    trust: options.Trust = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -73,7 +74,7 @@ def generate(
     prompt_text = _prompt_text(text)
     settings = read_settings()
     engine_options = EngineOptions(engine, provider, verbose)
-    name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
+    name, path = choose_model(settings, model, yes=yes, may_be_onnx=True, trust=trust)
     prompt = _prompt(prompt_text, system, raw=raw or not has_chat_template(path))
     chosen = choose_for_speed(
         settings,
@@ -82,7 +83,7 @@ def generate(
         min_speed=min_speed,
         kv=kv,
         memory_bytes=memory,
-        need=lambda progress: _need(path, prompt, max_tokens, progress),
+        need=lambda progress: _need(settings, path, prompt, max_tokens, progress),
         quiet=json,
         is_onnx=is_onnx(settings, path, engine_options),
     )
@@ -183,12 +184,13 @@ class _Answer:
         }
 
 
-def _need(path: Path, prompt: Prompt, max_tokens: int, progress: Progress) -> SpeedNeed:
+def _need(settings: Settings, path: Path, prompt: Prompt, max_tokens: int, progress: Progress) -> SpeedNeed:
     """The whole answer; if the context has to be cut, at least the beginning of one."""
     from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS
+    from pocketseek.package.trust import Gatekeeper
     from pocketseek.runtime.speed_plan import SpeedNeed, count_prompt_tokens
 
-    num_prompt = count_prompt_tokens(path, prompt, progress)
+    num_prompt = count_prompt_tokens(path, prompt, progress, Gatekeeper.of(settings).admit)
     least_tokens = max(LEAST_CONTEXT_TOKENS, num_prompt + min(max_tokens, _LEAST_ANSWER_TOKENS))
     return SpeedNeed(max_tokens=num_prompt + max_tokens, least_tokens=least_tokens)
 

@@ -66,6 +66,7 @@ def choose_for_speed(
         return Chosen(name, path, kv)
     if is_onnx:
         raise UsageError("--min-speed is for the native core; leave it out, or use --engine native")
+    from pocketseek.package.trust import Gatekeeper
     from pocketseek.runtime.speed_plan import plan_speed
 
     words = Words(settings.language)
@@ -82,6 +83,7 @@ def choose_for_speed(
             need=need(progress),
             kv=kv,
             memory_bytes=memory_bytes,
+            gate=Gatekeeper.of(settings),
             progress=progress,
         )
     floor = SpeedFloor(plan.choice, words, quiet=quiet)

@@ -19,15 +19,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pocketseek.errors import BusyError, FormatError, StorageError, TrustError
+from pocketseek.errors import BusyError, FormatError, NotFoundError, StorageError, TrustError, UnsupportedError
+from pocketseek.package.audit import AuditLog
 from pocketseek.package.entries import Manifest
-from pocketseek.package.manifest import parse_manifest
+from pocketseek.package.manifest import parse_manifest, parse_manifest_of, read_manifest_bytes
 from pocketseek.package.public_key import PublicKey
 from pocketseek.package.sign import is_genuine
 from pocketseek.package.signature import Signature, parse_signatures, read_signature_bytes
@@ -137,6 +138,14 @@ def check_allowed(state: TrustState, trust: TrustList, what: str, *, allow_older
         )
 
 
+def is_allowed(state: TrustState, trust: TrustList) -> bool:
+    try:
+        check_allowed(state, trust, "")
+    except TrustError:
+        return False
+    return True
+
+
 def check_update_allowed(
     old: Manifest | None,
     new_manifest_bytes: bytes,
@@ -182,14 +191,23 @@ class Gatekeeper:
     """Who may be used on this device. Cheap to make; reads the trust store anew for every question, so that what
     another process revokes counts at once."""
 
-    def __init__(self, store: TrustStore, models_dir: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: TrustStore,
+        models_dir: Path,
+        clock: Callable[[], float] = time.time,
+        *,
+        audit: AuditLog | None = None,
+    ) -> None:
         self.store = store
         self._models_dir = models_dir
         self._clock = clock
+        self._audit = audit
 
     @classmethod
     def of(cls, settings: Settings) -> Gatekeeper:
-        return cls(TrustStore(settings.trust_path), settings.models_dir)
+        """That of the data directory. Refusals are written to its audit log."""
+        return cls(TrustStore(settings.trust_path), settings.models_dir, audit=AuditLog(settings.audit_path))
 
     def look(self, package_dir: Path, manifest_bytes: bytes, manifest: Manifest) -> TrustState:
         """What is known, without deciding. Raises FormatError (the trust store), StorageError, UnsupportedError."""
@@ -199,9 +217,41 @@ class Gatekeeper:
         """As `look`, and remembers who signed it. Raises TrustError, too."""
         trust = self.store.load()
         state = self._judge(package_dir, manifest_bytes, manifest, trust)
-        check_allowed(state, trust, _what(state))
+        with self._refusals(package_dir.name):
+            check_allowed(state, trust, self._what(package_dir, state))
         self.record(state, trust)
         return state
+
+    def look_at(self, package_dir: Path) -> TrustState:
+        """As `look`, of what lies there now. Raises what reading a manifest raises, too."""
+        data = read_manifest_bytes(package_dir)
+        return self.look(package_dir, data, parse_manifest_of(package_dir, data))
+
+    def is_allowed(self, package_dir: Path) -> bool:
+        """Whether it could be used now: whoever uses it asks again (`admit`)."""
+        try:
+            return is_allowed(self.look_at(package_dir), self.store.load())
+        except (FormatError, NotFoundError, StorageError, UnsupportedError):
+            return False
+
+    def admit_unsigned(self, name: str) -> None:
+        """For what cannot be signed, such as an ONNX model. Raises TrustError if only signed models may run."""
+        state = TrustState("unsigned", 0)
+        with self._refusals(name):
+            check_allowed(state, self.store.load(), name)
+
+    @contextmanager
+    def _refusals(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except TrustError as error:
+            if self._audit is not None:
+                self._audit.note("model-refused", model=name, reason=str(error))
+            raise
+
+    def _what(self, package_dir: Path, state: TrustState) -> str:
+        """As the user would call it."""
+        return package_dir.name if state.is_installed else str(package_dir)
 
     def record(self, state: TrustState, trust: TrustList) -> None:
         """Remember signer and version of what is used. Where the data directory cannot be written, what was remembered
@@ -211,21 +261,21 @@ class Gatekeeper:
         with suppress(StorageError, BusyError):
             self.store.change(lambda now: with_pins(now, _pins_of(state, now, int(self._clock()))))
 
-    def accept(self, state: TrustState, *, all_models: bool = False, allow_older: bool = False) -> TrustList:
+    def accept(self, package_dir: Path, state: TrustState, *, all_models: bool = False, allow_older: bool = False) -> TrustList:
         """The user's word that this is meant to be: trust its key (for this model), forget who signed it before.
 
         Raises TrustError for what no word helps with, or if it is older and that was not said; UsageError if the key
         was revoked.
         """
-        now_s = int(self._clock())
+        now_s, what = int(self._clock()), self._what(package_dir, state)
 
         def edit(trust: TrustList) -> TrustList:
             if state.key is None:
                 after = with_pins(trust, dict.fromkeys(state.places))
-                check_allowed(replace(state, pinned=None, highest_version=0), after, _what(state))
+                check_allowed(replace(state, pinned=None, highest_version=0), after, what)
                 return after
             accepted = replace(state, status="trusted" if needs_consent(state) else state.status, pinned=None)
-            check_allowed(accepted, trust, _what(state), allow_older=allow_older)
+            check_allowed(accepted, trust, what, allow_older=allow_older)
             key = _key_trusted_for(state, state.key, trust, all_models=all_models, now_s=now_s)
             pin = Pin(state.key.fingerprint, state.version, now_s)
             return with_pins(with_key(trust, key), dict.fromkeys(state.places, pin))
@@ -307,11 +357,6 @@ def _key_trusted_for(
     if all_models:
         return replace(before, models=())
     return before if before.covers(state.places[0]) else replace(before, models=(*before.models, state.places[0]))
-
-
-def _what(state: TrustState) -> str:
-    """As the user would call it."""
-    return state.places[-1]
 
 
 def _is_same_dir(one: Path, other: Path) -> bool:

@@ -12,6 +12,7 @@ from pocketseek.device.probe import check_device
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.kv_memory import PAGE_TOKENS
 from pocketseek.package.reader import Package
+from pocketseek.package.trust import Gatekeeper
 from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.onnx.opening import find_onnx_model, open_onnx_model
@@ -43,14 +44,15 @@ class WindowLogits:
         self._executor: Executor
         facts = check_device(data_dir=settings.home)
         threads = num_threads or settings.num_threads or num_cores(facts)
-        onnx_path = find_onnx_model(str(path), settings, engine)
+        gate = Gatekeeper.of(settings)
+        onnx_path = find_onnx_model(str(path), settings, engine, gate)
         if onnx_path is not None:
             opened = open_onnx_model(onnx_path, settings, facts, num_threads=threads, provider=provider)
             self.tokenizer, self._executor = opened.tokenizer, opened.executor
             self._executor.reserve_pages(len(self._pages))
             self._resources: list[Closeable] = [self._executor]
             return
-        package = Package.open(path)
+        package = Package.open(path, admit=gate.admit)
         try:
             self.tokenizer = Tokenizer.from_json(
                 package.file("tokenizer.json"), parse_text_settings(package.file("text.json"))
