@@ -187,7 +187,7 @@ class _Answer:
 def _need(settings: Settings, path: Path, prompt: Prompt, max_tokens: int, progress: Progress) -> SpeedNeed:
     """The whole answer; if the context has to be cut, at least the beginning of one."""
     from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS
-    from pocketseek.package.trust import Gatekeeper
+    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.runtime.speed_plan import SpeedNeed, count_prompt_tokens
 
     num_prompt = count_prompt_tokens(path, prompt, progress, Gatekeeper.of(settings).admit)

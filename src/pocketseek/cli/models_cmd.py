@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def models(json: options.Json = False) -> None:
     """List the installed models."""
     from pocketseek.package.store import ModelStore
-    from pocketseek.package.trust import Gatekeeper
+    from pocketseek.package.gatekeeper import Gatekeeper
 
     settings = read_settings()
     store, gate = ModelStore(settings.models_dir), Gatekeeper.of(settings)

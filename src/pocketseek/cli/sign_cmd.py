@@ -100,7 +100,7 @@ def _passphrase(settings: Settings, words: Words, path: Path) -> str | None:
 
 def _pin(settings: Settings, path: Path, signer: SigningKey) -> bool:
     """Whoever signs a model means it to be signed so from now on; whether the key is trusted here."""
-    from pocketseek.package.trust import Gatekeeper
+    from pocketseek.package.gatekeeper import Gatekeeper
 
     gate = Gatekeeper.of(settings)
     state = gate.look_at(path)

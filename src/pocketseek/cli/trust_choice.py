@@ -24,7 +24,7 @@ def settle_trust(settings: Settings, path: Path, trust: str | None = None) -> No
     """
     from pocketseek.package.public_key import parse_fingerprint
     from pocketseek.package.signature import has_signature
-    from pocketseek.package.trust import Gatekeeper
+    from pocketseek.package.gatekeeper import Gatekeeper
 
     wanted = parse_fingerprint(trust) if trust is not None else None
     if not has_signature(path):

@@ -157,7 +157,8 @@ def accept(
 ) -> None:
     """Accept a model as it is now: a new key, another signer than before, no signature any more, an older version."""
     from pocketseek.package.store import ModelStore
-    from pocketseek.package.trust import Gatekeeper, check_allowed, needs_consent
+    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.trust import check_allowed, needs_consent
 
     settings, words, store = _begin()
     path = ModelStore(settings.models_dir).resolve(model)

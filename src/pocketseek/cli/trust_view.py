@@ -12,7 +12,8 @@ from pocketseek.errors import FormatError, NotFoundError, StorageError, Unsuppor
 
 if TYPE_CHECKING:
     from pocketseek.package.entries import Manifest
-    from pocketseek.package.trust import Gatekeeper, TrustState
+    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.trust import TrustState
 
 
 def describe(state: TrustState, words: Words) -> str:

@@ -18,7 +18,7 @@ from pocketseek.package.audit import AuditLog
 from pocketseek.package.manifest import render_manifest
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
-from pocketseek.package.trust import Gatekeeper
+from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor

@@ -27,7 +27,7 @@ from pocketseek.package.lineage import smaller_siblings
 from pocketseek.package.manifest import Manifest, read_manifest
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
-from pocketseek.package.trust import Gatekeeper
+from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.verify import Admit, Progress
 from pocketseek.runtime.memory_use import FEWEST_TOKENS, GROWTH_BYTES, workspace_bytes
 from pocketseek.runtime.opening import available_bytes, cost_file_of, num_cores, template_of
