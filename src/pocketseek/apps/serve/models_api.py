@@ -11,7 +11,7 @@ from starlette.routing import Route
 from pocketseek.apps.model_pool import ServedModel
 from pocketseek.apps.model_state import ModelState
 from pocketseek.apps.serve.access import caller_of
-from pocketseek.apps.serve.limits import check_model, may_use
+from pocketseek.apps.serve.limits import may_use
 from pocketseek.apps.serve.replies import json_reply
 from pocketseek.apps.serve.services import Services, services_of
 
@@ -28,9 +28,8 @@ async def _list(request: Request) -> Response:
 
 async def _one(request: Request) -> Response:
     services = services_of(request)
-    model = services.models.model(request.path_params["name"])
-    check_model(caller_of(request), model.name)
-    return json_reply(await _value(services, model))
+    name = services.model_name(caller_of(request), request.path_params["name"])
+    return json_reply(await _value(services, services.models.model(name)))
 
 
 async def _value(services: Services, model: ServedModel) -> dict[str, object]:

@@ -11,8 +11,9 @@ from pocketseek.apps.access_tokens import TokenStore
 from pocketseek.apps.conversations import ConversationStore
 from pocketseek.apps.model_pool import ModelPool, ServedModel
 from pocketseek.apps.model_state import ModelState
+from pocketseek.apps.serve.access import Caller
 from pocketseek.apps.serve.leases import ModelLeases
-from pocketseek.apps.serve.limits import Admission, BodyBudget
+from pocketseek.apps.serve.limits import Admission, BodyBudget, check_model
 from pocketseek.apps.serve.metrics import Metrics, render_figures
 from pocketseek.apps.serve.private_files import PrivateFiles
 from pocketseek.apps.serve.refusals import Refusals
@@ -87,9 +88,12 @@ class Services:
         self.metrics = Metrics()
         self.log = RequestLog(log_prompts=options.log_prompts)
 
-    def model_name(self, name: str | None) -> str:
-        """The model that is meant. Raises NotFoundError."""
-        return self.models.default_name if name is None else self.models.model(name).name
+    def model_name(self, caller: Caller, name: str | None) -> str:
+        """The model that is meant. Raises RefusedError (403) if the caller's token is not for it, whether there is such
+        a model or not: what is served here is told only to those who may use it. Raises NotFoundError."""
+        wanted = self.models.default_name if name is None else name
+        check_model(caller, wanted)
+        return self.models.model(wanted).name
 
     def model_identity(self, name: str) -> str:
         """Models that could answer differently have different ones. Asks the disk."""
