@@ -7,8 +7,17 @@ import pytest
 
 from pocketseek.apps.data_directory import mend_modes
 
-SECRETS = ("tokens.json", "trust.json", "audit.log", "audit.head", "audit.000000000012.log", "conversations.db",
-           "conversations-0123456789abcdef.db", "documents.db-wal", "device.json")
+SECRETS = (
+    "tokens.json",
+    "trust.json",
+    "audit.log",
+    "audit.head",
+    "audit.000000000012.log",
+    "conversations.db",
+    "conversations-0123456789abcdef.db",
+    "documents.db-wal",
+    "device.json",
+)
 
 
 @pytest.fixture

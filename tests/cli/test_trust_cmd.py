@@ -236,7 +236,9 @@ def test_days_are_days_to_come() -> None:
             parse_expiry(bad, time.time())
 
 
-def test_an_expired_signature_is_told_with_its_remedy(run: Run, installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_signature_is_told_with_its_remedy(
+    run: Run, installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run("keygen", "--name", "me")
     run("sign", "tiny", "--expires", "1d")
     assert parse_signatures((installed / "manifest.sig").read_bytes())[0].expires_s is not None

@@ -107,6 +107,7 @@ def test_a_new_history_shows_against_a_head_that_was_noted(log: AuditLog) -> Non
     assert filled(log, 2).verify(noted).problems == ()
     for path in (log.path, log.head_path):
         path.unlink()
+    log.write("model-opened", model="another")
     filled(log, 9)
     assert log.verify().problems == ()
     assert log.verify(noted).problems == (f"no line has the hash {noted} that was noted",)

@@ -16,7 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 
 _DIRECTORIES = frozenset({"cache", "costs", "downloads", "frequency", "keys", "models", "storage", "uploads"})
-_FILE = re.compile(r"(?:tokens|trust|device)\.json|audit\.head|audit(?:\.\d{12})?\.log|[a-z]+(?:-[0-9a-f]{16})?\.db(?:-wal|-shm)?")
+_FILE = re.compile(
+    r"(?:tokens|trust|device)\.json|audit\.head|audit(?:\.\d{12})?\.log|[a-z]+(?:-[0-9a-f]{16})?\.db(?:-wal|-shm)?"
+)
 _OTHERS = 0o077
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from pocketseek.errors import FormatError, NotFoundError, StorageError, UnsupportedError
+from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.manifest import parse_manifest_of, read_manifest_bytes
 from pocketseek.package.marker import marked_s
-from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.trust import Status, TrustState
 from pocketseek.runtime.onnx.model_files import is_onnx_model
 

@@ -24,8 +24,8 @@ def _privacy(settings: Settings, words: Words) -> Check:
 
 
 def _trust(settings: Settings, words: Words) -> list[Check]:
-    from pocketseek.package.store import ModelStore
     from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.store import ModelStore
     from pocketseek.package.trust import is_allowed
 
     label = words(messages.DOCTOR_TRUST)

@@ -29,9 +29,9 @@ def inspect(
 ) -> None:
     """Show a model's shape, formats, quality report and origin."""
     from pocketseek.cli.onnx_view import find_onnx_path, inspect_onnx
+    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.manifest import parse_manifest_of, read_manifest_bytes
     from pocketseek.package.store import ModelStore
-    from pocketseek.package.gatekeeper import Gatekeeper
 
     settings = read_settings()
     words = Words(settings.language)

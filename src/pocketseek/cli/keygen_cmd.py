@@ -55,5 +55,7 @@ def _new_passphrase(settings: Settings, words: Words, path: Path) -> str | None:
     if settings.passphrase is not None or path.exists() or not is_interactive():
         return settings.passphrase
     question = words(messages.ASK_NEW_PASSPHRASE)
-    given: str = typer.prompt(question, default="", hide_input=True, confirmation_prompt=True, show_default=False, err=True)
+    given: str = typer.prompt(
+        question, default="", hide_input=True, confirmation_prompt=True, show_default=False, err=True
+    )
     return given or None

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def models(json: options.Json = False) -> None:
     """List the installed models."""
-    from pocketseek.package.store import ModelStore
     from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.store import ModelStore
 
     settings = read_settings()
     store, gate = ModelStore(settings.models_dir), Gatekeeper.of(settings)

@@ -190,7 +190,9 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _served_models(settings: Settings, names: Sequence[str] | None, *, yes: bool, trust: str | None) -> list[ServedModel]:
+def _served_models(
+    settings: Settings, names: Sequence[str] | None, *, yes: bool, trust: str | None
+) -> list[ServedModel]:
     """Those that were named, or all that are installed, or the demo model."""
     from pocketseek.apps.library import served_model
     from pocketseek.package.store import ModelStore

@@ -22,9 +22,9 @@ def settle_trust(settings: Settings, path: Path, trust: str | None = None) -> No
 
     Raises TrustError (signed by another, or the user says no), UsageError (no fingerprint) and what looking raises.
     """
+    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.public_key import parse_fingerprint
     from pocketseek.package.signature import has_signature
-    from pocketseek.package.gatekeeper import Gatekeeper
 
     wanted = parse_fingerprint(trust) if trust is not None else None
     if not has_signature(path):

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from pocketseek.package.public_key import PublicKey
     from pocketseek.package.trust_store import TrustedKey, TrustList, TrustStore
 
-app = typer.Typer(help="Trusted keys: list, add, remove, revoke; accept a model; require signatures.", no_args_is_help=True)
+app = typer.Typer(
+    help="Trusted keys: list, add, remove, revoke; accept a model; require signatures.", no_args_is_help=True
+)
 
 _MOST_KEY_FILE_BYTES = 4096
 
@@ -37,7 +39,7 @@ NewKey = Annotated[
 @app.command("list")
 def list_keys(json: options.Json = False) -> None:
     """Show whom this device trusts, who was revoked, and whether signatures are required."""
-    settings, words, store = _begin()
+    _, words, store = _begin()
     trust = store.load()
     if json:
         print_json(_facts(trust))
@@ -68,7 +70,8 @@ def add(
         list[str] | None, typer.Option("--model", metavar="MODEL", help="Only for this model; may be repeated.")
     ] = None,
     expires: Annotated[
-        str | None, typer.Option("--expires", metavar="DAY", help="Until when: 2027-12-31, or 90d.", show_default="ever")
+        str | None,
+        typer.Option("--expires", metavar="DAY", help="Until when: 2027-12-31, or 90d.", show_default="ever"),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -156,8 +159,8 @@ def accept(
     json: options.Json = False,
 ) -> None:
     """Accept a model as it is now: a new key, another signer than before, no signature any more, an older version."""
-    from pocketseek.package.store import ModelStore
     from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.store import ModelStore
     from pocketseek.package.trust import check_allowed, needs_consent
 
     settings, words, store = _begin()
@@ -168,7 +171,9 @@ def accept(
         settle_trust(settings, path, trust)
         state = gate.look_at(path)
     if needs_consent(state) or (all_models and state.status == "trusted"):
-        if not _agrees(state.key, trust, words(messages.ASK_ACCEPT, model=model, state=describe(state, words)), yes=yes):
+        if not _agrees(
+            state.key, trust, words(messages.ASK_ACCEPT, model=model, state=describe(state, words)), yes=yes
+        ):
             print_text(words(messages.NOT_CHANGED))
             return
         gate.accept(path, state, all_models=all_models, allow_older=allow_older)

@@ -49,11 +49,14 @@ KEY_OPEN = Message("It is not protected by a passphrase.", "它没有口令保�
 KEY_TRUSTED = Message("This device trusts it from now on.", "本机从此信任该密钥。")
 KEY_FINGERPRINT = Message("Fingerprint, for others to compare: {fingerprint}", "指纹(供他人核对):{fingerprint}")
 KEY_TO_PUBLISH = Message("The public key, to give away:", "公钥(可公开):")
-MODEL_SIGNED = Message("Signed {model}, version {version}, as {name} ({fingerprint}).", "已签名 {model}(版本 {version}),签名者 {name}({fingerprint})。")
+MODEL_SIGNED = Message(
+    "Signed {model}, version {version}, as {name} ({fingerprint}).",
+    "已签名 {model}(版本 {version}),签名者 {name}({fingerprint})。",
+)
 SIGNED_UNTIL = Message("The signature holds until {day}.", "签名有效期至 {day}。")
 SIGNER_NOT_TRUSTED = Message(
-    "This device does not trust that key: `pocketseek trust add \"{line}\"`",
-    "本机不信任该密钥:`pocketseek trust add \"{line}\"`",
+    'This device does not trust that key: `pocketseek trust add "{line}"`',
+    '本机不信任该密钥:`pocketseek trust add "{line}"`',
 )
 
 # trust
@@ -76,7 +79,9 @@ ASK_REVOKE = Message(
     "Revoke {name} ({fingerprint})? What it signed will not run here any more, and this cannot be taken back.",
     "吊销 {name}({fingerprint})?它签名的内容将不能再在本机运行,且不可撤销。",
 )
-KEY_REVOKED = Message("Revoked: {name}. What it signed will not run here any more.", "已吊销:{name}。它签名的内容不能再在本机运行。")
+KEY_REVOKED = Message(
+    "Revoked: {name}. What it signed will not run here any more.", "已吊销:{name}。它签名的内容不能再在本机运行。"
+)
 NOT_CHANGED = Message("Nothing was changed.", "未作更改。")
 
 # audit
@@ -98,12 +103,18 @@ COLUMN_ABOUT = Message("about", "内容")
 DOCTOR_PRIVACY = Message("private files", "私密文件")
 DOCTOR_PRIVATE = Message("only you can read what is yours", "您的数据仅您可读")
 DOCTOR_EXPOSED = Message(
-    "others can read {paths}; run `chmod -R go-rwx` on them, or move the data directory (POCKETSEEK_HOME) to storage that knows file modes",
+    "others can read {paths}; run `chmod -R go-rwx` on them, or move the data directory (POCKETSEEK_HOME) "
+    "to storage that knows file modes",
     "其他用户可读 {paths};请对其执行 `chmod -R go-rwx`,或将数据目录(POCKETSEEK_HOME)移到支持权限的存储上",
 )
 DOCTOR_TRUST = Message("signatures", "签名")
-DOCTOR_TRUST_VALUE = Message("{keys} trusted keys, {signed} of {models} models signed; {policy}", "受信任密钥 {keys} 个,{models} 个模型中 {signed} 个已签名;{policy}")
+DOCTOR_TRUST_VALUE = Message(
+    "{keys} trusted keys, {signed} of {models} models signed; {policy}",
+    "受信任密钥 {keys} 个,{models} 个模型中 {signed} 个已签名;{policy}",
+)
 DOCTOR_REFUSED = Message("{model}: {state}", "{model}:{state}")
 DOCTOR_AUDIT = Message("audit log", "审计日志")
 DOCTOR_AUDIT_GOOD = Message("{lines} lines, the chain is whole", "{lines} 行,链条完整")
-DOCTOR_AUDIT_BAD = Message("{problem}; `pocketseek audit verify` shows all", "{problem};`pocketseek audit verify` 查看全部")
+DOCTOR_AUDIT_BAD = Message(
+    "{problem}; `pocketseek audit verify` shows all", "{problem};`pocketseek audit verify` 查看全部"
+)

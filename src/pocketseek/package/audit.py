@@ -121,7 +121,9 @@ class AuditLog:
         """noted_head: the hash of a line that was noted before; it must be there still. Raises StorageError, BusyError,
         FormatError (no head can be read)."""
         if not self.exists():  # nothing is made by asking
-            return AuditReport(0, 1, _START, (f"no line has the hash {noted_head} that was noted",) if noted_head else ())
+            return AuditReport(
+                0, 1, _START, (f"no line has the hash {noted_head} that was noted",) if noted_head else ()
+            )
         with private_lock(self.path):
             found, lines = self._head(), list(self._lines())
         head = found or Head()

@@ -98,7 +98,9 @@ class Gatekeeper:
         with suppress(StorageError, BusyError):
             self.store.change(lambda now: with_pins(now, _pins_of(state, now, int(self._clock()))))
 
-    def accept(self, package_dir: Path, state: TrustState, *, all_models: bool = False, allow_older: bool = False) -> TrustList:
+    def accept(
+        self, package_dir: Path, state: TrustState, *, all_models: bool = False, allow_older: bool = False
+    ) -> TrustList:
         """The user's word that this is meant to be: trust its key (for this model), forget who signed it before.
 
         Raises TrustError for what no word helps with, or if it is older and that was not said; UsageError if the key

@@ -1,4 +1,4 @@
-"""Small files of the data directory that nobody else may read or turn aside: tokens, trusted keys, the audit log's head.
+"""Small files of the data directory that nobody else may read or turn aside: trusted keys, signing keys, the audit log.
 
 Written whole or not at all, mode 0600 from the first byte on, under a lock that changers of other processes wait for.
 A symbolic link in the place of such a file is refused: whoever put it there chose what would be read in its stead.

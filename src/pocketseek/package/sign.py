@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _MAX_KEY_FILE_BYTES = 8192
-_HEADER = re.compile(r"# pocketseek private key ([^\s]{1,64}) [a-z2-7-]{39}\n# (?:no passphrase|scrypt ([0-9a-f]{32}))\n")
+_HEADER = re.compile(
+    r"# pocketseek private key ([^\s]{1,64}) [a-z2-7-]{39}\n# (?:no passphrase|scrypt ([0-9a-f]{32}))\n"
+)
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P, _SCRYPT_MEMORY_BYTES = 2**15, 8, 1, 64 << 20
 _SALT_BYTES = 16
 _NO_PASSPHRASE = "no passphrase"
@@ -83,7 +85,9 @@ def read_key(path: Path, ask_passphrase: Callable[[], str | None]) -> SigningKey
 def render_private_key(key: SigningKey, passphrase: str | None) -> bytes:
     forms = _serialization()
     salt = secrets.token_bytes(_SALT_BYTES)
-    protection = forms.NoEncryption() if passphrase is None else forms.BestAvailableEncryption(_stretch(passphrase, salt))
+    protection = (
+        forms.NoEncryption() if passphrase is None else forms.BestAvailableEncryption(_stretch(passphrase, salt))
+    )
     pem: bytes = key.private.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, protection)
     how = _NO_PASSPHRASE if passphrase is None else f"scrypt {salt.hex()}"
     return f"# pocketseek private key {key.public.name} {key.public.fingerprint}\n# {how}\n".encode("ascii") + pem

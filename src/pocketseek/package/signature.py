@@ -1,7 +1,8 @@
 """`manifest.sig`: who vouches for the exact bytes of manifest.json. Reading and writing of it; computing is in sign.py.
 
-    {"format_version": 1, "magic": "pocketseek-signatures", "signatures": [{"created": 1790000000, "expires": 1821536000,
-     "key": "<64 hex>", "manifest_sha256": "<64 hex>", "name": "alice", "signature": "<128 hex>"}]}
+    {"format_version": 1, "magic": "pocketseek-signatures", "signatures": [{"created": 1790000000,
+     "expires": 1821536000, "key": "<64 hex>", "manifest_sha256": "<64 hex>", "name": "alice",
+     "signature": "<128 hex>"}]}
 
 What is signed is `signed_message`: a domain, every field but the signature, and all bytes of the manifest, so that
 nothing of it can be taken to another manifest, another key or another time. Times are Unix seconds; `expires` may be
@@ -76,7 +77,7 @@ def render_signatures(signatures: Sequence[Signature]) -> bytes:
 
 
 def read_signature_bytes(package_dir: Path) -> bytes | None:
-    """None if the package has no signature. A link, a pipe or something endless is refused: StorageError, FormatError."""
+    """None if the package has no signature. Links, pipes and endless files are refused: StorageError, FormatError."""
     return read_private(package_dir / SIGNATURE_NAME, max_bytes=MAX_SIGNATURE_BYTES)
 
 

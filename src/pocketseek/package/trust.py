@@ -83,7 +83,7 @@ def judge(
     is_installed: bool = True,
     now_s: int,
 ) -> TrustState:
-    """signature: the bytes of manifest.sig. places: names under which it is remembered; the first is the manifest's own.
+    """signature: the bytes of manifest.sig. places: names that it is remembered by; the first is the manifest's own.
 
     Raises UnsupportedError if there is a signature and nothing to check it with.
     """

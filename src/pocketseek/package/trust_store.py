@@ -108,7 +108,7 @@ class TrustStore:
         return TrustList() if data is None else parse_trust_list(data, self.path)
 
     def change(self, edit: Callable[[TrustList], TrustList]) -> TrustList:
-        """Replace the list by what `edit` makes of it. Raises what edit raises, FormatError, StorageError, BusyError."""
+        """Replace the list by what `edit` makes of it. Raises as edit does, FormatError, StorageError, BusyError."""
         with private_lock(self.path):
             before = self.load()
             after = edit(before)

@@ -15,10 +15,10 @@ from pocketseek.govern.governor import MAX_SEQUENCES, FixedGovernor
 from pocketseek.kernels.choose import KernelChoice, build_of, choose_kernels
 from pocketseek.kernels.kv_memory import KvFormat, choose_kv_format, used_page_bytes
 from pocketseek.package.audit import AuditLog
+from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.manifest import render_manifest
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
-from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor

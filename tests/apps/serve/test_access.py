@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 from api_server import Served, serving
-
 from starlette.routing import Route
 
 from pocketseek.apps.access_tokens import TokenLimits, TokenStore

@@ -10,9 +10,9 @@ from pocketseek import __version__
 from pocketseek.device.execution_provider import ExecutionProvider
 from pocketseek.device.probe import DeviceFacts
 from pocketseek.errors import UnsupportedError, UsageError
+from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.manifest import Manifest, parse_manifest_of, read_manifest_bytes, render_manifest
 from pocketseek.package.store import ModelStore
-from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.runtime.cost_file import CostFile
 from pocketseek.runtime.onnx.file_hashes import Progress, check_files
 from pocketseek.runtime.onnx.model_files import OnnxModel, is_onnx_model, read_model
