@@ -300,7 +300,7 @@ def test_doctor_counts_keys_and_signed_models(run: Run, installed: Path) -> None
     run("keygen")
     run("sign", "tiny")
     ended = run("doctor")
-    assert "1 trusted keys, 1 of 1 models signed" in ended.out
+    assert "trusted keys: 1; signed models: 1 of 1" in ended.out
     assert "only you can read what is yours" in ended.out
 
 

@@ -109,7 +109,7 @@ DOCTOR_EXPOSED = Message(
 )
 DOCTOR_TRUST = Message("signatures", "签名")
 DOCTOR_TRUST_VALUE = Message(
-    "{keys} trusted keys, {signed} of {models} models signed; {policy}",
+    "trusted keys: {keys}; signed models: {signed} of {models}; {policy}",
     "受信任密钥 {keys} 个,{models} 个模型中 {signed} 个已签名;{policy}",
 )
 DOCTOR_REFUSED = Message("{model}: {state}", "{model}:{state}")

@@ -26,7 +26,7 @@ function standing({ status, trusted_since: since }) {
 function rows(facts) {
   const mark = GOOD.has(facts.status) ? "good" : BAD.has(facts.status) ? "bad" : "";
   const found = [[say("signature"), standing(facts), mark]];
-  if (facts.signed_by) found.push([say("signedBy"), facts.signed_by, ""], [say("fingerprint"), facts.fingerprint, "code"]);
+  if (facts.signed_by) found.push([say("signedBy"), facts.signed_by, ""], [say("fingerprint"), facts.fingerprint, "letters"]);
   if (facts.version) found.push([say("version"), String(facts.version), ""]);
   if (facts.status !== "onnx") found.push([say("checked"), facts.verified ? day(facts.verified) : say("notChecked"), ""]);
   return found;
