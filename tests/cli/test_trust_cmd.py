@@ -84,7 +84,7 @@ def test_unsigned_models_are_refused_where_signatures_are_required(run: Run, ins
     assert run("generate", "tiny", "Hello", *GENERATE).code == 0
 
 
-@pytest.mark.parametrize("command", ["generate", "eval", "bench", "summarize"])
+@pytest.mark.parametrize("command", ["generate", "eval", "bench", "summarize", "export"])
 def test_no_command_opens_a_model_that_is_not_trusted(run: Run, signed: str, tmp_path: Path, command: str) -> None:
     text = tmp_path / "text.txt"
     text.write_text("Some words to be read. " * 20)
@@ -92,6 +92,7 @@ def test_no_command_opens_a_model_that_is_not_trusted(run: Run, signed: str, tmp
         "generate": ("generate", "tiny", "Hello"),
         "eval": ("eval", "tiny", "--text", text),
         "bench": ("bench", "tiny"),
+        "export": ("export", "tiny", tmp_path / "onnx"),
         "summarize": ("doc", "summarize", text, "--model", "tiny"),
     }[command]
     ended = run(*arguments)

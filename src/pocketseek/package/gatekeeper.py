@@ -71,6 +71,12 @@ class Gatekeeper:
         except (FormatError, NotFoundError, StorageError, UnsupportedError):
             return False
 
+    def check(self, package_dir: Path) -> None:
+        """As `admit`, of what lies there now, for those who do not open it themselves. Remembers nothing."""
+        state = self.look_at(package_dir)
+        with self._refusals(package_dir.name):
+            check_allowed(state, self.store.load(), self._what(package_dir, state))
+
     def admit_unsigned(self, name: str) -> None:
         """For what cannot be signed, such as an ONNX model. Raises TrustError if only signed models may run."""
         state = TrustState("unsigned", 0)
