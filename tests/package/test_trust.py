@@ -1,7 +1,6 @@
 """Who may be used: every attack on a signature, the pins, and that what was checked is what is used."""
 
 import json
-import os
 import shutil
 import stat
 import threading
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from package.samples import flip_bit, some_chunk, write_sample
 
 from pocketseek.errors import BusyError, FormatError, IntegrityError, StorageError, TrustError, UsageError
-from pocketseek.package import gatekeeper as gatekeeper_module
 from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.manifest import parse_manifest, render_manifest
 from pocketseek.package.private_file import private_lock
@@ -462,9 +460,45 @@ def test_an_update_to_another_model_of_the_same_signer_is_refused(update: Update
         update(name="other")
 
 
-def test_looking_does_not_follow_what_is_not_installed(place: Place, memory_dir: Path) -> None:
+def test_a_package_elsewhere_is_remembered_by_its_path(place: Place, memory_dir: Path) -> None:
+    place.sign(version=2)
+    place.trust()
+    place.open()
     outside = write_sample(memory_dir / "stick" / "tiny")
-    assert not place.gate.look_at(outside).is_installed
-    assert place.gate.look_at(place.model).is_installed
-    assert gatekeeper_module._is_same_dir(place.home / "models", place.home / "models" / ".")
-    assert os.path.isdir(outside)
+    assert place.open(outside) == "unsigned"  # somebody else's model of that name, which the user asked for by path
+    sign_package(outside, ALICE, created_s=NOW_S, version=2)
+    assert place.open(outside) == "trusted"
+    (outside / "manifest.sig").unlink()
+    place.refused("not signed any more", outside)
+    place.gate.accept(outside, place.gate.look_at(outside))
+    assert place.open(outside) == "unsigned"
+    assert place.open() == "trusted"
+    (place.model / "manifest.sig").unlink()
+    place.refused("not signed any more")
+
+
+def test_an_older_release_on_a_stick_is_refused(place: Place, memory_dir: Path) -> None:
+    outside = memory_dir / "stick" / "tiny"
+    place.sign(version=1)
+    place.trust()
+    shutil.copytree(place.model, outside)
+    place.sign(version=2)
+    place.open()
+    place.refused("version 1, older than version 2", outside)
+    place.gate.accept(outside, place.gate.look_at(outside), allow_older=True)
+    assert place.open(outside) == "trusted"
+    assert place.store.load().pins["tiny"].version == 2
+
+
+def test_a_link_in_the_place_of_a_signed_model_does_not_stand_in_for_it(place: Place, memory_dir: Path) -> None:
+    place.sign()
+    place.trust()
+    place.open()
+    outside = write_sample(memory_dir / "stick" / "innocent")
+    shutil.rmtree(place.model)
+    place.model.symlink_to(outside)
+    place.refused("not signed any more")
+    sign_package(outside, ALICE, created_s=NOW_S)
+    flip_bit(some_chunk(outside), keep_times=True)
+    with pytest.raises(IntegrityError, match="damaged"):
+        place.open()

@@ -26,7 +26,11 @@ from pocketseek.settings import Settings
 
 
 class Gatekeeper:
-    """Cheap to make. audit: where refusals are written down."""
+    """Cheap to make. audit: where refusals are written down.
+
+    What is remembered of an installed model is so by its name there and by the name in its manifest, which an attacker
+    chooses: if either was signed before, it has to be. A package elsewhere is remembered by its path.
+    """
 
     def __init__(
         self,
@@ -79,7 +83,7 @@ class Gatekeeper:
 
     def admit_unsigned(self, name: str) -> None:
         """For what cannot be signed, such as an ONNX model. Raises TrustError if only signed models may run."""
-        state = TrustState("unsigned", 0)
+        state = TrustState("unsigned", name, 0)
         with self._refusals(name):
             check_allowed(state, self.store.load(), name)
 
@@ -94,7 +98,14 @@ class Gatekeeper:
 
     def _what(self, package_dir: Path, state: TrustState) -> str:
         """As the user would call it."""
-        return package_dir.name if state.is_installed else str(package_dir)
+        return package_dir.name if self._is_installed(package_dir) else str(package_dir)
+
+    def _is_installed(self, package_dir: Path) -> bool:
+        return _is_same_dir(package_dir.parent, self._models_dir)
+
+    def _is_kept_here(self, package_dir: Path) -> bool:
+        """Not what a link among the models leads to."""
+        return _is_same_dir(Path(os.path.realpath(package_dir)).parent, self._models_dir)
 
     def record(self, state: TrustState, trust: TrustList) -> None:
         """Remember signer and version of what is used. Where the data directory cannot be written, what was remembered
@@ -128,18 +139,11 @@ class Gatekeeper:
         return self.store.change(edit)
 
     def _judge(self, package_dir: Path, manifest_bytes: bytes, manifest: Manifest, trust: TrustList) -> TrustState:
-        is_installed = _is_same_dir(package_dir.parent, self._models_dir)
-        own, here = manifest.name, package_dir.name
-        places = (own, here) if is_installed and here != own else (own,)
-        return judge(
-            manifest_bytes,
-            read_signature_bytes(package_dir),
-            trust,
-            version=manifest.version,
-            places=places,
-            is_installed=is_installed,
-            now_s=int(self._clock()),
-        )
+        names = dict.fromkeys((manifest.name, package_dir.name))
+        places = tuple(names) if self._is_installed(package_dir) else (os.path.realpath(package_dir),)
+        signature = read_signature_bytes(package_dir)
+        state = judge(manifest_bytes, signature, trust, manifest=manifest, places=places, now_s=int(self._clock()))
+        return replace(state, marker_counts=state.key is None or self._is_kept_here(package_dir))
 
 
 def _pins_of(state: TrustState, trust: TrustList, now_s: int) -> dict[str, Pin]:
@@ -158,10 +162,10 @@ def _key_trusted_for(
     state: TrustState, key: PublicKey, trust: TrustList, *, all_models: bool, now_s: int
 ) -> TrustedKey:
     """What is trusted of it already, and this model."""
-    before = trust.find(key.hex) or TrustedKey(key, now_s, (state.places[0],))
+    before = trust.find(key.hex) or TrustedKey(key, now_s, (state.model,))
     if all_models:
         return replace(before, models=())
-    return before if before.covers(state.places[0]) else replace(before, models=(*before.models, state.places[0]))
+    return before if before.covers(state.model) else replace(before, models=(*before.models, state.model))
 
 
 def _is_same_dir(one: Path, other: Path) -> bool:

@@ -102,7 +102,7 @@ class Package:
             trust = None if admit is None else admit(path, data, manifest)
 
         def check_and_map(manifest: Manifest) -> Package:
-            mode: Mode = "full" if verify == "auto" and trust is not None and trust.must_be_hashed else verify
+            mode: Mode = "full" if verify == "auto" and trust is not None and not trust.marker_counts else verify
             for _ in range(_MAX_TRIES):
                 stamps = check_chunks(path, manifest, mode=mode, progress=progress)
                 maps = _map_chunks(path, manifest, stamps)

@@ -16,6 +16,7 @@ remove its signature: that is why a model that was signed once is expected to be
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from pocketseek.package.manifest import parse_manifest
 from pocketseek.package.public_key import PublicKey
 from pocketseek.package.sign import is_genuine
 from pocketseek.package.signature import Signature, parse_signatures
-from pocketseek.package.trust_store import TrustList
+from pocketseek.package.trust_store import Pin, TrustList
 
 Status = Literal["trusted", "unknown", "elsewhere", "expired", "revoked", "unsigned", "wrong"]
 
@@ -40,15 +41,16 @@ class TrustState:
     """What is known of a package's origin. Times are Unix seconds.
 
     status: "elsewhere" is a key trusted for other models only; "wrong" a signature that does not match, or is none.
-    key: of the signature that counts, named as the user calls it if it is trusted. problem: with "wrong".
-    places: the names under which the model is remembered. pinned: who signed it when it was last used. highest_version:
-    seen under that key. is_installed: lies in the data directory.
+    model: the name in the manifest. places: what it is remembered by, see `Gatekeeper`. key: of the signature that
+    counts, named as the user calls it if it is trusted. pinned: who signed it when it was last used. highest_version:
+    seen of that model under the same key. problem: with "wrong". marker_counts: whether the package's marker was
+    written here; that of a signed package elsewhere came from where it came from.
     """
 
     status: Status
+    model: str
     version: int
     places: tuple[str, ...] = ()
-    is_installed: bool = True
     key: PublicKey | None = None
     signed_s: int | None = None
     expires_s: int | None = None
@@ -56,6 +58,7 @@ class TrustState:
     pinned: str | None = None
     pinned_key: PublicKey | None = None
     highest_version: int = 0
+    marker_counts: bool = True
     problem: str = ""
 
     @property
@@ -67,44 +70,41 @@ class TrustState:
         """Signed by somebody else than before, or no longer."""
         return self.pinned is not None and (self.key is None or self.key.fingerprint != self.pinned)
 
-    @property
-    def must_be_hashed(self) -> bool:
-        """Whether a marker that came with the package would be believed for nothing."""
-        return self.key is not None and not self.is_installed
-
 
 def judge(
     manifest_bytes: bytes,
     signature: bytes | None,
     trust: TrustList,
     *,
-    version: int,
+    manifest: Manifest,
     places: Sequence[str],
-    is_installed: bool = True,
     now_s: int,
 ) -> TrustState:
-    """signature: the bytes of manifest.sig. places: names that it is remembered by; the first is the manifest's own.
+    """manifest: parsed from these very bytes. signature: the bytes of manifest.sig. places: names that it is remembered
+    by. Where there is no pin, one of the manifest's name tells the version, if it is of the same key.
 
     Raises UnsupportedError if there is a signature and nothing to check it with.
     """
     pins = [pin for place in places if (pin := trust.pins.get(place)) is not None]
-    state = TrustState("unsigned", version, tuple(places), is_installed)
+    state = TrustState("unsigned", manifest.name, manifest.version, tuple(places))
     if signature is not None:
         state = _judge_signature(state, manifest_bytes, signature, trust, {pin.fingerprint for pin in pins}, now_s)
-    others = [pin for pin in pins if state.key is None or pin.fingerprint != state.key.fingerprint]
+    others = [pin for pin in pins if not _is_by(pin, state.key)]
     pinned = (others or pins)[0].fingerprint if pins else None
+    of_name = trust.pins.get(manifest.name)
+    seen = pins if pins or of_name is None else [of_name]
     return replace(
         state,
         pinned=pinned,
         pinned_key=next((one.key for one in trust.keys if one.key.fingerprint == pinned), None),
-        highest_version=max((pin.version for pin in pins if pin not in others), default=0),
+        highest_version=max((pin.version for pin in seen if _is_by(pin, state.key)), default=0),
     )
 
 
 def check_allowed(state: TrustState, trust: TrustList, what: str, *, allow_older: bool = False) -> None:
     """Raises TrustError, one line that names `what`."""
     signer = "nobody" if state.key is None else f"{state.key.name} ({state.key.fingerprint})"
-    accept = f"`pocketseek trust accept {what}`"
+    accept = f"`pocketseek trust accept {shlex.quote(what)}`"
     if state.status == "wrong":
         raise TrustError(f"{what}: {state.problem}; it was changed after it was signed: install it again")
     if state.status == "revoked":
@@ -167,7 +167,7 @@ def check_update_allowed(
         )
     places = (new.name,) if place is None or place == new.name else (new.name, place)
     now_s = int(time.time()) if now_s is None else now_s
-    state = judge(new_manifest_bytes, new_signature, trust, version=new.version, places=places, now_s=now_s)
+    state = judge(new_manifest_bytes, new_signature, trust, manifest=new, places=places, now_s=now_s)
     if needs_consent(state) and accept is not None and state.key is not None and state.key.fingerprint == accept:
         state = replace(state, status="trusted", pinned=None if state.pinned is None else accept, trusted_since_s=now_s)
     check_allowed(state, trust, what, allow_older=allow_older)
@@ -192,7 +192,7 @@ def _judge_signature(
         return replace(state, status="wrong", problem="its signature is of another manifest than the one beside it")
     if not all(is_genuine(one, manifest_bytes) for one in signatures):
         return replace(state, status="wrong", problem="its signature does not match the manifest")
-    judged = [(_status_of(one, trust, state.places[0], now_s), one) for one in signatures]
+    judged = [(_status_of(one, trust, state.model, now_s), one) for one in signatures]
     status, best = min(judged, key=lambda one: (_ORDER.index(one[0]), one[1].key.fingerprint not in pinned))
     known = trust.find(best.key.hex)
     return replace(
@@ -215,6 +215,10 @@ def _status_of(signature: Signature, trust: TrustList, model: str, now_s: int) -
     if known is None:
         return "unknown"
     return "trusted" if known.covers(model) else "elsewhere"
+
+
+def _is_by(pin: Pin, key: PublicKey | None) -> bool:
+    return key is not None and pin.fingerprint == key.fingerprint
 
 
 def _earliest(*times_s: int | None) -> int | None:
