@@ -36,6 +36,7 @@ from pocketseek.package.sign import (
 from pocketseek.package.signature import (
     MAX_SIGNATURE_BYTES,
     Signature,
+    join_signatures,
     parse_signatures,
     read_signature_bytes,
     render_signatures,
@@ -118,6 +119,15 @@ def test_fields_and_manifest_cannot_be_moved_into_each_other(key: SigningKey) ->
 def test_what_is_written_is_read_again(key: SigningKey) -> None:
     signatures = (signature_of(key), signature_of(key, None))
     assert parse_signatures(render_signatures(signatures)) == signatures
+
+
+def test_joined_signatures_are_right_beside_either_manifest(key: SigningKey) -> None:
+    old, new = (sign_manifest(key, data, created_s=NOW_S, expires_s=None) for data in (MANIFEST, b"another"))
+    joined = join_signatures(render_signatures([new]), render_signatures([old]), None, b"garbage")
+    assert joined is not None
+    assert parse_signatures(joined) == (new, old)
+    assert join_signatures(joined, joined) == joined
+    assert join_signatures(None, b"garbage") is None
 
 
 @given(st.binary(max_size=300))

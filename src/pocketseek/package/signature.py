@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pocketseek.errors import FormatError
 from pocketseek.package.paths import SHA256_PATTERN, SIGNATURE_NAME
 from pocketseek.package.private_file import read_private
 from pocketseek.package.public_key import KEY_HEX_PATTERN, KEY_NAME_PATTERN, PublicKey, is_weak_key
@@ -74,6 +75,18 @@ def parse_signatures(data: bytes) -> tuple[Signature, ...]:
 def render_signatures(signatures: Sequence[Signature]) -> bytes:
     items = [{**_fields(one), "signature": one.value} for one in signatures]
     return _canonical({"magic": MAGIC, "format_version": FORMAT_VERSION, "signatures": items}) + b"\n"
+
+
+def join_signatures(*files: bytes | None) -> bytes | None:
+    """One file with the signatures of all, for the moment in which one manifest takes the place of another: it is right
+    beside either. None if there are none. What cannot be read vouches for nothing and is left out."""
+    found: dict[str, Signature] = {}
+    for data in files:
+        try:
+            found |= {one.value: one for one in parse_signatures(data or b"")}
+        except FormatError:
+            continue
+    return render_signatures(tuple(found.values())[:MAX_SIGNATURES]) if found else None
 
 
 def read_signature_bytes(package_dir: Path) -> bytes | None:

@@ -16,7 +16,7 @@ import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pocketseek.errors import FormatError, UsageError
+from pocketseek.errors import UsageError
 from pocketseek.package.entries import Manifest
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import MAX_VERSION, parse_manifest, read_manifest_bytes, render_manifest
@@ -25,6 +25,7 @@ from pocketseek.package.sign import SigningKey, sign_manifest
 from pocketseek.package.signature import (
     MAX_SIGNERS,
     Signature,
+    join_signatures,
     parse_signatures,
     read_signature_bytes,
     render_signatures,
@@ -56,36 +57,30 @@ def sign_package(
             new_bytes = render_manifest(manifest)
         signature = sign_manifest(key, new_bytes, created_s=created_s, expires_s=expires_s)
         there = _signatures(package_dir)
-        old = [one for one in there if one.is_for(old_bytes)]
         kept = [one for one in there if one.is_for(new_bytes) and one.key.hex != key.public.hex]
-        put_signed_manifest(package_dir, new_bytes, [*kept, signature], old_bytes=old_bytes, old=old)
+        if len(kept) == MAX_SIGNERS:
+            raise UsageError(f"a package has at most {MAX_SIGNERS} signatures; this one has them all")
+        old = render_signatures(matching) if (matching := [one for one in there if one.is_for(old_bytes)]) else None
+        _put(package_dir, old_bytes, old, new_bytes, render_signatures([*kept, signature]))
     return Signed(signature, manifest)
 
 
-def put_signed_manifest(
-    package_dir: Path, new_bytes: bytes, new: list[Signature], *, old_bytes: bytes, old: list[Signature]
+def _put(
+    package_dir: Path, old_bytes: bytes, old_signature: bytes | None, new_bytes: bytes, new_signature: bytes
 ) -> None:
-    """Replace the manifest together with its signatures; at every moment one of both is there, signed as it was. (A new
-    manifest after an unsigned one is unsigned for a moment: a signature of what is not there yet would be a wrong one.)
-
-    The caller holds the destination's lock. Raises UsageError (too many signatures), StorageError.
-    """
-    if len(new) > MAX_SIGNERS:
-        raise UsageError(f"a package has at most {MAX_SIGNERS} signatures; this one has them all")
+    """At every moment one of both manifests is there, signed as it was. (A new manifest after an unsigned one is unsigned
+    for a moment: a signature of what is not there yet would be a wrong one.)"""
     if new_bytes != old_bytes:
-        if old:
-            _replace(package_dir, SIGNATURE_NAME, render_signatures([*new, *old[:MAX_SIGNERS]]))
+        if old_signature is not None:
+            _replace(package_dir, SIGNATURE_NAME, join_signatures(new_signature, old_signature) or new_signature)
         _replace(package_dir, MANIFEST_NAME, new_bytes)
-    _replace(package_dir, SIGNATURE_NAME, render_signatures(new))
+    _replace(package_dir, SIGNATURE_NAME, new_signature)
 
 
-def _signatures(package_dir: Path) -> tuple[Signature, ...]:
+def _signatures(package_dir: Path) -> list[Signature]:
     """Of a file that cannot be read nothing is kept: it vouches for nothing."""
-    data = read_signature_bytes(package_dir)
-    try:
-        return parse_signatures(data) if data is not None else ()
-    except FormatError:
-        return ()
+    joined = join_signatures(read_signature_bytes(package_dir))
+    return list(parse_signatures(joined)) if joined is not None else []
 
 
 def _replace(package_dir: Path, name: str, data: bytes) -> None:
