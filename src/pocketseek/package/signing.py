@@ -68,8 +68,8 @@ def sign_package(
 def _put(
     package_dir: Path, old_bytes: bytes, old_signature: bytes | None, new_bytes: bytes, new_signature: bytes
 ) -> None:
-    """At every moment one of both manifests is there, signed as it was. (A new manifest after an unsigned one is unsigned
-    for a moment: a signature of what is not there yet would be a wrong one.)"""
+    """At every moment one of both manifests is there, signed as it was. (A new manifest after an unsigned one is
+    unsigned for a moment: a signature of what is not there yet would be a wrong one.)"""
     if new_bytes != old_bytes:
         if old_signature is not None:
             _replace(package_dir, SIGNATURE_NAME, join_signatures(new_signature, old_signature) or new_signature)
