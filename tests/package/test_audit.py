@@ -50,8 +50,9 @@ def test_only_the_owner_can_read_it(log: AuditLog) -> None:
     assert sorted(path.name for path in log.path.parent.iterdir()) == ["audit.head", "audit.log"]
 
 
-def test_asking_makes_nothing(log: AuditLog) -> None:
+def test_asking_and_noting_make_no_data_directory(log: AuditLog) -> None:
     assert list(log.events()) == []
+    log.note("model-opened", model="tiny")
     assert log.verify().problems == ()
     assert not log.path.parent.exists()
 

@@ -107,9 +107,11 @@ class AuditLog:
             self._add(self._rotated(head), event, fields)
 
     def note(self, event: str, **fields: Value) -> None:
-        """As `write`, where the event must not fail because of the log: a model can be used on a full disk."""
+        """As `write`, where the event must not fail because of the log: a model can be used on a full disk. Without a
+        data directory nothing is written: a program that uses a package by its path makes none."""
         with suppress(StorageError, BusyError, FormatError):
-            self.write(event, **fields)
+            if self.path.parent.is_dir():
+                self.write(event, **fields)
 
     def events(self) -> Iterator[Event]:
         """The oldest first; lines that cannot be read are left out (`verify` tells them)."""
