@@ -17,6 +17,7 @@ SECRETS = (
     "conversations-0123456789abcdef.db",
     "documents.db-wal",
     "device.json",
+    "frequency-caps.json",
 )
 
 

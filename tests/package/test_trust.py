@@ -379,6 +379,13 @@ def test_changes_of_many_at_once_are_all_kept(place: Place) -> None:
     assert {one.key.hex for one in place.store.load().keys} == {key.public.hex for key in keys}
 
 
+def test_what_a_killed_writer_left_goes_with_the_next_change(place: Place) -> None:
+    place.trust()
+    (place.home / ".trust.json.partial").write_bytes(b"half")
+    place.trust(BOB)
+    assert sorted(path.name for path in place.home.iterdir()) == ["models", "trust.json"]
+
+
 def test_a_lock_that_is_never_given_back_is_told(place: Place) -> None:
     with private_lock(place.store.path), pytest.raises(BusyError), private_lock(place.store.path, patience_s=0.02):
         pass
