@@ -21,9 +21,11 @@ from fakes import ASSISTANT_ID, EOS_ID, FakeExecutor, FakeTemplate, fake_engine,
 from pocketseek.apps.access_tokens import TokenStore
 from pocketseek.apps.conversations import ConversationStore
 from pocketseek.apps.model_pool import ModelPool, ServedModel
+from pocketseek.apps.model_state import ModelState
 from pocketseek.apps.serve.private_files import PrivateFiles
 from pocketseek.apps.serve.server import ApiServer, bind
 from pocketseek.apps.serve.services import ServeOptions, Services
+from pocketseek.package.audit import AuditLog
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.work import Logits, Work
 
@@ -113,6 +115,8 @@ def serving(
     tokens: TokenStore | None = None,
     open_engine: Callable[[ServedModel], Engine] | None = None,
     models: Sequence[ServedModel] = (ServedModel(MODEL, Path("nowhere")),),
+    state_of: Callable[[ServedModel], ModelState | None] = lambda model: None,
+    audit: AuditLog | None = None,
 ) -> Iterator[Served]:
     executor = FakeExecutor(logits=logits, before_run=before_run, context_length=context_length)
 
@@ -128,6 +132,8 @@ def serving(
         options or ServeOptions(),
         conversations=ConversationStore(folder / "conversations.db"),
         files=PrivateFiles(folder / "uploads"),
+        state_of=state_of,
+        audit=audit,
     )
     listener = bind("127.0.0.1", 0)
     server = ApiServer(services)

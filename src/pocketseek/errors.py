@@ -122,6 +122,13 @@ class ModelOutputError(PocketseekError):
     http_status = 500
 
 
+class TrustError(PocketseekError):
+    """A model is not signed by someone who is trusted here, its signature does not match, or it is an older release."""
+
+    exit_code = 17
+    http_status = 403
+
+
 class SealError(PocketseekError):
     """Something sealed cannot be opened: the passphrase or key is missing or wrong, or its seal was changed."""
 

@@ -10,7 +10,7 @@ POCKETSEEK_POWER    screen-off: gather background work for longer and run it at 
 POCKETSEEK_ENGINE   who computes: native (default) or onnx, which is ONNX Runtime
 POCKETSEEK_PROVIDER execution provider of ONNX Runtime: QNN, NNAPI, CoreML, XNNPACK, OpenVINO or CPU (default: what
                     fits the device)
-POCKETSEEK_PASSPHRASE  of sealed models, where nobody can be asked
+POCKETSEEK_PASSPHRASE  of sealed models and data, and of a private key (keygen, sign), where nobody can be asked
 POCKETSEEK_NEW_PASSPHRASE  the one that `passwd` sets, likewise
 POCKETSEEK_DATA_KEY    file with the key of a data directory that was sealed with one (`seal --data --key-file`)
 POCKETSEEK_LANG     language of messages: en or zh (default: from LC_ALL, LC_MESSAGES, LANG)
@@ -66,6 +66,18 @@ class Settings:
     @property
     def tokens_path(self) -> Path:
         return self.home / "tokens.json"
+
+    @property
+    def trust_path(self) -> Path:
+        return self.home / "trust.json"
+
+    @property
+    def audit_path(self) -> Path:
+        return self.home / "audit.log"
+
+    @property
+    def keys_dir(self) -> Path:
+        return self.home / "keys"
 
 
 def read_settings(complaints: list[str] | None = None) -> Settings:

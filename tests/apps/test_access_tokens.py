@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketseek.apps.access_tokens import TOKEN_PREFIX, TokenLimits, TokenStore, parse_tokens
-from pocketseek.errors import FormatError, NotFoundError, UsageError
+from pocketseek.errors import FormatError, NotFoundError, StorageError, UsageError
 
 
 @pytest.fixture
@@ -52,6 +52,15 @@ def test_what_another_process_changes_counts_at_once(store: TokenStore, tmp_path
     other.revoke("phone")
     assert store.find(secret) is None
     assert store.list() == ()
+
+
+def test_a_symbolic_link_in_the_place_of_the_file_is_refused(store: TokenStore, tmp_path: Path) -> None:
+    _, secret = store.create("phone")
+    path = tmp_path / "home" / "tokens.json"
+    path.rename(tmp_path / "elsewhere.json")
+    path.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(StorageError, match="symbolic link"):
+        store.find(secret)
 
 
 def test_a_name_is_taken_once(store: TokenStore) -> None:

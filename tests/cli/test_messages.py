@@ -17,6 +17,7 @@ from pocketseek.cli import (
     report_messages,
     seal_messages,
     sensors_messages,
+    trust_messages,
     verdict_messages,
 )
 from pocketseek.cli.messages import Message, Words
@@ -36,6 +37,7 @@ ALL = (
             report_messages,
             seal_messages,
             sensors_messages,
+            trust_messages,
             verdict_messages,
         )
         for name, value in vars(module).items()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import time
 from dataclasses import asdict, dataclass
@@ -22,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from pocketseek.errors import FormatError, NotFoundError, UsageError
-from pocketseek.package.lock import destination_lock
-from pocketseek.package.storage import storage_errors, sync_dir, write_all
+from pocketseek.package.private_file import private_lock, read_private, write_private
+from pocketseek.package.storage import storage_errors
 
 TOKEN_PREFIX = "ps-"
 MAX_NAME_CHARACTERS = 64
@@ -85,8 +84,7 @@ class TokenStore:
         _check(name, limits)
         secret, salt = TOKEN_PREFIX + secrets.token_urlsafe(_TOKEN_BYTES), secrets.token_hex(_SALT_BYTES)
         token = AccessToken(name, int(time.time()), limits, salt, _digest(salt, secret))
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with destination_lock(self._path):
+        with private_lock(self._path):
             tokens = self._read()
             if any(other.name == name for other in tokens):
                 raise UsageError(f"there is a token named {name!r}; revoke it first or choose another name")
@@ -98,7 +96,7 @@ class TokenStore:
         missing = NotFoundError(f"there is no token named {name[:80]!r}; `pocketseek token list` shows them")
         if self._stamp() is None:
             raise missing
-        with destination_lock(self._path):
+        with private_lock(self._path):
             tokens = self._read()
             rest = tuple(token for token in tokens if token.name != name)
             if len(rest) == len(tokens):
@@ -108,33 +106,18 @@ class TokenStore:
     def _stamp(self) -> tuple[int, int, int] | None:
         with storage_errors(self._path):
             try:
-                status = self._path.stat()
+                status = self._path.lstat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     def _read(self) -> tuple[AccessToken, ...]:
-        with storage_errors(self._path):
-            try:
-                data = self._path.read_bytes()[:_MOST_BYTES]
-            except FileNotFoundError:
-                return ()
-        return parse_tokens(data, self._path)
+        data = read_private(self._path, max_bytes=_MOST_BYTES)
+        return () if data is None else parse_tokens(data, self._path)
 
     def _write(self, tokens: tuple[AccessToken, ...]) -> None:
-        """As in package/storage.py, but private from the first byte on."""
         value = {"format": _FORMAT, "tokens": [asdict(token) for token in sorted(tokens, key=lambda item: item.name)]}
-        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
-        with storage_errors(self._path):
-            partial.unlink(missing_ok=True)
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                write_all(descriptor, (json.dumps(value, indent=2) + "\n").encode())
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            os.rename(partial, self._path)
-            sync_dir(self._path.parent)
+        write_private(self._path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def parse_tokens(data: bytes, path: Path) -> tuple[AccessToken, ...]:

@@ -48,6 +48,7 @@ def chat(
     key_file: KeyFile = None,
     key_command: KeyCommand = None,
     verbose: options.Verbose = False,
+    trust: options.Trust = None,
     history: Annotated[
         bool | None,
         typer.Option(
@@ -103,6 +104,7 @@ def chat(
             temperature_limit_c=temperature_limit,
             engine=EngineOptions(engine, provider, verbose),
             key=KeyOptions(key_file, key_command),
+            trust=trust,
             yes=yes,
         )
         with closing(ModelSlot(model_options, model or _model_of(settings, resumed))) as slot:

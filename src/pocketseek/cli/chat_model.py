@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, is_onnx
@@ -35,6 +35,7 @@ class ModelOptions:
     temperature_limit_c: float | None = None
     engine: EngineOptions = NO_OPTIONS
     key: KeyOptions = NO_KEY
+    trust: str | None = None  # of the first model, see trust_choice.py
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class ModelSlot:
     """
 
     def __init__(self, options: ModelOptions, model: str | None) -> None:
-        self._options = options
+        self._options = replace(options, trust=None)
         self._asked = model
         self.current = _open(options, model)
 
@@ -91,7 +92,7 @@ class ModelSlot:
 
 
 def _open(options: ModelOptions, model: str | None) -> OpenModel:
-    name, path = choose_model(options.settings, model, yes=options.yes, may_be_onnx=True)
+    name, path = choose_model(options.settings, model, yes=options.yes, may_be_onnx=True, trust=options.trust)
     chosen = choose_for_speed(
         options.settings,
         name,

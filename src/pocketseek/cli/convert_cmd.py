@@ -95,6 +95,7 @@ def convert(
     """Convert a GGUF or safetensors checkpoint and install it. The same command again goes on with an interrupted
     conversion if that takes long (--calibrate, --target-size, --bits); others leave nothing behind."""
     from pocketseek.convert.pipeline import convert_checkpoint
+    from pocketseek.package.audit import AuditLog
     from pocketseek.package.manifest import read_manifest
     from pocketseek.package.store import ModelStore
 
@@ -123,6 +124,8 @@ def convert(
             tell_going_on=lambda going_on: show.note(going_on_line(going_on, words)),
         )
     manifest = read_manifest(path)
+    if destination is None:
+        AuditLog(settings.audit_path).note("model-installed", model=path.name)
     if json:
         print_json(
             {

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import NamedTuple
 
 import typer
 
 from pocketseek.cli import heat_messages, messages, onnx_messages, options
 from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
 from pocketseek.cli.device_cmd import kernels_here
+from pocketseek.cli.doctor_check import Check
+from pocketseek.cli.doctor_security import security_checks
 from pocketseek.cli.heat_limit import remedy
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models_cmd import describe_broken
@@ -26,19 +27,6 @@ from pocketseek.settings import Settings, read_settings
 
 _SMALL_MODEL_BYTES = 350_000_000
 _LEAST_MEMORY_BYTES = 130_000_000  # of the demo model in a container, see docs/cli.md
-
-
-class Check(NamedTuple):
-    """A finding. A warning is worth knowing and no reason to fail."""
-
-    name: str
-    ok: bool
-    detail: str
-    warning: bool = False
-
-    @property
-    def mark(self) -> str:
-        return "!!" if not self.ok else "! " if self.warning else "ok"
 
 
 def doctor(json: options.Json = False) -> None:
@@ -57,6 +45,7 @@ def doctor(json: options.Json = False) -> None:
         _memory(settings, words),
         _heat(settings, words),
         *models,
+        *security_checks(settings, words),
     ]
     healthy = all(check.ok for check in checks)
     if json:

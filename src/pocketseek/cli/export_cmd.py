@@ -150,7 +150,7 @@ def _export_package(
         raise UsageError(
             f"{source} is a checkpoint; make a package of it first: pocketseek convert {shlex.quote(source)}"
         )
-    path = choose_model(settings, source)[1]
+    path = _package(settings, source)
     refuse_sealed(path)
     with progress_bar("layers") as show:
         folder = export_package(
@@ -171,9 +171,18 @@ def _is_checkpoint(source: str) -> bool:
     return bool(source) and os.path.lexists(path) and is_one
 
 
+def _package(settings: Settings, source: str) -> Path:
+    """Raises TrustError for one that may not be used: its export is not signed, so nobody would ask again."""
+    from pocketseek.package.gatekeeper import Gatekeeper
+
+    path = choose_model(settings, source)[1]
+    Gatekeeper.of(settings).check(path)
+    return path
+
+
 def _located(settings: Settings, source: str) -> Path:
     """A checkpoint where there is one, else a package."""
-    return Path(source) if _is_checkpoint(source) else choose_model(settings, source)[1]
+    return Path(source) if _is_checkpoint(source) else _package(settings, source)
 
 
 def _report(folder: Path, words: Words, *, json: bool) -> None:

@@ -20,7 +20,7 @@ from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
 from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
 from pocketseek.cli.text_input import read_stdin
 from pocketseek.errors import UsageError
-from pocketseek.settings import read_settings
+from pocketseek.settings import Settings, read_settings
 from pocketseek.types import Message, SamplingParams, TextEvent
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def generate(
     key_file: KeyFile = None,
     key_command: KeyCommand = None,
     verbose: options.Verbose = False,
+    trust: options.Trust = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -77,7 +78,7 @@ def generate(
     prompt_text = _prompt_text(text)
     settings = read_settings()
     engine_options, key = EngineOptions(engine, provider, verbose), KeyOptions(key_file, key_command)
-    name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
+    name, path = choose_model(settings, model, yes=yes, may_be_onnx=True, trust=trust)
     prompt = _prompt(prompt_text, system, raw=raw or not has_chat_template(path))
     chosen = choose_for_speed(
         settings,
@@ -86,7 +87,7 @@ def generate(
         min_speed=min_speed,
         kv=kv,
         memory_bytes=memory,
-        need=lambda progress: _need(path, prompt, max_tokens, secret_for(path, settings, key), progress),
+        need=lambda progress: _need(settings, path, prompt, max_tokens, secret_for(path, settings, key), progress),
         key=key,
         quiet=json,
         is_onnx=is_onnx(settings, path, engine_options),
@@ -189,12 +190,15 @@ class _Answer:
         }
 
 
-def _need(path: Path, prompt: Prompt, max_tokens: int, secret: Secret | None, progress: Progress) -> SpeedNeed:
+def _need(
+    settings: Settings, path: Path, prompt: Prompt, max_tokens: int, secret: Secret | None, progress: Progress
+) -> SpeedNeed:
     """The whole answer; if the context has to be cut, at least the beginning of one."""
     from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS
+    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.runtime.speed_plan import SpeedNeed, count_prompt_tokens
 
-    num_prompt = count_prompt_tokens(path, prompt, progress, secret=secret)
+    num_prompt = count_prompt_tokens(path, prompt, progress, secret=secret, admit=Gatekeeper.of(settings).admit)
     least_tokens = max(LEAST_CONTEXT_TOKENS, num_prompt + min(max_tokens, _LEAST_ANSWER_TOKENS))
     return SpeedNeed(max_tokens=num_prompt + max_tokens, least_tokens=least_tokens)
 

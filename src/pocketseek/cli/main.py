@@ -17,7 +17,9 @@ import typer
 from typer.main import get_command
 
 from pocketseek import __version__
+from pocketseek.apps.data_directory import mend_modes
 from pocketseek.cli import (
+    audit_cmd,
     bench_cmd,
     chat_cmd,
     convert_cmd,
@@ -28,18 +30,22 @@ from pocketseek.cli import (
     export_cmd,
     generate_cmd,
     inspect_cmd,
+    keygen_cmd,
     models_cmd,
     passwd_cmd,
     remove_cmd,
     seal_cmd,
     serve_cmd,
+    sign_cmd,
     start_cmd,
     token_cmd,
+    trust_cmd,
     unseal_cmd,
     verify_cmd,
 )
 from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
 from pocketseek.errors import PocketseekError, StorageError
+from pocketseek.settings import read_settings
 
 PROGRAM = "pocketseek"
 USAGE_EXIT_CODE = 2
@@ -70,6 +76,10 @@ app.command("eval")(eval_cmd.evaluate)
 app.command("bench")(bench_cmd.bench)
 app.command("serve")(serve_cmd.serve)
 app.add_typer(token_cmd.app, name="token")
+app.command("keygen")(keygen_cmd.keygen)
+app.command("sign")(sign_cmd.sign)
+app.add_typer(trust_cmd.app, name="trust")
+app.add_typer(audit_cmd.app, name="audit")
 app.add_typer(doc_cmd.app, name="doc")
 app.command("device")(device_cmd.device)
 app.command("doctor")(doctor_cmd.doctor)
@@ -82,11 +92,20 @@ def start(
 ) -> None:
     if version:
         print(f"{PROGRAM} {__version__}")
-    elif context.invoked_subcommand is None:
+        raise typer.Exit
+    _keep_private(context)
+    if context.invoked_subcommand is None:
         start_cmd.start()
     else:
         return
     raise typer.Exit
+
+
+def _keep_private(context: typer.Context) -> None:
+    """Nobody else reads the data directory, neither what was there before nor what a command makes."""
+    home = read_settings([]).home
+    mend_modes(home)
+    context.call_on_close(lambda: mend_modes(home))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -68,6 +68,7 @@ def choose_for_speed(
         return Chosen(name, path, kv)
     if is_onnx:
         raise UsageError("--min-speed is for the native core; leave it out, or use --engine native")
+    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.runtime.speed_plan import plan_speed
 
     words = Words(settings.language)
@@ -85,6 +86,7 @@ def choose_for_speed(
             kv=kv,
             memory_bytes=memory_bytes,
             secret=secret_for(path, settings, key),
+            gate=Gatekeeper.of(settings),
             progress=progress,
         )
     floor = SpeedFloor(plan.choice, words, quiet=quiet)

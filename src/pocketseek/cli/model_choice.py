@@ -15,6 +15,7 @@ from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, prepare_engi
 from pocketseek.cli.key_options import NO_KEY, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.state_key import cache_key
+from pocketseek.cli.trust_choice import settle_trust
 from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.settings import Settings
 from pocketseek.types import SamplingParams
@@ -30,11 +31,16 @@ _PHASES = {
 
 
 def choose_model(
-    settings: Settings, model: str | None, *, yes: bool = False, may_be_onnx: bool = False
+    settings: Settings,
+    model: str | None,
+    *,
+    yes: bool = False,
+    may_be_onnx: bool = False,
+    trust: str | None = None,
 ) -> tuple[str, Path]:
     """(name, package). Without a name: the only installed model, or the demo model if the user agrees.
 
-    may_be_onnx: or an ONNX model by path.
+    may_be_onnx: or an ONNX model by path. trust: fingerprint of a key that is to be trusted, see trust_choice.py.
 
     Asked for by name, `demo` is installed without a question unless a person is there to answer it.
     """
@@ -52,20 +58,27 @@ def choose_model(
         name = DEMO_NAME
     if may_be_onnx and not store.is_installed(name) and is_onnx_model(Path(name).expanduser()):
         path = Path(name).expanduser()
+        if trust is not None:
+            raise UsageError("an ONNX model cannot be signed; leave out --trust")
         return path.resolve().stem, path
-    return name, locate(store, name, lambda: _install_demo(settings, words, yes=yes))
+    path = locate(store, name, lambda: _install_demo(settings, words, yes=yes))
+    settle_trust(settings, path, trust)
+    return name, path
 
 
 def _install_demo(settings: Settings, words: Words, *, yes: bool) -> Path:
-    from pocketseek.apps.demo_model import install_demo
+    from pocketseek.apps.demo_model import DEMO_NAME, install_demo
+    from pocketseek.package.audit import AuditLog
 
     if not yes and is_interactive() and not typer.confirm(words(messages.CONFIRM_DEMO), default=True, err=True):
         raise NotFoundError("no model was installed; `pocketseek convert FILE` installs a model file you have")
     with progress_bar() as show:
-        return install_demo(
+        path = install_demo(
             settings.models_dir,
             progress=lambda phase, done, total: show(words(_PHASES[phase]), done, total),
         )
+    AuditLog(settings.audit_path).note("model-installed", model=DEMO_NAME)
+    return path
 
 
 def open_engine(

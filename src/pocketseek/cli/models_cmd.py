@@ -6,28 +6,31 @@ import sys
 from math import prod
 from typing import TYPE_CHECKING
 
-from pocketseek.cli import convert_messages, messages, options, seal_messages
+from pocketseek.cli import convert_messages, messages, options, seal_messages, trust_messages
 from pocketseek.cli.console import format_bytes, note, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.seal_view import is_sealed
+from pocketseek.cli.trust_view import look_by_path, short, trust_facts
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
     from pocketseek.package.manifest import Manifest
     from pocketseek.package.store import BrokenModel, InstalledModel
+    from pocketseek.package.trust import TrustState
 
 
 def models(json: options.Json = False) -> None:
     """List the installed models."""
+    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.store import ModelStore
 
     settings = read_settings()
-    store = ModelStore(settings.models_dir)
+    store, gate = ModelStore(settings.models_dir), Gatekeeper.of(settings)
     installed, broken, unfinished = store.list(), store.list_broken(), store.list_unfinished()
     if json:
         print_json(
             {
-                "models": [_facts(model) for model in installed],
+                "models": [_facts(model, look_by_path(gate, model.path, model.manifest)) for model in installed],
                 "broken": [{"name": m.name, "path": str(m.path), "reason": m.reason} for m in broken],
                 "unfinished": [{"name": m.name, "num_bytes": m.num_bytes} for m in unfinished],
             }
@@ -46,12 +49,13 @@ def models(json: options.Json = False) -> None:
         messages.COLUMN_SIZE,
         messages.COLUMN_CONTEXT,
         messages.COLUMN_FORMATS,
+        trust_messages.COLUMN_SIGNED,
     )
-    rows = [_row(model, words) for model in installed]
+    rows = [_row(model, look_by_path(gate, model.path, model.manifest), words) for model in installed]
     # A script finds the reason in the row; a person below the table, where it is not squeezed into a column.
     for model in broken:
         in_row = ("", "", words(messages.BROKEN)) if sys.stdout.isatty() else (f"broken: {model.reason}", "", "")
-        rows.append((model.name, *in_row, "", ""))
+        rows.append((model.name, *in_row, "", "", ""))
     print_table([words(column) for column in columns], rows, essential=(0, 3))
     for model in broken:
         note(describe_broken(model, words))
@@ -71,7 +75,7 @@ def tensor_formats(manifest: Manifest) -> list[str]:
     return sorted(sizes, key=lambda name: -sizes[name])
 
 
-def _facts(model: InstalledModel) -> dict[str, object]:
+def _facts(model: InstalledModel, state: TrustState | str) -> dict[str, object]:
     return {
         "name": model.name,
         "path": str(model.path),
@@ -81,10 +85,12 @@ def _facts(model: InstalledModel) -> dict[str, object]:
         "context_length": model.manifest.model.context_length,
         "formats": tensor_formats(model.manifest),
         "sealed": is_sealed(model.path),
+        "version": model.manifest.version,
+        "trust": {"status": "unchecked", "problem": state} if isinstance(state, str) else trust_facts(state),
     }
 
 
-def _row(model: InstalledModel, words: Words) -> tuple[str, ...]:
+def _row(model: InstalledModel, state: TrustState | str, words: Words) -> tuple[str, ...]:
     sealed = (words(seal_messages.LISTED),) if is_sealed(model.path) else ()
     return (
         model.name,
@@ -93,4 +99,5 @@ def _row(model: InstalledModel, words: Words) -> tuple[str, ...]:
         format_bytes(model.num_bytes),
         str(model.manifest.model.context_length),
         " ".join((*tensor_formats(model.manifest), *sealed)),
+        "?" if isinstance(state, str) else short(state, words),
     )

@@ -72,6 +72,15 @@ Provider = Annotated[
         show_default="POCKETSEEK_PROVIDER, else what fits the device",
     ),
 ]
+Trust = Annotated[
+    str | None,
+    typer.Option(
+        "--trust",
+        metavar="FINGERPRINT",
+        help="Trust the key with this fingerprint, which must have signed the model.",
+        show_default=False,
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell what ONNX Runtime computes with, and why.")]
 TemperatureLimit = Annotated[
     float | None,

@@ -16,6 +16,7 @@ from pocketseek.settings import read_settings
 def remove(model: options.InstalledName, yes: options.Yes = False, json: options.Json = False) -> None:
     """Delete an installed model, broken or not. Asks first; a script says --yes."""
     from pocketseek.apps.onnx_models import sweep_cache
+    from pocketseek.package.audit import AuditLog
     from pocketseek.package.storage import tree_bytes
     from pocketseek.package.store import ModelStore
 
@@ -32,6 +33,7 @@ def remove(model: options.InstalledName, yes: options.Yes = False, json: options
             print_text(words(messages.NOT_REMOVED))
             return
     freed_bytes = store.remove(model) + store.clean()  # whoever removes wants space, so dead writers' leftovers go too
+    AuditLog(settings.audit_path).note("model-removed", model=model)
     freed_bytes += sweep_cache(settings)  # and what was made of the model for ONNX Runtime
     if json:
         print_json({"name": model, "freed_bytes": freed_bytes})

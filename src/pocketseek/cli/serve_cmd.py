@@ -76,6 +76,7 @@ def serve(
     provider: options.Provider = None,
     key_file: KeyFile = None,
     key_command: KeyCommand = None,
+    trust: options.Trust = None,
     require_token: RequireToken = False,
     allow_host: AllowHost = None,
     allow_origin: AllowOrigin = None,
@@ -92,11 +93,15 @@ def serve(
     from pocketseek.apps.access_tokens import TokenStore
     from pocketseek.apps.conversations import ConversationStore
     from pocketseek.apps.doc.model_identity import model_identity
+    from pocketseek.apps.model_state import look_at_model
     from pocketseek.apps.serve.private_files import PrivateFiles
     from pocketseek.apps.serve.server import ApiServer, bind, run_server
     from pocketseek.apps.serve.services import ServeOptions, Services
+    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.gatekeeper import Gatekeeper
 
     settings = read_settings()
+    gate = Gatekeeper.of(settings)
     tokens = TokenStore(settings.tokens_path)
     serve_options = ServeOptions(
         host=host,
@@ -107,7 +112,7 @@ def serve(
         shutdown_s=shutdown_time,
         log_prompts=log_prompts,
     )
-    served = _served_models(settings, models, yes=yes)
+    served = _served_models(settings, models, yes=yes, trust=trust)
     engine_options = EngineOptions(engine, provider)
     secrets = {model.name: secret_for(model.path, settings, KeyOptions(key_file, key_command)) for model in served}
     kinds = {model.name: prepare_engine(settings, model.path, engine_options, quiet=json) for model in served}
@@ -147,13 +152,22 @@ def serve(
             closing(ConversationStore(settings.conversations_path, key=data_key)) as conversations,
             closing(PrivateFiles(settings.uploads_dir, key=data_key)) as files,
         ):
-            server = ApiServer(
-                Services(pool, tokens, serve_options, conversations=conversations, files=files, identity_of=identity_of)
+            services = Services(
+                pool,
+                tokens,
+                serve_options,
+                conversations=conversations,
+                files=files,
+                identity_of=identity_of,
+                state_of=lambda model: look_at_model(gate, model.path),
+                audit=AuditLog(settings.audit_path),
             )
+            server = ApiServer(services)
             _start_log()
             show_qr = qr if qr is not None else not is_loopback(host)
             _announce(serve_options, listener.getsockname()[1], pool, Words(settings.language), qr=show_qr, json=json)
             code = run_server(server, listener)
+            services.refusals.close()
     if code:
         raise typer.Exit(code)
 
@@ -185,14 +199,18 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _served_models(settings: Settings, names: Sequence[str] | None, *, yes: bool) -> list[ServedModel]:
+def _served_models(
+    settings: Settings, names: Sequence[str] | None, *, yes: bool, trust: str | None
+) -> list[ServedModel]:
     """Those that were named, or all that are installed, or the demo model."""
     from pocketseek.apps.library import served_model
     from pocketseek.package.store import ModelStore
 
     installed = [model.name for model in ModelStore(settings.models_dir).list()]
     wanted: list[str] | list[None] = list(names or ()) or installed or [None]
-    chosen = dict(choose_model(settings, name, yes=yes, may_be_onnx=True) for name in wanted)
+    if trust is not None and len(wanted) > 1:
+        raise UsageError("--trust is the key of one model; name the one to serve, or use `pocketseek trust accept`")
+    chosen = dict(choose_model(settings, name, yes=yes, may_be_onnx=True, trust=trust) for name in wanted)
     return [served_model(Path(name).name or name, path) for name, path in chosen.items()]
 
 

@@ -40,6 +40,7 @@ def create(
 
     limits = TokenLimits(requests_per_minute, concurrent, tuple(model or ()))
     token, secret = _store().create(name, limits)
+    _write_down("token-created", name)
     if json:
         print_json(_facts(token) | {"token": secret})
         return
@@ -71,6 +72,7 @@ def list_tokens(json: options.Json = False) -> None:
 def revoke(name: Name, json: options.Json = False) -> None:
     """End a token. A running server refuses it from the next request on."""
     _store().revoke(name)
+    _write_down("token-revoked", name)
     if json:
         print_json({"revoked": name})
     else:
@@ -81,6 +83,12 @@ def _store() -> TokenStore:
     from pocketseek.apps.access_tokens import TokenStore
 
     return TokenStore(read_settings().tokens_path)
+
+
+def _write_down(event: str, name: str) -> None:
+    from pocketseek.package.audit import AuditLog
+
+    AuditLog(read_settings().audit_path).write(event, token=name)
 
 
 def _words() -> Words:

@@ -64,6 +64,7 @@ class Manifest:
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     quality: Mapping[str, JsonValue] = field(default_factory=dict)
     provenance: Mapping[str, JsonValue] = field(default_factory=dict)
+    version: int = 0  # the publisher's counter of releases, see package/signing.py
 
     @property
     def num_parameters(self) -> int:

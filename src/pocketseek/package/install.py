@@ -19,11 +19,11 @@ from pocketseek.package.paths import (
     FILES_NAME,
     MANIFEST_NAME,
     MARKER_NAME,
-    MARKER_TEMP_PREFIX,
     SEAL_NAME,
     SEAL_TEMP_NAME,
     SHA256_PATTERN,
     SIGNATURE_NAME,
+    TEMP_PREFIXES,
     partial_path,
     resume_path,
     trash_path,
@@ -60,7 +60,7 @@ def is_package_dir(path: Path) -> bool:
                 return True
     if not (path / CHUNKS_NAME).is_dir():
         return False
-    return {entry.name for entry in path.iterdir() if not entry.name.startswith(MARKER_TEMP_PREFIX)} <= _KNOWN_NAMES
+    return {entry.name for entry in path.iterdir() if not entry.name.startswith(TEMP_PREFIXES)} <= _KNOWN_NAMES
 
 
 def install(partial: Path, destination: Path) -> None:

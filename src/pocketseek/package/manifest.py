@@ -34,6 +34,7 @@ MAGIC = "pocketseek-package"
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 MAX_FILE_BYTES = 256 * 1024 * 1024
+MAX_VERSION = 2**53
 _MAX_DIMENSION = 2**31 - 1
 
 _TENSOR_NAME = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+){1,7}")
@@ -41,6 +42,7 @@ _WORD = re.compile(r"[a-z0-9_.]{1,64}")
 _TOP = frozenset(
     {"magic", "format_version", "name", "model", "recipe", "tensors", "chunks", "files", "quality", "provenance"}
 )
+_OPTIONAL = frozenset({"version"})
 _TENSOR = frozenset({"name", "format", "shape", "stage", "extents"})
 _EXTENT = frozenset({"chunk", "offset", "num_bytes", "first_tile"})
 _CHUNK = frozenset({"sha256", "num_bytes", "stage", "segments"})
@@ -51,7 +53,7 @@ def parse_manifest(data: bytes) -> Manifest:
     """Read and check a manifest. Raises FormatError for anything that is not one."""
     value = load_object(data, MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
     _check_version(value)
-    top = Fields(value, MANIFEST_NAME, _TOP)
+    top = Fields(value, MANIFEST_NAME, _TOP, _OPTIONAL)
     manifest = Manifest(
         name=top.text("name", NAME_PATTERN),
         model=parse_model(top.raw("model")),
@@ -61,6 +63,7 @@ def parse_manifest(data: bytes) -> Manifest:
         files=_parse_files(top.mapping("files")),
         quality=top.free_mapping("quality"),
         provenance=top.free_mapping("provenance"),
+        version=top.integer("version", 0, MAX_VERSION) if top.has("version") else 0,
     )
     check_layout(manifest)
     return manifest
@@ -68,7 +71,7 @@ def parse_manifest(data: bytes) -> Manifest:
 
 def render_manifest(manifest: Manifest) -> bytes:
     """Canonical JSON: ASCII, keys sorted, no spaces, one newline at the end. Raises ValueError for NaN or Infinity."""
-    tree = {
+    tree: dict[str, JsonValue] = {
         "magic": MAGIC,
         "format_version": FORMAT_VERSION,
         "name": manifest.name,
@@ -80,6 +83,8 @@ def render_manifest(manifest: Manifest) -> bytes:
         "quality": _plain(manifest.quality),
         "provenance": _plain(manifest.provenance),
     }
+    if manifest.version:  # 0 is not written: manifests from before there were versions keep their bytes and hash
+        tree["version"] = manifest.version
     text = json.dumps(tree, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":"))
     return text.encode("ascii") + b"\n"
 
@@ -99,7 +104,11 @@ def read_manifest_bytes(package_dir: Path) -> bytes:
 
 def read_manifest(package_dir: Path) -> Manifest:
     """The checked manifest of the package in a directory; errors name the file."""
-    data = read_manifest_bytes(package_dir)
+    return parse_manifest_of(package_dir, read_manifest_bytes(package_dir))
+
+
+def parse_manifest_of(package_dir: Path, data: bytes) -> Manifest:
+    """What `read_manifest_bytes` gave for that directory."""
     try:
         return parse_manifest(data)
     except FormatError as error:

@@ -17,7 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from pocketseek.errors import FormatError
-from pocketseek.package.paths import MARKER_NAME, MARKER_TEMP_PREFIX, SHA256_PATTERN
+from pocketseek.package.entries import Manifest
+from pocketseek.package.paths import MARKER_NAME, MARKER_TEMP_PREFIX, SHA256_PATTERN, chunk_path
 from pocketseek.package.storage import write_all
 from pocketseek.package.strict_json import Fields, load_object
 
@@ -68,6 +69,18 @@ def read_marker(package_dir: Path) -> Mapping[str, str]:
         for sha256, stamp in chunks.items()
         if isinstance(stamp, str) and _STAMP.fullmatch(stamp) and SHA256_PATTERN.fullmatch(sha256)
     }
+
+
+def marked_s(package_dir: Path, manifest: Manifest) -> int | None:
+    """When all chunks had been found good, in Unix time; None if a file was changed since or never checked."""
+    stamps = read_marker(package_dir)
+    try:
+        for entry in manifest.unique_chunks():
+            if stamp_of(chunk_path(package_dir, entry.sha256).stat()) != stamps.get(entry.sha256):
+                return None
+        return int((package_dir / MARKER_NAME).stat().st_mtime)
+    except OSError:
+        return None
 
 
 def write_marker(package_dir: Path, stamps: Mapping[str, str]) -> None:

@@ -20,6 +20,8 @@ SEAL_NAME = "sealed.json"
 SEAL_TEMP_NAME = ".sealed-new.json"
 SEALED_SUFFIX = ".sealed"
 SEAL_WORK_SUFFIX = ".work"
+SIGNING_TEMP_PREFIX = ".signing-"
+TEMP_PREFIXES = (MARKER_TEMP_PREFIX, SIGNING_TEMP_PREFIX)
 CHUNKS_NAME = "chunks"
 FILES_NAME = "files"
 

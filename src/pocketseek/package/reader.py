@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,17 @@ from pocketseek.package.paths import FILES_NAME, chunk_path
 from pocketseek.package.seal_record import read_record
 from pocketseek.package.secret_memory import SecretMemory
 from pocketseek.package.storage import storage_errors
-from pocketseek.package.verify import Mode, Progress, check_chunks, on_settled_manifest, read_checked_file
+from pocketseek.package.verify import (
+    Admit,
+    Mode,
+    Progress,
+    check_chunks,
+    on_settled_manifest,
+    read_checked_file,
+)
+
+if TYPE_CHECKING:
+    from pocketseek.package.trust import TrustState
 
 _MAX_TRIES = 3
 
@@ -61,15 +72,21 @@ class Package:
     """An open package; made by `Package.open`. Reading is thread-safe, closing is not."""
 
     def __init__(
-        self, path: Path, manifest: Manifest, maps: Mapping[str, mmap.mmap], stamps: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        manifest: Manifest,
+        maps: Mapping[str, mmap.mmap],
+        stamps: Mapping[str, str] | None = None,
+        trust: TrustState | None = None,
     ) -> None:
-        """maps, stamps: by chunk hash; see `stamps`."""
+        """maps, stamps: by chunk hash; see `stamps`. trust: if somebody was asked."""
         self.seal: OpenedSeal | None = None
         """Of a sealed package, which has no maps."""
         self.memory: Mapping[str, SecretMemory] = {}
         """Of a sealed package, by chunk hash: where its chunks are to be decrypted to."""
         self.path = path
         self.manifest = manifest
+        self.trust = trust
         self.stamps = dict(stamps or {})
         """What the chunk files were known by when they were checked (marker.py)."""
         self._maps: Mapping[str, mmap.mmap] = maps
@@ -80,31 +97,46 @@ class Package:
 
     @classmethod
     def open(
-        cls, path: Path, *, verify: Mode = "auto", progress: Progress | None = None, secret: Secret | None = None
+        cls,
+        path: Path,
+        *,
+        verify: Mode = "auto",
+        progress: Progress | None = None,
+        secret: Secret | None = None,
+        admit: Admit | None = None,
     ) -> Package:
         """Check and map the package in a directory. progress(done_bytes, total_bytes) is called while hashing. secret:
         of a sealed one, whose chunks are then to be filled before they are used.
 
+        admit: asked with the bytes of the manifest that is used then (trust.py). A package that is signed and lies
+        outside the data directory is hashed at every opening: its marker came from where it came from.
         Raises NotFoundError, FormatError (not a package), IntegrityError (damage), StorageError (unreadable), SealError
-        (sealed, and no or the wrong secret), UnsupportedError (sealed, and no library for it), MemoryLimitError.
+        (sealed, and no or the wrong secret), UnsupportedError (sealed, and no library for it), MemoryLimitError, and
+        what admit raises.
         """
+        trust: TrustState | None = None
+
+        def ask(data: bytes, manifest: Manifest) -> None:
+            nonlocal trust
+            trust = None if admit is None else admit(path, data, manifest)
 
         def check_and_map(manifest: Manifest) -> Package:
+            mode: Mode = "full" if verify == "auto" and trust is not None and not trust.marker_counts else verify
             if (record := read_record(path)) is not None:
-                check_chunks(path, manifest, mode=verify, progress=progress)
-                return cls._of_sealed(path, manifest, OpenedSeal.open(path, manifest, record, secret))
+                check_chunks(path, manifest, mode=mode, progress=progress)
+                return cls._of_sealed(path, manifest, OpenedSeal.open(path, manifest, record, secret), trust)
             for _ in range(_MAX_TRIES):
-                stamps = check_chunks(path, manifest, mode=verify, progress=progress)
+                stamps = check_chunks(path, manifest, mode=mode, progress=progress)
                 maps = _map_chunks(path, manifest, stamps)
                 if maps is not None:
-                    return cls(path, manifest, maps, stamps)
+                    return cls(path, manifest, maps, stamps, trust)
             raise IntegrityError(f"{path} changes while it is being opened; try again when nothing writes to it")
 
-        return on_settled_manifest(path, check_and_map)
+        return on_settled_manifest(path, check_and_map, ask)
 
     @classmethod
-    def _of_sealed(cls, path: Path, manifest: Manifest, seal: OpenedSeal) -> Package:
-        package = cls(path, manifest, {})
+    def _of_sealed(cls, path: Path, manifest: Manifest, seal: OpenedSeal, trust: TrustState | None) -> Package:
+        package = cls(path, manifest, {}, trust=trust)
         package.seal = seal
         package.memory = {entry.sha256: SecretMemory(entry.num_bytes) for entry in manifest.unique_chunks()}
         package._chunks = {sha256: memory.data for sha256, memory in package.memory.items()}

@@ -19,9 +19,9 @@ from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import Manifest
 from pocketseek.package.paths import (
     MANIFEST_NAME,
-    MARKER_TEMP_PREFIX,
     NAME_PATTERN,
     SEAL_TEMP_NAME,
+    TEMP_PREFIXES,
     check_model_name,
     neighbour_owner,
     partial_path,
@@ -137,7 +137,7 @@ class ModelStore:
                 continue
         for package_dir in self._entries():
             if NAME_PATTERN.fullmatch(package_dir.name):
-                _remove_marker_leftovers(package_dir)
+                _remove_temporary_files(package_dir)
                 _remove_seal_leftover(package_dir)
         return freed_bytes
 
@@ -183,10 +183,11 @@ def _inspect(path: Path) -> InstalledModel | BrokenModel:
         return BrokenModel(path.name, path, str(error))
 
 
-def _remove_marker_leftovers(package_dir: Path) -> None:
+def _remove_temporary_files(package_dir: Path) -> None:
     with storage_errors(package_dir):
-        for path in package_dir.glob(f"{MARKER_TEMP_PREFIX}*"):
-            path.unlink(missing_ok=True)
+        for prefix in TEMP_PREFIXES:
+            for path in package_dir.glob(f"{prefix}*"):
+                path.unlink(missing_ok=True)
 
 
 def _remove_seal_leftover(package_dir: Path) -> None:

@@ -17,11 +17,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from pocketseek.errors import IntegrityError, StorageError
+from pocketseek.errors import IntegrityError, StorageError, TrustError
 from pocketseek.formats import SEGMENT_BYTES
-from pocketseek.package.manifest import ChunkEntry, FileEntry, Manifest, read_manifest, read_manifest_bytes
+from pocketseek.package.manifest import (
+    ChunkEntry,
+    FileEntry,
+    Manifest,
+    parse_manifest_of,
+    read_manifest_bytes,
+)
 from pocketseek.package.marker import (
     is_settled,
     may_be_written_unseen,
@@ -35,8 +41,13 @@ from pocketseek.package.seal_record import PackageFile, SealRecord, files_of, re
 from pocketseek.package.sealed_file import HEADER_BYTES, sealed_bytes
 from pocketseek.package.storage import storage_errors
 
+if TYPE_CHECKING:
+    from pocketseek.package.trust import TrustState
+
 Progress = Callable[[int, int], None]
 Mode = Literal["quick", "full", "auto"]
+Admit = Callable[[Path, bytes, Manifest], "TrustState"]
+"""Raises TrustError if the package with these bytes as its manifest may not be used (trust.py)."""
 
 _Result = TypeVar("_Result")
 
@@ -93,18 +104,26 @@ def verify_package(path: Path, *, full: bool, progress: Progress | None = None) 
     return VerifyReport(full, len(manifest.unique_chunks()), len(manifest.files), manifest.num_bytes, duration_s)
 
 
-def on_settled_manifest(package_dir: Path, action: Callable[[Manifest], _Result]) -> _Result:
+def on_settled_manifest(
+    package_dir: Path, action: Callable[[Manifest], _Result], admit: Callable[[bytes, Manifest], None] | None = None
+) -> _Result:
     """Run `action` on the manifest; again if it found damage only because a writer replaced the package meanwhile, or
-    it was being sealed or unsealed."""
-    manifest, record = read_manifest(package_dir), read_record(package_dir)
+    it was being sealed or unsealed.
+
+    admit: asked before, with the very bytes that the manifest was parsed from.
+    """
+    data, record = read_manifest_bytes(package_dir), read_record(package_dir)
     while True:
         try:
+            manifest = parse_manifest_of(package_dir, data)
+            if admit is not None:
+                admit(data, manifest)
             return action(manifest)
-        except IntegrityError:
-            latest = read_manifest(package_dir), read_record(package_dir)
-            if latest == (manifest, record):
+        except (IntegrityError, TrustError):
+            latest = read_manifest_bytes(package_dir), read_record(package_dir)
+            if latest == (data, record):
                 raise
-            manifest, record = latest
+            data, record = latest
 
 
 def check_chunks(

@@ -14,6 +14,8 @@ from pocketseek.errors import UsageError
 from pocketseek.govern.governor import MAX_SEQUENCES, FixedGovernor
 from pocketseek.kernels.choose import KernelChoice, build_of, choose_kernels
 from pocketseek.kernels.kv_memory import KvFormat, choose_kv_format, used_page_bytes
+from pocketseek.package.audit import AuditLog
+from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.key_slots import Secret
 from pocketseek.package.manifest import render_manifest
 from pocketseek.package.reader import Package
@@ -80,7 +82,7 @@ def load(
     progress(done_bytes, total_bytes) is called while the package
     is hashed, which happens before its first use and after it was touched.
     Raises NotFoundError, FormatError, IntegrityError, StorageError, UsageError, NativeCoreError, MemoryLimitError,
-    UnsupportedError, SealError.
+    UnsupportedError, SealError, TrustError.
     """
     settings = read_settings()
     wishes = EngineWishes(
@@ -99,13 +101,14 @@ def load(
         num_threads=num_threads if num_threads is not None else settings.num_threads,
         max_sequences=max_sequences if max_sequences is not None else MAX_SEQUENCES,
     ).limits()
-    onnx_path = find_onnx_model(str(model), settings, engine)
+    gate = Gatekeeper.of(settings)
+    onnx_path = find_onnx_model(str(model), settings, engine, gate)
     if onnx_path is not None:
         refuse_native_options(kernels=kernels, kv=kv, min_speed=min_speed)
         opened = open_onnx_model(
             onnx_path, settings, facts, num_threads=fixed.num_threads, provider=provider, progress=progress
         )
-        return _started(opened, settings, facts, fixed, replace(wishes, speculation=False))
+        return _started(opened, settings, facts, fixed, replace(wishes, speculation=False), onnx_path, None)
     if provider is not None:
         raise UsageError("an execution provider belongs to ONNX Runtime; use --engine onnx, or leave --provider out")
     path = ModelStore(settings.models_dir).resolve(str(model))
@@ -123,40 +126,61 @@ def load(
             num_threads=num_threads,
             kernels=kernels,
             secret=secret,
+            gate=gate,
             progress=progress,
         )
         path, kv, speed_choice = plan.path, plan.kv, plan.choice
         wishes = replace(wishes, kv_bytes=plan.kv_bytes)
     choice = choose_kernels(kernels or settings.kernels)
     kv_format = choose_kv_format(kv or settings.kv)
-    package = _open_package(
-        path, settings, facts, choice, kv_format, num_threads=fixed.num_threads, secret=secret, progress=progress
-    )
-    started = _started(package, settings, facts, fixed, wishes)
+    package = Package.open(path, secret=secret, progress=progress, admit=gate.admit)
+    opened = _open_package(package, settings, facts, choice, kv_format, num_threads=fixed.num_threads)
+    started = _started(opened, settings, facts, fixed, wishes, path, package)
     started.speed_choice = speed_choice
     return started
 
 
-def _started(model: OpenedModel, settings: Settings, facts: DeviceFacts, fixed: Limits, wishes: EngineWishes) -> Engine:
+def _started(
+    model: OpenedModel,
+    settings: Settings,
+    facts: DeviceFacts,
+    fixed: Limits,
+    wishes: EngineWishes,
+    path: Path,
+    package: Package | None,
+) -> Engine:
     try:
-        return start_engine(model, settings, facts, fixed, wishes)
+        engine = start_engine(model, settings, facts, fixed, wishes)
     except BaseException:  # also Ctrl-C: nothing stays open, and it is raised again
         close_all([model.executor, *model.resources])
         raise
+    _write_down(settings, path, package)
+    return engine
+
+
+def _write_down(settings: Settings, path: Path, package: Package | None) -> None:
+    """That a model was opened. A full disk keeps nobody from using one."""
+    log = AuditLog(settings.audit_path)
+    if package is None or package.trust is None:
+        log.note("model-opened", model=path.name, engine="onnx")
+        return
+    key = package.trust.key
+    manifest_sha256 = sha256(render_manifest(package.manifest)).hexdigest()
+    signed_by = key.fingerprint if key is not None else None
+    version = package.manifest.version
+    log.note("model-opened", model=path.name, manifest=manifest_sha256, signed_by=signed_by, version=version)
 
 
 def _open_package(
-    path: Path,
+    package: Package,
     settings: Settings,
     facts: DeviceFacts,
     choice: KernelChoice,
     kv_format: KvFormat,
     *,
     num_threads: int,
-    secret: Secret | None,
-    progress: Progress | None,
 ) -> OpenedModel:
-    package = Package.open(path, secret=secret, progress=progress)
+    """Closes the package if it fails."""
     opened: list[Closeable] = [package]
     try:
         text_settings = parse_text_settings(package.file("text.json"))

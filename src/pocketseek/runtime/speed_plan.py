@@ -23,12 +23,13 @@ from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS, ModelFacts, SpeedChoi
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.kv_memory import KV_FORMATS, PAGE_TOKENS, KvFormat, choose_kv_format, page_bytes
 from pocketseek.kernels.measure import measure_read_bandwidth
+from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.key_slots import Secret
 from pocketseek.package.lineage import smaller_siblings
 from pocketseek.package.manifest import Manifest, read_manifest
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
-from pocketseek.package.verify import Progress
+from pocketseek.package.verify import Admit, Progress
 from pocketseek.runtime.memory_use import FEWEST_TOKENS, GROWTH_BYTES, workspace_bytes
 from pocketseek.runtime.opening import available_bytes, cost_file_of, num_cores, template_of
 from pocketseek.runtime.prompt import Prompt, encode_prompt
@@ -83,14 +84,16 @@ def plan_speed(
     num_threads: int | None = None,
     kernels: str | None = None,
     secret: Secret | None = None,
+    gate: Gatekeeper | None = None,
     progress: Progress | None = None,
 ) -> SpeedPlan:
-    """The rung to take for the package at path, which the user called `name`. The rest is as in `load`.
+    """The rung to take for the package at path, which the user called `name`. The rest is as in `load`. Siblings that
+    may not be used are passed over.
 
     Raises UsageError for a senseless speed, and what reading the packages raises.
     """
     kv_format = choose_kv_format(kv or settings.kv)
-    candidates = _candidates(path, name, settings)
+    candidates = _candidates(path, name, settings, gate)
     device = _Device.of(settings, kernels, num_threads)
     wish = SpeedWish(
         min_speed=min_speed,
@@ -119,10 +122,15 @@ def plan_speed(
 
 
 def count_prompt_tokens(
-    path: Path, prompt: Prompt, progress: Progress | None = None, *, secret: Secret | None = None
+    path: Path,
+    prompt: Prompt,
+    progress: Progress | None = None,
+    *,
+    secret: Secret | None = None,
+    admit: Admit | None = None,
 ) -> int:
     """How long a prompt is for the model at path, without opening an engine. Raises as `Engine.encode_prompt`."""
-    with Package.open(path, secret=secret, progress=progress) as package:
+    with Package.open(path, secret=secret, progress=progress, admit=admit) as package:
         settings = parse_text_settings(package.file("text.json"))
         tokenizer = Tokenizer.from_json(package.file("tokenizer.json"), settings)
         return len(encode_prompt(prompt, tokenizer, template_of(package, settings)))
@@ -164,10 +172,12 @@ class _Device:
         return cls(settings.home, facts, choose_kernels(kernels or settings.kernels).name, governor.limits())
 
 
-def _candidates(path: Path, name: str, settings: Settings) -> list[_Candidate]:
+def _candidates(path: Path, name: str, settings: Settings, gate: Gatekeeper | None) -> list[_Candidate]:
     """What is asked for, then its siblings, the largest first."""
     manifest = read_manifest(path)
     siblings = smaller_siblings(ModelStore(settings.models_dir), path, manifest)
+    if gate is not None:
+        siblings = [one for one in siblings if gate.is_allowed(one.path)]
     found = [(name, path, manifest), *((one.name, one.path, one.manifest) for one in siblings)]
     return [_Candidate(*one, units_of(one[2])) for one in found]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from pocketseek.device.probe import check_device
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.kv_memory import PAGE_TOKENS
+from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.key_slots import Secret
 from pocketseek.package.reader import Package
 from pocketseek.runtime.closing import Closeable, close_all
@@ -45,14 +46,15 @@ class WindowLogits:
         self._executor: Executor
         facts = check_device(data_dir=settings.home)
         threads = num_threads or settings.num_threads or num_cores(facts)
-        onnx_path = find_onnx_model(str(path), settings, engine)
+        gate = Gatekeeper.of(settings)
+        onnx_path = find_onnx_model(str(path), settings, engine, gate)
         if onnx_path is not None:
             opened = open_onnx_model(onnx_path, settings, facts, num_threads=threads, provider=provider)
             self.tokenizer, self._executor = opened.tokenizer, opened.executor
             self._executor.reserve_pages(len(self._pages))
             self._resources: list[Closeable] = [self._executor]
             return
-        package = Package.open(path, secret=secret or usual_secret(settings))
+        package = Package.open(path, secret=secret or usual_secret(settings), admit=gate.admit)
         try:
             self.tokenizer = Tokenizer.from_json(
                 package.file("tokenizer.json"), parse_text_settings(package.file("text.json"))

@@ -1,11 +1,16 @@
 """Tokens over HTTP: wrong, missing, revoked, limited."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from api_server import Served, serving
+from starlette.routing import Route
 
 from pocketseek.apps.access_tokens import TokenLimits, TokenStore
+from pocketseek.apps.serve.access import Caller
+from pocketseek.apps.serve.app import create_app
+from pocketseek.apps.serve.private_stores import PrivateStores
 from pocketseek.apps.serve.services import ServeOptions
 
 
@@ -73,6 +78,79 @@ def test_a_token_may_be_for_one_model_only(closed: Served, store: TokenStore) ->
     )
     assert reply.status_code == 403
     assert reply.json()["error"]["code"] == "model_forbidden"
+
+
+ASKED = {"messages": [{"role": "user", "content": "x"}]}
+BY_MODEL = [
+    ("GET", "/v1/models/{model}", None),
+    ("POST", "/v1/chat/completions", {**ASKED, "model": "{model}"}),
+    ("POST", "/v1/completions", {"prompt": "x", "model": "{model}"}),
+    ("POST", "/v1/embeddings", {"input": "x", "model": "{model}"}),
+    ("POST", "/api/conversations", {"model": "{model}"}),
+    ("POST", "/api/conversations/{conversation}/turns", {"text": "x", "model": "{model}"}),
+    ("POST", "/api/conversations/{conversation}/regenerate", {"model": "{model}"}),
+    ("GET", "/api/documents/{file}?model={model}", None),
+]
+WITHOUT_MODEL = {
+    "/health",
+    "/openapi.json",
+    "/metrics",
+    "/v1/models",
+    "/v1/files",
+    "/v1/files/{id}",
+    "/v1/files/{id}/content",
+    "/api/status",
+    "/api/conversations/{id}",
+    "/api/conversations/{id}/export",
+    "/api/conversations/{id}/answer",
+    "/api/conversations/{id}/stop",
+    "/api/documents/{id}/passage",
+}
+
+
+def filled(value: object, **names: str) -> object:
+    if isinstance(value, dict):
+        return {key: filled(item, **names) for key, item in value.items()}
+    return value.format(**names) if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("model", ["fake", "nothing-of-that-name"])
+@pytest.mark.parametrize(("method", "path", "body"), BY_MODEL)
+def test_every_address_that_takes_a_model_respects_the_tokens_models(
+    closed: Served, store: TokenStore, method: str, path: str, body: object, model: str
+) -> None:
+    """Also a model that is not here: what is served is told to those who may use it."""
+    headers = bearer(store.create("other", TokenLimits(models=("other",)))[1])
+    assert closed.services.conversations is not None
+    stores = PrivateStores(closed.services.conversations)
+    kept = stores.of(Caller("other", has_token=True)).create("other").info.id
+    upload = closed.client.post(
+        "/v1/files", files={"file": ("a.txt", b"some words")}, data={"purpose": "user_data"}, headers=headers
+    ).json()["id"]
+    closed.wait_until(
+        lambda: closed.client.get(f"/v1/files/{upload}", headers=headers).json()["status"] == "processed", "not read"
+    )
+    names = {"model": model, "conversation": kept, "file": upload}
+    reply = closed.client.request(method, str(filled(path, **names)), json=filled(body, **names), headers=headers)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (403, "model_forbidden")
+    assert "fake" not in reply.text.replace(f"the model '{model}'", "")
+
+
+def test_no_address_is_forgotten(closed: Served) -> None:
+    """Whoever adds one says whether it takes a model."""
+    addresses = {re.sub(r"\{[^}]*\}", "{}", path.split("?")[0]) for _, path, _ in BY_MODEL}
+    addresses |= {re.sub(r"\{[^}]*\}", "{}", path) for path in WITHOUT_MODEL}
+    app = create_app(closed.services)
+    routes = {re.sub(r"\{[^}]*\}", "{}", route.path) for route in app.routes if isinstance(route, Route)}
+    assert {route for route in routes if not re.fullmatch(r"/[\w.-]*", route)} <= addresses
+
+
+def test_a_token_for_some_models_sees_only_those(closed: Served, store: TokenStore) -> None:
+    _, secret = store.create("other", TokenLimits(models=("other",)))
+    assert closed.client.get("/v1/models", headers=bearer(secret)).json()["data"] == []
+    assert closed.client.get("/metrics", headers=bearer(secret)).status_code == 403
+    _, free = store.create("free")
+    assert closed.client.get("/metrics", headers=bearer(free)).status_code == 200
 
 
 def test_a_damaged_token_file_lets_nobody_in(closed: Served, store: TokenStore) -> None:

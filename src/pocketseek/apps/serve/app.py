@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from pocketseek.apps.serve.access import caller_of
 from pocketseek.apps.serve.chat_api import chat_routes
 from pocketseek.apps.serve.completions_api import completion_routes
 from pocketseek.apps.serve.embeddings_api import embedding_routes
@@ -60,6 +61,9 @@ async def _health(request: Request) -> Response:
 
 
 async def _metrics(request: Request) -> Response:
+    """They tell of all models and everybody who asks."""
+    if caller_of(request).limits.models:
+        raise RefusedError(403, "this token is for some models only; the figures are of all", code="model_forbidden")
     return PlainTextResponse(services_of(request).metrics_text(), media_type="text/plain; version=0.0.4")
 
 

@@ -13,7 +13,6 @@ from pocketseek.apps.serve.document_chat import answer_from_documents
 from pocketseek.apps.serve.document_question import named_files
 from pocketseek.apps.serve.endpoint import Call, Endpoint
 from pocketseek.apps.serve.event_stream import DONE, event, send_events
-from pocketseek.apps.serve.limits import check_model
 from pocketseek.apps.serve.questions import Question, chat_question, offered_tools
 from pocketseek.apps.serve.replies import describe_error, json_reply
 from pocketseek.apps.tool_calls import ToolCallParser
@@ -26,8 +25,7 @@ def chat_routes() -> list[Route]:
 async def _chat(call: Call) -> None:
     data = call.take_body()
     body = parse_body(data, ChatBody)
-    name = call.services.model_name(body.model)
-    check_model(call.caller, name)
+    name = call.services.model_name(call.caller, body.model)
     call.services.log.question(call.caller, name, data)
     del data
     if files := named_files(body):

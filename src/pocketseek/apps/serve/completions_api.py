@@ -15,7 +15,6 @@ from pocketseek.apps.serve.bodies import MAX_BATCH, CompletionBody, parse_body, 
 from pocketseek.apps.serve.chat_forms import FINGERPRINT, finish_reason
 from pocketseek.apps.serve.endpoint import Call, Endpoint
 from pocketseek.apps.serve.event_stream import DONE, event, send_events
-from pocketseek.apps.serve.limits import check_model
 from pocketseek.apps.serve.questions import completion_question
 from pocketseek.apps.serve.replies import RefusedError, describe_error, json_reply
 from pocketseek.apps.serve.token_report import TextReporter, Value
@@ -36,8 +35,7 @@ async def _complete(call: Call) -> None:
     if body.echo and body.logprobs is not None:
         message = "log-probabilities of the prompt are not reported; leave echo or logprobs out"
         raise RefusedError(400, message, code="unsupported_parameter", param="echo")
-    name = call.services.model_name(body.model)
-    check_model(call.caller, name)
+    name = call.services.model_name(call.caller, body.model)
     call.services.log.question(call.caller, name, data)
     del data
     prompts, count = prompts_of(body.prompt, "prompt"), body.n or 1

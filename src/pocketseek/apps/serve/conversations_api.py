@@ -89,7 +89,7 @@ class ConversationsApi:
 
     async def create(self, request: Request) -> Response:
         body = await self._body(request, NewBody)
-        model = self._services.model_name(body.model or None)
+        model = self._services.model_name(caller_of(request), body.model or None)
         store, settings = await self._store(request), settings_with_files("{}", body.documents)
         made = await asyncio.to_thread(store.create, model, body.title, body.system, settings)
         return json_reply(_info_value(made.info), 201)
@@ -152,7 +152,7 @@ class ConversationsApi:
             store,
             _id(request),
             caller_of(request),
-            self._services.model_name(body.model or None),
+            self._services.model_name(caller_of(request), body.model or None),
             lambda: change(store, _id(request)),
             settings.temperature,
             settings.max_tokens,

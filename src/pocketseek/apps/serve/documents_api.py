@@ -17,7 +17,6 @@ from pocketseek.apps.doc.document import Document
 from pocketseek.apps.serve.access import caller_of
 from pocketseek.apps.serve.files_api import file_value
 from pocketseek.apps.serve.kept_files import FileStore, KeptFile
-from pocketseek.apps.serve.limits import check_model
 from pocketseek.apps.serve.private_files import PrivateFiles
 from pocketseek.apps.serve.replies import RefusedError, json_reply
 from pocketseek.apps.serve.services import Services
@@ -58,8 +57,7 @@ class DocumentsApi:
         reading = None if share is None else {"done": share.num_done, "total": share.num_parts}
         value = file_value(file, document) | {"reading": reading, "tokens": None}
         if document is not None and file.status == "processed":
-            model = self._services.model_name(request.query_params.get("model") or None)
-            check_model(caller_of(request), model)
+            model = self._services.model_name(caller_of(request), request.query_params.get("model") or None)
             value["tokens"] = await self._tokens(store, file, _Counted(document.sha256, model))
         return json_reply(value)
 

@@ -16,7 +16,6 @@ from starlette.routing import Route
 from pocketseek.apps.serve.bodies import MAX_EMBEDDINGS, EmbeddingBody, parse_body, prompts_of
 from pocketseek.apps.serve.bridge import EventBridge
 from pocketseek.apps.serve.endpoint import Call, Endpoint
-from pocketseek.apps.serve.limits import check_model
 from pocketseek.apps.serve.replies import RefusedError, json_reply
 from pocketseek.runtime.embedding import Embedding, PendingEmbedding
 from pocketseek.runtime.engine import Engine
@@ -35,8 +34,7 @@ def embedding_routes() -> list[Route]:
 async def _embed(call: Call) -> None:
     data = call.take_body()
     body = parse_body(data, EmbeddingBody)
-    name = call.services.model_name(body.model)
-    check_model(call.caller, name)
+    name = call.services.model_name(call.caller, body.model)
     call.services.log.question(call.caller, name, data)
     del data
     texts = prompts_of(body.input, "input", most=MAX_EMBEDDINGS)

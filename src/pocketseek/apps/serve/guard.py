@@ -61,6 +61,8 @@ class Guard:
                 needed = self._services.options.require_token
                 scope.setdefault("state", {})["caller"] = identify(headers, self._services.tokens, required=needed)
         except RefusedError as error:
+            if error.status == 401 and "authorization" in headers:
+                self._services.refusals.see()
             reply = error_reply(error.status, error.message, code=error.code, headers=error.headers)
             await reply(scope, receive, _allowing(send, origin) if origin else send)
             return

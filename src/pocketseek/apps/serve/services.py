@@ -10,12 +10,16 @@ from starlette.requests import HTTPConnection
 from pocketseek.apps.access_tokens import TokenStore
 from pocketseek.apps.conversations import ConversationStore
 from pocketseek.apps.model_pool import ModelPool, ServedModel
+from pocketseek.apps.model_state import ModelState
+from pocketseek.apps.serve.access import Caller
 from pocketseek.apps.serve.leases import ModelLeases
-from pocketseek.apps.serve.limits import Admission, BodyBudget
+from pocketseek.apps.serve.limits import Admission, BodyBudget, check_model
 from pocketseek.apps.serve.metrics import Metrics, render_figures
 from pocketseek.apps.serve.private_files import PrivateFiles
+from pocketseek.apps.serve.refusals import Refusals
 from pocketseek.apps.serve.request_log import RequestLog
 from pocketseek.govern.thermal_governor import ThermalStatus
+from pocketseek.package.audit import AuditLog
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Services:
     """All that a request may need. The parts that count belong to the server's event loop.
 
     conversations, files: None if none are kept. Whoever gives them closes them. identity_of: as of
-    `apps/doc/model_identity.py`.
+    `apps/doc/model_identity.py`. audit: where refused tokens are written down.
     """
 
     def __init__(
@@ -67,6 +71,8 @@ class Services:
         conversations: ConversationStore | None = None,
         files: PrivateFiles | None = None,
         identity_of: Callable[[ServedModel], str] = lambda model: model.name,
+        state_of: Callable[[ServedModel], ModelState | None] = lambda model: None,
+        audit: AuditLog | None = None,
     ) -> None:
         self.models = models
         self.tokens = tokens
@@ -74,19 +80,28 @@ class Services:
         self.conversations = conversations
         self.files = files
         self._identity_of = identity_of
+        self._state_of = state_of
+        self.refusals = Refusals(audit)
         self.leases = ModelLeases(models)
         self.admission = Admission(options.max_requests)
         self.bodies = BodyBudget(options.max_bodies_bytes)
         self.metrics = Metrics()
         self.log = RequestLog(log_prompts=options.log_prompts)
 
-    def model_name(self, name: str | None) -> str:
-        """The model that is meant. Raises NotFoundError."""
-        return self.models.default_name if name is None else self.models.model(name).name
+    def model_name(self, caller: Caller, name: str | None) -> str:
+        """The model that is meant. Raises RefusedError (403) if the caller's token is not for it, whether there is such
+        a model or not: what is served here is told only to those who may use it. Raises NotFoundError."""
+        wanted = self.models.default_name if name is None else name
+        check_model(caller, wanted)
+        return self.models.model(wanted).name
 
     def model_identity(self, name: str) -> str:
         """Models that could answer differently have different ones. Asks the disk."""
         return self._identity_of(self.models.model(name))
+
+    def model_state(self, model: ServedModel) -> ModelState | None:
+        """Who signed it and so on; None: not told. Asks the disk."""
+        return self._state_of(model)
 
     def thermal_statuses(self) -> list[ThermalStatus | None]:
         """Of the models that are open."""

@@ -10,7 +10,8 @@ from pocketseek import __version__
 from pocketseek.device.execution_provider import ExecutionProvider
 from pocketseek.device.probe import DeviceFacts
 from pocketseek.errors import UnsupportedError, UsageError
-from pocketseek.package.manifest import Manifest, read_manifest, render_manifest
+from pocketseek.package.gatekeeper import Gatekeeper
+from pocketseek.package.manifest import Manifest, parse_manifest_of, read_manifest_bytes, render_manifest
 from pocketseek.package.seal_record import read_record
 from pocketseek.package.store import ModelStore
 from pocketseek.runtime.cost_file import CostFile
@@ -27,8 +28,12 @@ from pocketseek.types import EngineKind
 _ONLY_CPU = ExecutionProvider("CPU", "no npu")
 
 
-def find_onnx_model(model: str, settings: Settings, engine: EngineKind | None) -> Path | None:
+def find_onnx_model(
+    model: str, settings: Settings, engine: EngineKind | None, gate: Gatekeeper | None = None
+) -> Path | None:
     """The ONNX model that is to be run; None: the package `model` runs with the native core.
+
+    gate: asked about the package that was exported, or about an ONNX model by path, which nobody can sign.
 
     An installed name wins over a path, as everywhere. Raises UsageError if a path that is an ONNX model shall run with
     the native core, UnsupportedError if an installed model has not been exported, and what `ModelStore.resolve` raises.
@@ -38,12 +43,18 @@ def find_onnx_model(model: str, settings: Settings, engine: EngineKind | None) -
     if not store.is_installed(model) and is_onnx_model(path):
         if engine == "native":
             raise UsageError(f"{model} is an ONNX model, which the native core does not run; leave out --engine native")
+        if gate is not None:
+            gate.admit_unsigned(model)
         return path
     if (engine or settings.engine) != "onnx":
         return None
     package = store.resolve(model)
     refuse_sealed(package)
-    export = cached_export(settings, read_manifest(package))
+    data = read_manifest_bytes(package)
+    manifest = parse_manifest_of(package, data)
+    if gate is not None:
+        gate.admit(package, data, manifest)
+    export = cached_export(settings, manifest)
     if not is_onnx_model(export):
         raise UnsupportedError(
             f"{model} is not exported for ONNX Runtime yet; "

@@ -1,5 +1,6 @@
 // Settings, the sheet with what can be done to a conversation, and renaming.
 import { byId, icon, make } from "/elements.js";
+import { showOrigin } from "/origin.js";
 import { preferences, remember } from "/preferences.js";
 import { say, sayAll } from "/words.js";
 
@@ -32,6 +33,8 @@ export async function openSettings({ tokenNeeded = false } = {}) {
   if (dialog.open) return;
   for (const [name, id] of Object.entries(FIELDS)) byId(id).value = preferences[name] ?? "";
   byId("token-note").hidden = !tokenNeeded;
+  if (tokenNeeded) byId("origin").hidden = true;
+  else showOrigin(byId("origin"), byId("model").value);
   const closed = opened(dialog);
   if (tokenNeeded) byId("set-token").focus();
   await closed;

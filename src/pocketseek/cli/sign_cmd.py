@@ -1,0 +1,110 @@
+"""`pocketseek sign MODEL`: vouch for a model with a key of one's own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pocketseek.cli import options
+from pocketseek.cli import trust_messages as messages
+from pocketseek.cli.console import is_interactive, note, print_json, print_text
+from pocketseek.cli.expiry import parse_expiry
+from pocketseek.cli.messages import Words
+from pocketseek.cli.trust_view import day
+from pocketseek.errors import UsageError
+from pocketseek.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from pocketseek.package.sign import SigningKey
+
+KeyFile = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="The private key.", show_default="the only one in keys/"),
+]
+Expires = Annotated[
+    str | None,
+    typer.Option("--expires", metavar="DAY", help="Until when it holds: 2027-12-31, or 90d.", show_default="for ever"),
+]
+Version = Annotated[
+    int | None,
+    typer.Option(
+        "--version",
+        min=1,
+        help="Number of this release; devices refuse to go back to a lower one. Changes the manifest.",
+        show_default="as it is",
+    ),
+]
+
+
+def sign(
+    model: options.ModelName,
+    key: KeyFile = None,
+    expires: Expires = None,
+    version: Version = None,
+    json: options.Json = False,
+) -> None:
+    """Sign a model's manifest, which names every byte of it. Devices that trust the key then run it."""
+    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.manifest import read_manifest
+    from pocketseek.package.sign import read_key
+    from pocketseek.package.signing import sign_package
+    from pocketseek.package.store import ModelStore
+
+    settings = read_settings()
+    words = Words(settings.language)
+    now_s = int(time.time())
+    expires_s = parse_expiry(expires, now_s) if expires is not None else None
+    path = ModelStore(settings.models_dir).resolve(model)
+    present = read_manifest(path).version
+    if version is not None and version < present:
+        raise UsageError(f"{model} is version {present} already; devices would refuse {version}, give a higher one")
+    key_path = key.expanduser() if key is not None else _only_key(settings)
+    signer = read_key(key_path, lambda: _passphrase(settings, words, key_path))
+    signed = sign_package(path, signer, created_s=now_s, expires_s=expires_s, version=version)
+    number, public = signed.manifest.version, signer.public
+    AuditLog(settings.audit_path).write("model-signed", model=path.name, key=public.fingerprint, version=number)
+    is_trusted = _pin(settings, path, signer)
+    if json:
+        print_json(
+            {"path": str(path), "version": number, "signed_by": public.name, "fingerprint": public.fingerprint}
+            | {"expires": expires_s, "trusted": is_trusted}
+        )
+        return
+    values = {"model": model, "version": number, "name": public.name, "fingerprint": public.fingerprint}
+    print_text(words(messages.MODEL_SIGNED, **values))
+    if expires_s is not None:
+        print_text(words(messages.SIGNED_UNTIL, day=day(expires_s - 1)))
+    if not is_trusted:
+        note(words(messages.SIGNER_NOT_TRUSTED, line=public.line))
+
+
+def _only_key(settings: Settings) -> Path:
+    """Raises UsageError."""
+    found = sorted(settings.keys_dir.glob("*.key"))
+    if not found:
+        raise UsageError("there is no key to sign with; make one with `pocketseek keygen`, or give one with --key FILE")
+    if len(found) > 1:
+        raise UsageError(f"there are several keys ({', '.join(one.stem for one in found)}); choose one with --key FILE")
+    return found[0]
+
+
+def _passphrase(settings: Settings, words: Words, path: Path) -> str | None:
+    if settings.passphrase is not None or not is_interactive():
+        return settings.passphrase
+    given: str = typer.prompt(words(messages.ASK_PASSPHRASE, path=path), hide_input=True, err=True)
+    return given
+
+
+def _pin(settings: Settings, path: Path, signer: SigningKey) -> bool:
+    """Whoever signs a model means it to be signed so from now on; whether the key is trusted here."""
+    from pocketseek.package.gatekeeper import Gatekeeper
+
+    gate = Gatekeeper.of(settings)
+    state = gate.look_at(path)
+    if state.status != "trusted" or state.key is None or state.key.hex != signer.public.hex:
+        return gate.store.load().find(signer.public.hex) is not None
+    gate.accept(path, state)
+    return True
