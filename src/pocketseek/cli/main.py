@@ -29,6 +29,7 @@ from pocketseek.cli import (
     generate_cmd,
     inspect_cmd,
     models_cmd,
+    pull_cmd,
     remove_cmd,
     serve_cmd,
     start_cmd,
@@ -54,6 +55,7 @@ app = typer.Typer(
 
 app.command("chat")(chat_cmd.chat)
 app.command("generate")(generate_cmd.generate)
+app.command("pull")(pull_cmd.pull)
 app.command("convert")(convert_cmd.convert)
 app.command("export")(export_cmd.export)
 app.command("models")(models_cmd.models)
