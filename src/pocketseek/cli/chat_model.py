@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, is_onnx
@@ -40,6 +41,7 @@ class OpenModel:
     """name: of the model that answers, which --min-speed may have chosen."""
 
     name: str
+    path: Path
     engine: Engine
     sampling: SamplingParams
     floor: SpeedFloor | None
@@ -84,6 +86,11 @@ class ModelSlot:
 
         return sorted(installed.name for installed in ModelStore(self._options.settings.models_dir).list())
 
+    def is_idle(self) -> bool:
+        """Whether nothing is being answered; from any thread."""
+        load = self.current.engine.statistics().load
+        return not load.num_running and not load.num_waiting
+
     def close(self) -> None:
         self.current.engine.close()
 
@@ -112,7 +119,7 @@ def _open(options: ModelOptions, model: str | None) -> OpenModel:
         temperature_limit_c=options.temperature_limit_c,
         engine=options.engine,
     )
-    return OpenModel(chosen.name, engine, sampling, chosen.floor)
+    return OpenModel(chosen.name, chosen.path, engine, sampling, chosen.floor)
 
 
 def _need(system: str) -> SpeedNeed:

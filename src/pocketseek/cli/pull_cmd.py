@@ -10,6 +10,7 @@ import typer
 from pocketseek.cli import options, pull_messages
 from pocketseek.cli.console import format_bytes, is_interactive, note, print_json, print_text, progress_bar
 from pocketseek.cli.messages import Words
+from pocketseek.cli.metered import check_metered
 from pocketseek.cli.rates import parse_rate
 from pocketseek.errors import UsageError
 from pocketseek.settings import read_network_settings, read_settings
@@ -17,7 +18,6 @@ from pocketseek.settings import read_network_settings, read_settings
 if TYPE_CHECKING:
     from pocketseek.apps.repository.pull import Consent, Pulled
 
-UNASKED_BYTES = 50_000_000  # so much may cost something anywhere
 _LABELS = {"download": pull_messages.DOWNLOADING, "convert": pull_messages.CONVERTING}
 
 
@@ -51,9 +51,7 @@ def pull(
     keep_download: Annotated[
         bool, typer.Option("--keep-download", help="Keep what was downloaded when it is converted.")
     ] = False,
-    allow_metered: Annotated[
-        bool, typer.Option("--allow-metered", help="Also where the network is paid for by the byte.")
-    ] = False,
+    allow_metered: options.AllowMetered = False,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -91,8 +89,7 @@ def _consent(words: Words, *, allow_metered: bool, yes: bool) -> Consent:
     from pocketseek.apps.repository.pull import Consent
 
     def allow_fetching(num_bytes: int) -> None:
-        if not allow_metered and num_bytes > UNASKED_BYTES:
-            _check_metered(words, num_bytes)
+        check_metered(words, num_bytes, allowed=allow_metered)
 
     def allow_replacing(name: str) -> None:
         if yes:
@@ -103,20 +100,6 @@ def _consent(words: Words, *, allow_metered: bool, yes: bool) -> Consent:
             raise UsageError(f"{name} was left as it is; choose another --name to have both")
 
     return Consent(allow_fetching, allow_replacing)
-
-
-def _check_metered(words: Words, num_bytes: int) -> None:
-    from pocketseek.device.network import read_network
-
-    facts = read_network()
-    if facts.metered != "yes":
-        return
-    question = words(pull_messages.CONFIRM_METERED, source=facts.source, size=format_bytes(num_bytes))
-    if not is_interactive() or not typer.confirm(question, err=True):
-        raise UsageError(
-            f"{format_bytes(num_bytes)} are to be fetched and this network is paid for by the byte (says "
-            f"{facts.source}); use another one, or add --allow-metered"
-        )
 
 
 def _facts(pulled: Pulled) -> dict[str, object]:

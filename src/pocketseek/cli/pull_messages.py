@@ -29,11 +29,13 @@ REPAIRED = Message(
     "{name}: {chunks} damaged chunks and {files} files replaced from {address}, {fetched} fetched",
     "{name}:已从 {address} 替换 {chunks} 个损坏的分块和 {files} 个文件,下载了 {fetched}",
 )
+NOTHING_DAMAGED = Message("{name}: every byte is as it should be", "{name}:每个字节都完好")
+THIS_MACHINE = Message("this machine", "本机")
 ORIGIN = Message("pulled from", "来源")
 ORIGIN_VALUE = Message("{address}, {pulled_at}", "{address},{pulled_at}")
 CHECKED = Message("last checked", "上次校验")
 CHECKED_ALL = Message("every chunk since {since}", "{since} 以来每个分块都已校验")
-CHECKED_SOME = Message("{checked} of {chunks} chunks", "{chunks} 个分块中的 {checked} 个")
+CHECKED_SOME = Message("{checked} of {chunks} chunks since {since}", "{since} 以来已校验 {chunks} 个分块中的 {checked} 个")
 CHECKED_NEVER = Message("not yet: it is checked when it is first used", "尚未校验:首次使用时进行")
 DAMAGED = Message("damaged", "损坏")
 DAMAGED_CHUNKS = Message(

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketseek.apps.catalogue import catalogue
 from pocketseek.apps.repository.rate import RateLimit
 from pocketseek.apps.repository.source import DirectorySource, PackageSource
 from pocketseek.errors import FormatError, NotFoundError
@@ -109,6 +108,7 @@ def _website(address: str, client: HttpClient) -> Opened:
 
 
 def _repository(address: str, link: Link, client: HttpClient) -> Opened | HubCheckpoint:
+    from pocketseek.apps.catalogue import catalogue
     from pocketseek.apps.repository.http_source import HttpSource
     from pocketseek.apps.repository.hub import files_address, parse_repository, read_repository
 
