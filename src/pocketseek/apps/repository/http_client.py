@@ -24,7 +24,8 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ReadTimeoutError, SSLError
 
-from pocketseek.apps.repository.http_transport import OpenSockets, Patience, TooSlow, open_pool
+from pocketseek.apps.repository.http_transport import OpenSockets, TooSlow, open_pool
+from pocketseek.apps.repository.patience import Patience, Persistence
 from pocketseek.apps.repository.rate import RateLimit
 from pocketseek.apps.repository.source import too_long
 from pocketseek.errors import DownloadError, NotFoundError
@@ -39,18 +40,6 @@ _READ_BYTES = 64 * 1024
 _PROGRESS_BYTES = 256 * 1024  # that much arrived, and the next failure is the first one again
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _USER_AGENT = "pocketseek"
-
-
-@dataclass(frozen=True)
-class Persistence:
-    """How often and how long to try again. first_tries: before the server has answered at all."""
-
-    tries: int = 8
-    first_tries: int = 3
-    first_pause_s: float = 0.5
-    longest_pause_s: float = 30.0
-    longest_asked_s: float = 120.0
-    max_redirects: int = 5
 
 
 class _Passing(Exception):

@@ -17,26 +17,14 @@ import ssl
 import time
 import weakref
 from contextlib import suppress
-from dataclasses import dataclass
 from os.path import exists
 from typing import Any
 
 import urllib3
 import urllib3.connection
 
+from pocketseek.apps.repository.patience import Patience
 from pocketseek.apps.repository.rate import LeastRate
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a server may take. read_s: to send anything at all; header_s: an answer's headers, whole."""
-
-    connect_s: float = 15.0
-    read_s: float = 30.0
-    header_s: float = 30.0
-    max_header_bytes: int = 128 * 1024
-    window_s: float = 30.0
-    least_bytes_per_s: float = 1000.0
 
 
 class TooSlow(OSError):
