@@ -240,7 +240,7 @@ def test_nobody_there_is_told_soon(client: HttpClient) -> None:
 
 
 def test_an_unencrypted_server_is_no_https_server(client: HttpClient, server: WebServer) -> None:
-    with pytest.raises(DownloadError, match="no secure connection"):
+    with pytest.raises(DownloadError, match="offers no secure connection"):
         client.read(Address(server.url.replace("http:", "https:") + "/data"), 10)
 
 

@@ -138,7 +138,7 @@ def test_what_cannot_be_replaced_is_told_once_and_tried_again_later(path: Path, 
     while here.upkeep.turn():
         pass
     (line,) = here.said
-    assert "was moved aside" in line
+    assert "could not be replaced" in line
     assert "nobody noted where it came from" in line
     assert len(quarantined(path)) == 1
 

@@ -205,7 +205,10 @@ class HttpClient:
         try:
             yield
         except SSLError as error:
-            _refuse(address, f"has no secure connection to offer ({_reason(error)})", "check the address and the clock")
+            problem = f"offers no secure connection ({_reason(error)})"
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                _refuse(address, problem, "check the address, and the date of this machine")
+            raise _Passing(problem) from error
         except NameResolutionError as error:
             raise _Passing("cannot be found (no network, or no such name)") from error
         except NewConnectionError as error:

@@ -18,6 +18,7 @@ import time
 import weakref
 from contextlib import suppress
 from os.path import exists
+from threading import Lock
 from typing import Any
 
 import urllib3
@@ -35,13 +36,17 @@ class OpenSockets:
     """Those in use, so that closing wakes up who waits for one."""
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
     def add(self, opened: socket.socket) -> None:
-        self._sockets.add(opened)
+        with self._lock:
+            self._sockets.add(opened)
 
     def shut_down(self) -> None:
-        for opened in list(self._sockets):
+        with self._lock:
+            sockets = list(self._sockets)
+        for opened in sockets:
             with suppress(OSError):  # closed meanwhile
                 opened.shutdown(socket.SHUT_RDWR)
 
@@ -130,13 +135,6 @@ class _Paced:
         self._pace = _Pace(self.patience)
         self.sockets.add(self.sock)
         self.sock = _PacedSocket(self.sock, self._pace)
-
-    def putrequest(
-        self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False
-    ) -> None:
-        super().putrequest(method, url, skip_host, skip_accept_encoding)  # type: ignore[misc]
-        if self.sock is not None:
-            self._pace.begin_headers()
 
     def getresponse(self) -> Any:
         self._pace.begin_headers()

@@ -85,9 +85,11 @@ def repair(
     with destination_lock(package_dir):
         manifest = read_manifest(package_dir)
         with storage_errors(package_dir):
-            for chunk in damaged.chunks:
+            named = set(manifest.unique_chunks())  # by now it may be another version
+            chunks = [entry for entry in damaged.chunks if entry in named]
+            for chunk in chunks:
                 quarantine.move_aside(package_dir, chunk)
-            missing = [entry for entry in damaged.chunks if not _found_here(package_dir, manifest, entry, models_dir)]
+            missing = [entry for entry in chunks if not _found_here(package_dir, manifest, entry, models_dir)]
         fetched_bytes, address = 0, None
         if missing or damaged.files:
             fetched_bytes, address = _fetch(package_dir, missing, damaged.files, link, progress, allow)

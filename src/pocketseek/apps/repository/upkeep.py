@@ -123,7 +123,7 @@ class Upkeep:
         except _UNREPAIRED as error:
             with suppress(OSError):  # an engine that has it open looks again, and refuses it
                 os.utime(quarantine_path(package_dir, entry.sha256))
-            self._report(f"{where} and was moved aside; {error}")
+            self._report(f"{where} and could not be replaced: {error}")
             return
         note_checked(package_dir, [entry.sha256], int(time.time()))
         source = repaired.address or "this machine"
