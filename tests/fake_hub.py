@@ -33,8 +33,7 @@ class FakeHub:
         info = {"_id": "0", "id": name, "sha": commit, "private": False, "tags": [], "downloads": 0, "likes": 0}
         body = json.dumps({**info, "siblings": siblings}).encode()
         names = json.dumps({**info, "siblings": [{"rfilename": path} for path in files]}).encode()
-        for revision in ("main", commit):
-            path = f"/api/models/{name}/revision/{revision}"
+        for path in (f"/api/models/{name}{end}" for end in ("", "/revision/main", f"/revision/{commit}")):
             self.server.pages[f"{path}?blobs=true"] = (body, {"Content-Type": "application/json"})
             self.server.pages[f"{path}?blobs=True"] = (body, {"Content-Type": "application/json"})
             self.server.pages[path] = (names, {"Content-Type": "application/json"})
@@ -51,7 +50,7 @@ class FakeHub:
             place = f"/{name}/resolve/{revision}/{path}"
             headers = {"ETag": etag, "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
             if is_large:
-                linked = {"X-Linked-Size": str(len(data)), "X-Linked-Etag": etag, "Location": f"/cdn/{sha256}"}
+                linked = {"X-Linked-Size": str(len(data)), "X-Linked-Etag": etag, "Location": f"{self.url}/cdn/{sha256}"}
                 self._moved[place] = Fault("redirect", status=302, headers={**headers, **linked})
             else:
                 self.server.pages[place] = (data, headers)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from package.samples import TINY, write_sample
+from package.samples import MEMORY_DISK, TINY, write_sample
 from web_server import WebServer, serving
 
 from pocketseek.apps.repository.open_source import Link
@@ -54,6 +55,13 @@ def site(published: Path) -> Iterator[WebServer]:
 def big_site(published_big: Path) -> Iterator[WebServer]:
     with serving(published_big) as server:
         yield server
+
+
+@pytest.fixture
+def memory_dir() -> Iterator[Path]:
+    """Where syncing costs nothing, for tests that are killed again and again."""
+    with TemporaryDirectory(dir=MEMORY_DISK) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -118,7 +118,8 @@ def test_an_origin_that_is_gone_is_told_and_the_next_repair_goes_on(site: WebSer
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_kill_at_any_change_leaves_what_the_next_repair_mends(published: Path, models_dir: Path) -> None:
+def test_a_kill_at_any_change_leaves_what_the_next_repair_mends(published: Path, memory_dir: Path) -> None:
+    models_dir = memory_dir / "models"
     whole = pulled(published / "tiny", models_dir).path
     kept = models_dir.parent / "kept"
     shutil.copytree(whole, kept)

@@ -274,12 +274,12 @@ def _retry_after_s(text: str) -> float | None:
 
 def _redirected(address: Address, url: str, target: str) -> str:
     """Where a redirect leads. Raises DownloadError."""
-    joined = urljoin(url, target)
     try:
+        joined = urljoin(url, target)
         parts = urlsplit(joined)
         is_named = bool(parts.hostname)
     except ValueError:
-        parts, is_named = urlsplit(""), False
+        joined, parts, is_named = "", urlsplit(""), False
     if parts.scheme not in ("http", "https") or not is_named or parts.username is not None:
         _refuse(address, f"redirects to {parts.scheme or 'nowhere'}, which is not followed")
     if parts.scheme == "http" and urlsplit(url).scheme == "https":

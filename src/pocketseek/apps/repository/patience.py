@@ -20,7 +20,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Persistence:
-    """Tries in a row without progress, with pauses that double. first_tries: before the server has answered at all.
+    """Tries in a row without progress, with pauses that double. first_tries: before anything came.
     longest_asked_s: the longest pause that a server may ask for."""
 
     tries: int = 8

@@ -22,6 +22,7 @@ from pocketseek.apps.repository.open_source import Link, open_source
 from pocketseek.apps.repository.wanted import WantedFile
 from pocketseek.errors import IntegrityError, UnsupportedError
 from pocketseek.package.check_record import note_checked
+from pocketseek.package.install import remove_tree
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import ChunkEntry, FileEntry, Manifest, read_manifest
 from pocketseek.package.marker import read_marker, stamp_of, write_marker
@@ -85,6 +86,7 @@ def repair(
     with destination_lock(package_dir):
         manifest = read_manifest(package_dir)
         with storage_errors(package_dir):
+            _tidy(package_dir, damaged)
             named = set(manifest.unique_chunks())  # by now it may be another version
             chunks = [entry for entry in damaged.chunks if entry in named]
             for chunk in chunks:
@@ -94,6 +96,16 @@ def repair(
         if missing or damaged.files:
             fetched_bytes, address = _fetch(package_dir, missing, damaged.files, link, progress, allow)
     return Repaired(len(damaged.chunks), len(damaged.files), fetched_bytes, address)
+
+
+def _tidy(package_dir: Path, damaged: Damaged) -> None:
+    """Let go of what a repair that was killed had no more need of. Raises OSError."""
+    folder = package_dir / QUARANTINE_NAME
+    needed = {entry.sha256 for entry in (*damaged.chunks, *damaged.files)}
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
+        if path.name.partition(".")[0] not in needed:
+            remove_tree(path)
+    quarantine.remove_if_empty(package_dir)
 
 
 def _found_here(package_dir: Path, manifest: Manifest, entry: ChunkEntry, models_dir: Path) -> bool:

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketseek.apps.repository.quarantine import quarantined
 from pocketseek.package.check_record import read_checked
 from pocketseek.package.manifest import Manifest
 from pocketseek.package.origin import Origin, read_origin
@@ -16,7 +15,8 @@ from pocketseek.package.paths import chunk_path
 @dataclass(frozen=True)
 class PackageState:
     """origin: None if nobody noted it. num_checked: chunks that were ever hashed here; checked_since_s: the longest ago
-    that one of these was, in Unix seconds. damaged: hashes of chunks that are missing or in quarantine."""
+    that one of these was, in Unix seconds. damaged: hashes of chunks that are not there, whether in quarantine
+    or gone."""
 
     origin: Origin | None
     num_chunks: int
@@ -29,9 +29,8 @@ def package_state(package_dir: Path, manifest: Manifest) -> PackageState:
     hashes = [entry.sha256 for entry in manifest.unique_chunks()]
     times = read_checked(package_dir)
     known = [times[sha256] for sha256 in hashes if sha256 in times]
-    aside = set(quarantined(package_dir))
     is_sealed = (package_dir / "sealed.json").exists()  # then the chunks have other names
     missing = () if is_sealed else (one for one in hashes if not os.path.isfile(chunk_path(package_dir, one)))
     return PackageState(
-        read_origin(package_dir), len(hashes), len(known), min(known, default=None), tuple(sorted(aside | set(missing)))
+        read_origin(package_dir), len(hashes), len(known), min(known, default=None), tuple(sorted(missing))
     )
