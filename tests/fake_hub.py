@@ -1,4 +1,5 @@
-"""A model hub on this machine, shaped as Hugging Face's is for its own client: listings, files, redirects for large ones."""
+"""A model hub on this machine, shaped as Hugging Face's is for its own client: listings, files, and redirects to
+another server for large ones."""
 
 from __future__ import annotations
 
@@ -8,24 +9,30 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from web_server import Fault, Faults, WebServer, serving
+from web_server import Asked, Fault, Faults, WebServer, serving
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LARGE = (".safetensors", ".gguf", ".bin")
 
 
 class FakeHub:
-    """faults: looked up after the hub's own redirects."""
+    """cdn: where large files are. faults: of both servers, looked up after the hub's own redirects."""
 
-    def __init__(self, server: WebServer) -> None:
+    def __init__(self, server: WebServer, cdn: WebServer) -> None:
         self.server = server
+        self.cdn = cdn
         self.faults: Faults = lambda path, count: None
         self._moved: dict[str, Fault] = {}
         server.faults = lambda path, count: self._moved.get(path) or self.faults(path, count)
+        cdn.faults = lambda path, count: self.faults(path, count)
 
     @property
     def url(self) -> str:
         return self.server.url
+
+    def asked(self) -> list[Asked]:
+        """Of both servers."""
+        return [*self.server.asked, *self.cdn.asked]
 
     def add(self, name: str, files: Mapping[str, bytes], *, commit: str = COMMIT) -> None:
         """A repository with these files at its revision "main"."""
@@ -50,11 +57,15 @@ class FakeHub:
             place = f"/{name}/resolve/{revision}/{path}"
             headers = {"ETag": etag, "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
             if is_large:
-                linked = {"X-Linked-Size": str(len(data)), "X-Linked-Etag": etag, "Location": f"{self.url}/cdn/{sha256}"}
+                linked = {
+                    "X-Linked-Size": str(len(data)),
+                    "X-Linked-Etag": etag,
+                    "Location": f"{self.url}/cdn/{sha256}",
+                }
                 self._moved[place] = Fault("redirect", status=302, headers={**headers, **linked})
             else:
                 self.server.pages[place] = (data, headers)
-        self.server.pages[f"/cdn/{sha256}"] = (data, {"ETag": etag})
+        self.cdn.pages[f"/cdn/{sha256}"] = (data, {"ETag": etag})
         listed: dict[str, object] = {"rfilename": path, "size": len(data), "blobId": blob}
         if is_large:
             listed["lfs"] = {"sha256": sha256, "size": len(data), "pointerSize": 134}
@@ -63,8 +74,8 @@ class FakeHub:
 
 @contextmanager
 def fake_hub(folder: Path) -> Iterator[FakeHub]:
-    with serving(folder) as server:
-        yield FakeHub(server)
+    with serving(folder) as server, serving(folder) as cdn:
+        yield FakeHub(server, cdn)
 
 
 def git_sha1(data: bytes) -> str:

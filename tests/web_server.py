@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-Kind = Literal["drop", "flip", "status", "length", "endless", "slow body", "slow headers", "redirect", "chunked", "gzip"]
+Kind = Literal[
+    "drop", "flip", "status", "length", "endless", "slow body", "slow headers", "redirect", "chunked", "gzip"
+]
 _TRICKLE_S = 0.02
 _LONGEST_S = 20.0  # no fault outlives a test that gave up on it
 
@@ -147,9 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self._send_wrongly(status, headers, body, fault, start)
 
-    def _send_wrongly(
-        self, status: int, headers: Mapping[str, str], body: bytes, fault: Fault, start: int
-    ) -> None:
+    def _send_wrongly(self, status: int, headers: Mapping[str, str], body: bytes, fault: Fault, start: int) -> None:
         at = max(0, fault.at - start)
         if fault.kind == "drop":
             self._head(status, headers, len(body))

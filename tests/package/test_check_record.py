@@ -22,7 +22,15 @@ def test_notes_add_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "chunks",
-    ["1", "{}", f'{{"{A}":"x"}}', f'{{"{A}":true}}', f'{{"{A}":-1}}', f'{{"{A}":9223372036854775807}}', '{"../x":1000}'],
+    [
+        "1",
+        "{}",
+        f'{{"{A}":"x"}}',
+        f'{{"{A}":true}}',
+        f'{{"{A}":-1}}',
+        f'{{"{A}":9223372036854775807}}',
+        '{"../x":1000}',
+    ],
 )
 def test_anything_else_is_not_read(tmp_path: Path, chunks: str) -> None:
     (tmp_path / "checked.json").write_text(f'{{"chunks":{chunks}}}')

@@ -95,7 +95,9 @@ def _consent(words: Words, *, allow_metered: bool, yes: bool) -> Consent:
         if yes:
             return
         if not is_interactive():
-            raise UsageError(f"{name} is installed with other content; add --yes to replace it, or choose another --name")
+            raise UsageError(
+                f"{name} is installed with other content; add --yes to replace it, or choose another --name"
+            )
         if not typer.confirm(words(pull_messages.CONFIRM_REPLACE, name=name), err=True):
             raise UsageError(f"{name} was left as it is; choose another --name to have both")
 

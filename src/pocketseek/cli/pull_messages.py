@@ -6,7 +6,9 @@ from pocketseek.cli.messages import Message
 
 DOWNLOADING = Message("downloading", "正在下载")
 CONVERTING = Message("converting", "正在转换")
-PULLED = Message("{name} is installed in {path}: {size}, {fetched} fetched", "{name} 已安装到 {path}:{size},下载了 {fetched}")
+PULLED = Message(
+    "{name} is installed in {path}: {size}, {fetched} fetched", "{name} 已安装到 {path}:{size},下载了 {fetched}"
+)
 PULLED_SHARED = Message(
     "{name} is installed in {path}: {size}, {fetched} fetched, {local} shared with models that were here",
     "{name} 已安装到 {path}:{size},下载了 {fetched},{local} 与已有模型共用",
@@ -21,7 +23,7 @@ CONFIRM_REPLACE = Message(
     "{name} is installed with other content. Replace it?", "{name} 已安装,但内容不同。要替换它吗?"
 )
 UNFINISHED_DOWNLOAD = Message(
-    "{name}: an interrupted download, {size} kept; `pocketseek pull` goes on with it, `pocketseek remove {name}` frees it",
+    "{name}: an interrupted download, {size} kept; `pocketseek pull` goes on, `pocketseek remove {name}` frees it",
     "{name}:下载中断,已保留 {size};`pocketseek pull` 会继续,`pocketseek remove {name}` 可释放空间",
 )
 REPAIRING = Message("fetching damaged chunks again", "正在重新下载损坏的分块")
@@ -35,7 +37,9 @@ ORIGIN = Message("pulled from", "来源")
 ORIGIN_VALUE = Message("{address}, {pulled_at}", "{address},{pulled_at}")
 CHECKED = Message("last checked", "上次校验")
 CHECKED_ALL = Message("every chunk since {since}", "{since} 以来每个分块都已校验")
-CHECKED_SOME = Message("{checked} of {chunks} chunks since {since}", "{since} 以来已校验 {chunks} 个分块中的 {checked} 个")
+CHECKED_SOME = Message(
+    "{checked} of {chunks} chunks since {since}", "{since} 以来已校验 {chunks} 个分块中的 {checked} 个"
+)
 CHECKED_NEVER = Message("not yet: it is checked when it is first used", "尚未校验:首次使用时进行")
 DAMAGED = Message("damaged", "损坏")
 DAMAGED_CHUNKS = Message(

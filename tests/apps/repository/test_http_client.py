@@ -1,4 +1,4 @@
-"""The client against a real server that misbehaves in every way it can: the bytes are right, or one line says why not."""
+"""The client against a real server that misbehaves in every way: the bytes are right, or one line says why not."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from email.utils import format_datetime
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -161,13 +161,13 @@ def test_a_small_file_that_is_too_long_is_refused_before_it_is_read(client: Http
 
 def test_a_body_that_trickles_is_given_up(client: HttpClient, server: WebServer) -> None:
     server.faults = lambda path, count: Fault("slow body", at=1000)
-    with pytest.raises(DownloadError, match="too slow: it sends less than 1000 bytes per second"):
+    with pytest.raises(DownloadError, match=r"too slow: it sends less than 1000 bytes per second"):
         streamed(client, server)
 
 
 def test_headers_that_trickle_are_given_up(client: HttpClient, server: WebServer) -> None:
     server.faults = lambda path, count: Fault("slow headers")
-    with pytest.raises(DownloadError, match="too slow: its answer does not begin|does not answer in time"):
+    with pytest.raises(DownloadError, match=r"too slow: its answer does not begin|does not answer in time"):
         streamed(client, server)
 
 
@@ -196,7 +196,7 @@ def test_a_redirect_is_followed_with_the_range(client: HttpClient, server: WebSe
 )
 def test_a_redirect_elsewhere_than_http_is_not_followed(client: HttpClient, server: WebServer, location: str) -> None:
     server.faults = lambda path, count: Fault("redirect", status=302, headers={"Location": location})
-    with pytest.raises(DownloadError, match="redirects to .*, which is not followed") as caught:
+    with pytest.raises(DownloadError, match=r"redirects to .*, which is not followed") as caught:
         streamed(client, server)
     assert "secret" not in str(caught.value)
     assert len(server.asked) == 1

@@ -27,8 +27,16 @@ def test_an_address_is_that_of_the_folder(text: str, url: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["file:///etc", "https://", "ftp://x/y", "https://exa mple.org/", "https://[::1/", "https://x:99999/", "https://x/?a=1",
-     "https://x/#a"],
+    [
+        "file:///etc",
+        "https://",
+        "ftp://x/y",
+        "https://exa mple.org/",
+        "https://[::1/",
+        "https://x:99999/",
+        "https://x/?a=1",
+        "https://x/#a",
+    ],
 )
 def test_no_address_of_a_folder_is_refused(text: str) -> None:
     with pytest.raises(UsageError):

@@ -19,7 +19,15 @@ from web_server import Fault, WebServer, serving
 
 from pocketseek.apps.repository.open_source import Link
 from pocketseek.apps.repository.pull import Consent, Pulled, PullOptions, pull
-from pocketseek.errors import BusyError, DownloadError, FormatError, NotFoundError, StorageError, UnsupportedError, UsageError
+from pocketseek.errors import (
+    BusyError,
+    DownloadError,
+    FormatError,
+    NotFoundError,
+    StorageError,
+    UnsupportedError,
+    UsageError,
+)
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import read_manifest
 from pocketseek.package.origin import read_origin
@@ -80,7 +88,11 @@ def test_the_same_again_fetches_nothing(site: WebServer, models_dir: Path) -> No
     pulled(f"{site.url}/tiny", models_dir)
     before = len(site.asked)
     assert pulled(f"{site.url}/tiny", models_dir).fetched_bytes == 0
-    assert {path.rpartition("/")[2] for path in site.paths()[before:]} == {"manifest.json", "manifest.sig", "sealed.json"}
+    assert {path.rpartition("/")[2] for path in site.paths()[before:]} == {
+        "manifest.json",
+        "manifest.sig",
+        "sealed.json",
+    }
 
 
 def test_chunks_of_installed_models_are_shared(site: WebServer, models_dir: Path) -> None:
@@ -220,7 +232,7 @@ def test_space_is_looked_for_before_anything_is_fetched(
 ) -> None:
     free = shutil._ntuple_diskusage(10**9, 10**9, 10_000)
     monkeypatch.setattr("pocketseek.package.storage.shutil.disk_usage", lambda path: free)
-    with pytest.raises(StorageError, match="10000 bytes.* are free"):
+    with pytest.raises(StorageError, match=r"10000 bytes.* are free"):
         pulled(f"{site.url}/tiny", models_dir)
     assert not any("chunks" in path for path in site.paths())
 
@@ -231,7 +243,7 @@ def test_somebody_else_who_changes_it_is_waited_for_by_nobody(published: Path, m
         pulled(published / "tiny", models_dir)
 
 
-# -- what a malicious server may offer ----------------------------------------------------------------------------------
+# -- what a malicious server may offer ------------------------------------------------------------------------------
 
 
 def manifest_with(published: Path, old: bytes, new: bytes) -> bytes:
@@ -262,7 +274,9 @@ def test_a_hostile_manifest_is_refused_before_anything_is_written(
     assert not models_dir.exists()
 
 
-def test_a_huge_or_endless_manifest_is_refused(site: WebServer, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_or_endless_manifest_is_refused(
+    site: WebServer, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pocketseek.apps.repository.pull.MAX_MANIFEST_BYTES", 1_000_000)
     site.faults = lambda path, count: Fault("endless")
     with pytest.raises(FormatError, match="longer than the 1000000 bytes"):
@@ -300,7 +314,7 @@ def test_a_link_among_the_models_is_not_written_through(published: Path, models_
     assert names_below(tmp_path / "precious") == {"file"}
 
 
-# -- kill -9 ------------------------------------------------------------------------------------------------------------
+# -- kill -9 --------------------------------------------------------------------------------------------------------
 
 
 def killed_after(action: Callable[[], object], seconds: float) -> bool:
@@ -375,7 +389,8 @@ def killed_before_change(published: Path, models_dir: Path, change: int) -> bool
 def test_a_kill_at_any_change_leaves_what_goes_on(published: Path, memory_dir: Path) -> None:
     print("seed", SEED)
     changes = random.Random(SEED).sample(range(60), NUM_KILLS)
-    assert any([killed_before_change(published, memory_dir / "models", change) for change in changes])
+    met = [killed_before_change(published, memory_dir / "models", change) for change in changes]
+    assert any(met)
 
 
 @pytest.mark.slow

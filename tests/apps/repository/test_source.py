@@ -49,7 +49,8 @@ def test_a_pipe_is_refused_and_not_waited_for(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/etc/passwd", "../a", "a/../b", "a//b", ".", "a/.", ".hidden", "a\\b", "a b", "a\0", "a/" * 9 + "a", "é"]
+    "path",
+    ["", "/etc/passwd", "../a", "a/../b", "a//b", ".", "a/.", ".hidden", "a\\b", "a b", "a\0", "a/" * 9 + "a", "é"],
 )
 def test_paths_that_could_lead_elsewhere_are_the_callers_mistake(folder: Path, path: str) -> None:
     assert not is_path(path)

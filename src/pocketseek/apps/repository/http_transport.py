@@ -28,7 +28,7 @@ from pocketseek.apps.repository.patience import Patience
 from pocketseek.apps.repository.rate import LeastRate
 
 
-class TooSlow(OSError):
+class TooSlowError(OSError):
     """The other side sends too slowly, or too much before it comes to the point."""
 
 
@@ -68,22 +68,22 @@ class _Pace:
         self._rate = LeastRate(self._patience.least_bytes_per_s, self._patience.window_s)
 
     def timeout_s(self) -> float:
-        """Raises TooSlow."""
+        """Raises TooSlowError."""
         if self._rate is not None:
             return self._patience.read_s
         left_s = self._deadline_s - time.monotonic()
         if left_s <= 0:
-            raise TooSlow("its answer does not begin")
+            raise TooSlowError("its answer does not begin")
         return min(self._patience.read_s, left_s)
 
     def add(self, num_bytes: int, waited_s: float) -> None:
-        """Raises TooSlow."""
+        """Raises TooSlowError."""
         if self._rate is None:
             self._header_bytes += num_bytes
             if self._header_bytes > self._patience.max_header_bytes:
-                raise TooSlow("its answer is all headers")
+                raise TooSlowError("its answer is all headers")
         elif not self._rate.add(num_bytes, waited_s):
-            raise TooSlow(f"it sends less than {self._patience.least_bytes_per_s:.0f} bytes per second")
+            raise TooSlowError(f"it sends less than {self._patience.least_bytes_per_s:.0f} bytes per second")
 
 
 class _PacedReader(io.RawIOBase):

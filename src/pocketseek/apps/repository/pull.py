@@ -95,7 +95,9 @@ def read_offer(source: PackageSource, old: Manifest | None) -> Offer:
     """What a source offers in place of `old`, checked. Raises NotFoundError, FormatError, UnsupportedError."""
     manifest_bytes = source.read(MANIFEST_NAME, MAX_MANIFEST_BYTES)
     if manifest_bytes is None:
-        raise NotFoundError(f"{source.name} has no {MANIFEST_NAME}; check the address: it is that of a package's folder")
+        raise NotFoundError(
+            f"{source.name} has no {MANIFEST_NAME}; check the address: it is that of a package's folder"
+        )
     check_not_sealed(source.read("sealed.json", _MAX_SEALED_BYTES), source.name)
     signature = source.read(SIGNATURE_NAME, MAX_SIGNATURE_BYTES)
     try:
@@ -131,9 +133,7 @@ def _pull_package(
         progress=lambda done_bytes, total_bytes: report("download", done_bytes, total_bytes),
         allow=consent.allow_fetching,
     )
-    return Pulled(
-        name, received.path, found.address, received.num_bytes, received.fetched_bytes, received.local_bytes
-    )
+    return Pulled(name, received.path, found.address, received.num_bytes, received.fetched_bytes, received.local_bytes)
 
 
 def _pull_checkpoint(

@@ -1,4 +1,4 @@
-"""Damaged chunks are moved aside: `quarantine/<sha256>.damaged` in the package. Nothing is deleted before it is replaced.
+"""Damaged chunks are moved aside: `quarantine/<sha256>.damaged` in the package, not deleted before they are replaced.
 
 A package with a chunk in quarantine is refused by every reader (the chunk is missing), while an engine that has it open
 reads on; that one is told by the new mtime of the file that it held, hashes it again, and takes the chunk that has its
