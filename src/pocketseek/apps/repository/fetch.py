@@ -108,7 +108,7 @@ def _take(source: PackageSource, wanted: WantedFile, part: PartFile, offset: int
                     break
     except NotFoundError as error:
         raise DownloadError(
-            f"{source.name} has no {wanted.path}, which its manifest names; tell who publishes it"
+            f"{source.name} has no {wanted.path}, which it said that it has; tell who publishes it"
         ) from error
     count.add(-taken_bytes)
 
