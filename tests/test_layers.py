@@ -43,6 +43,8 @@ OWNERS = {
     "onnx": {"convert/onnx/*", "convert/static_export.py"},
     "cryptography": {"package/seal.py", "package/sign.py"},
     "llguidance": {"runtime/constrain.py"},
+    "urllib3": {"apps/repository/http_client.py", "apps/repository/http_transport.py"},
+    "certifi": {"apps/repository/http_transport.py"},
     "sqlite3": {"apps/database.py"},
     "sqlcipher3": {"apps/sealed_database.py"},
     "pypdfium2": {"apps/doc/pdf_page.py", "apps/doc/pdf_runs.py"},

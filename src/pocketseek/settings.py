@@ -13,17 +13,52 @@ POCKETSEEK_PROVIDER execution provider of ONNX Runtime: QNN, NNAPI, CoreML, XNNP
 POCKETSEEK_PASSPHRASE  of sealed models and data, and of a private key (keygen, sign), where nobody can be asked
 POCKETSEEK_NEW_PASSPHRASE  the one that `passwd` sets, likewise
 POCKETSEEK_DATA_KEY    file with the key of a data directory that was sealed with one (`seal --data --key-file`)
+HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY   as other programs read them (lower case first), for downloads
+HF_ENDPOINT         the model hub (default: https://huggingface.co); HF_TOKEN: what it lets you read with
+POCKETSEEK_CHECK_DAYS  while a model is in use and idle, its chunks are hashed again within so many days (default: 30;
+                    0 or off: never)
 POCKETSEEK_LANG     language of messages: en or zh (default: from LC_ALL, LC_MESSAGES, LANG)
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pocketseek.errors import UsageError
 from pocketseek.types import EngineKind
+
+DEFAULT_CHECK_DAYS = 30.0
+_HUB = "https://huggingface.co"
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """How to reach others. proxies: by scheme (http, https, all). no_proxy: as the variable. hub_token is secret."""
+
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    no_proxy: str = ""
+    hub: str = _HUB
+    hub_token: str | None = field(default=None, repr=False)
+
+    def proxy_for(self, url: str) -> str | None:
+        """The proxy to take for an address; none for this machine."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if host in _LOCAL or self._goes_directly(host, f"{host}:{parts.port}"):
+            return None
+        return self.proxies.get(parts.scheme) or self.proxies.get("all")
+
+    def _goes_directly(self, host: str, host_and_port: str) -> bool:
+        """By a list of names, each with all names below it."""
+        for name in (item.strip().lower().lstrip(".") for item in self.no_proxy.split(",")):
+            if name and (name == "*" or name in (host, host_and_port) or host.endswith(f".{name}")):
+                return True
+        return False
 
 
 @dataclass(frozen=True)
@@ -42,6 +77,7 @@ class Settings:
     passphrase: str | None = field(default=None, repr=False)
     new_passphrase: str | None = field(default=None, repr=False)
     data_key_file: Path | None = None
+    check_days: float = DEFAULT_CHECK_DAYS
 
     @property
     def models_dir(self) -> Path:
@@ -106,6 +142,13 @@ def read_settings(complaints: list[str] | None = None) -> Settings:
             raise
         complaints.append(str(error))
         engine = None
+    try:
+        check_days = _check_days()
+    except UsageError as error:
+        if complaints is None:
+            raise
+        complaints.append(str(error))
+        check_days = DEFAULT_CHECK_DAYS
     return Settings(
         home=_home(),
         kernels=os.environ.get("POCKETSEEK_KERNELS", "").lower() or None,
@@ -119,7 +162,41 @@ def read_settings(complaints: list[str] | None = None) -> Settings:
         passphrase=os.environ.get("POCKETSEEK_PASSPHRASE") or None,
         new_passphrase=os.environ.get("POCKETSEEK_NEW_PASSPHRASE") or None,
         data_key_file=Path(path) if (path := os.environ.get("POCKETSEEK_DATA_KEY")) else None,
+        check_days=check_days,
     )
+
+
+def read_network_settings() -> NetworkSettings:
+    """Raises UsageError for an impossible address of the hub or of a proxy."""
+    proxies = {scheme: _either(f"{scheme}_proxy") for scheme in ("http", "https", "all")}
+    hub = os.environ.get("HF_ENDPOINT") or _HUB
+    for name, address in (("HF_ENDPOINT", hub), *((f"{scheme}_proxy", text) for scheme, text in proxies.items())):
+        if address and not address.startswith(("http://", "https://")):
+            raise UsageError(f"{name} does not begin with http:// or https://; set it to such an address or unset it")
+    return NetworkSettings(
+        proxies={scheme: text for scheme, text in proxies.items() if text},
+        no_proxy=_either("no_proxy"),
+        hub=hub.rstrip("/"),
+        hub_token=os.environ.get("HF_TOKEN") or None,
+    )
+
+
+def _either(name: str) -> str:
+    """In small letters or capitals."""
+    return os.environ.get(name) or os.environ.get(name.upper()) or ""
+
+
+def _check_days() -> float:
+    text = os.environ.get("POCKETSEEK_CHECK_DAYS", "").lower()
+    if not text:
+        return DEFAULT_CHECK_DAYS
+    try:
+        days = 0.0 if text == "off" else float(text)
+    except ValueError:
+        days = -1.0
+    if not 0.0 <= days <= 3650.0:
+        raise UsageError(f"POCKETSEEK_CHECK_DAYS is {text[:40]!r}; set it to a number of days, or off, or unset it")
+    return days
 
 
 def _num_threads() -> int | None:

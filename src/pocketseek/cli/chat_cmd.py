@@ -16,6 +16,7 @@ from pocketseek.cli.engine_choice import EngineOptions
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions
 from pocketseek.cli.messages import Words
 from pocketseek.cli.state_key import state_key
+from pocketseek.cli.upkeep import keeping_up
 from pocketseek.errors import BusyError, FormatError, StorageError, UnsupportedError, UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -107,7 +108,11 @@ def chat(
             trust=trust,
             yes=yes,
         )
-        with closing(ModelSlot(model_options, model or _model_of(settings, resumed))) as slot:
+        said: list[str] = []  # told at the end, not into what is being typed
+        with (
+            closing(ModelSlot(model_options, model or _model_of(settings, resumed))) as slot,
+            keeping_up(settings, lambda: [slot.current.path], is_idle=slot.is_idle, report=said.append),
+        ):
             recorder = _recorder(store, slot.current.name, words)
             talk = Chat(
                 slot.current.engine,
@@ -119,6 +124,8 @@ def chat(
             Conversation(talk, words, slot.current.name, floor=slot.current.floor, history=recorder, slot=slot).run(
                 resumed
             )
+        for line in said:
+            note(line)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, is_onnx
@@ -43,6 +44,7 @@ class OpenModel:
     """name: of the model that answers, which --min-speed may have chosen."""
 
     name: str
+    path: Path
     engine: Engine
     sampling: SamplingParams
     floor: SpeedFloor | None
@@ -87,6 +89,11 @@ class ModelSlot:
 
         return sorted(installed.name for installed in ModelStore(self._options.settings.models_dir).list())
 
+    def is_idle(self) -> bool:
+        """Whether nothing is being answered; from any thread."""
+        load = self.current.engine.statistics().load
+        return not load.num_running and not load.num_waiting
+
     def close(self) -> None:
         self.current.engine.close()
 
@@ -117,7 +124,7 @@ def _open(options: ModelOptions, model: str | None) -> OpenModel:
         engine=options.engine,
         key=options.key,
     )
-    return OpenModel(chosen.name, engine, sampling, chosen.floor)
+    return OpenModel(chosen.name, chosen.path, engine, sampling, chosen.floor)
 
 
 def _need(system: str) -> SpeedNeed:

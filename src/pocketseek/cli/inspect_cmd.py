@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketseek.cli import messages, options, seal_messages, trust_messages
+from pocketseek.cli import messages, options, pull_messages, seal_messages, trust_messages
 from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models_cmd import tensor_formats
 from pocketseek.cli.quality_view import held_out_lines
 from pocketseek.cli.seal_view import sealed_facts, sealed_line
-from pocketseek.cli.trust_view import describe, look_safely, moment, trust_facts
+from pocketseek.cli.trust_view import describe, look_safely, trust_facts
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
+    from pocketseek.apps.repository.state import PackageState
     from pocketseek.package.manifest import Manifest
     from pocketseek.package.trust import TrustState
 
@@ -29,6 +31,7 @@ def inspect(
     json: options.Json = False,
 ) -> None:
     """Show a model's shape, formats, quality report and origin."""
+    from pocketseek.apps.repository.state import package_state
     from pocketseek.cli.onnx_view import find_onnx_path, inspect_onnx
     from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.manifest import parse_manifest_of, read_manifest_bytes
@@ -43,9 +46,10 @@ def inspect(
     path = store.resolve(model)
     data = read_manifest_bytes(path)
     manifest = parse_manifest_of(path, data)
-    state = look_safely(Gatekeeper.of(settings), path, data, manifest)
+    trust = look_safely(Gatekeeper.of(settings), path, data, manifest)
+    state = package_state(path, manifest)
     if json:
-        print_json(_facts(path, manifest, state))
+        print_json({**_facts(path, manifest, trust), **_state_facts(state)})
     elif tensors:
         columns = (messages.COLUMN_TENSOR, messages.COLUMN_SHAPE, messages.COLUMN_FORMAT)
         print_table(
@@ -53,7 +57,7 @@ def inspect(
             [(tensor.name, "x".join(map(str, tensor.shape)), tensor.format) for tensor in manifest.tensors],
         )
     else:
-        print_table(("", ""), _rows(path, manifest, state, words))
+        print_table(("", ""), _rows(path, manifest, state, trust, words))
         for line in held_out_lines(manifest.quality, words):
             print_text(line)
 
@@ -84,12 +88,37 @@ def _facts(path: Path, manifest: Manifest, state: TrustState | str) -> dict[str,
     }
 
 
-def _rows(path: Path, manifest: Manifest, state: TrustState | str, words: Words) -> list[tuple[str, str]]:
-    from pocketseek.package.marker import marked_s
+def _state_facts(state: PackageState) -> dict[str, object]:
+    return {
+        "origin": None if state.origin is None else dataclasses.asdict(state.origin),
+        "checked": {"num_chunks": state.num_checked, "since_s": state.checked_since_s},
+        "damaged": list(state.damaged),
+    }
 
-    verified_s = marked_s(path, manifest)
-    signature = words(trust_messages.UNCHECKED, reason=state) if isinstance(state, str) else describe(state, words)
-    verified = words(trust_messages.NOT_VERIFIED) if verified_s is None else moment(verified_s)
+
+def _state_rows(path: Path, manifest: Manifest, state: PackageState, words: Words) -> list[tuple[str, str]]:
+    if state.checked_since_s is None:
+        checked = words(pull_messages.CHECKED_NEVER)
+    else:
+        since = datetime.fromtimestamp(state.checked_since_s).astimezone().isoformat(" ", "minutes")
+        checked = words(pull_messages.CHECKED_ALL, since=since)
+        if state.num_checked < state.num_chunks:
+            checked = words(pull_messages.CHECKED_SOME, checked=state.num_checked, chunks=state.num_chunks, since=since)
+    rows = [(words(pull_messages.CHECKED), checked)]
+    if state.origin is not None:
+        origin = dataclasses.asdict(state.origin)
+        rows.append((words(pull_messages.ORIGIN), words(pull_messages.ORIGIN_VALUE, **origin)))
+    if state.damaged:
+        value = words(pull_messages.DAMAGED_CHUNKS, chunks=len(state.damaged), name=path.name)
+        rows.append((words(pull_messages.DAMAGED), value))
+    size = format_bytes(manifest.num_bytes)
+    return [*rows, (words(pull_messages.PUBLISH), words(pull_messages.PUBLISH_VALUE, size=size))]
+
+
+def _rows(
+    path: Path, manifest: Manifest, state: PackageState, trust: TrustState | str, words: Words
+) -> list[tuple[str, str]]:
+    signature = words(trust_messages.UNCHECKED, reason=trust) if isinstance(trust, str) else describe(trust, words)
     rows = [
         (words(messages.COLUMN_NAME), manifest.name),
         (words(messages.COLUMN_PATH), str(path)),
@@ -99,7 +128,7 @@ def _rows(path: Path, manifest: Manifest, state: TrustState | str, words: Words)
         (words(messages.COLUMN_FORMATS), " ".join(tensor_formats(manifest))),
         (words(trust_messages.COLUMN_VERSION), str(manifest.version) if manifest.version else "-"),
         (words(trust_messages.COLUMN_SIGNATURE), signature),
-        (words(trust_messages.COLUMN_VERIFIED), verified),
+        *_state_rows(path, manifest, state, words),
     ]
     for title, values in (
         ("model", dataclasses.asdict(manifest.model)),

@@ -33,6 +33,7 @@ from pocketseek.cli import (
     keygen_cmd,
     models_cmd,
     passwd_cmd,
+    pull_cmd,
     remove_cmd,
     seal_cmd,
     serve_cmd,
@@ -63,6 +64,7 @@ app = typer.Typer(
 
 app.command("chat")(chat_cmd.chat)
 app.command("generate")(generate_cmd.generate)
+app.command("pull")(pull_cmd.pull)
 app.command("convert")(convert_cmd.convert)
 app.command("export")(export_cmd.export)
 app.command("models")(models_cmd.models)

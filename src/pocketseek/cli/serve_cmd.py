@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import messages, options
-from pocketseek.cli.console import print_json, print_text
+from pocketseek.cli.console import ShowProgress, print_json, print_text, progress_bar
 from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
 from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
 from pocketseek.cli.state_key import cache_key, state_key
+from pocketseek.cli.upkeep import keeping_up
 from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pocketseek.runtime.engine import Engine
 
 _EXTRA = ("starlette", "uvicorn", "msgspec", "segno", "markdown_it", "latex2mathml", "pygments", "python_multipart")
+_log = logging.getLogger(__name__)
 _NOWHERE = "192.0.2.1"  # an address for documentation; nothing is sent to it
 
 Models = Annotated[
@@ -121,7 +123,14 @@ def serve(
         setting = provider or settings.provider if kinds[model.name] == "onnx" else kv or settings.kv or "f16"
         return model_identity(model.path, kinds[model.name], f"{setting} {min_speed}")
 
-    limit_note = LimitNote(Words(settings.language))
+    words = Words(settings.language)
+    limit_note = LimitNote(words)
+    bars: list[ShowProgress] = []
+
+    def tell_checking(done_bytes: int, total_bytes: int) -> None:
+        """Of the first model, before the server runs."""
+        for show in bars:
+            show(words(messages.VERIFYING), done_bytes, total_bytes)
 
     data_key, pages_key = state_key(settings), cache_key(settings)  # asked for now, while somebody is there
 
@@ -140,14 +149,18 @@ def serve(
             provider=provider,
             secret=secrets[model.name],
             cache_key=pages_key,
+            progress=tell_checking,
         )
         limit_note.see(opened.thermal_status())  # what is known later is in the log
         return opened
 
     pool = _pool(settings, served, open_model, memory)
     with closing(bind(host, port)) as listener, closing(pool):
-        with pool.using(pool.default_name):
-            pass  # opened now, so that the first to ask does not wait for it
+        with progress_bar() as show:
+            bars.append(show)
+            with pool.using(pool.default_name):
+                pass  # opened now, so that the first to ask does not wait for it
+            bars.clear()
         with (
             closing(ConversationStore(settings.conversations_path, key=data_key)) as conversations,
             closing(PrivateFiles(settings.uploads_dir, key=data_key)) as files,
@@ -165,8 +178,14 @@ def serve(
             server = ApiServer(services)
             _start_log()
             show_qr = qr if qr is not None else not is_loopback(host)
-            _announce(serve_options, listener.getsockname()[1], pool, Words(settings.language), qr=show_qr, json=json)
-            code = run_server(server, listener)
+            _announce(serve_options, listener.getsockname()[1], pool, words, qr=show_qr, json=json)
+            with keeping_up(
+                settings,
+                lambda: [model.path for model in served],
+                is_idle=lambda: not services.admission.num_here,
+                report=_log.warning,
+            ):
+                code = run_server(server, listener)
             services.refusals.close()
     if code:
         raise typer.Exit(code)

@@ -22,6 +22,10 @@ SEALED_SUFFIX = ".sealed"
 SEAL_WORK_SUFFIX = ".work"
 SIGNING_TEMP_PREFIX = ".signing-"
 TEMP_PREFIXES = (MARKER_TEMP_PREFIX, SIGNING_TEMP_PREFIX)
+ORIGIN_NAME = "origin.json"
+CHECKED_NAME = "checked.json"
+QUARANTINE_NAME = "quarantine"
+DOWNLOAD_NAME = "download"  # in the resume directory: the partial directory is of a download
 CHUNKS_NAME = "chunks"
 FILES_NAME = "files"
 
