@@ -10,17 +10,46 @@ POCKETSEEK_POWER    screen-off: gather background work for longer and run it at 
 POCKETSEEK_ENGINE   who computes: native (default) or onnx, which is ONNX Runtime
 POCKETSEEK_PROVIDER execution provider of ONNX Runtime: QNN, NNAPI, CoreML, XNNPACK, OpenVINO or CPU (default: what
                     fits the device)
+HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY   as other programs read them (lower case first), for downloads
+HF_ENDPOINT         the model hub (default: https://huggingface.co); HF_TOKEN: what it lets you read with
+POCKETSEEK_CHECK_DAYS  while a model is in use and idle, its chunks are hashed again within so many days (default: 30;
+                    0 or off: never)
 POCKETSEEK_LANG     language of messages: en or zh (default: from LC_ALL, LC_MESSAGES, LANG)
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pocketseek.errors import UsageError
 from pocketseek.types import EngineKind
+
+DEFAULT_CHECK_DAYS = 30.0
+_HUB = "https://huggingface.co"
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """How to reach others. proxies: by scheme (http, https, all). no_proxy: as the variable. hub_token is secret."""
+
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    no_proxy: str = ""
+    hub: str = _HUB
+    hub_token: str | None = field(default=None, repr=False)
+
+    def proxy_for(self, url: str) -> str | None:
+        """The proxy to take for an address; none for this machine."""
+        from urllib.parse import urlsplit
+        from urllib.request import proxy_bypass_environment
+
+        parts = urlsplit(url)
+        if parts.hostname in _LOCAL or proxy_bypass_environment(parts.netloc.rpartition("@")[2], {"no": self.no_proxy}):
+            return None
+        return self.proxies.get(parts.scheme) or self.proxies.get("all")
 
 
 @dataclass(frozen=True)
@@ -36,6 +65,7 @@ class Settings:
     screen_off: bool = False
     engine: EngineKind | None = None
     provider: str | None = None
+    check_days: float = DEFAULT_CHECK_DAYS
 
     @property
     def models_dir(self) -> Path:
@@ -88,6 +118,13 @@ def read_settings(complaints: list[str] | None = None) -> Settings:
             raise
         complaints.append(str(error))
         engine = None
+    try:
+        check_days = _check_days()
+    except UsageError as error:
+        if complaints is None:
+            raise
+        complaints.append(str(error))
+        check_days = DEFAULT_CHECK_DAYS
     return Settings(
         home=_home(),
         kernels=os.environ.get("POCKETSEEK_KERNELS", "").lower() or None,
@@ -98,7 +135,41 @@ def read_settings(complaints: list[str] | None = None) -> Settings:
         screen_off=screen_off,
         engine=engine,
         provider=os.environ.get("POCKETSEEK_PROVIDER") or None,
+        check_days=check_days,
     )
+
+
+def read_network_settings() -> NetworkSettings:
+    """Raises UsageError for an impossible address of the hub or of a proxy."""
+    proxies = {scheme: _either(f"{scheme}_proxy") for scheme in ("http", "https", "all")}
+    hub = os.environ.get("HF_ENDPOINT") or _HUB
+    for name, address in (("HF_ENDPOINT", hub), *((f"{scheme}_proxy", text) for scheme, text in proxies.items())):
+        if address and not address.startswith(("http://", "https://")):
+            raise UsageError(f"{name} does not begin with http:// or https://; set it to such an address or unset it")
+    return NetworkSettings(
+        proxies={scheme: text for scheme, text in proxies.items() if text},
+        no_proxy=_either("no_proxy"),
+        hub=hub.rstrip("/"),
+        hub_token=os.environ.get("HF_TOKEN") or None,
+    )
+
+
+def _either(name: str) -> str:
+    """In small letters or capitals."""
+    return os.environ.get(name) or os.environ.get(name.upper()) or ""
+
+
+def _check_days() -> float:
+    text = os.environ.get("POCKETSEEK_CHECK_DAYS", "").lower()
+    if not text:
+        return DEFAULT_CHECK_DAYS
+    try:
+        days = 0.0 if text == "off" else float(text)
+    except ValueError:
+        days = -1.0
+    if not 0.0 <= days <= 3650.0:
+        raise UsageError(f"POCKETSEEK_CHECK_DAYS is {text[:40]!r}; set it to a number of days, or off, or unset it")
+    return days
 
 
 def _num_threads() -> int | None:

@@ -15,11 +15,14 @@ from pathlib import Path
 from pocketseek.errors import FormatError, NotFoundError, StorageError, UsageError
 from pocketseek.package.manifest import MAGIC, MAX_MANIFEST_BYTES, read_manifest
 from pocketseek.package.paths import (
+    CHECKED_NAME,
     CHUNKS_NAME,
     FILES_NAME,
     MANIFEST_NAME,
     MARKER_NAME,
     MARKER_TEMP_PREFIX,
+    ORIGIN_NAME,
+    QUARANTINE_NAME,
     SHA256_PATTERN,
     SIGNATURE_NAME,
     partial_path,
@@ -28,7 +31,19 @@ from pocketseek.package.paths import (
 )
 from pocketseek.package.storage import sync_dir, tree_bytes
 
-_KNOWN_NAMES = frozenset({MANIFEST_NAME, SIGNATURE_NAME, MARKER_NAME, CHUNKS_NAME, FILES_NAME})
+_KNOWN_NAMES = frozenset(
+    {
+        MANIFEST_NAME,
+        SIGNATURE_NAME,
+        MARKER_NAME,
+        ORIGIN_NAME,
+        CHECKED_NAME,
+        QUARANTINE_NAME,
+        CHUNKS_NAME,
+        FILES_NAME,
+    }
+)
+_BESIDE_THE_MANIFEST = (SIGNATURE_NAME, ORIGIN_NAME, MARKER_NAME, CHECKED_NAME)
 _MAGIC_TEXT = f'"{MAGIC}"'.encode()
 
 
@@ -91,13 +106,16 @@ def _replace(partial: Path, destination: Path) -> None:
         for path in sorted((partial / folder).iterdir()):
             os.replace(path, destination / folder / path.name)
         sync_dir(destination / folder)
-    # A signature is never seen beside a manifest it was not made for: the old one goes first.
-    (destination / SIGNATURE_NAME).unlink(missing_ok=True)
+    # A signature, or an origin, is never seen beside a manifest it was not made for: the old one goes first.
+    for name in (SIGNATURE_NAME, ORIGIN_NAME):
+        (destination / name).unlink(missing_ok=True)
     sync_dir(destination)
     os.replace(partial / MANIFEST_NAME, destination / MANIFEST_NAME)
     sync_dir(destination)
-    if (partial / MARKER_NAME).exists():
-        os.replace(partial / MARKER_NAME, destination / MARKER_NAME)
+    for name in _BESIDE_THE_MANIFEST:
+        if (partial / name).exists():
+            os.replace(partial / name, destination / name)
+    sync_dir(destination)
 
 
 def _prune(package_dir: Path) -> int:
@@ -111,6 +129,8 @@ def _prune(package_dir: Path) -> int:
         FILES_NAME: {entry.sha256 for entry in manifest.files.values()},
     }
     freed_bytes = 0
+    if (package_dir / QUARANTINE_NAME).is_dir():  # of the package that was replaced
+        freed_bytes += remove_tree(package_dir / QUARANTINE_NAME)
     for folder, names in wanted.items():
         for path in list((package_dir / folder).iterdir()):
             if SHA256_PATTERN.fullmatch(path.name) and path.name not in names:

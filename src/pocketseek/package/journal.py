@@ -25,7 +25,14 @@ from numpy.typing import NDArray
 from pocketseek.errors import FormatError
 from pocketseek.package.entries import ChunkEntry, TensorEntry
 from pocketseek.package.manifest import MAX_MANIFEST_BYTES, parse_chunk_entry, parse_tensor_entry
-from pocketseek.package.paths import CHUNKS_NAME, NAME_PATTERN, SHA256_PATTERN, partial_path, resume_path
+from pocketseek.package.paths import (
+    CHUNKS_NAME,
+    DOWNLOAD_NAME,
+    NAME_PATTERN,
+    SHA256_PATTERN,
+    partial_path,
+    resume_path,
+)
 from pocketseek.package.storage import sync_dir, write_all, write_file
 from pocketseek.package.strict_json import Fields, JsonValue, format_error, load_object
 
@@ -43,6 +50,11 @@ _TOP = frozenset({"key", "package", "arrays", "work"})
 def is_unfinished(destination: Path) -> bool:
     """Whether something is kept there that the same conversion would go on with."""
     return (resume_path(destination) / _STATE_NAME).is_file() and (partial_path(destination) / CHUNKS_NAME).is_dir()
+
+
+def is_download(destination: Path) -> bool:
+    """Whether what is kept there is what arrived of a download (apps/repository/receive.py)."""
+    return (resume_path(destination) / DOWNLOAD_NAME).is_file() and (partial_path(destination) / CHUNKS_NAME).is_dir()
 
 
 class Journal:

@@ -16,6 +16,10 @@ MANIFEST_NAME = "manifest.json"
 SIGNATURE_NAME = "manifest.sig"
 MARKER_NAME = "verified.json"
 MARKER_TEMP_PREFIX = ".verified-"
+ORIGIN_NAME = "origin.json"
+CHECKED_NAME = "checked.json"
+QUARANTINE_NAME = "quarantine"
+DOWNLOAD_NAME = "download"  # in the resume directory: the partial directory is of a download
 CHUNKS_NAME = "chunks"
 FILES_NAME = "files"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pocketseek.errors import BusyError, FormatError, IntegrityError, NotFoundError, StorageError, UsageError
 from pocketseek.package.install import is_package_dir, remove_tree, sweep
-from pocketseek.package.journal import is_unfinished
+from pocketseek.package.journal import is_download, is_unfinished
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import Manifest
 from pocketseek.package.paths import (
@@ -51,10 +51,11 @@ class BrokenModel:
 
 @dataclass(frozen=True)
 class UnfinishedModel:
-    """An interrupted conversion that goes on where it was. num_bytes: what is kept of it."""
+    """An interrupted conversion or download that goes on where it was. num_bytes: what is kept of it."""
 
     name: str
     num_bytes: int
+    is_download: bool = False
 
 
 class ModelStore:
@@ -72,12 +73,14 @@ class ModelStore:
         return [model for model in self._survey() if isinstance(model, BrokenModel)]
 
     def list_unfinished(self) -> builtins.list[UnfinishedModel]:
-        """Interrupted conversions (or living ones) that `convert` goes on with."""
+        """Interrupted conversions and downloads (or living ones) that `convert` and `pull` go on with."""
         owners = {owner for path in self._entries() if (owner := neighbour_owner(path)) is not None}
         return [
-            UnfinishedModel(owner.name, tree_bytes(partial_path(owner)) + tree_bytes(resume_path(owner)))
+            UnfinishedModel(
+                owner.name, tree_bytes(partial_path(owner)) + tree_bytes(resume_path(owner)), is_download(owner)
+            )
             for owner in sorted(owners)
-            if NAME_PATTERN.fullmatch(owner.name) and is_unfinished(owner)
+            if NAME_PATTERN.fullmatch(owner.name) and _is_kept(owner)
         ]
 
     def resolve(self, name_or_path: str) -> Path:
@@ -110,7 +113,7 @@ class ModelStore:
         Raises NotFoundError, UsageError (not a package), BusyError, StorageError.
         """
         path = self.models_dir / name
-        if not NAME_PATTERN.fullmatch(name) or not (self._has(name) or is_unfinished(path)):
+        if not NAME_PATTERN.fullmatch(name) or not (self._has(name) or _is_kept(path)):
             raise self._not_found(name)
         with destination_lock(path), storage_errors(path):
             if not self._has(name):
@@ -130,7 +133,7 @@ class ModelStore:
         for owner in sorted(owners):
             try:
                 with destination_lock(owner), storage_errors(owner):
-                    freed_bytes += sweep(owner, keep_unfinished=is_unfinished(owner))
+                    freed_bytes += sweep(owner, keep_unfinished=_is_kept(owner))
             except (BusyError, StorageError):  # alive, or not ours to delete: it harms nobody where it is
                 continue
         for package_dir in self._entries():
@@ -162,6 +165,11 @@ class ModelStore:
             f"installed: {names}" if names else "nothing is installed yet; `pocketseek chat demo` installs a small one"
         )
         return NotFoundError(f"no model {name[:120]!r}; {hint}")
+
+
+def _is_kept(destination: Path) -> bool:
+    """Whether there is something that can be gone on with."""
+    return is_unfinished(destination) or is_download(destination)
 
 
 def _is_dir(path: Path) -> bool:

@@ -18,6 +18,7 @@ from typing import Literal, TypeVar
 
 from pocketseek.errors import IntegrityError, StorageError
 from pocketseek.formats import SEGMENT_BYTES
+from pocketseek.package.check_record import note_checked
 from pocketseek.package.manifest import ChunkEntry, FileEntry, Manifest, read_manifest
 from pocketseek.package.marker import (
     is_settled,
@@ -122,6 +123,7 @@ def check_chunks(
         raise IntegrityError(f"{package_dir}: {damage.describe()}; {_REMEDY}")
     held = {sha256: stamp for sha256, stamp in stamps.items() if _holds(package_dir, sha256, stamp, began_ns)}
     write_marker(package_dir, held)
+    note_checked(package_dir, (entry.sha256 for entry in doubtful), began_ns // 1_000_000_000)
     return stamps
 
 

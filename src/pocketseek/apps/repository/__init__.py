@@ -1,0 +1,1 @@
+"""Models from elsewhere and kept whole: where packages are published, fetching them, repairing them."""
