@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Protocol
 
 from pocketseek.errors import FormatError, NotFoundError, StorageError
-from pocketseek.package.paths import MANIFEST_NAME
 from pocketseek.package.storage import storage_errors
 
 PIECE_BYTES = 1 << 20
@@ -46,7 +45,7 @@ class PackageSource(Protocol):
     def close(self) -> None: ...
 
 
-class DirectorySource:
+class DirectorySource(PackageSource):
     """A package directory on this machine: a copy on a disk, a card or a USB stick that may be pulled out any time."""
 
     def __init__(self, directory: Path) -> None:
@@ -90,22 +89,14 @@ class DirectorySource:
         """Nothing stays open between calls."""
 
 
-def open_source(address: str) -> PackageSource:
-    """The source that an address means: the path of a package directory.
-
-    Raises NotFoundError (no such folder), FormatError (there is no package in it).
-    """
-    directory = Path(os.path.expanduser(address))
-    if not os.path.isdir(directory):
-        raise NotFoundError(f"{address[:200]} is no folder here; check the path")
-    if not os.path.isfile(directory / MANIFEST_NAME):
-        raise FormatError(f"{address[:200]} has no {MANIFEST_NAME}, so it is no package; check the path")
-    return DirectorySource(directory.absolute())
+def is_path(text: str) -> bool:
+    """Whether it is one that a source may be asked for."""
+    return bool(_PATH.fullmatch(text))
 
 
 def check_path(path: str) -> str:
     """The path itself. Raises ValueError for one that could lead elsewhere."""
-    if not _PATH.fullmatch(path):
+    if not is_path(path):
         raise ValueError(f"{path!r} is no path in a package")
     return path
 
