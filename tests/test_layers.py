@@ -42,6 +42,8 @@ OWNERS = {
     "onnxruntime": {"runtime/onnx_executor.py", "convert/onnx_export.py", "apps/voice/vad.py"},
     "onnx": {"convert/onnx/*", "convert/static_export.py"},
     "cryptography": {"package/seal.py", "package/sign.py"},
+    "zstandard": {"package/zstd.py"},
+    "compression": {"package/zstd.py"},
     "llguidance": {"runtime/constrain.py"},
     "sqlite3": {"apps/database.py"},
     "pypdfium2": {"apps/doc/pdf_page.py", "apps/doc/pdf_runs.py"},

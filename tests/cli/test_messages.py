@@ -16,6 +16,7 @@ from pocketseek.cli import (
     onnx_messages,
     report_messages,
     sensors_messages,
+    update_messages,
     verdict_messages,
 )
 from pocketseek.cli.messages import Message, Words
@@ -34,6 +35,7 @@ ALL = (
             onnx_messages,
             report_messages,
             sensors_messages,
+            update_messages,
             verdict_messages,
         )
         for name, value in vars(module).items()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pocketseek.apps.repository.versions import VersionNotes
 from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, is_onnx
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
 from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
@@ -40,6 +42,7 @@ class OpenModel:
     """name: of the model that answers, which --min-speed may have chosen."""
 
     name: str
+    path: Path
     engine: Engine
     sampling: SamplingParams
     floor: SpeedFloor | None
@@ -54,12 +57,13 @@ class ModelSlot:
     def __init__(self, options: ModelOptions, model: str | None) -> None:
         self._options = options
         self._asked = model
-        self.current = _open(options, model)
+        self._notes = VersionNotes()
+        self.current = _open(options, model, self._notes)
 
     def switch(self, model: str) -> None:
         """Raises whatever opening raises; `current` has an open model then, too, the same or the old one anew."""
         try:
-            opened = _open(self._options, model)
+            opened = _open(self._options, model, self._notes)
         except MemoryLimitError:
             self._exchange(model)
         else:
@@ -74,9 +78,9 @@ class ModelSlot:
         give_back_freed_memory()  # what the old one took, or neither would fit
         opened = None
         try:
-            opened = _open(self._options, model)
+            opened = _open(self._options, model, self._notes)
         finally:
-            self.current = opened or _open(self._options, self._asked)
+            self.current = opened or _open(self._options, self._asked, self._notes)
 
     def names(self) -> list[str]:
         """What could be switched to."""
@@ -84,11 +88,15 @@ class ModelSlot:
 
         return sorted(installed.name for installed in ModelStore(self._options.settings.models_dir).list())
 
+    def note_answer(self) -> None:
+        """The current model has answered."""
+        self._notes.answered(self.current.path)
+
     def close(self) -> None:
         self.current.engine.close()
 
 
-def _open(options: ModelOptions, model: str | None) -> OpenModel:
+def _open(options: ModelOptions, model: str | None, notes: VersionNotes) -> OpenModel:
     name, path = choose_model(options.settings, model, yes=options.yes, may_be_onnx=True)
     chosen = choose_for_speed(
         options.settings,
@@ -101,6 +109,7 @@ def _open(options: ModelOptions, model: str | None) -> OpenModel:
         is_onnx=is_onnx(options.settings, path, options.engine),
     )
     sampling = sampling_params(chosen.path, **options.sampling)
+    notes.opening(chosen.path)
     engine = open_engine(
         options.settings,
         chosen.path,
@@ -112,7 +121,7 @@ def _open(options: ModelOptions, model: str | None) -> OpenModel:
         temperature_limit_c=options.temperature_limit_c,
         engine=options.engine,
     )
-    return OpenModel(chosen.name, engine, sampling, chosen.floor)
+    return OpenModel(chosen.name, chosen.path, engine, sampling, chosen.floor)
 
 
 def _need(system: str) -> SpeedNeed:

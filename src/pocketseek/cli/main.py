@@ -22,6 +22,7 @@ from pocketseek.cli import (
     chat_cmd,
     convert_cmd,
     device_cmd,
+    diff_cmd,
     doc_cmd,
     doctor_cmd,
     eval_cmd,
@@ -30,9 +31,11 @@ from pocketseek.cli import (
     inspect_cmd,
     models_cmd,
     remove_cmd,
+    rollback_cmd,
     serve_cmd,
     start_cmd,
     token_cmd,
+    update_cmd,
     verify_cmd,
 )
 from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
@@ -60,6 +63,9 @@ app.command("models")(models_cmd.models)
 app.command("inspect")(inspect_cmd.inspect)
 app.command("verify")(verify_cmd.verify)
 app.command("remove")(remove_cmd.remove)
+app.command("diff")(diff_cmd.diff)
+app.command("update")(update_cmd.update)
+app.command("rollback")(rollback_cmd.rollback)
 app.command("eval")(eval_cmd.evaluate)
 app.command("bench")(bench_cmd.bench)
 app.command("serve")(serve_cmd.serve)

@@ -4,7 +4,8 @@
 bit patterns put in the order of their values, and the *sides*: per block or superblock and output, the bits of d and m,
 g, and the bits of D (formats.py). `join_rows` is the way back, and gives the same bytes unless padding is not zero;
 the writer of a delta checks that. `values_of` and `Grid` turn codes into float32 values and back; each step is one
-correctly rounded operation, so that every machine foretells the same.
+correctly rounded operation, so that every machine foretells the same. Bytes that were never weights may be infinite or
+no numbers at all; callers switch numpy's warnings about that off.
 """
 
 from __future__ import annotations
@@ -96,11 +97,8 @@ def values_of(format_name: str, rows: Rows) -> Floats:
     """What the codes stand for, in their shape."""
     if is_float(format_name):
         dtype = _FLOATS[format_name][0]
-        with np.errstate(invalid="ignore"):
-            return from_ordered(rows.codes, dtype).astype(np.float32)
-    grid = Grid.of(format_name, rows.sides)
-    with np.errstate(all="ignore"):
-        return grid.values(rows.codes)
+        return from_ordered(rows.codes, dtype).astype(np.float32)
+    return Grid.of(format_name, rows.sides).values(rows.codes)
 
 
 @dataclass(frozen=True)
@@ -127,8 +125,7 @@ class Grid:
         if self.offset is not None:
             values = values - _spread(self.offset)
         scale = _spread(self.scale)
-        with np.errstate(all="ignore"):
-            places = np.where(scale == 0, np.float32(0), values / scale) + np.float32(self.zero)
+        places = np.where(scale == 0, np.float32(0), values / scale) + np.float32(self.zero)
         places[~np.isfinite(places)] = self.zero
         return np.clip(places, self.lowest - 1, self.highest + 1)
 

@@ -54,6 +54,7 @@ class OldRows:
     data: _Bytes
 
 
+@np.errstate(all="ignore")
 def write_tiles(format_name: str, cols: int, data: _Bytes, old: OldRows | None) -> bytes | None:
     """None if the bytes are not such as `read_tiles` would give (padding that is not zero)."""
     rows = split_rows(format_name, cols, data)
@@ -69,6 +70,7 @@ def write_tiles(format_name: str, cols: int, data: _Bytes, old: OldRows | None) 
     return bytes([way]) + bytes(sides.data) + codes
 
 
+@np.errstate(all="ignore")
 def read_tiles(format_name: str, cols: int, num_rows: int, data: bytes | memoryview, old: OldRows | None) -> _Bytes:
     """The bytes of the rows. Raises FormatError."""
     source = ByteReader(data)
@@ -157,8 +159,7 @@ class _Foretold:
             return np.zeros(count, np.int64)
         if self._old_format == self._format:
             return self._old_codes.reshape(-1)
-        with np.errstate(all="ignore"):
-            return ordered_bits(self._values.astype(np.float16 if self._format == "f16" else np.float32)).reshape(-1)
+        return ordered_bits(self._values.astype(np.float16 if self._format == "f16" else np.float32)).reshape(-1)
 
     def _steps(self) -> NDArray[np.int16]:
         """0 for the largest, one more for each half octave below; of floats, of the values themselves."""
@@ -177,19 +178,18 @@ def _guessed_side(format_name: str, name: str, values: Floats, known: dict[str, 
     values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
     high, low = values.max(axis=(2, 4)), values.min(axis=(2, 4))  # (tile rows, blocks, 16)
     largest = np.maximum(high, -low)
-    with np.errstate(all="ignore"):
-        if name == "g":
-            unit = np.repeat(_f16(known["D"]), SUPERBLOCK_BLOCKS, axis=1)[:, : largest.shape[1]]
-            steps = np.rint(largest / (np.abs(unit) * np.float32(8)))
-            return np.clip(np.nan_to_num(steps, posinf=0.0), 0, 15).astype(np.int64)
-        if name == "D":
-            starts = np.arange(0, largest.shape[1], SUPERBLOCK_BLOCKS)
-            return _bits(np.maximum.reduceat(largest, starts, axis=1) / np.float32(8 * 15))
-        if name == "m":
-            return _bits(low)
-        if format_name == "q4a":
-            return _bits((high - low) / np.float32(15))
-        return _bits(largest / np.float32({"q8s": 127, "q6s": 31, "q4s": 8}[format_name]))
+    if name == "g":
+        unit = np.repeat(_f16(known["D"]), SUPERBLOCK_BLOCKS, axis=1)[:, : largest.shape[1]]
+        steps = np.rint(largest / (np.abs(unit) * np.float32(8)))
+        return np.clip(np.nan_to_num(steps, posinf=0.0), 0, 15).astype(np.int64)
+    if name == "D":
+        starts = np.arange(0, largest.shape[1], SUPERBLOCK_BLOCKS)
+        return _bits(np.maximum.reduceat(largest, starts, axis=1) / np.float32(8 * 15))
+    if name == "m":
+        return _bits(low)
+    if format_name == "q4a":
+        return _bits((high - low) / np.float32(15))
+    return _bits(largest / np.float32({"q8s": 127, "q6s": 31, "q4s": 8}[format_name]))
 
 
 def _f16(bits: Numbers) -> Floats:
