@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -47,6 +46,16 @@ from pocketseek.apps.repository.source import DirectorySource
 from pocketseek.apps.repository.update import look, update
 source = DirectorySource(Path(sys.argv[2]))
 update(Path(sys.argv[1]), source, look(Path(sys.argv[1]), source).offer)
+"""
+WAIT = """
+import os, sys, time
+start_s = time.perf_counter()
+child = os.fork()
+if not child:
+    os.execvp(sys.argv[1], sys.argv[1:])
+_, status, usage = os.wait4(child, 0)
+print(time.perf_counter() - start_s, usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status) != 0)
 """
 BSDIFF = "import bsdiff4, sys; bsdiff4.file_diff(*sys.argv[1:4])"
 BSPATCH = "import bsdiff4, sys; bsdiff4.file_patch(*sys.argv[1:4])"
@@ -154,18 +163,14 @@ def commands(tool: str, old: str, new: str, patch: str, result: str) -> tuple[li
 
 
 def run(command: Sequence[str]) -> tuple[float, int]:
-    """(seconds, peak resident bytes) of a program. Raises if it fails."""
-    start_s = time.perf_counter()
-    with subprocess.Popen(command) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"{command[0]} failed with {process.returncode}")
-    return time.perf_counter() - start_s, peak_bytes_of(usage)
+    """(seconds, peak resident bytes) of a program. Raises if it fails.
 
-
-def peak_bytes_of(usage: resource.struct_rusage) -> int:
-    return usage.ru_maxrss * 1024
+    It is started by a small process: a child begins with the peak of its parent."""
+    done = subprocess.run([sys.executable, "-S", "-c", WAIT, *command], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{command[0]} failed: {done.stderr}")
+    seconds, peak_kib = done.stdout.split()[-2:]
+    return float(seconds), int(peak_kib) * 1024
 
 
 def one_file(package_dir: Path, path: Path) -> Path:

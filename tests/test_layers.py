@@ -43,7 +43,6 @@ OWNERS = {
     "onnx": {"convert/onnx/*", "convert/static_export.py"},
     "cryptography": {"package/seal.py", "package/sign.py"},
     "zstandard": {"package/zstd.py"},
-    "compression": {"package/zstd.py"},
     "llguidance": {"runtime/constrain.py"},
     "sqlite3": {"apps/database.py"},
     "pypdfium2": {"apps/doc/pdf_page.py", "apps/doc/pdf_runs.py"},

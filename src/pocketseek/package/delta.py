@@ -48,6 +48,7 @@ ReadBase = Callable[[Blob, int, int], bytes]
 
 _F32 = np.dtype("<f4")
 _PIECE_BYTES = 1 << 20
+_LITTLE_GAIN = 0.8  # of its bytes a run takes as a difference: others ways may be shorter
 
 
 def make_chunk_delta(old: Package, new: Package, sha256: str) -> bytes | None:
@@ -212,10 +213,15 @@ class _ChunkDelta:
     ) -> None:
         cols = tensor.shape[1]
         payload = write_tiles(tensor.format, cols, data, old)
-        whole = zstd.compress(data.tobytes()) if payload is None or old is None else b""
-        if payload is None or (old is None and len(whole) < len(payload)):
-            self._put(Part("whole", len(data), len(whole)), whole)
-            return
+        if old is not None and (payload is None or len(payload) > _LITTLE_GAIN * len(data)):
+            alone = write_tiles(tensor.format, cols, data, None)
+            if payload is None or (alone is not None and len(alone) < len(payload)):
+                payload, old, base, offset = alone, None, None, 0
+        if payload is None or len(payload) >= _LITTLE_GAIN * len(data):
+            whole = zstd.compress(data.tobytes())
+            if payload is None or len(whole) < len(payload):
+                self._put(Part("whole", len(data), len(whole)), whole)
+                return
         num_rows = len(data) // cut_bytes(tensor.format, tensor.shape)
         old_format = old.format if old is not None else ""
         part = Part("tiles", len(data), len(payload), base, offset, tensor.format, old_format, cols, num_rows)

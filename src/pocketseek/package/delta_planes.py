@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pocketseek.formats import FORMATS, SUPERBLOCK_BLOCKS, TILE_ROWS, num_blocks, num_superblocks, tile_row_bytes
 
 Floats = NDArray[np.float32]
-Numbers = NDArray[np.int64]
+Numbers = NDArray[np.int32]  # as in delta_residuals.py
 _Bytes = NDArray[np.uint8]
 
 _GROUPS, _INPUTS = 8, 4
@@ -33,7 +33,7 @@ _FLOATS = {"f16": (np.dtype("<f2"), np.dtype("<u2"), 16), "f32": (np.dtype("<f4"
 
 @dataclass(frozen=True)
 class Rows:
-    """codes: int64. sides: by name, int64: "d", "m", "g" (tile rows, blocks, 16), "D" (tile rows, superblocks, 16)."""
+    """codes: int32. sides: by name, int32: "d", "m", "g" (tile rows, blocks, 16), "D" (tile rows, superblocks, 16)."""
 
     codes: Numbers
     sides: dict[str, Numbers]
@@ -81,16 +81,18 @@ def join_rows(format_name: str, cols: int, rows: Rows) -> _Bytes:
 
 def ordered_bits(values: NDArray[np.floating]) -> Numbers:
     """Bit patterns as whole numbers that have the order of the values, 0 for +0, -1 for -0."""
-    bits = values.view(np.dtype(f"<i{values.itemsize}")).astype(np.int64)
-    lowest = -(1 << 8 * values.itemsize - 1)
-    return np.where(bits >= 0, bits, lowest - bits - 1)
+    bits = values.view(np.dtype(f"<i{values.itemsize}")).astype(np.int32)
+    return np.where(bits >= 0, bits, _lowest(values.dtype) - bits - 1)
 
 
 def from_ordered(numbers: Numbers, dtype: np.dtype[np.floating]) -> NDArray[np.floating]:
     """The way back. Numbers beyond the type's bits wrap around: what comes of it is checked by its hash."""
-    lowest = -(1 << 8 * dtype.itemsize - 1)
-    bits = np.where(numbers >= 0, numbers, lowest - numbers - 1)
+    bits = np.where(numbers >= 0, numbers, _lowest(dtype) - numbers - 1)
     return bits.astype(np.dtype(f"<i{dtype.itemsize}")).view(dtype)
+
+
+def _lowest(dtype: np.dtype[np.floating]) -> np.int32:
+    return np.int32(-(1 << 8 * dtype.itemsize - 1))
 
 
 def values_of(format_name: str, rows: Rows) -> Floats:
@@ -130,7 +132,7 @@ class Grid:
         return np.clip(places, self.lowest - 1, self.highest + 1)
 
     def nearest(self, places: Floats) -> Numbers:
-        return np.clip(np.rint(places), self.lowest, self.highest).astype(np.int64)
+        return np.clip(np.rint(places), self.lowest, self.highest).astype(np.int32)
 
 
 def _as_f16(bits: Numbers) -> Floats:
@@ -167,13 +169,13 @@ def _join_floats(format_name: str, codes: Numbers) -> NDArray[np.floating]:
 
 def _split_codes(format_name: str, quants: _Bytes, shape: tuple[int, ...]) -> Numbers:
     if format_name == "q8s":
-        return quants.view(np.int8).astype(np.int64)
-    codes = np.empty(shape, np.int64)
+        return quants.view(np.int8).astype(np.int32)
+    codes = np.empty(shape, np.int32)
     codes[:, :, 0::2], codes[:, :, 1::2] = quants[:, :, :4] & 15, quants[:, :, :4] >> 4
     if format_name == "q6s":
         for part in range(4):
             high = quants[:, :, 4:] >> 2 * part & 3  # half 0 holds groups 0..3, half 1 groups 4..7
-            codes[:, :, part::4] |= high.astype(np.int64) << 4
+            codes[:, :, part::4] |= high.astype(np.int32) << 4
     return codes
 
 
@@ -197,7 +199,7 @@ def _split_sides(format_name: str, rest: _Bytes, cols: int) -> dict[str, Numbers
     blocks, superblocks = num_blocks(cols), num_superblocks(cols)
     if format_name == "q4p":
         steps = rest[:, : blocks * 8].reshape(len(rest), blocks, 8)
-        g = np.concatenate([steps & 15, steps >> 4], axis=2).astype(np.int64)
+        g = np.concatenate([steps & 15, steps >> 4], axis=2).astype(np.int32)
         return {"D": _f16_bits(rest[:, blocks * 8 :], superblocks), "g": g}
     sides = {"d": _f16_bits(rest, blocks)}
     if format_name == "q4a":
@@ -214,4 +216,4 @@ def _join_sides(format_name: str, sides: dict[str, Numbers]) -> list[NDArray[np.
 
 def _f16_bits(rest: _Bytes, count: int) -> Numbers:
     plane = np.ascontiguousarray(rest[:, : count * 32]).view("<u2")
-    return plane.reshape(len(rest), count, TILE_ROWS).astype(np.int64)
+    return plane.reshape(len(rest), count, TILE_ROWS).astype(np.int32)

@@ -9,7 +9,8 @@ which costs nothing but what has changed. The writer chooses the range by what t
     if any: low bits of a gap (0 or 8), bytes of the gaps, block of gaps, block of low bits, width, blocks of values
 
 Gaps are bytes: 255 means "255 and on", anything else ends a gap. Values are zigzag without zero, by bytes of the same
-weight. Reader and writer: numbers that fit int64; the count is known to both.
+weight. Numbers are int32 and what is done with them wraps around, so that differences of any two patterns of 32 bits
+can be written; the count is known to reader and writer.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from numpy.typing import NDArray
 
 from pocketseek.package.delta_bytes import ByteReader, ByteWriter, delta_error
 
-Numbers = NDArray[np.int64]
+Numbers = NDArray[np.int32]
+_Wide = NDArray[np.int64]
 _Bytes = NDArray[np.uint8]
 
-LARGEST_NUMBER = 2**33  # differences of 32-bit patterns, and room
-_MOST_DENSE = 2**34
+_LARGEST_LOW = 2**31 - 1
+_MOST_DENSE = 2**32 - 1
 _RANGES = ((0, 0), (0, 1), (-1, 0), (-1, 1), (-2, 1), (-1, 2), (-2, 2), (-3, 3), (-8, 7), (-15, 16), (-32, 31))
 _COUNTED = 64  # numbers beyond this are told apart only roughly when costs are guessed
 _ESCAPE = 255
@@ -35,20 +37,20 @@ _WIDEST_BYTES = 5
 
 def write_numbers(out: ByteWriter, numbers: Numbers) -> None:
     low, high = _cheapest_range(numbers)
-    dense = np.clip(numbers, low, high)
     out.signed(low)
     out.number(high - low)
-    for block in _packed(dense - low, high - low + 1):
+    dense = np.clip(numbers, low, high)
+    for block in _packed((dense - np.int32(low)).view(np.uint32), high - low + 1):
         out.block(block)
     _write_rare(out, numbers - dense)
 
 
 def read_numbers(data: ByteReader, count: int) -> Numbers:
     """Raises FormatError."""
-    low = data.signed(LARGEST_NUMBER)
+    low = data.signed(_LARGEST_LOW)
     base = data.number(_MOST_DENSE) + 1
     numbers = _unpacked(data, base, count)
-    numbers += low
+    numbers += np.int32(low)
     _add_rare(data, numbers)
     return numbers
 
@@ -64,7 +66,7 @@ def _per_byte(base: int) -> int:
     return digits
 
 
-def _packed(digits: Numbers, base: int) -> list[bytes]:
+def _packed(digits: NDArray[np.uint32], base: int) -> list[bytes]:
     if base == 1:
         return []
     if base > 256:
@@ -78,14 +80,14 @@ def _packed(digits: Numbers, base: int) -> list[bytes]:
 
 def _unpacked(data: ByteReader, base: int, count: int) -> Numbers:
     if base == 1:
-        return np.zeros(count, np.int64)
+        return np.zeros(count, np.int32)
     if base > 256:
-        return _from_planes(data, _width(base - 1), count)
+        return _from_planes(data, _width(base - 1), count).astype(np.int32)
     per_byte = _per_byte(base)
     packed = np.frombuffer(data.block(-(-count // per_byte)), np.uint8)
     if per_byte == 1:
-        return packed.astype(np.int64)
-    digits = np.empty((len(packed), per_byte), np.int64)
+        return packed.astype(np.int32)
+    digits = np.empty((len(packed), per_byte), np.int32)
     for index in range(per_byte):
         packed, digits[:, index] = np.divmod(packed, np.uint8(base))
     return digits.reshape(-1)[:count]
@@ -95,12 +97,12 @@ def _width(largest: int) -> int:
     return max(1, -(-largest.bit_length() // 8))
 
 
-def _planes(numbers: Numbers, width: int) -> list[bytes]:
+def _planes(numbers: NDArray[np.integer], width: int) -> list[bytes]:
     """Bytes of the same weight together, the lowest first."""
     return [(numbers >> 8 * index & 255).astype(np.uint8).tobytes() for index in range(width)]
 
 
-def _from_planes(data: ByteReader, width: int, count: int) -> Numbers:
+def _from_planes(data: ByteReader, width: int, count: int) -> _Wide:
     numbers = np.zeros(count, np.int64)
     for index in range(width):
         numbers |= np.frombuffer(data.block(count), np.uint8).astype(np.int64) << 8 * index
@@ -123,7 +125,7 @@ def _write_rare(out: ByteWriter, rare: Numbers) -> None:
     out.block(coded.tobytes())
     if low_bits:
         out.block((gaps & 255).astype(np.uint8).tobytes())
-    values = rare[places]
+    values = rare[places].astype(np.int64)
     zigzag = np.where(values > 0, 2 * values, -2 * values + 1) - 2
     width = _width(int(zigzag.max()))
     out.number(width)
@@ -146,17 +148,17 @@ def _add_rare(data: ByteReader, numbers: Numbers) -> None:
     if places[-1] >= len(numbers):
         raise delta_error("a number lies outside of its run")
     zigzag = _from_planes(data, data.number(_WIDEST_BYTES), num_rare) + 2
-    numbers[places] += np.where(zigzag & 1, -(zigzag >> 1), zigzag >> 1)
+    numbers[places] += np.where(zigzag & 1, -(zigzag >> 1), zigzag >> 1).astype(np.int32)
 
 
-def _coded_gaps(gaps: Numbers) -> _Bytes:
+def _coded_gaps(gaps: _Wide) -> _Bytes:
     ends = np.cumsum(gaps // _ESCAPE + 1) - 1
     coded = np.full(int(ends[-1]) + 1, _ESCAPE, np.uint8)
     coded[ends] = gaps % _ESCAPE
     return coded
 
 
-def _decoded_gaps(coded: _Bytes, count: int) -> Numbers:
+def _decoded_gaps(coded: _Bytes, count: int) -> _Wide:
     ends = np.flatnonzero(coded != _ESCAPE)
     if len(ends) != count or ends[-1] != len(coded) - 1:
         raise delta_error("gaps that do not fit")
@@ -169,7 +171,7 @@ def _decoded_gaps(coded: _Bytes, count: int) -> Numbers:
 def _cheapest_range(numbers: Numbers) -> tuple[int, int]:
     if not len(numbers):
         return 0, 0
-    least, most = int(numbers.min()), int(numbers.max())
+    least, most = max(int(numbers.min()), -_LARGEST_LOW), int(numbers.max())
     if least == most:
         return least, least
     counts = np.bincount(np.clip(numbers, -_COUNTED, _COUNTED) + _COUNTED, minlength=2 * _COUNTED + 1)
@@ -178,7 +180,7 @@ def _cheapest_range(numbers: Numbers) -> tuple[int, int]:
     return min(candidates, key=lambda ends: _guessed_bits(counts, len(numbers), *ends, least, most))
 
 
-def _guessed_bits(counts: Numbers, count: int, low: int, high: int, least: int, most: int) -> float:
+def _guessed_bits(counts: NDArray[np.integer], count: int, low: int, high: int, least: int, most: int) -> float:
     ends = np.clip([low + _COUNTED, high + _COUNTED], 0, 2 * _COUNTED)
     first, last = int(ends[0]), int(ends[1])
     inside = counts[first : last + 1].astype(np.float64)

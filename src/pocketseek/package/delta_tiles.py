@@ -79,7 +79,7 @@ def read_tiles(format_name: str, cols: int, num_rows: int, data: bytes | memoryv
     for name in SIDES[format_name]:
         expected = foretold.side(name)
         foretold.know_side(name, expected + read_numbers(source, expected.size).reshape(expected.shape))
-    codes = np.empty(codes_shape(num_rows, cols), np.int64)
+    codes = np.empty(codes_shape(num_rows, cols), np.int32)
     flat, base, sign = codes.reshape(-1), *foretold.codes(way)
     for places in foretold.classes(way):
         flat[places] = base[places] + read_numbers(source, len(places)) * sign[places]
@@ -113,7 +113,7 @@ class _Foretold:
         if self._old_format == self._format:
             return self._old_sides[name]
         if self._values is None:
-            return np.zeros(side_shape(name, self._num_rows, self._cols), np.int64)
+            return np.zeros(side_shape(name, self._num_rows, self._cols), np.int32)
         return _guessed_side(self._format, name, self._values, self.sides)
 
     def know_side(self, name: str, numbers: Numbers) -> None:
@@ -122,12 +122,12 @@ class _Foretold:
     def codes(self, way: int) -> tuple[Numbers, Numbers]:
         """What is added to, and what the difference is multiplied by (1 or -1); flat."""
         count = int(np.prod(codes_shape(self._num_rows, self._cols)))
-        ones = np.ones(count, np.int64)
+        ones = np.ones(count, np.int32)
         if is_float(self._format):
             return self._float_codes(count), ones
         grid = Grid.of(self._format, self.sides)
         if self._values is None:
-            return np.full(count, grid.zero, np.int64), ones
+            return np.full(count, grid.zero, np.int32), ones
         places = self._places_on(grid)
         base = grid.nearest(places).reshape(-1)
         if way & _BY_PLACE:
@@ -156,7 +156,7 @@ class _Foretold:
 
     def _float_codes(self, count: int) -> Numbers:
         if self._values is None or self._old_codes is None:
-            return np.zeros(count, np.int64)
+            return np.zeros(count, np.int32)
         if self._old_format == self._format:
             return self._old_codes.reshape(-1)
         return ordered_bits(self._values.astype(np.float16 if self._format == "f16" else np.float32)).reshape(-1)
@@ -181,7 +181,7 @@ def _guessed_side(format_name: str, name: str, values: Floats, known: dict[str, 
     if name == "g":
         unit = np.repeat(_f16(known["D"]), SUPERBLOCK_BLOCKS, axis=1)[:, : largest.shape[1]]
         steps = np.rint(largest / (np.abs(unit) * np.float32(8)))
-        return np.clip(np.nan_to_num(steps, posinf=0.0), 0, 15).astype(np.int64)
+        return np.clip(np.nan_to_num(steps, posinf=0.0), 0, 15).astype(np.int32)
     if name == "D":
         starts = np.arange(0, largest.shape[1], SUPERBLOCK_BLOCKS)
         return _bits(np.maximum.reduceat(largest, starts, axis=1) / np.float32(8 * 15))
@@ -197,4 +197,4 @@ def _f16(bits: Numbers) -> Floats:
 
 
 def _bits(values: Floats) -> Numbers:
-    return values.astype("<f2").view("<u2").astype(np.int64)
+    return values.astype("<f2").view("<u2").astype(np.int32)
