@@ -39,7 +39,10 @@ def made(delta: bytes, old: Package, expected: Blob, folder: Path) -> bytes:
     out = io.BytesIO()
 
     def read_base(base: Blob, offset: int, num_bytes: int) -> bytes:
-        return chunk_path(old.path, base.sha256).read_bytes()[offset : offset + num_bytes]
+        path = chunk_path(old.path, base.sha256)
+        if not path.is_file():
+            raise FormatError(f"no base {base.sha256}; fetch it")
+        return path.read_bytes()[offset : offset + num_bytes]
 
     apply_delta(path, read_base, out.write, expected)
     return out.getvalue()
@@ -162,7 +165,7 @@ def some_delta_once(old: Package, new: Package) -> tuple[bytes, Blob]:
     return _CACHE[old.path]
 
 
-@pytest.mark.parametrize("cut", [1, 10, 100, 1000])
+@pytest.mark.parametrize("cut", [1, 10, 100])
 def test_a_truncated_delta_gives_an_error(versions: tuple[Package, Package], tmp_path: Path, cut: int) -> None:
     old, new = versions
     delta, blob = some_delta_once(old, new)

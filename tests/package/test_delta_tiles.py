@@ -27,7 +27,7 @@ def there_and_back(format_name: str, data: np.ndarray, old: OldRows | None, cols
     return len(delta)
 
 
-@pytest.mark.parametrize(("format_name", "old_format"), itertools.product(sorted(FORMATS), [*sorted(FORMATS), None]))
+@pytest.mark.parametrize(("format_name", "old_format"), list(itertools.product(sorted(FORMATS), [*sorted(FORMATS), None])))
 def test_every_format_is_told_by_every_other(format_name: str, old_format: str | None) -> None:
     old = None if old_format is None else OldRows(old_format, rows_of(old_format, COLS, NUM_ROWS, 8))
     there_and_back(format_name, rows_of(format_name, COLS, NUM_ROWS, 7), old)

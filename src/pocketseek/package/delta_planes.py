@@ -122,14 +122,17 @@ class Grid:
         values = (codes - self.zero).astype(np.float32) * _spread(self.scale)
         return values if self.offset is None else values + _spread(self.offset)
 
-    def places(self, values: Floats) -> Floats:
-        """Where values lie between the codes; where the scale is 0, at zero."""
+    def places(self, values: Floats, otherwise: Numbers | None) -> Floats:
+        """Where values lie between the codes. Where the scale is 0 nothing follows from a value: there it is what
+        `otherwise` says, or zero."""
         if self.offset is not None:
             values = values - _spread(self.offset)
         scale = _spread(self.scale)
-        places = np.where(scale == 0, np.float32(0), values / scale) + np.float32(self.zero)
+        places = values / scale + np.float32(self.zero)
         places[~np.isfinite(places)] = self.zero
-        return np.clip(places, self.lowest - 1, self.highest + 1)
+        places = np.clip(places, self.lowest - 1, self.highest + 1)
+        fixed = np.float32(self.zero) if otherwise is None else otherwise.astype(np.float32)
+        return np.where(scale == 0, fixed, places)
 
     def nearest(self, places: Floats) -> Numbers:
         return np.clip(np.rint(places), self.lowest, self.highest).astype(np.int32)

@@ -6,7 +6,7 @@ lies outside: the gaps between those numbers, and how far outside they are. With
 which costs nothing but what has changed. The writer chooses the range by what the histogram says it will cost.
 
     low (signed), high - low, dense blocks, number of rare ones,
-    if any: low bits of a gap (0 or 8), bytes of the gaps, block of gaps, block of low bits, width, blocks of values
+    if any: low bits of a gap (0, 4 or 8), bytes of the gaps, block of gaps, block of low bits, width, blocks of values
 
 Gaps are bytes: 255 means "255 and on", anything else ends a gap. Values are zigzag without zero, by bytes of the same
 weight. Numbers are int32 and what is done with them wraps around, so that differences of any two patterns of 32 bits
@@ -26,12 +26,12 @@ Numbers = NDArray[np.int32]
 _Wide = NDArray[np.int64]
 _Bytes = NDArray[np.uint8]
 
-_LARGEST_LOW = 2**31 - 1
+_LARGEST_LOW = 2**31
 _MOST_DENSE = 2**32 - 1
 _RANGES = ((0, 0), (0, 1), (-1, 0), (-1, 1), (-2, 1), (-1, 2), (-2, 2), (-3, 3), (-8, 7), (-15, 16), (-32, 31))
 _COUNTED = 64  # numbers beyond this are told apart only roughly when costs are guessed
 _ESCAPE = 255
-_FAR_GAP = 100
+_LOW_BITS = (0, 4, 8)
 _WIDEST_BYTES = 5
 
 
@@ -48,6 +48,8 @@ def write_numbers(out: ByteWriter, numbers: Numbers) -> None:
 def read_numbers(data: ByteReader, count: int) -> Numbers:
     """Raises FormatError."""
     low = data.signed(_LARGEST_LOW)
+    if low == _LARGEST_LOW:
+        raise delta_error("a range beyond 32 bits")
     base = data.number(_MOST_DENSE) + 1
     numbers = _unpacked(data, base, count)
     numbers += np.int32(low)
@@ -118,13 +120,13 @@ def _write_rare(out: ByteWriter, rare: Numbers) -> None:
     if not len(places):
         return
     gaps = np.diff(places, prepend=-1) - 1
-    low_bits = 8 if int(gaps.sum()) > _FAR_GAP * len(gaps) else 0
+    low_bits = _low_bits(int(gaps.sum()) // len(gaps))
     coded = _coded_gaps(gaps >> low_bits)
     out.number(low_bits)
     out.number(len(coded))
     out.block(coded.tobytes())
     if low_bits:
-        out.block((gaps & 255).astype(np.uint8).tobytes())
+        out.block(_packed_low(gaps, low_bits).tobytes())
     values = rare[places].astype(np.int64)
     zigzag = np.where(values > 0, 2 * values, -2 * values + 1) - 2
     width = _width(int(zigzag.max()))
@@ -138,17 +140,38 @@ def _add_rare(data: ByteReader, numbers: Numbers) -> None:
     if not num_rare:
         return
     low_bits = data.number(8)
-    if low_bits not in (0, 8):
+    if low_bits not in _LOW_BITS:
         raise delta_error("an unknown form of gaps")
     num_coded = data.number(num_rare + len(numbers))
     gaps = _decoded_gaps(np.frombuffer(data.block(num_coded), np.uint8), num_rare)
     if low_bits:
-        gaps = gaps << 8 | np.frombuffer(data.block(num_rare), np.uint8)
+        gaps = gaps << low_bits | _unpacked_low(data, low_bits, num_rare)
     places = np.cumsum(gaps + 1) - 1
     if places[-1] >= len(numbers):
         raise delta_error("a number lies outside of its run")
     zigzag = _from_planes(data, data.number(_WIDEST_BYTES), num_rare) + 2
     numbers[places] += np.where(zigzag & 1, -(zigzag >> 1), zigzag >> 1).astype(np.int32)
+
+
+def _low_bits(mean_gap: int) -> int:
+    """What is left above them is small, and its histogram steep; they themselves are noise."""
+    return 0 if mean_gap < 24 else 4 if mean_gap < 600 else 8
+
+
+def _packed_low(gaps: _Wide, low_bits: int) -> _Bytes:
+    """Two to a byte, or one."""
+    low = (gaps & (1 << low_bits) - 1).astype(np.uint8)
+    if low_bits == 8:
+        return low
+    padded = np.append(low, np.zeros(len(low) % 2, np.uint8))
+    return padded[0::2] | padded[1::2] << 4
+
+
+def _unpacked_low(data: ByteReader, low_bits: int, count: int) -> _Bytes:
+    if low_bits == 8:
+        return np.frombuffer(data.block(count), np.uint8)
+    packed = np.frombuffer(data.block(-(-count // 2)), np.uint8)
+    return np.stack([packed & 15, packed >> 4], axis=1).reshape(-1)[:count]
 
 
 def _coded_gaps(gaps: _Wide) -> _Bytes:
@@ -171,7 +194,7 @@ def _decoded_gaps(coded: _Bytes, count: int) -> _Wide:
 def _cheapest_range(numbers: Numbers) -> tuple[int, int]:
     if not len(numbers):
         return 0, 0
-    least, most = max(int(numbers.min()), -_LARGEST_LOW), int(numbers.max())
+    least, most = int(numbers.min()), int(numbers.max())
     if least == most:
         return least, least
     counts = np.bincount(np.clip(numbers, -_COUNTED, _COUNTED) + _COUNTED, minlength=2 * _COUNTED + 1)

@@ -151,7 +151,8 @@ class _Foretold:
     def _places_on(self, grid: Grid) -> Floats:
         if self._places is None:
             assert self._values is not None
-            self._places = grid.places(self._values)
+            is_same = self._old_format == self._format
+            self._places = grid.places(self._values, self._old_codes if is_same else None)
         return self._places
 
     def _float_codes(self, count: int) -> Numbers:

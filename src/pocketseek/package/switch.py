@@ -24,8 +24,7 @@ manifest.sig is made a copy of previous.sig, or goes, then previous.json); names
 previous.json (finish letting go). Each is safe to run again when cut short itself.
 
 A reader needs none of this: manifest.json is always whole, and the chunks and files that it names are there. Only for a
-signature it looks at manifest.sig and then at previous.sig (`read_signatures`): between two renames the one that
-belongs to the manifest may be the second. The caller holds the destination's lock for everything but the questions,
+signature it asks `read_signature`: between two renames the one that belongs to the manifest may be previous.sig. The caller holds the destination's lock for everything but the questions,
 and turns OSErrors into StorageError.
 """
 
@@ -87,10 +86,20 @@ def previous_manifest_bytes(package_dir: Path) -> bytes | None:
     return data if data != _read(package_dir / MANIFEST_NAME, MAX_MANIFEST_BYTES) else None
 
 
-def read_signatures(package_dir: Path) -> tuple[bytes, ...]:
-    """What may be the signature of manifest.json, the likeliest first. Raises OSError."""
-    found = (_read(package_dir / name, _MAX_SIGNATURE_BYTES) for name in (SIGNATURE_NAME, PREVIOUS_SIGNATURE_NAME))
-    return tuple(signature for signature in found if signature is not None)
+def read_signature(package_dir: Path) -> bytes | None:
+    """That of manifest.json, also where a move was cut short; None if it is not signed. Raises OSError.
+
+    Not one step with reading the manifest: who finds that they do not fit reads both again, in case of a move meanwhile.
+    """
+    back = _read(package_dir / GOING_BACK_NAME, len(_UNSIGNED))
+    has_gone_back = back is not None and not (package_dir / PREVIOUS_NAME).exists()
+    if (has_gone_back and back == _UNSIGNED) or (_was_switched(package_dir) and _is_unsigned_update(package_dir)):
+        return None
+    if _is_unreached(package_dir) or has_gone_back:
+        signature = _read(package_dir / PREVIOUS_SIGNATURE_NAME, _MAX_SIGNATURE_BYTES)
+        if signature is not None or not has_gone_back:
+            return signature
+    return _read(package_dir / SIGNATURE_NAME, _MAX_SIGNATURE_BYTES)
 
 
 def version_id(manifest_bytes: bytes) -> str:
@@ -201,12 +210,16 @@ def _was_switched(package_dir: Path) -> bool:
 
 def _finish_switching(package_dir: Path) -> int:
     update = update_path(package_dir)
-    if (update / UNSIGNED_NAME).exists():
+    if _is_unsigned_update(package_dir):
         (package_dir / SIGNATURE_NAME).unlink(missing_ok=True)
         sync_dir(package_dir)
     freed_bytes = prune(package_dir)
     remove_tree(update)
     return freed_bytes
+
+
+def _is_unsigned_update(package_dir: Path) -> bool:
+    return (update_path(package_dir) / UNSIGNED_NAME).exists()
 
 
 def _is_unreached(package_dir: Path) -> bool:

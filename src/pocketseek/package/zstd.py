@@ -8,8 +8,9 @@ MAX_WINDOW_LOG. The library is `zstandard`, or `compression.zstd` of Python 3.14
 from __future__ import annotations
 
 import importlib.util
+import threading
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from pocketseek.errors import FormatError
 from pocketseek.libraries import is_termux, load_library
@@ -51,15 +52,16 @@ def _window_log(num_bytes: int) -> int:
 
 
 class ZstandardCodec:
-    """The library `zstandard`."""
+    """The library `zstandard`. Making a compressor takes longer than most frames here, so each thread keeps its own."""
 
     def __init__(self) -> None:
+        self._kept = threading.local()
         remedy = _TERMUX_REMEDY if is_termux() else _REMEDY
         self._library = load_library("zstandard", remedy, needed_for="updating by difference")
 
     def compress(self, data: bytes, level: int, dictionary: bytes) -> bytes:
         if not dictionary:
-            return bytes(self._library.ZstdCompressor(level=level).compress(data))
+            return bytes(self._compressor(level).compress(data))
         parameters = self._library.ZstdCompressionParameters.from_level(
             level, window_log=_window_log(len(data) + len(dictionary)), enable_ldm=True
         )
@@ -69,18 +71,31 @@ class ZstandardCodec:
         return bytes(compressor.compress(data))
 
     def decompress(self, frame: bytes, num_bytes: int, dictionary: bytes) -> bytes:
-        options = {"dict_data": self._dictionary(dictionary)} if dictionary else {}
         try:
             parameters = self._library.get_frame_parameters(frame)
             if parameters.content_size != num_bytes or parameters.dict_id != 0:
                 raise FormatError(_DAMAGED)
-            reader = self._library.ZstdDecompressor(max_window_size=1 << MAX_WINDOW_LOG, **options)
+            reader = self._decompressor(dictionary)
             data = bytes(reader.decompress(frame, max_output_size=num_bytes, allow_extra_data=False))
         except (self._library.ZstdError, ValueError) as error:
             raise FormatError(_DAMAGED) from error
         if len(data) != num_bytes:
             raise FormatError(_DAMAGED)
         return data
+
+    def _compressor(self, level: int) -> Any:
+        name = f"level_{level}"
+        if not hasattr(self._kept, name):
+            setattr(self._kept, name, self._library.ZstdCompressor(level=level))
+        return getattr(self._kept, name)
+
+    def _decompressor(self, dictionary: bytes) -> Any:
+        if dictionary:
+            options = {"dict_data": self._dictionary(dictionary)}
+            return self._library.ZstdDecompressor(max_window_size=1 << MAX_WINDOW_LOG, **options)
+        if not hasattr(self._kept, "reader"):
+            self._kept.reader = self._library.ZstdDecompressor(max_window_size=1 << MAX_WINDOW_LOG)
+        return self._kept.reader
 
     def _dictionary(self, data: bytes) -> object:
         library = self._library

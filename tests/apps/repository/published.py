@@ -15,7 +15,7 @@ from pocketseek.apps.repository.update import Updated, look, update
 from pocketseek.errors import DownloadError
 from pocketseek.package.manifest import read_manifest_bytes
 from pocketseek.package.store import ModelStore
-from pocketseek.package.switch import read_signatures
+from pocketseek.package.switch import read_signature
 from pocketseek.package.verify import verify_package
 
 
@@ -51,7 +51,7 @@ class Place:
         verify_package(self.installed, full=True)
         is_new = data == read_manifest_bytes(self.published)
         assert is_new or data == read_manifest_bytes(self.old)
-        assert (b"of the new" if is_new else b"of the old") in read_signatures(self.installed)
+        assert (b"of the new" if is_new else b"of the old") == read_signature(self.installed)
         return is_new
 
 
