@@ -1,6 +1,6 @@
 """Changed checkpoints to measure updates with: one layer, a merged LoRA and all weights trained a little on real text.
 
-    python benchmarks/update_changes.py CHECKPOINT TEXT WORK [--steps 4]
+    python benchmarks/update_changes.py CHECKPOINT TEXT WORK [--steps 4] [--only full]
 
 CHECKPOINT: a Hugging Face directory of a llama, e.g. what dequantised_checkpoint.py writes. TEXT: a file. Writes WORK/layer
 (the middle layer alone, AdamW, learning rate 2e-5), WORK/lora (rank 16 on all seven matrices of every layer, 2e-4, merged)
@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import AutoConfig, LlamaForCausalLM
 
-WINDOW, BATCH, RANK, ALPHA, SEED = 256, 1, 16, 32.0, 20261127
+WINDOW, BATCH, RANK, ALPHA, SEED = 128, 1, 16, 32.0, 20261127
 MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -30,11 +30,12 @@ def main() -> None:
     parser.add_argument("text", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--only", choices=("layer", "lora", "full"))
     arguments = parser.parse_args()
     ids = token_ids(arguments.checkpoint, arguments.text, arguments.steps)
     for name, change in (("layer", change_layer), ("lora", change_lora), ("full", change_all)):
         out = arguments.work / name
-        if not (out / "model.safetensors").exists():
+        if arguments.only in (None, name) and not (out / "model.safetensors").exists():
             torch.manual_seed(SEED)
             model = load(arguments.checkpoint)
             change(model, ids)

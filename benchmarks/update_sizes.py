@@ -157,7 +157,14 @@ def commands(tool: str, old: str, new: str, patch: str, result: str) -> tuple[li
     if tool == "xdelta3":
         window = ["-B", str(1 << 30)]
         return ["xdelta3", "-9", "-f", *window, "-e", "-s", old, new, patch], [
-            "xdelta3", "-f", *window, "-d", "-s", old, patch, result
+            "xdelta3",
+            "-f",
+            *window,
+            "-d",
+            "-s",
+            old,
+            patch,
+            result,
         ]
     return [sys.executable, "-c", BSDIFF, old, new, patch], [sys.executable, "-c", BSPATCH, old, result, patch]
 

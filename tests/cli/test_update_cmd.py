@@ -118,7 +118,9 @@ def test_without_an_origin_the_source_must_be_named(run: Callable, installed: Pa
     assert "--from" in ended.error
 
 
-@pytest.mark.parametrize("command", [("update", "absent", "--from", "."), ("rollback", "absent"), ("diff", "tiny", "absent")])
+@pytest.mark.parametrize(
+    "command", [("update", "absent", "--from", "."), ("rollback", "absent"), ("diff", "tiny", "absent")]
+)
 def test_models_that_are_not_there_are_told(run: Callable, installed: Path, command: tuple[str, ...]) -> None:
     assert run(*command).code == NotFoundError.exit_code
 

@@ -79,9 +79,7 @@ def test_every_changed_chunk_comes_out_and_those_trained_a_little_are_short(
 
 
 @pytest.mark.parametrize(("old_format", "new_format"), [("q8s", "q4p"), ("q4p", "q8s"), ("q4a", "q6s"), ("q4s", "f16")])
-def test_chunks_in_other_formats_and_of_other_sizes_come_out(
-    old_format: str, new_format: str, tmp_path: Path
-) -> None:
+def test_chunks_in_other_formats_and_of_other_sizes_come_out(old_format: str, new_format: str, tmp_path: Path) -> None:
     """Tensors are cut at other places; their bytes are random, so nothing is gained."""
     old_dir = write_sample(tmp_path / "old", matrix_format=old_format, max_chunk_bytes=30_000)
     new_dir = write_sample(tmp_path / "new", matrix_format=new_format, seed=2)

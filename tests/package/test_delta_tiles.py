@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
 
 import numpy as np
 import pytest
@@ -27,7 +28,9 @@ def there_and_back(format_name: str, data: np.ndarray, old: OldRows | None, cols
     return len(delta)
 
 
-@pytest.mark.parametrize(("format_name", "old_format"), list(itertools.product(sorted(FORMATS), [*sorted(FORMATS), None])))
+@pytest.mark.parametrize(
+    ("format_name", "old_format"), list(itertools.product(sorted(FORMATS), [*sorted(FORMATS), None]))
+)
 def test_every_format_is_told_by_every_other(format_name: str, old_format: str | None) -> None:
     old = None if old_format is None else OldRows(old_format, rows_of(old_format, COLS, NUM_ROWS, 8))
     there_and_back(format_name, rows_of(format_name, COLS, NUM_ROWS, 7), old)
@@ -79,12 +82,18 @@ def test_few_changed_codes_take_few_bytes() -> None:
     assert there_and_back("q4p", data, OldRows("q4p", join_rows("q4p", COLS, old_rows))) < len(data) / 25
 
 
-@given(st.data())
-@settings(max_examples=60, deadline=None)
-def test_a_damaged_delta_gives_rows_or_an_error_and_nothing_else(data: st.DataObject) -> None:
+@cache
+def some_delta() -> tuple[OldRows, bytes]:
     old = OldRows("q4p", rows_of("q4p", COLS, NUM_ROWS, 4))
     delta = write_tiles("q4p", COLS, rows_of("q4p", COLS, NUM_ROWS, 5), old)
     assert delta is not None
+    return old, delta
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_delta_gives_rows_or_an_error_and_nothing_else(data: st.DataObject) -> None:
+    old, delta = some_delta()
     damaged = bytearray(delta)
     damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     try:

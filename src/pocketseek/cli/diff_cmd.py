@@ -28,7 +28,9 @@ def diff(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write the deltas into DIR/deltas.", show_default=False)
     ] = None,
-    publish: Annotated[bool, typer.Option("--publish", help="Write them beside NEW, which is to be published.")] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Write them beside NEW, which is to be published.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Show how many bytes travel from one version of a model to another, stage by stage. With --publish or --out leave

@@ -183,6 +183,9 @@ class _ChunkDelta:
             self._put(Part("copy", len(data), base=base, offset=offset), b"")
             return
         payload = _write_vector(data, old_data)
+        if len(payload) >= len(data):
+            self._put_whole(data)
+            return
         self._put(Part("vector", len(data), len(payload), base, offset), payload)
 
     def _add_alone(self, tensor: TensorEntry, data: _Bytes) -> None:
@@ -208,9 +211,7 @@ class _ChunkDelta:
                 self._put_tiles(tensor, run[: num_rows * row_bytes], before, self._base(extent.chunk), offset)
             done += num_rows
 
-    def _put_tiles(
-        self, tensor: TensorEntry, data: _Bytes, old: OldRows | None, base: int | None, offset: int
-    ) -> None:
+    def _put_tiles(self, tensor: TensorEntry, data: _Bytes, old: OldRows | None, base: int | None, offset: int) -> None:
         cols = tensor.shape[1]
         payload = write_tiles(tensor.format, cols, data, old)
         if old is not None and (payload is None or len(payload) > _LITTLE_GAIN * len(data)):
@@ -253,9 +254,7 @@ def _extents_of(package: Package, chunk: int) -> Iterator[tuple[TensorEntry, Ext
 
 def _row_in(tensor: TensorEntry, row: int, row_bytes: int) -> tuple[Extent, int]:
     """The extent that a tile row lies in, and its number there."""
-    extent = next(
-        extent for extent in reversed(tensor.extents) if extent.first_tile <= row
-    )
+    extent = next(extent for extent in reversed(tensor.extents) if extent.first_tile <= row)
     return extent, row - extent.first_tile
 
 

@@ -65,9 +65,7 @@ class ZstandardCodec:
         parameters = self._library.ZstdCompressionParameters.from_level(
             level, window_log=_window_log(len(data) + len(dictionary)), enable_ldm=True
         )
-        compressor = self._library.ZstdCompressor(
-            compression_params=parameters, dict_data=self._dictionary(dictionary)
-        )
+        compressor = self._library.ZstdCompressor(compression_params=parameters, dict_data=self._dictionary(dictionary))
         return bytes(compressor.compress(data))
 
     def decompress(self, frame: bytes, num_bytes: int, dictionary: bytes) -> bytes:

@@ -6,13 +6,15 @@ from __future__ import annotations
 import errno
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from apps.repository.published import Place, make_place
 from package.crashes import count_lines, run_killed_at_line, run_killed_before_change
+from package.samples import MEMORY_DISK
 
 from pocketseek.apps.repository.update import roll_back
 from pocketseek.errors import StorageError
@@ -27,8 +29,10 @@ NUM_SLOW_KILLS = 300
 
 
 @pytest.fixture
-def place(memory_dir: Path) -> Place:
-    return make_place(memory_dir)
+def place() -> Iterator[Place]:
+    """Where syncing costs nothing."""
+    with TemporaryDirectory(dir=MEMORY_DISK) as folder:
+        yield make_place(Path(folder))
 
 
 def install_new(place: Place) -> None:

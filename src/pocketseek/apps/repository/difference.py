@@ -180,5 +180,5 @@ def _remove_useless(folder: Path, new_id: str) -> None:
             else:
                 path.unlink()
         for path in list(folder.iterdir()):
-            if SHA256_PATTERN.fullmatch(path.name) and path.name not in wanted or path.name == _TEMP_NAME:
+            if (SHA256_PATTERN.fullmatch(path.name) and path.name not in wanted) or path.name == _TEMP_NAME:
                 path.unlink()

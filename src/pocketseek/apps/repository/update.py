@@ -28,7 +28,7 @@ from pocketseek.errors import FormatError, IntegrityError, UnsupportedError
 from pocketseek.package.entries import ChunkEntry
 from pocketseek.package.install import remove_tree
 from pocketseek.package.lock import destination_lock
-from pocketseek.package.manifest import parse_manifest, read_manifest_bytes
+from pocketseek.package.manifest import Manifest, parse_manifest, read_manifest_bytes
 from pocketseek.package.marker import read_marker, stamp_of, write_marker
 from pocketseek.package.paths import (
     CHUNKS_NAME,
@@ -36,6 +36,7 @@ from pocketseek.package.paths import (
     FILES_NAME,
     MANIFEST_NAME,
     SIGNATURE_NAME,
+    chunk_path,
     update_path,
 )
 from pocketseek.package.storage import check_free_space, storage_errors, sync_dir, write_file
@@ -99,7 +100,7 @@ def update(
         work = _Work(package_dir, source, 1 if isinstance(source, DirectorySource) else num_connections, progress)
         work.run(plan)
         with storage_errors(package_dir):
-            _vouch(package_dir, [step for step in plan.steps if step.folder == CHUNKS_NAME])
+            _vouch(package_dir, offer.manifest)
             for folder in (*(update_path(package_dir) / name for name in _FOLDERS), update_path(package_dir)):
                 sync_dir(folder)
             switch_to_update(package_dir, keep_previous=keep_previous)
@@ -234,7 +235,11 @@ class _Work:
         return False
 
 
-def _vouch(package_dir: Path, steps: Sequence[Step]) -> None:
-    """The marker knows the chunks that were just hashed, before they come into the package. Raises OSError."""
-    stamps = {step.sha256: stamp_of(step.target(package_dir).stat()) for step in steps}
+def _vouch(package_dir: Path, manifest: Manifest) -> None:
+    """The marker knows the chunks of the new version, all of which were hashed, before they are used. Raises OSError."""
+    stamps = {}
+    for chunk in manifest.unique_chunks():
+        arrived = chunk_path(update_path(package_dir), chunk.sha256)
+        place = arrived if arrived.exists() else chunk_path(package_dir, chunk.sha256)
+        stamps[chunk.sha256] = stamp_of(place.stat())
     write_marker(package_dir, {**read_marker(package_dir), **stamps})

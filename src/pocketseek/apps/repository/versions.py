@@ -63,4 +63,3 @@ def version_in_use(package_dir: Path) -> str | None:
         if has_previous(package_dir):
             return version_id(read_manifest_bytes(package_dir))
     return None
-
