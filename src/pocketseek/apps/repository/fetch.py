@@ -92,7 +92,9 @@ def _fetch(source: PackageSource, wanted: WantedFile, stop: Event, count: _Count
             part.finish()
 
 
-def _take(source: PackageSource, wanted: WantedFile, part: PartFile, offset: int, stop: Event, count: _Count) -> None:
+def _take(
+    source: PackageSource, wanted: WantedFile, part: PartFile, offset: int, stop: Event, count: _Count
+) -> None:
     """From `offset` on, until something is wrong or what follows is there."""
     taken_bytes = 0
     try:

@@ -227,7 +227,9 @@ class HttpClient:
             raise _Passing(_transport_problem(error)) from error
 
 
-def _bytes_to_skip(response: urllib3.BaseHTTPResponse, address: Address, offset: int, num_bytes: int | None) -> int:
+def _bytes_to_skip(
+    response: urllib3.BaseHTTPResponse, address: Address, offset: int, num_bytes: int | None
+) -> int:
     """How much of the body lies before `offset`: all of that where the server knows no ranges. Raises DownloadError if
     the file has another size than it should have."""
     if response.headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):

@@ -143,7 +143,9 @@ class _Paced:
         self.sockets.add(self.sock)
         self.sock = _PacedSocket(self.sock, self._pace)
 
-    def putrequest(self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False) -> None:
+    def putrequest(
+        self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False
+    ) -> None:
         super().putrequest(method, url, skip_host, skip_accept_encoding)  # type: ignore[misc]
         if self.sock is not None:
             self._pace.begin_headers()
