@@ -2,9 +2,10 @@
 
     python benchmarks/update_changes.py CHECKPOINT TEXT WORK [--steps 4] [--only full]
 
-CHECKPOINT: a Hugging Face directory of a llama, e.g. what dequantised_checkpoint.py writes. TEXT: a file. Writes WORK/layer
-(the middle layer alone, AdamW, learning rate 2e-5), WORK/lora (rank 16 on all seven matrices of every layer, 2e-4, merged)
-and WORK/full (all weights, 1e-5); float16 like the original. What is there is left. Needs torch and transformers.
+CHECKPOINT: a Hugging Face directory of a llama, e.g. what dequantised_checkpoint.py writes. TEXT: a file. Writes
+WORK/layer (the middle layer alone, AdamW, learning rate 2e-5), WORK/lora (rank 16 on all seven matrices of every layer,
+2e-4, merged) and WORK/full (all weights, 1e-5); float16 like the original. What is there is left. Needs torch and
+transformers.
 """
 
 from __future__ import annotations

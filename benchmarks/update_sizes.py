@@ -4,9 +4,9 @@
     python benchmarks/update_changes.py CHECKPOINT TEXT WORK          (torch and transformers)
     python benchmarks/update_sizes.py CHECKPOINT WORK [--only a b] [--tools zstd xdelta3 bsdiff4] [--quant q4]
 
-Versions, all converted with the same recipe but (e): (a) another chat template, (b) one layer trained, (c) a LoRA of rank
-16 merged, (d) all weights trained, (e) the same weights in q8. Each of them is published beside its deltas and installed
-from there with `update` in a process of its own. General tools get each version as one file: the package's files one
+Versions, all converted with the same recipe but (e): (a) another chat template, (b) one layer trained, (c) a LoRA of
+rank 16 merged, (d) all weights trained, (e) the same weights in q8. Each of them is published beside its deltas and
+installed from there with `update` in a process of its own. General tools get each version as one file: the package's files one
 after another, in the order of the manifest. bsdiff4 is the Python library of that name; xdelta3 -9 and zstd -19
 --patch-from are the programs. Peak memory is that of the process that applies. Prints a table and one JSON line.
 """

@@ -7,6 +7,7 @@ import io
 import json
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def test_another_base_gives_an_error(versions: tuple[Package, Package], tmp_path
     delta, blob = some_delta(old, new)
     path = tmp_path / "delta"
     path.write_bytes(delta)
-    with pytest.raises(FormatError, match="another hash|damaged|delta"):
+    with pytest.raises(FormatError, match="delta|damaged"):
         apply_delta(path, lambda base, offset, count: bytes(count), lambda piece: None, blob)
 
 
@@ -146,12 +147,8 @@ def test_a_flipped_bit_anywhere_gives_an_error(
     delta, blob = some_delta_once(old, new)
     damaged = bytearray(delta)
     damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    try:
-        result = made(bytes(damaged), old, blob, tmp_path)
-    except FormatError as error:
-        assert "\n" not in str(error)
-    else:  # a bit that means nothing, e.g. a checksum nobody asked for
-        assert hashlib.sha256(result).hexdigest() == blob.sha256
+    with suppress(FormatError):  # or a bit that means nothing
+        assert hashlib.sha256(made(bytes(damaged), old, blob, tmp_path)).hexdigest() == blob.sha256
 
 
 _CACHE: dict[Path, tuple[bytes, Blob]] = {}

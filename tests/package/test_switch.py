@@ -1,5 +1,5 @@
-"""Changing to a new version, going back and letting go: killed before any change, one of the two versions is there, whole,
-with its own signature, and what is done next works."""
+"""Changing to a new version, going back and letting go: killed before any change, one of the two versions is there,
+whole, with its own signature, and what is done next works."""
 
 from __future__ import annotations
 

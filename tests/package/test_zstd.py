@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -46,11 +47,9 @@ def test_a_frame_whose_content_is_longer_than_it_claims_is_refused() -> None:
 
 
 @given(st.binary(max_size=80))
-def test_any_bytes_are_refused_in_one_line(data: bytes) -> None:
-    try:
+def test_any_bytes_are_refused_or_give_what_is_due(data: bytes) -> None:
+    with suppress(FormatError):
         assert len(zstd.decompress(data, 50)) == 50
-    except FormatError as error:
-        assert "\n" not in str(error)
 
 
 def test_what_follows_a_frame_is_refused() -> None:

@@ -13,7 +13,8 @@ The parts, one after another, are the result's bytes:
     {"kind": "zeros", "num_bytes"}
     {"kind": "whole", "num_bytes", "payload_bytes"}           one zstd frame
     {"kind": "patch", "base", "num_bytes", "payload_bytes"}   one zstd frame with a whole base as its dictionary
-    {"kind": "tiles", "format", "cols", "num_rows", "payload_bytes", and, if told by old rows, "base", "offset", "old_format"}
+    {"kind": "tiles", "format", "cols", "num_rows", "payload_bytes"}      and, told by old rows, "base", "offset",
+                                                                          "old_format"
     {"kind": "vector", "num_values", "payload_bytes", "base", "offset"}      float32, told by as many old ones
 
 `parse_header` is the only place where it is read. What it lets through is within bounds: every run lies in its base,

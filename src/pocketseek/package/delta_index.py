@@ -3,8 +3,8 @@
     {"magic": "pocketseek-deltas", "format_version": 1, "old": SHA-256, "new": SHA-256, "deltas": [DELTA]}
 
 A delta: {"result", "sha256", "num_bytes", "bases"}: the hash of the chunk or file that it makes, its own hash (it lies
-in `deltas/<sha256>`), its size, and the hashes of the chunks or files of the old version that it takes. Chunks and files
-without one travel whole. `parse_index` is the only place where one is read.
+in `deltas/<sha256>`), its size, and the hashes of the chunks or files of the old version that it takes. Chunks and
+files without one travel whole. `parse_index` is the only place where one is read.
 """
 
 from __future__ import annotations

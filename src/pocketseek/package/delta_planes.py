@@ -118,6 +118,11 @@ class Grid:
         offset = _as_f16(sides["m"]) if "m" in sides else None
         return cls(_scale(sides), offset, _ZEROS[format_name], *_RANGES[format_name])
 
+    @property
+    def steps(self) -> Floats:
+        """The scale, spread out over the codes."""
+        return _spread(self.scale)
+
     def values(self, codes: Numbers) -> Floats:
         values = (codes - self.zero).astype(np.float32) * _spread(self.scale)
         return values if self.offset is None else values + _spread(self.offset)

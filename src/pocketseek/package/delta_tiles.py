@@ -165,10 +165,7 @@ class _Foretold:
     def _steps(self) -> NDArray[np.int16]:
         """0 for the largest, one more for each half octave below; of floats, of the values themselves."""
         assert self._values is not None
-        if is_float(self._format):
-            sizes = self._values
-        else:
-            sizes = Grid.of(self._format, self.sides).scale[:, :, None, :, None]
+        sizes = self._values if is_float(self._format) else Grid.of(self._format, self.sides).steps
         octaves = np.abs(sizes).view(np.int32) >> _HALF_OCTAVE_BITS
         steps = np.clip(int(octaves.max(initial=0)) - octaves, 0, _NUM_STEPS - 1).astype(np.int16)
         return np.broadcast_to(steps, self._values.shape)

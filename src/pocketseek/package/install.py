@@ -93,8 +93,8 @@ def install(partial: Path, destination: Path) -> None:
 
 
 def sweep(destination: Path, *, keep_unfinished: bool = False, keep_update: bool = False) -> int:
-    """Remove the partial and trash directories, what was kept to go on with a package or an update of it (unless told to
-    keep these), and chunks no manifest names. Returns the bytes freed."""
+    """Remove the partial and trash directories, what was kept to go on with a package or an update of it (unless told
+    to keep these), and chunks no manifest names. Returns the bytes freed."""
     freed_bytes = prune(destination) if os.path.lexists(partial_path(destination)) else 0
     unfinished = () if keep_unfinished else (resume_path(destination), partial_path(destination))
     update = () if keep_update else (update_path(destination),)

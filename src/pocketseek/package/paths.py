@@ -1,9 +1,9 @@
 """Names on disk: what a package directory holds, and the hidden neighbours that a writer needs beside it.
 
 For a destination `models/tiny` the neighbours are `models/.tiny.pocketseek-partial` (being written),
-`.tiny.pocketseek-resume` (what an interrupted writer needs to go on), `.tiny.pocketseek-update` (what arrived of the next
-version), `.tiny.pocketseek-trash` (being removed) and `.tiny.pocketseek-lock` (held with flock by whoever changes any of
-them).
+`.tiny.pocketseek-resume` (what an interrupted writer needs to go on), `.tiny.pocketseek-update` (what arrived of the
+next version), `.tiny.pocketseek-trash` (being removed) and `.tiny.pocketseek-lock` (held with flock by whoever changes
+any of them).
 """
 
 from __future__ import annotations

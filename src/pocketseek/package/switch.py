@@ -24,8 +24,8 @@ manifest.sig is made a copy of previous.sig, or goes, then previous.json); names
 previous.json (finish letting go). Each is safe to run again when cut short itself.
 
 A reader needs none of this: manifest.json is always whole, and the chunks and files that it names are there. Only for a
-signature it asks `read_signature`: between two renames the one that belongs to the manifest may be previous.sig. The caller holds the destination's lock for everything but the questions,
-and turns OSErrors into StorageError.
+signature it asks `read_signature`: between two renames the one that belongs to the manifest may be previous.sig. The
+caller holds the destination's lock for everything but the questions, and turns OSErrors into StorageError.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def previous_manifest_bytes(package_dir: Path) -> bytes | None:
 def read_signature(package_dir: Path) -> bytes | None:
     """That of manifest.json, also where a move was cut short; None if it is not signed. Raises OSError.
 
-    Not one step with reading the manifest: who finds that they do not fit reads both again, in case of a move meanwhile.
+    Not one step with reading the manifest: who finds that they do not fit reads both again, in case of a move between.
     """
     back = _read(package_dir / GOING_BACK_NAME, len(_UNSIGNED))
     has_gone_back = back is not None and not (package_dir / PREVIOUS_NAME).exists()

@@ -1,4 +1,4 @@
-"""An update fetches what changed, goes on where it was stopped, and leaves the version in use alone until all is there."""
+"""An update fetches what changed, goes on where it was stopped, and leaves the version in use alone until then."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """From the version in use to the one that a source offers: fetch, put together, check, switch.
 
 What arrives lies in the update directory beside the package (package/switch.py has the states on disk), so a kill, a
-power cut or a full disk at any moment leaves the version in use, and the next `update` goes on with what is there: whole
-files as they are, parts of files as `.part`, deltas that were fetched and not applied. A delta whose result is not what
+power cut or a full disk at any moment leaves the version in use, and the next `update` goes on with what is there:
+whole files as they are, parts of files as `.part`, deltas that were fetched and not applied. A delta whose result is not what
 the manifest says (it lies, or a chunk here is damaged) is dropped and the chunk fetched whole. Nothing is switched
 before every chunk and file of the new version has been hashed, here or on arrival.
 
@@ -236,7 +236,7 @@ class _Work:
 
 
 def _vouch(package_dir: Path, manifest: Manifest) -> None:
-    """The marker knows the chunks of the new version, all of which were hashed, before they are used. Raises OSError."""
+    """The marker knows the chunks of the new version, all of which were hashed, before they are used."""
     stamps = {}
     for chunk in manifest.unique_chunks():
         arrived = chunk_path(update_path(package_dir), chunk.sha256)
