@@ -44,6 +44,8 @@ OWNERS = {
     "cryptography": {"package/seal.py", "package/sign.py"},
     "zstandard": {"package/zstd.py"},
     "llguidance": {"runtime/constrain.py"},
+    "urllib3": {"apps/repository/http_client.py", "apps/repository/http_transport.py"},
+    "certifi": {"apps/repository/http_transport.py"},
     "sqlite3": {"apps/database.py"},
     "pypdfium2": {"apps/doc/pdf_page.py", "apps/doc/pdf_runs.py"},
     "lxml": {"apps/doc/safe_xml.py"},

@@ -14,6 +14,7 @@ from pocketseek.cli.chat_model import ModelOptions, ModelSlot
 from pocketseek.cli.console import note
 from pocketseek.cli.engine_choice import EngineOptions
 from pocketseek.cli.messages import Words
+from pocketseek.cli.upkeep import keeping_up
 from pocketseek.errors import BusyError, FormatError, StorageError, UnsupportedError, UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -100,7 +101,11 @@ def chat(
             engine=EngineOptions(engine, provider, verbose),
             yes=yes,
         )
-        with closing(ModelSlot(model_options, model or _model_of(settings, resumed))) as slot:
+        said: list[str] = []  # told at the end, not into what is being typed
+        with (
+            closing(ModelSlot(model_options, model or _model_of(settings, resumed))) as slot,
+            keeping_up(settings, lambda: [slot.current.path], is_idle=slot.is_idle, report=said.append),
+        ):
             recorder = _recorder(store, slot.current.name, words)
             talk = Chat(
                 slot.current.engine,
@@ -112,6 +117,8 @@ def chat(
             Conversation(talk, words, slot.current.name, floor=slot.current.floor, history=recorder, slot=slot).run(
                 resumed
             )
+        for line in said:
+            note(line)
 
 
 @contextmanager

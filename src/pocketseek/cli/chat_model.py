@@ -92,6 +92,11 @@ class ModelSlot:
         """The current model has answered."""
         self._notes.answered(self.current.path)
 
+    def is_idle(self) -> bool:
+        """Whether nothing is being answered; from any thread."""
+        load = self.current.engine.statistics().load
+        return not load.num_running and not load.num_waiting
+
     def close(self) -> None:
         self.current.engine.close()
 

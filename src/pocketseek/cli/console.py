@@ -179,10 +179,19 @@ def progress_bar(unit: str = "bytes") -> Iterator[ShowProgress]:
         yield _LineProgress()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
+    amount = MofNCompleteColumn() if unit == "layers" else DownloadColumn()
+    speed = (TransferSpeedColumn(),) if unit == "transfer" else ()
+    columns = (TextColumn("{task.description}"), BarColumn(), amount, *speed, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         shown: dict[str, TaskID] = {}
 

@@ -219,5 +219,5 @@ def _refuse_address(source: Path) -> None:
     text = _ADDRESS.sub(r"\g<0>/", str(source))
     if not os.path.lexists(source) and (_ADDRESS.match(text) or _REPOSITORY.fullmatch(text)):
         raise NotFoundError(
-            f"{text} does not exist here, and pocketseek does not download yet; fetch the file first, then convert it"
+            f"{text} does not exist here, and convert takes files that are here; `pocketseek pull` fetches and converts"
         )

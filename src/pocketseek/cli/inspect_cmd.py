@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketseek.cli import messages, options
+from pocketseek.cli import messages, options, pull_messages
 from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models_cmd import tensor_formats
@@ -17,6 +18,7 @@ from pocketseek.cli.quality_view import held_out_lines
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
+    from pocketseek.apps.repository.state import PackageState
     from pocketseek.package.manifest import Manifest
 
 
@@ -26,6 +28,7 @@ def inspect(
     json: options.Json = False,
 ) -> None:
     """Show a model's shape, formats, quality report and origin."""
+    from pocketseek.apps.repository.state import package_state
     from pocketseek.cli.onnx_view import find_onnx_path, inspect_onnx
     from pocketseek.package.manifest import read_manifest
     from pocketseek.package.store import ModelStore
@@ -38,8 +41,9 @@ def inspect(
         return
     path = store.resolve(model)
     manifest = read_manifest(path)
+    state = package_state(path, manifest)
     if json:
-        print_json(_facts(path, manifest))
+        print_json({**_facts(path, manifest), **_state_facts(state)})
     elif tensors:
         columns = (messages.COLUMN_TENSOR, messages.COLUMN_SHAPE, messages.COLUMN_FORMAT)
         print_table(
@@ -47,7 +51,7 @@ def inspect(
             [(tensor.name, "x".join(map(str, tensor.shape)), tensor.format) for tensor in manifest.tensors],
         )
     else:
-        print_table(("", ""), _rows(path, manifest, words))
+        print_table(("", ""), _rows(path, manifest, state, words))
         for line in held_out_lines(manifest.quality, words):
             print_text(line)
 
@@ -72,13 +76,41 @@ def _facts(path: Path, manifest: Manifest) -> dict[str, object]:
     }
 
 
-def _rows(path: Path, manifest: Manifest, words: Words) -> list[tuple[str, str]]:
+def _state_facts(state: PackageState) -> dict[str, object]:
+    return {
+        "origin": None if state.origin is None else dataclasses.asdict(state.origin),
+        "checked": {"num_chunks": state.num_checked, "since_s": state.checked_since_s},
+        "damaged": list(state.damaged),
+    }
+
+
+def _state_rows(path: Path, manifest: Manifest, state: PackageState, words: Words) -> list[tuple[str, str]]:
+    if state.checked_since_s is None:
+        checked = words(pull_messages.CHECKED_NEVER)
+    else:
+        since = datetime.fromtimestamp(state.checked_since_s).astimezone().isoformat(" ", "minutes")
+        checked = words(pull_messages.CHECKED_ALL, since=since)
+        if state.num_checked < state.num_chunks:
+            checked = words(pull_messages.CHECKED_SOME, checked=state.num_checked, chunks=state.num_chunks, since=since)
+    rows = [(words(pull_messages.CHECKED), checked)]
+    if state.origin is not None:
+        origin = dataclasses.asdict(state.origin)
+        rows.append((words(pull_messages.ORIGIN), words(pull_messages.ORIGIN_VALUE, **origin)))
+    if state.damaged:
+        value = words(pull_messages.DAMAGED_CHUNKS, chunks=len(state.damaged), name=path.name)
+        rows.append((words(pull_messages.DAMAGED), value))
+    size = format_bytes(manifest.num_bytes)
+    return [*rows, (words(pull_messages.PUBLISH), words(pull_messages.PUBLISH_VALUE, size=size))]
+
+
+def _rows(path: Path, manifest: Manifest, state: PackageState, words: Words) -> list[tuple[str, str]]:
     rows = [
         (words(messages.COLUMN_NAME), manifest.name),
         (words(messages.COLUMN_PATH), str(path)),
         (words(messages.COLUMN_SIZE), format_bytes(manifest.num_bytes)),
         (words(messages.COLUMN_WEIGHTS), f"{manifest.num_parameters / 1e6:.1f} M"),
         (words(messages.COLUMN_FORMATS), " ".join(tensor_formats(manifest))),
+        *_state_rows(path, manifest, state, words),
     ]
     for title, values in (
         ("model", dataclasses.asdict(manifest.model)),

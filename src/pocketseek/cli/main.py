@@ -30,6 +30,7 @@ from pocketseek.cli import (
     generate_cmd,
     inspect_cmd,
     models_cmd,
+    pull_cmd,
     remove_cmd,
     rollback_cmd,
     serve_cmd,
@@ -57,6 +58,7 @@ app = typer.Typer(
 
 app.command("chat")(chat_cmd.chat)
 app.command("generate")(generate_cmd.generate)
+app.command("pull")(pull_cmd.pull)
 app.command("convert")(convert_cmd.convert)
 app.command("export")(export_cmd.export)
 app.command("models")(models_cmd.models)

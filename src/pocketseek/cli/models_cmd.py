@@ -6,7 +6,7 @@ import sys
 from math import prod
 from typing import TYPE_CHECKING
 
-from pocketseek.cli import convert_messages, messages, options
+from pocketseek.cli import convert_messages, messages, options, pull_messages
 from pocketseek.cli.console import format_bytes, note, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.settings import read_settings
@@ -28,13 +28,16 @@ def models(json: options.Json = False) -> None:
             {
                 "models": [_facts(model) for model in installed],
                 "broken": [{"name": m.name, "path": str(m.path), "reason": m.reason} for m in broken],
-                "unfinished": [{"name": m.name, "num_bytes": m.num_bytes} for m in unfinished],
+                "unfinished": [
+                    {"name": m.name, "num_bytes": m.num_bytes, "download": m.is_download} for m in unfinished
+                ],
             }
         )
         return
     words = Words(settings.language)
     for one in unfinished:
-        note(words(convert_messages.UNFINISHED, name=one.name, size=format_bytes(one.num_bytes)))
+        message = pull_messages.UNFINISHED_DOWNLOAD if one.is_download else convert_messages.UNFINISHED
+        note(words(message, name=one.name, size=format_bytes(one.num_bytes)))
     if not installed and not broken:
         print_text(words(messages.NO_MODELS))
         return

@@ -77,6 +77,9 @@ TemperatureLimit = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+AllowMetered = Annotated[
+    bool, typer.Option("--allow-metered", help="Fetch also where the network is paid for by the byte.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=0, help="Longest answer, in tokens.", show_default=True)]
 Temperature = Annotated[

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import messages, options
-from pocketseek.cli.console import print_json, print_text
+from pocketseek.cli.console import ShowProgress, print_json, print_text, progress_bar
 from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
 from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
+from pocketseek.cli.upkeep import keeping_up
 from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.settings import Settings, read_settings
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pocketseek.runtime.engine import Engine
 
 _EXTRA = ("starlette", "uvicorn", "msgspec", "segno", "markdown_it", "latex2mathml", "pygments", "python_multipart")
+_log = logging.getLogger(__name__)
 _NOWHERE = "192.0.2.1"  # an address for documentation; nothing is sent to it
 
 Models = Annotated[
@@ -112,8 +114,15 @@ def serve(
         setting = provider or settings.provider if kinds[model.name] == "onnx" else kv or settings.kv or "f16"
         return model_identity(model.path, kinds[model.name], f"{setting} {min_speed}")
 
-    limit_note = LimitNote(Words(settings.language))
+    words = Words(settings.language)
+    limit_note = LimitNote(words)
     notes = VersionNotes()
+    bars: list[ShowProgress] = []
+
+    def tell_checking(done_bytes: int, total_bytes: int) -> None:
+        """Of the first model, before the server runs."""
+        for show in bars:
+            show(words(messages.VERIFYING), done_bytes, total_bytes)
 
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
         from pocketseek.runtime.load import load
@@ -129,6 +138,7 @@ def serve(
             max_sequences=max_running,
             engine=kinds[model.name],
             provider=provider,
+            progress=tell_checking,
         )
         limit_note.see(opened.thermal_status())  # what is known later is in the log
         return opened
@@ -139,19 +149,29 @@ def serve(
 
     pool = _pool(settings, served, open_model, memory, released)
     with closing(bind(host, port)) as listener, closing(pool):
-        with pool.using(pool.default_name):
-            pass  # opened now, so that the first to ask does not wait for it
+        with progress_bar() as show:
+            bars.append(show)
+            with pool.using(pool.default_name):
+                pass  # opened now, so that the first to ask does not wait for it
+            bars.clear()
         with (
             closing(ConversationStore(settings.conversations_path)) as conversations,
             closing(PrivateFiles(settings.uploads_dir)) as files,
         ):
-            server = ApiServer(
-                Services(pool, tokens, serve_options, conversations=conversations, files=files, identity_of=identity_of)
+            services = Services(
+                pool, tokens, serve_options, conversations=conversations, files=files, identity_of=identity_of
             )
+            server = ApiServer(services)
             _start_log()
             show_qr = qr if qr is not None else not is_loopback(host)
-            _announce(serve_options, listener.getsockname()[1], pool, Words(settings.language), qr=show_qr, json=json)
-            code = run_server(server, listener)
+            _announce(serve_options, listener.getsockname()[1], pool, words, qr=show_qr, json=json)
+            with keeping_up(
+                settings,
+                lambda: [model.path for model in served],
+                is_idle=lambda: not services.admission.num_here,
+                report=_log.warning,
+            ):
+                code = run_server(server, listener)
     if code:
         raise typer.Exit(code)
 

@@ -1,8 +1,8 @@
 """Is what is fetched over the network paid for by the byte? Reads, never decides; "unknown" where nothing tells.
 
 Linux: NetworkManager's word (busctl, else nmcli), else the kind of interface that the default route goes through.
-Android: Termux:API, which knows whether there is Wi-Fi and whether there is mobile data, or `dumpsys connectivity` where
-it may be read. `root` stands for "/", also for where programs are.
+Android: Termux:API, which knows whether there is Wi-Fi and whether there is mobile data, or `dumpsys connectivity`
+where it may be read. `root` stands for "/", also for where programs are.
 """
 
 from __future__ import annotations

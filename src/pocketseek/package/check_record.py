@@ -19,6 +19,7 @@ from pocketseek.package.storage import write_all
 from pocketseek.package.strict_json import Fields, load_object
 
 _MAX_BYTES = 4 * 1024 * 1024
+_LATEST_S = 2**37  # after the year 6000
 
 
 def read_checked(package_dir: Path) -> Mapping[str, int]:
@@ -33,7 +34,7 @@ def read_checked(package_dir: Path) -> Mapping[str, int]:
     return {
         sha256: time_s
         for sha256, time_s in times.items()
-        if SHA256_PATTERN.fullmatch(sha256) and isinstance(time_s, int) and not isinstance(time_s, bool)
+        if SHA256_PATTERN.fullmatch(sha256) and isinstance(time_s, int) and 1 < time_s < _LATEST_S
     }
 
 

@@ -22,7 +22,7 @@ Progress = Callable[[int, int], None]  # bytes that are there, bytes in all
 _LOOK_S = 0.2
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """Somebody else's error, or the user, ends it."""
 
 
@@ -74,7 +74,7 @@ def fetch_all(
 def _raise_first(done: set[Future[None]]) -> None:
     errors = [error for future in done if (error := future.exception()) is not None]
     for error in errors:
-        if not isinstance(error, _Stopped):
+        if not isinstance(error, _StoppedError):
             raise error
 
 
@@ -92,16 +92,14 @@ def _fetch(source: PackageSource, wanted: WantedFile, stop: Event, count: _Count
             part.finish()
 
 
-def _take(
-    source: PackageSource, wanted: WantedFile, part: PartFile, offset: int, stop: Event, count: _Count
-) -> None:
+def _take(source: PackageSource, wanted: WantedFile, part: PartFile, offset: int, stop: Event, count: _Count) -> None:
     """From `offset` on, until something is wrong or what follows is there."""
     taken_bytes = 0
     try:
         with closing(_generator(source, wanted, offset)) as pieces:
             for piece in pieces:
                 if stop.is_set():
-                    raise _Stopped
+                    raise _StoppedError
                 with storage_errors(wanted.target):
                     goes_on = part.write(piece)
                 count.add(len(piece))
@@ -110,7 +108,7 @@ def _take(
                     break
     except NotFoundError as error:
         raise DownloadError(
-            f"{source.name} has no {wanted.path}, which its manifest names; it was not copied whole: tell who publishes it"
+            f"{source.name} has no {wanted.path}, which its manifest names; tell who publishes it"
         ) from error
     count.add(-taken_bytes)
 

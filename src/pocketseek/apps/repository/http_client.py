@@ -2,8 +2,8 @@
 
 Redirects lead to http or https only, never from https to http, five at most; what authorises us goes to the address it
 was given for and nowhere else. No compression is asked for and none is taken. A try that failed for want of the network
-or of the server (dropped, too slow, 408, 425, 429, 5xx) is followed by another after a growing, jittered pause, or after
-what Retry-After asks for, as long as something new arrived in between or few tries failed in a row.
+or of the server (dropped, too slow, 408, 425, 429, 5xx) is followed by another after a growing, jittered pause, or
+after what Retry-After asks for, as long as something new arrived in between or few tries failed in a row.
 Nothing here knows what is fetched. Threads may share a client; `close` makes all of them give up at once.
 """
 
@@ -24,7 +24,8 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ReadTimeoutError, SSLError
 
-from pocketseek.apps.repository.http_transport import OpenSockets, Patience, TooSlow, open_pool
+from pocketseek.apps.repository.http_transport import OpenSockets, TooSlowError, open_pool
+from pocketseek.apps.repository.patience import Patience, Persistence
 from pocketseek.apps.repository.rate import RateLimit
 from pocketseek.apps.repository.source import too_long
 from pocketseek.errors import DownloadError, NotFoundError
@@ -41,19 +42,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _USER_AGENT = "pocketseek"
 
 
-@dataclass(frozen=True)
-class Persistence:
-    """How often and how long to try again. first_tries: before the server has answered at all."""
-
-    tries: int = 8
-    first_tries: int = 3
-    first_pause_s: float = 0.5
-    longest_pause_s: float = 30.0
-    longest_asked_s: float = 120.0
-    max_redirects: int = 5
-
-
-class _Passing(Exception):
+class _PassingError(Exception):
     """A try that failed and may succeed later. wait_s: what the server asks for."""
 
     def __init__(self, problem: str, wait_s: float | None = None) -> None:
@@ -90,14 +79,14 @@ class HttpClient:
         self._has_answered = False
 
     def read(self, address: Address, max_bytes: int) -> bytes | None:
-        """A small body whole, all from one answer; None if there is no such thing. Raises DownloadError, FormatError (it
-        is longer)."""
+        """A small body whole, all from one answer; None if there is no such thing. Raises DownloadError, FormatError
+        (it is longer)."""
         for failures in count(1):
             try:
                 return b"".join(self._attempt(address, 0, None, max_bytes))
             except NotFoundError:
                 return None
-            except _Passing as passing:
+            except _PassingError as passing:
                 self._pause(address, passing, failures)
         raise AssertionError("count() ends")
 
@@ -110,7 +99,7 @@ class HttpClient:
                     offset += len(piece)
                     yield piece
                 return
-            except _Passing as passing:
+            except _PassingError as passing:
                 if offset - counted_from >= _PROGRESS_BYTES:
                     failures, counted_from = 0, offset
                 failures += 1
@@ -138,7 +127,7 @@ class HttpClient:
                 if fresh:
                     yield fresh
         if num_bytes is not None and offset < num_bytes:
-            raise _Passing(f"ended after {offset} of {num_bytes} bytes")
+            raise _PassingError(f"ended after {offset} of {num_bytes} bytes")
 
     def _body(self, response: urllib3.BaseHTTPResponse, address: Address, num_bytes: int | None) -> Iterator[bytes]:
         """num_bytes: of the body that are wanted; what comes after them is left alone."""
@@ -198,7 +187,7 @@ class HttpClient:
             )
         return self._pools[proxy]
 
-    def _pause(self, address: Address, passing: _Passing, failures: int) -> None:
+    def _pause(self, address: Address, passing: _PassingError, failures: int) -> None:
         """Raises DownloadError if it is enough."""
         persistence = self._persistence
         tries = persistence.tries if self._has_answered else persistence.first_tries
@@ -216,20 +205,21 @@ class HttpClient:
         try:
             yield
         except SSLError as error:
-            _refuse(address, f"has no secure connection to offer ({_reason(error)})", "check the address and the clock")
+            problem = f"offers no secure connection ({_reason(error)})"
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                _refuse(address, problem, "check the address, and the date of this machine")
+            raise _PassingError(problem) from error
         except NameResolutionError as error:
-            raise _Passing("cannot be found (no network, or no such name)") from error
+            raise _PassingError("cannot be found (no network, or no such name)") from error
         except NewConnectionError as error:
-            raise _Passing(f"cannot be reached ({_reason(error)})") from error
+            raise _PassingError(f"cannot be reached ({_reason(error)})") from error
         except ReadTimeoutError as error:
-            raise _Passing("does not answer in time") from error
+            raise _PassingError("does not answer in time") from error
         except (HTTPError, OSError) as error:
-            raise _Passing(_transport_problem(error)) from error
+            raise _PassingError(_transport_problem(error)) from error
 
 
-def _bytes_to_skip(
-    response: urllib3.BaseHTTPResponse, address: Address, offset: int, num_bytes: int | None
-) -> int:
+def _bytes_to_skip(response: urllib3.BaseHTTPResponse, address: Address, offset: int, num_bytes: int | None) -> int:
     """How much of the body lies before `offset`: all of that where the server knows no ranges. Raises DownloadError if
     the file has another size than it should have."""
     if response.headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
@@ -262,7 +252,7 @@ def _check_status(response: urllib3.BaseHTTPResponse, address: Address) -> None:
     if status in _GONE:
         raise NotFoundError(f"{address.url} is not there; check the address")
     if status in _PASSING:
-        raise _Passing(f"answers {status}", _retry_after_s(response.headers.get("Retry-After", "")))
+        raise _PassingError(f"answers {status}", _retry_after_s(response.headers.get("Retry-After", "")))
     if status in (401, 403):
         _refuse(address, f"does not let us read it (status {status})", "sign in there or ask its owner")
     _refuse(address, f"answers {status}")
@@ -282,12 +272,12 @@ def _retry_after_s(text: str) -> float | None:
 
 def _redirected(address: Address, url: str, target: str) -> str:
     """Where a redirect leads. Raises DownloadError."""
-    joined = urljoin(url, target)
     try:
+        joined = urljoin(url, target)
         parts = urlsplit(joined)
         is_named = bool(parts.hostname)
     except ValueError:
-        parts, is_named = urlsplit(""), False
+        joined, parts, is_named = "", urlsplit(""), False
     if parts.scheme not in ("http", "https") or not is_named or parts.username is not None:
         _refuse(address, f"redirects to {parts.scheme or 'nowhere'}, which is not followed")
     if parts.scheme == "http" and urlsplit(url).scheme == "https":
@@ -303,7 +293,7 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 def _transport_problem(error: BaseException) -> str:
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, TooSlow):
+        if isinstance(seen, TooSlowError):
             return f"is too slow: {seen}"
         seen = seen.__cause__ or seen.__context__
     return f"broke the connection ({_reason(error)})"

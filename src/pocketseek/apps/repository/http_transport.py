@@ -17,29 +17,18 @@ import ssl
 import time
 import weakref
 from contextlib import suppress
-from dataclasses import dataclass
 from os.path import exists
+from threading import Lock
 from typing import Any
 
 import urllib3
 import urllib3.connection
 
+from pocketseek.apps.repository.patience import Patience
 from pocketseek.apps.repository.rate import LeastRate
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long a server may take. read_s: to send anything at all; header_s: an answer's headers, whole."""
-
-    connect_s: float = 15.0
-    read_s: float = 30.0
-    header_s: float = 30.0
-    max_header_bytes: int = 128 * 1024
-    window_s: float = 30.0
-    least_bytes_per_s: float = 1000.0
-
-
-class TooSlow(OSError):
+class TooSlowError(OSError):
     """The other side sends too slowly, or too much before it comes to the point."""
 
 
@@ -47,13 +36,17 @@ class OpenSockets:
     """Those in use, so that closing wakes up who waits for one."""
 
     def __init__(self) -> None:
+        self._lock = Lock()
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
     def add(self, opened: socket.socket) -> None:
-        self._sockets.add(opened)
+        with self._lock:
+            self._sockets.add(opened)
 
     def shut_down(self) -> None:
-        for opened in list(self._sockets):
+        with self._lock:
+            sockets = list(self._sockets)
+        for opened in sockets:
             with suppress(OSError):  # closed meanwhile
                 opened.shutdown(socket.SHUT_RDWR)
 
@@ -75,22 +68,22 @@ class _Pace:
         self._rate = LeastRate(self._patience.least_bytes_per_s, self._patience.window_s)
 
     def timeout_s(self) -> float:
-        """Raises TooSlow."""
+        """Raises TooSlowError."""
         if self._rate is not None:
             return self._patience.read_s
         left_s = self._deadline_s - time.monotonic()
         if left_s <= 0:
-            raise TooSlow("its answer does not begin")
+            raise TooSlowError("its answer does not begin")
         return min(self._patience.read_s, left_s)
 
     def add(self, num_bytes: int, waited_s: float) -> None:
-        """Raises TooSlow."""
+        """Raises TooSlowError."""
         if self._rate is None:
             self._header_bytes += num_bytes
             if self._header_bytes > self._patience.max_header_bytes:
-                raise TooSlow("its answer is all headers")
+                raise TooSlowError("its answer is all headers")
         elif not self._rate.add(num_bytes, waited_s):
-            raise TooSlow(f"it sends less than {self._patience.least_bytes_per_s:.0f} bytes per second")
+            raise TooSlowError(f"it sends less than {self._patience.least_bytes_per_s:.0f} bytes per second")
 
 
 class _PacedReader(io.RawIOBase):
@@ -142,13 +135,6 @@ class _Paced:
         self._pace = _Pace(self.patience)
         self.sockets.add(self.sock)
         self.sock = _PacedSocket(self.sock, self._pace)
-
-    def putrequest(
-        self, method: str, url: str, skip_host: bool = False, skip_accept_encoding: bool = False
-    ) -> None:
-        super().putrequest(method, url, skip_host, skip_accept_encoding)  # type: ignore[misc]
-        if self.sock is not None:
-            self._pace.begin_headers()
 
     def getresponse(self) -> Any:
         self._pace.begin_headers()

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketseek.apps.catalogue import catalogue
+from pocketseek.apps.repository.patience import Patience, Persistence
 from pocketseek.apps.repository.rate import RateLimit
 from pocketseek.apps.repository.source import DirectorySource, PackageSource
 from pocketseek.errors import FormatError, NotFoundError
@@ -39,13 +39,21 @@ class Link:
     network: NetworkSettings
     num_connections: int = NUM_CONNECTIONS
     rate: RateLimit | None = None
+    patience: Patience = field(default_factory=Patience)
+    persistence: Persistence = field(default_factory=Persistence)
 
     def client(self) -> HttpClient:
         """Raises UnsupportedError without the library for it."""
         load_library("urllib3", REMEDY, needed_for="fetching something")
         from pocketseek.apps.repository.http_client import HttpClient
 
-        return HttpClient(self.network, num_connections=self.num_connections, rate=self.rate)
+        return HttpClient(
+            self.network,
+            num_connections=self.num_connections,
+            rate=self.rate,
+            patience=self.patience,
+            persistence=self.persistence,
+        )
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,7 @@ def _website(address: str, client: HttpClient) -> Opened:
 
 
 def _repository(address: str, link: Link, client: HttpClient) -> Opened | HubCheckpoint:
+    from pocketseek.apps.catalogue import catalogue
     from pocketseek.apps.repository.http_source import HttpSource
     from pocketseek.apps.repository.hub import files_address, parse_repository, read_repository
 

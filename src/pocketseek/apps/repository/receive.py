@@ -93,7 +93,9 @@ def receive(
         destination.parent.mkdir(parents=True, exist_ok=True)
         check_replaceable(destination)
     if (destination / _SEALED_NAME).exists():
-        raise UnsupportedError(f"{destination} is sealed; unseal it first (`pocketseek unseal`), or choose another --name")
+        raise UnsupportedError(
+            f"{destination} is sealed; unseal it first (`pocketseek unseal`), or choose another --name"
+        )
     with destination_lock(destination):
         with storage_errors(destination, needed_bytes=offer.manifest.num_bytes):
             _prepare(destination, offer.manifest)
@@ -147,9 +149,7 @@ def _plan(destination: Path, manifest: Manifest, local: Mapping[str, LocalChunk]
         else:
             to_fetch.append(wanted)
     for file in {entry.sha256: entry for entry in manifest.files.values()}.values():
-        wanted = WantedFile(
-            f"{FILES_NAME}/{file.sha256}", file_path(partial, file.sha256), file.num_bytes, file.sha256
-        )
+        wanted = WantedFile(f"{FILES_NAME}/{file.sha256}", file_path(partial, file.sha256), file.num_bytes, file.sha256)
         if not _has_file(destination, wanted, file):
             to_fetch.append(wanted)
     return _Plan(tuple(to_fetch), linked_bytes)

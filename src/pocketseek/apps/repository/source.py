@@ -1,8 +1,8 @@
 """Where a published package is read from: a directory, a static web server, a repository of ours on a model hub.
 
 A published package is a package directory that was copied: manifest.json, maybe manifest.sig, chunks/<sha256>,
-files/<sha256>, and whatever else a reader may ask for by its path. Paths are relative, with forward slashes, and made of
-plain names only; anything else is the caller's mistake (ValueError), since no path is ever taken from what a source
+files/<sha256>, and whatever else a reader may ask for by its path. Paths are relative, with forward slashes, and made
+of plain names only; anything else is the caller's mistake (ValueError), since no path is ever taken from what a source
 says. Nothing that a source gives is trusted: callers check sizes and hashes.
 
 A source may be read from many threads at once.

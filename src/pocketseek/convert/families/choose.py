@@ -20,12 +20,20 @@ def choose_planner(source: Source) -> Planner:
 
     Raises UnsupportedError naming what is supported, FormatError if the checkpoint does not say what it is.
     """
-    name, said = _name_of(source)
+    return PLANNERS[_checked(*_name_of(source), str(source.path))]
+
+
+def check_config(config: Mapping[str, object], where: str) -> None:
+    """Of a config.json alone, before its weights are fetched: as `choose_planner`."""
+    _checked(*_name_in_config(Fields(f"{where}: config.json", config)), where)
+
+
+def _checked(name: str, said: str, where: str) -> str:
     if name not in PLANNERS:
         raise UnsupportedError(
-            f"{source.path}: architecture {quoted(said)} is not supported; use a model of {', '.join(PLANNERS)}"
+            f"{where}: architecture {quoted(said)} is not supported; use a model of {', '.join(PLANNERS)}"
         )
-    return PLANNERS[name]
+    return name
 
 
 def _name_of(source: Source) -> tuple[str, str]:
@@ -33,7 +41,10 @@ def _name_of(source: Source) -> tuple[str, str]:
     if source.kind == "gguf":
         said = Fields(str(source.path), source.metadata).text("general.architecture")
         return said, said
-    config = Fields(f"{source.path}: config.json", source.metadata)
+    return _name_in_config(Fields(f"{source.path}: config.json", source.metadata))
+
+
+def _name_in_config(config: Fields) -> tuple[str, str]:
     architectures = config.texts("architectures")
     if architectures:
         return _HF_ARCHITECTURES.get(architectures[0], ""), architectures[0]
