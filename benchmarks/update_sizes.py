@@ -5,10 +5,12 @@
     python benchmarks/update_sizes.py CHECKPOINT WORK [--only a b] [--tools zstd xdelta3 bsdiff4] [--quant q4]
 
 Versions, all converted with the same recipe but (e): (a) another chat template, (b) one layer trained, (c) a LoRA of
-rank 16 merged, (d) all weights trained, (e) the same weights in q8. Each of them is published beside its deltas and
-installed from there with `update` in a process of its own. General tools get each version as one file: the package's files one
-after another, in the order of the manifest. bsdiff4 is the Python library of that name; xdelta3 -9 and zstd -19
---patch-from are the programs. Peak memory is that of the process that applies. Prints a table and one JSON line.
+rank 16 merged, (d) all weights trained, (e) the same weights in q8, (f) as (d) with every change ten times as large. Each
+of them is published beside its deltas and installed from there with `update` in a process of its own. General tools get
+what differs in pairs: each chunk with that of the same stage and place in it, each file with that of the same name (whole
+packages as one file each take them hours, and tell them no more: the layout is the same). bsdiff4 is the Python library
+of that name; xdelta3 -9 and zstd -19 --patch-from are the programs. Peak memory is that of the process that applies.
+Prints a table and one JSON line.
 """
 
 from __future__ import annotations
@@ -21,12 +23,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
+from itertools import zip_longest
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from random_checkpoint import TensorPlan, safetensors_header
 
 from pocketseek.apps.repository.difference import compare
 from pocketseek.convert.pipeline import convert_checkpoint
+from pocketseek.convert.sources.base import Source
+from pocketseek.convert.sources.open import open_source
 from pocketseek.package.manifest import read_manifest
-from pocketseek.package.paths import CHUNKS_NAME, FILES_NAME, MANIFEST_NAME, SIGNATURE_NAME
+from pocketseek.package.paths import MANIFEST_NAME, chunk_path, file_path
 
 CASES = {
     "a": "another template",
@@ -34,6 +44,7 @@ CASES = {
     "c": "LoRA r=16 merged",
     "d": "all weights trained",
     "e": "the same in q8",
+    "f": "(d) times ten",
 }
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -82,8 +93,29 @@ def version(case: str, arguments: argparse.Namespace) -> Path:
         return package(source, "a", arguments)
     if case == "e":
         return package(source, "e", arguments, quant="q8")
-    trained = arguments.work / {"b": "layer", "c": "lora", "d": "full"}[case]
+    if case == "f":
+        exaggerate(arguments.checkpoint, arguments.work / "full", arguments.work / "full10")
+    trained = arguments.work / {"b": "layer", "c": "lora", "d": "full", "f": "full10"}[case]
     return package(with_template(trained, arguments.work / f"source-{case}", TEMPLATE), case, arguments)
+
+
+def exaggerate(checkpoint: Path, trained: Path, out: Path, times: float = 10.0) -> None:
+    """The checkpoint and so many times what training changed of it."""
+    out.mkdir(parents=True, exist_ok=True)
+    for path in trained.glob("*.json"):
+        shutil.copy(path, out / path.name)
+    with closing(open_source(checkpoint)) as before, closing(open_source(trained)) as after:
+        names = list(before.tensors)
+        shapes = [TensorPlan(name, name, before.tensors[name].shape) for name in names]
+        with (out / "model.safetensors").open("wb") as file:
+            file.write(safetensors_header(shapes, "F16"))
+            for name in names:
+                old, new = (whole_tensor(source, name) for source in (before, after))
+                file.write((old + times * (new - old)).astype("<f2").data)
+
+
+def whole_tensor(source: Source, name: str) -> npt.NDArray[np.float32]:
+    return source.read_rows(name, 0, source.tensors[name].num_rows)
 
 
 def with_template(checkpoint: Path, folder: Path, template: str) -> Path:
@@ -125,29 +157,46 @@ def measured(case: str, base: Path, new: Path, arguments: argparse.Namespace) ->
         "changed_bytes": sum(stage.whole_bytes for stage in found.stages if stage.num_deltas or stage.num_whole),
     }
     shutil.rmtree(installed.parent)
-    old_file, new_file = (one_file(path, arguments.work / f"{path.name}.bin") for path in (base, new))
     for tool in arguments.tools:
-        row[tool] = general_tool(tool, old_file, new_file, arguments.work)
+        row[tool] = general_tool(tool, pairs(base, new), arguments.work)
         print(row, file=sys.stderr, flush=True)
-    new_file.unlink()
     return row
 
 
-def general_tool(tool: str, old: Path, new: Path, work: Path) -> dict[str, object]:
+def pairs(old_dir: Path, new_dir: Path) -> list[tuple[Path | None, Path]]:
+    """What differs, with its counterpart."""
+    old, new = read_manifest(old_dir), read_manifest(new_dir)
+    known = {entry.sha256 for entry in (*old.chunks, *old.files.values())}
+    found: list[tuple[Path | None, Path]] = []
+    for stage in dict.fromkeys(chunk.stage for chunk in new.chunks):
+        befores = [chunk_path(old_dir, chunk.sha256) for chunk in old.chunks if chunk.stage == stage]
+        afters = [chunk_path(new_dir, chunk.sha256) for chunk in new.chunks if chunk.stage == stage]
+        found += [(before, after) for before, after in zip_longest(befores, afters) if after is not None]
+    for name, entry in new.files.items():
+        counterpart = old.files.get(name)
+        before = file_path(old_dir, counterpart.sha256) if counterpart is not None else None
+        found.append((before, file_path(new_dir, entry.sha256)))
+    return [(before, after) for before, after in found if after.name not in known]
+
+
+def general_tool(tool: str, changed: Sequence[tuple[Path | None, Path]], work: Path) -> dict[str, float]:
+    """Sums over the pairs; of memory the largest."""
     patch, result = work / "patch", work / "result"
-    for path in (patch, result):
-        path.unlink(missing_ok=True)
-    make, apply = commands(tool, str(old), str(new), str(patch), str(result))
-    make_s, make_peak_bytes = run(make)
-    apply_s, peak_bytes = run(apply)
-    assert result.read_bytes() == new.read_bytes()
-    return {
-        "bytes": patch.stat().st_size,
-        "make_s": make_s,
-        "make_peak_bytes": make_peak_bytes,
-        "apply_s": apply_s,
-        "apply_peak_bytes": peak_bytes,
-    }
+    total = dict.fromkeys(("bytes", "make_s", "make_peak_bytes", "apply_s", "apply_peak_bytes"), 0.0)
+    for before, after in changed:
+        if before is None:
+            total["bytes"] += after.stat().st_size
+            continue
+        for path in (patch, result):
+            path.unlink(missing_ok=True)
+        make, apply = commands(tool, str(before), str(after), str(patch), str(result))
+        for what, command in (("make", make), ("apply", apply)):
+            seconds, peak_bytes = run(command)
+            total[f"{what}_s"] += seconds
+            total[f"{what}_peak_bytes"] = max(total[f"{what}_peak_bytes"], peak_bytes)
+        assert result.read_bytes() == after.read_bytes()
+        total["bytes"] += patch.stat().st_size
+    return total
 
 
 def commands(tool: str, old: str, new: str, patch: str, result: str) -> tuple[list[str], list[str]]:
@@ -180,20 +229,6 @@ def run(command: Sequence[str]) -> tuple[float, int]:
     return float(seconds), int(peak_kib) * 1024
 
 
-def one_file(package_dir: Path, path: Path) -> Path:
-    if path.exists():
-        return path
-    manifest = read_manifest(package_dir)
-    names = [MANIFEST_NAME, SIGNATURE_NAME]
-    names += [f"{FILES_NAME}/{entry.sha256}" for entry in manifest.files.values()]
-    names += [f"{CHUNKS_NAME}/{entry.sha256}" for entry in manifest.unique_chunks()]
-    with path.open("wb") as file:
-        for name in names:
-            if (package_dir / name).exists():
-                file.write((package_dir / name).read_bytes())
-    return path
-
-
 def show(rows: Sequence[dict[str, object]], tools: Sequence[str]) -> None:
     print("| change | whole | update | share | " + " | ".join(tools) + " | apply s | peak MB |")
     print("|" + " --- |" * (6 + len(tools)))
@@ -206,8 +241,7 @@ def show(rows: Sequence[dict[str, object]], tools: Sequence[str]) -> None:
 
 
 def _tool_bytes(value: object) -> int:
-    assert isinstance(value, dict)
-    return int(value["bytes"])
+    return int(value["bytes"]) if isinstance(value, dict) else 0
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def test_another_base_gives_an_error(versions: tuple[Package, Package], tmp_path
     delta, blob = some_delta(old, new)
     path = tmp_path / "delta"
     path.write_bytes(delta)
-    with pytest.raises(FormatError, match="delta|damaged"):
+    with pytest.raises(FormatError, match=r"delta|damaged"):
         apply_delta(path, lambda base, offset, count: bytes(count), lambda piece: None, blob)
 
 

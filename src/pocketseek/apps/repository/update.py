@@ -2,9 +2,9 @@
 
 What arrives lies in the update directory beside the package (package/switch.py has the states on disk), so a kill, a
 power cut or a full disk at any moment leaves the version in use, and the next `update` goes on with what is there:
-whole files as they are, parts of files as `.part`, deltas that were fetched and not applied. A delta whose result is not what
-the manifest says (it lies, or a chunk here is damaged) is dropped and the chunk fetched whole. Nothing is switched
-before every chunk and file of the new version has been hashed, here or on arrival.
+whole files as they are, parts of files as `.part`, deltas that were fetched and not applied. A delta whose result is
+not what the manifest says (it lies, or a chunk here is damaged) is dropped and the chunk fetched whole. Nothing is
+switched before every chunk and file of the new version has been hashed, here or on arrival.
 
 Engines that are open go on with the version that they opened.
 """
