@@ -5,12 +5,12 @@
     python benchmarks/update_sizes.py CHECKPOINT WORK [--only a b] [--tools zstd xdelta3 bsdiff4] [--quant q4]
 
 Versions, all converted with the same recipe but (e): (a) another chat template, (b) one layer trained, (c) a LoRA of
-rank 16 merged, (d) all weights trained, (e) the same weights in q8, (f) as (d) with every change ten times as large. Each
-of them is published beside its deltas and installed from there with `update` in a process of its own. General tools get
-what differs in pairs: each chunk with that of the same stage and place in it, each file with that of the same name (whole
-packages as one file each take them hours, and tell them no more: the layout is the same). bsdiff4 is the Python library
-of that name; xdelta3 -9 and zstd -19 --patch-from are the programs. Peak memory is that of the process that applies.
-Prints a table and one JSON line.
+rank 16 merged, (d) all weights trained, (e) the same weights in q8, (f) as (d) with every change ten times as large.
+Each of them is published beside its deltas and installed from there with `update` in a process of its own. General
+tools get what differs in pairs: each chunk with that of the same stage and place in it, each file with that of the same
+name (whole packages as one file each take them hours, and tell them no more: the layout is the same). bsdiff4 is the
+Python library of that name; xdelta3 -9 and zstd -19 --patch-from are the programs. Peak memory is that of the process
+that applies. Prints a table and one JSON line.
 """
 
 from __future__ import annotations
