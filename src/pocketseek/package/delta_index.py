@@ -80,7 +80,7 @@ def _parse_delta(value: JsonValue, where: str) -> DeltaEntry:
 
 
 def _parse_hashes(values: Iterable[JsonValue], where: str) -> tuple[str, ...]:
-    hashes = []
+    hashes: list[str] = []
     for value in values:
         if not isinstance(value, str) or not SHA256_PATTERN.fullmatch(value) or len(hashes) == _MAX_BASES:
             raise format_error(f"{where}.bases", "too many, or not all SHA-256 in lower-case hexadecimal")

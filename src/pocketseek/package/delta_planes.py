@@ -28,7 +28,7 @@ _RANGES = {"q4s": (0, 15), "q4a": (0, 15), "q4p": (0, 15), "q6s": (0, 63), "q8s"
 SIDES = {"q4s": ("d",), "q4a": ("d", "m"), "q4p": ("D", "g"), "q6s": ("d",), "q8s": ("d",), "f16": (), "f32": ()}
 """Names of the sides in the order in which a delta has them; a later one may depend on those before."""
 
-_FLOATS = {"f16": (np.dtype("<f2"), np.dtype("<u2"), 16), "f32": (np.dtype("<f4"), np.dtype("<u4"), 32)}
+_FLOATS: dict[str, np.dtype[np.floating]] = {"f16": np.dtype("<f2"), "f32": np.dtype("<f4")}
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def join_rows(format_name: str, cols: int, rows: Rows) -> _Bytes:
     num_rows = len(rows.codes)
     data = np.zeros((num_rows, tile_row_bytes(format_name, cols)), np.uint8)
     if is_float(format_name):
-        planes = [_join_floats(format_name, rows.codes)]
+        planes: list[NDArray[np.generic]] = [_join_floats(format_name, rows.codes)]
     else:
         planes = [_join_codes(format_name, rows.codes), *_join_sides(format_name, rows.sides)]
     start = 0
@@ -98,8 +98,7 @@ def _lowest(dtype: np.dtype[np.floating]) -> np.int32:
 def values_of(format_name: str, rows: Rows) -> Floats:
     """What the codes stand for, in their shape."""
     if is_float(format_name):
-        dtype = _FLOATS[format_name][0]
-        return from_ordered(rows.codes, dtype).astype(np.float32)
+        return from_ordered(rows.codes, _FLOATS[format_name]).astype(np.float32)
     return Grid.of(format_name, rows.sides).values(rows.codes)
 
 
@@ -117,11 +116,6 @@ class Grid:
     def of(cls, format_name: str, sides: dict[str, Numbers]) -> Grid:
         offset = _as_f16(sides["m"]) if "m" in sides else None
         return cls(_scale(sides), offset, _ZEROS[format_name], *_RANGES[format_name])
-
-    @property
-    def steps(self) -> Floats:
-        """The scale, spread out over the codes."""
-        return _spread(self.scale)
 
     def values(self, codes: Numbers) -> Floats:
         values = (codes - self.zero).astype(np.float32) * _spread(self.scale)
@@ -162,14 +156,14 @@ def _spread(per_block: Floats) -> Floats:
 
 
 def _split_floats(format_name: str, rows: _Bytes, shape: tuple[int, ...]) -> Numbers:
-    dtype = _FLOATS[format_name][0]
+    dtype = _FLOATS[format_name]
     num_rows, blocks, groups, outputs, inputs = shape
     values = np.ascontiguousarray(rows[:, : blocks * groups * outputs * inputs * dtype.itemsize]).view(dtype)
     return ordered_bits(values).reshape(num_rows, blocks, groups, inputs, outputs).swapaxes(-1, -2)
 
 
 def _join_floats(format_name: str, codes: Numbers) -> NDArray[np.floating]:
-    return from_ordered(codes.swapaxes(-1, -2), _FLOATS[format_name][0])
+    return from_ordered(codes.swapaxes(-1, -2), _FLOATS[format_name])
 
 
 # --- codes ---
@@ -191,7 +185,7 @@ def _join_codes(format_name: str, codes: Numbers) -> _Bytes:
     if format_name == "q8s":
         return codes.astype(np.int8).view(np.uint8)
     bits = codes.astype(np.uint8)
-    low = bits[:, :, 0::2] & 15 | (bits[:, :, 1::2] & 15) << 4
+    low = (bits[:, :, 0::2] & 15 | (bits[:, :, 1::2] & 15) << 4).astype(np.uint8)
     if format_name != "q6s":
         return low
     high = np.zeros((*bits.shape[:2], 2, *bits.shape[3:]), np.uint8)

@@ -164,7 +164,7 @@ def _packed_low(gaps: _Wide, low_bits: int) -> _Bytes:
     if low_bits == 8:
         return low
     padded = np.append(low, np.zeros(len(low) % 2, np.uint8))
-    return padded[0::2] | padded[1::2] << 4
+    return (padded[0::2] | padded[1::2] << 4).astype(np.uint8)
 
 
 def _unpacked_low(data: ByteReader, low_bits: int, count: int) -> _Bytes:
@@ -200,16 +200,18 @@ def _cheapest_range(numbers: Numbers) -> tuple[int, int]:
     counts = np.bincount(np.clip(numbers, -_COUNTED, _COUNTED) + _COUNTED, minlength=2 * _COUNTED + 1)
     ranges = {(max(low, least), min(high, most)) for low, high in _RANGES if low <= most and high >= least}
     candidates = sorted({*ranges, (least, most)}, key=lambda ends: ends[1] - ends[0])
-    return min(candidates, key=lambda ends: _guessed_bits(counts, len(numbers), *ends, least, most))
+    return min(candidates, key=lambda ends: _guessed_bits(counts, len(numbers), ends, ends == (least, most)))
 
 
-def _guessed_bits(counts: NDArray[np.integer], count: int, low: int, high: int, least: int, most: int) -> float:
+def _guessed_bits(counts: NDArray[np.integer], count: int, span: tuple[int, int], is_all: bool) -> float:
+    """is_all: nothing lies outside of the span, whatever the counts, which end at _COUNTED, say."""
+    low, high = span
     ends = np.clip([low + _COUNTED, high + _COUNTED], 0, 2 * _COUNTED)
     first, last = int(ends[0]), int(ends[1])
     inside = counts[first : last + 1].astype(np.float64)
     inside[0] += counts[:first].sum()
     inside[-1] += counts[last + 1 :].sum()
-    num_rare = count - counts[first : last + 1].sum() if (low, high) != (least, most) else 0
+    num_rare = 0 if is_all else count - int(counts[first : last + 1].sum())
     base = high - low + 1
     lowest_bits = count / _per_byte(base) if 1 < base <= 256 else 0.0  # a byte takes a bit at least
     dense = max(_entropy_bits(inside) + max(0.0, math.log2(base / (2 * _COUNTED))) * count, lowest_bits)

@@ -1,18 +1,19 @@
 """A run of tile rows of a matrix, told by the same rows of an older version of it, in the same format or another.
 
 The scales come first. Then every code is foretold: the old value is put on the new grid and rounded. What is left is
-mostly zero, and the more so the less was changed. It is sorted into classes that the reader can make, too, so that
-each has its own statistics: by how far the old value lies from the code that was foretold (near the border to the next
-one it is easily crossed, in that direction), and by the size of a step of the grid (a change of the same size crosses
-more borders where steps are small). A writer tries the ways of sorting and takes the shortest.
+mostly zero, and the more so the less was changed. It may be sorted into classes that the reader can make, too, so that
+each has its own statistics: by how far the old value lies from the code that was foretold, since near the border to the
+next one it is easily crossed, in that direction. (Sorting by the size of a step, too, gained nothing on the changes of
+docs/lab-notes.md.) A writer takes whichever is shorter.
 
-    way of sorting, then for every side its numbers, then the numbers of every class
+    0 or 1: sorted; for every side its numbers; the numbers of every class
 
 Without an older version (`old` is None) codes are told by themselves.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.formats import SUPERBLOCK_BLOCKS
-from pocketseek.package.delta_bytes import ByteReader, ByteWriter
+from pocketseek.package.delta_bytes import ByteReader, ByteWriter, delta_error
 from pocketseek.package.delta_planes import (
     SIDES,
     Floats,
@@ -39,11 +40,7 @@ from pocketseek.package.delta_residuals import read_numbers, write_numbers
 
 _Bytes = NDArray[np.uint8]
 
-_BY_PLACE, _BY_STEP = 1, 2
-_WAYS = (0, _BY_PLACE, _BY_STEP, _BY_PLACE | _BY_STEP)
 _PLACE_EDGES = np.array([0.02, 0.1, 0.2, 0.3, 0.4], np.float32)
-_NUM_STEPS = 8
-_HALF_OCTAVE_BITS = 22  # of a float32, from there on
 
 
 @dataclass(frozen=True)
@@ -65,33 +62,37 @@ def write_tiles(format_name: str, cols: int, data: _Bytes, old: OldRows | None) 
     for name in SIDES[format_name]:
         write_numbers(sides, (rows.sides[name] - foretold.side(name)).reshape(-1))
         foretold.know_side(name, rows.sides[name])
-    forms = [_written_codes(foretold, rows.codes, way) for way in _WAYS[: 1 if old is None else None]]
-    way, codes = min(enumerate(forms), key=lambda form: len(form[1]))
-    return bytes([way]) + bytes(sides.data) + codes
+    forms = [_written_codes(foretold, rows.codes, is_sorted=False)]
+    if foretold.can_sort:
+        forms.append(_written_codes(foretold, rows.codes, is_sorted=True))
+    form, codes = min(enumerate(forms), key=lambda form: len(form[1]))
+    return bytes([form]) + bytes(sides.data) + codes
 
 
 @np.errstate(all="ignore")
 def read_tiles(format_name: str, cols: int, num_rows: int, data: bytes | memoryview, old: OldRows | None) -> _Bytes:
     """The bytes of the rows. Raises FormatError."""
     source = ByteReader(data)
-    way = source.number(_WAYS[-1])
+    is_sorted = source.number(1) == 1
     foretold = _Foretold(format_name, cols, num_rows, old)
+    if is_sorted and not foretold.can_sort:
+        raise delta_error("sorted by nothing")
     for name in SIDES[format_name]:
         expected = foretold.side(name)
         foretold.know_side(name, expected + read_numbers(source, expected.size).reshape(expected.shape))
     codes = np.empty(codes_shape(num_rows, cols), np.int32)
-    flat, base, sign = codes.reshape(-1), *foretold.codes(way)
-    for places in foretold.classes(way):
+    flat, base, sign = codes.reshape(-1), *foretold.codes(is_sorted=is_sorted)
+    for places in foretold.classes(is_sorted=is_sorted):
         flat[places] = base[places] + read_numbers(source, len(places)) * sign[places]
     source.end()
     return join_rows(format_name, cols, Rows(codes, foretold.sides))
 
 
-def _written_codes(foretold: _Foretold, codes: Numbers, way: int) -> bytes:
+def _written_codes(foretold: _Foretold, codes: Numbers, *, is_sorted: bool) -> bytes:
     out = ByteWriter()
-    base, sign = foretold.codes(way)
+    base, sign = foretold.codes(is_sorted=is_sorted)
     left = (codes.reshape(-1) - base) * sign
-    for places in foretold.classes(way):
+    for places in foretold.classes(is_sorted=is_sorted):
         write_numbers(out, left[places])
     return bytes(out.data)
 
@@ -109,6 +110,11 @@ class _Foretold:
         self._values = values_of(self._old_format, old_rows) if old_rows is not None else None
         self._places: Floats | None = None
 
+    @property
+    def can_sort(self) -> bool:
+        """Whether old values say something about how sure a code is."""
+        return self._values is not None and not is_float(self._format)
+
     def side(self, name: str) -> Numbers:
         if self._old_format == self._format:
             return self._old_sides[name]
@@ -119,9 +125,9 @@ class _Foretold:
     def know_side(self, name: str, numbers: Numbers) -> None:
         self.sides[name] = numbers
 
-    def codes(self, way: int) -> tuple[Numbers, Numbers]:
+    def codes(self, *, is_sorted: bool) -> tuple[Numbers, Numbers]:
         """What is added to, and what the difference is multiplied by (1 or -1); flat."""
-        count = int(np.prod(codes_shape(self._num_rows, self._cols)))
+        count = math.prod(codes_shape(self._num_rows, self._cols))
         ones = np.ones(count, np.int32)
         if is_float(self._format):
             return self._float_codes(count), ones
@@ -130,23 +136,20 @@ class _Foretold:
             return np.full(count, grid.zero, np.int32), ones
         places = self._places_on(grid)
         base = grid.nearest(places).reshape(-1)
-        if way & _BY_PLACE:
+        if is_sorted:
             ones[places.reshape(-1) < base] = -1
         return base, ones
 
-    def classes(self, way: int) -> Iterator[NDArray[np.intp]]:
+    def classes(self, *, is_sorted: bool) -> Iterator[NDArray[np.intp]]:
         """Places in the flat codes; every one is in one class."""
-        shape = codes_shape(self._num_rows, self._cols)
-        classes = np.zeros(shape, np.int16)
-        if way & _BY_PLACE and self._values is not None and not is_float(self._format):
-            grid = Grid.of(self._format, self.sides)
-            places = self._places_on(grid)
-            classes += np.digitize(np.abs(places - grid.nearest(places)), _PLACE_EDGES).astype(np.int16)
-        if way & _BY_STEP and self._values is not None:
-            classes += self._steps() * np.int16(len(_PLACE_EDGES) + 1)
-        flat = classes.reshape(-1)
-        for number in np.flatnonzero(np.bincount(flat)):
-            yield np.flatnonzero(flat == number)
+        if not is_sorted:
+            yield np.arange(math.prod(codes_shape(self._num_rows, self._cols)))
+            return
+        grid = Grid.of(self._format, self.sides)
+        places = self._places_on(grid)
+        classes = np.digitize(np.abs(places - grid.nearest(places)), _PLACE_EDGES).reshape(-1)
+        for number in np.flatnonzero(np.bincount(classes)):
+            yield np.flatnonzero(classes == number)
 
     def _places_on(self, grid: Grid) -> Floats:
         if self._places is None:
@@ -162,14 +165,6 @@ class _Foretold:
             return self._old_codes.reshape(-1)
         return ordered_bits(self._values.astype(np.float16 if self._format == "f16" else np.float32)).reshape(-1)
 
-    def _steps(self) -> NDArray[np.int16]:
-        """0 for the largest, one more for each half octave below; of floats, of the values themselves."""
-        assert self._values is not None
-        sizes = self._values if is_float(self._format) else Grid.of(self._format, self.sides).steps
-        octaves = np.abs(sizes).view(np.int32) >> _HALF_OCTAVE_BITS
-        steps = np.clip(int(octaves.max(initial=0)) - octaves, 0, _NUM_STEPS - 1).astype(np.int16)
-        return np.broadcast_to(steps, self._values.shape)
-
 
 def _guessed_side(format_name: str, name: str, values: Floats, known: dict[str, Numbers]) -> Numbers:
     """From values that were stored in another format: what a plain quantiser would choose."""
@@ -179,10 +174,12 @@ def _guessed_side(format_name: str, name: str, values: Floats, known: dict[str, 
     if name == "g":
         unit = np.repeat(_f16(known["D"]), SUPERBLOCK_BLOCKS, axis=1)[:, : largest.shape[1]]
         steps = np.rint(largest / (np.abs(unit) * np.float32(8)))
-        return np.clip(np.nan_to_num(steps, posinf=0.0), 0, 15).astype(np.int32)
+        g: Numbers = np.clip(np.nan_to_num(steps, posinf=0.0), 0, 15).astype(np.int32)
+        return g
     if name == "D":
         starts = np.arange(0, largest.shape[1], SUPERBLOCK_BLOCKS)
-        return _bits(np.maximum.reduceat(largest, starts, axis=1) / np.float32(8 * 15))
+        largest_of_8: Floats = np.maximum.reduceat(largest, starts, axis=1)
+        return _bits(largest_of_8 / np.float32(8 * 15))
     if name == "m":
         return _bits(low)
     if format_name == "q4a":

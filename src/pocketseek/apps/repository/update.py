@@ -156,7 +156,8 @@ def _prepare(package_dir: Path, offer: Offer) -> None:
 
 
 def _keep_only_wanted(update: Path, offer: Offer) -> None:
-    wanted = {entry.sha256 for entry in (*offer.manifest.chunks, *offer.manifest.files.values())}
+    manifest = offer.manifest
+    wanted = {chunk.sha256 for chunk in manifest.chunks} | {file.sha256 for file in manifest.files.values()}
     for folder in _FOLDERS:
         for path in list((update / folder).iterdir()) if (update / folder).is_dir() else ():
             if path.name.removesuffix(".part") not in wanted:

@@ -125,7 +125,7 @@ def plan_steps(
 ) -> tuple[Step, ...]:
     """check: hash what is here and not vouched for, instead of looking at sizes. Raises UnsupportedError if there are
     deltas and no library for them."""
-    hashes = {entry.sha256 for entry in (*old.chunks, *old.files.values())}
+    hashes = {chunk.sha256 for chunk in old.chunks} | {file.sha256 for file in old.files.values()}
     usable = {result: delta for result, delta in deltas.items() if hashes.issuperset(delta.bases)}
     stamps = read_marker(package_dir) if check else {}
     steps = [
