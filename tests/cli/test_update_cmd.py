@@ -6,11 +6,11 @@ import io
 import json
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from streaming_engine import keep_in_memory, small_units
 from tiny_models import TinyModel, tiny_model, write_model_gguf
 
 import pocketseek
@@ -20,6 +20,7 @@ from pocketseek.errors import FormatError, NotFoundError, UsageError
 from pocketseek.package.manifest import read_manifest_bytes
 from pocketseek.package.paths import PREVIOUS_NAME
 from pocketseek.package.switch import has_answered
+from pocketseek.types import SamplingParams
 
 
 @pytest.fixture
@@ -174,15 +175,20 @@ def test_an_answer_in_a_chat_counts(
     assert has_answered(installed)
 
 
-@pytest.mark.parametrize("memory_bytes", [None, 150_000_000])
+@pytest.mark.parametrize("share", [None, 0.4])
 def test_an_engine_that_is_open_is_not_disturbed(
-    run: Callable, installed: Path, published: Path, memory_bytes: int | None
+    run: Callable, installed: Path, published: Path, monkeypatch: pytest.MonkeyPatch, share: float | None
 ) -> None:
-    """The text goes on as it would have, through an update, its answer elsewhere, and the end of the old version."""
-    sampling = pocketseek.types.SamplingParams(temperature=0.0)
-    with closing(pocketseek.load(str(installed), memory_bytes=memory_bytes)) as engine:
+    """The text goes on as it would have, through an update, its answer elsewhere, and the end of the old version; also
+    where weights stream from the chunks that are removed. share: of the weights that stays in memory."""
+    sampling = SamplingParams(temperature=0.0)
+    with pocketseek.load(str(installed)) as engine:
         expected = engine.generate("Hello", max_tokens=60, sampling=sampling).text
-    with closing(pocketseek.load(str(installed), memory_bytes=memory_bytes, prefix_cache=False)) as engine:
+    with monkeypatch.context() as patch:
+        small_units(patch, unit_bytes=16 << 10)
+        keep_in_memory(patch, share)
+        engine = pocketseek.load(str(installed), prefix_cache=False)
+    with engine:
         events = engine.stream_text("Hello", max_tokens=60, sampling=sampling)
         pieces = [next(events).text]
         assert run("update", "tiny", "--from", published, "--yes").code == 0
@@ -190,4 +196,5 @@ def test_an_engine_that_is_open_is_not_disturbed(
         ask(run)
         assert not (installed / PREVIOUS_NAME).exists()
         pieces += [event.text for event in events]
-    assert "".join(pieces) == expected
+        again = engine.generate("Hello", max_tokens=60, sampling=sampling).text
+    assert "".join(pieces) == again == expected
