@@ -1,4 +1,4 @@
-"""Bytes that an update sends, next to general tools on the same pair of versions; time and memory to apply.
+"""Bytes that an update sends, next to general tools on the same pair of versions; processor time and memory to apply.
 
     python benchmarks/dequantised_checkpoint.py DEMO CHECKPOINT
     python benchmarks/update_changes.py CHECKPOINT TEXT WORK          (torch and transformers)
@@ -59,13 +59,12 @@ source = DirectorySource(Path(sys.argv[2]))
 update(Path(sys.argv[1]), source, look(Path(sys.argv[1]), source).offer)
 """
 WAIT = """
-import os, sys, time
-start_s = time.perf_counter()
+import os, sys
 child = os.fork()
 if not child:
     os.execvp(sys.argv[1], sys.argv[1:])
 _, status, usage = os.wait4(child, 0)
-print(time.perf_counter() - start_s, usage.ru_maxrss)
+print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
 sys.exit(os.waitstatus_to_exitcode(status) != 0)
 """
 BSDIFF = "import bsdiff4, sys; bsdiff4.file_diff(*sys.argv[1:4])"
@@ -138,9 +137,9 @@ def package(checkpoint: Path, name: str, arguments: argparse.Namespace, quant: s
 
 
 def measured(case: str, base: Path, new: Path, arguments: argparse.Namespace) -> dict[str, object]:
-    start_s = time.perf_counter()
+    start_s = time.process_time()
     found = compare(base, new, out=new)
-    make_s = time.perf_counter() - start_s
+    make_s = time.process_time() - start_s
     installed = arguments.work / "installed" / "model"
     shutil.rmtree(installed.parent, ignore_errors=True)
     shutil.copytree(base, installed)
@@ -219,7 +218,7 @@ def commands(tool: str, old: str, new: str, patch: str, result: str) -> tuple[li
 
 
 def run(command: Sequence[str]) -> tuple[float, int]:
-    """(seconds, peak resident bytes) of a program. Raises if it fails.
+    """(processor seconds, peak resident bytes) of a program. Raises if it fails.
 
     It is started by a small process: a child begins with the peak of its parent."""
     done = subprocess.run([sys.executable, "-S", "-c", WAIT, *command], capture_output=True, text=True, check=False)

@@ -11,6 +11,8 @@ import typer
 from pocketseek.cli import options, update_messages
 from pocketseek.cli.console import format_bytes, is_interactive, note, print_json, print_text, progress_bar
 from pocketseek.cli.messages import Words
+from pocketseek.cli.metered import check_metered
+from pocketseek.cli.rates import parse_rate
 from pocketseek.errors import DownloadError, StorageError, UsageError
 from pocketseek.settings import read_network_settings, read_settings
 
@@ -31,19 +33,30 @@ def update(
     check: Annotated[bool, typer.Option("--check", help="Only tell whether there is one, and its size.")] = False,
     whole: Annotated[bool, typer.Option("--whole", help="Fetch what changed whole, not by difference.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the version before until the next update.")] = False,
+    limit_rate: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_rate, metavar="RATE", help="Fetch no faster than this (2MB/s, 500kB/s).", show_default=False
+        ),
+    ] = None,
+    allow_metered: options.AllowMetered = False,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
     """Update a model to the version that is published now; only what changed is fetched. Asks first; a script says
     --yes. What was interrupted goes on with the same command."""
     from pocketseek.apps.repository.open_source import Link, open_source
+    from pocketseek.apps.repository.rate import RateLimit
+    from pocketseek.apps.repository.source import DirectorySource
     from pocketseek.apps.repository.update import look
     from pocketseek.package.store import ModelStore
 
     settings = read_settings()
     words = Words(settings.language)
     path = ModelStore(settings.models_dir).resolve(model)
-    with closing(open_source(source or _origin(path, model), Link(read_network_settings()))) as opened:
+    rate = None if limit_rate is None else RateLimit(limit_rate)
+    link = Link(read_network_settings(), rate=rate)
+    with closing(open_source(source or _origin(path, model), link)) as opened:
         plan = look(path, opened, whole=whole)
         if check or plan.is_up_to_date:
             _tell_check(model, plan, words, json=json)
@@ -53,6 +66,8 @@ def update(
         if not _agreed(words, model, yes=yes):
             print_text(words(update_messages.NOT_UPDATED))
             return
+        if not isinstance(opened, DirectorySource):
+            check_metered(words, plan.fetch_bytes, allowed=allow_metered)
         done = _run(path, opened, plan, model, words, whole=whole, keep=keep)
     _tell_done(model, done, words, keep=keep, json=json)
 
@@ -81,7 +96,7 @@ def _run(
 
     label = words(update_messages.UPDATING, name=model)
     try:
-        with progress_bar() as show:
+        with progress_bar("transfer") as show:
             return run_update(
                 path,
                 source,
