@@ -2,7 +2,8 @@
 
     python benchmarks/dequantised_checkpoint.py DEMO CHECKPOINT
     python benchmarks/update_changes.py CHECKPOINT TEXT WORK          (torch and transformers)
-    python benchmarks/update_sizes.py CHECKPOINT WORK [--only a b] [--tools zstd xdelta3 bsdiff4] [--quant q4]
+    python benchmarks/update_sizes.py CHECKPOINT WORK [--only a b] [--tools zstd xdelta3 bsdiff4]
+        [--stages layer.5 layer.15] [--quant q4]
 
 Versions, all converted with the same recipe but (e): (a) another chat template, (b) one layer trained, (c) a LoRA of
 rank 16 merged, (d) all weights trained, (e) the same weights in q8, (f) as (d) with every change ten times as large.
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES))
     parser.add_argument("--tools", nargs="*", choices=("zstd", "xdelta3", "bsdiff4"), default=["zstd", "xdelta3"])
+    parser.add_argument("--stages", nargs="*", default=[], help="what the tools get; by default all that differs")
     parser.add_argument("--quant", default="q4")
     arguments = parser.parse_args()
     base = package(with_template(arguments.checkpoint, arguments.work / "source", TEMPLATE), "base", arguments)
@@ -150,6 +152,7 @@ def measured(case: str, base: Path, new: Path, arguments: argparse.Namespace) ->
         "what": CASES[case],
         "whole_bytes": found.whole_bytes,
         "sent_bytes": found.sent_bytes,
+        "stage_bytes": sum(stage.sent_bytes for stage in found.stages if stage.stage in arguments.stages),
         "make_s": make_s,
         "apply_s": apply_s,
         "apply_peak_bytes": peak_bytes,
@@ -157,21 +160,21 @@ def measured(case: str, base: Path, new: Path, arguments: argparse.Namespace) ->
     }
     shutil.rmtree(installed.parent)
     for tool in arguments.tools:
-        row[tool] = general_tool(tool, pairs(base, new), arguments.work)
+        row[tool] = general_tool(tool, pairs(base, new, arguments.stages), arguments.work)
         print(row, file=sys.stderr, flush=True)
     return row
 
 
-def pairs(old_dir: Path, new_dir: Path) -> list[tuple[Path | None, Path]]:
-    """What differs, with its counterpart."""
+def pairs(old_dir: Path, new_dir: Path, stages: Sequence[str] = ()) -> list[tuple[Path | None, Path]]:
+    """What differs, in these stages or anywhere, with its counterpart."""
     old, new = read_manifest(old_dir), read_manifest(new_dir)
     known = {entry.sha256 for entry in (*old.chunks, *old.files.values())}
     found: list[tuple[Path | None, Path]] = []
-    for stage in dict.fromkeys(chunk.stage for chunk in new.chunks):
+    for stage in stages or dict.fromkeys(chunk.stage for chunk in new.chunks):
         befores = [chunk_path(old_dir, chunk.sha256) for chunk in old.chunks if chunk.stage == stage]
         afters = [chunk_path(new_dir, chunk.sha256) for chunk in new.chunks if chunk.stage == stage]
         found += [(before, after) for before, after in zip_longest(befores, afters) if after is not None]
-    for name, entry in new.files.items():
+    for name, entry in () if stages else new.files.items():
         counterpart = old.files.get(name)
         before = file_path(old_dir, counterpart.sha256) if counterpart is not None else None
         found.append((before, file_path(new_dir, entry.sha256)))
@@ -203,7 +206,7 @@ def commands(tool: str, old: str, new: str, patch: str, result: str) -> tuple[li
         common = ["zstd", "-q", "-f", "--long=31", f"--patch-from={old}"]
         return [*common, "-19", new, "-o", patch], [*common, "-d", patch, "-o", result]
     if tool == "xdelta3":
-        window = ["-B", str(1 << 30)]
+        window = ["-B", str(1 << 28)]
         return ["xdelta3", "-9", "-f", *window, "-e", "-s", old, new, patch], [
             "xdelta3",
             "-f",
