@@ -42,6 +42,7 @@ OWNERS = {
     "onnxruntime": {"runtime/onnx_executor.py", "convert/onnx_export.py", "apps/voice/vad.py"},
     "onnx": {"convert/onnx/*", "convert/static_export.py"},
     "cryptography": {"package/seal.py", "package/sign.py"},
+    "zstandard": {"package/zstd.py"},
     "llguidance": {"runtime/constrain.py"},
     "urllib3": {"apps/repository/http_client.py", "apps/repository/http_transport.py"},
     "certifi": {"apps/repository/http_transport.py"},

@@ -19,6 +19,7 @@ from pocketseek.cli import (
     seal_messages,
     sensors_messages,
     trust_messages,
+    update_messages,
     verdict_messages,
 )
 from pocketseek.cli.messages import Message, Words
@@ -40,6 +41,7 @@ ALL = (
             seal_messages,
             sensors_messages,
             trust_messages,
+            update_messages,
             verdict_messages,
         )
         for name, value in vars(module).items()

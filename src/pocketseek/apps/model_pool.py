@@ -56,13 +56,16 @@ class ModelPool:
         *,
         memory_bytes: int | None = None,
         free_bytes: Callable[[], int | None] = lambda: None,
+        released: Callable[[ServedModel, Engine], None] = lambda model, engine: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """released: told of every use that has ended, while the engine is still open."""
         self.models = tuple(models)
         self._by_name = {model.name: model for model in models}
         self._open_model = open_model
         self._memory_bytes = memory_bytes
         self._free_bytes = free_bytes
+        self._released = released
         self._clock = clock
         self._loaded: dict[str, _Loaded] = {}
         self._lock = Lock()  # guards _loaded, _closed and what is in it
@@ -112,6 +115,10 @@ class ModelPool:
             return self._keep(name, self._open(model))
 
     def release(self, name: str) -> None:
+        with self._lock:
+            used = self._loaded.get(name)
+        if used is not None:
+            self._released(self._by_name[name], used.engine)
         with self._lock:
             if (loaded := self._loaded.get(name)) is not None:
                 loaded.num_users -= 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pocketseek.apps.repository.versions import VersionNotes
 from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, is_onnx
 from pocketseek.cli.key_options import NO_KEY, KeyOptions
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
@@ -59,12 +60,13 @@ class ModelSlot:
     def __init__(self, options: ModelOptions, model: str | None) -> None:
         self._options = replace(options, trust=None)
         self._asked = model
-        self.current = _open(options, model)
+        self._notes = VersionNotes()
+        self.current = _open(options, model, self._notes)
 
     def switch(self, model: str) -> None:
         """Raises whatever opening raises; `current` has an open model then, too, the same or the old one anew."""
         try:
-            opened = _open(self._options, model)
+            opened = _open(self._options, model, self._notes)
         except MemoryLimitError:
             self._exchange(model)
         else:
@@ -79,15 +81,19 @@ class ModelSlot:
         give_back_freed_memory()  # what the old one took, or neither would fit
         opened = None
         try:
-            opened = _open(self._options, model)
+            opened = _open(self._options, model, self._notes)
         finally:
-            self.current = opened or _open(self._options, self._asked)
+            self.current = opened or _open(self._options, self._asked, self._notes)
 
     def names(self) -> list[str]:
         """What could be switched to."""
         from pocketseek.package.store import ModelStore
 
         return sorted(installed.name for installed in ModelStore(self._options.settings.models_dir).list())
+
+    def note_answer(self) -> None:
+        """The current model has answered."""
+        self._notes.answered(self.current.path)
 
     def is_idle(self) -> bool:
         """Whether nothing is being answered; from any thread."""
@@ -98,7 +104,7 @@ class ModelSlot:
         self.current.engine.close()
 
 
-def _open(options: ModelOptions, model: str | None) -> OpenModel:
+def _open(options: ModelOptions, model: str | None, notes: VersionNotes) -> OpenModel:
     name, path = choose_model(options.settings, model, yes=options.yes, may_be_onnx=True, trust=options.trust)
     chosen = choose_for_speed(
         options.settings,
@@ -112,6 +118,7 @@ def _open(options: ModelOptions, model: str | None) -> OpenModel:
         is_onnx=is_onnx(options.settings, path, options.engine),
     )
     sampling = sampling_params(chosen.path, **options.sampling)
+    notes.opening(chosen.path)
     engine = open_engine(
         options.settings,
         chosen.path,

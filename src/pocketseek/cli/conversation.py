@@ -157,6 +157,8 @@ class Conversation:
             if self._floor is not None:
                 self._floor.end()
         self._heat.see(self._thermal_status())
+        if self._slot is not None and finish_reason is not None:
+            self._slot.note_answer()
         if finish_reason == "length":
             self._say(messages.CHAT_CUT)
         if self._chat.num_forgotten > num_forgotten:

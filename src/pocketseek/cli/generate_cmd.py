@@ -72,6 +72,7 @@ def generate(
 ) -> None:
     """Answer one prompt. Reasoning is shown dimmed on a terminal and left out of pipes."""
     from pocketseek.apps.library import has_chat_template
+    from pocketseek.apps.repository.versions import VersionNotes
 
     if raw and system is not None:
         raise UsageError("--raw has no place for a system message; leave out --raw or --system")
@@ -103,6 +104,8 @@ def generate(
         frequency_penalty=frequency_penalty,
         seed=secrets.randbits(32) if seed is None else seed,  # drawn here so that --json can report it
     )
+    notes = VersionNotes()
+    notes.opening(chosen.path)
     with closing(
         open_engine(
             settings,
@@ -123,6 +126,7 @@ def generate(
             heat_note.see(opened.thermal_status())
         with nullcontext() if json else heat_note.watching(opened.thermal_status):
             answer = _Answer(opened, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json, floor=chosen.floor)
+        notes.answered(chosen.path)
         heat = opened.thermal_status()
         if not json:
             heat_note.see(heat)

@@ -24,6 +24,7 @@ from pocketseek.cli import (
     chat_cmd,
     convert_cmd,
     device_cmd,
+    diff_cmd,
     doc_cmd,
     doctor_cmd,
     eval_cmd,
@@ -35,6 +36,7 @@ from pocketseek.cli import (
     passwd_cmd,
     pull_cmd,
     remove_cmd,
+    rollback_cmd,
     seal_cmd,
     serve_cmd,
     sign_cmd,
@@ -42,6 +44,7 @@ from pocketseek.cli import (
     token_cmd,
     trust_cmd,
     unseal_cmd,
+    update_cmd,
     verify_cmd,
 )
 from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
@@ -74,6 +77,9 @@ app.command("remove")(remove_cmd.remove)
 app.command("seal")(seal_cmd.seal)
 app.command("unseal")(unseal_cmd.unseal)
 app.command("passwd")(passwd_cmd.passwd)
+app.command("diff")(diff_cmd.diff)
+app.command("update")(update_cmd.update)
+app.command("rollback")(rollback_cmd.rollback)
 app.command("eval")(eval_cmd.evaluate)
 app.command("bench")(bench_cmd.bench)
 app.command("serve")(serve_cmd.serve)

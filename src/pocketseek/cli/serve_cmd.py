@@ -6,7 +6,7 @@ import ipaddress
 import logging
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,6 +96,7 @@ def serve(
     from pocketseek.apps.conversations import ConversationStore
     from pocketseek.apps.doc.model_identity import model_identity
     from pocketseek.apps.model_state import look_at_model
+    from pocketseek.apps.repository.versions import VersionNotes
     from pocketseek.apps.serve.private_files import PrivateFiles
     from pocketseek.apps.serve.server import ApiServer, bind, run_server
     from pocketseek.apps.serve.services import ServeOptions, Services
@@ -125,6 +126,7 @@ def serve(
 
     words = Words(settings.language)
     limit_note = LimitNote(words)
+    notes = VersionNotes()
     bars: list[ShowProgress] = []
 
     def tell_checking(done_bytes: int, total_bytes: int) -> None:
@@ -137,6 +139,7 @@ def serve(
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
         from pocketseek.runtime.load import load
 
+        notes.opening(model.path)
         opened = load(
             model.path,
             num_threads=threads,
@@ -154,7 +157,11 @@ def serve(
         limit_note.see(opened.thermal_status())  # what is known later is in the log
         return opened
 
-    pool = _pool(settings, served, open_model, memory)
+    def released(model: ServedModel, used: Engine) -> None:
+        if used.statistics().load.num_tokens:
+            notes.answered(model.path)
+
+    pool = _pool(settings, served, open_model, memory, released)
     with closing(bind(host, port)) as listener, closing(pool):
         with progress_bar() as show:
             bars.append(show)
@@ -234,7 +241,11 @@ def _served_models(
 
 
 def _pool(
-    settings: Settings, served: Sequence[ServedModel], open_model: OpenModel, memory_bytes: int | None
+    settings: Settings,
+    served: Sequence[ServedModel],
+    open_model: OpenModel,
+    memory_bytes: int | None,
+    released: Callable[[ServedModel, Engine], None],
 ) -> ModelPool:
     from pocketseek.apps.model_pool import ModelPool
     from pocketseek.device.probe import check_device
@@ -244,6 +255,7 @@ def _pool(
         served,
         open_model,
         memory_bytes=memory_bytes,
+        released=released,
         free_bytes=lambda: available_bytes(check_device(data_dir=settings.home)),
     )
 

@@ -10,17 +10,24 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from pocketseek.errors import FormatError, NotFoundError, StorageError, UsageError
-from pocketseek.package.manifest import MAGIC, MAX_MANIFEST_BYTES, read_manifest
+from pocketseek.package.manifest import MAGIC, MAX_MANIFEST_BYTES, parse_manifest, read_manifest
 from pocketseek.package.paths import (
+    ANSWERED_NAME,
     CHECKED_NAME,
     CHUNKS_NAME,
+    DELTAS_NAME,
     FILES_NAME,
+    GOING_BACK_NAME,
+    KEEP_NAME,
     MANIFEST_NAME,
     MARKER_NAME,
     ORIGIN_NAME,
+    PREVIOUS_NAME,
+    PREVIOUS_SIGNATURE_NAME,
     QUARANTINE_NAME,
     SEAL_NAME,
     SEAL_TEMP_NAME,
@@ -30,8 +37,12 @@ from pocketseek.package.paths import (
     partial_path,
     resume_path,
     trash_path,
+    update_path,
 )
 from pocketseek.package.storage import sync_dir, tree_bytes
+
+PREVIOUS_NAMES = (PREVIOUS_NAME, PREVIOUS_SIGNATURE_NAME, KEEP_NAME, ANSWERED_NAME, GOING_BACK_NAME)
+"""Of the version before, in the order in which they go."""
 
 _KNOWN_NAMES = frozenset(
     {
@@ -41,10 +52,12 @@ _KNOWN_NAMES = frozenset(
         ORIGIN_NAME,
         CHECKED_NAME,
         QUARANTINE_NAME,
+        DELTAS_NAME,
         CHUNKS_NAME,
         FILES_NAME,
         SEAL_NAME,
         SEAL_TEMP_NAME,
+        *PREVIOUS_NAMES,
     }
 )
 _BESIDE_THE_MANIFEST = (SIGNATURE_NAME, ORIGIN_NAME, MARKER_NAME, CHECKED_NAME)
@@ -87,12 +100,13 @@ def install(partial: Path, destination: Path) -> None:
         sync_dir(destination.parent)
 
 
-def sweep(destination: Path, *, keep_unfinished: bool = False) -> int:
-    """Remove the partial and trash directories, what was kept to go on (unless told to keep these), and chunks no
-    manifest names. Returns the bytes freed."""
-    freed_bytes = _prune(destination) if os.path.lexists(partial_path(destination)) else 0
+def sweep(destination: Path, *, keep_unfinished: bool = False, keep_update: bool = False) -> int:
+    """Remove the partial and trash directories, what was kept to go on with a package or an update of it (unless told
+    to keep these), and chunks no manifest names. Returns the bytes freed."""
+    freed_bytes = prune(destination) if os.path.lexists(partial_path(destination)) else 0
     unfinished = () if keep_unfinished else (resume_path(destination), partial_path(destination))
-    for path in (*unfinished, trash_path(destination)):
+    update = () if keep_update else (update_path(destination),)
+    for path in (*unfinished, *update, trash_path(destination)):
         if os.path.lexists(path):
             freed_bytes += remove_tree(path)
     return freed_bytes
@@ -115,7 +129,8 @@ def _replace(partial: Path, destination: Path) -> None:
             os.replace(path, destination / folder / path.name)
         sync_dir(destination / folder)
     # A signature, or an origin, is never seen beside a manifest it was not made for: the old one goes first.
-    for name in (SIGNATURE_NAME, ORIGIN_NAME):
+    # The version before the old one cannot be gone back to either.
+    for name in (SIGNATURE_NAME, ORIGIN_NAME, *PREVIOUS_NAMES):
         (destination / name).unlink(missing_ok=True)
     sync_dir(destination)
     os.replace(partial / MANIFEST_NAME, destination / MANIFEST_NAME)
@@ -126,15 +141,19 @@ def _replace(partial: Path, destination: Path) -> None:
     sync_dir(destination)
 
 
-def _prune(package_dir: Path) -> int:
-    """Delete chunks and files that the manifest does not name; without a readable manifest, nothing."""
+def prune(package_dir: Path) -> int:
+    """Delete chunks and files that neither the manifest names nor that of the version before, nor of an update that was
+    begun; without a readable manifest, nothing. Returns the bytes freed."""
     try:
-        manifest = read_manifest(package_dir)
+        manifests = [read_manifest(package_dir)]
     except (FormatError, NotFoundError, StorageError):
         return 0
+    for path in (package_dir / PREVIOUS_NAME, update_path(package_dir) / MANIFEST_NAME):
+        with suppress(FormatError, OSError):  # what cannot be read cannot be gone back to, or on with
+            manifests.append(parse_manifest(path.read_bytes()))
     wanted = {
-        CHUNKS_NAME: {entry.sha256 for entry in manifest.chunks},
-        FILES_NAME: {entry.sha256 for entry in manifest.files.values()},
+        CHUNKS_NAME: {entry.sha256 for manifest in manifests for entry in manifest.chunks},
+        FILES_NAME: {entry.sha256 for manifest in manifests for entry in manifest.files.values()},
     }
     freed_bytes = 0
     if (package_dir / QUARANTINE_NAME).is_dir():  # of the package that was replaced

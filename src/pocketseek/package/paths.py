@@ -1,8 +1,9 @@
 """Names on disk: what a package directory holds, and the hidden neighbours that a writer needs beside it.
 
 For a destination `models/tiny` the neighbours are `models/.tiny.pocketseek-partial` (being written),
-`.tiny.pocketseek-resume` (what an interrupted writer needs to go on), `.tiny.pocketseek-trash` (being removed) and
-`.tiny.pocketseek-lock` (held with flock by whoever changes any of them).
+`.tiny.pocketseek-resume` (what an interrupted writer needs to go on), `.tiny.pocketseek-update` (what arrived of the
+next version), `.tiny.pocketseek-trash` (being removed) and `.tiny.pocketseek-lock` (held with flock by whoever changes
+any of them).
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ ORIGIN_NAME = "origin.json"
 CHECKED_NAME = "checked.json"
 QUARANTINE_NAME = "quarantine"
 DOWNLOAD_NAME = "download"  # in the resume directory: the partial directory is of a download
+PREVIOUS_NAME = "previous.json"  # the five of switch.py
+PREVIOUS_SIGNATURE_NAME = "previous.sig"
+KEEP_NAME = "previous.keep"
+ANSWERED_NAME = "previous.answered"
+GOING_BACK_NAME = "previous.back"
+DELTAS_NAME = "deltas"
 CHUNKS_NAME = "chunks"
 FILES_NAME = "files"
 
@@ -34,7 +41,7 @@ SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 SEALING_PATTERN = re.compile(r"[0-9a-f]{32}")
 WRAPPED_PATTERN = re.compile(r"[0-9a-f]{96}")
 
-_NEIGHBOUR_PATTERN = re.compile(r"\.(.+)\.pocketseek-(?:partial|resume|trash|lock)", re.DOTALL)
+_NEIGHBOUR_PATTERN = re.compile(r"\.(.+)\.pocketseek-(?:partial|resume|update|trash|lock)", re.DOTALL)
 
 
 def check_model_name(name: str) -> str:
@@ -66,6 +73,10 @@ def partial_path(destination: Path) -> Path:
 
 def resume_path(destination: Path) -> Path:
     return _neighbour(destination, "resume")
+
+
+def update_path(destination: Path) -> Path:
+    return _neighbour(destination, "update")
 
 
 def trash_path(destination: Path) -> Path:

@@ -29,6 +29,7 @@ from pocketseek.package.paths import (
     trash_path,
 )
 from pocketseek.package.storage import storage_errors, sync_dir, tree_bytes
+from pocketseek.package.switch import is_settled, is_updating, settle
 from pocketseek.package.verify import check_chunks, on_settled_manifest
 
 
@@ -135,13 +136,15 @@ class ModelStore:
         for owner in sorted(owners):
             try:
                 with destination_lock(owner), storage_errors(owner):
-                    freed_bytes += sweep(owner, keep_unfinished=_is_kept(owner))
+                    freed_bytes += settle(owner)
+                    freed_bytes += sweep(owner, keep_unfinished=_is_kept(owner), keep_update=is_updating(owner))
             except (BusyError, StorageError):  # alive, or not ours to delete: it harms nobody where it is
                 continue
         for package_dir in self._entries():
             if NAME_PATTERN.fullmatch(package_dir.name):
                 _remove_temporary_files(package_dir)
                 _remove_seal_leftover(package_dir)
+                freed_bytes += _settle_if_needed(package_dir)
         return freed_bytes
 
     def _has(self, name: str) -> bool:
@@ -189,6 +192,17 @@ def _inspect(path: Path) -> InstalledModel | BrokenModel:
         return on_settled_manifest(path, check)
     except (FormatError, IntegrityError, NotFoundError, StorageError) as error:
         return BrokenModel(path.name, path, str(error))
+
+
+def _settle_if_needed(package_dir: Path) -> int:
+    """Finish an update or a rollback that was cut short inside the package."""
+    try:
+        if not is_settled(package_dir):
+            with destination_lock(package_dir), storage_errors(package_dir):
+                return settle(package_dir)
+    except (BusyError, StorageError):  # as above
+        pass
+    return 0
 
 
 def _remove_temporary_files(package_dir: Path) -> None:
