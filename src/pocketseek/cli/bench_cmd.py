@@ -9,7 +9,7 @@ import typer
 
 from pocketseek.cli import options
 from pocketseek.cli.bench_once import run_bench
-from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
+from pocketseek.cli.engine_choice import EngineOptions, prepare_engine, tell_provider
 from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.load_bench_run import run_load_bench
 from pocketseek.cli.memory_limit import MemoryLimit, run_limited
@@ -105,7 +105,8 @@ def bench(
         code = run_limited(memory, ["bench", *_again(context, name)], words)
         if code is not None:
             raise typer.Exit(code)
-    kind = prepare_engine(settings, path, EngineOptions(engine, provider), quiet=json)
+    engine_options = EngineOptions(engine, provider)
+    kind = prepare_engine(settings, path, engine_options, quiet=json)
     if kind == "onnx" and ((report is not None and profile is None) or minutes is not None):
         raise UsageError("--report and --minutes measure the native core; leave them out, or use --engine native")
     limit = None if memory is None else MemoryLimit(memory, memory_group)
@@ -134,7 +135,7 @@ def bench(
             temperature_limit_c=temperature_limit,
             limit=limit,
             engine=kind,
-            provider=provider,
+            options=engine_options,
             as_json=json,
         )
         return
@@ -153,6 +154,7 @@ def bench(
             engine=kind,
             provider=provider,
         )
+        tell_provider(opened.provider_choice, words, engine_options, quiet=json)
         return limit_note.watch(opened)
 
     if report is not None or minutes is not None:

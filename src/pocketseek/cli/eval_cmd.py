@@ -12,7 +12,7 @@ import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import print_json, print_text, progress_bar
-from pocketseek.cli.engine_choice import EngineOptions, engine_facts, prepare_engine
+from pocketseek.cli.engine_choice import EngineOptions, engine_facts, prepare_engine, tell_provider
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine
 from pocketseek.cli.text_input import read_text_file
@@ -70,7 +70,7 @@ def evaluate(
             raise UsageError("--against compares weights, with all of them in memory; leave --memory and --kv out")
         other = choose_model(settings, against, yes=yes, may_be_onnx=True)
         kind = prepare_engine(settings, path, engine_options, quiet=json)
-        _compare(name, path, kind, provider, other, contents, window, words, as_json=json)
+        _compare(name, path, kind, engine_options, other, contents, window, words, as_json=json)
         return
     (content,) = contents.values()
     with (
@@ -98,7 +98,7 @@ def _compare(
     name: str,
     path: Path,
     kind: EngineKind,
-    provider: str | None,
+    engine: EngineOptions,
     other: tuple[str, Path],
     contents: Mapping[str, str],
     window: int,
@@ -110,12 +110,13 @@ def _compare(
     from pocketseek.runtime.window_logits import WindowLogits
 
     with (
-        closing(WindowLogits(path, window=window, engine=kind, provider=provider)) as model,
+        closing(WindowLogits(path, window=window, engine=kind, provider=engine.provider)) as model,
         closing(WindowLogits(other[1], window=window)) as reference,
         progress_bar(unit="tokens") as show,
     ):
         if window > model.context_length:
             raise UsageError(f"the window is {window}; use 2 to {model.context_length}, the model's context")
+        tell_provider(model.provider_choice, words, engine, quiet=as_json)
         label = words(messages.SCORING)
         texts = {title: model.tokenizer.encode(content) for title, content in contents.items()}
         kinds, result = compare_texts(
@@ -123,7 +124,8 @@ def _compare(
         )
     if as_json:
         by_kind = {"kinds": {title: dataclasses.asdict(one) for title, one in kinds.items()}} if len(kinds) > 1 else {}
-        print_json({"model": name, "against": other[0], "window": window, **dataclasses.asdict(result), **by_kind})
+        facts = {"model": name, "against": other[0], "window": window, **engine_facts(model.provider_choice)}
+        print_json({**facts, **dataclasses.asdict(result), **by_kind})
         return
     if len(kinds) > 1:
         for title, one in kinds.items():

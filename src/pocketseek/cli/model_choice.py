@@ -101,7 +101,7 @@ def open_engine(
             provider=engine.provider,
             progress=lambda done, total: show(label, done, total),
         )
-    tell_provider(opened, words, verbose=engine.verbose, quiet=quiet)
+    tell_provider(opened.provider_choice, words, engine, quiet=quiet)
     return opened
 
 

@@ -16,7 +16,7 @@ import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import print_json, print_text
-from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
+from pocketseek.cli.engine_choice import EngineOptions, prepare_engine, tell_provider
 from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
@@ -111,7 +111,8 @@ def serve(
         setting = provider or settings.provider if kinds[model.name] == "onnx" else kv or settings.kv or "f16"
         return model_identity(model.path, kinds[model.name], f"{setting} {min_speed}")
 
-    limit_note = LimitNote(Words(settings.language))
+    words = Words(settings.language)
+    limit_note = LimitNote(words)
 
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
         from pocketseek.runtime.load import load
@@ -127,6 +128,7 @@ def serve(
             engine=kinds[model.name],
             provider=provider,
         )
+        tell_provider(opened.provider_choice, words, engine_options)
         limit_note.see(opened.thermal_status())  # what is known later is in the log
         return opened
 
