@@ -184,7 +184,11 @@ class DecoderGraphs:
         q, k, v = self._linears(graph, prefix, _HEADS, x)
         q = self._head_norm(graph, prefix + "q_norm", q, config.num_heads)
         k = self._head_norm(graph, prefix + "k_norm", k, config.num_kv_heads)
-        return self._rotated(graph, q, config.num_heads, places), self._rotated(graph, k, config.num_kv_heads, places), v
+        return (
+            self._rotated(graph, q, config.num_heads, places),
+            self._rotated(graph, k, config.num_kv_heads, places),
+            v,
+        )
 
     def _rotated(self, graph: BlockGraph, y: str, num_heads: int, places: _Places) -> str:
         if places.tokens is None:

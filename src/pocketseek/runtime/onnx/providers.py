@@ -46,7 +46,7 @@ _PROBLEMS: dict[ProblemKind, str] = {
 }
 
 
-class ProviderProblem(UnsupportedError):
+class ProviderError(UnsupportedError):
     """A provider other than the CPU does not work. detail: in ONNX Runtime's words, of any length."""
 
     def __init__(self, name: str, kind: ProblemKind, detail: str = "") -> None:
@@ -160,7 +160,7 @@ def _lacking(name: str, available: Collection[str]) -> str:
 
 
 def _failure(name: str, error: UnsupportedError) -> ProviderFailure:
-    if isinstance(error, ProviderProblem):  # without the remedy: the next one is used anyway
+    if isinstance(error, ProviderError):  # without the remedy: the next one is used anyway
         return ProviderFailure(name, error.problem, error.kind, error.detail)
     problem = " ".join(str(error).split())[:_DETAIL_CHARS]
     return ProviderFailure(name, problem, detail=problem)
