@@ -171,7 +171,7 @@ def phone_with_broken_qnn(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("generate", GENAI, "Hello", *SHORT),
         ("eval", GENAI, "--window", 64),
-        ("eval", GENAI, "--window", 64, "--against", "tiny"),
+        ("eval", GENAI, "--window", 64, "--against", GENAI),
         ("bench", GENAI, "--prompt-tokens", 8, "--new-tokens", 4, "--repeats", 2),
     ],
 )

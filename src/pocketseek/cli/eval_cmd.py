@@ -116,7 +116,8 @@ def _compare(
     ):
         if window > model.context_length:
             raise UsageError(f"the window is {window}; use 2 to {model.context_length}, the model's context")
-        tell_provider(model.provider_choice, words, engine, quiet=as_json)
+        for opened in (model, reference):
+            tell_provider(opened.provider_choice, words, engine, quiet=as_json)
         label = words(messages.SCORING)
         texts = {title: model.tokenizer.encode(content) for title, content in contents.items()}
         kinds, result = compare_texts(

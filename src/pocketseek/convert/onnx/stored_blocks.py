@@ -92,7 +92,7 @@ def joined(tensors: Sequence[StoredTensor], quant: Quant, most_bytes: int, *, by
 
 
 def block_sums(cols: int) -> Blocks:
-    """A matrix (blocks, inputs) whose product is the sum of each block's inputs: rounded to int8 as for other products."""
+    """A matrix (blocks, inputs) whose product is the sum of each block's inputs, rounded as for other products."""
     blocks = num_blocks(cols)
     codes = np.full((blocks, blocks, BLOCK_COLS // 2), 0x88, np.uint8)  # 8 stands for 0, 9 for 1
     codes[np.arange(blocks), np.arange(blocks)] = 0x99
