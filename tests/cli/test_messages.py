@@ -63,7 +63,11 @@ ALL = (
         for group in ("WHY", "WHY_NONE", "FITS")
         for name, value in getattr(verdict_messages, group).items()
     }
-    | {f"PROVIDER_REASONS.{name}": value for name, value in onnx_messages.PROVIDER_REASONS.items()}
+    | {
+        f"{group}.{name}": value
+        for group in ("PROBLEMS", "PROVIDER_REASONS")
+        for name, value in getattr(onnx_messages, group).items()
+    }
 )
 
 

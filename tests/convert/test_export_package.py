@@ -124,6 +124,29 @@ def test_minima_are_carried_over(tmp_path: Path) -> None:
     assert mean_kl(native_logits(package, IDS), graphs.logits(IDS)) < 5e-3
 
 
+@pytest.mark.parametrize(("type_name", "has_minima"), [("Q4_0", False), ("Q4_1", True)])
+def test_what_is_multiplied_by_the_same_input_is_one_product(tmp_path: Path, type_name: str, has_minima: bool) -> None:
+    """q, k and v; o; gate and up; down. Minima need the sums of each input, which are products, too."""
+    package = convert_checkpoint(tiny_gguf(tmp_path / "some.gguf", type_name=type_name), tmp_path / "package")
+    graph = onnx.load(str(export_package(package, tmp_path / "out") / "model.onnx"), load_external_data=False).graph
+    codes = [node.input[1] for node in graph.node if node.op_type == "MatMulNBits"]
+    num_layers = sum(node.op_type == "GroupQueryAttention" for node in graph.node)
+    assert sum(name.startswith("layer.") for name in codes) == 4 * num_layers
+    assert sum(name.startswith("block_sums.") for name in codes) == (4 * num_layers + 1 if has_minima else 0)
+
+
+@pytest.mark.parametrize("format", ["onnx", "ort"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+def test_matrices_that_do_not_go_together_compute_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str, format: GraphFormat
+) -> None:
+    package = package_of(tmp_path, family, "q4")
+    together = Graphs(export_package(package, tmp_path / "out", format=format)).logits(IDS)
+    monkeypatch.setattr(decoder, "joined", lambda *_, **__: None)
+    apart = Graphs(export_package(package, tmp_path / "apart", format=format)).logits(IDS)
+    assert mean_kl(together, apart) < 1e-6
+
+
 @pytest.mark.parametrize("format_name", ["q4s", "q4p", "q4a", "q6s", "q8s"])
 def test_codes_and_scales_stand_for_the_very_values(tmp_path: Path, format_name: str) -> None:
     if stored_type := {"q4s": "Q4_0", "q4a": "Q4_1", "q6s": "Q5_0"}.get(format_name):

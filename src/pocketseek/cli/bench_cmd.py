@@ -9,7 +9,7 @@ import typer
 
 from pocketseek.cli import options
 from pocketseek.cli.bench_once import run_bench
-from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
+from pocketseek.cli.engine_choice import EngineOptions, prepare_engine, tell_provider
 from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.load_bench_run import run_load_bench
@@ -108,7 +108,8 @@ def bench(
         code = run_limited(memory, ["bench", *_again(context, name)], words)
         if code is not None:
             raise typer.Exit(code)
-    kind = prepare_engine(settings, path, EngineOptions(engine, provider), quiet=json)
+    engine_options = EngineOptions(engine, provider)
+    kind = prepare_engine(settings, path, engine_options, quiet=json)
     if kind == "onnx" and ((report is not None and profile is None) or minutes is not None):
         raise UsageError("--report and --minutes measure the native core; leave them out, or use --engine native")
     limit = None if memory is None else MemoryLimit(memory, memory_group)
@@ -140,7 +141,7 @@ def bench(
             temperature_limit_c=temperature_limit,
             limit=limit,
             engine=kind,
-            provider=provider,
+            options=engine_options,
             secret=secret,
             as_json=json,
         )
@@ -161,6 +162,7 @@ def bench(
             provider=provider,
             secret=secret,
         )
+        tell_provider(opened.provider_choice, words, engine_options, quiet=json)
         return limit_note.watch(opened)
 
     if report is not None or minutes is not None:

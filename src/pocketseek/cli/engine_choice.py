@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,17 +14,34 @@ from pocketseek.settings import Settings
 from pocketseek.types import EngineKind
 
 if TYPE_CHECKING:
-    from pocketseek.runtime.engine import Engine
-    from pocketseek.runtime.onnx.providers import ProviderChoice
+    from pocketseek.runtime.onnx.providers import ProviderChoice, ProviderFailure
+
+
+class ProviderNote:
+    """Of one command: what keeps a provider from computing is told once, however many models and stages are opened."""
+
+    def __init__(self) -> None:
+        self._told: set[ProviderFailure] = set()
+
+    def see(self, choice: ProviderChoice | None, words: Words) -> None:
+        """None: the native core computes."""
+        if choice is None:
+            return
+        for failure in choice.failures:
+            if failure not in self._told:
+                self._told.add(failure)
+                problem = _problem(failure, words)
+                note(words(onnx_messages.FAILED, name=failure.name, problem=problem, instead=choice.name))
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """As typed; None: not. verbose: tell the execution provider, too."""
+    """As typed; None: not. verbose: tell the execution provider, too. failed: of the command that these are for."""
 
     engine: EngineKind | None = None
     provider: str | None = None
     verbose: bool = False
+    failed: ProviderNote = field(default_factory=ProviderNote, compare=False)
 
 
 NO_OPTIONS = EngineOptions()
@@ -58,16 +75,21 @@ def prepare_engine(settings: Settings, path: Path, options: EngineOptions, *, qu
     return "onnx"
 
 
-def tell_provider(engine: Engine, words: Words, *, verbose: bool, quiet: bool = False) -> None:
+def tell_provider(choice: ProviderChoice | None, words: Words, options: EngineOptions, *, quiet: bool = False) -> None:
     """Which providers failed, always; which one computes, only if asked."""
-    choice = engine.provider_choice
     if choice is None or quiet:
         return
-    for failure in choice.failures:
-        note(words(onnx_messages.FAILED, name=failure.name, problem=failure.problem))
-    if verbose:
+    options.failed.see(choice, words)
+    if options.verbose:
         reason = words(onnx_messages.PROVIDER_REASONS[choice.reason])
         note(words(onnx_messages.COMPUTES, name=choice.name, reason=reason))
+
+
+def _problem(failure: ProviderFailure, words: Words) -> str:
+    if failure.kind is None:
+        return failure.problem
+    problem = words(onnx_messages.PROBLEMS[failure.kind])
+    return words(onnx_messages.DETAILED, problem=problem, detail=failure.detail) if failure.detail else problem
 
 
 def engine_facts(choice: ProviderChoice | None) -> dict[str, object]:

@@ -12,7 +12,7 @@ import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import print_json, print_text, progress_bar
-from pocketseek.cli.engine_choice import EngineOptions, engine_facts, prepare_engine
+from pocketseek.cli.engine_choice import EngineOptions, engine_facts, prepare_engine, tell_provider
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine
@@ -75,7 +75,7 @@ def evaluate(
         other = choose_model(settings, against, yes=yes, may_be_onnx=True)
         kind = prepare_engine(settings, path, engine_options, quiet=json)
         secrets = secret_for(path, settings, key), secret_for(other[1], settings, key)
-        _compare(name, path, kind, provider, other, secrets, contents, window, words, as_json=json)
+        _compare(name, path, kind, engine_options, other, secrets, contents, window, words, as_json=json)
         return
     (content,) = contents.values()
     with (
@@ -105,7 +105,7 @@ def _compare(
     name: str,
     path: Path,
     kind: EngineKind,
-    provider: str | None,
+    engine: EngineOptions,
     other: tuple[str, Path],
     secrets: tuple[Secret | None, Secret | None],
     contents: Mapping[str, str],
@@ -118,12 +118,14 @@ def _compare(
     from pocketseek.runtime.window_logits import WindowLogits
 
     with (
-        closing(WindowLogits(path, window=window, engine=kind, provider=provider, secret=secrets[0])) as model,
+        closing(WindowLogits(path, window=window, engine=kind, provider=engine.provider, secret=secrets[0])) as model,
         closing(WindowLogits(other[1], window=window, secret=secrets[1])) as reference,
         progress_bar(unit="tokens") as show,
     ):
         if window > model.context_length:
             raise UsageError(f"the window is {window}; use 2 to {model.context_length}, the model's context")
+        for opened in (model, reference):
+            tell_provider(opened.provider_choice, words, engine, quiet=as_json)
         label = words(messages.SCORING)
         texts = {title: model.tokenizer.encode(content) for title, content in contents.items()}
         kinds, result = compare_texts(
@@ -131,7 +133,8 @@ def _compare(
         )
     if as_json:
         by_kind = {"kinds": {title: dataclasses.asdict(one) for title, one in kinds.items()}} if len(kinds) > 1 else {}
-        print_json({"model": name, "against": other[0], "window": window, **dataclasses.asdict(result), **by_kind})
+        facts = {"model": name, "against": other[0], "window": window, **engine_facts(model.provider_choice)}
+        print_json({**facts, **dataclasses.asdict(result), **by_kind})
         return
     if len(kinds) > 1:
         for title, one in kinds.items():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pocketseek.cli import messages
 from pocketseek.cli.console import note, print_json, print_table, progress_bar
+from pocketseek.cli.engine_choice import EngineOptions, tell_provider
 from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.memory_limit import MemoryLimit
 from pocketseek.cli.messages import Words
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pocketseek.apps.load_bench import ClassReport, LoadReport, Profile
     from pocketseek.apps.load_page import PageLabels
     from pocketseek.package.key_slots import Secret
+    from pocketseek.runtime.engine import Engine
 
 
 def run_load_bench(
@@ -34,7 +36,7 @@ def run_load_bench(
     temperature_limit_c: float | None,
     limit: MemoryLimit | None,
     engine: EngineKind,
-    provider: str | None,
+    options: EngineOptions,
     secret: Secret | None,
     as_json: bool,
 ) -> None:
@@ -47,23 +49,27 @@ def run_load_bench(
     if page is not None and (page.is_dir() or not page.parent.is_dir()):
         raise UsageError(f"{str(page)!r:.200} cannot be a report; name a file in a folder that exists")
     limit_note = LimitNote(words)
+
+    def open_engine() -> Engine:
+        opened = load(
+            chosen.path,
+            kv=chosen.kv,
+            kv_bytes=chosen.kv_bytes,
+            memory_bytes=None if limit is None else limit.limit_bytes,
+            speculation=speculation,
+            temperature_limit_c=temperature_limit_c,
+            prefix_store_bytes=0,
+            engine=engine,
+            provider=options.provider,
+            secret=secret,
+        )
+        tell_provider(opened.provider_choice, words, options, quiet=as_json)
+        return limit_note.watch(opened)
+
     with progress_bar(unit="seconds") as show:
         label = words(messages.MEASURING)
         report = bench_load(
-            lambda: limit_note.watch(
-                load(
-                    chosen.path,
-                    kv=chosen.kv,
-                    kv_bytes=chosen.kv_bytes,
-                    memory_bytes=None if limit is None else limit.limit_bytes,
-                    speculation=speculation,
-                    temperature_limit_c=temperature_limit_c,
-                    prefix_store_bytes=0,
-                    engine=engine,
-                    provider=provider,
-                    secret=secret,
-                )
-            ),
+            open_engine,
             concurrency=concurrency,
             profile=profile,
             seconds=seconds,

@@ -121,7 +121,7 @@ def open_engine(
             cache_key=cache_key(settings),
             progress=lambda done, total: show(label, done, total),
         )
-    tell_provider(opened, words, verbose=engine.verbose, quiet=quiet)
+    tell_provider(opened.provider_choice, words, engine, quiet=quiet)
     return opened
 
 

@@ -10,7 +10,10 @@ NO_CORE = Message(
 )
 EXPORTING = Message("exporting for ONNX Runtime", "正在导出为 ONNX Runtime 格式")
 COMPUTES = Message("ONNX Runtime computes with {name}: {reason}", "ONNX Runtime 使用 {name} 计算:{reason}")
-FAILED = Message("{name} cannot be used ({problem}); the next one is tried", "无法使用 {name}({problem});尝试下一个")
+FAILED = Message(
+    "{name} cannot be used ({problem}); {instead} computes instead", "无法使用 {name}({problem});改用 {instead} 计算"
+)
+DETAILED = Message("{problem}: {detail}", "{problem}:{detail}")
 ROW = Message("ONNX Runtime", "ONNX Runtime")
 ABSENT = Message(
     'not installed; pip install "pocketseek[onnx]" brings it', '未安装;可用 pip install "pocketseek[onnx]" 安装'
@@ -27,6 +30,15 @@ VERIFIED_QUICK = Message(
     "{path}: sizes are right ({files} files, {size}); --full checks every byte",
     "{path}:大小正确({files} 个文件,{size});用 --full 检查每个字节",
 )
+
+PROBLEMS: dict[str, Message] = {
+    "not started": Message("it could not be started", "无法启动"),
+    "no operators": Message("it has none of the operators of this model", "不支持此模型的任何算子"),
+    "refused": Message("it cannot run the model", "无法运行此模型"),
+    "first pass": Message("it failed in its first pass", "首次计算失败"),
+    "no numbers": Message("what it computed in its first pass were no numbers", "首次计算得到的不是数值"),
+}
+"""By ProblemKind."""
 
 PROVIDER_REASONS: dict[str, Message] = {str(reason): message for reason, message in REASONS.items()} | {
     "asked for": Message("asked for", "按要求"),

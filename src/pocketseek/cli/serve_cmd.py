@@ -16,7 +16,7 @@ import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import ShowProgress, print_json, print_text, progress_bar
-from pocketseek.cli.engine_choice import EngineOptions, prepare_engine
+from pocketseek.cli.engine_choice import EngineOptions, prepare_engine, tell_provider
 from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
@@ -154,6 +154,7 @@ def serve(
             cache_key=pages_key,
             progress=tell_checking,
         )
+        tell_provider(opened.provider_choice, words, engine_options)
         limit_note.see(opened.thermal_status())  # what is known later is in the log
         return opened
 

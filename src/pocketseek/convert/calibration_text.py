@@ -42,7 +42,7 @@ def calibration_windows(
     if total < FEWEST_TOKENS:
         raise UsageError(
             f"the calibration text is too short: {total} tokens, and {FEWEST_TOKENS} are the least; give more text, "
-            f"best of the kinds that the model will read ({DEFAULT_TOKENS} tokens are enough)"
+            f"best of the kinds that the model will read ({max_tokens} tokens are enough)"
         )
     pieces = _windowable(encoded, length)
     counts = _shares([len(ids) for ids in pieces], max(1, min(max_tokens, total) // length))

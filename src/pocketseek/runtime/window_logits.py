@@ -17,6 +17,7 @@ from pocketseek.package.reader import Package
 from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.onnx.opening import find_onnx_model, open_onnx_model
+from pocketseek.runtime.onnx.providers import ProviderChoice
 from pocketseek.runtime.opening import num_cores, usual_secret
 from pocketseek.runtime.work import Executor, Logits, Slice, Work, pages_for
 from pocketseek.settings import read_settings
@@ -44,6 +45,7 @@ class WindowLogits:
         settings = read_settings()
         self._pages = tuple(range(pages_for(window)))
         self._executor: Executor
+        self.provider_choice: ProviderChoice | None = None  # of ONNX Runtime, if that computes
         facts = check_device(data_dir=settings.home)
         threads = num_threads or settings.num_threads or num_cores(facts)
         gate = Gatekeeper.of(settings)
@@ -51,6 +53,7 @@ class WindowLogits:
         if onnx_path is not None:
             opened = open_onnx_model(onnx_path, settings, facts, num_threads=threads, provider=provider)
             self.tokenizer, self._executor = opened.tokenizer, opened.executor
+            self.provider_choice = opened.provider
             self._executor.reserve_pages(len(self._pages))
             self._resources: list[Closeable] = [self._executor]
             return

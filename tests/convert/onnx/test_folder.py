@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from package.crashes import run_killed_before_change
 
 from pocketseek.convert.onnx import folder
 from pocketseek.convert.onnx.folder import ExportFolder
@@ -65,6 +67,25 @@ def test_an_export_replaces_an_export(tmp_path: Path) -> None:
     export(tmp_path / "out", answer=2)
     assert json.loads((tmp_path / "out" / "model.json").read_text())["answer"] == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_killed_while_replacing_the_old_or_the_new_export_is_there_when_the_next_one_begins(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    export(target, answer=1)
+    seen: list[int] = []
+    gaps = change = 0
+    while run_killed_before_change(partial(export, target, answer=2), change):
+        gaps += not target.exists()
+        with ExportFolder(target, expected_bytes=0):
+            pass  # the next one, which fails
+        seen.append(json.loads((target / "model.json").read_text())["answer"])
+        assert [path.name for path in tmp_path.iterdir() if not path.name.endswith("-lock")] == ["out"]
+        export(target, answer=1)
+        change += 1
+    assert json.loads((target / "model.json").read_text())["answer"] == 2
+    assert set(seen) == {1, 2}
+    assert gaps == 1
 
 
 def test_what_is_no_export_is_not_replaced(tmp_path: Path) -> None:

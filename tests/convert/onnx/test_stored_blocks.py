@@ -9,11 +9,19 @@ import numpy as np
 import pytest
 from tiny_models import TinyModel, tiny_gguf, tiny_model, write_hf
 
-from pocketseek.convert.onnx.stored_blocks import Blocks, Quant, Rows, exported_bytes, pieces_of
+from pocketseek.convert.onnx.stored_blocks import (
+    Blocks,
+    Quant,
+    Rows,
+    block_sums,
+    exported_bytes,
+    joined,
+    pieces_of,
+)
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.convert.recipe import Quant as PackageQuant
 from pocketseek.errors import UnsupportedError
-from pocketseek.package.reader import Package
+from pocketseek.package.reader import Package, StoredTensor
 
 QUANTS: tuple[Quant, ...] = get_args(Quant)
 
@@ -45,6 +53,53 @@ def test_a_tensor_takes_what_was_said_however_it_is_cut(tmp_path: Path, format_n
             for most_bytes in (1, 3000, 10**6):
                 found = sum(num_bytes(rows) for _, rows in pieces_of(tensor, quant, most_bytes))
                 assert found == exported_bytes(tensor.format, tensor.shape, quant)
+
+
+def planes(rows: Rows) -> list[np.ndarray]:
+    if not isinstance(rows, Blocks):
+        return [rows]
+    return [part for part in (rows.codes, rows.scales, rows.extra) if part is not None]
+
+
+@pytest.mark.parametrize("quant", QUANTS)
+@pytest.mark.parametrize("format_name", ["q4s", "q4a", "q4p", "q6s", "q8s", "f16"])
+def test_joined_matrices_are_the_rows_of_each_in_order(tmp_path: Path, format_name: str, quant: Quant) -> None:
+    with Package.open(package_with(tmp_path, format_name)) as package:
+        tensors = [package.tensor(f"layer.0.{name}") for name in ("q", "k", "v")]
+        together = joined(tensors, quant, 10**6, by_input=True)
+        each = [next(pieces_of(tensor, quant, 10**6))[1] for tensor in tensors]
+    assert together is not None
+    for found, parts in zip(planes(together), zip(*map(planes, each), strict=True), strict=True):
+        np.testing.assert_array_equal(found, np.concatenate(parts))
+    if not isinstance(together, Blocks):
+        assert together.T.flags.c_contiguous
+
+
+def test_matrices_of_other_forms_or_too_large_together_are_not_joined(tmp_path: Path) -> None:
+    source = write_hf(tmp_path / "hf", tiny_model("llama", tied=False))
+    with Package.open(convert_checkpoint(source, tmp_path / "package", quant="q4")) as package:
+        gate, up, head = (package.tensor(name) for name in ("layer.0.gate", "layer.0.up", "head.weight"))
+        assert gate.format != head.format
+        assert joined([gate, head], "int4", 10**6) is None
+        assert joined([gate, head], "int8", 10**6) is not None
+        codes_bytes = sum(rows.codes.nbytes for rows in map(alone, (gate, up)))
+        assert joined([gate, up], "int4", codes_bytes) is not None
+        assert joined([gate, up], "int4", codes_bytes - 1) is None
+
+
+def alone(tensor: StoredTensor) -> Blocks:
+    rows = next(pieces_of(tensor, "int4", 10**6))[1]
+    assert isinstance(rows, Blocks)
+    return rows
+
+
+@pytest.mark.parametrize("cols", [32, 100, 288])
+def test_block_sums_are_ones_where_the_block_is(cols: int) -> None:
+    blocks = block_sums(cols)
+    count = -(-cols // 32)
+    values = np.stack([blocks.codes & 15, blocks.codes >> 4], -1).reshape(count, count, 32).astype(int) - 8
+    assert (values == np.eye(count, dtype=int)[..., None]).all()
+    assert (blocks.scales == 1).all()
 
 
 def test_float16_by_input_has_a_transpose_that_needs_no_copy(tmp_path: Path) -> None:

@@ -7,7 +7,14 @@ import pytest
 from pocketseek.device.execution_provider import ExecutionProvider
 from pocketseek.errors import FormatError, UnsupportedError, UsageError
 from pocketseek.runtime.onnx.model_files import ModelForm
-from pocketseek.runtime.onnx.providers import PROVIDERS, ProviderChoice, find_provider, open_first, order_of
+from pocketseek.runtime.onnx.providers import (
+    PROVIDERS,
+    ProviderChoice,
+    ProviderError,
+    find_provider,
+    open_first,
+    order_of,
+)
 
 PHONE = ExecutionProvider("QNN", "npu by qnn")
 PC = ExecutionProvider("CPU", "no npu")
@@ -41,6 +48,20 @@ def test_those_that_fail_are_told_in_a_line_and_the_next_is_used() -> None:
         ("QNN", "QNN: backend not found"),
         ("XNNPACK", "XNNPACK: backend not found"),
     ]
+
+
+def test_a_problem_is_told_without_the_remedy_that_was_taken() -> None:
+    def open_with(name: str) -> str:
+        if name == "CPU":
+            return name
+        raise ProviderError(name, "refused", "no backend\nlibQnnHtp.so")
+
+    _, choice = open_first(order_of(PHONE, available=EVERY), EVERY, open_with)
+    first = choice.failures[0]
+    assert (first.kind, first.detail) == ("refused", "no backend libQnnHtp.so")
+    assert first.problem == "QNN cannot run the model: no backend libQnnHtp.so"
+    with pytest.raises(ProviderError, match=r"libQnnHtp\.so; use --provider CPU$"):
+        open_first(order_of(PC, "QNN", available=EVERY), EVERY, open_with)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ Large constants are written as they are made (data_files.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx
@@ -16,7 +16,7 @@ from onnx import TensorProto
 from pocketseek.convert.layer_math import Floats
 from pocketseek.convert.onnx.data_files import LEAST_EXTERNAL_BYTES, DataFiles
 from pocketseek.convert.onnx.graph import OnnxGraph
-from pocketseek.convert.onnx.stored_blocks import Blocks, Rows
+from pocketseek.convert.onnx.stored_blocks import Blocks, Rows, block_sums
 from pocketseek.formats import BLOCK_COLS
 
 MICROSOFT = "com.microsoft"
@@ -61,6 +61,10 @@ class BlockGraph(OnnxGraph):
         y = parts[0] if len(parts) == 1 else self.node("Concat", *parts, axis=-1, label=name)
         return y if bias is None else self.node("Add", y, self.constant(f"{name}.bias", bias))
 
+    def split(self, x: str, sizes: Sequence[int]) -> list[str]:
+        """Along the last axis."""
+        return self.nodes("Split", [x, self.ints(*sizes)], len(sizes), axis=-1)
+
     def rows_of(
         self, name: str, ids: str, pieces: Iterable[tuple[int, Rows]], cols: int, *, is_multiplied: bool = False
     ) -> str:
@@ -83,32 +87,32 @@ class BlockGraph(OnnxGraph):
             halves = self.node("Cast", x, to=TensorProto.FLOAT16)
             y = self.node("MatMul", halves, self.constant(f"{name}.weight", rows.T))
             return self.node("Cast", y, to=TensorProto.FLOAT)
-        y = self.node(
-            "MatMulNBits",
-            x,
-            self.constant(f"{name}.codes", rows.codes),
-            self.constant(f"{name}.scales", rows.scales),
-            label=name,
-            domain=MICROSOFT,
-            K=cols,
-            N=rows.num_rows,
-            bits=rows.bits,
-            block_size=BLOCK_COLS,
-            accuracy_level=_INT8_PRODUCTS,
-        )
+        y = self._block_product(name, x, rows, cols)
         if rows.extra is None:
             return y
         extra = self.constant(f"{name}.extra", rows.extra.T)
-        return self.node("Add", y, self.node("MatMul", self._sums(x, rows.extra.shape[1], cols), extra))
+        return self.node("Add", y, self.node("MatMul", self._sums(x, cols), extra))
 
-    def _sums(self, x: str, blocks: int, cols: int) -> str:
-        """Of the inputs of each block; several matrices of one input share them."""
+    def _block_product(self, name: str, x: str, blocks: Blocks, cols: int) -> str:
+        return self.node(
+            "MatMulNBits",
+            x,
+            self.constant(f"{name}.codes", blocks.codes),
+            self.constant(f"{name}.scales", blocks.scales),
+            label=name,
+            domain=MICROSOFT,
+            K=cols,
+            N=blocks.num_rows,
+            bits=blocks.bits,
+            block_size=BLOCK_COLS,
+            accuracy_level=_INT8_PRODUCTS,
+        )
+
+    def _sums(self, x: str, cols: int) -> str:
+        """Of the inputs of each block, rounded as the products round them: so do the kernels. Several matrices of one
+        input share them."""
         if x not in self._block_sums:
-            padded = x
-            if blocks * BLOCK_COLS != cols:
-                padded = self.node("Pad", x, self.ints(0, 0, 0, 0, 0, blocks * BLOCK_COLS - cols))
-            cut = self.node("Reshape", padded, self.ints(1, -1, blocks, BLOCK_COLS))
-            self._block_sums[x] = self.node("ReduceSum", cut, self.ints(-1), keepdims=0)
+            self._block_sums[x] = self._block_product(f"block_sums.{cols}", x, block_sums(cols), cols)
         return self._block_sums[x]
 
     def _gathered(self, name: str, ids: str, rows: Rows, cols: int, is_multiplied: bool) -> str:

@@ -12,7 +12,7 @@ one buffer GroupQueryAttention writes in place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +20,13 @@ from onnx import TensorProto
 
 from pocketseek.convert.layer_math import Floats
 from pocketseek.convert.onnx.block_graph import MICROSOFT, BlockGraph
-from pocketseek.convert.onnx.stored_blocks import Quant, Rows, pieces_of
+from pocketseek.convert.onnx.stored_blocks import Quant, Rows, joined, pieces_of
 from pocketseek.errors import UnsupportedError
 from pocketseek.package.reader import Package
 from pocketseek.types import ModelConfig
 
 _PIECE_BYTES = 96_000_000  # of one constant: files are at most 100 MB
+_HEADS = ("q", "k", "v")
 _HEAD_DIM_STEP, _OWN_ROTATION_STEP = 8, 16  # sizes of heads that GroupQueryAttention takes, and rotates by itself
 _FLOAT, _INT64, _INT32 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32
 
@@ -147,31 +148,21 @@ class DecoderGraphs:
         mixed = self._attention(graph, index, x, places)
         o = self._linear(graph, prefix + "o", mixed)
         residual, x = self._normed(graph, _Flow(residual, o), prefix + "mlp_norm")
-        gate, up = self._linear(graph, prefix + "gate", x), self._linear(graph, prefix + "up", x)
+        gate, up = self._linears(graph, prefix, ("gate", "up"), x)
         activated = graph.node("QuickGelu", gate, domain=MICROSOFT, alpha=1.0)  # x * sigmoid(x), which is SiLU
         return _Flow(residual, self._linear(graph, prefix + "down", graph.node("Mul", activated, up)))
 
     def _attention(self, graph: BlockGraph, index: int, x: str, places: _Places) -> str:
         config, prefix = self.config, f"layer.{index}."
-        q, k, v = (self._linear(graph, prefix + name, x) for name in ("q", "k", "v"))
-        q = self._head_norm(graph, prefix + "q_norm", q, config.num_heads)
-        k = self._head_norm(graph, prefix + "k_norm", k, config.num_kv_heads)
-        angles: tuple[str, ...] = (places.cosine, places.sine)
-        if places.tokens is not None:
-            q, k = (
-                graph.node(
-                    "RotaryEmbedding", y, places.tokens, *angles, domain=MICROSOFT, num_heads=heads, interleaved=0
-                )
-                for y, heads in ((q, config.num_heads), (k, config.num_kv_heads))
-            )
-            angles = ()
+        heads = self._heads(graph, prefix, x, places)
+        angles = () if places.tokens is not None else (places.cosine, places.sine)
         shape = (1, config.num_kv_heads, "past", config.head_dim)
         past = [graph.input(f"past_key_values.{index}.{kind}", _FLOAT, shape) for kind in ("key", "value")]
         present = [f"present.{index}.{kind}" for kind in ("key", "value")]
         mixed = f"{prefix}mixed"
         graph.named_node(
             "GroupQueryAttention",
-            [q, k, v, *past, places.last_position, places.num_positions, *angles],
+            [*heads, *past, places.last_position, places.num_positions, *angles],
             [mixed, *present],
             domain=MICROSOFT,
             num_heads=config.num_heads,
@@ -183,6 +174,27 @@ class DecoderGraphs:
         for name in present:
             graph.output(name, name, _FLOAT, (1, config.num_kv_heads, "present", config.head_dim))
         return mixed
+
+    def _heads(self, graph: BlockGraph, prefix: str, x: str, places: _Places) -> tuple[str, str, str]:
+        """q, k and v; or all of them in one, if attention can take them as they come."""
+        config = self.config
+        is_plain = places.tokens is None and not self._package.has_tensor(prefix + "q_norm")
+        if is_plain and (together := self._joined_linear(graph, prefix, _HEADS, x)) is not None:
+            return together, "", ""
+        q, k, v = self._linears(graph, prefix, _HEADS, x)
+        q = self._head_norm(graph, prefix + "q_norm", q, config.num_heads)
+        k = self._head_norm(graph, prefix + "k_norm", k, config.num_kv_heads)
+        return (
+            self._rotated(graph, q, config.num_heads, places),
+            self._rotated(graph, k, config.num_kv_heads, places),
+            v,
+        )
+
+    def _rotated(self, graph: BlockGraph, y: str, num_heads: int, places: _Places) -> str:
+        if places.tokens is None:
+            return y
+        inputs = (y, places.tokens, places.cosine, places.sine)
+        return graph.node("RotaryEmbedding", *inputs, domain=MICROSOFT, num_heads=num_heads, interleaved=0)
 
     def _head_norm(self, graph: BlockGraph, name: str, y: str, num_heads: int) -> str:
         """Over each head by itself."""
@@ -212,6 +224,26 @@ class DecoderGraphs:
         x = graph.rms_norm(chosen, weight, self.config.rms_norm_eps)
         logits = self._linear(graph, "head.weight", x)
         graph.output(logits, "logits", _FLOAT, (1, "rows", self.config.vocab_size))
+
+    def _linears(self, graph: BlockGraph, prefix: str, names: Sequence[str], x: str) -> list[str]:
+        """One product for all of them, if that can be: x is rounded once, and threads meet once."""
+        together = self._joined_linear(graph, prefix, names, x)
+        if together is None:
+            return [self._linear(graph, prefix + name, x) for name in names]
+        return graph.split(together, [self._package.tensor(prefix + name).shape[0] for name in names])
+
+    def _joined_linear(self, graph: BlockGraph, prefix: str, names: Sequence[str], x: str) -> str | None:
+        tensors = [self._package.tensor(prefix + name) for name in names]
+        rows = joined(tensors, self._quant, _PIECE_BYTES, by_input=True)
+        if rows is None:
+            return None
+        biases = [self._bias(tensor.name, tensor.shape[0]) for tensor in tensors]
+        bias = np.concatenate(biases) if any(map(np.any, biases)) else None
+        return graph.linear(prefix + "_".join(names), x, [(0, rows)], tensors[0].shape[1], bias)
+
+    def _bias(self, name: str, size: int) -> Floats:
+        name = f"{name}_bias"
+        return self._vector(name) if self._package.has_tensor(name) else np.zeros(size, np.float32)
 
     def _linear(self, graph: BlockGraph, name: str, x: str) -> str:
         bias = f"{name}_bias"

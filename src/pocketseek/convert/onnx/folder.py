@@ -2,6 +2,8 @@
 
 Constants of graphs lie in files of at most 100 MB beside them (`NAME.onnx.data-000`, ...), each at a multiple of 4 KiB,
 so that they can be mapped. An export that stands at the destination is replaced; anything else there is refused.
+A writer that was killed leaves hidden neighbours, which the next one at that destination clears: if it was killed just
+when the old export had been moved away, that one is put back first.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ class ExportFolder:
             self._destination.parent.mkdir(parents=True, exist_ok=True)
             check_replaceable(self._destination)
             undo.enter_context(destination_lock(self._destination))
+            _put_back(self._destination)
             undo.callback(self._clear)
             self._clear()
             check_free_space(self._destination.parent, self._expected_bytes)
@@ -115,8 +118,16 @@ def _is_export(path: Path) -> bool:
         return f'"{FORMAT}"'.encode() in file.read(_MAX_DESCRIPTION_BYTES)
 
 
+def _put_back(destination: Path) -> None:
+    """The old export of a writer that was killed between the two renames of `_install`."""
+    trash = trash_path(destination)
+    if _is_export(trash) and not os.path.lexists(destination):
+        os.rename(trash, destination)
+        sync_dir(destination.parent)
+
+
 def _install(partial: Path, destination: Path) -> None:
-    """Two renames where an export stands: killed between them, the old one is in the trash beside it."""
+    """Two renames where an export stands: killed between them, the old one is in the trash beside it (`_put_back`)."""
     if destination.is_dir() and any(destination.iterdir()):
         os.rename(destination, trash_path(destination))
     os.rename(partial, destination)

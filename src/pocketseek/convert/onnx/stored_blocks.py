@@ -5,13 +5,13 @@
 
 q4s and q8s fit as they are, q6s as codes of 8 bits, q4p with scale = D * g (float32 holds it exactly). The minima of
 q4a do not fit whole zero points, so they become `extra`, what is left of them: sum over a block's inputs times extra, a
-product of its own.
+product of its own (`block_sums` makes the sums).
 Whoever wants other bits than are stored gets codes made anew, or the values in float16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -77,6 +77,28 @@ def pieces_of(
         yield first, _together(_slabs(tensor, first, stop, quant), stop - first, by_input)
 
 
+def joined(tensors: Sequence[StoredTensor], quant: Quant, most_bytes: int, *, by_input: bool = False) -> Rows | None:
+    """The rows of matrices with the same inputs, one matrix below the other, so that they are one product.
+
+    None where they do not go together: of different forms, or more than most_bytes. Raises as `pieces_of` does.
+    """
+    cols = tensors[0].shape[1]
+    num_rows = sum(tensor.shape[0] for tensor in tensors)
+    forms = {_form(tensor.format, quant) for tensor in tensors}
+    if len(forms) > 1 or num_rows * _row_bytes(tensors[0].format, cols, quant) > most_bytes:
+        return None
+    slabs = (slab for tensor in tensors for slab in _slabs(tensor, 0, tensor.shape[0], quant))
+    return _together(slabs, num_rows, by_input)
+
+
+def block_sums(cols: int) -> Blocks:
+    """A matrix (blocks, inputs) whose product is the sum of each block's inputs, rounded as for other products."""
+    blocks = num_blocks(cols)
+    codes = np.full((blocks, blocks, BLOCK_COLS // 2), 0x88, np.uint8)  # 8 stands for 0, 9 for 1
+    codes[np.arange(blocks), np.arange(blocks)] = 0x99
+    return Blocks(4, codes, np.ones((blocks, blocks), np.float32))
+
+
 def exported_bytes(format_name: str, shape: tuple[int, ...], quant: Quant) -> int:
     """What a tensor of a package takes in an export."""
     if len(shape) == 1:
@@ -84,15 +106,22 @@ def exported_bytes(format_name: str, shape: tuple[int, ...], quant: Quant) -> in
     rows, cols = shape
     if quant == "f16" or not FORMATS[format_name].quantised:
         return rows * 2 * cols
-    planes = 2 if format_name == "q4a" and quant == "int4" else 1
+    planes = 2 if _form(format_name, quant) == "minima" else 1
     return rows * (_row_bytes(format_name, cols, quant) + planes * 4 * num_blocks(cols))
+
+
+def _form(format_name: str, quant: Quant) -> Literal["halves", "wide", "minima", "plain"]:
+    """What `_converted` makes of a format: only rows of one form fit into one array."""
+    if quant == "f16" or not FORMATS[format_name].quantised:
+        return "halves"
+    if quant == "int8" or format_name in _WIDE_ZERO:
+        return "wide"
+    return "minima" if format_name == "q4a" else "plain"
 
 
 def _row_bytes(format_name: str, cols: int, quant: Quant) -> int:
     padded = num_blocks(cols) * BLOCK_COLS
-    if quant == "f16" or not FORMATS[format_name].quantised:
-        return 2 * padded
-    return padded if quant == "int8" or format_name in _WIDE_ZERO else padded // 2
+    return {"halves": 2 * padded, "wide": padded}.get(_form(format_name, quant), padded // 2)
 
 
 def _slabs(tensor: StoredTensor, first: int, stop: int, quant: Quant) -> Iterator[Rows]:

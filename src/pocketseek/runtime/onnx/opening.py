@@ -25,6 +25,7 @@ from pocketseek.runtime.start import OpenedModel
 from pocketseek.settings import Settings
 from pocketseek.types import EngineKind
 
+_EXPORT_REVISION = b"2"  # graphs of `export_package`: 2 joins what is multiplied by the same input
 _ONLY_CPU = ExecutionProvider("CPU", "no npu")
 
 
@@ -73,8 +74,9 @@ def refuse_sealed(package: Path) -> None:
 
 
 def cached_export(settings: Settings, manifest: Manifest) -> Path:
-    """Where the export of an installed model lies, or would lie: it serves this very package and no other."""
-    name = hashlib.sha256(render_manifest(manifest)).hexdigest()[:32]
+    """Where the export of an installed model lies, or would lie: it serves this very package and no other, and is made
+    anew where what an export is has changed."""
+    name = hashlib.sha256(_EXPORT_REVISION + render_manifest(manifest)).hexdigest()[:32]
     return exports_folder(settings) / name
 
 

@@ -25,6 +25,7 @@ PROVIDERS = {
 }
 """Our name, and ONNX Runtime's."""
 
+_DETAIL_CHARS = 300
 _COMPILERS = ("QNN", "NNAPI")
 _NEXT = {"QNN": ("XNNPACK",), "NNAPI": ("XNNPACK",)}  # phones with such an NPU have arm64 cores
 
@@ -35,12 +36,34 @@ ProviderReason = (
 Opened = TypeVar("Opened")
 
 
+ProblemKind = Literal["not started", "no operators", "refused", "first pass", "no numbers"]
+_PROBLEMS: dict[ProblemKind, str] = {
+    "not started": "{name} could not be started",
+    "no operators": "{name} has none of the operators of this model",
+    "refused": "{name} cannot run the model",
+    "first pass": "{name} failed in its first pass",
+    "no numbers": "{name} computed no numbers in its first pass",
+}
+
+
+class ProviderError(UnsupportedError):
+    """A provider other than the CPU does not work. detail: in ONNX Runtime's words, of any length."""
+
+    def __init__(self, name: str, kind: ProblemKind, detail: str = "") -> None:
+        self.kind = kind
+        self.detail = " ".join(detail.split())[:_DETAIL_CHARS]
+        self.problem = _PROBLEMS[kind].format(name=name) + (f": {self.detail}" if detail else "")
+        super().__init__(f"{self.problem}; use --provider CPU")
+
+
 @dataclass(frozen=True)
 class ProviderFailure:
-    """problem: one line."""
+    """problem: one line, in English. kind, detail: the same for those who say it themselves; kind None: anything."""
 
     name: str
     problem: str
+    kind: ProblemKind | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +148,7 @@ def open_first(
         except UnsupportedError as error:
             if choice is order[-1]:
                 raise
-            failures.append(ProviderFailure(choice.name, _one_line(error)))
+            failures.append(_failure(choice.name, error))
             continue
         return opened, ProviderChoice(choice.name, choice.reason, tuple(failures))
     raise ValueError("no provider to try")
@@ -136,5 +159,8 @@ def _lacking(name: str, available: Collection[str]) -> str:
     return f"the installed ONNX Runtime was built without {name} (it has {here}); install a build with it or use CPU"
 
 
-def _one_line(error: UnsupportedError) -> str:
-    return " ".join(str(error).split())[:300]
+def _failure(name: str, error: UnsupportedError) -> ProviderFailure:
+    if isinstance(error, ProviderError):  # without the remedy: the next one is used anyway
+        return ProviderFailure(name, error.problem, error.kind, error.detail)
+    problem = " ".join(str(error).split())[:_DETAIL_CHARS]
+    return ProviderFailure(name, problem, detail=problem)
