@@ -27,6 +27,7 @@ from pocketseek.package.manifest import JsonValue
 
 Progress = Callable[[str, int, int], None]
 
+_MEASURED_WINDOW = 128  # tokens: eight pieces of text instead of two
 _LEAST_BITS, _MOST_BITS = 4.19, 8.5  # of q4p and q8s
 _MANIFEST_BYTES, _TENSOR_ENTRY_BYTES, _HASH_BYTES = 16 << 10, 320, 68
 
@@ -128,8 +129,12 @@ class MixedRecipe:
 
 
 def windows_to_measure(windows: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Of calibration text: some are enough."""
-    return windows[: max(1, DEFAULT_TOKENS // windows.shape[1])]
+    """Of calibration text: as many short pieces as DEFAULT_TOKENS are, spread evenly over all windows. These stand text
+    after text, so that every kind of text has its share."""
+    length = min(_MEASURED_WINDOW, windows.shape[1])
+    pieces = windows[:, : windows.shape[1] // length * length].reshape(-1, length)
+    places = np.linspace(0, len(pieces) - 1, min(len(pieces), DEFAULT_TOKENS // length))
+    return np.ascontiguousarray(pieces[np.rint(places).astype(int)])
 
 
 class _Sizes:
