@@ -97,18 +97,23 @@ def input_squares(checkpoint: Path, windows: npt.NDArray[np.int32]) -> dict[str,
     """Mean square of each input of each matrix in the float16 model, by GGUF name."""
     found: dict[str, Floats] = {}
 
-    def keep(name: str, weights: Floats, gram: Gram) -> QuantisedMatrix:
-        found[name] = gram.importance
-        return QuantisedMatrix(None, weights, 0.0, 0.0)
+    class Keeper:
+        def scales(self, *_: object) -> None:
+            return None
 
+        def quantise(self, name: str, weights: Floats, gram: Gram, scales: Floats | None) -> QuantisedMatrix:
+            found[name] = gram.importance
+            return QuantisedMatrix(None, weights, 0.0, 0.0)
+
+    keeper = Keeper()
     with closing(open_source(checkpoint)) as source:
         plan = choose_planner(source)(source)
         walk = Calibration(source, plan, windows)
         table = walk.matrix("embed.weight" if walk.has("embed.weight") else "head.weight")
         walk.embed(lambda ids: table[ids])
         for layer in range(plan.model.num_layers):
-            walk.layer(layer, keep)
-        walk.head(keep)
+            walk.layer(layer, keeper)
+        walk.head(keeper)
         return {gguf_name(name, plan.model): squares for name, squares in found.items()}
 
 

@@ -56,6 +56,16 @@ class Gram:
             self._factors = [factor_of(block) for block in self.blocks]
         return self._factors
 
+    def divided_by(self, scales: Floats) -> Gram:
+        """Of inputs that are divided by scales (columns,)."""
+        result = Gram(0)
+        result.num_rows = self.num_rows
+        for block in self.blocks:
+            some = scales[block.start : block.stop]
+            result.blocks.append(GramBlock(block.start, block.stop, block.matrix / some / some[:, None]))
+        result._sample = self._sample / scales
+        return result
+
     @property
     def importance(self) -> Floats:
         """Mean square of each input, (columns,)."""
