@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,7 +16,7 @@ import typer
 from pocketseek.cli import convert_messages, messages, options
 from pocketseek.cli.console import ShowProgress, format_bytes, note, print_json, print_text, progress_bar
 from pocketseek.cli.messages import Words
-from pocketseek.cli.quality_view import held_out_lines
+from pocketseek.cli.quality_view import quality_lines
 from pocketseek.cli.sizes import parse_size
 from pocketseek.cli.text_input import read_text_file
 from pocketseek.errors import NotFoundError, UsageError
@@ -140,9 +140,7 @@ def convert(
         if calibration := manifest.quality.get("calibration"):
             note(_calibrated(calibration, words))
         if sys.stdout.isatty():
-            for line in _losses(manifest.quality, words):
-                print_text(line)
-            for line in held_out_lines(manifest.quality, words):
+            for line in quality_lines(manifest.quality, words):
                 print_text(line)
 
 
@@ -190,21 +188,6 @@ def going_on_line(going_on: GoingOn, words: Words) -> str:
     if measured is not None and done is None:
         return words(convert_messages.GOING_ON_MEASURED, done=measured, total=total)
     return words(convert_messages.GOING_ON_BEGINNING)
-
-
-def _losses(quality: Mapping[str, Any], words: Words) -> list[str]:
-    """A line for every format that does not hold its weights exactly."""
-    return [
-        words(
-            messages.QUANTISATION_LOSS,
-            format=name,
-            error=facts["relative_rms_error"],
-            worst=facts["worst_relative_rms_error"],
-            tensor=facts["worst_tensor"],
-        )
-        for name, facts in quality["formats"].items()
-        if "relative_rms_error" in facts
-    ]
 
 
 def _calibrated(calibration: Any, words: Words) -> str:

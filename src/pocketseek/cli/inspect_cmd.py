@@ -13,7 +13,7 @@ from pocketseek.cli import messages, options
 from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models_cmd import tensor_formats
-from pocketseek.cli.quality_view import held_out_lines
+from pocketseek.cli.quality_view import quality_lines
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def inspect(
         )
     else:
         print_table(("", ""), _rows(path, manifest, words))
-        for line in held_out_lines(manifest.quality, words):
+        for line in quality_lines(manifest.quality, words):
             print_text(line)
 
 
@@ -73,6 +73,7 @@ def _facts(path: Path, manifest: Manifest) -> dict[str, object]:
 
 
 def _rows(path: Path, manifest: Manifest, words: Words) -> list[tuple[str, str]]:
+    """All but the quality report, which is told in sentences."""
     rows = [
         (words(messages.COLUMN_NAME), manifest.name),
         (words(messages.COLUMN_PATH), str(path)),
@@ -83,7 +84,6 @@ def _rows(path: Path, manifest: Manifest, words: Words) -> list[tuple[str, str]]
     for title, values in (
         ("model", dataclasses.asdict(manifest.model)),
         ("recipe", manifest.recipe),
-        ("quality", {key: value for key, value in manifest.quality.items() if key != "held_out"}),
         ("provenance", manifest.provenance),
     ):
         rows += _flat(title, values)
