@@ -24,7 +24,7 @@ from pocketseek.convert.checkpoint_weights import CheckpointWeights
 from pocketseek.convert.families.base import ModelPlan
 from pocketseek.convert.families.choose import choose_planner
 from pocketseek.convert.families.names import source_name
-from pocketseek.convert.gram import Gram
+from pocketseek.convert.gram import AnyGram
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.convert.quantize import quantize
 from pocketseek.convert.slabs import read_matrix, read_vector
@@ -101,7 +101,7 @@ def input_squares(checkpoint: Path, windows: npt.NDArray[np.int32]) -> dict[str,
         def scales(self, *_: object) -> None:
             return None
 
-        def quantise(self, name: str, weights: Floats, gram: Gram, scales: Floats | None) -> QuantisedMatrix:
+        def quantise(self, name: str, weights: Floats, gram: AnyGram, scales: Floats | None) -> QuantisedMatrix:
             found[name] = gram.importance
             return QuantisedMatrix(None, weights, 0.0, 0.0)
 

@@ -12,7 +12,7 @@ import pytest
 from pocketseek.convert.calibrate import Calibration, QuantisedMatrix, compensated
 from pocketseek.convert.channel_scales import Shared
 from pocketseek.convert.families.choose import choose_planner
-from pocketseek.convert.gram import Gram, GramBlock
+from pocketseek.convert.gram import AnyGram, Gram, GramBlock
 from pocketseek.convert.layer_math import Floats
 from pocketseek.convert.quantize import dequantize, quantize
 from pocketseek.convert.slabs import read_vector
@@ -30,7 +30,7 @@ class AsItIs:
     ) -> Floats | None:
         return None
 
-    def quantise(self, name: str, weights: Floats, gram: Gram, scales: Floats | None) -> QuantisedMatrix:
+    def quantise(self, name: str, weights: Floats, gram: AnyGram, scales: Floats | None) -> QuantisedMatrix:
         return QuantisedMatrix(None, weights, 0.0, 0.0)
 
 

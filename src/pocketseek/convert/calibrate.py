@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pocketseek.convert.channel_scales import Shared, of_values, over_query_heads
 from pocketseek.convert.compensate import quantize_compensated
 from pocketseek.convert.families.base import ModelPlan, TensorPlan
-from pocketseek.convert.gram import Gram
+from pocketseek.convert.gram import AnyGram, Gram
 from pocketseek.convert.layer_math import Attention, Floats, gated
 from pocketseek.convert.pack import Planes
 from pocketseek.convert.quantize import dequantize
@@ -71,7 +71,7 @@ class QuantisedLayer:
 class LayerQuantiser(Protocol):
     """How a layer's matrices are quantised. Names are canonical, weights (outputs, inputs)."""
 
-    def quantise(self, name: str, weights: Floats, gram: Gram, scales: Floats | None) -> QuantisedMatrix:
+    def quantise(self, name: str, weights: Floats, gram: AnyGram, scales: Floats | None) -> QuantisedMatrix:
         """scales: that the columns have been multiplied by; gram is that of the divided inputs."""
         ...
 
@@ -210,10 +210,10 @@ class _Layer:
         scales = self._quantiser.scales(full, weights, gram, self._prefix + divided, shared)
         if scales is not None:
             self._divide(divided, scales)
-            gram = gram.divided_by(scales)
+        inputs: AnyGram = gram if scales is None else gram.divided_by(scales)
         for name, matrix in zip(names, weights, strict=True):
             scaled = matrix if scales is None else matrix * scales
-            self.done.matrices[name] = self._quantiser.quantise(self._prefix + name, scaled, gram, scales)
+            self.done.matrices[name] = self._quantiser.quantise(self._prefix + name, scaled, inputs, scales)
         return np.float32(1) if scales is None else scales
 
     def _divide(self, name: str, scales: Floats) -> None:
@@ -236,10 +236,10 @@ class _Layer:
         return self.done.vectors.get(name)
 
 
-def compensated(format_name: str, weights: Floats, gram: Gram) -> QuantisedMatrix:
+def compensated(format_name: str, weights: Floats, gram: AnyGram) -> QuantisedMatrix:
     return _measured(format_name, quantize_compensated(format_name, weights, gram), weights, gram)
 
 
-def _measured(format_name: str, planes: Planes, weights: Floats, gram: Gram) -> QuantisedMatrix:
+def _measured(format_name: str, planes: Planes, weights: Floats, gram: AnyGram) -> QuantisedMatrix:
     values = dequantize(format_name, planes)[:, : weights.shape[1]]
     return QuantisedMatrix(planes, values, gram.error_of(values - weights), gram.error_of(weights), format_name)

@@ -16,7 +16,7 @@ from pocketseek.convert.channel_scales import Shared, choose_scales
 from pocketseek.convert.checkpoint_weights import CheckpointWeights
 from pocketseek.convert.encode import Loss, loss_of
 from pocketseek.convert.families.base import ModelPlan, TensorPlan
-from pocketseek.convert.gram import Gram
+from pocketseek.convert.gram import AnyGram, Gram
 from pocketseek.convert.layer_math import Floats
 from pocketseek.convert.pack import pack_planes
 from pocketseek.convert.quantize import dequantize, quantize
@@ -171,7 +171,7 @@ class CalibratedLayers:
         is_fixed = len(tensor.shape) == 2 and self._format_of(tensor) is None
         return None if is_fixed or len(readers) < len(names) else choose_scales(readers, gram, shared)
 
-    def quantise(self, name: str, weights: Floats, gram: Gram, scales: Floats | None) -> QuantisedMatrix:
+    def quantise(self, name: str, weights: Floats, gram: AnyGram, scales: Floats | None) -> QuantisedMatrix:
         """Of a LayerQuantiser."""
         tensor = self._tensors[name]
         format_name = self._format_of(tensor)
