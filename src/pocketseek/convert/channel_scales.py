@@ -5,9 +5,13 @@ is finer then where s is large (AWQ: Lin et al., 2023, "Activation-aware Weight 
 nothing while running: it is done to a norm's weights (for q, k, v and for gate, up), to the rows of up (for down), or
 to the rows of v (for o: one scale for all query heads that share a channel).
 
-s = activation^share, its root mean square on calibration text; the share is the one of SHARES with which the error of
-the outputs after quantising (compensation included) is least, tried on some of the rows. None is used where the best
-gains less than LEAST_GAIN.
+    s = activation^share / weight^evened
+
+activation is the root mean square of an input on calibration text; weight the largest magnitude in its column, rows
+taken relative to their own size, since 32 columns share one scale in each row and are rounded best if they are alike
+(SmoothQuant: Xiao et al., 2022). The exponents are those of EXPONENTS with which the error of the outputs after
+quantising, compensation included, is least, tried on some of the rows. None is used where the best gains less than
+LEAST_GAIN.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pocketseek.convert.compensate import quantize_compensated
 from pocketseek.convert.gram import Gram
@@ -22,32 +27,34 @@ from pocketseek.convert.layer_math import Floats
 from pocketseek.convert.quantize import dequantize
 from pocketseek.types import ModelConfig
 
-SHARES = (0.15, 0.3, 0.45, 0.6)
+EXPONENTS = ((0.15, 0.25), (0.3, 0.3), (0.15, 0.5), (0.4, 0.5))  # (share, evened)
 LEAST_GAIN = 0.02
 _TRIED_ROWS = 128  # of each matrix
 _MOST = 16.0  # so that float16 scales of divided rows stay far from the smallest ones
-_LEAST_ACTIVATION = 1e-3  # of the largest
+_LEAST = 1e-3
 
 Shared = Callable[[Floats], Floats]
-"""Importances of inputs (columns,) -> the same, alike where inputs must have one scale."""
+"""Figures of inputs (columns,) -> the same, alike where inputs must have one scale."""
 
 
 def choose_scales(readers: Sequence[tuple[str, Floats]], gram: Gram, shared: Shared | None = None) -> Floats | None:
     """readers: (format, weights) of all matrices with these inputs. Returns what their columns are multiplied by."""
-    importance = gram.importance if shared is None else shared(gram.importance)
+    activation, weight = gram.importance, _column_peaks([weights for _, weights in readers])
+    if shared is not None:
+        activation, weight = shared(activation), shared(weight)
     some = [(format_name, _some_rows(weights)) for format_name, weights in readers]
-    best, best_error = None, (1 - LEAST_GAIN) * _error(some, gram, np.ones_like(importance))
-    for share in SHARES:
-        scales = _scales(importance, share)
+    best, best_error = None, (1 - LEAST_GAIN) * _error(some, gram, np.ones_like(weight))
+    for share, evened in EXPONENTS:
+        scales = _scales(_floored(np.sqrt(activation)) ** share / _floored(weight) ** evened)
         error = _error(some, gram, scales)
         if error < best_error:
             best, best_error = scales, error
     return best
 
 
-def over_query_heads(config: ModelConfig, importance: Floats) -> Floats:
+def over_query_heads(config: ModelConfig, figures: Floats) -> Floats:
     """Of attention's output (heads * dim): the mean over those query heads that read one channel of v, for each."""
-    grouped = importance.reshape(config.num_kv_heads, config.queries_per_kv_head, config.head_dim)
+    grouped = figures.reshape(config.num_kv_heads, config.queries_per_kv_head, config.head_dim)
     return np.repeat(grouped.mean(axis=1, keepdims=True), config.queries_per_kv_head, axis=1).reshape(-1)
 
 
@@ -57,12 +64,23 @@ def of_values(config: ModelConfig, scales: Floats) -> Floats:
     return np.ascontiguousarray(grouped[:, 0]).reshape(-1)
 
 
-def _scales(importance: Floats, share: float) -> Floats:
-    activation = np.sqrt(importance.astype(np.float64))
-    peak = activation.max()
-    scales = np.maximum(activation, _LEAST_ACTIVATION * peak if peak > 0 else 1.0) ** share
-    scales /= np.exp(np.log(scales).mean())  # the whole keeps its size
-    return np.clip(scales, 1 / _MOST, _MOST).astype(np.float32)
+def _column_peaks(matrices: Sequence[Floats]) -> Floats:
+    peaks = []
+    for weights in matrices:
+        sizes = np.sqrt(np.square(weights).mean(axis=1, keepdims=True))
+        peaks.append((np.abs(weights) / np.where(sizes > 0, sizes, np.float32(1))).max(axis=0))
+    return np.asarray(np.maximum.reduce(peaks))
+
+
+def _floored(values: Floats) -> NDArray[np.float64]:
+    """A channel that is never used is scaled as one of a thousandth of the largest."""
+    peak = float(values.max())
+    return np.maximum(values.astype(np.float64), _LEAST * peak if peak > 0 else 1.0)
+
+
+def _scales(wanted: NDArray[np.float64]) -> Floats:
+    centred = wanted / np.exp(np.log(wanted).mean())  # the whole keeps its size
+    return np.clip(centred, 1 / _MOST, _MOST).astype(np.float32)
 
 
 def _some_rows(weights: Floats) -> Floats:
