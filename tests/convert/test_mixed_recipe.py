@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from tiny_models import tiny_hf_directory, tiny_model, write_hf
 
+from pocketseek.cli.sizes import parse_size
 from pocketseek.convert.checkpoint_weights import CheckpointWeights
 from pocketseek.convert.families.choose import choose_planner
 from pocketseek.convert.mixed_recipe import mixed_target, windows_to_measure
@@ -62,10 +64,22 @@ def test_bits_count_the_tensors_alone(tmp_path: Path, checkpoint: Path) -> None:
     assert manifest.recipe["bits"] == 6.0
 
 
-def test_too_small_a_target_is_refused_with_the_least_size(tmp_path: Path, checkpoint: Path) -> None:
-    with pytest.raises(UsageError, match="smallest package"):
+def test_too_small_a_target_is_refused_with_one_that_is_not(tmp_path: Path, checkpoint: Path) -> None:
+    with pytest.raises(UsageError, match="smallest package") as refused:
         convert_checkpoint(checkpoint, tmp_path / "out", target_bytes=10_000)
     assert not (tmp_path / "out").exists()
+    least = re.search("--target-size ([0-9.]+MB)", str(refused.value))
+    assert least is not None
+    convert_checkpoint(checkpoint, tmp_path / "out", target_bytes=parse_size(least[1]))
+
+
+def test_too_few_bits_are_refused_with_those_that_are_enough(tmp_path: Path, checkpoint: Path) -> None:
+    with pytest.raises(UsageError, match=r"4\.19 bits for each weight") as refused:
+        convert_checkpoint(checkpoint, tmp_path / "out", bits=4.19)
+    assert not (tmp_path / "out").exists()
+    least = re.search("--bits ([0-9.]+)", str(refused.value))
+    assert least is not None
+    convert_checkpoint(checkpoint, tmp_path / "out", bits=float(least[1]))
 
 
 @pytest.mark.parametrize(

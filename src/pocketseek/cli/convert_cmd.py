@@ -112,7 +112,7 @@ def convert(
             quant=quant,
             target_bytes=target_size,
             bits=bits,
-            calibration=[read_text_file(path) for path in calibrate or ()],
+            calibration=[_calibration_text(path) for path in calibrate or ()],
             calibration_tokens=calibration_tokens,
             checks=_checks(check or ()),
             check_tokens=check_tokens,
@@ -142,6 +142,17 @@ def convert(
         if sys.stdout.isatty():
             for line in quality_lines(manifest.quality, words):
                 print_text(line)
+
+
+def _calibration_text(path: Path) -> str:
+    """With the file's name in what is refused."""
+    from pocketseek.convert.calibration_text import check_is_text
+
+    text = read_text_file(path)
+    if not text.strip():
+        raise UsageError(f"{path} is empty; leave it out, or give a file with text")
+    check_is_text(text, str(path))
+    return text
 
 
 def _checks(paths: Sequence[Path]) -> dict[str, str]:

@@ -75,7 +75,7 @@ def _column_peaks(matrices: Sequence[Floats]) -> Floats:
 def _floored(values: Floats) -> NDArray[np.float64]:
     """A channel that is never used is scaled as one of a thousandth of the largest."""
     peak = float(values.max())
-    return np.maximum(values.astype(np.float64), _LEAST * peak if peak > 0 else 1.0)
+    return np.asarray(np.maximum(values.astype(np.float64), _LEAST * peak if peak > 0 else 1.0))
 
 
 def _scales(wanted: NDArray[np.float64]) -> Floats:

@@ -96,10 +96,10 @@ class DividedGram:
 
     @property
     def importance(self) -> Floats:
-        return self._gram.importance / np.square(self._scales)
+        return np.asarray(self._gram.importance / np.square(self._scales), np.float32)
 
     def damped_importance(self, damping: float) -> Floats:
-        return self._gram.damped_importance(damping) / np.square(self._scales)
+        return np.asarray(self._gram.damped_importance(damping) / np.square(self._scales), np.float32)
 
     def error_of(self, difference: Floats) -> float:
         return self._gram.error_of(difference / self._scales)
