@@ -185,7 +185,7 @@ def test_an_interrupted_conversion_is_removed_by_its_name(run: Callable, tmp_pat
 @pytest.mark.parametrize(
     ("going_on", "words"),
     [
-        (GoingOn(24, num_measured=24, num_done=12), "layers 0-11 of 24 were done before"),
+        (GoingOn(24, num_measured=24, num_done=12), "12 of 24 layers were done before"),
         (GoingOn(24, num_done=24), "all 24 layers were done before"),
         (GoingOn(24, num_done=0), "the embedding was done before"),
         (GoingOn(24, num_measured=5), "what matters was found out for 5 of 24 layers before"),

@@ -195,7 +195,7 @@ def going_on_line(going_on: GoingOn, words: Words) -> str:
     if done is not None and done == total:
         return words(convert_messages.GOING_ON_ALL, total=total)
     if done:
-        return words(convert_messages.GOING_ON_LAYERS, first=0, last=done - 1, total=total)
+        return words(convert_messages.GOING_ON_LAYERS, done=done, total=total)
     if measured is not None and done is None:
         return words(convert_messages.GOING_ON_MEASURED, done=measured, total=total)
     return words(convert_messages.GOING_ON_BEGINNING)
