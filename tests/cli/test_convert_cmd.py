@@ -102,6 +102,30 @@ def test_texts_to_check_with_are_told_apart_by_name(run: Callable, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("data", "refused", "code"),
+    [
+        (b"", "bad.txt is empty; leave it out", UsageError.exit_code),
+        (b" \n ", "bad.txt is empty; leave it out", UsageError.exit_code),
+        (b"too short", "too short: ", UsageError.exit_code),
+        (b"\0" * 5000, "bad.txt holds control characters", FormatError.exit_code),
+        (b"\x7fELF\xf0\x00\x01" * 500, "bad.txt is binary data; give plain text", FormatError.exit_code),
+        ("校准文本".encode("utf-16"), "bad.txt is UTF-16 text; convert it to UTF-8", FormatError.exit_code),
+        ("校准文本".encode("gbk"), "bad.txt is not UTF-8 text", FormatError.exit_code),
+    ],
+)
+def test_bad_calibration_texts_are_told_by_name(
+    run: Callable, tmp_path: Path, data: bytes, refused: str, code: int
+) -> None:
+    (tmp_path / "bad.txt").write_bytes(data)
+    source = write_hf(tmp_path / "hf", tiny_model(num_layers=1))
+    ended = run("convert", source, tmp_path / "out", "--calibrate", tmp_path / "bad.txt")
+    assert ended.code == code
+    assert refused in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_was_calibrated_is_told(run: Callable, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(CALIBRATION)
     source = write_hf(tmp_path / "hf", tiny_model(num_layers=1))
@@ -161,7 +185,7 @@ def test_an_interrupted_conversion_is_removed_by_its_name(run: Callable, tmp_pat
 @pytest.mark.parametrize(
     ("going_on", "words"),
     [
-        (GoingOn(24, num_measured=24, num_done=12), "layers 0-11 of 24 were done before"),
+        (GoingOn(24, num_measured=24, num_done=12), "12 of 24 layers were done before"),
         (GoingOn(24, num_done=24), "all 24 layers were done before"),
         (GoingOn(24, num_done=0), "the embedding was done before"),
         (GoingOn(24, num_measured=5), "what matters was found out for 5 of 24 layers before"),

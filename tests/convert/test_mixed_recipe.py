@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 from tiny_models import tiny_hf_directory, tiny_model, write_hf
 
+from pocketseek.cli.sizes import parse_size
 from pocketseek.convert.checkpoint_weights import CheckpointWeights
 from pocketseek.convert.families.choose import choose_planner
-from pocketseek.convert.mixed_recipe import mixed_target
+from pocketseek.convert.mixed_recipe import mixed_target, windows_to_measure
 from pocketseek.convert.pipeline import convert_checkpoint
-from pocketseek.convert.sensitivity import FORMATS, measure_costs, weight_costs
+from pocketseek.convert.sensitivity import DEFAULT_TOKENS, FORMATS, measure_costs, weight_costs
 from pocketseek.convert.sources.open import open_source
 from pocketseek.errors import UsageError
 from pocketseek.formats import tensor_bytes
@@ -62,10 +64,22 @@ def test_bits_count_the_tensors_alone(tmp_path: Path, checkpoint: Path) -> None:
     assert manifest.recipe["bits"] == 6.0
 
 
-def test_too_small_a_target_is_refused_with_the_least_size(tmp_path: Path, checkpoint: Path) -> None:
-    with pytest.raises(UsageError, match="smallest package"):
+def test_too_small_a_target_is_refused_with_one_that_is_not(tmp_path: Path, checkpoint: Path) -> None:
+    with pytest.raises(UsageError, match="smallest package") as refused:
         convert_checkpoint(checkpoint, tmp_path / "out", target_bytes=10_000)
     assert not (tmp_path / "out").exists()
+    least = re.search("--target-size ([0-9.]+MB)", str(refused.value))
+    assert least is not None
+    convert_checkpoint(checkpoint, tmp_path / "out", target_bytes=parse_size(least[1]))
+
+
+def test_too_few_bits_are_refused_with_those_that_are_enough(tmp_path: Path, checkpoint: Path) -> None:
+    with pytest.raises(UsageError, match=r"4\.19 bits for each weight") as refused:
+        convert_checkpoint(checkpoint, tmp_path / "out", bits=4.19)
+    assert not (tmp_path / "out").exists()
+    least = re.search("--bits ([0-9.]+)", str(refused.value))
+    assert least is not None
+    convert_checkpoint(checkpoint, tmp_path / "out", bits=float(least[1]))
 
 
 @pytest.mark.parametrize(
@@ -116,3 +130,24 @@ def test_a_matrix_that_adds_less_to_the_model_costs_less(tmp_path: Path) -> None
             costs.append(measure_costs(CheckpointWeights(source, plan), windows, lambda *_: False))
     for group in (("layer.0.o",), ("layer.0.down",), ("layer.0.gate", "layer.0.up")):
         assert costs[1][group]["q4p"] < 0.1 * costs[0][group]["q4p"]
+
+
+@pytest.mark.parametrize("num_windows", [2, 3, 32])
+def test_costs_are_measured_on_all_kinds_of_text(num_windows: int) -> None:
+    """As many tokens as were asked for, from the first text to the last; here a window for each."""
+    windows = np.repeat(np.arange(num_windows, dtype=np.int32)[:, None], 512, axis=1)
+    measured = windows_to_measure(windows)
+    assert measured.size == DEFAULT_TOKENS
+    kinds, counts = np.unique(measured[:, 0], return_counts=True)
+    assert (kinds[0], kinds[-1]) == (0, num_windows - 1)
+    assert len(kinds) == min(num_windows, len(measured))
+    assert counts.max() - counts.min() <= 1
+
+
+@pytest.mark.parametrize("length", [64, 128, 200, 512])
+def test_what_is_measured_on_stands_so_in_the_text(length: int) -> None:
+    windows = np.arange(12 * length, dtype=np.int32).reshape(12, length)
+    measured = windows_to_measure(windows)
+    assert measured.size <= DEFAULT_TOKENS
+    assert (np.diff(measured, axis=1) == 1).all()
+    assert len(np.unique(measured)) == measured.size

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,7 +16,7 @@ import typer
 from pocketseek.cli import convert_messages, messages, options
 from pocketseek.cli.console import ShowProgress, format_bytes, note, print_json, print_text, progress_bar
 from pocketseek.cli.messages import Words
-from pocketseek.cli.quality_view import held_out_lines
+from pocketseek.cli.quality_view import quality_lines
 from pocketseek.cli.sizes import parse_size
 from pocketseek.cli.text_input import read_text_file
 from pocketseek.errors import NotFoundError, UsageError
@@ -113,7 +113,7 @@ def convert(
             quant=quant,
             target_bytes=target_size,
             bits=bits,
-            calibration=[read_text_file(path) for path in calibrate or ()],
+            calibration=[_calibration_text(path) for path in calibrate or ()],
             calibration_tokens=calibration_tokens,
             checks=_checks(check or ()),
             check_tokens=check_tokens,
@@ -143,10 +143,19 @@ def convert(
         if calibration := manifest.quality.get("calibration"):
             note(_calibrated(calibration, words))
         if sys.stdout.isatty():
-            for line in _losses(manifest.quality, words):
+            for line in quality_lines(manifest.quality, words):
                 print_text(line)
-            for line in held_out_lines(manifest.quality, words):
-                print_text(line)
+
+
+def _calibration_text(path: Path) -> str:
+    """With the file's name in what is refused."""
+    from pocketseek.convert.calibration_text import check_is_text
+
+    text = read_text_file(path)
+    if not text.strip():
+        raise UsageError(f"{path} is empty; leave it out, or give a file with text")
+    check_is_text(text, str(path))
+    return text
 
 
 def _checks(paths: Sequence[Path]) -> dict[str, str]:
@@ -189,25 +198,10 @@ def going_on_line(going_on: GoingOn, words: Words) -> str:
     if done is not None and done == total:
         return words(convert_messages.GOING_ON_ALL, total=total)
     if done:
-        return words(convert_messages.GOING_ON_LAYERS, first=0, last=done - 1, total=total)
+        return words(convert_messages.GOING_ON_LAYERS, done=done, total=total)
     if measured is not None and done is None:
         return words(convert_messages.GOING_ON_MEASURED, done=measured, total=total)
     return words(convert_messages.GOING_ON_BEGINNING)
-
-
-def _losses(quality: Mapping[str, Any], words: Words) -> list[str]:
-    """A line for every format that does not hold its weights exactly."""
-    return [
-        words(
-            messages.QUANTISATION_LOSS,
-            format=name,
-            error=facts["relative_rms_error"],
-            worst=facts["worst_relative_rms_error"],
-            tensor=facts["worst_tensor"],
-        )
-        for name, facts in quality["formats"].items()
-        if "relative_rms_error" in facts
-    ]
 
 
 def _calibrated(calibration: Any, words: Words) -> str:

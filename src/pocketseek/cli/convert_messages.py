@@ -5,8 +5,8 @@ from __future__ import annotations
 from pocketseek.cli.messages import Message
 
 GOING_ON_LAYERS = Message(
-    "going on with an interrupted conversion: layers {first}-{last} of {total} were done before (--fresh begins anew)",
-    "继续上次中断的转换:共 {total} 层,第 {first}-{last} 层已完成(--fresh 可从头开始)",
+    "going on with an interrupted conversion: {done} of {total} layers were done before (--fresh begins anew)",
+    "继续上次中断的转换:共 {total} 层,其中 {done} 层已完成(--fresh 可从头开始)",
 )
 GOING_ON_ALL = Message(
     "going on with an interrupted conversion: all {total} layers were done before (--fresh begins anew)",

@@ -14,7 +14,7 @@ from pocketseek.cli import messages, options, pull_messages, seal_messages, trus
 from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models_cmd import tensor_formats
-from pocketseek.cli.quality_view import held_out_lines
+from pocketseek.cli.quality_view import quality_lines
 from pocketseek.cli.seal_view import sealed_facts, sealed_line
 from pocketseek.cli.trust_view import describe, look_safely, trust_facts
 from pocketseek.settings import read_settings
@@ -58,7 +58,7 @@ def inspect(
         )
     else:
         print_table(("", ""), _rows(path, manifest, state, trust, words))
-        for line in held_out_lines(manifest.quality, words):
+        for line in quality_lines(manifest.quality, words):
             print_text(line)
 
 
@@ -118,6 +118,7 @@ def _state_rows(path: Path, manifest: Manifest, state: PackageState, words: Word
 def _rows(
     path: Path, manifest: Manifest, state: PackageState, trust: TrustState | str, words: Words
 ) -> list[tuple[str, str]]:
+    """All but the quality report, which is told in sentences."""
     signature = words(trust_messages.UNCHECKED, reason=trust) if isinstance(trust, str) else describe(trust, words)
     rows = [
         (words(messages.COLUMN_NAME), manifest.name),
@@ -133,7 +134,6 @@ def _rows(
     for title, values in (
         ("model", dataclasses.asdict(manifest.model)),
         ("recipe", manifest.recipe),
-        ("quality", {key: value for key, value in manifest.quality.items() if key != "held_out"}),
         ("provenance", manifest.provenance),
     ):
         rows += _flat(title, values)

@@ -100,10 +100,6 @@ INSTALLED = Message(
 WRITTEN = Message(
     "Written to {path} ({size}); use it: pocketseek chat {path}", "已写入 {path}({size});使用:pocketseek chat {path}"
 )
-QUANTISATION_LOSS = Message(
-    "{format}: relative error {error:.2%}, at worst {worst:.2%} ({tensor})",
-    "{format}:相对误差 {error:.2%},最大 {worst:.2%}({tensor})",
-)
 VERIFIED_FULL = Message(
     "{path}: every byte is as it should be ({chunks} chunks, {files} files, {size}, {seconds:.1f} s)",
     "{path}:每个字节都正确({chunks} 个分块,{files} 个文件,{size},{seconds:.1f} 秒)",
@@ -120,12 +116,6 @@ NOT_REMOVED = Message("Nothing was removed.", "未删除任何内容。")
 CONVERTING = Message("converting", "正在转换")
 FINDING_SENSITIVITY = Message("finding out what matters", "正在测量各层的敏感度")
 CHECKING = Message("checking what was lost", "正在检查损失")
-HELD_OUT = Message(
-    "{kind}: KL {mean_kl:.4f} nats (p99 {p99_kl:.3f}), same likeliest token {top1:.1f} %, perplexity {perplexity:.3f} "
-    "(source {source:.3f})",
-    "{kind}:KL {mean_kl:.4f} nats(p99 {p99_kl:.3f}),最可能词元一致 {top1:.1f} %,"
-    "困惑度 {perplexity:.3f}(源模型 {source:.3f})",
-)
 HELD_OUT_ALL = Message("all texts", "全部文本")
 VERIFYING = Message("verifying", "正在校验")
 DEMO_DOWNLOADING = Message("downloading the demo model", "正在下载演示模型")

@@ -64,4 +64,8 @@ def _decode(data: bytes, where: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise FormatError(f"{where} is UTF-16 text; convert it to UTF-8") from error
+        if b"\0" in data:
+            raise FormatError(f"{where} is binary data; give plain text in UTF-8") from error
         raise FormatError(f"{where} is not UTF-8 text (byte {error.start}); convert it to UTF-8") from error

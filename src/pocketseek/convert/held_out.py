@@ -49,7 +49,9 @@ def held_out_texts(
     encoded = {kind: np.array(tokenizer.encode(text), np.int32) for kind, text in texts.items()}
     for kind, ids in encoded.items():
         if len(ids) < FEWEST_TOKENS:
-            raise UsageError(f"the text {kind!r} to check with has {len(ids)} tokens; {FEWEST_TOKENS} are the least")
+            raise UsageError(
+                f"the text {kind!r} to check with has {len(ids)} tokens, {FEWEST_TOKENS} are the least; give more text"
+            )
     length = min(WINDOW, context_length, max_tokens, *map(len, encoded.values()))
     return [HeldOutText(kind, _windows(ids, length, max_tokens)) for kind, ids in encoded.items()]
 

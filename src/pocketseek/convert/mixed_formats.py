@@ -42,11 +42,14 @@ class _Step:
 
 
 def choose_formats(
-    groups: Sequence[FormatGroup], target_bytes: int, size_of: Callable[[Mapping[str, str]], int]
+    groups: Sequence[FormatGroup],
+    target_bytes: int,
+    size_of: Callable[[Mapping[str, str]], int],
+    refusal: Callable[[int], UsageError],
 ) -> dict[str, str]:
     """The format of every matrix. size_of: of a package with these formats, in bytes.
 
-    Raises UsageError if the smallest is larger than target_bytes.
+    Raises refusal(least bytes) if the smallest is larger than target_bytes.
     """
     hulls = [_hull(group.choices) for group in groups]
     steps = _steps(hulls)
@@ -63,10 +66,7 @@ def choose_formats(
 
     smallest = [0] * len(groups)
     if not fits(smallest):
-        raise UsageError(
-            f"the smallest package of this model has {size_of(formats(smallest)) / 1e6:.1f} MB, and "
-            f"{target_bytes / 1e6:.1f} are wanted; ask for more, or take a smaller model"
-        )
+        raise refusal(size_of(formats(smallest)))
     plans = [_filled(smallest, steps, fits)]
     for group, place in _refused(plans[0], hulls)[:_SECOND_LOOKS]:
         first = smallest.copy()

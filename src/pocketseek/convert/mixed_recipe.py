@@ -27,6 +27,7 @@ from pocketseek.package.manifest import JsonValue
 
 Progress = Callable[[str, int, int], None]
 
+_MEASURED_WINDOW = 128  # tokens: eight pieces of text instead of two
 _LEAST_BITS, _MOST_BITS = 4.19, 8.5  # of q4p and q8s
 _MANIFEST_BYTES, _TENSOR_ENTRY_BYTES, _HASH_BYTES = 16 << 10, 320, 68
 
@@ -61,8 +62,20 @@ class MixedTarget:
 
     def package_bytes(self, plan: ModelPlan) -> int:
         """What is asked for; by bits without the files."""
-        num_weights = sum(math.prod(tensor.shape) for tensor in plan.tensors)
-        return self.num_bytes if self.num_bytes is not None else int((self.bits or 0.0) * num_weights / 8)
+        return self.num_bytes if self.num_bytes is not None else int((self.bits or 0.0) * _num_weights(plan) / 8)
+
+    def refusal(self, least_bytes: int, plan: ModelPlan) -> UsageError:
+        """Of what is too small, with what would not be."""
+        if self.bits is not None:
+            least = math.ceil(800 * least_bytes / _num_weights(plan)) / 100
+            return UsageError(
+                f"this model cannot be stored with {self.bits:g} bits for each weight; use --bits {least:g} or more"
+            )
+        wanted, least = (self.num_bytes or 0) / 1e6, math.ceil(least_bytes / 1e5) / 10
+        return UsageError(
+            f"the smallest package of this model has {least:.1f} MB, and {wanted:.1f} are wanted; "
+            f"use --target-size {least:.1f}MB or more, or take a smaller model"
+        )
 
 
 def mixed_target(quant: str | None, target_bytes: int | None, bits: float | None) -> MixedTarget | None:
@@ -109,13 +122,17 @@ class MixedRecipe:
 
         weights = CheckpointWeights(source, plan)
         free = {names: dict.fromkeys(FORMATS, 0.0) for names in group_names(weights)}
-        choose_formats(_groups(free, sizes), wanted_bytes, sizes.of)  # refuses what is too small before all the work
+
+        def refusal(least_bytes: int) -> UsageError:
+            return target.refusal(least_bytes, plan)
+
+        choose_formats(_groups(free, sizes), wanted_bytes, sizes.of, refusal)  # what is too small, before all the work
         if windows is None:
             costs, num_tokens = weight_costs(weights, is_exact, tell, keeper), 0
         else:
             some = windows_to_measure(windows)
             costs, num_tokens = measure_costs(weights, some, is_exact, tell, keeper), some.size
-        formats = choose_formats(_groups(costs, sizes), wanted_bytes, sizes.of)
+        formats = choose_formats(_groups(costs, sizes), wanted_bytes, sizes.of, refusal)
         return cls(formats, target, num_tokens)
 
     def format_of(self, name: str, stored_type: str) -> str:
@@ -128,8 +145,16 @@ class MixedRecipe:
 
 
 def windows_to_measure(windows: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Of calibration text: some are enough."""
-    return windows[: max(1, DEFAULT_TOKENS // windows.shape[1])]
+    """Of calibration text: as many short pieces as DEFAULT_TOKENS are, spread evenly over all windows. These stand text
+    after text, so that every kind of text has its share."""
+    length = min(_MEASURED_WINDOW, windows.shape[1])
+    pieces = windows[:, : windows.shape[1] // length * length].reshape(-1, length)
+    places = np.linspace(0, len(pieces) - 1, min(len(pieces), DEFAULT_TOKENS // length))
+    return np.ascontiguousarray(pieces[np.rint(places).astype(int)])
+
+
+def _num_weights(plan: ModelPlan) -> int:
+    return sum(math.prod(tensor.shape) for tensor in plan.tensors)
 
 
 class _Sizes:

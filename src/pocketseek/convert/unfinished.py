@@ -31,7 +31,7 @@ from pocketseek.package.strict_json import Fields, format_error
 from pocketseek.package.writer import PackageWriter
 from pocketseek.types import ModelConfig
 
-_STATE_VERSION = 2  # goes up when other code would go on in another way than the code that began
+_STATE_VERSION = 3  # goes up when other code would go on in another way than the code that began
 _STATE_BYTES = 4 << 20
 _WHERE = "what an interrupted conversion left"
 _CALIBRATION = frozenset({"next_layer", "num_matrices", "error", "norm", "worst"})
