@@ -43,7 +43,9 @@ UNTITLED = Message("(before the first heading)", "(第一个标题之前)")
 REASONS = {
     "picture-page": Message("a picture without text", "没有文字的图片"),
     "damaged-part": Message("damaged", "已损坏"),
-    "left-out": Message("not part of the text", "不属于正文"),
+    "left-out": Message("too much for one page", "单页内容过多"),
+    "running-lines": Message("running headers, footers and page numbers", "页眉、页脚和页码"),
+    "comments": Message("comments, which --comments reads", "批注(可用 --comments 读取)"),
     "empty": Message("the model wrote nothing about it", "模型没有写出任何内容"),
     "refused": Message("the model refused", "模型拒绝处理"),
     "failed": Message("it could not be computed", "无法计算"),

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pocketseek.apps.doc.chunk import Chunk
-from pocketseek.apps.doc.document import Place, Remark
+from pocketseek.apps.doc.document import Place, Remark, RemarkCode
 from pocketseek.apps.doc.written_answer import Note, Outcome
 
-Reason = Literal["picture-page", "damaged-part", "left-out", "empty", "refused", "failed", "merge"]
+Reason = RemarkCode | Literal["empty", "refused", "failed", "merge"]
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
-from pocketseek.apps.doc.document import Block, BlockKind, Link, Place, Remark
+from pocketseek.apps.doc.document import Block, BlockKind, Link, Place, Remark, RemarkCode
 
 _KINDS = frozenset(get_args(BlockKind))
-_CODES = ("picture-page", "damaged-part", "left-out")
+_CODES = get_args(RemarkCode)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -57,7 +57,7 @@ class AnswerOrder:
     seed: int | None = None
     document_mode: DocumentMode = "passages"
     documents: tuple[str, ...] = ()
-    summary: SummaryBody = SummaryBody()
+    summary: SummaryBody = field(default_factory=SummaryBody)
 
     def question(self, engine: Engine, conversation: Conversation) -> Question:
         sampling = self.sampling(engine.recommended_sampling)

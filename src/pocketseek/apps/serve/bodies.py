@@ -123,7 +123,7 @@ class AnswerBody(Struct, kw_only=True):
     priority: Literal["interactive", "background"] | None = None
 
 
-class SummaryBody(Struct):
+class SummaryBody(Struct, frozen=True):
     """length: a number is one of words, about. language: by default the document's."""
 
     focus: Annotated[str, Meta(max_length=4000)] | None = None

@@ -51,8 +51,8 @@ def careful(recommended: SamplingParams) -> SamplingParams:
 class DocumentTask:
     """file_ids: of the store. earlier: what the question follows. model, model_identity: who answers.
 
-    max_tokens: reasoning included; None: DEFAULT_MAX_TOKENS, and MAX_REASONING_TOKENS besides. summary: how, in the mode
-    "summary", which takes no question.
+    max_tokens: reasoning included; None: DEFAULT_MAX_TOKENS, and MAX_REASONING_TOKENS besides. summary: of the mode
+    that takes no question.
     """
 
     store: FileStore
@@ -66,7 +66,7 @@ class DocumentTask:
     service: Service
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
-    summary: SummaryOptions = SummaryOptions()
+    summary: SummaryOptions = field(default_factory=SummaryOptions)
 
 
 @dataclass(frozen=True)

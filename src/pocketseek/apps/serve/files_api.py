@@ -1,6 +1,6 @@
 """/v1/files: documents that a client uploads, as OpenAI's API has it; each token has its own.
 
-    POST   /v1/files               multipart/form-data: file, purpose, and ours: password of an encrypted PDF, ocr, comments
+    POST   /v1/files               multipart/form-data: file, purpose; ours: password (of a PDF), ocr, comments
     POST   /v1/files/ID/read       {password, ocr, comments}: read it once more, with these
     GET    /v1/files?limit=&after=&order=&purpose=
     GET    /v1/files/ID

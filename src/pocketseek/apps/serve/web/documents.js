@@ -1,8 +1,9 @@
-// The documents that a chat is about: sending them, a card for each, summaries.
+// The documents that a chat is about: sending them, a card for each, passwords, summaries.
 import { call, upload } from "/api.js";
-import { openSheet } from "/dialogs.js";
+import { askPassword, askSummary, openSheet } from "/dialogs.js";
 import { byId, icon, iconButton, make } from "/elements.js";
 import { announce, notice } from "/notices.js";
+import { inShort, isMissing, openRemarks } from "/remarks.js";
 import { say } from "/words.js";
 
 const LOOK_MS = 700;
@@ -10,7 +11,8 @@ const place = byId("documents");
 let cards = []; // of the conversation that is seen
 let handlers = {};
 
-/** where(): the conversation that is seen, or "". onAdded(where, id, name), onRemoved(where, id): it is about it, or not. */
+/** where(): the conversation that is seen, or "". onAdded(where, id, name), onRemoved(where, id): it is about it, or not.
+ *  onSummarize(card, wish): as `askSummary` gives it. */
 export function setUpDocuments(given) {
   handlers = given;
   const input = byId("file");
@@ -55,7 +57,8 @@ async function add(file) {
   cards.push(card);
   refresh();
   try {
-    const sent = await upload("/v1/files", file, { onShare: (share) => card.sending(share), signal: card.leaving.signal });
+    const sent = await send(card, file);
+    if (!sent) return drop(card);
     card.id = sent.id;
     card.show(sent);
     await handlers.onAdded(where, card.id, file.name);
@@ -67,6 +70,21 @@ async function add(file) {
     if (error.name !== "AbortError" && error.status !== 401) notice(error.message || say("offline"));
   }
 }
+
+/** Asks for the password as long as the document needs one; null if there is none. */
+async function send(card, file) {
+  for (let password = ""; ; ) {
+    try {
+      return await upload("/v1/files", file, { password, onShare: (share) => card.sending(share), signal: card.leaving.signal });
+    } catch (error) {
+      if (!isAboutPassword(error.code)) throw error;
+      password = await askPassword(file.name, error.code === "password_wrong");
+      if (!password) return null;
+    }
+  }
+}
+
+const isAboutPassword = (code) => code === "password_needed" || code === "password_wrong";
 
 function drop(card) {
   cards = cards.filter((other) => other !== card);
@@ -82,8 +100,11 @@ class Card {
     this.name = make("b", {}, name);
     this.facts = make("small", {}, id ? say("queued") : "");
     this.bar = make("progress", { max: 1, value: 0, "aria-label": say("progress"), hidden: Boolean(id) });
-    this.summary = make("button", { type: "button", class: "chip", hidden: true, onclick: () => handlers.onSummarize(this) }, say("summarize"));
-    this.element = make("div", { class: "card" }, icon("document"), make("div", { class: "about" }, this.name, make("div", { class: "row" }, this.facts, this.summary), this.bar),
+    this.file = null; // as the server describes it
+    this.act = make("button", { type: "button", class: "chip", hidden: true, onclick: () => (this.state === "error" ? this.unlock() : this.summarize()) });
+    this.remarks = make("button", { type: "button", class: "remarks", hidden: true, onclick: () => this.showRemarks() });
+    this.element = make("div", { class: "card" }, icon("document"),
+      make("div", { class: "about" }, this.name, make("div", { class: "row" }, this.facts, this.act), this.remarks, this.bar),
       iconButton("close", say("removeDocument"), () => this.remove()));
   }
 
@@ -94,17 +115,57 @@ class Card {
 
   /** file: as the server describes it. */
   show(file) {
+    this.file = file;
     const { document: read, reading, status, tokens } = file;
+    const isLocked = status === "error" && isAboutPassword(file.status_code);
     this.state = { uploaded: "reading", processed: "ready", error: "error" }[status];
     this.title = read?.title || file.filename;
     this.name.textContent = this.title;
     this.element.classList.toggle("wrong", status === "error");
     this.bar.hidden = status !== "uploaded" || !reading?.total;
     if (reading?.total) this.bar.value = reading.done / reading.total;
-    this.summary.hidden = status !== "processed";
-    if (status === "error") this.facts.textContent = file.status_details;
+    this.act.hidden = status !== "processed" && !isLocked;
+    this.act.textContent = say(isLocked ? "enterPassword" : "summarize");
+    this.showRemarkLine(status === "processed" ? read?.remarks ?? [] : [], status === "processed" ? file.status_details : "");
+    if (isLocked) this.facts.textContent = say("passwordNeeded");
+    else if (status === "error") this.facts.textContent = file.status_details;
     else if (status === "uploaded") this.facts.textContent = reading?.total ? say("readingPart", reading) : say("queued");
     else this.facts.textContent = [pagesOf(read), tokensOf(tokens)].filter(Boolean).join(" · ");
+  }
+
+  /** problem: why it could not be read once more. */
+  showRemarkLine(remarks, problem) {
+    this.remarks.textContent = problem || inShort(remarks);
+    this.remarks.hidden = !this.remarks.textContent;
+    this.remarks.classList.toggle("missing", Boolean(problem) || isMissing(remarks));
+    this.remarks.title = say("unread");
+  }
+
+  showRemarks() {
+    openRemarks(this.title, this.file.document?.remarks ?? [], (how) => this.readAgain(how)).catch((error) => notice(error.message || say("offline")));
+  }
+
+  async readAgain(how) {
+    this.show(await call("POST", `/v1/files/${this.id}/read`, how));
+    this.look();
+  }
+
+  /** Its password, as long as one is given. */
+  async unlock() {
+    for (let wasWrong = false; ; wasWrong = true) {
+      const password = await askPassword(this.title, wasWrong);
+      if (!password) return;
+      try {
+        return await this.readAgain({ password });
+      } catch (error) {
+        if (!isAboutPassword(error.code)) return notice(error.message || say("offline"));
+      }
+    }
+  }
+
+  async summarize() {
+    const wish = await askSummary(this.title);
+    if (wish) handlers.onSummarize(this, wish);
   }
 
   /** Until it is read. */
