@@ -105,6 +105,20 @@ def test_pictures_are_read_when_that_is_asked_for(run: Callable) -> None:
     assert "«fox»" in run("doc", "search", "fox").out
 
 
+def test_a_question_to_a_new_file_reads_its_comments_too(run: Callable, tmp_path: Path, wide_package: Path) -> None:
+    body = '<w:p><w:r><w:t>Text</w:t><w:commentReference w:id="0"/></w:r></w:p>'
+    note = f'<w:comments xmlns:w="{W_NAMESPACE}"><w:comment w:id="0">{paragraph("Remarkable")}</w:comment></w:comments>'
+    path = write_zip(tmp_path / "a.docx", docx_parts(body) | {"word/comments.xml": note})
+    asked = ("doc", "ask", path, "What is remarkable?", "--model", wide_package, "--max-tokens", 4)
+    assert run(*asked).code == 0
+    assert run("doc", "search", "remarkable").out.startswith("no passage")
+    assert run(*asked, "--comments").code == 0
+    assert "«Remarkable»" in run("doc", "search", "remarkable").out
+    ended = run("doc", "ask", "Title that is kept", "What?", "--comments")
+    assert ended.code == UsageError.exit_code
+    assert "doc add FILE --comments" in ended.err
+
+
 def test_a_path_that_is_not_there_is_one_line(run: Callable, tmp_path: Path) -> None:
     ended = run("doc", "add", tmp_path / "absent")
     assert ended.code == NotFoundError.exit_code

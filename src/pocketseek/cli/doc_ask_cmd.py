@@ -87,6 +87,7 @@ def ask(
     _check(question, json=json, whole=whole, schema=schema, go_on=go_on)
     if whole or schema is not None:
         _check_fixed("--whole" if whole else "--schema", max_tokens, temperature, seed)
+    extraction = None if schema is None else _extraction_options(schema, question or "")
     words = Words(settings.language)
     reading = partial(file_reader, words, password=password, comments=comments, ocr=ocr, quiet=json)
     with _store(settings, what, keep=keep) as store, ExitStack() as stack:
@@ -112,8 +113,7 @@ def ask(
         if whole:
             run_whole(settings, store, scope, question or "", opened(), keep=keep, quiet=json, start_s=start_s)
             return
-        if schema is not None:
-            extraction = _extraction_options(schema, question or "")
+        if extraction is not None:
             number = _single_document(scope, what)
             run_extraction(settings, store, number, opened(), extraction, keep=keep, quiet=json, start_s=start_s)
             return
