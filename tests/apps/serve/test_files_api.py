@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield server
 
 
-ENCRYPTED = (Path(__file__).parents[1] / "doc" / "data" / "encrypted.pdf").read_bytes()  # its password is "secret"
+DATA = Path(__file__).parents[1] / "doc" / "data"
+ENCRYPTED = (DATA / "encrypted.pdf").read_bytes()  # its password is "secret"
+SCAN = (DATA / "picture.pdf").read_bytes()
 
 
 def upload(client: httpx.Client, data: bytes = TEXT, name: str = "birds.txt", **fields: str) -> httpx.Response:
@@ -285,3 +288,26 @@ def test_options_that_are_no_options_are_refused_and_nothing_stays(served: Serve
     assert served.post(f"/v1/files/{file['id']}/read", {"password": 5}).status_code == 400
     assert served.client.post(f"/v1/files/{file['id']}/read", content=b"ocr=true").status_code == 415
     assert served.post("/v1/files/file-nowhere/read", {}).status_code == 404
+
+
+def test_pictures_of_pages_say_so_and_are_not_kept(served: Served) -> None:
+    before = served.client.get("/v1/files").json()
+    reply = upload(served.client, picture_pdf_bytes(bytes(100 * 140), 100, 140), "scan.pdf")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (422, "only_pictures")
+    assert served.client.get("/v1/files").json() == before
+
+
+@pytest.mark.skipif(shutil.which("tesseract") is None, reason="tesseract is not installed")
+def test_pictures_of_pages_are_read_if_that_is_asked_for(served: Served) -> None:
+    reply = upload(served.client, SCAN, "scan.pdf", ocr="true")
+    assert settled(served, reply.raise_for_status().json()["id"])["document"]["remarks"] == []
+    blank = upload(served.client, picture_pdf_bytes(bytes([255]) * 100 * 140, 100, 140), "blank.pdf", ocr="true")
+    served.wait_until(
+        lambda: served.client.get("/v1/files").json()["data"][0]["status"] != "uploaded", "it is not read"
+    )
+    code = (
+        blank.json()["error"]["code"]
+        if blank.status_code != 200
+        else settled(served, blank.json()["id"])["status_code"]
+    )
+    assert code == "no_text"

@@ -83,12 +83,17 @@ class FileReading:
                 raise _StoppedError
             self._shares[file.id] = ReadShare(num_done, num_parts)
 
+        def read(path: Path) -> Document:
+            return _with_text(wish.read(path, see), file.name, wish)
+
         problem: Problem | None = None
         try:
             see(0, 0)
-            add_file(store.documents, store.path(file), lambda path: wish.read(path, see), wish.extras)
+            add_file(store.documents, store.path(file), read, wish.extras)
         except _StoppedError:
             return None
+        except RefusedError as error:
+            problem = error
         except FILE_ERRORS as error:
             problem = _for_clients(error, store.path(file), file.name, wish)
         except Exception:
@@ -100,6 +105,16 @@ class FileReading:
         code = problem.code if isinstance(problem, RefusedError) else ""
         store.settle(file.id, "" if problem is None else str(problem), code)
         return problem
+
+
+def _with_text(document: Document, name: str, wish: ReadWish) -> Document:
+    """Raises RefusedError for pictures of pages and nothing else."""
+    if document.blocks or not any(remark.code == "picture-page" for remark in document.remarks):
+        return document
+    if wish.ocr:
+        raise RefusedError(422, f"nothing could be read in the pages of {name}; send a file with text", code="no_text")
+    message = f"the pages of {name} are pictures; send ocr=true to have them read"
+    raise RefusedError(422, message, code="only_pictures", param="ocr")
 
 
 def _for_clients(error: PocketseekError, path: Path, name: str, wish: ReadWish) -> Problem:

@@ -53,13 +53,13 @@ export async function download(path) {
   return (await request("GET", path)).blob();
 }
 
-/** Sends a file as a form; onShare(0 to 1) while it goes. fetch() cannot tell how far it is. password: "" if it has none. */
-export function upload(path, file, { password, onShare, signal }) {
+/** Sends a file as a form; onShare(0 to 1) while it goes. fetch() cannot tell how far it is. how: {password, ocr}. */
+export function upload(path, file, { how, onShare, signal }) {
   return new Promise((resolve, reject) => {
     const ask = new XMLHttpRequest();
     const form = new FormData();
     form.append("purpose", "user_data");
-    if (password) form.append("password", password);
+    for (const [name, value] of Object.entries(how)) form.append(name, value);
     form.append("file", file, file.name);
     ask.upload.addEventListener("progress", ({ loaded, total }) => onShare(total ? loaded / total : 0));
     ask.addEventListener("error", () => (tell("offline"), reject(new ApiError(0, ""))));

@@ -71,20 +71,38 @@ async function add(file) {
   }
 }
 
-/** Asks for the password as long as the document needs one; null if there is none. */
+/** Asks for what the document needs to be read: its password, or leave to read pictures. Null if that is not given. */
 async function send(card, file) {
-  for (let password = ""; ; ) {
+  for (const how = {}; ; ) {
     try {
-      return await upload("/v1/files", file, { password, onShare: (share) => card.sending(share), signal: card.leaving.signal });
+      return await upload("/v1/files", file, { how, onShare: (share) => card.sending(share), signal: card.leaving.signal });
     } catch (error) {
-      if (!isAboutPassword(error.code)) throw error;
-      password = await askPassword(file.name, error.code === "password_wrong");
-      if (!password) return null;
+      const more = await whatIsMissing(file.name, error.code, how);
+      if (more === undefined) throw error;
+      if (!more) return null;
+      Object.assign(how, more);
     }
   }
 }
 
-const isAboutPassword = (code) => code === "password_needed" || code === "password_wrong";
+/** How it could be read after it failed with this code: null: the person does not want to; undefined: in no way. */
+async function whatIsMissing(name, code, { ocr } = {}) {
+  if (code === "password_needed" || code === "password_wrong") {
+    const password = await askPassword(name, code === "password_wrong");
+    return password ? { password } : null;
+  }
+  return code === "only_pictures" && !ocr ? askOcr(name) : undefined;
+}
+
+async function askOcr(name) {
+  let answer = null;
+  await openSheet(name, [{ icon: "search", label: say("readPictures"), run: () => (answer = { ocr: true }) }], [say("onlyPictures")]);
+  return answer;
+}
+
+/** What the button of a card says that cannot be read as it is; the rest is hopeless. */
+const WAYS = { password_needed: "enterPassword", password_wrong: "enterPassword", only_pictures: "readPictures" };
+const NEEDS = { password_needed: "passwordNeeded", password_wrong: "passwordNeeded", only_pictures: "onlyPictures" };
 
 function drop(card) {
   cards = cards.filter((other) => other !== card);
@@ -117,18 +135,17 @@ class Card {
   show(file) {
     this.file = file;
     const { document: read, reading, status, tokens } = file;
-    const isLocked = status === "error" && isAboutPassword(file.status_code);
+    const way = status === "error" ? WAYS[file.status_code] : "summarize";
     this.state = { uploaded: "reading", processed: "ready", error: "error" }[status];
     this.title = read?.title || file.filename;
     this.name.textContent = this.title;
     this.element.classList.toggle("wrong", status === "error");
     this.bar.hidden = status !== "uploaded" || !reading?.total;
     if (reading?.total) this.bar.value = reading.done / reading.total;
-    this.act.hidden = status !== "processed" && !isLocked;
-    this.act.textContent = say(isLocked ? "enterPassword" : "summarize");
+    this.act.hidden = status === "uploaded" || !way;
+    if (way) this.act.textContent = say(way);
     this.showRemarkLine(status === "processed" ? read?.remarks ?? [] : [], status === "processed" ? file.status_details : "");
-    if (isLocked) this.facts.textContent = say("passwordNeeded");
-    else if (status === "error") this.facts.textContent = file.status_details;
+    if (status === "error") this.facts.textContent = way ? say(NEEDS[file.status_code]) : file.status_details;
     else if (status === "uploaded") this.facts.textContent = reading?.total ? say("readingPart", reading) : say("queued");
     else this.facts.textContent = [pagesOf(read), tokensOf(tokens)].filter(Boolean).join(" · ");
   }
@@ -150,15 +167,16 @@ class Card {
     this.look();
   }
 
-  /** Its password, as long as one is given. */
+  /** With what it lacks, as long as that is given. */
   async unlock() {
-    for (let wasWrong = false; ; wasWrong = true) {
-      const password = await askPassword(this.title, wasWrong);
-      if (!password) return;
+    for (let code = this.file.status_code; ; ) {
+      const how = await whatIsMissing(this.title, code);
+      if (!how) return;
       try {
-        return await this.readAgain({ password });
+        return await this.readAgain(how);
       } catch (error) {
-        if (!isAboutPassword(error.code)) return notice(error.message || say("offline"));
+        if (!WAYS[error.code]) return notice(error.message || say("offline"));
+        code = error.code;
       }
     }
   }

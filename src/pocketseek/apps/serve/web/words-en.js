@@ -130,4 +130,5 @@ export default {
   readPictures: "Read the pictures (OCR)",
   readComments: "Read the comments, too",
   unread: "What was not read",
+  onlyPictures: "Its pages are pictures.",
 };

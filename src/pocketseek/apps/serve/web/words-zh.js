@@ -130,4 +130,5 @@ export default {
   readPictures: "识别图片中的文字（OCR）",
   readComments: "同时读取批注",
   unread: "未读取的内容",
+  onlyPictures: "它的页面都是图片。",
 };
