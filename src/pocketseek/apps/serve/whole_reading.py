@@ -78,6 +78,11 @@ class _KeptWhileThere:
         return self._job.find(key)
 
     def keep(self, key: str, note: Note) -> None:
-        if not all(self._store.has(file.id) for file in self._files):
+        if self._is_there():
+            self._job.keep(key, note)
+        if not self._is_there():  # looked at again, as it may have gone in between
+            self._store.summaries.remove(self._job.id)
             raise NotFoundError("the document was deleted meanwhile; upload it again")
-        self._job.keep(key, note)
+
+    def _is_there(self) -> bool:
+        return all(self._store.has(file.id) for file in self._files)
