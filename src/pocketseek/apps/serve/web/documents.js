@@ -10,6 +10,7 @@ const LOOK_MS = 700;
 const place = byId("documents");
 let cards = []; // of the conversation that is seen
 let handlers = {};
+let asking = Promise.resolve(); // what is being asked about documents
 
 /** where(): the conversation that is seen, or "". onAdded(where, id, name), onRemoved(where, id): it is about it, or not.
  *  onSummarize(card, wish): as `askSummary` gives it. */
@@ -63,7 +64,7 @@ async function add(file) {
     card.show(sent);
     await handlers.onAdded(where, card.id, file.name);
     announce(card.title);
-    card.look();
+    card.look().then(() => card.askAtOnce());
   } catch (error) {
     if (card.id) call("DELETE", `/v1/files/${card.id}`).catch(() => {}); // no chat is about it
     drop(card);
@@ -87,11 +88,16 @@ async function send(card, file) {
 
 /** How it could be read after it failed with this code: null: the person does not want to; undefined: in no way. */
 async function whatIsMissing(name, code, { ocr } = {}) {
-  if (code === "password_needed" || code === "password_wrong") {
-    const password = await askPassword(name, code === "password_wrong");
-    return password ? { password } : null;
-  }
-  return code === "only_pictures" && !ocr ? askOcr(name) : undefined;
+  if (code === "only_pictures" && !ocr) return inTurn(() => askOcr(name));
+  if (code !== "password_needed" && code !== "password_wrong") return undefined;
+  const password = await inTurn(() => askPassword(name, code === "password_wrong"));
+  return password ? { password } : null;
+}
+
+/** Several documents may ask at the same time. */
+function inTurn(ask) {
+  asking = asking.then(ask, ask);
+  return asking;
 }
 
 async function askOcr(name) {
@@ -167,15 +173,21 @@ class Card {
     this.look();
   }
 
-  /** With what it lacks, as long as that is given. */
+  /** Of a document that was just added, if it came out late that it lacks something. */
+  async askAtOnce() {
+    if (this.state === "error" && WAYS[this.file.status_code] && !(await this.unlock())) await this.destroy();
+  }
+
+  /** With what it lacks, as long as that is given. Whether it could be read then, or goes on to be. */
   async unlock() {
     for (let code = this.file.status_code.replace("wrong", "needed"); ; ) {
       const how = await whatIsMissing(this.title, code);
-      if (!how) return;
+      if (!how) return false;
       try {
-        return await this.readAgain(how);
+        await this.readAgain(how);
+        return true;
       } catch (error) {
-        if (!WAYS[error.code]) return notice(error.message || say("offline"));
+        if (!WAYS[error.code]) return notice(error.message || say("offline")), false;
         code = error.code;
       }
     }
