@@ -116,7 +116,7 @@ export default {
   short: "Short",
   medium: "Medium",
   long: "Long",
-  asDocument: "The document’s",
+  asDocument: "Its own",
   pictures: "{count} pages are pictures",
   picture: "1 page is a picture",
   damaged: "{count} parts are damaged",
