@@ -3,7 +3,8 @@
     python benchmarks/page_weight.py [--runs 5] [--slowdown 4]
 
 A new browser profile each time, Debian's Chromium, 360 x 800, its processor slowed down as Chromium's own tools do it.
-The server runs on the same machine and has no model loaded. sent_bytes: as they travel, compressed. Prints a table and ends in one JSON line. Needs playwright.
+The server runs on the same machine and has no model loaded. sent_bytes: as they travel, compressed. Prints a table and
+ends in one JSON line. Needs playwright.
 """
 
 from __future__ import annotations

@@ -39,7 +39,6 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-_WORTH_PACKING = 0.9
 _NOT_IN_SHELL = (".png", "sw.js")  # what only installing needs
 
 
@@ -84,13 +83,12 @@ def _with_shell(worker: PageFile, files: list[PageFile], shell: list[PageFile]) 
 def _sender(file: PageFile) -> Callable[[Request], Awaitable[Response]]:
     """Answers with one file, or says that the browser has it."""
     headers = _HEADERS | {"ETag": file.etag, "Vary": "Accept-Encoding"}
-    packed = gzip.compress(file.body, mtime=0)
-    is_worth_it = len(packed) < _WORTH_PACKING * len(file.body)  # not of pictures
+    packed = None if file.media_type == "image/png" else gzip.compress(file.body, mtime=0)
 
     async def send(request: Request) -> Response:
         if file.etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        if is_worth_it and _takes_gzip(request.headers.get("accept-encoding", "")):
+        if packed is not None and _takes_gzip(request.headers.get("accept-encoding", "")):
             return Response(packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=file.media_type)
         return Response(file.body, headers=headers, media_type=file.media_type)
 
