@@ -16,6 +16,10 @@ _KINDS = frozenset(get_args(BlockKind))
 _CODES = get_args(RemarkCode)
 
 
+PASSWORD_HINT = "(--password)"
+"""How the messages of errors end that are about a password: class and text are all that comes out of the reader."""
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """password: of an encrypted PDF. comments: those of a DOCX too. ocr: read pages that are pictures."""

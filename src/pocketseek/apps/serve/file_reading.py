@@ -15,11 +15,11 @@ from threading import Event
 
 from pocketseek.apps.doc.collections import FILE_ERRORS, add_file
 from pocketseek.apps.doc.document import Document
-from pocketseek.apps.doc.read import Progress, read_document
+from pocketseek.apps.doc.read import Progress, read_document, wants_password
 from pocketseek.apps.doc.reading_mark import Extra
 from pocketseek.apps.serve.kept_files import FileStore, KeptFile
 from pocketseek.apps.serve.replies import RefusedError
-from pocketseek.errors import PocketseekError, UsageError
+from pocketseek.errors import PocketseekError
 
 _log = logging.getLogger(__name__)
 _UNFORESEEN = "the server failed to read it; its log says why"
@@ -118,8 +118,8 @@ def _with_text(document: Document, name: str, wish: ReadWish) -> Document:
 
 
 def _for_clients(error: PocketseekError, path: Path, name: str, wish: ReadWish) -> Problem:
-    """Of an uploaded file, the only thing wrong with the request that the reader knows is the password."""
-    if not isinstance(error, UsageError):
+    """By the name under which it was sent, and without the options of commands."""
+    if not wants_password(error):
         return type(error)(str(error).replace(str(path), name))
     if wish.password is None:
         message, code = f"{name} is encrypted; send its password, too", "password_needed"
