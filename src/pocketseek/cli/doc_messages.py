@@ -23,6 +23,11 @@ COVERED = Message(
     "The summary covers {covered} of {chunks} chunks, {tokens} tokens.",
     "摘要涵盖 {covered}/{chunks} 个分块,共 {tokens} 个词元。",
 )
+READ = Message(
+    "{covered} of {chunks} chunks were read for this, {tokens} tokens.",
+    "为此读了 {covered}/{chunks} 个分块,共 {tokens} 个词元。",
+)
+ANSWER_CUT = Message("The answer was cut off.", "回答被截断。")
 NOTHING_LEFT_OUT = Message("Nothing was left out.", "没有遗漏。")
 CUT_OFF = Message("The notes on these chunks were cut off: {chunks}", "以下分块的笔记被截断:{chunks}")
 MERGES_CUT = Message("{count} merged notes were cut off.", "有 {count} 份合并的笔记被截断。")
