@@ -3,7 +3,8 @@
     python benchmarks/page_weight.py [--runs 5] [--slowdown 4]
 
 A new browser profile each time, Debian's Chromium, 360 x 800, its processor slowed down as Chromium's own tools do it.
-The server runs on the same machine and has no model loaded. Prints a table and ends in one JSON line. Needs playwright.
+The server runs on the same machine and has no model loaded. sent_bytes: as they travel, compressed. Prints a table and
+ends in one JSON line. Needs playwright.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Response, sync_playwright
 
 from pocketseek.apps.access_tokens import TokenStore
 from pocketseek.apps.conversations import ConversationStore
@@ -51,16 +52,19 @@ def main() -> None:
 def _visit(browser: Browser, url: str, slowdown: float) -> dict[str, float]:
     context = browser.new_context(viewport={"width": 360, "height": 800}, is_mobile=True, service_workers="block")
     page = context.new_page()
-    sizes: list[int] = []
-    page.on("response", lambda reply: sizes.append(len(reply.body())) if "/api/" not in reply.url else None)
+    replies: list[Response] = []
+    page.on("response", lambda reply: replies.append(reply) if "/api/" not in reply.url else None)
     session = context.new_cdp_session(page)
     session.send("Emulation.setCPUThrottlingRate", {"rate": slowdown})
     page.goto(url, wait_until="load")
     usable_ms = page.wait_for_function(_USABLE).json_value()
     paints = dict(page.evaluate(_PAINTS))
+    sizes = [len(reply.body()) for reply in replies]
+    sent = [int(reply.headers["content-length"]) for reply in replies]
     context.close()
     return {
         "bytes": sum(sizes),
+        "sent_bytes": sum(sent),
         "files": len(sizes),
         "first_paint_ms": paints["first-paint"],
         "first_contentful_paint_ms": paints["first-contentful-paint"],

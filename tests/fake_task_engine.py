@@ -73,6 +73,7 @@ class FakeTaskEngine:
     ) -> Sequence[FakeAnswer]:
         assert count == 1
         assert service.priority == "background"
+        assert not service.keep_on_disk
         assert announce is not None
         answer = FakeAnswer(self._events("".join(map(chr, prompt.token_ids)), max_tokens), announce)
         self.answers.append(answer)
@@ -84,8 +85,9 @@ class FakeTaskEngine:
         return sum(not answer.has_ended and not answer.is_closed for answer in self.answers)
 
     def stream_text(
-        self, prompt: Sequence[Message], *, max_tokens: int, sampling: SamplingParams
+        self, prompt: Sequence[Message], *, max_tokens: int, sampling: SamplingParams, service: Service
     ) -> Iterator[TextEvent]:
+        assert not service.keep_on_disk
         return self._events("".join(message.content for message in prompt), max_tokens)
 
     def _events(self, prompt: str, max_tokens: int) -> Iterator[TextEvent]:

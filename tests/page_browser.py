@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PHONE = {"viewport": {"width": 360, "height": 800}, "is_mobile": True, "has_touch": True}
+PATIENT_MS = 90_000  # the machine may be busy with much else; what works does not wait for it
 DESK = {"viewport": {"width": 1280, "height": 800}}
 _LOST = "Failed to load resource"  # said by the browser of every answer that is none, also where that is tested
 
@@ -57,7 +58,8 @@ class Visit:
 @contextmanager
 def visiting(browser: Browser, url: str, *, locale: str = "en-GB", **options: object) -> Iterator[Visit]:
     context = browser.new_context(locale=locale, **(options or PHONE))  # type: ignore[arg-type]  # as the two above
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENT_MS)
+    expect.set_options(timeout=PATIENT_MS)
     visit = Visit(context.new_page(), context)
     visit.listen()
     visit.page.goto(url)

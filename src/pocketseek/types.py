@@ -148,6 +148,7 @@ class Request:
     client: whose it is; clients of one class get equal shares. deadline_s: seconds from submission after which the
     request ends with "deadline", whatever it has by then.
     constraint: only tokens that it allows are chosen; the answer ends with "stop" when nothing can follow.
+    keep_on_disk: what was computed of the prompt may be kept there for the next one that begins so.
     """
 
     prompt_ids: tuple[int, ...]
@@ -162,6 +163,7 @@ class Request:
     client: str = ""
     deadline_s: float | None = None
     constraint: Constraint | None = None
+    keep_on_disk: bool = True
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ class Service:
     priority: Priority = "interactive"
     client: str = ""
     deadline_s: float | None = None
+    keep_on_disk: bool = True
 
 
 @dataclass(frozen=True)

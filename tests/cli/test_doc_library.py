@@ -105,6 +105,42 @@ def test_pictures_are_read_when_that_is_asked_for(run: Callable) -> None:
     assert "«fox»" in run("doc", "search", "fox").out
 
 
+def test_a_question_to_a_new_file_reads_its_comments_too(run: Callable, tmp_path: Path, wide_package: Path) -> None:
+    body = '<w:p><w:r><w:t>Text</w:t><w:commentReference w:id="0"/></w:r></w:p>'
+    note = f'<w:comments xmlns:w="{W_NAMESPACE}"><w:comment w:id="0">{paragraph("Remarkable")}</w:comment></w:comments>'
+    path = write_zip(tmp_path / "a.docx", docx_parts(body) | {"word/comments.xml": note})
+    asked = ("doc", "ask", path, "What is remarkable?", "--model", wide_package, "--max-tokens", 4)
+    assert run(*asked).code == 0
+    assert run("doc", "search", "remarkable").out.startswith("no passage")
+    assert run(*asked, "--comments").code == 0
+    assert "«Remarkable»" in run("doc", "search", "remarkable").out
+    ended = run("doc", "ask", "Title that is kept", "What?", "--comments")
+    assert ended.code == UsageError.exit_code
+    assert "doc add FILE --comments" in ended.err
+
+
+def test_a_password_is_asked_for_where_somebody_can_answer(
+    run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("doc", "add", DATA / "encrypted.pdf").code == UsageError.exit_code
+    answers, asked = ["guess", "secret"], []
+
+    def prompt(text: str, **options: object) -> str:
+        assert options["hide_input"]
+        asked.append(text)
+        return answers.pop(0) if answers else ""
+
+    monkeypatch.setattr("pocketseek.cli.doc_reading.is_interactive", lambda: True)
+    monkeypatch.setattr("typer.prompt", prompt)
+    assert run("doc", "add", DATA / "encrypted.pdf").code == 0
+    assert [text.split(";")[0] for text in asked] == ["Password of encrypted.pdf (an empty one leaves it)", "Wrong"]
+    assert "«password»" in run("doc", "search", "password").out
+    shutil.copy(DATA / "encrypted.pdf", tmp_path / "other.pdf")
+    with (tmp_path / "other.pdf").open("ab") as file:
+        file.write(b"\n")
+    assert "wrong password" in run("doc", "add", tmp_path / "other.pdf", "--password", "guess").err
+
+
 def test_a_path_that_is_not_there_is_one_line(run: Callable, tmp_path: Path) -> None:
     ended = run("doc", "add", tmp_path / "absent")
     assert ended.code == NotFoundError.exit_code

@@ -206,6 +206,15 @@ def test_short_prompts_and_scored_ones_are_not_stored() -> None:
     assert not bench.archive.has_work
 
 
+def test_what_is_not_to_be_kept_is_found_in_memory_and_not_on_disk() -> None:
+    bench = PrefixBench(store=DictStore())
+    private = request(LONG, keep_on_disk=False)
+    assert bench.generate(private) == bench.generate(private) == slow_tokens(private)
+    assert bench.num_cached(1) > 0
+    assert bench.archive is not None
+    assert not bench.archive.has_work
+
+
 def test_only_the_prompt_is_stored() -> None:
     store = DictStore()
     bench = PrefixBench(store=store)

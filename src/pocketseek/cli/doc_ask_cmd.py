@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +14,9 @@ import typer
 
 from pocketseek.cli import doc_library_messages as said
 from pocketseek.cli import options
-from pocketseek.cli.doc_collection_cmd import Password, open_store
+from pocketseek.cli.doc_collection_cmd import open_store
 from pocketseek.cli.doc_extraction import run_extraction
+from pocketseek.cli.doc_reading import Comments, FileReader, Ocr, Password, file_reader
 from pocketseek.cli.doc_summarize_cmd import answering_identity
 from pocketseek.cli.doc_talk import LazyModel, OpenedModel, Talk
 from pocketseek.cli.doc_whole import run_whole
@@ -66,6 +67,8 @@ def ask(
         ),
     ] = None,
     password: Password = None,
+    comments: Comments = False,
+    ocr: Ocr = False,
     max_tokens: options.MaxTokens = _MAX_TOKENS,
     temperature: options.Temperature = 0.0,
     seed: options.Seed = None,
@@ -84,7 +87,11 @@ def ask(
     _check(question, json=json, whole=whole, schema=schema, go_on=go_on)
     if whole or schema is not None:
         _check_fixed("--whole" if whole else "--schema", max_tokens, temperature, seed)
+    extraction = None if schema is None else _extraction_options(schema, question or "")
+    words = Words(settings.language)
+    reading = partial(file_reader, words, password=password, comments=comments, ocr=ocr, quiet=json)
     with _store(settings, what, keep=keep) as store, ExitStack() as stack:
+        scope = _scope(store, what, reading)
 
         def opened() -> OpenedModel:
             name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
@@ -104,21 +111,13 @@ def ask(
             return OpenedModel(name, stack.enter_context(closing(engine_of_it)), sampling, identity)
 
         if whole:
-            scope = _scope(store, what, password)
             run_whole(settings, store, scope, question or "", opened(), keep=keep, quiet=json, start_s=start_s)
             return
-        if schema is not None:
-            extraction = _extraction_options(schema, question or "")
-            number = _single_document(_scope(store, what, password), what)
+        if extraction is not None:
+            number = _single_document(scope, what)
             run_extraction(settings, store, number, opened(), extraction, keep=keep, quiet=json, start_s=start_s)
             return
-        talk = Talk(
-            _asker(store, _scope(store, what, password), keeps=keep),
-            LazyModel(opened),
-            Words(settings.language),
-            max_tokens,
-            quiet=json,
-        )
+        talk = Talk(_asker(store, scope, keeps=keep), LazyModel(opened), words, max_tokens, quiet=json)
         if question is not None:
             talk.answer(question, follows=go_on)
             return
@@ -170,11 +169,11 @@ def _single_document(scope: Scope, what: str) -> int:
     return scope.document_id
 
 
-def _scope(store: DocumentStore, what: str, password: str | None) -> Scope:
+def _scope(store: DocumentStore, what: str, reading: Callable[[], AbstractContextManager[FileReader]]) -> Scope:
     from pocketseek.apps.doc.ask import scope_of
-    from pocketseek.apps.doc.read import read_document
 
-    return scope_of(store, what, partial(read_document, password=password))
+    with reading() as reader:
+        return scope_of(store, what, reader, reader.extras)
 
 
 def _asker(store: DocumentStore, scope: Scope, *, keeps: bool) -> Asker:

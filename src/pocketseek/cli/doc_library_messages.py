@@ -5,6 +5,10 @@ from __future__ import annotations
 from pocketseek.cli.messages import Message
 
 READING = Message("reading", "正在读取")
+ASK_PASSWORD = Message("Password of {file} (an empty one leaves it)", "{file} 的密码(直接回车则放弃)")
+ASK_PASSWORD_AGAIN = Message(
+    "Wrong; password of {file} (an empty one leaves it)", "密码错误;{file} 的密码(直接回车则放弃)"
+)
 READING_FILE = Message("reading file {number} of {total}", "正在读取文件 {number}/{total}")
 PICTURE_PAGES = Message(
     "{path}: {count} pages are pictures without text; `pocketseek doc add --ocr` reads them",

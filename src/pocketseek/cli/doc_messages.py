@@ -23,6 +23,11 @@ COVERED = Message(
     "The summary covers {covered} of {chunks} chunks, {tokens} tokens.",
     "摘要涵盖 {covered}/{chunks} 个分块,共 {tokens} 个词元。",
 )
+READ = Message(
+    "{covered} of {chunks} chunks were read for this, {tokens} tokens.",
+    "为此读了 {covered}/{chunks} 个分块,共 {tokens} 个词元。",
+)
+ANSWER_CUT = Message("The answer was cut off.", "回答被截断。")
 NOTHING_LEFT_OUT = Message("Nothing was left out.", "没有遗漏。")
 CUT_OFF = Message("The notes on these chunks were cut off: {chunks}", "以下分块的笔记被截断:{chunks}")
 MERGES_CUT = Message("{count} merged notes were cut off.", "有 {count} 份合并的笔记被截断。")
@@ -43,7 +48,9 @@ UNTITLED = Message("(before the first heading)", "(第一个标题之前)")
 REASONS = {
     "picture-page": Message("a picture without text", "没有文字的图片"),
     "damaged-part": Message("damaged", "已损坏"),
-    "left-out": Message("not part of the text", "不属于正文"),
+    "left-out": Message("too much for one page", "单页内容过多"),
+    "running-lines": Message("running headers, footers and page numbers", "页眉、页脚和页码"),
+    "comments": Message("comments, which --comments reads", "批注(可用 --comments 读取)"),
     "empty": Message("the model wrote nothing about it", "模型没有写出任何内容"),
     "refused": Message("the model refused", "模型拒绝处理"),
     "failed": Message("it could not be computed", "无法计算"),

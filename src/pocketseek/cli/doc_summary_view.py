@@ -14,9 +14,10 @@ _MOST_LINES = 20
 _MOST_DETAIL_CHARS = 120
 
 
-def coverage_lines(coverage: Coverage, words: Words) -> Iterator[str]:
+def coverage_lines(coverage: Coverage, words: Words, *, is_answer: bool = False) -> Iterator[str]:
+    """is_answer: to a question, and no summary."""
     yield words(
-        doc_messages.COVERED,
+        doc_messages.READ if is_answer else doc_messages.COVERED,
         covered=coverage.num_covered,
         chunks=len(coverage.parts),
         tokens=coverage.num_tokens,
@@ -35,7 +36,7 @@ def coverage_lines(coverage: Coverage, words: Words) -> Iterator[str]:
     if coverage.num_cut_merges:
         yield words(doc_messages.MERGES_CUT, count=coverage.num_cut_merges)
     if coverage.summary_outcome == "cut":
-        yield words(doc_messages.SUMMARY_CUT)
+        yield words(doc_messages.ANSWER_CUT if is_answer else doc_messages.SUMMARY_CUT)
 
 
 def outline_text(chapters: Sequence[Chapter], words: Words) -> str:

@@ -125,7 +125,7 @@ def _tell(answer: WholeAnswer, words: Words) -> None:
     for one in answer.documents:
         if len(answer.documents) > 1:
             note(f"{one.document.title}: {one.problem}" if one.problem else one.document.title)
-        for line in coverage_lines(one.coverage, words) if one.coverage else ():
+        for line in coverage_lines(one.coverage, words, is_answer=True) if one.coverage else ():
             note(line)
 
 

@@ -204,6 +204,7 @@ class Engine:
             client=service.client,
             deadline_s=service.deadline_s,
             constraint=constraint,
+            keep_on_disk=service.keep_on_disk,
         )
         requests = [request] if count == 1 else choices_of(request, count)
         streams = self._worker.submit(requests, owner=self, announce=announce)

@@ -101,9 +101,7 @@ def test_running_heads_and_page_numbers_are_dropped_and_counted(tmp_path: Path) 
     ]
     blocks, remarks = read(tmp_path, pdf_bytes(pages))
     assert not [block for block in blocks if "My Book" in block.text or block.text.isdigit()]
-    assert [(remark.code, remark.detail) for remark in remarks] == [
-        ("left-out", "running headers, footers and page numbers: 10 lines")
-    ]
+    assert [(remark.code, remark.detail) for remark in remarks] == [("running-lines", "10")]
     assert [block.place.page for block in blocks] == [1, 2, 3, 4, 5]
 
 

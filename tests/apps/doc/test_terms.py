@@ -17,6 +17,8 @@ from pocketseek.apps.doc.terms import index_text, is_beginning, terms_of, wanted
         "upgrade upgrades upgrading",
         "copy copies copied",
         "stop stops stopped stopping",
+        "synchronise synchronised synchronizes synchronization",
+        "analyse analyzed",
         "café cafe CAFÉ cafe\u0301",
     ],
 )
@@ -46,6 +48,9 @@ def test_a_single_chinese_character_is_looked_for_as_a_beginning() -> None:
         ("什么是软件包?", ["软件", "件包"]),
         ("如何安装 Debian 呢?", ["安装", "debian"]),
         ("这个程序的目的是什么", ["程序", "目的"]),
+        ("代号从哪里来?", ["代号"]),
+        ("这些代号来自哪里?", ["代号"]),
+        ("怎样升级某个软件包?", ["升级", "软件", "件包"]),
         ("What is this?", ["what", "is", "this"]),
         ("packages and PACKAGE", ["packag"]),
     ],

@@ -13,6 +13,7 @@ from document_files import column, pdf_bytes
 from openai import OpenAI
 
 from pocketseek.apps.access_tokens import TokenStore
+from pocketseek.apps.serve.access import Caller
 from pocketseek.apps.serve.services import ServeOptions
 
 BIRDS = pdf_bytes(
@@ -54,6 +55,12 @@ def stones(served: Served) -> str:
 def caves(served: Served) -> str:
     """Too long to be shown whole."""
     return uploaded(served, CAVES.encode(), "caves.txt")
+
+
+def is_anywhere(folder: Path, words: bytes) -> bool:
+    return any(
+        words in str(path).encode() or words in path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    )
 
 
 def check_citation(citation: dict[str, Any], file_id: str) -> None:
@@ -113,6 +120,34 @@ def test_a_whole_document_is_read_for_an_answer(served: Served, stones: str) -> 
     assert value["coverage"]["characters"] >= len(STONES.strip())
 
 
+def test_what_is_read_as_a_whole_is_quoted_too(served: Served, birds: str) -> None:
+    value = served.chat("Where do herons stand?", documents=[birds], document_mode="whole").raise_for_status().json()
+    (citation,) = value["citations"]
+    check_citation(citation, birds)
+    assert not citation["marked"]
+
+
+def test_several_documents_are_read_as_a_whole_one_after_the_other(served: Served, birds: str, stones: str) -> None:
+    body: dict[str, Any] = {"documents": [birds, stones], "document_mode": "whole"}
+    chunks: list[Any] = served.stream("Where do herons stand?", **body)
+    text = "".join(choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"])
+    shares = [chunk["progress"]["share"] for chunk in chunks if "progress" in chunk]
+    assert text == ANSWER
+    assert shares == sorted(shares)
+    assert chunks[-1]["coverage"]["chunks_covered"] == chunks[-1]["coverage"]["chunks"] == 2
+
+
+def test_a_summary_is_as_it_was_asked_for(served: Served, stones: str) -> None:
+    wish = {"focus": "What is granite?", "length": "short", "language": "zh"}
+    body = {"documents": [stones], "document_mode": "summary", "summary": wish}
+    value = served.chat("Summarise it.", **body).raise_for_status().json()
+    assert value["choices"][0]["message"]["content"] == ANSWER
+    assert value["coverage"]["chunks_covered"] == 1
+    assert served.services.files is not None
+    options = json.loads(served.services.files.of(Caller()).summaries.list()[0].options_json)  # of the last one
+    assert (options["focus"], options["num_words"], options["language"]) == ("What is granite?", 80, "zh")
+
+
 @pytest.mark.parametrize(
     ("fields", "word"),
     [
@@ -121,7 +156,10 @@ def test_a_whole_document_is_read_for_an_answer(served: Served, stones: str) -> 
         ({"documents": ["DOC"], "tools": [{"type": "function", "function": {"name": "a"}}]}, "tools"),
         ({"documents": ["DOC"], "response_format": {"type": "json_object"}}, "response_format"),
         ({"documents": ["DOC"], "document_mode": "half"}, "document_mode"),
-        ({"documents": ["DOC", "OTHER"], "document_mode": "whole"}, "one document"),
+        ({"documents": ["DOC", "OTHER"], "document_mode": "summary"}, "one document"),
+        ({"documents": ["DOC"], "summary": {"length": "short"}}, "summary"),
+        ({"documents": ["DOC"], "document_mode": "summary", "summary": {"length": 5}}, "length"),
+        ({"documents": ["DOC"], "document_mode": "summary", "summary": {"language": "fr"}}, "language"),
         ({"documents": ["DOC"], "messages": [{"role": "user", "content": " "}]}, "question"),
         (
             {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_data": "abc"}}]}]},
@@ -150,15 +188,40 @@ def test_nobody_can_ask_another_tokens_file(tmp_path: Path) -> None:
         assert server.client.post("/v1/chat/completions", json=body, headers=ben).status_code == 404
 
 
-def test_a_deleted_file_takes_its_summary_along(served: Served) -> None:
-    file_id = uploaded(served, b"The word quinquereme means a ship.\n", "ship.txt")
-    body: dict[str, Any] = {"documents": [file_id], "document_mode": "whole"}
-    chunks = served.stream("What is it?", **body)
-    assert json.dumps(chunks[-1])
-    folder = served.folder / "uploads" / "local"
-    assert served.services.files is not None
-    served.client.delete(f"/v1/files/{file_id}").raise_for_status()
-    assert not any(file_id.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+def test_nothing_of_a_deleted_file_is_left_anywhere(tmp_path: Path) -> None:
+    text = "\n\n".join(f"Ship {number} of the fleet was a quinquereme with oars." for number in range(600))
+    with serving(
+        tmp_path, logits=answering(b"It was a quinquereme [1]."), context_length=8192, num_pages=128
+    ) as server:
+        file_id = uploaded(server, text.encode(), "ships.txt")
+        other_id = uploaded(server, BIRDS, "birds.pdf")
+        for mode in ("passages", "whole", "summary"):
+            server.chat("Which ship had oars?", documents=[file_id], document_mode=mode).raise_for_status()
+        server.chat("Which ship?", documents=[other_id, file_id], document_mode="whole").raise_for_status()
+        assert is_anywhere(tmp_path, b"quinquereme")
+        server.client.delete(f"/v1/files/{file_id}").raise_for_status()
+        for word in (b"quinquereme", file_id.encode(), b"ships", b"oars"):
+            assert not is_anywhere(tmp_path, word), word
+        assert server.client.get(f"/v1/files/{other_id}").status_code == 200
+    assert not is_anywhere(tmp_path, b"quinquereme")
+
+
+def test_no_prompt_about_documents_goes_to_the_disk(tmp_path: Path) -> None:
+    kept: list[bool] = []
+    with serving(tmp_path, logits=answering(ANSWER.encode()), context_length=8192, num_pages=128) as server:
+        file_id = uploaded(server, CAVES.encode(), "caves.txt")
+        engine = server.services.models
+        with engine.using(engine.default_name) as opened:
+            submit = opened._worker.submit
+            opened._worker.submit = lambda requests, **more: (  # type: ignore[method-assign]
+                kept.extend(request.keep_on_disk for request in requests) or submit(requests, **more)
+            )
+        for mode in ("passages", "whole", "summary"):
+            server.chat("Is there water in cave 7?", documents=[file_id], document_mode=mode).raise_for_status()
+        assert len(kept) > 3
+        assert not any(kept)
+        server.chat("Hello").raise_for_status()
+        assert kept[-1]
 
 
 def test_an_answer_that_goes_round_in_circles_is_cut_off(tmp_path: Path) -> None:

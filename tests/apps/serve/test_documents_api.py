@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +74,27 @@ def test_a_question_can_be_asked_again_of_the_whole_document(served: Served) -> 
     assert end["turn"]["content"] == ANSWER
     coverage = end["turn"]["sources"]["coverage"]
     assert coverage["chunks_covered"] == coverage["chunks"] > 1
+
+
+def test_a_chat_says_how_its_summary_was_asked_for_so_that_it_can_be_asked_again(served: Served) -> None:
+    name = about(served, uploaded(served))
+    wish = {"focus": "Which birds?", "length": "short", "language": "zh"}
+    end = said(served, name, "Summarise", document_mode="summary", summary=wish)[-1]
+    assert (end["turn"]["sources"]["mode"], end["turn"]["sources"]["summary"]) == ("summary", wish)
+
+
+def test_nothing_of_a_deleted_chat_about_documents_is_left(tmp_path: Path) -> None:
+    text = "\n\n".join(f"Ship {number} of the fleet was a quinquereme with oars." for number in range(600))
+    with serving(
+        tmp_path, logits=answering(b"It was a quinquereme [1]."), context_length=8192, num_pages=128
+    ) as server:
+        name = about(server, uploaded(server, text.encode(), "ships.txt"))
+        for mode in ("passages", "whole", "summary"):
+            said(server, name, "Which of the ships had oars?", document_mode=mode)
+        server.client.delete(f"/api/conversations/{name}").raise_for_status()
+        for word in (b"quinquereme", b"ships", b"oars", name.encode()):
+            left = [path for path in tmp_path.rglob("*") if path.is_file() and word in path.read_bytes()]
+            assert left == [], word
 
 
 def test_a_summary_says_how_far_it_is(served: Served) -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from api_server import Served, answering, serving
-from document_files import column, pdf_bytes
+from document_files import W_NAMESPACE, column, docx_parts, paragraph, pdf_bytes, write_zip
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `dev`)")
 
 from page_browser import CHROMIUM, Visit, chromium, visiting
 from playwright.sync_api import Browser, FilePayload, expect
+
+from pocketseek.apps.serve.access import Caller
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium (apt install chromium)")
 
@@ -23,6 +25,7 @@ BIRDS = pdf_bytes(
         column(60, 780, ["Herons stand in shallow water.", "They wait there for small fish."]),
     ]
 )
+ENCRYPTED = (Path(__file__).parents[1] / "doc" / "data" / "encrypted.pdf").read_bytes()  # its password is "secret"
 CAVES = "\n\n".join(f"Cave {number} of the limestone hills has water in it." for number in range(600))
 ANSWER = "Herons wait in shallow water [1]."
 
@@ -77,14 +80,97 @@ def test_a_document_is_summarised_and_what_is_not_in_it_is_looked_for_in_all_of_
         attach(visit, CAVES.encode(), "caves.txt")
         ready(visit)
         page.locator(".card .chip").click()
+        page.select_option("#summary-length", "short")
+        page.fill("#summary-focus", "哪里有水?")
+        page.locator("#summarize .main").click()
         visit.answered("Herons wait")
-        expect(page.locator(".question .bubble")).to_have_text("总结“caves”")
+        expect(page.locator(".question .bubble")).to_have_text("总结“caves”\n哪里有水? · 短")
         expect(page.locator(".facts").last).to_contain_text(re.compile(r"已读全部 \d+ 部分"))
         visit.ask("Who was Mozart?")
         visit.answered("Not in the document.")
         page.locator(".sources .chip").click()
         visit.answered("Herons wait")
         expect(page.locator(".answer")).to_have_count(2)
+
+
+def test_a_summary_that_is_not_wanted_asks_nothing(served: Served, browser: Browser) -> None:
+    with visiting(browser, served.url) as visit:
+        page = visit.page
+        attach(visit)
+        ready(visit)
+        page.locator(".card .chip").click()
+        page.locator("#summarize .closes").click()
+        expect(page.locator("#summarize")).to_be_hidden()
+        page.locator(".card .chip").click()
+        page.keyboard.press("Escape")
+        expect(page.locator(".question")).to_have_count(0)
+        page.locator(".card .chip").click()
+        page.locator("#summarize .main").click()
+        visit.answered("Herons wait")
+        page.locator('.answer use[href="#i-again"]').locator("xpath=ancestor::button").click()
+        visit.answered("Herons wait")
+        expect(page.locator(".facts").last).to_contain_text("all 1 parts read")
+
+
+def test_an_encrypted_document_asks_for_its_password_until_it_is_right(served: Served, browser: Browser) -> None:
+    with visiting(browser, served.url) as visit:
+        page = visit.page
+        attach(visit, ENCRYPTED, "safe.pdf")
+        page.locator("#password[open]").wait_for()
+        expect(page.locator("#password-wrong")).to_be_hidden()
+        page.fill("#password-input", "guess")
+        page.keyboard.press("Enter")
+        expect(page.locator("#password-wrong")).to_be_visible()
+        expect(page.locator("#password-input")).to_have_value("")
+        page.fill("#password-input", "secret")
+        page.locator("#password .main").click()
+        ready(visit)
+        expect(page.locator(".card b")).to_have_text("safe")
+        assert "secret" not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+        assert "secret" not in page.content()
+
+
+def test_without_its_password_an_encrypted_document_is_not_kept(served: Served, browser: Browser) -> None:
+    before = served.client.get("/v1/files").json()
+    with visiting(browser, served.url, locale="zh-CN") as visit:
+        attach(visit, ENCRYPTED + b"\n", "safe.pdf")  # other bytes: what was read once is known
+        visit.page.locator("#password .closes").click()
+        expect(visit.page.locator(".card")).to_have_count(0)
+    assert served.client.get("/v1/files").json() == before
+
+
+def test_a_document_that_waits_for_its_password_is_opened_from_its_card(served: Served, browser: Browser) -> None:
+    assert served.services.files is not None
+    store = served.services.files.of(Caller())
+    path = store.new_place("safe.pdf")
+    path.write_bytes(ENCRYPTED + b"\n\n")
+    file = store.add(path, "user_data")
+    store.settle(file.id, "safe.pdf is encrypted", "password_needed")  # as after a restart
+    name = served.post("/api/conversations", {"documents": [file.id]}).json()["id"]
+    with visiting(browser, f"{served.url}/#{name}") as visit:
+        page = visit.page
+        expect(page.locator(".card small")).to_have_text("It needs its password.")
+        page.locator(".card .chip").click()
+        page.fill("#password-input", "secret")
+        page.keyboard.press("Enter")
+        expect(page.locator(".card .chip")).to_have_text("Summarise")
+
+
+def test_the_card_says_what_was_not_read_and_offers_to_read_it(
+    served: Served, browser: Browser, tmp_path: Path
+) -> None:
+    body = '<w:p><w:r><w:t>Text</w:t><w:commentReference w:id="0"/></w:r></w:p>'
+    note = f'<w:comments xmlns:w="{W_NAMESPACE}"><w:comment w:id="0">{paragraph("Remarkable")}</w:comment></w:comments>'
+    path = write_zip(tmp_path / "a.docx", docx_parts(body) | {"word/comments.xml": note})
+    with visiting(browser, served.url) as visit:
+        page = visit.page
+        attach(visit, path.read_bytes(), "a.docx")
+        expect(page.locator(".card .remarks")).to_have_text("1 comments were left out")
+        page.locator(".card .remarks").click()
+        expect(page.locator("#sheet-lines li")).to_have_text("1 comments were left out")
+        page.locator("#sheet-actions button").click()
+        expect(page.locator(".card .remarks")).to_be_hidden()
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
 def test_what_is_no_document_is_refused_in_one_line(served: Served, browser: Browser) -> None:

@@ -30,6 +30,20 @@ def test_what_the_browser_has_is_not_sent_again(served: Served) -> None:
     assert (reply.status_code, reply.content) == (304, b"")
 
 
+def test_text_travels_compressed_to_those_who_take_it(served: Served) -> None:
+    def sent(accepted: str, path: str = "/page.css") -> tuple[str | None, int]:
+        with served.client.stream("GET", path, headers={"Accept-Encoding": accepted}) as reply:
+            return reply.headers.get("content-encoding"), len(b"".join(reply.iter_raw()))
+
+    whole = len(FILES["/page.css"].body)
+    encoding, num_bytes = sent("br, gzip")
+    assert encoding == "gzip"
+    assert num_bytes < whole / 2
+    for accepted in ("identity", "br", "gzip;q=0", ""):
+        assert sent(accepted) == (None, whole)
+    assert sent("gzip", "/icon-512.png")[0] is None
+
+
 @pytest.mark.parametrize("path", ["/../page.py", "/%2e%2e/page.py", "/web/page.css", "/index.html", "//etc/passwd"])
 def test_nothing_else_is_served(served: Served, path: str) -> None:
     assert served.client.get(path).status_code == 404

@@ -9,7 +9,7 @@ Opening a model takes longer than looking, so the caller opens it only when some
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from pocketseek.apps.doc.collections import ReadDocument, add_file, paths_meant
 from pocketseek.apps.doc.exchanges import Exchange
 from pocketseek.apps.doc.not_there import says_not_there
 from pocketseek.apps.doc.passage_index import Scope
+from pocketseek.apps.doc.reading_mark import Extra
 from pocketseek.apps.doc.retrieve import LEAST_COVERAGE, Found, Retriever
 from pocketseek.apps.doc.store import DocumentStore
 from pocketseek.errors import NotFoundError, UsageError
@@ -49,11 +50,18 @@ class Reply:
     dropped: tuple[int, ...] = ()
 
 
-def scope_of(store: DocumentStore, name: str, read: ReadDocument) -> Scope:
-    """What to ask: a file (read and kept, if it is not yet), a collection, or a kept document by number or title."""
+def scope_of(store: DocumentStore, name: str, read: ReadDocument, extras: Collection[Extra] = ()) -> Scope:
+    """What to ask: a file (read and kept, if it is not yet), a collection, or a kept document by number or title.
+
+    extras: what `read` brings of a file; UsageError if they are wanted of what is kept, which is not read again."""
     path = Path(name).expanduser()
     if path.is_file():
-        return Scope(document_id=add_file(store, path, read).id)
+        return Scope(document_id=add_file(store, path, read, extras).id)
+    if extras:
+        options = " ".join(f"--{extra}" for extra in extras)
+        raise UsageError(
+            f"{options} is for reading files, and {name!r:.100} is none; `pocketseek doc add FILE {options}`"
+        )
     if any(one.name == name for one in store.collections()):
         return Scope(collection=name)
     if path.is_dir():

@@ -26,7 +26,9 @@ MAX_REASONING_TOKENS = 1024
 # models from saying the same again and again.
 SAMPLING = SamplingParams(temperature=0.0, frequency_penalty=0.1, seed=0)
 
-_BACKGROUND = Service("background")
+_BACKGROUND = Service("background", keep_on_disk=False)
+UNKEPT = Service(keep_on_disk=False)
+"""For what is made of a document: who deletes it wants it gone, also from the prefix cache on disk."""
 _READ_SHARE = 0.6  # of the work of a task is reading its prompt, roughly
 
 

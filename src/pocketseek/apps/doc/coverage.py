@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pocketseek.apps.doc.chunk import Chunk
-from pocketseek.apps.doc.document import Place, Remark
+from pocketseek.apps.doc.document import Place, Remark, RemarkCode
 from pocketseek.apps.doc.written_answer import Note, Outcome
 
-Reason = Literal["picture-page", "damaged-part", "left-out", "empty", "refused", "failed", "merge"]
+Reason = RemarkCode | Literal["empty", "refused", "failed", "merge"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,19 @@ class Coverage:
         place = self.parts[merge.first].place
         detail = merge.note.problem or merge.note.text
         return LeftOut("merge", place.page, place.chapter, detail, merge.first + 1, merge.last + 1)
+
+
+def facts_together(coverages: Sequence[Coverage]) -> dict[str, object]:
+    """As `Coverage.facts`, of several documents; without the parts, which only one document has."""
+    if len(coverages) == 1:
+        return {name: value for name, value in coverages[0].facts().items() if name != "parts"}
+    return {
+        "chunks": sum(len(one.parts) for one in coverages),
+        "chunks_covered": sum(one.num_covered for one in coverages),
+        "characters": sum(one.parts[-1].chunk.stop for one in coverages if one.parts),
+        "tokens": sum(one.num_tokens for one in coverages),
+        "left_out": [_left_out_facts(item) for one in coverages for item in one.left_out],
+    }
 
 
 def _of_remark(remark: Remark) -> LeftOut:

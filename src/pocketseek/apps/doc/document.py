@@ -16,6 +16,10 @@ from typing import Literal
 
 BlockKind = Literal["heading", "paragraph", "item", "table", "caption", "code", "footnote", "comment"]
 
+RemarkCode = Literal["picture-page", "damaged-part", "left-out", "running-lines", "comments"]
+"""left-out: what a page has beyond the limit. running-lines: headers, footers and page numbers. Of the two last
+the detail is how many."""
+
 BLOCK_GAP = "\n\n"
 
 
@@ -54,7 +58,7 @@ class Block:
 class Remark:
     """Something that a person must know about the reading: a page that is a picture, a damaged chapter."""
 
-    code: Literal["picture-page", "damaged-part", "left-out"]
+    code: RemarkCode
     page: int | None
     detail: str
 

@@ -54,7 +54,7 @@ def read_docx(path: Path, parts: ZipParts, options: ReadOptions) -> Iterator[Pie
         yield Piece(part + 1, num_parts, tuple(blocks))
         number += len(drafts)
     if reader.num_left_out:
-        remark = Remark("left-out", None, f"comments: {reader.num_left_out} (--comments reads them)")
+        remark = Remark("comments", None, str(reader.num_left_out))
         yield Piece(num_parts, num_parts, remarks=(remark,))
 
 

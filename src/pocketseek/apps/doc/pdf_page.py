@@ -17,6 +17,7 @@ import pypdfium2
 import pypdfium2.raw as pdfium
 
 from pocketseek.apps.doc.pdf_runs import LinkFinder, Run, RunReader, Turner, text_direction
+from pocketseek.apps.doc.pieces import PASSWORD_HINT
 from pocketseek.errors import FormatError, PocketseekError, UsageError
 
 MAX_PAGES = 20_000
@@ -103,9 +104,9 @@ class PdfFile:
 def _refusal(path: Path, password: str | None, error: pypdfium2.PdfiumError) -> PocketseekError:
     code = getattr(error, "err_code", None)
     if code == pdfium.FPDF_ERR_PASSWORD and password is None:
-        return UsageError(f"{path} is encrypted; give its password (--password)")
+        return UsageError(f"{path} is encrypted; give its password {PASSWORD_HINT}")
     if code == pdfium.FPDF_ERR_PASSWORD:
-        return UsageError(f"{path}: wrong password; give the one that opens the file (--password)")
+        return UsageError(f"{path}: wrong password; give the one that opens the file {PASSWORD_HINT}")
     if code == pdfium.FPDF_ERR_SECURITY:
         return FormatError(f"{path} is encrypted in a way that is not known here; save it without protection")
     return FormatError(f"{path} is a damaged PDF and cannot be opened; get the file again, or repair it (qpdf)")

@@ -45,7 +45,7 @@ def read_pdf(path: Path, options: ReadOptions) -> Iterator[Piece]:
                 drafts = _from_picture(pdf, page)
             yield Piece(page.number, pdf.num_pages, _placed(drafts, page.number), _remarks(page, drafts), paged=True)
         if num_dropped:
-            remark = Remark("left-out", None, f"running headers, footers and page numbers: {num_dropped} lines")
+            remark = Remark("running-lines", None, str(num_dropped))
             yield Piece(pdf.num_pages, pdf.num_pages, remarks=(remark,), paged=True)
 
 

@@ -10,10 +10,14 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
-from pocketseek.apps.doc.document import Block, BlockKind, Link, Place, Remark
+from pocketseek.apps.doc.document import Block, BlockKind, Link, Place, Remark, RemarkCode
 
 _KINDS = frozenset(get_args(BlockKind))
-_CODES = ("picture-page", "damaged-part", "left-out")
+_CODES = get_args(RemarkCode)
+
+
+PASSWORD_HINT = "(--password)"
+"""How the messages of errors end that are about a password: class and text are all that comes out of the reader."""
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from pocketseek.apps.doc.block_text import tidy_title
 from pocketseek.apps.doc.detect import START_BYTES, detect_kind
 from pocketseek.apps.doc.document import Block, Document, Remark
 from pocketseek.apps.doc.markdown_reader import markdown_blocks
-from pocketseek.apps.doc.pieces import ReadOptions
+from pocketseek.apps.doc.pieces import PASSWORD_HINT, ReadOptions
 from pocketseek.apps.doc.plain_reader import plain_blocks
 from pocketseek.apps.doc.sandbox import ReadLimits, read_apart
 from pocketseek.apps.doc.text_encoding import decode_text
-from pocketseek.errors import FormatError, NotFoundError, UnsupportedError, UsageError
+from pocketseek.errors import FormatError, NotFoundError, PocketseekError, UnsupportedError, UsageError
 from pocketseek.package.storage import storage_errors
 
 MAX_TEXT_BYTES = 100_000_000
@@ -49,6 +49,11 @@ def read_document(
     if not document.blocks and not document.remarks:
         raise FormatError(f"{path} holds no text; give a file with text in it")
     return replace(document, title=tidy_title(document.title) or tidy_title(path.name))
+
+
+def wants_password(error: PocketseekError) -> bool:
+    """Whether a file is encrypted and was given none, or a wrong one."""
+    return isinstance(error, UsageError) and str(error).endswith(PASSWORD_HINT)
 
 
 def _start(path: Path) -> bytes:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pocketseek.apps.doc import summary_prompts as prompts
-from pocketseek.apps.doc.background import MAX_REASONING_TOKENS, SAMPLING, Task, TaskEngine
+from pocketseek.apps.doc.background import MAX_REASONING_TOKENS, SAMPLING, UNKEPT, Task, TaskEngine
 from pocketseek.apps.doc.chunk import Chunk, chunks
 from pocketseek.apps.doc.coverage import Coverage, LostMerge, Part
 from pocketseek.apps.doc.document import Document
@@ -26,7 +26,7 @@ from pocketseek.apps.doc.summary_prompts import Language
 from pocketseek.apps.doc.summary_sizes import sizes_for
 from pocketseek.apps.doc.written_answer import Note, WrittenAnswer
 from pocketseek.errors import ContextLengthError, FormatError, ModelOutputError
-from pocketseek.types import Message, SamplingParams, TextEvent
+from pocketseek.types import Message, SamplingParams, Service, TextEvent
 
 _GAP_TOKENS = 4  # between two notes
 
@@ -44,7 +44,7 @@ class SummaryEngine(TaskEngine, Protocol):
     def tokenizer(self) -> CountsTokens: ...
 
     def stream_text(
-        self, prompt: Sequence[Message], /, *, max_tokens: int, sampling: SamplingParams
+        self, prompt: Sequence[Message], /, *, max_tokens: int, sampling: SamplingParams, service: Service
     ) -> Iterator[TextEvent]: ...
 
 
@@ -238,7 +238,8 @@ class _Summarizer:
         room = self._engine.context_length - self._count_prompt(task)
         max_tokens = max(1, min(task.max_tokens + MAX_REASONING_TOKENS, room))
         written, has_begun = WrittenAnswer(task.max_tokens), False
-        for event in self._engine.stream_text(task.prompt, max_tokens=max_tokens, sampling=SAMPLING):
+        answer = self._engine.stream_text(task.prompt, max_tokens=max_tokens, sampling=SAMPLING, service=UNKEPT)
+        for event in answer:
             goes_on = written.add(event)
             if text := event.text if has_begun else event.text.lstrip():
                 has_begun = True

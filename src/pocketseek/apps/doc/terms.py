@@ -16,7 +16,7 @@ import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
-VERSION = 1
+VERSION = 2
 
 _PAIRED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 _MARKS = "\u0300-\u036f"
@@ -34,7 +34,7 @@ would you your document text book explain explained describe described mean mean
 """
 _STOP_WORDS = frozenset(_STOP_TEXT.split())
 _ASKING = re.compile(
-    "为什么|什么时候|什么样|什么|怎么样|怎么办|怎么|怎样|如何|哪一个|哪些|哪个|哪里|哪儿|哪种|是否|能否|可否|有没有|是不是|能不能|"
+    "来自哪里|来自哪儿|[从在到去]哪里来?|[从在到去]哪儿来?|某一?个|某些|为什么|什么时候|什么样|什么|怎么样|怎么办|怎么|怎样|如何|哪一个|哪些|哪个|哪里|哪儿|哪种|是否|能否|可否|有没有|是不是|能不能|"
     "可不可以|可以|应该|需要|多少|几个|请问|请|告诉我|介绍一下|一下|这个|那个|这些|那些|我们|你们|他们|它们|我的|你的|文中|本文|"
     "怎么说|是说|说到|文档里?中?|之间|以及|关于|哪|谁|我|你|它|吗|呢|吧|啊|(?<!目)的(?!确)|(?<!为)了(?!解)|(?<!但)是(?!非)"
 )
@@ -106,9 +106,13 @@ def _word_term(word: str) -> str:
 
 
 def _stem(word: str) -> str:
-    """Of an English word: installs, installed, installing, installation -> install. Other languages lose little."""
-    if len(word) < 4:
-        return word
+    """Of an English word: installs, installed, installing, installation -> install; -ize is -ise. Other languages lose
+    little."""
+    stem = _without_ending(word) if len(word) >= 4 else word
+    return stem[:-1] + "s" if stem.endswith(("iz", "yz")) else stem
+
+
+def _without_ending(word: str) -> str:
     word = _without_plural(word)
     if word.endswith("ied") and len(word) > 4:
         return word[:-3] + "y"

@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import msgspec
 
 from pocketseek.apps.answer_keeper import AnswerKeeper
 from pocketseek.apps.conversation import Conversation, Turn
@@ -22,6 +24,7 @@ from pocketseek.apps.prompt_fit import fitting_prompt
 from pocketseek.apps.serve.access import Caller
 from pocketseek.apps.serve.asking import Asked
 from pocketseek.apps.serve.attached_files import attached_files, question_of
+from pocketseek.apps.serve.bodies import SummaryBody
 from pocketseek.apps.serve.bridge import EventBridge
 from pocketseek.apps.serve.document_answer import DocumentAnswer, DocumentMode, DocumentTask, careful, progress_value
 from pocketseek.apps.serve.limits import check_model
@@ -54,6 +57,7 @@ class AnswerOrder:
     seed: int | None = None
     document_mode: DocumentMode = "passages"
     documents: tuple[str, ...] = ()
+    summary: SummaryBody = field(default_factory=SummaryBody)
 
     def question(self, engine: Engine, conversation: Conversation) -> Question:
         sampling = self.sampling(engine.recommended_sampling)
@@ -168,11 +172,12 @@ class AnswerHub:
             order.sampling(careful(engine.recommended_sampling)),
             Service(client=order.caller.name),
             order.max_tokens,
+            summary=order.summary.options(),
         )
         async with DocumentAnswer(engine, task) as asked:
             reason = await _gathered(asked, answer, pieces)
             outcome = await asked.outcome(pieces.text)
-        how = {"mode": task.mode, "documents": list(order.documents)}
+        how = {"mode": task.mode, "documents": list(order.documents), "summary": msgspec.to_builtins(order.summary)}
         pieces.sources_json = json.dumps(outcome.facts() | how, ensure_ascii=False)
         return reason
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from pocketseek.apps.doc.summary_events import LEAST_WORDS, LENGTHS, MEDIUM_WORDS, MOST_WORDS, SummaryOptions
 from pocketseek.apps.serve.replies import RefusedError
 
 MAX_CHOICES = 16
@@ -122,8 +123,20 @@ class AnswerBody(Struct, kw_only=True):
     priority: Literal["interactive", "background"] | None = None
 
 
+class SummaryBody(Struct, frozen=True):
+    """length: a number is one of words, about. language: by default the document's."""
+
+    focus: Annotated[str, Meta(max_length=4000)] | None = None
+    length: Literal["short", "medium", "long"] | Annotated[int, Meta(ge=LEAST_WORDS, le=MOST_WORDS)] | None = None
+    language: Literal["en", "zh"] | None = None
+
+    def options(self) -> SummaryOptions:
+        num_words = LENGTHS[self.length] if isinstance(self.length, str) else self.length or MEDIUM_WORDS
+        return SummaryOptions(" ".join((self.focus or "").split()), num_words, self.language)
+
+
 class ChatBody(AnswerBody, kw_only=True):
-    """documents and document_mode are extensions: ids of uploaded files to answer from, and how."""
+    """documents, document_mode and summary are extensions: ids of uploaded files to answer from, and how."""
 
     messages: Annotated[list[MessageBody], Meta(min_length=1, max_length=4096)]
     max_completion_tokens: _Tokens | None = None
@@ -137,7 +150,16 @@ class ChatBody(AnswerBody, kw_only=True):
     function_call: Any = None
     modalities: list[str] | None = None
     documents: Annotated[list[_Name], Meta(max_length=64)] | None = None
-    document_mode: Literal["passages", "whole"] | None = None
+    document_mode: Literal["passages", "whole", "summary"] | None = None
+    summary: SummaryBody | None = None
+
+
+class ReadBody(Struct):
+    """How an uploaded file is to be read once more."""
+
+    password: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
+    ocr: bool | None = None
+    comments: bool | None = None
 
 
 class CompletionBody(AnswerBody, kw_only=True):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from pocketseek.apps.serve.bodies import SummaryBody
 from pocketseek.apps.serve.document_answer import MAX_DOCUMENTS, DocumentMode
 
 _Files = Annotated[list[str], Meta(max_length=MAX_DOCUMENTS)]
@@ -25,12 +26,13 @@ class SettingsBody(Struct, frozen=True):
 
 
 class AgainBody(Struct):
-    """documents: those of the conversation's that it is about; none: all."""
+    """documents: those of the conversation's that it is about; none: all. summary: how, where document_mode says so."""
 
     model: str | None = None
     settings: SettingsBody = SettingsBody()
     document_mode: DocumentMode = "passages"
     documents: _Files = []
+    summary: SummaryBody = SummaryBody()
 
 
 class TurnBody(AgainBody, kw_only=True):

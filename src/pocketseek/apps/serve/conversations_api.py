@@ -6,9 +6,9 @@
     PATCH  /api/conversations/ID                       {title} or {documents}: ids of the files that it is about
     DELETE /api/conversations/ID                       with the files that no other one is about
     GET    /api/conversations/ID/export?format=md|json
-    POST   /api/conversations/ID/turns                 {text, index, model, settings, document_mode, documents}
+    POST   /api/conversations/ID/turns                 {text, index, model, settings, document_mode, documents, summary}
                                                        -> the answer as events
-    POST   /api/conversations/ID/regenerate            {model, settings, document_mode, documents}, the same
+    POST   /api/conversations/ID/regenerate            {model, settings, document_mode, documents, summary}, the same
     GET    /api/conversations/ID/answer                join the answer that is being written; 404: there is none
     POST   /api/conversations/ID/stop
 
@@ -36,7 +36,7 @@ from pocketseek.apps.serve.answer_hub import AnswerHub, AnswerOrder
 from pocketseek.apps.serve.attached_files import attached_files, settings_with_files
 from pocketseek.apps.serve.bodies import parse_body
 from pocketseek.apps.serve.conversation_bodies import AgainBody, ChangeBody, NewBody, StopBody, TurnBody
-from pocketseek.apps.serve.endpoint import read_body, while_connected
+from pocketseek.apps.serve.endpoint import read_json, while_connected
 from pocketseek.apps.serve.event_stream import event, send_events
 from pocketseek.apps.serve.private_stores import PrivateStores
 from pocketseek.apps.serve.replies import RefusedError, json_reply
@@ -159,6 +159,7 @@ class ConversationsApi:
             settings.seed,
             body.document_mode,
             tuple(body.documents),
+            body.summary,
         )
         return _AnswerResponse(await self._hub.start(order))
 
@@ -181,10 +182,7 @@ class ConversationsApi:
         return store
 
     async def _body(self, request: Request, kind: type[B]) -> B:
-        """A form of another page cannot send this type without asking first."""
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise RefusedError(415, "the body must be JSON; send Content-Type: application/json", code="wrong_type")
-        return parse_body(await read_body(request, self._services), kind)
+        return parse_body(await read_json(request, self._services), kind)
 
 
 class _AnswerResponse(Response):

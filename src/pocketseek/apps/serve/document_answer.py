@@ -3,8 +3,9 @@
     passages   question -> retrieval -> numbered passages -> the model's answer -> citations that were checked
     whole      notes on every chunk with the question in mind, merged; the same for a summary, without a question
 
-Both are an EventBridge of TextEvents, `whole` also of Progress; `outcome` says what there is besides when they have
-ended. Nothing of a question is kept; the notes of `whole` are, with the file, so that a second run goes on with them.
+Each is an EventBridge of TextEvents, and of Progress where all is read; `outcome` says what there is besides when it
+has ended. Nothing of a question is kept, also not in the prefix cache on disk; the notes on chunks are, with the file,
+so that a second run goes on with them.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pocketseek.apps.doc.answer import NOT_IN_DOCUMENT, language_of
-from pocketseek.apps.doc.ask import look_for, prompt_for, reply_of
+from pocketseek.apps.doc.ask import Reply, look_for, prompt_for, reply_of
 from pocketseek.apps.doc.background import MAX_REASONING_TOKENS
 from pocketseek.apps.doc.citations import Citation
-from pocketseek.apps.doc.coverage import Coverage
+from pocketseek.apps.doc.coverage import Coverage, facts_together
 from pocketseek.apps.doc.document_rows import DocumentInfo
 from pocketseek.apps.doc.exchanges import Exchange
-from pocketseek.apps.doc.jobs import JobRequest
 from pocketseek.apps.doc.passage_index import Scope
 from pocketseek.apps.doc.retrieve import Found
-from pocketseek.apps.doc.summarize import summarize
-from pocketseek.apps.doc.summary_events import Progress, SummaryOptions, seconds_left
+from pocketseek.apps.doc.summary_events import Progress, Summary, SummaryOptions, seconds_left
+from pocketseek.apps.doc.whole import WholeAnswer
 from pocketseek.apps.doc.written_answer import WrittenAnswer
 from pocketseek.apps.serve.bridge import EventBridge, Polled
 from pocketseek.apps.serve.kept_files import FileStore, KeptFile
 from pocketseek.apps.serve.replies import RefusedError
-from pocketseek.apps.serve.summary_stream import KeptWhileThere, SummaryStream
+from pocketseek.apps.serve.summary_stream import SummaryStream
+from pocketseek.apps.serve.whole_reading import WholeReading
 from pocketseek.errors import UsageError
 from pocketseek.runtime.engine import Engine
 from pocketseek.types import SamplingParams, Service, TextEvent
@@ -50,7 +51,8 @@ def careful(recommended: SamplingParams) -> SamplingParams:
 class DocumentTask:
     """file_ids: of the store. earlier: what the question follows. model, model_identity: who answers.
 
-    max_tokens: reasoning included; None: DEFAULT_MAX_TOKENS, and MAX_REASONING_TOKENS besides.
+    max_tokens: reasoning included; None: DEFAULT_MAX_TOKENS, and MAX_REASONING_TOKENS besides. summary: of the mode
+    that takes no question.
     """
 
     store: FileStore
@@ -64,6 +66,7 @@ class DocumentTask:
     service: Service
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    summary: SummaryOptions = field(default_factory=SummaryOptions)
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Outcome:
-    """is_there: the answer is in the documents, as far as retrieval and model see it. coverage: of `whole`."""
+    """is_there: the answer is in the documents, as far as retrieval and model see it. coverages: of the documents that
+    were read as a whole."""
 
     is_there: bool
     sources: tuple[Source, ...] = ()
     dropped: tuple[int, ...] = ()
-    coverage: Coverage | None = None
+    coverages: tuple[Coverage, ...] = ()
 
     def facts(self) -> dict[str, object]:
         """What a reply has besides the text."""
@@ -106,10 +110,8 @@ class Outcome:
             "dropped_citations": list(self.dropped),
             "not_in_document": not self.is_there,
         }
-        if self.coverage is not None:
-            coverage = self.coverage.facts()
-            del coverage["parts"]
-            facts["coverage"] = coverage
+        if self.coverages:
+            facts["coverage"] = facts_together(self.coverages)
         return facts
 
 
@@ -129,23 +131,32 @@ class DocumentAnswer(EventBridge[TextEvent | Progress]):
         self._task = task
         self._read = _Read()
         self._passages: tuple[Found, ...] = ()
-        self._summary: SummaryStream | None = None
+        self._whole: SummaryStream | None = None
         self.num_prompt_tokens = 0
         super().__init__(self._ask)
 
     async def outcome(self, text: str) -> Outcome:
         """text: the whole answer, once it has ended."""
-        if self._summary is not None:
-            return Outcome(is_there=True, coverage=self._summary.coverage)
+        if self._whole is not None:
+            return self._outcome_of_whole(self._whole.result)
         reply = await asyncio.to_thread(reply_of, self._task.store.documents, self._passages, text)
-        sources = tuple(Source(self._read.file_of[one.document_id].id, one) for one in reply.citations)
-        return Outcome(reply.is_there, sources, reply.dropped)
+        return Outcome(reply.is_there, self._sources(reply), reply.dropped)
+
+    def _outcome_of_whole(self, result: Summary | WholeAnswer | None) -> Outcome:
+        if isinstance(result, WholeAnswer):
+            coverages = tuple(one.coverage for one in result.documents if one.coverage is not None)
+            return Outcome(result.reply.is_there, self._sources(result.reply), coverages=coverages)
+        return Outcome(is_there=True, coverages=() if result is None else (result.coverage,))
+
+    def _sources(self, reply: Reply) -> tuple[Source, ...]:
+        return tuple(Source(self._read.file_of[one.document_id].id, one) for one in reply.citations)
 
     def _ask(self, announce: Callable[[], None]) -> Sequence[Polled[TextEvent | Progress]]:
         self._read = _read(self._task)
-        if self._task.mode != "passages":
-            return [self._whole(announce)]
-        return self._from_passages(announce)
+        if self._task.mode == "passages":
+            return self._from_passages(announce)
+        self._whole = self._from_whole(announce)
+        return [self._whole]
 
     def _from_passages(self, announce: Callable[[], None]) -> Sequence[Polled[TextEvent | Progress]]:
         task, engine = self._task, self._engine
@@ -165,30 +176,24 @@ class DocumentAnswer(EventBridge[TextEvent | Progress]):
             max_tokens=max_tokens,
             sampling=task.sampling,
             stop=task.stop,
-            service=task.service,
+            service=replace(task.service, keep_on_disk=False),
             announce=announce,
         )
         most = DEFAULT_MAX_TOKENS if task.max_tokens is None else task.max_tokens
         return [_Ending(answer, WrittenAnswer(most)) for answer in answers]
 
-    def _whole(self, announce: Callable[[], None]) -> SummaryStream:
-        task, (info, *others) = self._task, self._read.infos
-        if others:
-            raise UsageError("one document at a time is read as a whole; name one")
-        document = task.store.documents.document(info.id)
-        self.num_prompt_tokens = self._count_tokens(document.text)
-        options = SummaryOptions(focus=task.question if task.mode == "whole" else "")
-        file = self._read.file_of[info.id]
-        identity = task.model_identity(task.model)
-        request = JobRequest(task.store.path(file), info.sha256, document, task.model, identity, options)
-        job = task.store.summaries.begin(request)
-        keeper = KeptWhileThere(job, task.store, file.id)
-        events = summarize(document, self._engine, options, keeper)
-        self._summary = SummaryStream(events, job, self._count_tokens, announce)
-        return self._summary
-
-    def _count_tokens(self, text: str) -> int:
-        return len(self._engine.tokenizer.encode(text, add_special=False, parse_special=False))
+    def _from_whole(self, announce: Callable[[], None]) -> SummaryStream:
+        task, infos = self._task, self._read.infos
+        reading = WholeReading(self._engine, task.store, task.model, task.model_identity(task.model), announce)
+        files = [self._read.file_of[info.id] for info in infos]
+        if task.mode == "summary" and len(infos) > 1:
+            raise UsageError("one document at a time is summarised; name one")
+        self.num_prompt_tokens = sum(
+            reading.count_tokens(task.store.documents.document(info.id).text) for info in infos
+        )
+        if task.mode == "summary":
+            return reading.summary(files[0], infos[0], task.summary)
+        return reading.answer(files, infos, task.question)
 
 
 class _Ending:

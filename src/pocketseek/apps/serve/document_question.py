@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pocketseek.apps.doc.exchanges import Exchange
-from pocketseek.apps.serve.bodies import ChatBody, MessageBody, refuse_if_given
+from pocketseek.apps.serve.bodies import ChatBody, MessageBody, SummaryBody, refuse_if_given
 from pocketseek.apps.serve.document_answer import DocumentTask, careful
 from pocketseek.apps.serve.kept_files import FileStore
 from pocketseek.apps.serve.questions import sampling_of, stop_of
@@ -54,12 +54,16 @@ def document_task(
             "function_call": body.function_call,
         }
     )
-    question, earlier = _question(body.messages)
+    mode = body.document_mode or "passages"
+    question, earlier = ("", ()) if mode == "summary" else _question(body.messages)
+    if body.summary is not None and mode != "summary":
+        message = "summary says what a summary is to be like; give it with document_mode 'summary'"
+        raise RefusedError(400, message, code="invalid_value", param="summary")
     max_tokens = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
     return DocumentTask(
         store,
         files,
-        body.document_mode or "passages",
+        mode,
         question,
         earlier,
         model,
@@ -68,6 +72,7 @@ def document_task(
         by,
         max_tokens,
         stop_of(body),
+        (body.summary or SummaryBody()).options(),
     )
 
 

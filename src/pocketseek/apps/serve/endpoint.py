@@ -84,6 +84,13 @@ async def read_body(request: Request, services: Services) -> bytes:
         return bytes(data)
 
 
+async def read_json(request: Request, services: Services) -> bytes:
+    """A body that says it is JSON: a form of another page cannot send this type without asking first."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise RefusedError(415, "the body must be JSON; send Content-Type: application/json", code="wrong_type")
+    return await read_body(request, services)
+
+
 async def _receive(request: Request, options: ServeOptions, data: bytearray, arrived: Callable[[int], None]) -> None:
     try:
         async with asyncio.timeout(options.body_timeout_s):

@@ -1,6 +1,7 @@
 """/v1/files: documents that a client uploads, as OpenAI's API has it; each token has its own.
 
-    POST   /v1/files               multipart/form-data: file, purpose, and password (ours) of an encrypted PDF
+    POST   /v1/files               multipart/form-data: file, purpose; ours: password (of a PDF), ocr, comments
+    POST   /v1/files/ID/read       {password, ocr, comments}: read it once more, with these
     GET    /v1/files?limit=&after=&order=&purpose=
     GET    /v1/files/ID
     GET    /v1/files/ID/content    the bytes, as they came
@@ -13,6 +14,7 @@ document is refused at once and not kept.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import Future
 
 from starlette.requests import ClientDisconnect, Request
@@ -21,12 +23,15 @@ from starlette.routing import Route
 
 from pocketseek.apps.doc.document_rows import DocumentInfo
 from pocketseek.apps.serve.access import caller_of
+from pocketseek.apps.serve.bodies import ReadBody, parse_body
+from pocketseek.apps.serve.endpoint import read_json
+from pocketseek.apps.serve.file_reading import Problem, ReadWish
 from pocketseek.apps.serve.kept_files import FileStore, KeptFile
 from pocketseek.apps.serve.private_files import PrivateFiles
 from pocketseek.apps.serve.replies import RefusedError, json_reply
 from pocketseek.apps.serve.services import Services
 from pocketseek.apps.serve.upload import Upload, arriving, in_thread
-from pocketseek.errors import NotFoundError, PocketseekError, UsageError
+from pocketseek.errors import NotFoundError, UsageError
 
 READ_WAIT_S = 2.0
 PURPOSES = ("assistants", "user_data")
@@ -53,6 +58,7 @@ class FilesApi:
             Route("/v1/files/{id}", self.get, methods=["GET"]),
             Route("/v1/files/{id}", self.delete, methods=["DELETE"]),
             Route("/v1/files/{id}/content", self.content, methods=["GET"]),
+            Route("/v1/files/{id}/read", self.read_again, methods=["POST"]),
         ]
 
     async def upload(self, request: Request) -> Response:
@@ -60,14 +66,26 @@ class FilesApi:
         with self._services.admission.place(caller_of(request)):
             try:
                 async with arriving(request, store, self._services.options) as upload:
-                    purpose = _purpose(upload)
+                    purpose, wish = _purpose(upload), _wish_of_form(upload.fields)
                     file = await in_thread(lambda: store.add(upload.path, purpose))
             except ClientDisconnect:
                 return Response(status_code=400)  # nobody is there to get it
-            reading = self._files.reading.begin(store, file, upload.fields.get("password"))
+            reading = self._files.reading.begin(store, file, wish)
             if (problem := await _soon(reading)) is not None:
                 await asyncio.to_thread(store.delete, file.id)
                 raise problem
+        return json_reply(await asyncio.to_thread(_value_of, store, file.id))
+
+    async def read_again(self, request: Request) -> Response:
+        """What was read of it before stays until then, and if it fails."""
+        store = await self._store(request)
+        with self._services.admission.place(caller_of(request)):
+            body = parse_body(await read_json(request, self._services), ReadBody)
+            wish = ReadWish(body.password, comments=bool(body.comments), ocr=bool(body.ocr))
+            file = await asyncio.to_thread(store.reopen, _id(request))
+            problem = await _soon(self._files.reading.begin(store, file, wish))
+        if problem is not None:
+            raise problem
         return json_reply(await asyncio.to_thread(_value_of, store, file.id))
 
     async def list(self, request: Request) -> Response:
@@ -103,7 +121,7 @@ class FilesApi:
 
 
 def file_value(file: KeptFile, document: DocumentInfo | None) -> dict[str, object]:
-    """OpenAI's form; `document` is ours."""
+    """OpenAI's form; `status_code` and `document` are ours."""
     return {
         "id": file.id,
         "object": "file",
@@ -113,6 +131,7 @@ def file_value(file: KeptFile, document: DocumentInfo | None) -> dict[str, objec
         "purpose": file.purpose,
         "status": file.status,
         "status_details": file.problem or None,
+        "status_code": file.problem_code or None,
         "document": None if document is None else _document_value(document),
     }
 
@@ -133,7 +152,7 @@ def _value_of(store: FileStore, file_id: str) -> dict[str, object]:
     return file_value(file, store.document(file))
 
 
-async def _soon(reading: Future[PocketseekError | None]) -> PocketseekError | None:
+async def _soon(reading: Future[Problem | None]) -> Problem | None:
     """What is wrong with the file, if that is known within READ_WAIT_S."""
     done, _ = await asyncio.wait({asyncio.wrap_future(reading)}, timeout=READ_WAIT_S)
     return next(iter(done)).result() if done else None
@@ -145,6 +164,18 @@ def _purpose(upload: Upload) -> str:
         message = f"the purpose {purpose[:40]!r} is not served here; use {' or '.join(PURPOSES)}"
         raise RefusedError(400, message, code="invalid_value", param="purpose")
     return purpose
+
+
+def _wish_of_form(fields: Mapping[str, str]) -> ReadWish:
+    return ReadWish(fields.get("password"), comments=_is_set(fields, "comments"), ocr=_is_set(fields, "ocr"))
+
+
+def _is_set(fields: Mapping[str, str], name: str) -> bool:
+    text = fields.get(name, "false").lower()
+    if text not in ("true", "false"):
+        message = f"{name} is {text[:40]!r}; send true or false"
+        raise RefusedError(400, message, code="invalid_value", param=name)
+    return text == "true"
 
 
 def _page(files: list[KeptFile], request: Request) -> tuple[list[KeptFile], bool]:

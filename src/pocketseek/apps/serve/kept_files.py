@@ -29,7 +29,7 @@ from pocketseek.apps.doc.document_rows import DocumentInfo
 from pocketseek.apps.doc.jobs import JobStore
 from pocketseek.apps.doc.passage_index import whole_number
 from pocketseek.apps.doc.store import DocumentStore
-from pocketseek.errors import NotFoundError, UsageError
+from pocketseek.errors import BusyError, NotFoundError, UsageError
 from pocketseek.package.storage import storage_errors, sync_dir
 
 MAX_FILES = 1000
@@ -37,6 +37,7 @@ _MAX_NAME_BYTES = 200
 _SUFFIX_CHARS = 12
 _ARRIVING_S = 3600.0  # no upload takes longer
 _ID_BYTES = 12
+_SEVERAL = "several"
 _APPLICATION_ID = 0x70736B66  # "pskf"
 _MIGRATIONS = (
     (
@@ -44,15 +45,17 @@ _MIGRATIONS = (
         "key INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, purpose TEXT NOT NULL, "
         "num_bytes INTEGER NOT NULL, created_s REAL NOT NULL, status TEXT NOT NULL, problem TEXT NOT NULL)",
     ),
+    ("ALTER TABLE files ADD COLUMN problem_code TEXT NOT NULL DEFAULT ''",),
 )
-_COLUMNS = "id, name, purpose, num_bytes, created_s, status, problem"
+_COLUMNS = "id, name, purpose, num_bytes, created_s, status, problem, problem_code"
 
 FileStatus = Literal["uploaded", "processed", "error"]
 
 
 @dataclass(frozen=True)
 class KeptFile:
-    """status: "uploaded" until it is read. problem: why it could not be. created_s: Unix time."""
+    """status: "uploaded" until it is read. problem: why it could not be, or not once more; problem_code: for programs.
+    created_s: Unix time."""
 
     id: str
     name: str
@@ -61,6 +64,7 @@ class KeptFile:
     created_s: float
     status: FileStatus = "uploaded"
     problem: str = ""
+    problem_code: str = ""
 
 
 class FileStore:
@@ -103,7 +107,7 @@ class FileStore:
         file = KeptFile(path.parent.name, path.name, purpose, num_bytes, self._clock())
         with self._database.change():
             self._database.run(
-                f"INSERT INTO files({_COLUMNS}) VALUES (?, ?, ?, ?, ?, 'uploaded', '')",
+                f"INSERT INTO files({_COLUMNS}) VALUES (?, ?, ?, ?, ?, 'uploaded', '', '')",
                 file.id,
                 storable(file.name),
                 storable(purpose),
@@ -112,16 +116,31 @@ class FileStore:
             )
         return file
 
-    def settle(self, file_id: str, problem: str = "") -> None:
-        """It is read, or cannot be. What was read of a file that was deleted meanwhile is forgotten."""
+    def reopen(self, file_id: str) -> KeptFile:
+        """It is to be read once more. BusyError: it is being read."""
         with self._database.change():
+            file = self.get(file_id)
+            if file.status == "uploaded":
+                raise BusyError(f"{file.name} is still being read; try again in a moment")
             self._database.run(
-                "UPDATE files SET status = ?, problem = ? WHERE id = ?",
-                "error" if problem else "processed",
-                storable(problem),
-                file_id,
+                "UPDATE files SET status = 'uploaded', problem = '', problem_code = '' WHERE id = ?", file_id
             )
+            return self.get(file_id)
+
+    def settle(self, file_id: str, problem: str = "", problem_code: str = "") -> None:
+        """It is read, or cannot be; what was read of it before stays. What was read of a file that was deleted
+        meanwhile is forgotten."""
+        with self._database.change():
             is_there = self.has(file_id)
+            if is_there:
+                is_read = not problem or self.document(self.get(file_id)) is not None
+                self._database.run(
+                    "UPDATE files SET status = ?, problem = ?, problem_code = ? WHERE id = ?",
+                    "processed" if is_read else "error",
+                    storable(problem),
+                    problem_code,
+                    file_id,
+                )
         if not is_there:
             self._forget_work(file_id)
         elif self._is_sealed and not problem:
@@ -151,6 +170,11 @@ class FileStore:
     def path(self, file: KeptFile) -> Path:
         return self.folder / file.id / file.name
 
+    @property
+    def path_of_several(self) -> Path:
+        """Stands for several files, in the jobs that are about them together."""
+        return self.folder / _SEVERAL / "files"
+
     def document(self, file: KeptFile) -> DocumentInfo | None:
         """What was read of it; None: nothing yet."""
         return self.documents.of_path(self.path(file))
@@ -172,14 +196,14 @@ class FileStore:
                 shutil.rmtree(folder)
 
     def _forget_work(self, file_id: str) -> None:
-        """Text and summaries."""
+        """Text and summaries; also what was made of it together with others."""
         folder = self.folder / file_id
         paths = self.documents.paths(under=folder)
         if paths:
             self.documents.forget(paths)
             self.documents.tidy()
         for job in self.summaries.list():
-            if Path(job.path).parent == folder:
+            if Path(job.path).parent in (folder, self.path_of_several.parent):
                 self.summaries.remove(job.id)
 
     def _sweep(self) -> None:
@@ -191,7 +215,7 @@ class FileStore:
                     self.discard(folder)
         worked_on = {path.parent.name for path in self.documents.paths()}
         worked_on |= {Path(job.path).parent.name for job in self.summaries.list()}
-        for file_id in worked_on - known:
+        for file_id in worked_on - known - {_SEVERAL}:
             self._forget_work(file_id)
 
 
@@ -218,7 +242,7 @@ def clean_name(name: str) -> str:
 
 
 def _file(row: Row) -> KeptFile:
-    file_id, name, purpose, num_bytes, created_s, status, problem = row
+    file_id, name, purpose, num_bytes, created_s, status, problem, problem_code = row
     return KeptFile(
         str(file_id),
         str(name),
@@ -227,4 +251,5 @@ def _file(row: Row) -> KeptFile:
         float(created_s or 0.0),
         cast(FileStatus, str(status)),
         str(problem),
+        str(problem_code),
     )

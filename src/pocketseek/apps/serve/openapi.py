@@ -11,7 +11,14 @@ from typing import Any
 import msgspec
 
 from pocketseek import __version__
-from pocketseek.apps.serve.bodies import ChatBody, CompletionBody, ContentPart, EmbeddingBody, MessageBody
+from pocketseek.apps.serve.bodies import (
+    ChatBody,
+    CompletionBody,
+    ContentPart,
+    EmbeddingBody,
+    MessageBody,
+    ReadBody,
+)
 
 _ERROR = {
     "type": "object",
@@ -50,7 +57,7 @@ _STATUSES = {
 
 @cache
 def openapi_bytes() -> bytes:
-    bodies = [ChatBody, CompletionBody, EmbeddingBody]
+    bodies = [ChatBody, CompletionBody, EmbeddingBody, ReadBody]
     _, components = msgspec.json.schema_components(
         [*bodies, MessageBody, ContentPart], ref_template="#/components/schemas/{name}"
     )
@@ -78,6 +85,11 @@ def openapi_bytes() -> bytes:
                 "/v1/files/{id}/content": {
                     "get": _operation("The bytes of a file.", parameters=[_FILE], media="application/octet-stream"),
                 },
+                "/v1/files/{id}/read": {
+                    "post": _operation(
+                        "Read a file once more, otherwise.", parameters=[_FILE], body=ReadBody, streams=False
+                    ),
+                },
                 "/v1/embeddings": {"post": _operation("Texts as vectors.", body=EmbeddingBody, streams=False)},
             },
             "components": {
@@ -102,6 +114,8 @@ _FORM = {
         "file": {"type": "string", "format": "binary"},
         "purpose": {"enum": ["assistants", "user_data"]},
         "password": {"type": "string", "description": "Of an encrypted PDF; it is not kept."},
+        "ocr": {"enum": ["true", "false"], "description": "Read pages that are pictures."},
+        "comments": {"enum": ["true", "false"], "description": "Read the comments of a DOCX."},
     },
 }
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}

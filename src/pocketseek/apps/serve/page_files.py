@@ -1,4 +1,4 @@
-"""The files of the page, read once, with what makes them safe to show and cheap to ask for again.
+"""The files of the page, read and compressed once, with what makes them safe to show and cheap to ask for again.
 
 Nothing but our own files may run, be loaded or be connected to (Content-Security-Policy), no other page may show ours
 in a frame, and no address leaves with a click. Files have an ETag and are asked for again each time (304); a service
@@ -7,6 +7,7 @@ worker keeps them for when the server is not there, by the hash of all of them.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
@@ -51,7 +52,8 @@ class PageFile:
 
     @property
     def etag(self) -> str:
-        return f'"{hashlib.sha256(self.body).hexdigest()[:20]}"'
+        """A weak one: compressed or not, it is the same file."""
+        return f'W/"{hashlib.sha256(self.body).hexdigest()[:20]}"'
 
 
 def page_files(folder: Path = _FOLDER) -> list[PageFile]:
@@ -80,11 +82,22 @@ def _with_shell(worker: PageFile, files: list[PageFile], shell: list[PageFile]) 
 
 def _sender(file: PageFile) -> Callable[[Request], Awaitable[Response]]:
     """Answers with one file, or says that the browser has it."""
-    headers = _HEADERS | {"ETag": file.etag}
+    headers = _HEADERS | {"ETag": file.etag, "Vary": "Accept-Encoding"}
+    packed = None if file.media_type == "image/png" else gzip.compress(file.body, mtime=0)
 
     async def send(request: Request) -> Response:
         if file.etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
+        if packed is not None and _takes_gzip(request.headers.get("accept-encoding", "")):
+            return Response(packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=file.media_type)
         return Response(file.body, headers=headers, media_type=file.media_type)
 
     return send
+
+
+def _takes_gzip(accepted: str) -> bool:
+    for one in accepted.lower().split(","):
+        name, _, quality = one.partition(";")
+        if name.strip() == "gzip":
+            return quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 
 from pocketseek.apps.serve.access import Caller
-from pocketseek.apps.serve.file_reading import FileReading
+from pocketseek.apps.serve.file_reading import FileReading, ReadWish
 from pocketseek.apps.serve.kept_files import FileStore
 
 _WITHOUT_TOKEN = "local"
@@ -31,7 +31,7 @@ class PrivateFiles:
                 store = self._stores[name] = FileStore(self._folder / name, key=self._key)
                 for file in store.list():
                     if file.status == "uploaded":
-                        self.reading.begin(store, file)
+                        self.reading.begin(store, file, ReadWish())
             return store
 
     def close(self) -> None:

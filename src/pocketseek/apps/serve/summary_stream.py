@@ -1,4 +1,5 @@
-"""A summary that is written in a thread of its own, as a stream that an EventBridge can take pieces from.
+"""A summary, or an answer out of all of some documents, that is written in a thread of its own, as a stream that an
+EventBridge can take pieces from.
 
 Progress that nobody has taken yet is replaced by what is newer. `close` ends the work at its next step.
 """
@@ -8,44 +9,33 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
+from dataclasses import replace
 
-from pocketseek.apps.doc.coverage import Coverage
 from pocketseek.apps.doc.jobs import Job
-from pocketseek.apps.doc.summary_events import Planned, Progress, Summary, SummaryEvent, SummaryText
-from pocketseek.apps.doc.written_answer import Note
-from pocketseek.apps.serve.kept_files import FileStore
-from pocketseek.errors import NotFoundError
+from pocketseek.apps.doc.summary_events import Planned, Progress, Summary, SummaryText
+from pocketseek.apps.doc.whole import Reading, WholeAnswer, WholeEvent
 from pocketseek.types import FinishReason, TextEvent
 
 
-class KeptWhileThere:
-    """The keeper of a job on a file: what is written after the file was deleted is not kept."""
-
-    def __init__(self, job: Job, store: FileStore, file_id: str) -> None:
-        self._job = job
-        self._store = store
-        self._file_id = file_id
-
-    def find(self, key: str) -> Note | None:
-        return self._job.find(key)
-
-    def keep(self, key: str, note: Note) -> None:
-        if not self._store.has(self._file_id):
-            raise NotFoundError("the document was deleted meanwhile; upload it again")
-        self._job.keep(key, note)
-
-
 class SummaryStream:
-    """A Polled. coverage: what was read, once it has ended."""
+    """A Polled. result: what it has come to, once it has ended."""
 
     def __init__(
         self,
-        events: Generator[SummaryEvent, None, None],
+        events: Generator[WholeEvent, None, None],
         job: Job,
         count_tokens: Callable[[str], int],
         announce: Callable[[], None],
+        *,
+        is_streamed: bool = True,
     ) -> None:
-        self.coverage: Coverage | None = None
+        """is_streamed: the text comes as it is written; False: at the end, as what is written before is not all of it.
+        events: the last is a Summary or a WholeAnswer."""
+        self.result: Summary | WholeAnswer | None = None
+        self._is_streamed = is_streamed
+        self._documents = Reading("", 1, 1)
+        self._share = 0.0
+        self._num_chunks = 0
         self._job = job
         self._count_tokens = count_tokens
         self._announce = announce
@@ -74,7 +64,7 @@ class SummaryStream:
     def close(self) -> None:
         self._is_closed.set()
 
-    def _run(self, events: Generator[SummaryEvent, None, None]) -> None:
+    def _run(self, events: Generator[WholeEvent, None, None]) -> None:
         error: Exception | None = None
         try:
             for event in events:
@@ -89,19 +79,34 @@ class SummaryStream:
                 self._error, self._is_over = error, True
             self._announce()
 
-    def _see(self, event: SummaryEvent) -> None:
-        if isinstance(event, Planned):
-            self._job.plan(event.num_chunks)
+    def _see(self, event: WholeEvent) -> None:
+        if isinstance(event, Reading):
+            self._documents = event
+        elif isinstance(event, Planned):
+            self._num_chunks += event.num_chunks
+            self._job.plan(self._num_chunks)
         elif isinstance(event, Progress):
-            self._put(event)
+            self._put(replace(event, share=self._share_of_all(event.share)))
         elif isinstance(event, SummaryText):
-            self._put(TextEvent(event.text))
+            if self._is_streamed:
+                self._put(TextEvent(event.text))
         elif isinstance(event, Summary):
-            self._job.finish()
-            self.coverage = event.coverage
-            is_cut = event.coverage.summary_outcome == "cut"
-            reason: FinishReason = "length" if is_cut else "stop"
-            self._put(TextEvent(num_tokens=self._count_tokens(event.text), finish_reason=reason))
+            self._end(event, event.text, is_cut=event.coverage.summary_outcome == "cut")
+        else:
+            self._end(event, event.reply.answer, is_cut=event.is_cut)
+
+    def _share_of_all(self, share: float) -> float:
+        """Of all documents; never less than before, also while their answers are merged."""
+        done = (self._documents.number - 1 + share) / self._documents.total
+        self._share = max(self._share, done)
+        return self._share
+
+    def _end(self, result: Summary | WholeAnswer, text: str, *, is_cut: bool) -> None:
+        self._job.finish()
+        self.result = result
+        reason: FinishReason = "length" if is_cut else "stop"
+        shown = "" if self._is_streamed else text
+        self._put(TextEvent(shown, num_tokens=self._count_tokens(text), finish_reason=reason))
 
     def _put(self, item: TextEvent | Progress) -> None:
         with self._lock:

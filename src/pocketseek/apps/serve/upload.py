@@ -32,7 +32,7 @@ from pocketseek.apps.serve.services import ServeOptions
 from pocketseek.errors import StorageError
 from pocketseek.package.storage import storage_errors, write_all
 
-_FIELDS = frozenset({"purpose", "password"})
+_FIELDS = frozenset({"purpose", "password", "ocr", "comments"})
 _MAX_FIELD_BYTES = 1000
 _MAX_PARTS = 16
 _FORM_BYTES = 100_000  # that a form may have around its file

@@ -155,7 +155,7 @@ class PrefixCache:
 
     def keep(self, sequence: SequenceState) -> None:
         """The prompt is read: its pages may be worth a place on disk."""
-        if self._archive is not None and self._serves(sequence):
+        if self._archive is not None and self._serves(sequence) and sequence.request.keep_on_disk:
             num_pages = min(sequence.num_registered, sequence.num_prompt // PAGE_TOKENS)
             self._archive.keep([self._by_page[page] for page in sequence.pages[:num_pages]])
 

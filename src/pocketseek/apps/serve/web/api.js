@@ -3,9 +3,10 @@ import { preferences } from "/preferences.js";
 
 /** status 0: the server was not reached. */
 export class ApiError extends Error {
-  constructor(status, message) {
+  constructor(status, message, code = "") {
     super(message);
     this.status = status;
+    this.code = code; // for programs
   }
 }
 
@@ -31,14 +32,15 @@ async function request(method, path, { body, signal, keepalive = false } = {}) {
   tell("online");
   if (response.ok) return response;
   if (response.status === 401) tell("token");
-  throw new ApiError(response.status, await complaint(response));
+  throw await complaint(response);
 }
 
 async function complaint(response) {
   try {
-    return (await response.json()).error.message;
+    const { message, code } = (await response.json()).error;
+    return new ApiError(response.status, message, code);
   } catch {
-    return `${response.status} ${response.statusText}`;
+    return new ApiError(response.status, `${response.status} ${response.statusText}`);
   }
 }
 
@@ -51,12 +53,13 @@ export async function download(path) {
   return (await request("GET", path)).blob();
 }
 
-/** Sends a file as a form; onShare(0 to 1) while it goes. fetch() cannot tell how far it is. */
-export function upload(path, file, { onShare, signal }) {
+/** Sends a file as a form; onShare(0 to 1) while it goes. fetch() cannot tell how far it is. how: {password, ocr}. */
+export function upload(path, file, { how, onShare, signal }) {
   return new Promise((resolve, reject) => {
     const ask = new XMLHttpRequest();
     const form = new FormData();
     form.append("purpose", "user_data");
+    for (const [name, value] of Object.entries(how)) form.append(name, value);
     form.append("file", file, file.name);
     ask.upload.addEventListener("progress", ({ loaded, total }) => onShare(total ? loaded / total : 0));
     ask.addEventListener("error", () => (tell("offline"), reject(new ApiError(0, ""))));
@@ -64,7 +67,8 @@ export function upload(path, file, { onShare, signal }) {
       tell("online");
       if (ask.status === 401) tell("token");
       if (ask.status === 200) return resolve(ask.response);
-      reject(new ApiError(ask.status, ask.response?.error?.message || `${ask.status} ${ask.statusText}`));
+      const { message, code } = ask.response?.error ?? {};
+      reject(new ApiError(ask.status, message || `${ask.status} ${ask.statusText}`, code));
     });
     signal.addEventListener("abort", () => (ask.abort(), reject(signal.reason)), { once: true });
     ask.open("POST", path);

@@ -110,7 +110,7 @@ function begin(made) {
   onChange("made", id);
 }
 
-/** A new question, or another one in place of turn `index`. how: {mode, documents} of a chat about documents. */
+/** A new question, or another one in place of turn `index`. how: {mode, documents, summary} of a chat about documents. */
 export async function ask(text, index = null, how = {}) {
   if (following) return notice(say("busy"));
   if (notReady()) throw new ApiError(409, say("stillReading"));
@@ -125,8 +125,8 @@ export async function ask(text, index = null, how = {}) {
 }
 
 function choices(how) {
-  const { mode = "passages", documents = [] } = how ?? {};
-  return { model: byId("model").value, settings: samplingSettings(), document_mode: mode, documents };
+  const { mode = "passages", documents = [], summary = {} } = how ?? {};
+  return { model: byId("model").value, settings: samplingSettings(), document_mode: mode, documents, summary };
 }
 
 /** how: as of `ask`; what an answer says of itself will do. */
@@ -185,7 +185,7 @@ async function retry(mine, method, address, body) {
     const opened = await open(mine);
     if (!opened) return;
     const kept = opened.turns;
-    const how = { mode: body?.document_mode, documents: body?.documents };
+    const how = { mode: body?.document_mode, documents: body?.documents, summary: body?.summary };
     if (address.endsWith("/turns") && kept.at(-1)?.content !== body.text && kept.length < before) return ask(body.text, body.index, how);
     if (!following) return regenerate(how);
   } catch (error) {

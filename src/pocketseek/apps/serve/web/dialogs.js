@@ -1,4 +1,4 @@
-// Settings, the sheet with what can be done to a conversation, and renaming.
+// Settings, the sheet with what can be done to something, renaming, a document's password, and what a summary is to be like.
 import { byId, icon, make } from "/elements.js";
 import { showOrigin } from "/origin.js";
 import { preferences, remember } from "/preferences.js";
@@ -22,7 +22,7 @@ function opened(dialog) {
 export function setUpDialogs() {
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.addEventListener("click", (event) => {
-      if (event.target === dialog || event.target.matches(".closes")) dialog.close(""); // beside it
+      if (event.target === dialog || event.target.closest(".closes")) dialog.close(""); // beside it
     });
   }
 }
@@ -48,9 +48,10 @@ function valueOf(name, field) {
   return field.value === "" || !field.checkValidity() ? null : Number(field.value);
 }
 
-/** actions: [{icon, label, run, danger}] */
-export async function openSheet(title, actions) {
+/** actions: [{icon, label, run, danger}]; lines: what there is to say before. */
+export async function openSheet(title, actions, lines = []) {
   byId("sheet-title").textContent = title;
+  byId("sheet-lines").replaceChildren(...lines.map((line) => make("li", {}, line)));
   const buttons = actions.map((action, index) =>
     make("button", { type: "submit", value: index, class: action.danger ? "wide danger" : "wide" },
       icon(action.icon), action.label));
@@ -68,6 +69,30 @@ export async function askTitle(title) {
   input.select();
   const how = await closed;
   return how === "save" ? input.value.trim() : "";
+}
+
+/** The password of a document, or "" if there is none. It goes from here to the server, once. */
+export async function askPassword(title, wasWrong) {
+  const input = byId("password-input");
+  byId("password-name").textContent = title;
+  byId("password-wrong").hidden = !wasWrong;
+  const closed = opened(byId("password"));
+  const how = await closed;
+  const word = input.value;
+  input.value = "";
+  return how === "open" ? word : "";
+}
+
+/** {focus, length, language} of a summary, in words too; null if none is wanted. */
+export async function askSummary(title) {
+  byId("summary-name").textContent = title;
+  if ((await opened(byId("summarize"))) !== "go") return null;
+  const [focus, length, language] = ["focus", "length", "language"].map((name) => byId(`summary-${name}`));
+  const chosen = (select) => (select.value === select.options[0].value ? "" : select.selectedOptions[0].textContent);
+  const wish = { focus: focus.value.trim(), length: length.value, language: language.value || null };
+  const inWords = [wish.focus, chosen(length), chosen(language)].filter(Boolean).join(" · ");
+  focus.value = "";
+  return { ...wish, inWords };
 }
 
 export const sheetActions = (handlers) => [

@@ -1,16 +1,19 @@
-// The documents that a chat is about: sending them, a card for each, summaries.
+// The documents that a chat is about: sending them, a card for each, passwords, summaries.
 import { call, upload } from "/api.js";
-import { openSheet } from "/dialogs.js";
+import { askPassword, askSummary, openSheet } from "/dialogs.js";
 import { byId, icon, iconButton, make } from "/elements.js";
 import { announce, notice } from "/notices.js";
+import { inShort, isMissing, openRemarks } from "/remarks.js";
 import { say } from "/words.js";
 
 const LOOK_MS = 700;
 const place = byId("documents");
 let cards = []; // of the conversation that is seen
 let handlers = {};
+let asking = Promise.resolve(); // what is being asked about documents
 
-/** where(): the conversation that is seen, or "". onAdded(where, id, name), onRemoved(where, id): it is about it, or not. */
+/** where(): the conversation that is seen, or "". onAdded(where, id, name), onRemoved(where, id): it is about it, or not.
+ *  onSummarize(card, wish): as `askSummary` gives it. */
 export function setUpDocuments(given) {
   handlers = given;
   const input = byId("file");
@@ -55,18 +58,57 @@ async function add(file) {
   cards.push(card);
   refresh();
   try {
-    const sent = await upload("/v1/files", file, { onShare: (share) => card.sending(share), signal: card.leaving.signal });
+    const sent = await send(card, file);
+    if (!sent) return drop(card);
     card.id = sent.id;
     card.show(sent);
     await handlers.onAdded(where, card.id, file.name);
     announce(card.title);
-    card.look();
+    card.look().then(() => card.askAtOnce());
   } catch (error) {
     if (card.id) call("DELETE", `/v1/files/${card.id}`).catch(() => {}); // no chat is about it
     drop(card);
     if (error.name !== "AbortError" && error.status !== 401) notice(error.message || say("offline"));
   }
 }
+
+/** Asks for what the document needs to be read: its password, or leave to read pictures. Null if that is not given. */
+async function send(card, file) {
+  for (const how = {}; ; ) {
+    try {
+      return await upload("/v1/files", file, { how, onShare: (share) => card.sending(share), signal: card.leaving.signal });
+    } catch (error) {
+      const more = await whatIsMissing(file.name, error.code, how);
+      if (more === undefined) throw error;
+      if (!more) return null;
+      Object.assign(how, more);
+    }
+  }
+}
+
+/** How it could be read after it failed with this code: null: the person does not want to; undefined: in no way. */
+async function whatIsMissing(name, code, { ocr } = {}) {
+  if (code === "only_pictures" && !ocr) return inTurn(() => askOcr(name));
+  if (code !== "password_needed" && code !== "password_wrong") return undefined;
+  const password = await inTurn(() => askPassword(name, code === "password_wrong"));
+  return password ? { password } : null;
+}
+
+/** Several documents may ask at the same time. */
+function inTurn(ask) {
+  asking = asking.then(ask, ask);
+  return asking;
+}
+
+async function askOcr(name) {
+  let answer = null;
+  await openSheet(name, [{ icon: "search", label: say("readPictures"), run: () => (answer = { ocr: true }) }], [say("onlyPictures")]);
+  return answer;
+}
+
+/** What the button of a card says that cannot be read as it is; the rest is hopeless. */
+const WAYS = { password_needed: "enterPassword", password_wrong: "enterPassword", only_pictures: "readPictures" };
+const NEEDS = { password_needed: "passwordNeeded", password_wrong: "passwordNeeded", only_pictures: "onlyPictures" };
 
 function drop(card) {
   cards = cards.filter((other) => other !== card);
@@ -82,8 +124,11 @@ class Card {
     this.name = make("b", {}, name);
     this.facts = make("small", {}, id ? say("queued") : "");
     this.bar = make("progress", { max: 1, value: 0, "aria-label": say("progress"), hidden: Boolean(id) });
-    this.summary = make("button", { type: "button", class: "chip", hidden: true, onclick: () => handlers.onSummarize(this) }, say("summarize"));
-    this.element = make("div", { class: "card" }, icon("document"), make("div", { class: "about" }, this.name, make("div", { class: "row" }, this.facts, this.summary), this.bar),
+    this.file = null; // as the server describes it
+    this.act = make("button", { type: "button", class: "chip", hidden: true, onclick: () => (this.state === "error" ? this.unlock() : this.summarize()) });
+    this.remarks = make("button", { type: "button", class: "remarks", hidden: true, onclick: () => this.showRemarks() });
+    this.element = make("div", { class: "card" }, icon("document"),
+      make("div", { class: "about" }, this.name, make("div", { class: "row" }, this.facts, this.act), this.remarks, this.bar),
       iconButton("close", say("removeDocument"), () => this.remove()));
   }
 
@@ -94,17 +139,63 @@ class Card {
 
   /** file: as the server describes it. */
   show(file) {
+    this.file = file;
     const { document: read, reading, status, tokens } = file;
+    const way = status === "error" ? WAYS[file.status_code] : "summarize";
     this.state = { uploaded: "reading", processed: "ready", error: "error" }[status];
     this.title = read?.title || file.filename;
     this.name.textContent = this.title;
     this.element.classList.toggle("wrong", status === "error");
     this.bar.hidden = status !== "uploaded" || !reading?.total;
     if (reading?.total) this.bar.value = reading.done / reading.total;
-    this.summary.hidden = status !== "processed";
-    if (status === "error") this.facts.textContent = file.status_details;
+    this.act.hidden = status === "uploaded" || !way;
+    if (way) this.act.textContent = say(way);
+    this.showRemarkLine(status === "processed" ? read?.remarks ?? [] : [], status === "processed" ? file.status_details : "");
+    if (status === "error") this.facts.textContent = way ? say(NEEDS[file.status_code]) : file.status_details;
     else if (status === "uploaded") this.facts.textContent = reading?.total ? say("readingPart", reading) : say("queued");
     else this.facts.textContent = [pagesOf(read), tokensOf(tokens)].filter(Boolean).join(" · ");
+  }
+
+  /** problem: why it could not be read once more. */
+  showRemarkLine(remarks, problem) {
+    this.remarks.textContent = problem || inShort(remarks);
+    this.remarks.hidden = !this.remarks.textContent;
+    this.remarks.classList.toggle("missing", Boolean(problem) || isMissing(remarks));
+    this.remarks.title = say("unread");
+  }
+
+  showRemarks() {
+    openRemarks(this.title, this.file.document?.remarks ?? [], (how) => this.readAgain(how)).catch((error) => notice(error.message || say("offline")));
+  }
+
+  async readAgain(how) {
+    this.show(await call("POST", `/v1/files/${this.id}/read`, how));
+    this.look();
+  }
+
+  /** Of a document that was just added, if it came out late that it lacks something. */
+  async askAtOnce() {
+    if (this.state === "error" && WAYS[this.file.status_code] && !(await this.unlock())) await this.destroy();
+  }
+
+  /** With what it lacks, as long as that is given. Whether it could be read then, or goes on to be. */
+  async unlock() {
+    for (let code = this.file.status_code.replace("wrong", "needed"); ; ) {
+      const how = await whatIsMissing(this.title, code);
+      if (!how) return false;
+      try {
+        await this.readAgain(how);
+        return true;
+      } catch (error) {
+        if (!WAYS[error.code]) return notice(error.message || say("offline")), false;
+        code = error.code;
+      }
+    }
+  }
+
+  async summarize() {
+    const wish = await askSummary(this.title);
+    if (wish) handlers.onSummarize(this, wish);
   }
 
   /** Until it is read. */

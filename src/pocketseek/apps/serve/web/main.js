@@ -53,6 +53,11 @@ async function send(text) {
   }
 }
 
+function summarize({ id, title }, { inWords, ...summary }) {
+  const text = [say("summarizeThis", { title }), inWords].filter(Boolean).join("\n");
+  ask(text, null, { mode: "summary", documents: [id], summary }).catch(complain);
+}
+
 function conversationChanged(what, id) {
   if (what === "made") {
     history.pushState(null, "", `#${id}`);
@@ -132,7 +137,7 @@ setUpDocuments({
   where: currentId,
   onAdded: attach,
   onRemoved: detach,
-  onSummarize: ({ id, title }) => ask(say("summarizeThis", { title }), null, { mode: "summary", documents: [id] }).catch(complain),
+  onSummarize: summarize,
 });
 setUpDrawer({
   onOpen: showAddress,

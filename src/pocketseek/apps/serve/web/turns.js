@@ -123,8 +123,9 @@ export class AnswerTurn {
     const citations = sources?.citations ?? [];
     linkMarks(this.text, citations);
     this.sources.replaceChildren(...(citations.length ? [sourceList(citations)] : []));
-    if (sources?.not_in_document && this.onRegenerate) {
-      this.sources.append(make("button", { type: "button", class: "chip", onclick: () => this.onRegenerate({ mode: "whole" }) }, say("readWhole")));
+    if (sources?.not_in_document && sources.mode === "passages" && this.onRegenerate) {
+      const whole = () => this.onRegenerate({ mode: "whole", documents: sources.documents });
+      this.sources.append(make("button", { type: "button", class: "chip", onclick: whole }, say("readWhole")));
     }
   }
 
