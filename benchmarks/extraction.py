@@ -94,7 +94,13 @@ def pdftotext_pages(path: Path) -> list[str]:
     ).stdout.decode()
     pages = [[line for line in page.split("\n") if line.strip()] for page in text.split("\f")[:-1]]
     kept = [list(_without_running(pages, number)) for number in range(len(pages))]
-    return [_BROKEN.sub("", "\n".join(page)) for page in kept]
+    return [_BROKEN.sub(_rejoined, "\n".join(page)) for page in kept]
+
+
+def _rejoined(hyphen: re.Match[str]) -> str:
+    """The hyphen of an address is its own."""
+    word = hyphen.string[: hyphen.start()].split()[-1]
+    return "-" if "://" in word else ""
 
 
 def _without_running(pages: list[list[str]], number: int) -> Iterator[str]:

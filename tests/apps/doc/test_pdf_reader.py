@@ -41,6 +41,12 @@ def test_a_word_broken_at_the_end_of_a_line_is_whole_again(tmp_path: Path) -> No
     assert blocks[0].text == "a long line which ends with extraordinary words"
 
 
+def test_an_address_keeps_the_hyphen_that_it_is_broken_at(tmp_path: Path) -> None:
+    lines = ["Everything about it stands under https://plum-", "tree.example/index, and much more about apples than", "that."]
+    blocks, _ = read(tmp_path, pdf_bytes([column(72, 700, lines)]))
+    assert "https://plum-tree.example/index" in blocks[0].text
+
+
 @pytest.mark.parametrize("row_by_row", [False, True])
 def test_two_columns_are_read_one_after_the_other(tmp_path: Path, row_by_row: bool) -> None:
     left, right = column(60, 700, LEFT), column(310, 700, RIGHT)
@@ -49,6 +55,17 @@ def test_two_columns_are_read_one_after_the_other(tmp_path: Path, row_by_row: bo
     blocks, _ = read(tmp_path, pdf_bytes([title + body]))
     text = " ".join(block.text for block in blocks)
     assert text.index("A title") < text.index("left 0") < text.index("left 11") < text.index("right 0")
+
+
+def test_a_paragraph_that_goes_on_in_the_next_column_is_one(tmp_path: Path) -> None:
+    left = ["Plums are eaten fresh by most.", *["they are cooked and dried and they are kept"] * 11]
+    right = [*["until the winter ends in all the villages"] * 11, "and then they are gone."]
+    blocks, _ = read(tmp_path, pdf_bytes([column(60, 700, left) + column(310, 700, right)]))
+    texts = [block.text for block in blocks]
+    assert any("kept until the winter" in text for text in texts)
+    ended = [*left[:-1], "they are cooked and dried and they are kept."]
+    blocks, _ = read(tmp_path, pdf_bytes([column(60, 700, ended) + column(310, 700, right)]))
+    assert not any("kept. until" in block.text for block in blocks)
 
 
 def test_a_full_width_line_parts_what_is_above_it_from_what_is_below(tmp_path: Path) -> None:

@@ -67,14 +67,13 @@ def is_wide(character: str) -> bool:
 
 def join_lines(before: str, after: str) -> tuple[str, str]:
     """What stands before the break, possibly shortened, and what goes between it and `after`."""
-    if before.endswith(SOFT_HYPHEN):
-        return before[:-1], ""
-    if _BROKEN_WORD.search(before) and after[:1].islower():
-        return before[:-1], ""
+    in_address = "://" in before.rsplit(" ", 1)[-1]
+    if before.endswith(SOFT_HYPHEN) or (_BROKEN_WORD.search(before) and after[:1].islower()):
+        return (f"{before[:-1]}-" if in_address else before[:-1]), ""  # the hyphen of an address is its own
     if before[-1:].isspace() or not before or not after:
         return before, ""
     if is_wide(before[-1]) and is_wide(after[0]):
         return before, ""
-    if before[-1] in "/_" and "://" in before.rsplit(" ", 1)[-1]:
+    if before[-1] in "/_" and in_address:
         return before, ""  # an address that was broken over two lines
     return before, " "
