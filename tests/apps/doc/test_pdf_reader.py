@@ -68,6 +68,29 @@ def test_a_paragraph_that_goes_on_in_the_next_column_is_one(tmp_path: Path) -> N
     assert not any("kept. until" in block.text for block in blocks)
 
 
+@pytest.mark.parametrize("gap", [400, 1100])
+def test_characters_that_a_justified_line_holds_apart_are_one_word(tmp_path: Path, gap: int) -> None:
+    """联系了, each `gap` thousandths of its size from the next; then 张三 and 李四, which stand apart on purpose."""
+    spread = f"<8054> -{gap} <7CFB> -{gap} <4E86>"
+    content = f"BT /F1 12 Tf 72 700 Td [{spread}] TJ 0 -40 Td [<5F204E09> -1100 <674E56DB>] TJ ET".encode()
+    font = b"<< /Type /Font /Subtype /Type0 /BaseFont /STSong-Light /Encoding /UniGB-UCS2-H /DescendantFonts [6 0 R] >>"
+    descendant = (
+        b"<< /Type /Font /Subtype /CIDFontType0 /BaseFont /STSong-Light /DW 1000 "
+        b"/CIDSystemInfo << /Registry (Adobe) /Ordering (GB1) /Supplement 2 >> >>"
+    )
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R "
+        b"/Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
+        font,
+        descendant,
+    ]
+    blocks, _ = read(tmp_path, pdf_of_objects(objects))
+    assert [block.text for block in blocks] == ["联系了", "张三 李四"]
+
+
 def test_a_full_width_line_parts_what_is_above_it_from_what_is_below(tmp_path: Path) -> None:
     wide = "a line that goes over the whole width of the page and both of its columns, from side to side, all the way"
     above = column(60, 780, LEFT[:6]) + column(310, 780, RIGHT[:6])

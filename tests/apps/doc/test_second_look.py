@@ -21,13 +21,6 @@ def looked_at(question: str, texts: list[str]) -> dict[str, float]:
 FILLER = [text for number in range(6) for text in (f"plum something else {number} of no use here", "")]
 
 
-def test_a_passage_that_speaks_like_the_best_ones_rises() -> None:
-    best = ["plum root pruning saw ladder", "", "plum root pruning ladder saw", ""]
-    like, unlike = "plum saw ladder and some words", "plum car train and some words"
-    scores = looked_at("plum root", [*best, *FILLER, like, "", unlike])
-    assert scores[like] > scores[unlike]
-
-
 def test_a_passage_beside_a_good_one_rises() -> None:
     beside, alone = "plum trees of the village", "plum trees of the town"
     scores = looked_at("plum root", ["plum root", beside, "", *FILLER, "", alone])

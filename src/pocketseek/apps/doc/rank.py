@@ -21,7 +21,7 @@ from pocketseek.apps.doc.terms import is_beginning, terms_of
 
 _SATURATION = 1.2
 _LENGTH_SHARE = 0.6
-_HEADING_COUNT = 1.0
+_HEADING_COUNT = 2.0
 _PAIR_WEIGHT = 0.5
 _NEAR = 3  # terms apart
 # In fewer passages than this, rarity says little: of one passage, a word that is there would weigh a fifth of one that
