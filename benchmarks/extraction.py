@@ -33,7 +33,7 @@ from pocketseek.apps.doc.document import Document
 from pocketseek.apps.doc.read import read_document
 
 _WIDE = r"[\u2e80-\u9fff\uf900-\ufaff]"
-_TOKENS = re.compile(rf"{_WIDE}|[^\W_]+")
+_TOKENS = re.compile(rf"{_WIDE}|(?:(?!{_WIDE})[^\W_])+")
 _BROKEN = re.compile(r"(?<=[^\W\d_])[-\u00ad]\n(?=[a-zß-ÿ])")
 _MARK = re.compile(r"zq(\d+)")
 _DIGITS = re.compile(r"\d+")

@@ -157,6 +157,20 @@ def test_a_line_that_stands_once_at_the_top_is_kept(tmp_path: Path) -> None:
     ]
 
 
+def test_sections_that_begin_alike_and_numbered_notes_are_no_running_lines(tmp_path: Path) -> None:
+    pages = [
+        [
+            Shown(72, 790, f"Here are the tools for {what} of a Debian system."),
+            *column(72, 700, [LOREM] * 9),
+            Shown(72, 60, note, 8),
+        ]
+        for what, note in (("copies", "3 See the manual"), ("archives", "4 Older ones are packed"))
+    ]
+    texts = [block.text for block in read(tmp_path, pdf_bytes([*pages, column(72, 700, [LOREM])]))[0]]
+    for what in ("Here are the tools for copies of a Debian system.", "3 See the manual"):
+        assert what in texts
+
+
 def test_typewriter_type_is_code_and_keeps_its_columns(tmp_path: Path) -> None:
     page = [*column(72, 780, [LOREM] * 2), *column(72, 740, ["def f():", "    return 1"], font="mono")]
     blocks, _ = read(tmp_path, pdf_bytes([page]))
