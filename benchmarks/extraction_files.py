@@ -1,8 +1,8 @@
 """The documents that `extraction.py` reads: real ones from Debian packages, and what other programs make of them.
 
-    as they are      developers-reference (PDF, EPUB, HTML), debian-faq (PDF, HTML; Chinese HTML), debian-reference (PDF,
-                     English and Chinese), debmake-doc and installation-guide (Chinese PDF), debian-handbook (HTML,
-                     English and Chinese)
+    as they are      developers-reference (PDF, EPUB, HTML), debian-faq (PDF, HTML; Chinese HTML), debian-reference
+                     (PDF, English and Chinese), debmake-doc and installation-guide (Chinese PDF), debian-handbook
+                     (HTML, English and Chinese)
     chromium         the whole handbook printed, English and Chinese: some 500 pages each; two CSS columns
     groff -ms .2C    two columns, the old way
     LibreOffice      HTML (by way of pandoc and ODT) saved as DOCX

@@ -42,7 +42,11 @@ def test_a_word_broken_at_the_end_of_a_line_is_whole_again(tmp_path: Path) -> No
 
 
 def test_an_address_keeps_the_hyphen_that_it_is_broken_at(tmp_path: Path) -> None:
-    lines = ["Everything about it stands under https://plum-", "tree.example/index, and much more about apples than", "that."]
+    lines = [
+        "Everything about it stands under https://plum-",
+        "tree.example/index, and much more about apples than",
+        "that.",
+    ]
     blocks, _ = read(tmp_path, pdf_bytes([column(72, 700, lines)]))
     assert "https://plum-tree.example/index" in blocks[0].text
 

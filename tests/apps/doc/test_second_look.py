@@ -1,4 +1,4 @@
-"""apps/doc/second_look.py: what passages tell about each other changes their order, never what they have of a question."""
+"""apps/doc/second_look.py: what passages tell about each other changes their order, never their coverage."""
 
 from pocketseek.apps.doc.rank import Wanted, Words, rank
 from pocketseek.apps.doc.second_look import Seen, second_look

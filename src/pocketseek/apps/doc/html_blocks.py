@@ -1,7 +1,8 @@
 """A tree of HTML -> drafts of blocks: what a person sees, in reading order, without scripts, navigation and forms.
 
 Used for HTML files and for the chapters of an EPUB. Ruby: the base text stays, its reading follows in parentheses.
-The mark of a footnote stands in brackets, in the text and before the note; raised digits stay raised (10⁶). A table whose cells hold headings or tables serves the layout and is read as running text.
+The mark of a footnote stands in brackets, in the text and before the note; raised digits stay raised (10⁶).
+A table whose cells hold headings or tables serves the layout and is read as running text.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pocketseek.apps.doc.block_text import raised
 from pocketseek.apps.doc.document import BlockKind, Link
 from pocketseek.apps.doc.html_table import HtmlTable
 from pocketseek.apps.doc.html_words import Words
@@ -35,8 +37,6 @@ _NAVIGATION = re.compile(
 )
 _NOTE_TYPES = frozenset({"footnote", "endnote", "rearnote", "doc-footnote", "doc-endnote"})
 _MAX_MARK = 4  # characters of the mark of a footnote
-_RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
-_RAISABLE = re.compile(r"[0-9+−-]{1,8}")
 _EPUB_TYPE = "{http://www.idpf.org/2007/ops}type"
 
 
@@ -88,7 +88,7 @@ class _Reader:
 
     def take(self, text: str) -> None:
         if self._raised is not None:
-            text = text.translate(_RAISED)
+            text = raised(text)
         if self._is_code():
             self._words.add(text)
         else:
@@ -129,7 +129,7 @@ class _Reader:
             self._words.add("（")
         elif _is_mark(element):
             self._words.add("[")
-        elif _RAISABLE.fullmatch("".join(map(str, element.itertext())).strip()):
+        elif self._raised is None:
             self._raised = element
 
     def _lower(self, element: Element, name: str) -> None:
@@ -206,7 +206,12 @@ class _Reader:
 def _is_unseen(element: Element) -> bool:
     if local_name(element) in _UNSEEN or element.get("hidden") is not None or element.get("aria-hidden") == "true":
         return True
-    if _HIDING.search(element.get("style") or "") or element.get("role") in ("navigation", "search", "doc-pagebreak", "doc-backlink"):
+    if _HIDING.search(element.get("style") or "") or element.get("role") in (
+        "navigation",
+        "search",
+        "doc-pagebreak",
+        "doc-backlink",
+    ):
         return True
     return _NAVIGATION.search(element.get("class") or "") is not None
 
@@ -216,10 +221,10 @@ def _is_note(element: Element) -> bool:
     return not _NOTE_TYPES.isdisjoint(types.split())
 
 
-def _is_mark(raised: Element) -> bool:
+def _is_mark(mark: Element) -> bool:
     """Whether what is raised leads to a footnote and has no brackets of its own."""
-    text = "".join(map(str, raised.itertext())).strip()
-    near = [raised.getparent(), *raised.iterchildren()]
+    text = "".join(map(str, mark.itertext())).strip()
+    near = [mark.getparent(), *mark.iterchildren()]
     leads = any(one is not None and local_name(one) == "a" and "#" in (one.get("href") or "") for one in near)
     return leads and 0 < len(text) <= _MAX_MARK and text[0] not in "[("
 

@@ -1,8 +1,8 @@
 """The cells of a table of HTML: what a cell spans to the right and below is empty, so that columns stay in line.
 
-    Head over two | | third            <th colspan=2>
-    down          | a | b              <td rowspan=2>
-                  | c | d
+Head over two | | third            <th colspan=2>
+down          | a | b              <td rowspan=2>
+              | c | d
 """
 
 from __future__ import annotations

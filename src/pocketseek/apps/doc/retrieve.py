@@ -1,6 +1,6 @@
 """From a question to the passages that may answer it, the best first.
 
-    question -> terms -> index: some 100 candidates -> rank.py -> second_look.py -> neighbours joined -> Found, Found ...
+    question -> terms -> index: 100 candidates -> rank.py -> second_look.py -> neighbours joined -> Found, Found ...
 
 What is short is found whole, in order (`whole`): no words are compared, the model reads all of it. Of what is longer,
 nothing is found if no passage has enough of the question's words (by weight): then the documents do not speak of it.
