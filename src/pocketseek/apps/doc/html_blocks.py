@@ -31,7 +31,8 @@ _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LAYOUT = frozenset({"table", "h1", "h2", "h3", "h4", "article", "section", "main"})
 _HIDING = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _NAVIGATION = re.compile(
-    r"(?:^|[\s_-])(?:nav(?:header|footer|bar|igation)?|breadcrumbs?|headerlink|skip-?link|footnote-back(?:ref|link)?)"
+    r"(?:^|[\s_-])(?:(?:doc)?nav(?:header|footer|bar|igation|links?)?|pagination|breadcrumbs?|headerlink|skip-?link|"
+    r"footnote-back(?:ref|link)?)"
     r"(?:$|[\s_-])",
     re.IGNORECASE,
 )
