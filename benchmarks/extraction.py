@@ -1,15 +1,16 @@
 """How much of real documents does `read_document` get, and in what order? Against pdftotext and pandoc, word by word.
 
-    for p in debian-faq debian-faq-zh-cn developers-reference debian-handbook; do apt-get download $p; done
+    apt-get download debian-faq debian-faq-zh-cn developers-reference debian-handbook
+    apt-get download debian-reference-en debian-reference-zh-cn debmake-doc installation-guide-amd64
     for d in *.deb; do dpkg-deb -x $d ROOT; done
-    python benchmarks/extraction.py ROOT --work FOLDER [--only pdf,epub,html,docx,columns] [--language en|zh]
+    python benchmarks/extraction.py ROOT --work FOLDER [--only pdf,printed,epub,html,docx,columns] [--language en|zh]
 
 F1 of the multisets of words (of characters, for Chinese), after NFKC, without case and punctuation. PDFs are compared
 page by page with pdftotext's page: words broken at the end of a line are joined there as here, and the running lines
 that we drop are dropped there too, by another rule (one of the first or last three lines, when a page near it has the
 same but for digits). A text page has at least 40 words. Columns: paragraphs of the handbook bear their number; every
-number that is read out of turn, missing or doubled counts as misplaced. Needs
-poppler-utils, pandoc, chromium, groff, LibreOffice Writer. Prints a table and ends in one JSON line.
+number that is read out of turn, missing or doubled counts as misplaced. Needs poppler-utils, pandoc, chromium, groff,
+LibreOffice Writer. Prints a table and ends in one JSON line.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pocketseek.apps.doc.document import Document
 from pocketseek.apps.doc.read import read_document
 
 _WIDE = r"[\u2e80-\u9fff\uf900-\ufaff]"
-_TOKENS = re.compile(rf"{_WIDE}|[^\W_]+")
+_TOKENS = re.compile(rf"{_WIDE}|(?:(?!{_WIDE})[^\W_])+")
 _BROKEN = re.compile(r"(?<=[^\W\d_])[-\u00ad]\n(?=[a-zß-ÿ])")
 _MARK = re.compile(r"zq(\d+)")
 _DIGITS = re.compile(r"\d+")
@@ -93,7 +94,13 @@ def pdftotext_pages(path: Path) -> list[str]:
     ).stdout.decode()
     pages = [[line for line in page.split("\n") if line.strip()] for page in text.split("\f")[:-1]]
     kept = [list(_without_running(pages, number)) for number in range(len(pages))]
-    return [_BROKEN.sub("", "\n".join(page)) for page in kept]
+    return [_BROKEN.sub(_rejoined, "\n".join(page)) for page in kept]
+
+
+def _rejoined(hyphen: re.Match[str]) -> str:
+    """The hyphen of an address is its own."""
+    word = hyphen.string[: hyphen.start()].split()[-1]
+    return "-" if "://" in word else ""
 
 
 def _without_running(pages: list[list[str]], number: int) -> Iterator[str]:
@@ -160,7 +167,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("root", type=Path, help="where the Debian packages are unpacked")
     parser.add_argument("--work", type=Path, required=True, help="where documents are made")
-    parser.add_argument("--only", default="pdf,epub,html,docx,columns")
+    parser.add_argument("--only", default="pdf,printed,epub,html,docx,columns")
     parser.add_argument("--language", choices=("en", "zh"), help="only documents in it")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -170,12 +177,12 @@ def _options() -> argparse.Namespace:
 def _rows(options: argparse.Namespace) -> Iterator[Row]:
     root, work, only = options.root, options.work, options.only.split(",")
     english, chinese = options.language != "zh", options.language != "en"
-    if "pdf" in only and english:
-        yield pdf_row(files.reference_file(root, "pdf"))
-        yield pdf_row(files.faq_pdf(root, work))
-        yield pdf_row(files.printed_handbook(root, work, "en-US"))
-    if "pdf" in only and chinese:
-        yield pdf_row(files.printed_handbook(root, work, "zh-CN"))
+    for language, place in (("en", "en-US"), ("zh", "zh-CN")):
+        if options.language in (None, language):
+            if "pdf" in only:
+                yield from map(pdf_row, files.typeset_pdfs(root, work, language))
+            if "printed" in only:
+                yield pdf_row(files.printed_handbook(root, work, place))
     if "epub" in only and english:
         yield files_row("developers-reference.epub", [files.reference_file(root, "epub")], "epub")
     for which in ("reference", "faq-en", "faq-zh", "handbook-en", "handbook-zh") if "html" in only else ():

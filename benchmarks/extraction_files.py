@@ -1,6 +1,7 @@
 """The documents that `extraction.py` reads: real ones from Debian packages, and what other programs make of them.
 
-    as they are      developers-reference (PDF, EPUB, HTML), debian-faq (PDF, HTML; Chinese HTML), debian-handbook
+    as they are      developers-reference (PDF, EPUB, HTML), debian-faq (PDF, HTML; Chinese HTML), debian-reference
+                     (PDF, English and Chinese), debmake-doc and installation-guide (Chinese PDF), debian-handbook
                      (HTML, English and Chinese)
     chromium         the whole handbook printed, English and Chinese: some 500 pages each; two CSS columns
     groff -ms .2C    two columns, the old way
@@ -19,6 +20,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _SHARE = Path("usr/share")
+_TYPESET = {
+    "en": (
+        "developers-reference/developers-reference.pdf",
+        "doc/debian/FAQ/debian-faq.en.pdf.gz",
+        "debian-reference/debian-reference.en.pdf",
+    ),
+    "zh": (
+        "debian-reference/debian-reference.zh-cn.pdf",
+        "doc/debmake-doc/debmake-doc.zh-cn.pdf",
+        "doc/installation-guide-amd64/zh_CN/install.zh_CN.pdf.gz",
+    ),
+}
 _BODY = re.compile(r"<body[^>]*>(.*)</body>", re.DOTALL | re.IGNORECASE)
 _NAVIGATION = re.compile(
     r"<p id=\"title\">.*?</p>|<ul class=\"docnav.*?</ul>|<nav.*?</nav>|"
@@ -32,10 +45,16 @@ _TAG = re.compile(r"<[^>]+>")
 _FACES = "font-family: 'DejaVu Serif', 'Noto Serif CJK SC', serif; font-size: 11pt"
 
 
-def faq_pdf(root: Path, work: Path) -> Path:
-    path = work / "debian-faq.en.pdf"
-    path.write_bytes(gzip.decompress((root / _SHARE / "doc/debian/FAQ/debian-faq.en.pdf.gz").read_bytes()))
-    return path
+def typeset_pdfs(root: Path, work: Path, language: str) -> Iterator[Path]:
+    """PDFs that the packages bring, typeset by TeX."""
+    for name in _TYPESET[language]:
+        source = root / _SHARE / name
+        if source.suffix == ".gz":
+            path = work / source.stem
+            path.write_bytes(gzip.decompress(source.read_bytes()))
+            yield path
+        else:
+            yield source
 
 
 def reference_file(root: Path, ending: str) -> Path:

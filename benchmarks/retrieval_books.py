@@ -3,7 +3,10 @@ questions whose answer's place is known.
 
 A heading becomes a question if it has at least two words worth looking for and is the only one of its words in the
 book: as it is if it asks (of the FAQ all do), else "What does the document say about ...?". The answer is the text from
-the heading to the next one of its level or above.
+the heading to the next one of its level or above. A Chinese heading above text that was not translated makes none.
+
+Ranking is developed on the books that are not in HELD_OUT; of those in it nobody looks at single questions. A book and
+its translation are on the same side.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pocketseek.apps.doc.document import Block, BlockKind, Document, Place
 from pocketseek.apps.doc.terms import wanted_terms
 
 _SHARE = "usr/share"
+_INSTALL = "installation-guide-amd64"
 # (book, language, package, pattern of its pages)
 BOOKS: tuple[tuple[str, str, str, str], ...] = (
     ("faq", "en", "debian-faq", f"{_SHARE}/doc/debian/FAQ/*.en.html"),
@@ -32,16 +36,24 @@ BOOKS: tuple[tuple[str, str, str, str], ...] = (
     ("handbook", "zh", "debian-handbook", f"{_SHARE}/doc/debian-handbook/html/zh-CN/*.html"),
     ("reference", "zh", "debian-reference-zh-cn", f"{_SHARE}/debian-reference/*.zh-cn.html"),
     ("maintainers", "zh", "maint-guide-zh-cn", f"{_SHARE}/doc/maint-guide-zh-cn/html/*.zh-cn.html"),
+    ("policy", "en", "debian-policy", f"{_SHARE}/doc/debian-policy/policy.html/*.html"),
+    ("install", "en", _INSTALL, f"{_SHARE}/doc/{_INSTALL}/en/*.html"),
+    ("install", "zh", _INSTALL, f"{_SHARE}/doc/{_INSTALL}/zh_CN/*.html"),
+    ("debmake", "en", "debmake-doc", f"{_SHARE}/doc/debmake-doc/html/*.en.html"),
+    ("debmake", "zh", "debmake-doc", f"{_SHARE}/doc/debmake-doc/html/*.zh-cn.html"),
     ("gimp", "zh", "gimp-help-zh-cn", f"{_SHARE}/gimp/2.0/help/zh_CN/*.html"),
 )
+HELD_OUT = frozenset(("faq", "reference", "policy", "install", "debmake"))
 _FURNITURE = re.compile(r"toc|docnav|navheader|navfooter|sphinxsidebar|related|footer|indexterm|headerlink|index\b")
 _BLOCKS = frozenset(("p", "li", "dt", "dd", "pre", "tr", "div", "section", "table", "ul", "ol", "dl", "blockquote"))
 _HEADING = re.compile("h[1-6]")
 _NUMBER = re.compile(
-    r"^(?:chapter|appendix|part|section|第)?\s*[\dA-Z]{0,2}(?:[.\d]*\d)?\s*章?[.\s\u3000]*", re.IGNORECASE
+    r"^(?i:(?:chapter|appendix|part|section|附录|第)\s*)?(?:\d+|[A-Z](?=\.))(?:\.\d+)*(?:\s*章)?[.\s\u3000]+"
 )
 _ASKS = re.compile(r"[?？]\s*$")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
+_LETTER = re.compile(r"[^\W\d_]")
+_LEAST_CHINESE = 0.2  # of the letters of a Chinese section; commands and names are not translated
 
 
 @dataclass(frozen=True)
@@ -137,9 +149,14 @@ def _questions(document: Document, language: str) -> Iterator[Question]:
         end = next(later, len(document.blocks))
         stop = document.starts[end] if end < len(document.blocks) else len(document.text)
         start = document.starts[number] + len(block.text)
-        if len(document.text[start:stop].split()) < 3:
-            continue  # a heading with nothing below it
+        answer = document.text[start:stop]
+        if len(answer.split()) < 3 or (is_chinese and not _is_chinese(answer)):
+            continue  # a heading with nothing below it, or not translated
         yield Question(_asked(block.text, language), block.text, start, stop)
+
+
+def _is_chinese(text: str) -> bool:
+    return len(_CHINESE.findall(text)) >= _LEAST_CHINESE * len(_LETTER.findall(text))
 
 
 def _asked(heading: str, language: str) -> str:

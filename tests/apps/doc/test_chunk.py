@@ -1,15 +1,21 @@
 """Chunks: everything once, nothing too long, cut where a reader would cut."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_tokenizer import tiny_tokenizer
 
 from pocketseek.apps.doc.chunk import LEAST_ROOM_TOKENS, Chunk, chunks
 from pocketseek.apps.doc.document import Block, BlockKind, Document, Place
+from pocketseek.apps.doc.read import read_document
 from pocketseek.errors import UsageError
+from pocketseek.text.tokenizer import Tokenizer
+from pocketseek.types import TextSettings
 
+PROJECT = Path(__file__).parents[3]
 PROMPT_TOKENS = 30
 WORDS = (
     "alpha",
@@ -72,6 +78,26 @@ def test_every_character_is_in_exactly_one_chunk_and_none_is_too_long(
         assert part.context_start <= part.start < part.stop
         assert num_bytes(found.text[part.context_start : part.start]) <= overlap
         assert count_prompt(part) <= max_tokens + overlap
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "docs/convert.md"])
+@pytest.mark.parametrize("max_tokens", [300, 2048])
+def test_the_tokens_of_all_chunks_are_those_of_a_real_document(name: str, max_tokens: int) -> None:
+    """Of a byte-level tokenizer: put one after the other, they are the document, byte for byte."""
+    found = read_document(PROJECT / name)
+    tokenizer = Tokenizer.from_json(tiny_tokenizer().json, TextSettings())
+
+    def encoded(start: int, stop: int) -> list[int]:
+        return tokenizer.encode(found.text[start:stop], add_special=False, parse_special=False)
+
+    def count(text: str) -> int:
+        return len(tokenizer.encode(text, add_special=False, parse_special=False))
+
+    parts = chunks(found, count, max_tokens=max_tokens)
+    token_ids = [token_id for part in parts for token_id in encoded(part.start, part.stop)]
+    assert tokenizer.decode(token_ids) == found.text
+    assert max(len(encoded(part.context_start, part.stop)) for part in parts) <= max_tokens
+    assert max(len(encoded(part.context_start, part.start)) for part in parts) <= 64
 
 
 @given(st.lists(blocks, min_size=1, max_size=8), st.integers(1, 9))

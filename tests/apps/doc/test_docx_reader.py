@@ -78,6 +78,19 @@ def test_a_table_is_one_block_and_a_frame_is_none(tmp_path: Path) -> None:
     assert seen(read(tmp_path, body)[0]) == [("table", 0, "a | b\n| d"), ("paragraph", 0, "framed")]
 
 
+def test_a_cell_over_several_columns_keeps_them_in_line(tmp_path: Path) -> None:
+    wide = f'<w:tc><w:tcPr><w:gridSpan w:val="2"/></w:tcPr>{paragraph("ab")}</w:tc><w:tc>{paragraph("c")}</w:tc>'
+    row = "".join(f"<w:tc>{paragraph(text)}</w:tc>" for text in "123")
+    body = f"<w:tbl><w:tr>{wide}</w:tr><w:tr>{row}</w:tr></w:tbl>"
+    assert seen(read(tmp_path, body)[0]) == [("table", 0, "ab |  | c\n1 | 2 | 3")]
+
+
+def test_raised_digits_stay_raised(tmp_path: Path) -> None:
+    power = '<w:r><w:rPr><w:vertAlign w:val="superscript"/></w:rPr><w:t>6</w:t></w:r>'
+    body = f"<w:p><w:r><w:t>10</w:t></w:r>{power}<w:r><w:t> and 6</w:t></w:r></w:p>"
+    assert seen(read(tmp_path, body)[0]) == [("paragraph", 0, "10⁶ and 6")]
+
+
 def test_footnotes_follow_the_paragraph_that_refers_to_them(tmp_path: Path) -> None:
     body = (
         '<w:p><w:r><w:t>see</w:t></w:r><w:r><w:footnoteReference w:id="5"/></w:r><w:r>'

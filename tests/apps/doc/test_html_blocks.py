@@ -28,7 +28,7 @@ def test_headings_paragraphs_and_code() -> None:
 def test_what_nobody_sees_is_left_out() -> None:
     hidden = (
         "<script>x()</script><style>p{}</style><nav>menu</nav><div hidden>h</div><p style='display: none'>d</p>"
-        "<template>t</template><div class='navheader'>n</div><form><button>b</button><input value='v'></form>"
+        "<template>t</template><div class='navheader'>n</div><ul class='docnav'><li>Next</ul><form><button>b</button><input value='v'></form>"
     )
     assert seen(f"<p>before</p>{hidden}<p>after</p>") == [("paragraph", 0, "before"), ("paragraph", 0, "after")]
 
@@ -86,6 +86,27 @@ def test_a_footnote_is_told_by_its_type() -> None:
         ("footnote", 0, "note"),
         ("paragraph", 0, "text"),
     ]
+
+
+def test_the_mark_of_a_footnote_stands_in_brackets_in_the_text_and_before_the_note() -> None:
+    text = "<p>rent<a href='#n1' role='doc-noteref'><sup>1</sup></a>, heat<sup><a href='#n2'>2</a></sup></p>"
+    notes = "<ol><li id=n1 role='doc-endnote'><p>One.<a href='#r1' role='doc-backlink'>up</a></p></li></ol>"
+    assert seen(text + notes) == [("paragraph", 0, "rent[1], heat[2]"), ("footnote", 0, "[1] One.")]
+    assert seen("<p>a<a href='#n'><sup>[3]</sup></a></p>") == [("paragraph", 0, "a[3]")]
+
+
+def test_raised_digits_stay_raised() -> None:
+    assert seen("<p>10<sup>6</sup> x<sup>-2</sup> 1<sup>st</sup> H<sub>2</sub>O</p>") == [
+        ("paragraph", 0, "10⁶ x⁻² 1st H2O")
+    ]
+
+
+def test_columns_stay_in_line_where_cells_span_others() -> None:
+    head = "<tr><th colspan=2>ab</th><th>c</th></tr>"
+    rows = "<tr><td rowspan=2>1</td><td>2</td><td rowspan=2>3</td></tr><tr><td>4</td></tr><tr><td>5<td>6<td>7</tr>"
+    assert seen(f"<table>{head}{rows}</table>") == [("table", 0, "ab |  | c\n1 | 2 | 3\n| 4\n5 | 6 | 7")]
+    wide = "<table><tr><td colspan=99999999999>x<td>y</tr><tr><td colspan=-1 rowspan=0>z<td>w</tr></table>"
+    assert seen(wide) == [("table", 0, "x | y\nz | w")]
 
 
 def test_the_title_is_that_of_the_head() -> None:

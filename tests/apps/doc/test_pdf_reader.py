@@ -41,6 +41,16 @@ def test_a_word_broken_at_the_end_of_a_line_is_whole_again(tmp_path: Path) -> No
     assert blocks[0].text == "a long line which ends with extraordinary words"
 
 
+def test_an_address_keeps_the_hyphen_that_it_is_broken_at(tmp_path: Path) -> None:
+    lines = [
+        "Everything about it stands under https://plum-",
+        "tree.example/index, and much more about apples than",
+        "that.",
+    ]
+    blocks, _ = read(tmp_path, pdf_bytes([column(72, 700, lines)]))
+    assert "https://plum-tree.example/index" in blocks[0].text
+
+
 @pytest.mark.parametrize("row_by_row", [False, True])
 def test_two_columns_are_read_one_after_the_other(tmp_path: Path, row_by_row: bool) -> None:
     left, right = column(60, 700, LEFT), column(310, 700, RIGHT)
@@ -49,6 +59,40 @@ def test_two_columns_are_read_one_after_the_other(tmp_path: Path, row_by_row: bo
     blocks, _ = read(tmp_path, pdf_bytes([title + body]))
     text = " ".join(block.text for block in blocks)
     assert text.index("A title") < text.index("left 0") < text.index("left 11") < text.index("right 0")
+
+
+def test_a_paragraph_that_goes_on_in_the_next_column_is_one(tmp_path: Path) -> None:
+    left = ["Plums are eaten fresh by most.", *["they are cooked and dried and they are kept"] * 11]
+    right = [*["until the winter ends in all the villages"] * 11, "and then they are gone."]
+    blocks, _ = read(tmp_path, pdf_bytes([column(60, 700, left) + column(310, 700, right)]))
+    texts = [block.text for block in blocks]
+    assert any("kept until the winter" in text for text in texts)
+    ended = [*left[:-1], "they are cooked and dried and they are kept."]
+    blocks, _ = read(tmp_path, pdf_bytes([column(60, 700, ended) + column(310, 700, right)]))
+    assert not any("kept. until" in block.text for block in blocks)
+
+
+@pytest.mark.parametrize("gap", [400, 1100])
+def test_characters_that_a_justified_line_holds_apart_are_one_word(tmp_path: Path, gap: int) -> None:
+    """联系了, each `gap` thousandths of its size from the next; then 张三 and 李四, which stand apart on purpose."""
+    spread = f"<8054> -{gap} <7CFB> -{gap} <4E86>"
+    content = f"BT /F1 12 Tf 72 700 Td [{spread}] TJ 0 -40 Td [<5F204E09> -1100 <674E56DB>] TJ ET".encode()
+    font = b"<< /Type /Font /Subtype /Type0 /BaseFont /STSong-Light /Encoding /UniGB-UCS2-H /DescendantFonts [6 0 R] >>"
+    descendant = (
+        b"<< /Type /Font /Subtype /CIDFontType0 /BaseFont /STSong-Light /DW 1000 "
+        b"/CIDSystemInfo << /Registry (Adobe) /Ordering (GB1) /Supplement 2 >> >>"
+    )
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R "
+        b"/Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
+        font,
+        descendant,
+    ]
+    blocks, _ = read(tmp_path, pdf_of_objects(objects))
+    assert [block.text for block in blocks] == ["联系了", "张三 李四"]
 
 
 def test_a_full_width_line_parts_what_is_above_it_from_what_is_below(tmp_path: Path) -> None:
@@ -113,6 +157,20 @@ def test_a_line_that_stands_once_at_the_top_is_kept(tmp_path: Path) -> None:
         "beta first",
         "gamma first",
     ]
+
+
+def test_sections_that_begin_alike_and_numbered_notes_are_no_running_lines(tmp_path: Path) -> None:
+    pages = [
+        [
+            Shown(72, 790, f"Here are the tools for {what} of a Debian system."),
+            *column(72, 700, [LOREM] * 9),
+            Shown(72, 60, note, 8),
+        ]
+        for what, note in (("copies", "3 See the manual"), ("archives", "4 Older ones are packed"))
+    ]
+    texts = [block.text for block in read(tmp_path, pdf_bytes([*pages, column(72, 700, [LOREM])]))[0]]
+    for what in ("Here are the tools for copies of a Debian system.", "3 See the manual"):
+        assert what in texts
 
 
 def test_typewriter_type_is_code_and_keeps_its_columns(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,14 @@ def test_progress_counts_pages_and_the_document_knows_how_many(tmp_path: Path) -
     assert seen == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert document.num_pages == 4
     assert [block.place.page for block in document.blocks] == [1, 2, 3, 4]
+
+
+def test_five_hundred_pages_come_one_by_one(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    path = written(tmp_path / "a.pdf", pdf_bytes([column(72, 700, [f"page {n}"]) for n in range(1, 501)]))
+    document = read_document(path, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 500) for done in range(501)]
+    assert [block.text for block in document.blocks] == [f"page {number}" for number in range(1, 501)]
 
 
 @pytest.mark.parametrize(
@@ -250,6 +259,52 @@ def test_a_page_that_draws_itself_ends(tmp_path: Path) -> None:
         b"<< /Type /XObject /Subtype /Form /BBox [0 0 9 9] " + again,
     ]
     assert isinstance(refusal(written(tmp_path / "a.pdf", pdf_of_objects(objects))), FormatError)
+
+
+def one_page(content: bytes, *others: bytes, catalog: bytes = b"") -> bytes:
+    """A PDF of a page with this content stream; others are objects 5, 6 ..."""
+    return pdf_of_objects(
+        [
+            b"<< /Type /Catalog /Pages 2 0 R " + catalog + b" >>",
+            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources << /Font << /F1 "
+            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",
+            content,
+            *others,
+        ]
+    )
+
+
+def stream(data: bytes, filters: bytes = b"") -> bytes:
+    return b"<< /Length %d %s >>\nstream\n%s\nendstream" % (len(data), filters, data)
+
+
+TEXT = b"BT /F1 12 Tf 72 700 Td (still here) Tj ET"
+
+
+def test_a_pdf_whose_page_swells_a_thousandfold_is_read_or_refused(tmp_path: Path) -> None:
+    """A zip bomb in a PDF: half a gigabyte of spaces, packed twice."""
+    packer = zlib.compressobj(9)
+    packed = b"".join(packer.compress(b" " * (1 << 20)) for _ in range(512)) + packer.flush()
+    bomb = stream(zlib.compress(packed, 9), b"/Filter [/FlateDecode /FlateDecode]")
+    path = written(tmp_path / "a.pdf", one_page(bomb))
+    assert path.stat().st_size < 10_000
+    assert isinstance(refusal(path, limits=ReadLimits(memory_bytes=300_000_000, cpu_s=60)), FormatError)
+
+
+@pytest.mark.parametrize("nest", [b"[" * 300_000 + b"]" * 300_000, b"<< /A " * 300_000 + b">>" * 300_000])
+def test_text_beside_deeply_nested_objects_of_a_pdf_is_read(tmp_path: Path, nest: bytes) -> None:
+    beside = one_page(stream(TEXT), nest, catalog=b"/Names 5 0 R")
+    for number, data in enumerate((beside, one_page(stream(nest + TEXT)))):
+        assert read_document(written(tmp_path / f"{number}.pdf", data)).text == "still here"
+
+
+def test_bookmarks_that_go_in_circles_end(tmp_path: Path) -> None:
+    first = b"<< /Title (one) /Parent 5 0 R /Dest [3 0 R /Fit] /Next 7 0 R /First 7 0 R >>"
+    second = b"<< /Title (two) /Parent 6 0 R /Dest [3 0 R /Fit] /Next 6 0 R /First 6 0 R >>"
+    outline = b"<< /Type /Outlines /First 6 0 R /Last 7 0 R /Count 2 >>"
+    data = one_page(stream(TEXT), outline, first, second, catalog=b"/Outlines 5 0 R")
+    assert read_document(written(tmp_path / "a.pdf", data)).text == "still here"
 
 
 def test_a_reader_that_needs_too_much_memory_is_one_line(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from sample_documents import made
 
 from pocketseek.apps.doc.passage_index import Scope
-from pocketseek.apps.doc.rank import Wanted, rank
+from pocketseek.apps.doc.rank import Rank, Wanted, Words, rank
 from pocketseek.apps.doc.retrieve import Found, Retriever
 from pocketseek.apps.doc.store import DocumentStore, FileState
 
@@ -95,18 +95,22 @@ def test_what_is_short_is_found_whole_and_in_order(store: DocumentStore) -> None
     assert Retriever(store).whole(Scope(document_id=2)) == []
 
 
+def ranked(text: str) -> Rank:
+    return rank(WANTED, Words.of([], text))
+
+
 WANTED = Wanted({"plum": 1.0, "root": 1.0, "march": 1.0}, mean_terms=10.0)
 
 
 def test_more_of_the_question_ranks_higher() -> None:
-    assert rank(WANTED, [], "plum root march").score > rank(WANTED, [], "plum plum plum").score
-    assert rank(WANTED, [], "plum root").coverage == pytest.approx(2 / 3)
+    assert ranked("plum root march").score > ranked("plum plum plum").score
+    assert ranked("plum root").coverage == pytest.approx(2 / 3)
 
 
 def test_words_side_by_side_rank_higher() -> None:
     apart = "plum one two three four five six seven root"
-    assert rank(WANTED, [], apart.replace("root", "x").replace("one", "root")).score > rank(WANTED, [], apart).score
+    assert ranked(apart.replace("root", "x").replace("one", "root")).score > ranked(apart).score
 
 
 def test_a_long_passage_is_not_better_for_being_long() -> None:
-    assert rank(WANTED, [], "plum root").score > rank(WANTED, [], "plum root" + " filler" * 200).score
+    assert ranked("plum root").score > ranked("plum root" + " filler" * 200).score

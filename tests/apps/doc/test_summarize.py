@@ -1,17 +1,21 @@
 """A summary covers the whole document, merges as often as it must, says what it left out, and goes on where it was."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fake_task_engine import FakeTaskEngine, MemoryKeeper
 from fakes import fake_engine
 
 from pocketseek.apps.doc.document import Block, Document, Place, Remark
+from pocketseek.apps.doc.read import read_document
 from pocketseek.apps.doc.summarize import summarize
 from pocketseek.apps.doc.summary_events import Planned, Progress, Summary, SummaryEvent, SummaryOptions, SummaryText
 from pocketseek.errors import FormatError, ModelOutputError
 
 NOTE, MERGE, SUMMARY = "take notes", "Make one set", "Write a summary"
+PART_BEGINS, PART_ENDS = ":\n\n", "\n\nNotes on this part:"
+PROJECT = Path(__file__).parents[3]
 LONG_NOTE = " ".join(f"Fact {number} is noted." for number in range(15))
 
 
@@ -60,6 +64,28 @@ def test_every_chunk_is_noted_and_the_notes_are_summarised_in_order() -> None:
     assert result.text == "The summary."
     assert result.coverage.num_covered == 6
     assert result.coverage.left_out == ()
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "docs/doc.md", "docs/serve.md"])
+@pytest.mark.parametrize("overlap", [0, 64])
+def test_every_token_of_a_real_document_is_read_once_and_the_overlap_once_more(name: str, overlap: int) -> None:
+    """As the prompts have them; a character is a token here, and white space at a prompt's edges may go."""
+    text = (found := read_document(PROJECT / name)).text
+    engine = FakeTaskEngine(answering())
+    summary = summary_of(engine, found, SummaryOptions(num_words=40, language="en", overlap_tokens=overlap))
+    times_read, begin = [0] * len(text), 0
+    for part, prompt in zip(summary.coverage.parts, (p for p in engine.prompts if NOTE in p), strict=True):
+        shown = prompt[prompt.index(PART_BEGINS) + len(PART_BEGINS) : prompt.rindex(PART_ENDS)]
+        assert shown == text[part.chunk.context_start : part.chunk.stop].strip()
+        assert part.chunk.start == begin >= part.chunk.context_start >= begin - overlap
+        begin = part.chunk.stop
+        for place in range(part.chunk.context_start, part.chunk.stop):
+            times_read[place] += 1
+    repeated = sum(part.chunk.start - part.chunk.context_start for part in summary.coverage.parts)
+    assert begin == len(text) == sum(part.num_tokens for part in summary.coverage.parts)
+    assert set(times_read) <= {1, 2}
+    assert times_read.count(2) == repeated
+    assert (repeated > 0) == (overlap > 0)
 
 
 def test_the_summary_streams_and_its_pieces_are_the_text() -> None:

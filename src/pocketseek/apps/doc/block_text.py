@@ -2,6 +2,7 @@
 
 tidy_title  a document's, for lists and tables
 tidy        spaces run together, no blank lines, no control characters
+raised      10 to the 6th stays 10⁶ and does not become 106
 joined      lines of a paragraph: hyphenation undone, no space between two Chinese characters
 """
 
@@ -21,6 +22,8 @@ _TURNING = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # the 
 _FIXED_SPACE = re.compile("[\u00a0\u202f\u2007]")
 _LEADER = re.compile(r"(?:[.·․…]\s?){5,}")
 _BROKEN_WORD = re.compile(r"[^\W\d_]-$")
+_RAISABLE = re.compile(r"\s*[0-9+−-]{1,8}\s*")
+_RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 _MARKER = re.compile(
     r"(?:[•●◦○▪■‣⁃·*–—]|[-]|[\u2022\uf0b7\uf0a7]|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})[.)]|[（(]?[一二三四五六七八九十]{1,3}[、.)）])$"
 )
@@ -50,6 +53,11 @@ def table_text(rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(line.strip() for line in lines if line.replace("|", "").strip())
 
 
+def raised(text: str) -> str:
+    """Of a superscript: digits and signs as raised ones, anything else as it is."""
+    return text.translate(_RAISED) if _RAISABLE.fullmatch(text) else text
+
+
 def is_marker(text: str) -> bool:
     """A bullet or a number that begins a list item."""
     return _MARKER.match(text) is not None
@@ -67,14 +75,13 @@ def is_wide(character: str) -> bool:
 
 def join_lines(before: str, after: str) -> tuple[str, str]:
     """What stands before the break, possibly shortened, and what goes between it and `after`."""
-    if before.endswith(SOFT_HYPHEN):
-        return before[:-1], ""
-    if _BROKEN_WORD.search(before) and after[:1].islower():
-        return before[:-1], ""
+    in_address = "://" in before.rsplit(" ", 1)[-1]
+    if before.endswith(SOFT_HYPHEN) or (_BROKEN_WORD.search(before) and after[:1].islower()):
+        return (f"{before[:-1]}-" if in_address else before[:-1]), ""  # the hyphen of an address is its own
     if before[-1:].isspace() or not before or not after:
         return before, ""
     if is_wide(before[-1]) and is_wide(after[0]):
         return before, ""
-    if before[-1] in "/_" and "://" in before.rsplit(" ", 1)[-1]:
+    if before[-1] in "/_" and in_address:
         return before, ""  # an address that was broken over two lines
     return before, " "

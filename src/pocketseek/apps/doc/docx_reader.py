@@ -26,6 +26,7 @@ _USUAL = W.strip("{}").encode()
 _NOTES = {"footnote": "word/footnotes.xml", "endnote": "word/endnotes.xml", "comment": "word/comments.xml"}
 _HOLDERS = names("sdt sdtContent customXml ins moveTo smartTag txbxContent body AlternateContent Choice")
 _PIECE_ELEMENTS = 400
+_MAX_SPAN = 100  # columns of a cell
 
 
 @dataclass(frozen=True)
@@ -152,10 +153,20 @@ class _Reader:
                     yield from self.drafts(list(cell))
             return
         references: list[Reference] = []
-        text = table_text([self._cell(cell, references) for cell in row] for row in rows)
+        text = table_text(self._row(row, references) for row in rows)
         if text:
             yield _Draft("table", text)
         yield from self._noted(tuple(references))
+
+    def _row(self, row: list[Element], references: list[Reference]) -> list[str]:
+        """With empty cells where one reaches over others, so that columns stay in line."""
+        texts: list[str] = []
+        num_covered = 0
+        for cell in row:
+            texts += ["" for _ in range(num_covered)]
+            texts.append(self._cell(cell, references))
+            num_covered = _num_columns(cell) - 1
+        return texts
 
     def _cell(self, cell: Element, references: list[Reference]) -> str:
         sentences = [self._words.read(paragraph) for paragraph in cell.iter(f"{W}p")]
@@ -177,6 +188,12 @@ class _Reader:
                 yield _Draft("comment", f"{note.get(f'{W}author') or '?'}: {text}")
             elif text:
                 yield _Draft("footnote", f"[{self._words.numbers[reference]}] {text}")
+
+
+def _num_columns(cell: Element) -> int:
+    span = cell.find(f"{W}tcPr/{W}gridSpan")
+    value = span.get(f"{W}val") or "1" if span is not None else "1"
+    return min(max(int(value), 1), _MAX_SPAN) if value.isascii() and value.isdigit() and len(value) < 9 else 1
 
 
 def _notes(root: Element | None, kind: str) -> dict[str, Element]:

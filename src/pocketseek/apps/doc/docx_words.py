@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pocketseek.apps.doc.block_text import raised
 from pocketseek.apps.doc.document import Link
 from pocketseek.apps.doc.docx_styles import W
 from pocketseek.apps.doc.html_words import Words
@@ -43,7 +44,7 @@ class WordReader:
         for event, element, text in walk(paragraph, _is_unseen):
             name = local_name(element)
             if event == "text" and name == "t":
-                _add(words, text, keep_lines)
+                _add(words, raised(text) if _is_superscript(element) else text, keep_lines)
             elif event == "start" and name in _CHARACTERS:
                 _add(words, _CHARACTERS[name], keep_lines)
             elif name == "hyperlink" and event == "start":
@@ -72,6 +73,12 @@ def _add(words: Words, text: str, keep_lines: bool) -> None:
         words.add(text)
     else:
         words.flow(text)
+
+
+def _is_superscript(text: Element) -> bool:
+    run = text.getparent()
+    place = run.find(f"{W}rPr/{W}vertAlign") if run is not None else None
+    return place is not None and place.get(f"{W}val") == "superscript"
 
 
 def _reading(ruby: Element) -> str:

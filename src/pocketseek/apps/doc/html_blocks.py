@@ -1,6 +1,7 @@
 """A tree of HTML -> drafts of blocks: what a person sees, in reading order, without scripts, navigation and forms.
 
 Used for HTML files and for the chapters of an EPUB. Ruby: the base text stays, its reading follows in parentheses.
+The mark of a footnote stands in brackets, in the text and before the note; raised digits stay raised (10⁶).
 A table whose cells hold headings or tables serves the layout and is read as running text.
 """
 
@@ -10,8 +11,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pocketseek.apps.doc.block_text import table_text
+from pocketseek.apps.doc.block_text import raised
 from pocketseek.apps.doc.document import BlockKind, Link
+from pocketseek.apps.doc.html_table import HtmlTable
 from pocketseek.apps.doc.html_words import Words
 from pocketseek.apps.doc.safe_xml import Element, local_name, names, walk
 
@@ -29,9 +31,13 @@ _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LAYOUT = frozenset({"table", "h1", "h2", "h3", "h4", "article", "section", "main"})
 _HIDING = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _NAVIGATION = re.compile(
-    r"(?:^|[\s_-])(?:nav(?:header|footer|bar|igation)?|breadcrumbs?|headerlink|skip-?link)(?:$|[\s_-])", re.IGNORECASE
+    r"(?:^|[\s_-])(?:(?:doc)?nav(?:header|footer|bar|igation|links?)?|pagination|breadcrumbs?|headerlink|skip-?link|"
+    r"footnote-back(?:ref|link)?)"
+    r"(?:$|[\s_-])",
+    re.IGNORECASE,
 )
 _NOTE_TYPES = frozenset({"footnote", "endnote", "rearnote", "doc-footnote", "doc-endnote"})
+_MAX_MARK = 4  # characters of the mark of a footnote
 _EPUB_TYPE = "{http://www.idpf.org/2007/ops}type"
 
 
@@ -56,12 +62,6 @@ class _Frame:
     is_used: bool = False
 
 
-@dataclass
-class _Table:
-    rows: list[list[str]]
-    caption: str = ""
-
-
 def html_title(root: Element) -> str | None:
     title = next(root.iter("{*}title", "title"), None)
     return " ".join("".join(map(str, title.itertext())).split()) or None if title is not None else None
@@ -83,10 +83,13 @@ class _Reader:
         self._words = Words()
         self._frames: list[_Frame] = []
         self._lists: list[int | None] = []  # the next number; None for bullets
-        self._table: _Table | None = None
+        self._raised: Element | None = None
+        self._table: HtmlTable | None = None
         self._table_root: Element | None = None
 
     def take(self, text: str) -> None:
+        if self._raised is not None:
+            text = raised(text)
         if self._is_code():
             self._words.add(text)
         else:
@@ -98,8 +101,8 @@ class _Reader:
     def start(self, element: Element, name: str) -> Iterator[HtmlDraft]:
         if name == "br":
             self.take("\n")
-        elif name == "rt":
-            self._words.add("（")
+        elif name in ("rt", "sup"):
+            self._raise(element, name)
         elif self._table is not None:
             self._start_in_table(self._table, name)
         elif name == "a":
@@ -109,8 +112,8 @@ class _Reader:
             self._open(element, name)
 
     def end(self, element: Element, name: str) -> Iterator[HtmlDraft]:
-        if name == "rt":
-            self._words.add("）")
+        if name in ("rt", "sup"):
+            self._lower(element, name)
         elif self._table is not None:
             yield from self._end_in_table(self._table, element, name)
         elif name == "a":
@@ -122,11 +125,27 @@ class _Reader:
             if self._frames and self._frames[-1].element is element:
                 self._frames.pop()
 
+    def _raise(self, element: Element, name: str) -> None:
+        if name == "rt":
+            self._words.add("（")
+        elif _is_mark(element):
+            self._words.add("[")
+        elif self._raised is None:
+            self._raised = element
+
+    def _lower(self, element: Element, name: str) -> None:
+        if name == "rt":
+            self._words.add("）")
+        elif _is_mark(element):
+            self._words.add("]")
+        elif self._raised is element:
+            self._raised = None
+
     def _open(self, element: Element, name: str) -> None:
         if name in _LISTS:
             self._lists.append(_first_number(element) if name == "ol" else None)
         elif name == "table" and not _is_layout(element):
-            self._table, self._table_root = _Table([]), element
+            self._table, self._table_root = HtmlTable(), element
         elif frame := self._frame(element, name):
             self._frames.append(frame)
 
@@ -134,7 +153,8 @@ class _Reader:
         if name in _HEADINGS:
             return _Frame(element, "heading", _HEADINGS[name])
         if _is_note(element):
-            return _Frame(element, "footnote")
+            number = self._next_label().removesuffix(". ") if name == "li" else ""
+            return _Frame(element, "footnote", label=f"[{number}] " if number else "")
         if name == "li":
             return _Frame(element, "item", min(max(len(self._lists), 1), 9), self._next_label())
         if name == "pre":
@@ -162,19 +182,17 @@ class _Reader:
         yield HtmlDraft(frame.kind, frame.label + text, frame.level, moved)
         frame.label, frame.is_used = "", True
 
-    def _start_in_table(self, table: _Table, name: str) -> None:
+    def _start_in_table(self, table: HtmlTable, name: str) -> None:
         if name == "tr":
-            table.rows.append([])
+            table.begin_row()
         elif name in ("td", "th", "caption"):
             self._words.taken()
         elif name in _BLOCKS:
             self._words.flow(" ")
 
-    def _end_in_table(self, table: _Table, element: Element, name: str) -> Iterator[HtmlDraft]:
+    def _end_in_table(self, table: HtmlTable, element: Element, name: str) -> Iterator[HtmlDraft]:
         if name in ("td", "th"):
-            if not table.rows:
-                table.rows.append([])
-            table.rows[-1].append(self._words.taken()[0])
+            table.add(self._words.taken()[0], element)
         elif name == "caption":
             table.caption = self._words.taken()[0]
         elif element is self._table_root:
@@ -182,14 +200,19 @@ class _Reader:
             self._words.taken()
             if table.caption:
                 yield HtmlDraft("caption", table.caption)
-            if text := table_text(table.rows):
-                yield HtmlDraft("table", text)
+            if table.text:
+                yield HtmlDraft("table", table.text)
 
 
 def _is_unseen(element: Element) -> bool:
     if local_name(element) in _UNSEEN or element.get("hidden") is not None or element.get("aria-hidden") == "true":
         return True
-    if _HIDING.search(element.get("style") or "") or element.get("role") in ("navigation", "search", "doc-pagebreak"):
+    if _HIDING.search(element.get("style") or "") or element.get("role") in (
+        "navigation",
+        "search",
+        "doc-pagebreak",
+        "doc-backlink",
+    ):
         return True
     return _NAVIGATION.search(element.get("class") or "") is not None
 
@@ -197,6 +220,14 @@ def _is_unseen(element: Element) -> bool:
 def _is_note(element: Element) -> bool:
     types = (element.get(_EPUB_TYPE) or element.get("epub:type") or "") + " " + (element.get("role") or "")
     return not _NOTE_TYPES.isdisjoint(types.split())
+
+
+def _is_mark(mark: Element) -> bool:
+    """Whether what is raised leads to a footnote and has no brackets of its own."""
+    text = "".join(map(str, mark.itertext())).strip()
+    near = [mark.getparent(), *mark.iterchildren()]
+    leads = any(one is not None and local_name(one) == "a" and "#" in (one.get("href") or "") for one in near)
+    return leads and 0 < len(text) <= _MAX_MARK and text[0] not in "[("
 
 
 def _is_layout(table: Element) -> bool:

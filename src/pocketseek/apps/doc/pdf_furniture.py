@@ -19,10 +19,12 @@ _REACH = 2  # pages to each side
 _MAX_LINES = 3  # at each edge
 _SAME_PLACE = 3.0  # points
 _MIN_SHARED = 10  # characters
+_NUM_COUNTED = 2  # pages whose numbers go on from one to the next
 _GAP = 1.5  # of the size
 _DIGITS = re.compile(r"\d+")
 _FIRST = re.compile(r"[0-9]{1,5}(?![\d.])")
 _LAST = re.compile(r"(?<![\d.])[0-9]{1,5}$")
+_SENTENCE_END = re.compile(r"[.!?。！？：；][”’」』)）]?$")
 _NUMBER_ALONE = re.compile(
     r"[-–—·\s]*(?:page|seite|第)?\s*(?:\d{1,4}|[ivxlc]{1,7})\s*(?:(?:of|/|von)\s*\d{1,4}|页|頁)?[-–—·\s]*",
     re.IGNORECASE,
@@ -41,10 +43,18 @@ class _Edge:
     def resembles(self, other: _Edge) -> bool:
         """The same, or the same chapter's name followed by another section's."""
         shared = _num_shared(self.key, other.key)
-        return self.key == other.key or shared >= max(_MIN_SHARED, 0.4 * min(len(self.key), len(other.key)))
+        is_alike = shared >= max(_MIN_SHARED, 0.4 * min(len(self.key), len(other.key)))
+        return self.key == other.key or (is_alike and not self.is_sentence)
+
+    @property
+    def is_sentence(self) -> bool:
+        """Sections that begin alike at the top of two pages, notes that are numbered through: text."""
+        return len(self.key) > _MIN_SHARED and _SENTENCE_END.search(self.key) is not None
 
     def page_number_differs_by(self, num_pages: int, other: _Edge) -> bool:
         """Both lines bear a page number, whatever else is in them ("3.1 Tools   17" and "18   Chapter 3")."""
+        if self.is_sentence:
+            return False
         mine = {number for number in (self.first, self.last) if number is not None}
         theirs = {number for number in (other.first, other.last) if number is not None}
         return any(number + num_pages in theirs for number in mine)
@@ -77,12 +87,17 @@ def _cleaned(window: list[tuple[Page, list[_Edge]]], position: int) -> tuple[Pag
 def _is_running(edge: _Edge, page: Page, near: list[tuple[Page, list[_Edge]]]) -> bool:
     if _NUMBER_ALONE.fullmatch(edge.line.text) and near:
         return True
-    return any(
-        abs(_height(edge, page) - _height(other, neighbour)) <= _SAME_PLACE
-        and (edge.resembles(other) or edge.page_number_differs_by(neighbour.number - page.number, other))
+    beside = [
+        (neighbour.number - page.number, other)
         for neighbour, edges in near
         for other in edges
-    )
+        if abs(_height(edge, page) - _height(other, neighbour)) <= _SAME_PLACE
+    ]
+    if any(edge.resembles(other) for _, other in beside):
+        return True
+    counted = {step for step, other in beside if edge.page_number_differs_by(step, other)}
+    needed = min(_NUM_COUNTED, len(near))  # of two pages, a numbered note may follow another
+    return 0 < needed <= len(counted)
 
 
 def _height(edge: _Edge, page: Page) -> float:

@@ -34,6 +34,8 @@ _MOST = 0.6
 _EVEN = 1.6  # how much wider the widest gap of a stretched line is than the narrowest
 _STRETCHED = 3.0  # of the size: a wider gap is meant
 _TOUCHING = 0.15
+_WIDE_SPACE = 0.7  # between two Chinese words that are meant to stand apart
+_SPREAD = 2.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def _is_apart(before: Run, run: Run) -> bool:
         return True  # the mark of a footnote
     gap, size = run.x0 - before.x1, max(before.size, run.size)
     if is_wide(before.text[-1]) and is_wide(run.text[0]):
-        return gap > 0.7 * size
+        is_spread = len(before.text) == 1 or len(run.text) == 1  # 网 页 上: a justified line holds characters apart
+        return gap > (_SPREAD if is_spread else _WIDE_SPACE) * size
     return gap > _TOUCHING * size
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
-from pocketseek.apps.doc.block_text import is_marker, is_wide, join_lines, tidy_lines
+from pocketseek.apps.doc.block_text import SOFT_HYPHEN, is_marker, is_wide, join_lines, tidy_lines
 from pocketseek.apps.doc.document import BlockKind, Link
 from pocketseek.apps.doc.pdf_lines import Line
 from pocketseek.apps.doc.pdf_tables import Table, find_tables
@@ -65,8 +65,41 @@ def heading_key(text: str) -> str:
 
 
 def blocks_of(regions: Iterable[Sequence[Line]], page: int, typography: Typography) -> Iterator[Draft]:
+    """A paragraph that goes on at the top of the next column is one."""
+    above: Sequence[Line] = ()
+    held: Draft | None = None
     for region in regions:
-        yield from _Region(region, page, typography).blocks()
+        for number, draft in enumerate(_Region(region, page, typography).blocks()):
+            if held is not None and number == 0 and _goes_on(held, above, draft, region):
+                held = _continued(held, draft)
+                continue
+            if held is not None:
+                yield held
+            held = draft
+        above = region
+    if held is not None:
+        yield held
+
+
+def _goes_on(held: Draft, above: Sequence[Line], draft: Draft, region: Sequence[Line]) -> bool:
+    """A full last line that ends no sentence, and beside it, higher up, a paragraph that begins none."""
+    if held.kind not in ("paragraph", "item") or draft.kind != "paragraph" or _ENDS.search(held.text):
+        return False
+    if not held.text or not draft.text:
+        return False
+    last, first = above[-1], region[0]
+    left, right = min(line.x0 for line in above), max(line.x1 for line in above)
+    is_full = last.x1 - left >= _SHORT * (right - left)
+    before, after = held.text[-1], draft.text[0]
+    in_sentence = after.islower() or (is_wide(before) and is_wide(after) and after.isalpha())
+    return is_full and in_sentence and first.baseline > last.baseline and first.x0 > left
+
+
+def _continued(held: Draft, draft: Draft) -> Draft:
+    before, gap = join_lines(held.text, draft.text)
+    moved = len(before) + len(gap)
+    links = tuple(Link(link.start + moved, link.stop + moved, link.target) for link in draft.links)
+    return replace(held, text=before + gap + draft.text, links=held.links + links)
 
 
 class _Region:
@@ -215,6 +248,8 @@ def _joined(lines: Sequence[Line]) -> tuple[str, tuple[Link, ...]]:
             if target is not None and len(text) > start:
                 _add_link(links, text, start, target)
     text = text.rstrip()
+    if text.endswith(SOFT_HYPHEN):
+        text = f"{text[:-1]}-"  # the word goes on elsewhere
     return text, tuple(
         Link(link.start, min(link.stop, len(text)), link.target) for link in links if link.start < len(text)
     )

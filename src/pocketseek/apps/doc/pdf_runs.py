@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from pocketseek.apps.doc.block_text import SOFT_HYPHEN
+from pocketseek.apps.doc.block_text import SOFT_HYPHEN, is_wide
 
 Turner = Callable[[float, float], tuple[float, float]]
 LinkFinder = Callable[[float, float], str | None]
@@ -123,7 +123,8 @@ class RunReader:
         for index in range(num_characters):
             unit = pdfium.FPDFText_GetUnicode(self._text, index)
             if unit == 32 and current is not None:
-                current.units.append(unit)  # a space has no place of its own
+                if not self._only_stretches(index, current):
+                    current.units.append(unit)  # a space has no place of its own
                 continue
             if unit in _HYPHENS and current is not None:
                 current.units.append(ord(SOFT_HYPHEN))
@@ -137,6 +138,11 @@ class RunReader:
             current = following
         if current is not None and (run := current.closed(order)) is not None:
             yield run
+
+    def _only_stretches(self, index: int, current: _Open) -> bool:
+        """Whether a space was inferred between two Chinese characters that a justified line holds apart."""
+        sides = (current.units[-1], pdfium.FPDFText_GetUnicode(self._text, index + 1))
+        return all(is_wide(chr(unit)) for unit in sides) and pdfium.FPDFText_IsGenerated(self._text, index) == 1
 
     def _started(self, index: int, unit: int, current: _Open | None) -> _Open:
         """The run that this character belongs to: `current`, grown by it, or a new one."""

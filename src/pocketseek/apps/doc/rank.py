@@ -14,13 +14,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from pocketseek.apps.doc.terms import is_beginning, terms_of
 
 _SATURATION = 1.2
 _LENGTH_SHARE = 0.6
-_HEADING_COUNT = 1.0
+_HEADING_COUNT = 2.0
 _PAIR_WEIGHT = 0.5
 _NEAR = 3  # terms apart
 # In fewer passages than this, rarity says little: of one passage, a word that is there would weigh a fifth of one that
@@ -41,6 +42,27 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Words:
+    """The terms of a passage, and those of the headings above it."""
+
+    body: tuple[str, ...]
+    above: tuple[str, ...]
+
+    @classmethod
+    def of(cls, heading: Sequence[str], text: str) -> Words:
+        above = (term.text for title in heading for term in terms_of(title))
+        return cls(tuple(term.text for term in terms_of(text)), tuple(above))
+
+    @cached_property
+    def body_counts(self) -> Counter[str]:
+        return Counter(self.body)
+
+    def length(self, wanted: Wanted) -> float:
+        """By which counts are divided: a long passage is not better for being long."""
+        return 1.0 - _LENGTH_SHARE + _LENGTH_SHARE * len(self.body) / wanted.mean_terms
+
+
+@dataclass(frozen=True)
 class Rank:
     score: float
     coverage: float
@@ -51,18 +73,20 @@ def term_weight(num_passages: int, num_with: int) -> float:
     return math.log(1.0 + (num_passages - num_with + 0.5) / (num_with + 0.5))
 
 
-def rank(wanted: Wanted, heading: Sequence[str], text: str) -> Rank:
-    body = [term.text for term in terms_of(text)]
-    above = [term.text for title in heading for term in terms_of(title)]
-    body_counts, above_counts = Counter(body), Counter(above)
-    length = 1.0 - _LENGTH_SHARE + _LENGTH_SHARE * len(body) / wanted.mean_terms
+def saturated(count: float) -> float:
+    """What a word is worth that is there so many times: hardly more than twice what it is worth once."""
+    return count * (_SATURATION + 1.0) / (count + _SATURATION)
+
+
+def rank(wanted: Wanted, words: Words) -> Rank:
+    above_counts, length = Counter(words.above), words.length(wanted)
     score = covered = 0.0
     for term, weight in wanted.weights.items():
-        count = _count(term, body_counts) / length + _HEADING_COUNT * _count(term, above_counts)
+        count = _count(term, words.body_counts) / length + _HEADING_COUNT * _count(term, above_counts)
         if count:
             covered += weight
-            score += weight * count * (_SATURATION + 1.0) / (count + _SATURATION)
-    score += _PAIR_WEIGHT * (_pairs(wanted, body) + _pairs(wanted, above))
+            score += weight * saturated(count)
+    score += _PAIR_WEIGHT * (_pairs(wanted, words.body) + _pairs(wanted, words.above))
     coverage = covered / wanted.total if wanted.weights else 0.0
     return Rank(score * (0.5 + 0.5 * coverage), coverage)
 

@@ -1,6 +1,6 @@
 """From a question to the passages that may answer it, the best first.
 
-    question -> terms -> index: some 100 candidates -> rank.py -> neighbours joined -> Found, Found, ...
+    question -> terms -> index: 100 candidates -> rank.py -> second_look.py -> neighbours joined -> Found, Found ...
 
 What is short is found whole, in order (`whole`): no words are compared, the model reads all of it. Of what is longer,
 nothing is found if no passage has enough of the question's words (by weight): then the documents do not speak of it.
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pocketseek.apps.doc.document import Place
 from pocketseek.apps.doc.document_rows import DocumentInfo
 from pocketseek.apps.doc.passage_index import IndexedPassage, Scope
-from pocketseek.apps.doc.rank import Rank, Wanted, rank, term_weight
+from pocketseek.apps.doc.rank import Rank, Wanted, Words, rank, term_weight
+from pocketseek.apps.doc.second_look import Seen, second_look
 from pocketseek.apps.doc.store import DocumentStore
 from pocketseek.apps.doc.terms import wanted_terms
 
@@ -90,9 +91,11 @@ class Retriever:
 
     def _ranked(self, wanted: Wanted, scope: Scope) -> list[tuple[Rank, IndexedPassage]]:
         candidates = self._store.index.find(list(wanted.weights), scope, _NUM_CANDIDATES)
-        ranked = [(rank(wanted, passage.heading, passage.text), passage) for _, passage in candidates]
-        ranked.sort(key=lambda item: -item[0].score)  # of equals, the one that comes first in its document
-        return ranked
+        seen = [(_seen(wanted, passage), passage) for _, passage in candidates]
+        seen.sort(key=lambda item: -item[0].rank.score)  # of equals, the one that comes first in its document
+        ranks = second_look(wanted, [one for one, _ in seen])
+        ranked = [(new, passage) for new, (_, passage) in zip(ranks, seen, strict=True)]
+        return sorted(ranked, key=lambda item: -item[0].score)
 
     def _joined(self, ranked: Sequence[tuple[Rank, IndexedPassage]]) -> list[Found]:
         """Passages of one section that follow each other become one, as good as its best part."""
@@ -120,6 +123,11 @@ class Retriever:
             rank_of_best.score,
             rank_of_best.coverage,
         )
+
+
+def _seen(wanted: Wanted, passage: IndexedPassage) -> Seen:
+    words = Words.of(passage.heading, passage.text)
+    return Seen((passage.document_id, passage.number), words, rank(wanted, words))
 
 
 def _are_neighbours(one: IndexedPassage, other: IndexedPassage) -> bool:

@@ -21,6 +21,7 @@ VERSION = 2
 _PAIRED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 _MARKS = "\u0300-\u036f"
 _RUN = re.compile(f"([{_PAIRED}]+)|((?:[^\\W_{_PAIRED}][{_MARKS}]*)+)")
+_IS_PAIRED = re.compile(f"[{_PAIRED}]")
 _MAX_WORD_CHARS = 64  # the rest of a longer one (base64, a hash) is not looked for
 
 _STOP_TEXT = """
@@ -79,7 +80,12 @@ def wanted_terms(question: str) -> list[str]:
 
 def is_beginning(wanted: str) -> bool:
     """Whether a wanted term stands for all terms that begin with it: a single Chinese character."""
-    return len(wanted) == 1 and bool(re.match(f"[{_PAIRED}]", wanted))
+    return len(wanted) == 1 and is_paired(wanted)
+
+
+def is_paired(term: str) -> bool:
+    """Whether it is a pair of Chinese characters, or the last one of a run."""
+    return _IS_PAIRED.match(term) is not None
 
 
 def _query_terms(text: str) -> list[Term]:
