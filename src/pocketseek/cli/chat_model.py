@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, is_onnx
 from pocketseek.cli.key_options import NO_KEY, KeyOptions
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
-from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
+from pocketseek.cli.model_choice import choose_model, open_engine, opened_sampling, sampling_params
 from pocketseek.errors import MemoryLimitError
 from pocketseek.settings import Settings
 from pocketseek.types import SamplingParams
@@ -103,7 +103,7 @@ def _open(options: ModelOptions, model: str | None) -> OpenModel:
         key=options.key,
         is_onnx=is_onnx(options.settings, path, options.engine),
     )
-    sampling = sampling_params(chosen.path, **options.sampling)
+    sampling_params(chosen.path, **options.sampling)  # a mistake is told before anything is opened
     engine = open_engine(
         options.settings,
         chosen.path,
@@ -116,7 +116,7 @@ def _open(options: ModelOptions, model: str | None) -> OpenModel:
         engine=options.engine,
         key=options.key,
     )
-    return OpenModel(chosen.name, engine, sampling, chosen.floor)
+    return OpenModel(chosen.name, engine, opened_sampling(engine, **options.sampling), chosen.floor)
 
 
 def _need(system: str) -> SpeedNeed:
