@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tiny_models import tiny_model, write_hf
 
 from pocketseek.cli import key_options
+from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.errors import FormatError, IntegrityError, NotFoundError, SealError, UnsupportedError, UsageError
+from pocketseek.package.manifest import read_manifest
 
 ASK = ("generate", "tiny", "Hello", "--max-tokens", 8, "--seed", 1, "--json")
 
@@ -45,6 +49,20 @@ def test_with_a_key_file_it_goes_there_and_back(run: Callable, installed: Path, 
     assert run("unseal", "tiny", "--key-file", key, "--json").json["state"] == "plain"
     assert not (installed / "sealed.json").exists()
     assert text_of(run) == before
+
+
+def test_what_its_makers_recommend_holds_for_it_too(run: Callable, home: Path, tmp_path: Path) -> None:
+    """It is sealed as well, and known only once the model is open."""
+    source = write_hf(tmp_path / "source", tiny_model("qwen2"))
+    generation = json.loads((source / "generation_config.json").read_text())
+    generation |= {"do_sample": True, "temperature": 0.2, "top_k": 3}
+    (source / "generation_config.json").write_text(json.dumps(generation))
+    package = convert_checkpoint(source, name="tiny", models_dir=home / "models")
+    assert "sampling.json" in read_manifest(package).files
+    before, key = run(*ASK).json["text"], tmp_path / "key"
+    assert run("seal", "tiny", "--new-key-file", key).code == 0
+    assert text_of(run, "--key-file", key) == before
+    assert "--top-k" in run(*ASK, "--key-file", key, "--top-k", -1).error
 
 
 def test_with_a_passphrase_of_the_environment(run: Callable, installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

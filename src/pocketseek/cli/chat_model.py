@@ -11,7 +11,7 @@ from pocketseek.apps.repository.versions import VersionNotes
 from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, is_onnx
 from pocketseek.cli.key_options import NO_KEY, KeyOptions
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
-from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
+from pocketseek.cli.model_choice import choose_model, open_engine, opened_sampling, sampling_params
 from pocketseek.errors import MemoryLimitError
 from pocketseek.settings import Settings
 from pocketseek.types import SamplingParams
@@ -117,7 +117,7 @@ def _open(options: ModelOptions, model: str | None, notes: VersionNotes) -> Open
         key=options.key,
         is_onnx=is_onnx(options.settings, path, options.engine),
     )
-    sampling = sampling_params(chosen.path, **options.sampling)
+    sampling_params(chosen.path, **options.sampling)  # a mistake is told before anything is opened
     notes.opening(chosen.path)
     engine = open_engine(
         options.settings,
@@ -131,6 +131,7 @@ def _open(options: ModelOptions, model: str | None, notes: VersionNotes) -> Open
         engine=options.engine,
         key=options.key,
     )
+    sampling = opened_sampling(engine, **options.sampling)
     return OpenModel(chosen.name, chosen.path, engine, sampling, chosen.floor)
 
 

@@ -22,7 +22,7 @@ from pocketseek.cli.doc_talk import LazyModel, OpenedModel, Talk
 from pocketseek.cli.doc_whole import run_whole
 from pocketseek.cli.engine_choice import EngineOptions
 from pocketseek.cli.messages import Words
-from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
+from pocketseek.cli.model_choice import choose_model, open_engine, opened_sampling, sampling_params
 from pocketseek.cli.text_input import MAX_PROMPT_BYTES, read_stdin_line, read_text_file
 from pocketseek.errors import UsageError
 from pocketseek.settings import Settings, read_settings
@@ -95,7 +95,7 @@ def ask(
 
         def opened() -> OpenedModel:
             name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
-            sampling = sampling_params(path, temperature=temperature, seed=seed)
+            sampling_params(path, temperature=temperature, seed=seed)  # a mistake is told before anything is opened
             engine_options = EngineOptions(engine, provider, verbose)
             identity = answering_identity(settings, path, engine_options, kv)
             engine_of_it = open_engine(
@@ -108,7 +108,9 @@ def ask(
                 engine=engine_options,
                 quiet=json,
             )
-            return OpenedModel(name, stack.enter_context(closing(engine_of_it)), sampling, identity)
+            stack.enter_context(closing(engine_of_it))
+            sampling = opened_sampling(engine_of_it, temperature=temperature, seed=seed)
+            return OpenedModel(name, engine_of_it, sampling, identity)
 
         if whole:
             run_whole(settings, store, scope, question or "", opened(), keep=keep, quiet=json, start_s=start_s)

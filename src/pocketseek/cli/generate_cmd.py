@@ -17,7 +17,7 @@ from pocketseek.cli.heat_note import HeatNote, heat_facts
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
-from pocketseek.cli.model_choice import choose_model, open_engine, sampling_params
+from pocketseek.cli.model_choice import choose_model, open_engine, opened_sampling, sampling_params
 from pocketseek.cli.text_input import read_stdin
 from pocketseek.errors import UsageError
 from pocketseek.settings import Settings, read_settings
@@ -93,17 +93,17 @@ def generate(
         quiet=json,
         is_onnx=is_onnx(settings, path, engine_options),
     )
-    sampling = sampling_params(
-        chosen.path,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        presence_penalty=presence_penalty,
-        frequency_penalty=frequency_penalty,
-        seed=secrets.randbits(32) if seed is None else seed,  # drawn here so that --json can report it
-    )
+    wished = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "presence_penalty": presence_penalty,
+        "frequency_penalty": frequency_penalty,
+        "seed": secrets.randbits(32) if seed is None else seed,  # drawn here so that --json can report it
+    }
+    sampling_params(chosen.path, **wished)  # a mistake is told before anything is opened
     notes = VersionNotes()
     notes.opening(chosen.path)
     with closing(
@@ -121,6 +121,7 @@ def generate(
             quiet=json,
         )
     ) as opened:
+        sampling = opened_sampling(opened, **wished)
         heat_note = HeatNote(Words(settings.language))
         if not json:
             heat_note.see(opened.thermal_status())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -131,10 +132,20 @@ def sampling_params(path: Path, **chosen: float | None) -> SamplingParams:
     Raises UsageError, which names the option.
     """
     from pocketseek.apps.library import recommended_sampling
+
+    return _with_chosen(recommended_sampling(path), chosen)
+
+
+def opened_sampling(engine: Engine, **chosen: float | None) -> SamplingParams:
+    """The same once the model is open: what a sealed one recommends is not known before."""
+    return _with_chosen(engine.recommended_sampling, chosen)
+
+
+def _with_chosen(recommended: SamplingParams, chosen: Mapping[str, float | None]) -> SamplingParams:
     from pocketseek.runtime.sampling import validate_sampling
 
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    sampling = replace(recommended_sampling(path), **given)
+    sampling = replace(recommended, **given)
     try:
         validate_sampling(sampling)
     except UsageError as error:

@@ -15,6 +15,9 @@ _OWN = "the model's own"  # what its makers recommend, else the defaults of Samp
 ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="Name of an installed model, path of one, or 'demo'.", show_default=False)
 ]
+AllowOlder = Annotated[
+    bool, typer.Option("--allow-older", help="Also a version that is older than one that was here before.")
+]
 SealedName = Annotated[
     str | None,
     typer.Argument(metavar="MODEL", help="Name of an installed model, or path of one.", show_default=False),

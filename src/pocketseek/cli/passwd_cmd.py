@@ -52,6 +52,7 @@ def passwd(
     if model is None:
         get_new_key = new_key(to_key_file, new_key_file, to_key_command)
         return change_data_here(KeyOptions(key_file, key_command), get_new_key, new_key_file, json=json)
+    from pocketseek.package.audit import AuditLog
     from pocketseek.package.seal_record import read_record
     from pocketseek.package.sealing import change_secret
     from pocketseek.package.store import ModelStore
@@ -67,6 +68,7 @@ def passwd(
     with ExitStack() as secrets:
         secret = secrets.enter_context(closing(needed_secret(path, settings, KeyOptions(key_file, key_command))))
         change_secret(path, secret, lambda: secrets.enter_context(closing(get_new())))
+    AuditLog(settings.audit_path).note("model-secret-changed", model=path.name)
     tell_key_file(new_key_file, words)
     if json:
         print_json({"name": path.name, "path": str(path), "state": "sealed"})

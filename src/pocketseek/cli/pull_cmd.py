@@ -12,10 +12,12 @@ from pocketseek.cli.console import format_bytes, is_interactive, note, print_jso
 from pocketseek.cli.messages import Words
 from pocketseek.cli.metered import check_metered
 from pocketseek.cli.rates import parse_rate
+from pocketseek.cli.trust_choice import admission_of
 from pocketseek.errors import UsageError
 from pocketseek.settings import read_network_settings, read_settings
 
 if TYPE_CHECKING:
+    from pocketseek.apps.repository.admission import Admit
     from pocketseek.apps.repository.pull import Consent, Pulled
 
 _LABELS = {"download": pull_messages.DOWNLOADING, "convert": pull_messages.CONVERTING}
@@ -52,6 +54,8 @@ def pull(
         bool, typer.Option("--keep-download", help="Keep what was downloaded when it is converted.")
     ] = False,
     allow_metered: options.AllowMetered = False,
+    trust: options.Trust = None,
+    allow_older: options.AllowOlder = False,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -66,6 +70,7 @@ def pull(
     settings = read_settings()
     words = Words(settings.language)
     rate = None if limit_rate is None else RateLimit(limit_rate)
+    admission = admission_of(settings, trust, allow_older=allow_older)
     ModelStore(settings.models_dir).clean()  # what killed writers left takes the space that this one needs
     with progress_bar("transfer") as show:
         pulled = pull_model(
@@ -74,9 +79,10 @@ def pull(
             models_dir=settings.models_dir,
             downloads_dir=settings.home / "downloads",
             options=PullOptions(name, quant, file, keep_download),
-            consent=_consent(words, allow_metered=allow_metered, yes=yes),
+            consent=_consent(words, admission.admit, allow_metered=allow_metered, yes=yes),
             progress=lambda phase, done, total: show(words(_LABELS[phase]), done, total),
         )
+    admission.installed(pulled.path, "model-installed")
     if json:
         print_json(_facts(pulled))
         return
@@ -85,7 +91,7 @@ def pull(
         note(words(pull_messages.DOWNLOAD_KEPT, path=shlex.quote(str(pulled.kept))))
 
 
-def _consent(words: Words, *, allow_metered: bool, yes: bool) -> Consent:
+def _consent(words: Words, admit: Admit, *, allow_metered: bool, yes: bool) -> Consent:
     from pocketseek.apps.repository.pull import Consent
 
     def allow_fetching(num_bytes: int) -> None:
@@ -101,7 +107,7 @@ def _consent(words: Words, *, allow_metered: bool, yes: bool) -> Consent:
         if not typer.confirm(words(pull_messages.CONFIRM_REPLACE, name=name), err=True):
             raise UsageError(f"{name} was left as it is; choose another --name to have both")
 
-    return Consent(allow_fetching, allow_replacing)
+    return Consent(allow_fetching, allow_replacing, admit)
 
 
 def _facts(pulled: Pulled) -> dict[str, object]:

@@ -51,6 +51,7 @@ def seal(
     if model is None:
         return seal_data_here(KeyOptions(key_file, key_command), new_key_file, json=json)
     from pocketseek.apps.sealing import seal_model
+    from pocketseek.package.audit import AuditLog
     from pocketseek.package.seal_record import read_record
     from pocketseek.package.store import ModelStore
 
@@ -73,6 +74,7 @@ def seal(
             settings,
             lambda done, total: show(label, done, total),
         )
+    AuditLog(settings.audit_path).note("model-sealed", model=path.name)
     tell_key_file(new_key_file, words)
     if json:
         print_json(seal_facts(path, report, time.perf_counter() - start_s))

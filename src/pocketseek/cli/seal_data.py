@@ -14,6 +14,7 @@ from pocketseek.cli.key_options import KeyOptions, new_key, new_passphrase, tell
 from pocketseek.cli.messages import Message, Words
 from pocketseek.cli.state_key import data_secret
 from pocketseek.errors import UsageError
+from pocketseek.package.audit import AuditLog
 from pocketseek.package.data_seal import read_data_seal
 from pocketseek.settings import Settings, read_settings
 
@@ -90,6 +91,7 @@ def _typed(settings: Settings, known: str | None, variable: str = "POCKETSEEK_PA
 
 
 def _tell(settings: Settings, said: Message, state: str, num_databases: int, *, json: bool) -> None:
+    AuditLog(settings.audit_path).note("data-sealed" if state == "sealed" else "data-unsealed")
     if json:
         print_json({"path": str(settings.home), "state": state, "num_databases": num_databases})
         return

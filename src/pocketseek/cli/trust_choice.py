@@ -7,6 +7,7 @@ a model is suddenly signed by somebody else, not at all, or older is no question
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,6 +16,9 @@ from pocketseek.cli.console import is_interactive
 from pocketseek.cli.messages import Words
 from pocketseek.errors import TrustError
 from pocketseek.settings import Settings
+
+if TYPE_CHECKING:
+    from pocketseek.apps.repository.admission import Admission
 
 
 def settle_trust(settings: Settings, path: Path, trust: str | None = None) -> None:
@@ -38,10 +42,23 @@ def settle_trust(settings: Settings, path: Path, trust: str | None = None) -> No
         raise TrustError(f"{path.name} is not signed by {wanted}: {signer}; compare with what the publisher shows")
     if state.key is None or state.status not in ("unknown", "elsewhere") or state.signer_changed:
         return
-    if wanted is None and not _agrees(settings, path, state.key.name, state.key.fingerprint):
+    if wanted is None and not _agrees(settings, path.name, state.key.name, state.key.fingerprint):
         return
     gate.accept(path, state)
     write_acceptance(settings, path, state.key.fingerprint)
+
+
+def admission_of(settings: Settings, trust: str | None, *, allow_older: bool) -> Admission:
+    """For `pull` and `update`. trust: a fingerprint; without it a person is asked about a key that is not known."""
+    from pocketseek.apps.repository.admission import Admission
+    from pocketseek.package.public_key import parse_fingerprint
+    from pocketseek.package.trust import TrustState
+
+    def ask(state: TrustState) -> bool:
+        return state.key is not None and _agrees(settings, state.model, state.key.name, state.key.fingerprint)
+
+    wanted = parse_fingerprint(trust) if trust is not None else None
+    return Admission(settings, accept=wanted, ask=ask, allow_older=allow_older)
 
 
 def write_acceptance(settings: Settings, path: Path, fingerprint: str | None) -> None:
@@ -50,9 +67,9 @@ def write_acceptance(settings: Settings, path: Path, fingerprint: str | None) ->
     AuditLog(settings.audit_path).write("model-accepted", model=path.name, key=fingerprint)
 
 
-def _agrees(settings: Settings, path: Path, name: str, fingerprint: str) -> bool:
+def _agrees(settings: Settings, model: str, name: str, fingerprint: str) -> bool:
     """False where nobody can be asked, or the answer is no: opening then says what is missing."""
     if not is_interactive():
         return False
-    question = Words(settings.language)(messages.ASK_TRUST, model=path.name, name=name, fingerprint=fingerprint)
+    question = Words(settings.language)(messages.ASK_TRUST, model=model, name=name, fingerprint=fingerprint)
     return typer.confirm(question, default=False, err=True)

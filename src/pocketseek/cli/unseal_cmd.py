@@ -29,6 +29,7 @@ def unseal(
     model = check_subject(model, data=data)
     if model is None:
         return unseal_data_here(KeyOptions(key_file, key_command), json=json)
+    from pocketseek.package.audit import AuditLog
     from pocketseek.package.seal_record import read_record
     from pocketseek.package.sealing import unseal_package
     from pocketseek.package.store import ModelStore
@@ -43,6 +44,7 @@ def unseal(
         with progress_bar() as show:
             label = words(seal_messages.UNSEALING)
             report = unseal_package(path, secret, lambda done, total: show(label, done, total))
+    AuditLog(settings.audit_path).note("model-unsealed", model=path.name)
     if json:
         print_json(seal_facts(path, report, time.perf_counter() - start_s))
     else:

@@ -13,6 +13,7 @@ from pocketseek.cli.console import format_bytes, is_interactive, note, print_jso
 from pocketseek.cli.messages import Words
 from pocketseek.cli.metered import check_metered
 from pocketseek.cli.rates import parse_rate
+from pocketseek.cli.trust_choice import admission_of
 from pocketseek.errors import DownloadError, StorageError, UsageError
 from pocketseek.settings import read_network_settings, read_settings
 
@@ -40,6 +41,8 @@ def update(
         ),
     ] = None,
     allow_metered: options.AllowMetered = False,
+    trust: options.Trust = None,
+    allow_older: options.AllowOlder = False,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -55,9 +58,10 @@ def update(
     words = Words(settings.language)
     path = ModelStore(settings.models_dir).resolve(model)
     rate = None if limit_rate is None else RateLimit(limit_rate)
+    admission = admission_of(settings, trust, allow_older=allow_older)
     link = Link(read_network_settings(), rate=rate)
     with closing(open_source(source or _origin(path, model), link)) as opened:
-        plan = look(path, opened, whole=whole)
+        plan = look(path, opened, whole=whole, admit=admission.admit)
         if check or plan.is_up_to_date:
             _tell_check(model, plan, words, json=json)
             return
@@ -69,6 +73,7 @@ def update(
         if not isinstance(opened, DirectorySource):
             check_metered(words, plan.fetch_bytes, allowed=allow_metered)
         done = _run(path, opened, plan, model, words, whole=whole, keep=keep)
+    admission.installed(path, "model-updated")
     _tell_done(model, done, words, keep=keep, json=json)
 
 

@@ -158,6 +158,7 @@ def check_update_allowed(
     place: the name it will be installed under. accept: the fingerprint of a key that the user has consented to trust.
     Raises TrustError, FormatError.
     """
+    now_s = int(time.time()) if now_s is None else now_s
     new = parse_manifest(new_manifest_bytes)
     if old is not None and new.name != old.name:
         raise TrustError(f"{what} is {new.name}, another model than {old.name}; install it under a name of its own")
@@ -165,13 +166,24 @@ def check_update_allowed(
         raise TrustError(
             f"{what} is version {new.version}, older than the {old.version} that is installed; add --allow-older"
         )
-    places = (new.name,) if place is None or place == new.name else (new.name, place)
-    now_s = int(time.time()) if now_s is None else now_s
-    state = judge(new_manifest_bytes, new_signature, trust, manifest=new, places=places, now_s=now_s)
+    state = judge_offer(new_manifest_bytes, new_signature, trust, place=place, now_s=now_s)
     if needs_consent(state) and accept is not None and state.key is not None and state.key.fingerprint == accept:
         state = replace(state, status="trusted", pinned=None if state.pinned is None else accept, trusted_since_s=now_s)
     check_allowed(state, trust, what, allow_older=allow_older)
     return new, state
+
+
+def judge_offer(
+    manifest_bytes: bytes, signature: bytes | None, trust: TrustList, *, place: str | None, now_s: int | None = None
+) -> TrustState:
+    """What is known of a package that is offered, to be installed under the name `place` (None: its own).
+
+    Raises FormatError, UnsupportedError.
+    """
+    manifest = parse_manifest(manifest_bytes)
+    places = tuple(dict.fromkeys((manifest.name, place or manifest.name)))
+    now_s = int(time.time()) if now_s is None else now_s
+    return judge(manifest_bytes, signature, trust, manifest=manifest, places=places, now_s=now_s)
 
 
 def needs_consent(state: TrustState) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketseek.apps.repository.admission import check_admissible, check_not_sealed
+from pocketseek.apps.repository.admission import Admit, by_form, check_not_sealed
 from pocketseek.apps.repository.open_source import HubCheckpoint, Link, Opened, find
 from pocketseek.apps.repository.receive import Offer, receive
 from pocketseek.apps.repository.source import PackageSource
@@ -42,10 +42,11 @@ class PullOptions:
 @dataclass(frozen=True)
 class Consent:
     """Asked before something happens; each raises if it may not. allow_fetching(num_bytes); allow_replacing(name): an
-    installed model with other content."""
+    installed model with other content; admit: whether a package may be installed at all."""
 
     allow_fetching: Callable[[int], None] = lambda _: None
     allow_replacing: Callable[[str], None] = lambda _: None
+    admit: Admit = by_form
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def pull(
         found.source.close()
 
 
-def read_offer(source: PackageSource, old: Manifest | None) -> Offer:
-    """What a source offers in place of `old`, checked. Raises NotFoundError, FormatError, UnsupportedError."""
+def read_offer(source: PackageSource) -> Offer:
+    """What a source offers, not admitted yet. Raises NotFoundError, FormatError, UnsupportedError."""
     manifest_bytes = source.read(MANIFEST_NAME, MAX_MANIFEST_BYTES)
     if manifest_bytes is None:
         raise NotFoundError(
@@ -101,7 +102,7 @@ def read_offer(source: PackageSource, old: Manifest | None) -> Offer:
     check_not_sealed(source.read("sealed.json", _MAX_SEALED_BYTES), source.name)
     signature = source.read(SIGNATURE_NAME, MAX_SIGNATURE_BYTES)
     try:
-        return Offer(check_admissible(old, manifest_bytes, signature), manifest_bytes, signature)
+        return Offer(by_form(None, None, manifest_bytes, signature), manifest_bytes, signature)
     except FormatError as error:
         raise FormatError(f"{source.name}: {error}") from error
 
@@ -112,7 +113,7 @@ def _pull_package(
     if options.quant is not None or options.file_name is not None:
         raise UsageError(f"{found.address} is a finished package; leave out --quant and --file, which are for others")
     store = ModelStore(models_dir)
-    offer = read_offer(found.source, None)
+    offer = read_offer(found.source)
     name = check_model_name(options.name or offer.manifest.name)
     destination = store.path_for_new(name)
     if os.path.exists(destination) and os.path.realpath(found.address) == os.path.realpath(destination):
@@ -120,9 +121,7 @@ def _pull_package(
     old = _installed(destination)
     if old is not None and old != offer.manifest:
         consent.allow_replacing(name)
-        offer = Offer(
-            check_admissible(old, offer.manifest_bytes, offer.signature), offer.manifest_bytes, offer.signature
-        )
+    consent.admit(old, name, offer.manifest_bytes, offer.signature)
     received = receive(
         found.source,
         offer,

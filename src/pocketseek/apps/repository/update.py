@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pocketseek.apps.repository.admission import Admit, by_form
 from pocketseek.apps.repository.apply import apply_step
 from pocketseek.apps.repository.fetch import Progress, fetch_all
 from pocketseek.apps.repository.local_chunks import is_good
@@ -59,15 +60,15 @@ class Updated:
     num_failed: int
 
 
-def look(package_dir: Path, source: PackageSource, *, whole: bool = False) -> UpdatePlan:
-    """What an update would take; changes nothing. whole: without deltas.
+def look(package_dir: Path, source: PackageSource, *, whole: bool = False, admit: Admit = by_form) -> UpdatePlan:
+    """What an update would take; changes nothing. whole: without deltas. admit: whether what is offered may be had.
 
-    Raises NotFoundError, FormatError (package, or what the source has), UnsupportedError (sealed, or a library is
-    missing), StorageError, DownloadError.
+    Raises TrustError, NotFoundError, FormatError (package, or what the source has), UnsupportedError (sealed, or a
+    library is missing), StorageError, DownloadError.
     """
     check_not_sealed_here(package_dir)
     old_bytes = read_manifest_bytes(package_dir)
-    offer = read_offer(source, parse_manifest(old_bytes))
+    offer = read_offer(source, parse_manifest(old_bytes), package_dir.name, admit)
     return _plan(package_dir, old_bytes, offer, source, whole=whole, check=False)
 
 

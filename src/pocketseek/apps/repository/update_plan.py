@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketseek.apps.repository.admission import check_admissible, check_not_sealed
+from pocketseek.apps.repository.admission import Admit, by_form, check_not_sealed
 from pocketseek.apps.repository.local_chunks import is_good
 from pocketseek.apps.repository.receive import Offer
 from pocketseek.apps.repository.source import PackageSource
@@ -94,16 +94,16 @@ class UpdatePlan:
         return self.whole_bytes + sum(step.delta.num_bytes for step in self.steps if step.delta is not None)
 
 
-def read_offer(source: PackageSource, old: Manifest) -> Offer:
-    """What the source has now. Raises DownloadError (nothing there), FormatError, UnsupportedError (sealed), and what
-    admission and the source raise."""
+def read_offer(source: PackageSource, old: Manifest, place: str | None = None, admit: Admit = by_form) -> Offer:
+    """What the source has now. place: the model's name here. Raises DownloadError (nothing there), FormatError,
+    UnsupportedError (sealed), and what admit and the source raise."""
     manifest_bytes = source.read(MANIFEST_NAME, MAX_MANIFEST_BYTES)
     if manifest_bytes is None:
         raise DownloadError(f"{source.name} has no {MANIFEST_NAME}; check the address, or give another with --from")
     signature = source.read(SIGNATURE_NAME, MAX_SIGNATURE_BYTES)
     check_not_sealed(source.read(SEALED_NAME, _MAX_SEALED_BYTES), source.name)
     try:
-        manifest = check_admissible(old, manifest_bytes, signature)
+        manifest = admit(old, place, manifest_bytes, signature)
     except FormatError as error:
         raise FormatError(f"{source.name}: {error}") from error
     return Offer(manifest, manifest_bytes, signature)
