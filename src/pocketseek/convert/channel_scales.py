@@ -80,7 +80,7 @@ def _floored(values: Floats) -> NDArray[np.float64]:
 
 def _scales(wanted: NDArray[np.float64]) -> Floats:
     centred = wanted / np.exp(np.log(wanted).mean())  # the whole keeps its size
-    return np.clip(centred, 1 / _MOST, _MOST).astype(np.float32)
+    return np.asarray(np.clip(centred, 1 / _MOST, _MOST), np.float32)
 
 
 def _some_rows(weights: Floats) -> Floats:
