@@ -219,14 +219,14 @@ class _Job:
             write_sealed(self.key, file, source, target, plain, report)
             hashed = check_sealed(self.key, file, target, sealed, report)
         self.write(self.present.with_file(file, hashed))
-        _remove(plain)
+        plain.unlink(missing_ok=True)  # what a power cut brings back is left over; `sweep` syncs in the end
 
     def unseal(self, file: PackageFile, report: Report) -> None:
         plain, sealed = file.plain_path(self._dir), file.sealed_path(self._dir)
         with _opened(sealed) as source, self._new_twin(plain) as target:
             write_plain(self.key, file, source, target, sealed, report)
         self.write(self.present.without_file(file))
-        _remove(sealed)
+        sealed.unlink(missing_ok=True)
 
     @contextmanager
     def _new_twin(self, path: Path) -> Iterator[int]:
@@ -291,8 +291,3 @@ def _opened(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    sync_dir(path.parent)
