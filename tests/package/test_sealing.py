@@ -431,6 +431,42 @@ def test_a_chunk_that_lies_elsewhere_too_is_refused(tmp_path: Path, make: Callab
     assert read_record(path) is None
 
 
+def test_chunks_of_another_version_are_refused(tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "m")
+    stray = path / "chunks" / ("ab" * 32)
+    stray.write_bytes(b"weights of yesterday")
+    with pytest.raises(UsageError, match="not part of the model"):
+        seal(path)
+    assert read_record(path) is None
+    stray.unlink()
+    seal(path)
+    check_sealed(path, OLD)
+
+
+def test_what_a_killed_replacement_left_is_swept_before_sealing(bench: Bench) -> None:
+    """Between the commit and the end of a replacement the old chunks are still there."""
+    for change in range(60):
+        path = bench.prepare(sealed=False)
+        run_killed_before_change(partial(write_sample, path, seed=2), change)
+        if read_manifest(path).recipe["seed"] == 2 and len(list((path / "chunks").iterdir())) > len(
+            read_manifest(path).unique_chunks()
+        ):
+            break
+    else:
+        raise AssertionError("no kill left old chunks")
+    seal(path)
+    assert all(name.suffix == ".sealed" for folder in ("chunks", "files") for name in (path / folder).iterdir())
+    assert read_all(path, OLD) == 2
+
+
+def test_a_plaintext_that_was_being_made_shows_in_the_state(tmp_path: Path) -> None:
+    path = write_sealed_sample(tmp_path / "m", OLD)
+    (path / "chunks" / f"{'ab' * 32}.work").write_bytes(b"plaintext")
+    assert seal_state(path, read_manifest(path)) == "mixed"
+    seal(path)
+    check_sealed(path, OLD)
+
+
 @pytest.mark.parametrize("where", ["header", "ciphertext", "end"])
 def test_damage_is_found_without_the_key(tmp_path: Path, where: str) -> None:
     path = write_sealed_sample(tmp_path / "m")

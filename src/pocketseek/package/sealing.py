@@ -31,11 +31,21 @@ from pathlib import Path
 from typing import Literal
 
 from pocketseek.errors import StorageError, UsageError
+from pocketseek.package import install
 from pocketseek.package.entries import Manifest
+from pocketseek.package.journal import is_unfinished
 from pocketseek.package.key_slots import MEMORY_KIB, Secret, new_slot
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import parse_manifest, read_manifest_bytes
-from pocketseek.package.paths import CHUNKS_NAME, FILES_NAME, SEAL_NAME, SEAL_TEMP_NAME, SEAL_WORK_SUFFIX, SEALED_SUFFIX
+from pocketseek.package.paths import (
+    CHUNKS_NAME,
+    FILES_NAME,
+    SEAL_NAME,
+    SEAL_TEMP_NAME,
+    SEAL_WORK_SUFFIX,
+    SEALED_SUFFIX,
+    SHA256_PATTERN,
+)
 from pocketseek.package.seal import KEY_BYTES, Cipher, require_ciphers
 from pocketseek.package.seal_record import (
     PackageFile,
@@ -81,7 +91,8 @@ def seal_state(package_dir: Path, manifest: Manifest) -> SealState:
     files = files_of(manifest)
     with storage_errors(package_dir):
         is_sealed = all(record.has(file) and not os.path.lexists(file.plain_path(package_dir)) for file in files)
-    return "sealed" if is_sealed else "mixed"
+        is_at_work = any(path.suffix == SEAL_WORK_SUFFIX for path in _entries(package_dir))
+    return "sealed" if is_sealed and not is_at_work else "mixed"
 
 
 def seal_package(
@@ -103,7 +114,7 @@ def seal_package(
     with _changing(package_dir) as job:
         files = [file for file in files_of(job.manifest) if job.record is None or not job.record.has(file)]
         job.check_space(files)
-        job.check_links(files)
+        job.check_clear_text(files)
         if job.record is None:
             job.begin(get_secret(), cipher, memory_kib)
         else:
@@ -203,8 +214,16 @@ class _Job:
                 f"{free_bytes / 1e6:.0f} MB are there; free some and run this again"
             )
 
-    def check_links(self, files: list[PackageFile]) -> None:
-        """Raises UsageError for plaintext that would stay under another name."""
+    def check_clear_text(self, files: list[PackageFile]) -> None:
+        """Raises UsageError for plaintext that would stay: under another name, or of another version of the model."""
+        install.sweep(self._dir, keep_unfinished=is_unfinished(self._dir))  # what a killed writer left of an older one
+        known = {file.plain_path(self._dir) for file in files_of(self.manifest)}
+        for path in _entries(self._dir):
+            if SHA256_PATTERN.fullmatch(path.name) and path not in known:
+                raise UsageError(
+                    f"{path} is not part of the model as it is, and would stay in the clear; "
+                    "move it away or delete it, and seal then"
+                )
         for path in (file.plain_path(self._dir) for file in files):
             status = path.lstat() if os.path.lexists(path) else None
             if status is not None and (status.st_nlink > 1 or stat.S_ISLNK(status.st_mode)):
@@ -219,14 +238,14 @@ class _Job:
             write_sealed(self.key, file, source, target, plain, report)
             hashed = check_sealed(self.key, file, target, sealed, report)
         self.write(self.present.with_file(file, hashed))
-        _remove(plain)
+        plain.unlink(missing_ok=True)  # what a power cut brings back is left over; `sweep` syncs in the end
 
     def unseal(self, file: PackageFile, report: Report) -> None:
         plain, sealed = file.plain_path(self._dir), file.sealed_path(self._dir)
         with _opened(sealed) as source, self._new_twin(plain) as target:
             write_plain(self.key, file, source, target, sealed, report)
         self.write(self.present.without_file(file))
-        _remove(sealed)
+        sealed.unlink(missing_ok=True)
 
     @contextmanager
     def _new_twin(self, path: Path) -> Iterator[int]:
@@ -252,11 +271,11 @@ class _Job:
             file.plain_path(self._dir) if self.present.has(file) else file.sealed_path(self._dir)
             for file in files_of(self.manifest)
         }
+        for path in _entries(self._dir):
+            is_stray = path.suffix == SEALED_SUFFIX and f"{path.parent.name}/{path.stem}" not in self.present.files
+            if path in unwanted or is_stray or path.suffix == SEAL_WORK_SUFFIX:
+                path.unlink()
         for folder in (CHUNKS_NAME, FILES_NAME):
-            for path in list((self._dir / folder).iterdir()):
-                is_stray = path.suffix == SEALED_SUFFIX and f"{folder}/{path.stem}" not in self.present.files
-                if path in unwanted or is_stray or path.suffix == SEAL_WORK_SUFFIX:
-                    path.unlink()
             sync_dir(self._dir / folder)
 
 
@@ -281,6 +300,11 @@ def _changing(package_dir: Path) -> Iterator[_Job]:
             job.wipe()
 
 
+def _entries(package_dir: Path) -> list[Path]:
+    """All that lies in the folders of chunks and files."""
+    return [path for folder in (CHUNKS_NAME, FILES_NAME) for path in (package_dir / folder).iterdir()]
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
     try:
@@ -291,8 +315,3 @@ def _opened(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    sync_dir(path.parent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -21,6 +21,7 @@ from pocketseek.package.seal import Cipher
 from pocketseek.package.sealing import seal_package, unseal_package
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.residency.read_mode import ReadMode
+from pocketseek.runtime.residency.sealed_files import SealedChunkFiles
 from pocketseek.runtime.work import Slice, Work
 
 
@@ -77,6 +78,27 @@ def test_units_move_between_any_two_passes(package: Package, expected: list[byte
             model.weights.set_bytes(int(random.integers(model.weights.num_bytes)))
             logits.append(model.run([int(logits[-1].argmax())]))
         assert [row.tobytes() for row in logits] == expected, f"seed {seed}"
+    model.close()
+
+
+def test_streaming_reads_hardly_anything_twice(package: Package) -> None:
+    """Though units end within segments."""
+    num_read = 0
+
+    def counted(descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+        nonlocal num_read
+        got = os.preadv(descriptor, buffers, offset)
+        num_read += got
+        return got
+
+    assert package.seal is not None
+    model = Model(package, SealedChunkFiles(package, package.seal, read_into=counted))
+    model.weights.set_bytes(0)
+    model.run(PROMPT)
+    before, chunks_bytes = num_read, sum(entry.num_bytes for entry in package.manifest.chunks)
+    for _ in range(10):
+        model.run([1])
+    assert num_read - before < 1.25 * 10 * chunks_bytes
     model.close()
 
 

@@ -23,6 +23,7 @@ from pocketseek.runtime.residency.loss_watch import LossWatch
 from pocketseek.runtime.residency.plan import least_ring_bytes
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.units import Unit
+from pocketseek.runtime.residency.weight_files import WeightFiles
 from pocketseek.runtime.residency.weights import Weights
 
 UNIT_BYTES = 48_000
@@ -35,7 +36,7 @@ class Model:
     def __init__(
         self,
         package: Package,
-        files: ChunkFiles | None = None,
+        files: WeightFiles | None = None,
         read_mode: Callable[[], ReadMode] = lambda: DEFAULT_READ_MODE,
         losses: LossWatch | None = None,
     ) -> None:
