@@ -32,7 +32,6 @@ from pocketseek.package.signature import (
 )
 from pocketseek.package.storage import storage_errors, sync_dir, write_all
 
-
 _SEAL_NAME = "sealed.json"
 
 
