@@ -284,6 +284,16 @@ def test_a_version_is_signed_with_the_manifest_that_has_it(package: Path, key: S
     assert signed.manifest == read_manifest(package)
 
 
+def test_a_sealed_package_keeps_its_manifest_and_can_be_signed(package: Path, key: SigningKey) -> None:
+    (package / "sealed.json").write_bytes(b"{}")
+    before = (package / "manifest.json").read_bytes()
+    with pytest.raises(UsageError, match="unseal it to give it a version"):
+        sign_package(package, key, created_s=NOW_S, version=7)
+    assert not (package / "manifest.sig").exists()
+    sign_package(package, key, created_s=NOW_S)
+    assert (package / "manifest.json").read_bytes() == before
+
+
 def test_a_manifest_without_version_has_the_bytes_it_always_had(package: Path) -> None:
     data = (package / "manifest.json").read_bytes()
     assert b'"version"' not in data

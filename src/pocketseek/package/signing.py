@@ -32,6 +32,8 @@ from pocketseek.package.signature import (
 )
 from pocketseek.package.storage import storage_errors, sync_dir, write_all
 
+_SEAL_NAME = "sealed.json"
+
 
 @dataclass(frozen=True)
 class Signed:
@@ -53,6 +55,7 @@ def sign_package(
         manifest = parse_manifest(old_bytes)
         new_bytes = old_bytes
         if version is not None and version != manifest.version:
+            _refuse_sealed(package_dir)
             manifest = replace(manifest, version=version)
             new_bytes = render_manifest(manifest)
         signature = sign_manifest(key, new_bytes, created_s=created_s, expires_s=expires_s)
@@ -63,6 +66,15 @@ def sign_package(
         old = render_signatures(matching) if (matching := [one for one in there if one.is_for(old_bytes)]) else None
         _put(package_dir, old_bytes, old, new_bytes, render_signatures([*kept, signature]))
     return Signed(signature, manifest)
+
+
+def _refuse_sealed(package_dir: Path) -> None:
+    """A seal is bound to the manifest, so another manifest would break it. Raises UsageError."""
+    if os.path.lexists(package_dir / _SEAL_NAME):
+        raise UsageError(
+            f"{package_dir} is sealed, which holds its manifest as it is; unseal it to give it a version, "
+            "or sign it without --version"
+        )
 
 
 def _put(
