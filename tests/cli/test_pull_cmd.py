@@ -123,7 +123,8 @@ def test_other_networks_are_not_asked_about(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["/nowhere/at/all"], 3, "no folder here, no web address and no repository"),
+        (["/nowhere/at/all"], 3, "is not there; check the path"),
+        (["nowhere"], 3, "no folder here, no web address and no repository"),
         (["ftp://example.org/x"], 3, "no folder here, no web address"),
         (["https://"], 2, "no address of a folder on a web server"),
         (["https://u:secret@/x"], 2, "no address of a folder"),

@@ -297,6 +297,8 @@ def test_a_sealed_package_is_refused_for_now(site: WebServer, models_dir: Path) 
     site.pages["/tiny/sealed.json"] = (b"{}", {})
     with pytest.raises(UnsupportedError, match="sealed package"):
         pulled(f"{site.url}/tiny", models_dir)
+    site.pages["/tiny/sealed.json"] = (b"<html>nothing here</html>", {})  # as some servers say it
+    assert seed_on_disk(pulled(f"{site.url}/tiny", models_dir).path) == 1
 
 
 def test_an_endless_chunk_ends_where_the_manifest_says(site: WebServer, models_dir: Path) -> None:

@@ -86,6 +86,8 @@ def find(address: str, link: Link) -> Opened | HubCheckpoint:
     """As `open_source`, and a repository that has to be converted."""
     if os.path.isdir(directory := Path(os.path.expanduser(address))):
         return Opened(str(directory.absolute()), _directory(directory.absolute()))
+    if address.startswith(("/", ".", "~")):
+        raise NotFoundError(f"{address[:200]} is not there; check the path, and whether the disk is connected")
     if address.lower().startswith(("http://", "https://")):
         return _closing_on_error(link.client(), lambda client: _website(address, client))
     return _closing_on_error(link.client(), lambda client: _repository(address, link, client))
