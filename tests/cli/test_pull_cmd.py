@@ -123,10 +123,12 @@ def test_other_networks_are_not_asked_about(
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["/nowhere/at/all"], 3, "no folder here, no web address and no repository"),
+        (["/nowhere/at/all"], 3, "is not there; check the path"),
+        (["nowhere"], 3, "no folder here, no web address and no repository"),
         (["ftp://example.org/x"], 3, "no folder here, no web address"),
         (["https://"], 2, "no address of a folder on a web server"),
         (["https://u:secret@/x"], 2, "no address of a folder"),
+        (["https://example.org/x.gguf"], 2, "is a file and no package's folder; fetch it, then"),
         (["http://127.0.0.1:9/x"], 14, "cannot be reached"),
         (["x/y", "--name", "../x"], 2, "cannot be a model name"),
         (["x/y", "--limit-rate", "fast"], 2, "is not a rate"),

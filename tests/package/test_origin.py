@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from package.samples import seed_on_disk, write_sample
 
+from pocketseek.package.manifest import read_manifest
 from pocketseek.package.origin import Origin, read_origin, write_origin
 from pocketseek.package.store import ModelStore
 
@@ -53,3 +54,17 @@ def test_a_package_with_a_damaged_manifest_and_notes_can_be_removed(tmp_path: Pa
     (path / "manifest.json").write_bytes(b"damaged")
     ModelStore(tmp_path / "models").remove("m")
     assert os.listdir(tmp_path / "models") == []
+
+
+def test_what_was_moved_aside_goes_when_it_was_replaced_and_not_before(tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "models" / "m", seed=1)
+    first, last = (read_manifest(path).chunks[index].sha256 for index in (0, -1))
+    (path / "quarantine").mkdir()
+    os.rename(path / "chunks" / last, path / "quarantine" / f"{last}.damaged")
+    (path / "quarantine" / f"{first}.damaged").touch()
+    (tmp_path / "models" / ".m.pocketseek-partial").mkdir()
+    ModelStore(tmp_path / "models").clean()
+    assert os.listdir(path / "quarantine") == [f"{last}.damaged"]
+    write_sample(path, seed=1)
+    assert not (path / "quarantine").exists()
+    assert seed_on_disk(path) == 1

@@ -156,11 +156,25 @@ def prune(package_dir: Path) -> int:
         FILES_NAME: {entry.sha256 for manifest in manifests for entry in manifest.files.values()},
     }
     freed_bytes = 0
-    if (package_dir / QUARANTINE_NAME).is_dir():  # of the package that was replaced
-        freed_bytes += remove_tree(package_dir / QUARANTINE_NAME)
+    if (package_dir / QUARANTINE_NAME).is_dir():
+        freed_bytes += _prune_quarantine(package_dir, wanted[CHUNKS_NAME])
     for folder, names in wanted.items():
         for path in list((package_dir / folder).iterdir()):
             if SHA256_PATTERN.fullmatch(path.name) and path.name not in names:
                 freed_bytes += path.lstat().st_size
                 path.unlink()
+    return freed_bytes
+
+
+def _prune_quarantine(package_dir: Path, wanted: set[str]) -> int:
+    """What was moved aside goes when nobody wants it any more, or when it was replaced."""
+    freed_bytes = 0
+    folder = package_dir / QUARANTINE_NAME
+    for path in list(folder.iterdir()):
+        sha256 = path.name.partition(".")[0]
+        if sha256 not in wanted or (package_dir / CHUNKS_NAME / sha256).exists():
+            freed_bytes += path.lstat().st_size
+            remove_tree(path)
+    if not any(folder.iterdir()):
+        folder.rmdir()
     return freed_bytes

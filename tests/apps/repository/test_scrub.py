@@ -106,6 +106,15 @@ def test_another_upkeep_goes_on_where_the_first_was(path: Path, models_dir: Path
     assert first in read_checked(path)
 
 
+def test_a_package_that_cannot_be_written_is_not_hashed_again_and_again(
+    path: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pocketseek.apps.repository.upkeep.note_checked", lambda *_: None)
+    site = Site(path, models_dir)
+    num_chunks = len(read_manifest(path).unique_chunks())
+    assert [site.upkeep.turn() for _ in range(num_chunks + 1)] == [True] * num_chunks + [False]
+
+
 def test_nothing_is_done_while_it_may_not(path: Path, models_dir: Path) -> None:
     site = Site(path, models_dir, may_work=False)
     assert not site.upkeep.turn()

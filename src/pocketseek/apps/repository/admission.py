@@ -81,6 +81,7 @@ class Admission:
 
 
 def check_not_sealed(sealed: bytes | None, where: str) -> None:
-    """Raises UnsupportedError for a package whose chunks only its owner can read."""
-    if sealed is not None:
+    """Raises UnsupportedError for a package whose chunks only its owner can read. sealed: its sealed.json; a page that
+    some servers send for whatever they have not is none."""
+    if sealed is not None and sealed.lstrip().startswith(b"{"):
         raise UnsupportedError(f"{where} is a sealed package; copy the folder and unseal it, or publish it unsealed")

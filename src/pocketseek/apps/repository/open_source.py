@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from pocketseek.apps.repository.patience import Patience, Persistence
 from pocketseek.apps.repository.rate import RateLimit
 from pocketseek.apps.repository.source import DirectorySource, PackageSource
-from pocketseek.errors import FormatError, NotFoundError
+from pocketseek.errors import FormatError, NotFoundError, UsageError
 from pocketseek.libraries import load_library
 from pocketseek.package.paths import MANIFEST_NAME
 from pocketseek.settings import NetworkSettings
@@ -86,6 +86,8 @@ def find(address: str, link: Link) -> Opened | HubCheckpoint:
     """As `open_source`, and a repository that has to be converted."""
     if os.path.isdir(directory := Path(os.path.expanduser(address))):
         return Opened(str(directory.absolute()), _directory(directory.absolute()))
+    if address.startswith(("/", ".", "~")):
+        raise NotFoundError(f"{address[:200]} is not there; check the path, and whether the disk is connected")
     if address.lower().startswith(("http://", "https://")):
         return _closing_on_error(link.client(), lambda client: _website(address, client))
     return _closing_on_error(link.client(), lambda client: _repository(address, link, client))
@@ -112,7 +114,10 @@ def _directory(directory: Path) -> DirectorySource:
 def _website(address: str, client: HttpClient) -> Opened:
     from pocketseek.apps.repository.http_source import HttpSource, parse_http_address
 
-    source = HttpSource(parse_http_address(address), client)
+    place = parse_http_address(address)
+    if place.url.endswith((".gguf", ".safetensors")):
+        raise UsageError(f"{place.url} is a file and no package's folder; fetch it, then `pocketseek convert` it")
+    source = HttpSource(place, client)
     return Opened(source.name, source)
 
 

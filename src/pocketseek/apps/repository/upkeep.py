@@ -62,6 +62,7 @@ class Upkeep:
         self._allow_fetching = allow_fetching
         self._rest_s = rest_s
         self._bytes_per_s = bytes_per_s
+        self._seen_s: dict[str, int] = {}  # also where the package cannot be written
         self._retry_at_s: dict[str, float] = {}
         self._stop = Event()
         self._thread = Thread(target=self._run, name="upkeep", daemon=True)
@@ -100,12 +101,14 @@ class Upkeep:
             return None
         now_s = time.time()
         waiting = {sha256: int(now_s) for sha256, at_s in self._retry_at_s.items() if time.monotonic() < at_s}
-        return next_due(manifest, {**read_checked(package_dir), **waiting}, now_s, self._days)
+        times = {**read_checked(package_dir), **self._seen_s, **waiting}
+        return next_due(manifest, times, now_s, self._days)
 
     def _look_after(self, package_dir: Path, entry: ChunkEntry) -> None:
         outcome = check_chunk(package_dir, entry, self._may_work, self._stop, bytes_per_s=self._bytes_per_s)
         if outcome == "good":
-            note_checked(package_dir, [entry.sha256], int(time.time()))
+            self._seen_s[entry.sha256] = int(time.time())
+            note_checked(package_dir, [entry.sha256], self._seen_s[entry.sha256])
         elif outcome == "damaged":
             self._mend(package_dir, entry)
 

@@ -252,6 +252,15 @@ class Weights:
             if unit.index in indices:
                 yield from ((piece.chunk, piece.offset, piece.num_bytes) for piece in unit.pieces)
 
+    def _were_touched_in_a_pause(self) -> bool:
+        """A file that was found damaged in the pause may have been replaced in it, too: then nobody's request fails."""
+        try:
+            return self._maps.were_touched_in_a_pause()
+        except IntegrityError:
+            with self._streamer.at_rest():
+                self._maps.heal()
+            return True
+
     # -- a pass -----------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -263,7 +272,7 @@ class Weights:
             if self._files.has_bad:
                 with self._streamer.at_rest():  # readers that were ahead have met the bad file, and would say so later
                     self._maps.heal()
-            if self._maps.were_touched_in_a_pause():
+            if self._were_touched_in_a_pause():
                 self._streamer.abandon()
             self._warm_again()
             self._fill()
