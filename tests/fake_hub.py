@@ -60,7 +60,7 @@ class FakeHub:
                 linked = {
                     "X-Linked-Size": str(len(data)),
                     "X-Linked-Etag": etag,
-                    "Location": f"{self.url}/cdn/{sha256}",
+                    "Location": f"{self.cdn.url}/cdn/{sha256}",
                 }
                 self._moved[place] = Fault("redirect", status=302, headers={**headers, **linked})
             else:

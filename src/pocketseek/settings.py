@@ -23,6 +23,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pocketseek.errors import UsageError
 from pocketseek.types import EngineKind
@@ -43,13 +44,18 @@ class NetworkSettings:
 
     def proxy_for(self, url: str) -> str | None:
         """The proxy to take for an address; none for this machine."""
-        from urllib.parse import urlsplit
-        from urllib.request import proxy_bypass_environment
-
         parts = urlsplit(url)
-        if parts.hostname in _LOCAL or proxy_bypass_environment(parts.netloc.rpartition("@")[2], {"no": self.no_proxy}):
+        host = parts.hostname or ""
+        if host in _LOCAL or self._goes_directly(host, f"{host}:{parts.port}"):
             return None
         return self.proxies.get(parts.scheme) or self.proxies.get("all")
+
+    def _goes_directly(self, host: str, host_and_port: str) -> bool:
+        """By a list of names, each with all names below it."""
+        for name in (item.strip().lower().lstrip(".") for item in self.no_proxy.split(",")):
+            if name and (name == "*" or name in (host, host_and_port) or host.endswith(f".{name}")):
+                return True
+        return False
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def test_verify_names_the_remedy_without_an_origin(run: Run, installed: Path) ->
     flip_bit(some_chunk(installed))
     ended = run("verify", "tiny", "--repair")
     assert ended.code == 6
-    assert "nobody noted where it came from" in ended.error
+    assert "nobody noted where it came from" in ended.err
     assert "damaged" in run("inspect", "tiny").out
     assert run("pull", installed).code != 0
 

@@ -27,15 +27,21 @@ class _StoppedError(Exception):
 
 
 class _Count:
-    """Bytes that are there, over all workers; falls when a segment turns out wrong."""
+    """Over all workers: bytes that are there, which falls when a segment turns out wrong, and bytes that arrived."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self.num_bytes = 0
+        self.arrived_bytes = 0
 
     def add(self, num_bytes: int) -> None:
         with self._lock:
             self.num_bytes += num_bytes
+
+    def arrived(self, num_bytes: int) -> None:
+        with self._lock:
+            self.num_bytes += num_bytes
+            self.arrived_bytes += num_bytes
 
 
 def fetch_all(
@@ -45,8 +51,9 @@ def fetch_all(
     num_connections: int = 4,
     progress: Progress | None = None,
     finished: Callable[[WantedFile], None] = lambda _: None,
-) -> None:
-    """Have all files in place. Raises DownloadError, StorageError; what arrived stays for the next time.
+) -> int:
+    """Have all files in place; returns how many bytes arrived. Raises DownloadError, StorageError; what arrived stays
+    for the next time.
 
     The source is closed if it does not end well, so that nobody waits for it.
     """
@@ -69,6 +76,7 @@ def fetch_all(
             pool.shutdown(wait=False, cancel_futures=True)
             source.close()
             raise
+    return count.arrived_bytes
 
 
 def _raise_first(done: set[Future[None]]) -> None:
@@ -102,13 +110,13 @@ def _take(source: PackageSource, wanted: WantedFile, part: PartFile, offset: int
                     raise _StoppedError
                 with storage_errors(wanted.target):
                     goes_on = part.write(piece)
-                count.add(len(piece))
+                count.arrived(len(piece))
                 taken_bytes += len(piece)
                 if not goes_on:
                     break
     except NotFoundError as error:
         raise DownloadError(
-            f"{source.name} has no {wanted.path}, which its manifest names; tell who publishes it"
+            f"{source.name} has no {wanted.path}, which it said that it has; tell who publishes it"
         ) from error
     count.add(-taken_bytes)
 

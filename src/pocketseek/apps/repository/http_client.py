@@ -40,6 +40,7 @@ _READ_BYTES = 64 * 1024
 _PROGRESS_BYTES = 256 * 1024  # that much arrived, and the next failure is the first one again
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _USER_AGENT = "pocketseek"
+_MARKS = re.compile(r"\[(?:SSL: \w+|Errno -?\d+)\] |\(_ssl\.c:\d+\)")  # of no use to who reads it
 
 
 class _PassingError(Exception):
@@ -192,7 +193,8 @@ class HttpClient:
         persistence = self._persistence
         tries = persistence.tries if self._has_answered else persistence.first_tries
         if self._stop.is_set() or failures >= tries:
-            _refuse(address, str(passing), "check the connection and try again: what arrived is kept")
+            kept = ": what arrived is kept" if self._has_answered else ""
+            _refuse(address, str(passing), f"check the connection and try again{kept}")
         if passing.wait_s is not None and passing.wait_s > persistence.longest_asked_s:
             _refuse(address, f"{passing}, and asks to come back in {passing.wait_s:.0f} s", "try again then")
         pause_s = min(persistence.first_pause_s * 2 ** (failures - 1), persistence.longest_pause_s)
@@ -301,7 +303,8 @@ def _transport_problem(error: BaseException) -> str:
 
 def _reason(error: BaseException) -> str:
     """The last thing that is said of it, short and on one line."""
-    return " ".join(str(error).split()).rpartition(": ")[2][:120] or type(error).__name__
+    said = _MARKS.sub("", " ".join(str(error).split()))
+    return said.rpartition(": ")[2].strip(" ()'\"")[:120] or type(error).__name__
 
 
 def _refuse(address: Address, problem: str, remedy: str = "check the address, or ask who publishes it") -> NoReturn:

@@ -148,10 +148,10 @@ def open_pool(
 ) -> urllib3.PoolManager:
     """Connections to any host, directly or through a proxy (http://host:port)."""
 
-    class PlainConnection(_Paced, urllib3.connection.HTTPConnection):  # type: ignore[misc]
+    class PlainConnection(_Paced, urllib3.connection.HTTPConnection):
         pass
 
-    class SecureConnection(_Paced, urllib3.connection.HTTPSConnection):  # type: ignore[misc]
+    class SecureConnection(_Paced, urllib3.connection.HTTPSConnection):
         pass
 
     class PlainPool(urllib3.HTTPConnectionPool):

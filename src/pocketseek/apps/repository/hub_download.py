@@ -99,11 +99,12 @@ def _fetch(
     allow(missing_bytes)
     check_free_space(folder, missing_bytes + _package_bytes(checkpoint, quant) + _SPARE_BYTES)
     is_text = {file: not file.name.endswith((".safetensors", ".gguf")) for file in checkpoint.files}
+    fetched_bytes = 0
     for part in ([file for file in wanted if is_text[file]], [file for file in wanted if not is_text[file]]):
-        _fetch_some(source, part, wanted, link.num_connections, progress)
+        fetched_bytes += _fetch_some(source, part, wanted, link.num_connections, progress)
         if (folder / _CONFIG_NAME).is_file():
             check_config(read_json_object(folder / _CONFIG_NAME, _MAX_CONFIG_BYTES), str(repository.name))
-    return missing_bytes
+    return fetched_bytes
 
 
 def _fetch_some(
@@ -112,11 +113,11 @@ def _fetch_some(
     wanted: dict[HubFile, WantedFile],
     num_connections: int,
     progress: Progress,
-) -> None:
-    """What is not there yet; what is there has its name only because its hash was right."""
+) -> int:
+    """What is not there yet; returns how many bytes arrived. What is there has its name because its hash was right."""
     there_bytes = sum(file.num_bytes for file in files if wanted[file].target.exists())
     total_bytes = sum(file.num_bytes for file in files)
-    fetch_all(
+    fetched_bytes = fetch_all(
         source,
         [wanted[file] for file in files if not wanted[file].target.exists()],
         num_connections=num_connections,
@@ -125,6 +126,7 @@ def _fetch_some(
     with storage_errors(wanted[files[0]].target if files else Path()):
         for file in files:
             check_file(wanted[file].target, file)
+    return fetched_bytes
 
 
 def _package_bytes(checkpoint: Checkpoint, quant: Quant | None) -> int:

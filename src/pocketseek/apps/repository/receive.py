@@ -104,10 +104,12 @@ def receive(
         allow(needed_bytes)
         check_free_space(destination.parent, needed_bytes + _SPARE_BYTES if needed_bytes else 0)
         parallel = 1 if isinstance(source, DirectorySource) else num_connections
-        fetch_all(source, plan.to_fetch, num_connections=parallel, progress=progress, finished=_Marked(destination))
+        fetched_bytes = fetch_all(
+            source, plan.to_fetch, num_connections=parallel, progress=progress, finished=_Marked(destination)
+        )
         with storage_errors(destination, needed_bytes=offer.manifest.num_bytes):
             _complete(destination, offer, Origin.now(address))
-    return Received(destination, offer.manifest.num_bytes, needed_bytes, plan.linked_bytes)
+    return Received(destination, offer.manifest.num_bytes, fetched_bytes, plan.linked_bytes)
 
 
 def _hashes(manifest: Manifest) -> list[str]:
@@ -122,7 +124,7 @@ def _prepare(destination: Path, manifest: Manifest) -> None:
     for folder in (partial / CHUNKS_NAME, partial / FILES_NAME, resume):
         folder.mkdir(parents=True, exist_ok=True)
     write_file(resume / DOWNLOAD_NAME, b"")
-    wanted = {entry.sha256 for entry in (*manifest.chunks, *manifest.files.values())}
+    wanted = {entry.sha256 for entry in manifest.chunks} | {entry.sha256 for entry in manifest.files.values()}
     for folder in (partial / CHUNKS_NAME, partial / FILES_NAME):
         for path in list(folder.iterdir()):
             if path.name.removesuffix(".part") not in wanted:

@@ -60,7 +60,9 @@ def examine(package_dir: Path, progress: Progress | None = None) -> Damaged:
     if (package_dir / "sealed.json").exists():
         raise UnsupportedError(f"{package_dir} is sealed, and sealed models cannot be repaired yet; unseal it first")
     manifest = read_manifest(package_dir)
-    done_bytes, good, bad = 0, [], []
+    done_bytes = 0
+    good: list[ChunkEntry] = []
+    bad: list[ChunkEntry] = []
     for entry in manifest.unique_chunks():
         (good if is_good(chunk_path(package_dir, entry.sha256), entry, None) else bad).append(entry)
         done_bytes += entry.num_bytes
@@ -101,7 +103,7 @@ def repair(
 def _tidy(package_dir: Path, damaged: Damaged) -> None:
     """Let go of what a repair that was killed had no more need of. Raises OSError."""
     folder = package_dir / QUARANTINE_NAME
-    needed = {entry.sha256 for entry in (*damaged.chunks, *damaged.files)}
+    needed = {entry.sha256 for entry in damaged.chunks} | {entry.sha256 for entry in damaged.files}
     for path in list(folder.iterdir()) if folder.is_dir() else []:
         if path.name.partition(".")[0] not in needed:
             remove_tree(path)
@@ -154,7 +156,7 @@ def _fetch(
             _seed(package_dir, wanted, entry)
     source = open_source(origin.address, link)
     try:
-        fetch_all(
+        fetched_bytes = fetch_all(
             source,
             list(by_wanted),
             num_connections=link.num_connections,
@@ -163,7 +165,7 @@ def _fetch(
         )
     finally:
         source.close()
-    return needed_bytes, source.name
+    return fetched_bytes, source.name
 
 
 def _seed(package_dir: Path, wanted: WantedFile, entry: ChunkEntry | FileEntry) -> None:

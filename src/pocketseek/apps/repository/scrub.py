@@ -29,7 +29,7 @@ _DIRECT: int = getattr(os, "O_DIRECT", 0)
 
 
 def next_due(manifest: Manifest, times: Mapping[str, int], now_s: float, days: float) -> ChunkEntry | None:
-    """The chunk to hash next; None if none is due. A time of the future (of a clock that was wrong) counts for nothing."""
+    """The chunk to hash next; None if none is due. A time of the future (the clock was wrong) counts for nothing."""
     seen = {entry.sha256: times.get(entry.sha256, 0) for entry in manifest.chunks}
     ages = {sha256: now_s - time_s if time_s <= now_s else now_s for sha256, time_s in seen.items()}
     due = [entry for entry in manifest.unique_chunks() if ages[entry.sha256] >= days * _DAY_S / 2]

@@ -1,8 +1,8 @@
 """One file that is wanted, and the part of it that is there already.
 
-While it is fetched a file is called `<name>.part`; its bytes lie where they belong, and it gets its name when every hash is
-right and everything is synced. What a killed process left is hashed again, segment by segment, and only what is
-missing or wrong is fetched. Nothing here knows where bytes come from.
+While it is fetched, a file is called `<name>.part`; its bytes lie where they belong, and it gets its name when every
+hash is right and everything is synced. What a killed process left is hashed again, segment by segment, and only what
+is missing or wrong is fetched. Nothing here knows where bytes come from.
 """
 
 from __future__ import annotations
