@@ -68,12 +68,19 @@ def test_the_next_command_is_told(run: Callable, tmp_path: Path) -> None:
     assert run("convert", source, tmp_path / "a b").out.endswith(f"use it: pocketseek chat '{tmp_path}/a b'\n")
 
 
-@pytest.mark.parametrize("source", ["https://example.org/x.gguf", "deepseek-ai/DeepSeek-V3"])
-def test_an_address_is_answered_with_what_to_do(run: Callable, source: str) -> None:
+@pytest.mark.parametrize(
+    ("source", "remedy"),
+    [
+        ("https://example.org/x.gguf", "fetch the file first"),
+        ("https://example.org/tiny", "`pocketseek pull`"),
+        ("deepseek-ai/DeepSeek-V3", "`pocketseek pull`"),
+    ],
+)
+def test_an_address_is_answered_with_what_to_do(run: Callable, source: str, remedy: str) -> None:
     ended = run("convert", source)
     assert ended.code == NotFoundError.exit_code
     assert f"{source} does not exist here" in ended.error
-    assert "fetch the file first" in ended.error
+    assert remedy in ended.error
 
 
 def test_the_loss_of_a_quantisation_is_told_on_a_terminal(

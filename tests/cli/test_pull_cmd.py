@@ -127,6 +127,7 @@ def test_other_networks_are_not_asked_about(
         (["ftp://example.org/x"], 3, "no folder here, no web address"),
         (["https://"], 2, "no address of a folder on a web server"),
         (["https://u:secret@/x"], 2, "no address of a folder"),
+        (["https://example.org/x.gguf"], 2, "is a file and no package's folder; fetch it, then"),
         (["http://127.0.0.1:9/x"], 14, "cannot be reached"),
         (["x/y", "--name", "../x"], 2, "cannot be a model name"),
         (["x/y", "--limit-rate", "fast"], 2, "is not a rate"),

@@ -114,12 +114,13 @@ def names_below(path: Path) -> set[str]:
 
 
 def expected_names(package_dir: Path) -> set[str]:
-    """What may lie in a package directory: what its manifest names, and the marker."""
+    """What may lie in a package directory: what its manifest names, the marker, and when chunks were checked."""
     with Package.open(package_dir, verify="quick") as package:
         manifest = package.manifest
     chunks = {f"chunks/{entry.sha256}" for entry in manifest.chunks}
     files = {f"files/{entry.sha256}" for entry in manifest.files.values()}
-    return chunks | files | {"manifest.json", "verified.json", "chunks", "files"}
+    checked = {"checked.json"} if (package_dir / "checked.json").exists() else set()
+    return chunks | files | checked | {"manifest.json", "verified.json", "chunks", "files"}
 
 
 def with_layers(num_layers: int) -> ModelConfig:

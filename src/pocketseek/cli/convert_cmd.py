@@ -218,6 +218,6 @@ def _refuse_address(source: Path) -> None:
     """What looks like a web address or the name of a repository, and is no path here."""
     text = _ADDRESS.sub(r"\g<0>/", str(source))
     if not os.path.lexists(source) and (_ADDRESS.match(text) or _REPOSITORY.fullmatch(text)):
-        raise NotFoundError(
-            f"{text} does not exist here, and convert takes files that are here; `pocketseek pull` fetches and converts"
-        )
+        is_file = text.endswith((".gguf", ".safetensors"))
+        remedy = "fetch the file first, then convert it" if is_file else "`pocketseek pull` fetches and converts it"
+        raise NotFoundError(f"{text} does not exist here, and convert takes what is here; {remedy}")

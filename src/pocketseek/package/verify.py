@@ -37,7 +37,10 @@ Mode = Literal["quick", "full", "auto"]
 _Result = TypeVar("_Result")
 
 _MOST_HASHINGS = 3  # of a file that somebody writes to
-_REMEDY = "remove the model (`pocketseek remove NAME`) and install it again"
+_REMEDY = (
+    "remove the model (`pocketseek remove NAME`) and install it again, or, if it was pulled, "
+    "`pocketseek verify NAME --repair`"
+)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -254,6 +255,27 @@ def test_a_chunk_that_is_cut_short_is_an_error_until_a_good_one_is_in_its_place(
             model.run(PROMPT[40:])
         path.write_bytes(good)
         assert model.run(PROMPT[40:]).tobytes() == expected[0]
+    model.close()
+
+
+@pytest.mark.parametrize("num_bytes", [None, 0])
+def test_a_chunk_that_rotted_and_was_replaced_in_a_pause_costs_nobody_anything(
+    package: Package, expected: list[bytes], num_bytes: int | None
+) -> None:
+    model = Model(package)
+    model.weights.set_bytes(num_bytes)
+    model.run(PROMPT[:40], needs_logits=False)
+    path = chunk_path(package.path, package.manifest.chunks[4].sha256)
+    aside = path.with_suffix(".damaged")
+    good = path.read_bytes()
+    path.rename(aside)
+    with aside.open("r+b") as file:
+        file.write(bytes(byte ^ 1 for byte in good[:100]))
+    path.write_bytes(good)
+    os.utime(aside)  # as who replaced it does
+    aside.unlink()
+    time.sleep(0.06)  # what makes it a pause
+    assert model.run(PROMPT[40:]).tobytes() == expected[0]
     model.close()
 
 

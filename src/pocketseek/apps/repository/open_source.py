@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from pocketseek.apps.repository.patience import Patience, Persistence
 from pocketseek.apps.repository.rate import RateLimit
 from pocketseek.apps.repository.source import DirectorySource, PackageSource
-from pocketseek.errors import FormatError, NotFoundError
+from pocketseek.errors import FormatError, NotFoundError, UsageError
 from pocketseek.libraries import load_library
 from pocketseek.package.paths import MANIFEST_NAME
 from pocketseek.settings import NetworkSettings
@@ -112,7 +112,10 @@ def _directory(directory: Path) -> DirectorySource:
 def _website(address: str, client: HttpClient) -> Opened:
     from pocketseek.apps.repository.http_source import HttpSource, parse_http_address
 
-    source = HttpSource(parse_http_address(address), client)
+    place = parse_http_address(address)
+    if place.url.endswith((".gguf", ".safetensors")):
+        raise UsageError(f"{place.url} is a file and no package's folder; fetch it, then `pocketseek convert` it")
+    source = HttpSource(place, client)
     return Opened(source.name, source)
 
 

@@ -226,6 +226,15 @@ class Weights:
             self._package.advise(piece.chunk, mmap.MADV_DONTNEED, piece.offset, piece.num_bytes)
             self._files.evict(piece.chunk, piece.offset, piece.num_bytes)
 
+    def _were_touched_in_a_pause(self) -> bool:
+        """A file that was found damaged in the pause may have been replaced in it, too: then nobody's request fails."""
+        try:
+            return self._maps.were_touched_in_a_pause()
+        except IntegrityError:
+            with self._streamer.at_rest():
+                self._maps.heal()
+            return True
+
     # -- a pass -----------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -237,7 +246,7 @@ class Weights:
             if self._files.has_bad:
                 with self._streamer.at_rest():  # readers that were ahead have met the bad file, and would say so later
                     self._maps.heal()
-            if self._maps.were_touched_in_a_pause():
+            if self._were_touched_in_a_pause():
                 self._streamer.abandon()
             self._warm_again()
             if self._plan.slots or not self._config.tied_embeddings:
