@@ -64,6 +64,16 @@ def test_a_model_is_opened_once_and_stays() -> None:
     assert pool.default_name == "a"
 
 
+def test_every_use_that_ended_is_told_while_the_engine_is_open() -> None:
+    told: list[tuple[str, bool]] = []
+    opener = Opener()
+    pool = pool_of(opener, released=lambda model, engine: told.append((model.name, engine.is_closed)))
+    use(pool, "a")
+    use(pool, "b")
+    pool.close()
+    assert told == [("a", False), ("b", False)]
+
+
 def test_the_idle_one_used_longest_ago_makes_room() -> None:
     opener = Opener()
     pool = pool_of(opener, 100)

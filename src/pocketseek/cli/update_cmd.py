@@ -68,7 +68,10 @@ def update(
         if not json:
             print_text(_available(model, plan, words))
         if not _agreed(words, model, yes=yes):
-            print_text(words(update_messages.NOT_UPDATED))
+            if json:
+                _tell_check(model, plan, words, json=True)
+            else:
+                print_text(words(update_messages.NOT_UPDATED))
             return
         if not isinstance(opened, DirectorySource):
             check_metered(words, plan.fetch_bytes, allowed=allow_metered)

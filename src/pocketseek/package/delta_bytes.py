@@ -71,6 +71,14 @@ class ByteReader:
             return bytes(self._bytes(num_bytes))
         return zstd.decompress(bytes(self._bytes(head >> 1)), num_bytes)
 
+    @property
+    def num_left(self) -> int:
+        return len(self._data) - self._at
+
+    def raw(self, num_bytes: int) -> bytes:
+        """Bytes as they are."""
+        return bytes(self._bytes(num_bytes))
+
     def end(self) -> None:
         if self._at != len(self._data):
             raise delta_error(f"{len(self._data) - self._at} bytes too many")

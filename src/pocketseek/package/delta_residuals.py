@@ -5,12 +5,12 @@ into one byte in base (high - low + 1), so that entropy coding can go below one 
 lies outside: the gaps between those numbers, and how far outside they are. With low = high only the rare part is left,
 which costs nothing but what has changed. The writer chooses the range by what the histogram says it will cost.
 
-    low (signed), high - low, dense blocks, number of rare ones,
-    if any: low bits of a gap (0, 4 or 8), bytes of the gaps, block of gaps, block of low bits, width, blocks of values
+    low (signed), high - low, dense blocks, number of rare ones, if any: their gaps, their values
 
-Gaps are bytes: 255 means "255 and on", anything else ends a gap. Values are zigzag without zero, by bytes of the same
-weight. Numbers are int32 and what is done with them wraps around, so that differences of any two patterns of 32 bits
-can be written; the count is known to reader and writer.
+Gaps (how many numbers lie between) and values (zigzag without zero) are naturals: either as blocks of bytes of the same
+weight, or by Rice's code, which is close to the best for gaps of changes that fall at random and has no tables, so that
+a handful of changes takes a handful of bytes. Numbers are int32 and what is done with them wraps around, so that
+differences of any two patterns of 32 bits can be written; the count is known to reader and writer.
 """
 
 from __future__ import annotations
@@ -21,18 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.package.delta_bytes import ByteReader, ByteWriter, delta_error
+from pocketseek.package.delta_naturals import from_planes, planes, read_naturals, width_of, write_naturals
 
 Numbers = NDArray[np.int32]
-_Wide = NDArray[np.int64]
-_Bytes = NDArray[np.uint8]
 
 _LARGEST_LOW = 2**31
 _MOST_DENSE = 2**32 - 1
 _RANGES = ((0, 0), (0, 1), (-1, 0), (-1, 1), (-2, 1), (-1, 2), (-2, 2), (-3, 3), (-8, 7), (-15, 16), (-32, 31))
 _COUNTED = 64  # numbers beyond this are told apart only roughly when costs are guessed
-_ESCAPE = 255
-_LOW_BITS = (0, 4, 8)
-_WIDEST_BYTES = 5
 
 
 def write_numbers(out: ByteWriter, numbers: Numbers) -> None:
@@ -72,7 +68,7 @@ def _packed(digits: NDArray[np.uint32], base: int) -> list[bytes]:
     if base == 1:
         return []
     if base > 256:
-        return _planes(digits, _width(base - 1))
+        return planes(digits, width_of(base - 1))
     per_byte = _per_byte(base)
     padded = np.zeros(-(-len(digits) // per_byte) * per_byte, np.uint8)
     padded[: len(digits)] = digits
@@ -84,7 +80,7 @@ def _unpacked(data: ByteReader, base: int, count: int) -> Numbers:
     if base == 1:
         return np.zeros(count, np.int32)
     if base > 256:
-        return _from_planes(data, _width(base - 1), count).astype(np.int32)
+        return from_planes(data, width_of(base - 1), count).astype(np.int32)
     per_byte = _per_byte(base)
     packed = np.frombuffer(data.block(-(-count // per_byte)), np.uint8)
     if per_byte == 1:
@@ -95,97 +91,30 @@ def _unpacked(data: ByteReader, base: int, count: int) -> Numbers:
     return digits.reshape(-1)[:count]
 
 
-def _width(largest: int) -> int:
-    return max(1, -(-largest.bit_length() // 8))
-
-
-def _planes(numbers: NDArray[np.integer], width: int) -> list[bytes]:
-    """Bytes of the same weight together, the lowest first."""
-    return [(numbers >> 8 * index & 255).astype(np.uint8).tobytes() for index in range(width)]
-
-
-def _from_planes(data: ByteReader, width: int, count: int) -> _Wide:
-    numbers = np.zeros(count, np.int64)
-    for index in range(width):
-        numbers |= np.frombuffer(data.block(count), np.uint8).astype(np.int64) << 8 * index
-    return numbers
-
-
 # --- the rare part ---
 
 
 def _write_rare(out: ByteWriter, rare: Numbers) -> None:
     places = np.flatnonzero(rare)
     out.number(len(places))
-    if not len(places):
-        return
-    gaps = np.diff(places, prepend=-1) - 1
-    low_bits = _low_bits(int(gaps.sum()) // len(gaps))
-    coded = _coded_gaps(gaps >> low_bits)
-    out.number(low_bits)
-    out.number(len(coded))
-    out.block(coded.tobytes())
-    if low_bits:
-        out.block(_packed_low(gaps, low_bits).tobytes())
-    values = rare[places].astype(np.int64)
-    zigzag = np.where(values > 0, 2 * values, -2 * values + 1) - 2
-    width = _width(int(zigzag.max()))
-    out.number(width)
-    for block in _planes(zigzag, width):
-        out.block(block)
+    if len(places):
+        values = rare[places].astype(np.int64)
+        write_naturals(out, np.diff(places, prepend=-1) - 1)
+        write_naturals(out, np.where(values > 0, 2 * values, -2 * values + 1) - 2)
 
 
 def _add_rare(data: ByteReader, numbers: Numbers) -> None:
     num_rare = data.number(len(numbers))
     if not num_rare:
         return
-    low_bits = data.number(8)
-    if low_bits not in _LOW_BITS:
-        raise delta_error("an unknown form of gaps")
-    num_coded = data.number(num_rare + len(numbers))
-    gaps = _decoded_gaps(np.frombuffer(data.block(num_coded), np.uint8), num_rare)
-    if low_bits:
-        gaps = gaps << low_bits | _unpacked_low(data, low_bits, num_rare)
+    gaps = read_naturals(data, num_rare)
+    if int(gaps.max()) >= len(numbers):  # first of all, so that the sum cannot overflow
+        raise delta_error("a gap is too wide")
     places = np.cumsum(gaps + 1) - 1
     if places[-1] >= len(numbers):
         raise delta_error("a number lies outside of its run")
-    zigzag = _from_planes(data, data.number(_WIDEST_BYTES), num_rare) + 2
+    zigzag = read_naturals(data, num_rare) + 2
     numbers[places] += np.where(zigzag & 1, -(zigzag >> 1), zigzag >> 1).astype(np.int32)
-
-
-def _low_bits(mean_gap: int) -> int:
-    """What is left above them is small, and its histogram steep; they themselves are noise."""
-    return 0 if mean_gap < 24 else 4 if mean_gap < 600 else 8
-
-
-def _packed_low(gaps: _Wide, low_bits: int) -> _Bytes:
-    """Two to a byte, or one."""
-    low = (gaps & (1 << low_bits) - 1).astype(np.uint8)
-    if low_bits == 8:
-        return low
-    padded = np.append(low, np.zeros(len(low) % 2, np.uint8))
-    return (padded[0::2] | padded[1::2] << 4).astype(np.uint8)
-
-
-def _unpacked_low(data: ByteReader, low_bits: int, count: int) -> _Bytes:
-    if low_bits == 8:
-        return np.frombuffer(data.block(count), np.uint8)
-    packed = np.frombuffer(data.block(-(-count // 2)), np.uint8)
-    return np.stack([packed & 15, packed >> 4], axis=1).reshape(-1)[:count]
-
-
-def _coded_gaps(gaps: _Wide) -> _Bytes:
-    ends = np.cumsum(gaps // _ESCAPE + 1) - 1
-    coded = np.full(int(ends[-1]) + 1, _ESCAPE, np.uint8)
-    coded[ends] = gaps % _ESCAPE
-    return coded
-
-
-def _decoded_gaps(coded: _Bytes, count: int) -> _Wide:
-    ends = np.flatnonzero(coded != _ESCAPE)
-    if len(ends) != count or ends[-1] != len(coded) - 1:
-        raise delta_error("gaps that do not fit")
-    return np.diff(np.cumsum(coded, dtype=np.int64)[ends], prepend=0)
 
 
 # --- which range ---

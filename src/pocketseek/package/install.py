@@ -130,7 +130,7 @@ def _replace(partial: Path, destination: Path) -> None:
         sync_dir(destination / folder)
     # A signature, or an origin, is never seen beside a manifest it was not made for: the old one goes first.
     # The version before the old one cannot be gone back to either.
-    for name in (SIGNATURE_NAME, ORIGIN_NAME, *PREVIOUS_NAMES):
+    for name in (SIGNATURE_NAME, ORIGIN_NAME, GOING_BACK_NAME, *PREVIOUS_NAMES):
         (destination / name).unlink(missing_ok=True)
     sync_dir(destination)
     os.replace(partial / MANIFEST_NAME, destination / MANIFEST_NAME)

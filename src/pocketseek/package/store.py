@@ -197,8 +197,10 @@ def _inspect(path: Path) -> InstalledModel | BrokenModel:
 def _settle_if_needed(package_dir: Path) -> int:
     """Finish an update or a rollback that was cut short inside the package."""
     try:
-        if not is_settled(package_dir):
-            with destination_lock(package_dir), storage_errors(package_dir):
+        with storage_errors(package_dir):
+            if is_settled(package_dir):
+                return 0
+            with destination_lock(package_dir):
                 return settle(package_dir)
     except (BusyError, StorageError):  # as above
         pass

@@ -20,7 +20,7 @@ def test_stages_say_what_travels(tmp_path: Path) -> None:
     stages = {stage.stage: stage for stage in found.stages}
     assert stages["embed"].sent_bytes == stages["head"].sent_bytes == 0
     assert 0 < stages["layer.0"].sent_bytes < stages["layer.0"].whole_bytes / 8
-    assert stages["layer.1"].sent_bytes > 4 * stages["layer.0"].sent_bytes
+    assert stages["layer.1"].sent_bytes > 3 * stages["layer.0"].sent_bytes
     assert 0 < found.files.sent_bytes < 400
     assert found.sent_bytes < found.whole_bytes
     assert sum(stage.whole_bytes for stage in found.stages) == sum(
@@ -59,9 +59,11 @@ def test_the_same_pair_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_deltas_into_an_older_version_go_and_those_from_others_stay(tmp_path: Path) -> None:
     place = make_place(tmp_path)
     folder = place.published / "deltas"
+    (folder / "notes.json").write_text("{}")
     compare(place.old, place.old, out=place.published)  # an index into another version than the published one
     compare(place.old, place.published, out=place.published)
     compare(write_old(tmp_path / "other", "q4p"), place.published, out=place.published)
+    (folder / "notes.json").unlink()  # whatever it is, it is not ours, and still there
     indices = [parse_index(path.read_bytes(), "index") for path in folder.glob("*.json")]
     assert len(indices) == 2
     assert {index.new for index in indices} == {version_id(read_manifest_bytes(place.published))}

@@ -172,6 +172,8 @@ def _remove_useless(folder: Path, new_id: str) -> None:
     wanted: set[str] = set()
     with storage_errors(folder):
         for path in list(folder.glob("*.json")):
+            if not SHA256_PATTERN.fullmatch(path.stem):  # not ours
+                continue
             index = None
             with suppress(FormatError):
                 index = parse_index(path.read_bytes(), str(path))
