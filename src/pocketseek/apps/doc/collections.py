@@ -17,6 +17,7 @@ from typing import Protocol
 
 from pocketseek.apps.doc.document import Document
 from pocketseek.apps.doc.document_rows import DocumentInfo
+from pocketseek.apps.doc.read import check_kind
 from pocketseek.apps.doc.reading_mark import Extra
 from pocketseek.apps.doc.store import DocumentStore, FileState
 from pocketseek.errors import (
@@ -168,6 +169,8 @@ def _add(
     try:
         state = _state(path)
         is_current = store.is_current(path, state, extras)
+        if not is_current:
+            check_kind(path)  # before gigabytes of something else are hashed
         digest = "" if is_current else _digest(path)
         document = None if is_current or store.has_bytes(digest, extras) else _read(path, state, read)
     except FILE_ERRORS as error:

@@ -51,6 +51,11 @@ def read_document(
     return replace(document, title=tidy_title(document.title) or tidy_title(path.name))
 
 
+def check_kind(path: Path) -> None:
+    """By its first bytes alone. Raises as `read_document` what can be known from them."""
+    detect_kind(path, _start(path))
+
+
 def wants_password(error: PocketseekError) -> bool:
     """Whether a file is encrypted and was given none, or a wrong one."""
     return isinstance(error, UsageError) and str(error).endswith(PASSWORD_HINT)
