@@ -28,7 +28,8 @@ def test_headings_paragraphs_and_code() -> None:
 def test_what_nobody_sees_is_left_out() -> None:
     hidden = (
         "<script>x()</script><style>p{}</style><nav>menu</nav><div hidden>h</div><p style='display: none'>d</p>"
-        "<template>t</template><div class='navheader'>n</div><ul class='docnav'><li>Next</ul><form><button>b</button><input value='v'></form>"
+        "<template>t</template><div class='navheader'>n</div><form><button>b</button><input value='v'></form>"
+        "<ul class='docnav'><li>Next</ul>"
     )
     assert seen(f"<p>before</p>{hidden}<p>after</p>") == [("paragraph", 0, "before"), ("paragraph", 0, "after")]
 
