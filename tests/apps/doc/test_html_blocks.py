@@ -94,6 +94,7 @@ def test_the_mark_of_a_footnote_stands_in_brackets_in_the_text_and_before_the_no
     notes = "<ol><li id=n1 role='doc-endnote'><p>One.<a href='#r1' role='doc-backlink'>up</a></p></li></ol>"
     assert seen(text + notes) == [("paragraph", 0, "rent[1], heat[2]"), ("footnote", 0, "[1] One.")]
     assert seen("<p>a<a href='#n'><sup>[3]</sup></a></p>") == [("paragraph", 0, "a[3]")]
+    assert seen("<p>a<a href='#n' epub:type='noteref'>4</a></p>") == [("paragraph", 0, "a[4]")]
 
 
 def test_raised_digits_stay_raised() -> None:

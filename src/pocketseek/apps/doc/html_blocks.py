@@ -37,6 +37,7 @@ _NAVIGATION = re.compile(
     re.IGNORECASE,
 )
 _NOTE_TYPES = frozenset({"footnote", "endnote", "rearnote", "doc-footnote", "doc-endnote"})
+_REFERENCE_TYPES = frozenset({"noteref", "doc-noteref"})
 _MAX_MARK = 4  # characters of the mark of a footnote
 _EPUB_TYPE = "{http://www.idpf.org/2007/ops}type"
 
@@ -106,6 +107,7 @@ class _Reader:
         elif self._table is not None:
             self._start_in_table(self._table, name)
         elif name == "a":
+            self._words.add("[" if _is_bare_mark(element) else "")
             self._words.open_link((element.get("href") or "").strip())
         elif name in _BLOCKS or _is_note(element):
             yield from self._flushed()
@@ -118,6 +120,7 @@ class _Reader:
             yield from self._end_in_table(self._table, element, name)
         elif name == "a":
             self._words.close_link()
+            self._words.add("]" if _is_bare_mark(element) else "")
         elif name in _BLOCKS or _is_note(element):
             yield from self._flushed()
             if name in _LISTS and self._lists:
@@ -218,8 +221,11 @@ def _is_unseen(element: Element) -> bool:
 
 
 def _is_note(element: Element) -> bool:
-    types = (element.get(_EPUB_TYPE) or element.get("epub:type") or "") + " " + (element.get("role") or "")
-    return not _NOTE_TYPES.isdisjoint(types.split())
+    return not _NOTE_TYPES.isdisjoint(_types(element))
+
+
+def _types(element: Element) -> list[str]:
+    return f"{element.get(_EPUB_TYPE) or element.get('epub:type') or ''} {element.get('role') or ''}".split()
 
 
 def _is_mark(mark: Element) -> bool:
@@ -227,7 +233,20 @@ def _is_mark(mark: Element) -> bool:
     text = "".join(map(str, mark.itertext())).strip()
     near = [mark.getparent(), *mark.iterchildren()]
     leads = any(one is not None and local_name(one) == "a" and "#" in (one.get("href") or "") for one in near)
-    return leads and 0 < len(text) <= _MAX_MARK and text[0] not in "[("
+    return leads and _is_short_mark(text)
+
+
+def _is_bare_mark(link: Element) -> bool:
+    """The same for a link that says that it leads to a note and is raised by its style alone."""
+    if _REFERENCE_TYPES.isdisjoint(_types(link)):
+        return False
+    near = [link.getparent(), *link.iterchildren()]
+    is_raised = any(one is not None and local_name(one) == "sup" for one in near)
+    return not is_raised and _is_short_mark("".join(map(str, link.itertext())).strip())
+
+
+def _is_short_mark(text: str) -> bool:
+    return 0 < len(text) <= _MAX_MARK and text[0] not in "[("
 
 
 def _is_layout(table: Element) -> bool:
