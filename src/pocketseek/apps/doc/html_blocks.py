@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from pocketseek.apps.doc.block_text import raised
 from pocketseek.apps.doc.document import BlockKind, Link
@@ -230,10 +231,9 @@ def _types(element: Element) -> list[str]:
 
 def _is_mark(mark: Element) -> bool:
     """Whether what is raised leads to a footnote and has no brackets of its own."""
-    text = "".join(map(str, mark.itertext())).strip()
     near = [mark.getparent(), *mark.iterchildren()]
     leads = any(one is not None and local_name(one) == "a" and "#" in (one.get("href") or "") for one in near)
-    return leads and _is_short_mark(text)
+    return leads and _is_short_mark(mark)
 
 
 def _is_bare_mark(link: Element) -> bool:
@@ -242,10 +242,12 @@ def _is_bare_mark(link: Element) -> bool:
         return False
     near = [link.getparent(), *link.iterchildren()]
     is_raised = any(one is not None and local_name(one) == "sup" for one in near)
-    return not is_raised and _is_short_mark("".join(map(str, link.itertext())).strip())
+    return not is_raised and _is_short_mark(link)
 
 
-def _is_short_mark(text: str) -> bool:
+def _is_short_mark(element: Element) -> bool:
+    """Looks at a few pieces of its text, however much there is."""
+    text = "".join(map(str, islice(element.itertext(), 2 * _MAX_MARK))).strip()
     return 0 < len(text) <= _MAX_MARK and text[0] not in "[("
 
 
