@@ -28,8 +28,8 @@ def test_headings_paragraphs_and_code() -> None:
 def test_what_nobody_sees_is_left_out() -> None:
     hidden = (
         "<script>x()</script><style>p{}</style><nav>menu</nav><div hidden>h</div><p style='display: none'>d</p>"
-        "<template>t</template><div class='navheader'>n</div><ul class='docnav'><li>Next</ul>"
-        "<form><button>b</button><input value='v'></form>"
+        "<template>t</template><div class='navheader'>n</div><form><button>b</button><input value='v'></form>"
+        "<ul class='docnav'><li>Next</ul>"
     )
     assert seen(f"<p>before</p>{hidden}<p>after</p>") == [("paragraph", 0, "before"), ("paragraph", 0, "after")]
 
@@ -94,6 +94,7 @@ def test_the_mark_of_a_footnote_stands_in_brackets_in_the_text_and_before_the_no
     notes = "<ol><li id=n1 role='doc-endnote'><p>One.<a href='#r1' role='doc-backlink'>up</a></p></li></ol>"
     assert seen(text + notes) == [("paragraph", 0, "rent[1], heat[2]"), ("footnote", 0, "[1] One.")]
     assert seen("<p>a<a href='#n'><sup>[3]</sup></a></p>") == [("paragraph", 0, "a[3]")]
+    assert seen("<p>a<a href='#n' epub:type='noteref'>4</a></p>") == [("paragraph", 0, "a[4]")]
 
 
 def test_raised_digits_stay_raised() -> None:

@@ -173,6 +173,12 @@ def test_sections_that_begin_alike_and_numbered_notes_are_no_running_lines(tmp_p
         assert what in texts
 
 
+def test_raised_digits_stay_raised(tmp_path: Path) -> None:
+    page = [Shown(72, 700, "There are 10"), Shown(128, 704, "6", 6), Shown(132, 700, " of them")]
+    blocks, _ = read(tmp_path, pdf_bytes([page]))
+    assert blocks[0].text == "There are 10⁶ of them"
+
+
 def test_typewriter_type_is_code_and_keeps_its_columns(tmp_path: Path) -> None:
     page = [*column(72, 780, [LOREM] * 2), *column(72, 740, ["def f():", "    return 1"], font="mono")]
     blocks, _ = read(tmp_path, pdf_bytes([page]))

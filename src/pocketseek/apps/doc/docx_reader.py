@@ -26,7 +26,7 @@ _USUAL = W.strip("{}").encode()
 _NOTES = {"footnote": "word/footnotes.xml", "endnote": "word/endnotes.xml", "comment": "word/comments.xml"}
 _HOLDERS = names("sdt sdtContent customXml ins moveTo smartTag txbxContent body AlternateContent Choice")
 _PIECE_ELEMENTS = 400
-_MAX_SPAN = 100  # columns of a cell
+_MAX_SPAN = 20  # columns of a cell
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from pocketseek.apps.doc.block_text import raised
 from pocketseek.apps.doc.document import BlockKind, Link
@@ -37,6 +38,7 @@ _NAVIGATION = re.compile(
     re.IGNORECASE,
 )
 _NOTE_TYPES = frozenset({"footnote", "endnote", "rearnote", "doc-footnote", "doc-endnote"})
+_REFERENCE_TYPES = frozenset({"noteref", "doc-noteref"})
 _MAX_MARK = 4  # characters of the mark of a footnote
 _EPUB_TYPE = "{http://www.idpf.org/2007/ops}type"
 
@@ -106,6 +108,7 @@ class _Reader:
         elif self._table is not None:
             self._start_in_table(self._table, name)
         elif name == "a":
+            self._words.add("[" if _is_bare_mark(element) else "")
             self._words.open_link((element.get("href") or "").strip())
         elif name in _BLOCKS or _is_note(element):
             yield from self._flushed()
@@ -118,6 +121,7 @@ class _Reader:
             yield from self._end_in_table(self._table, element, name)
         elif name == "a":
             self._words.close_link()
+            self._words.add("]" if _is_bare_mark(element) else "")
         elif name in _BLOCKS or _is_note(element):
             yield from self._flushed()
             if name in _LISTS and self._lists:
@@ -218,16 +222,33 @@ def _is_unseen(element: Element) -> bool:
 
 
 def _is_note(element: Element) -> bool:
-    types = (element.get(_EPUB_TYPE) or element.get("epub:type") or "") + " " + (element.get("role") or "")
-    return not _NOTE_TYPES.isdisjoint(types.split())
+    return not _NOTE_TYPES.isdisjoint(_types(element))
+
+
+def _types(element: Element) -> list[str]:
+    return f"{element.get(_EPUB_TYPE) or element.get('epub:type') or ''} {element.get('role') or ''}".split()
 
 
 def _is_mark(mark: Element) -> bool:
     """Whether what is raised leads to a footnote and has no brackets of its own."""
-    text = "".join(map(str, mark.itertext())).strip()
     near = [mark.getparent(), *mark.iterchildren()]
     leads = any(one is not None and local_name(one) == "a" and "#" in (one.get("href") or "") for one in near)
-    return leads and 0 < len(text) <= _MAX_MARK and text[0] not in "[("
+    return leads and _is_short_mark(mark)
+
+
+def _is_bare_mark(link: Element) -> bool:
+    """The same for a link that says that it leads to a note and is raised by its style alone."""
+    if _REFERENCE_TYPES.isdisjoint(_types(link)):
+        return False
+    near = [link.getparent(), *link.iterchildren()]
+    is_raised = any(one is not None and local_name(one) == "sup" for one in near)
+    return not is_raised and _is_short_mark(link)
+
+
+def _is_short_mark(element: Element) -> bool:
+    """Looks at a few pieces of its text, however much there is."""
+    text = "".join(map(str, islice(element.itertext(), 2 * _MAX_MARK))).strip()
+    return 0 < len(text) <= _MAX_MARK and text[0] not in "[("
 
 
 def _is_layout(table: Element) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pocketseek.apps.doc.block_text import table_text
 from pocketseek.apps.doc.safe_xml import Element
 
-_MAX_SPAN = 100
+_MAX_SPAN = 20  # columns or rows; a cell of a thousand would swell a small file
 
 
 @dataclass

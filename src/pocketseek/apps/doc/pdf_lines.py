@@ -17,7 +17,7 @@ from itertools import accumulate, groupby, pairwise
 from math import inf
 from statistics import median
 
-from pocketseek.apps.doc.block_text import is_wide
+from pocketseek.apps.doc.block_text import is_wide, raised
 from pocketseek.apps.doc.pdf_runs import Run
 
 _SAME_LINE = 0.35  # how far baselines of one line may be apart, of the larger size
@@ -74,8 +74,13 @@ class Line:
         for before, run in zip((None, *self.runs), self.runs, strict=False):
             if before is not None and _is_apart(before, run):
                 pieces.append((" ", None))
-            pieces.append((run.text if run is not self.runs[-1] else run.text.rstrip(" "), run.target))
+            text = run.text if run is not self.runs[-1] else run.text.rstrip(" ")
+            pieces.append((raised(text) if self._is_raised(run) else text, run.target))
         return tuple(pieces)
+
+    def _is_raised(self, run: Run) -> bool:
+        """An exponent, the mark of a footnote."""
+        return run.size < 0.85 * self.size and run.baseline > self.baseline + 0.15 * self.size
 
     @cached_property
     def is_stretched(self) -> bool:
