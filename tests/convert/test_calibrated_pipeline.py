@@ -17,7 +17,6 @@ from pocketseek.package.reader import Package
 from pocketseek.package.verify import verify_package
 from pocketseek.runtime.load import load
 
-OTHER = " ".join(f"Nobody has {word} the river since." for word in ("crossed", "seen", "named", "drawn", "left") * 20)
 TEXT = " ".join(f"The capital of {name} is the city of {name[::-1]}." for name in map(str, range(100, 1100)))
 
 
@@ -33,27 +32,6 @@ def test_a_calibrated_package_has_the_same_formats_and_runs(family: str, tmp_pat
         assert bytes(one.tensor("layer.0.q").parts[0].data) != bytes(other.tensor("layer.0.q").parts[0].data)
     with load(calibrated, num_threads=1) as engine:
         assert engine.generate("The capital", max_tokens=4).num_tokens > 0
-
-
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
-def test_outlying_channels_are_scaled_and_the_model_stays_what_it_is(
-    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In eight bits, so that nearly all that could be lost would be by the scales."""
-    monkeypatch.setattr("pocketseek.convert.conversion.CALIBRATED_FORMATS", frozenset({"q8s"}))
-    model = tiny_model(family)
-    for name, values in model.weights.items():
-        if "layernorm" in name:
-            values[::16] *= 30
-    checkpoint = write_hf(tmp_path / "source", model)
-    path = convert_checkpoint(checkpoint, tmp_path / "p", quant="q8", calibration=[TEXT], checks={"other": OTHER})
-    with closing(Package.open(path)) as package:
-        norm = package.tensor("layer.0.attn_norm").parts[0].data.view(np.float32)
-        held_out = package.manifest.quality["held_out"]
-    assert not np.array_equal(norm, model.weights["model.layers.0.input_layernorm.weight"])
-    assert isinstance(held_out, dict)
-    assert isinstance(held_out["all"], dict)
-    assert float(str(held_out["all"]["mean_kl"])) < 1e-4
 
 
 def test_the_report_says_what_it_was_calibrated_on_and_what_was_lost(tmp_path: Path) -> None:
