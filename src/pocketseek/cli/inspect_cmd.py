@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,7 +50,7 @@ def inspect(
     else:
         print_table(("", ""), _rows(path, manifest, words))
         for line in quality_lines(manifest.quality, words):
-            print_text(line)
+            print_text(line if sys.stdout.isatty() else f"quality\t{line}")
 
 
 def _facts(path: Path, manifest: Manifest) -> dict[str, object]:
