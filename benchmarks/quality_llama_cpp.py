@@ -24,7 +24,7 @@ from pocketseek.convert.checkpoint_weights import CheckpointWeights
 from pocketseek.convert.families.base import ModelPlan
 from pocketseek.convert.families.choose import choose_planner
 from pocketseek.convert.families.names import source_name
-from pocketseek.convert.gram import AnyGram
+from pocketseek.convert.gram import Gram
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.convert.quantize import quantize
 from pocketseek.convert.slabs import read_matrix, read_vector
@@ -97,23 +97,18 @@ def input_squares(checkpoint: Path, windows: npt.NDArray[np.int32]) -> dict[str,
     """Mean square of each input of each matrix in the float16 model, by GGUF name."""
     found: dict[str, Floats] = {}
 
-    class Keeper:
-        def scales(self, *_: object) -> None:
-            return None
+    def keep(name: str, weights: Floats, gram: Gram) -> QuantisedMatrix:
+        found[name] = gram.importance
+        return QuantisedMatrix(None, weights, 0.0, 0.0)
 
-        def quantise(self, name: str, weights: Floats, gram: AnyGram, scales: Floats | None) -> QuantisedMatrix:
-            found[name] = gram.importance
-            return QuantisedMatrix(None, weights, 0.0, 0.0)
-
-    keeper = Keeper()
     with closing(open_source(checkpoint)) as source:
         plan = choose_planner(source)(source)
         walk = Calibration(source, plan, windows)
         table = walk.matrix("embed.weight" if walk.has("embed.weight") else "head.weight")
         walk.embed(lambda ids: table[ids])
         for layer in range(plan.model.num_layers):
-            walk.layer(layer, keeper)
-        walk.head(keeper)
+            walk.layer(layer, keep)
+        walk.head(keep)
         return {gguf_name(name, plan.model): squares for name, squares in found.items()}
 
 

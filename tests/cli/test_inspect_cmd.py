@@ -18,6 +18,7 @@ def test_every_fact_is_a_row(run: Callable, tiny_package: Path) -> None:
     rows = dict(line.split("\t") for line in run("inspect", tiny_package).out.splitlines())
     assert rows["model.num_layers"] == "2"
     assert rows["path"] == str(tiny_package)
+    assert rows["quality"]
 
 
 def test_tensors_can_be_listed(run: Callable, tiny_package: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -10,9 +9,8 @@ import numpy as np
 import pytest
 
 from pocketseek.convert.calibrate import Calibration, QuantisedMatrix, compensated
-from pocketseek.convert.channel_scales import Shared
 from pocketseek.convert.families.choose import choose_planner
-from pocketseek.convert.gram import AnyGram, Gram, GramBlock
+from pocketseek.convert.gram import Gram, GramBlock
 from pocketseek.convert.layer_math import Floats
 from pocketseek.convert.quantize import dequantize, quantize
 from pocketseek.convert.slabs import read_vector
@@ -22,31 +20,12 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "data"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
 
 
-class AsItIs:
-    """Nothing is quantised."""
-
-    def scales(
-        self, names: Sequence[str], weights: Sequence[Floats], gram: Gram, divided: str, shared: Shared | None
-    ) -> Floats | None:
-        return None
-
-    def quantise(self, name: str, weights: Floats, gram: AnyGram, scales: Floats | None) -> QuantisedMatrix:
-        return QuantisedMatrix(None, weights, 0.0, 0.0)
+def as_it_is(name: str, weights: Floats, gram: Gram) -> QuantisedMatrix:
+    return QuantisedMatrix(None, weights, 0.0, 0.0)
 
 
-class Scaled(AsItIs):
-    """Nothing is quantised, and every input is scaled by something."""
-
-    def scales(
-        self, names: Sequence[str], weights: Sequence[Floats], gram: Gram, divided: str, shared: Shared | None
-    ) -> Floats:
-        importance = np.random.default_rng(len(divided)).uniform(0.01, 100, weights[0].shape[1]).astype(np.float32)
-        return np.sqrt(importance if shared is None else shared(importance))
-
-
-@pytest.mark.parametrize("quantiser", [AsItIs(), Scaled()], ids=["as it is", "scaled"])
 @pytest.mark.parametrize("case", CASES)
-def test_the_forward_pass_is_that_of_transformers(case: str, quantiser: AsItIs) -> None:
+def test_the_forward_pass_is_that_of_transformers(case: str) -> None:
     golden = np.load(GOLDEN / case / "golden.npz")
     with closing(open_source(GOLDEN / case)) as source:
         plan = choose_planner(source)(source)
@@ -54,7 +33,7 @@ def test_the_forward_pass_is_that_of_transformers(case: str, quantiser: AsItIs) 
         embed = calibration.matrix("head.weight" if plan.model.tied_embeddings else "embed.weight")
         calibration.embed(lambda ids: embed[ids])
         for index in range(plan.model.num_layers):
-            calibration.layer(index, quantiser)
+            calibration.layer(index, as_it_is)
         x = calibration.head(None)
         logits = x @ calibration.matrix("head.weight").T
         assert read_vector(source, plan.tensors[-2]).shape == (plan.model.hidden_size,)
@@ -108,20 +87,6 @@ def test_a_gram_in_blocks_is_that_of_the_blocks(monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_allclose(gram.importance, np.square(x).mean(axis=0), rtol=1e-4)
 
 
-@pytest.mark.parametrize("widest", [256, 4096])
-def test_a_gram_of_divided_inputs_is_that_of_the_inputs_divided(widest: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pocketseek.convert.gram.WIDEST", widest)
-    x = inputs(100, 600)
-    scales = np.random.default_rng(1).uniform(0.1, 10, 600).astype(np.float32)
-    before, after = Gram(600), Gram(600)
-    before.add(x)
-    after.add(x / scales)
-    divided = before.divided_by(scales)
-    np.testing.assert_allclose(divided.importance, after.importance, rtol=1e-4)
-    difference = np.random.default_rng(2).normal(size=(16, 600)).astype(np.float32)
-    assert divided.error_of(difference) == pytest.approx(after.error_of(difference), rel=1e-3)
-
-
 def test_the_error_of_wide_inputs_has_the_terms_between_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pocketseek.convert.gram.WIDEST", 256)
     monkeypatch.setattr("pocketseek.convert.gram.SAMPLED_EVERY", 3)
@@ -168,17 +133,3 @@ def test_the_error_is_that_of_the_outputs() -> None:
     outputs = np.square((matrix.values - weights) @ x.T).sum(axis=0).mean()
     assert matrix.error == pytest.approx(outputs, rel=1e-3)
     assert matrix.norm == pytest.approx(np.square(weights @ x.T).sum(axis=0).mean(), rel=1e-3)
-
-
-@pytest.mark.parametrize("format_name", ["q4p", "q4s", "q4a", "q6s"])
-def test_divided_rows_are_what_the_matrix_was_but_for_their_scales(format_name: str) -> None:
-    gram = Gram(320)
-    gram.add(inputs(500, 320))
-    weights = np.random.default_rng(3).normal(size=(48, 320)).astype(np.float32) * np.float32(0.05)
-    divisors = np.exp2(np.linspace(-4, 4, 48)).astype(np.float32)
-    matrix = compensated(format_name, weights, gram)
-    divided = matrix.rows_divided(divisors)
-    assert divided.planes is not None
-    np.testing.assert_array_equal(divided.values, dequantize(format_name, divided.planes)[:, :320])
-    size = np.sqrt(np.square(matrix.values).mean(axis=1, keepdims=True))
-    np.testing.assert_array_less(np.abs(divided.values * divisors[:, None] - matrix.values) / size, 0.02)

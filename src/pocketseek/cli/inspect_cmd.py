@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -59,7 +60,7 @@ def inspect(
     else:
         print_table(("", ""), _rows(path, manifest, state, trust, words))
         for line in quality_lines(manifest.quality, words):
-            print_text(line)
+            print_text(line if sys.stdout.isatty() else f"quality\t{line}")
 
 
 def _facts(path: Path, manifest: Manifest, state: TrustState | str) -> dict[str, object]:

@@ -5,23 +5,23 @@ A layer is quantised when its first matrix is asked for, and its matrices are ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.convert.calibrate import Calibration, QuantisedLayer, QuantisedMatrix, compensated
-from pocketseek.convert.channel_scales import Shared, choose_scales
+from pocketseek.convert.calibrate import Calibration, QuantisedMatrix, compensated
 from pocketseek.convert.checkpoint_weights import CheckpointWeights
 from pocketseek.convert.encode import Loss, loss_of
 from pocketseek.convert.families.base import ModelPlan, TensorPlan
-from pocketseek.convert.gram import AnyGram, Gram
+from pocketseek.convert.gram import Gram
 from pocketseek.convert.layer_math import Floats
 from pocketseek.convert.pack import pack_planes
 from pocketseek.convert.quantize import dequantize, quantize
 from pocketseek.convert.scale_search import GROUP_COLS
 from pocketseek.convert.sources.base import Source
+from pocketseek.formats import num_tile_rows
 from pocketseek.package.manifest import JsonValue
 
 CALIBRATED_FORMATS = frozenset({"q4p", "q4s", "q4a", "q6s"})  # eight bits lose too little to be worth it
@@ -34,20 +34,8 @@ class CalibratedMatrix:
     packed: NDArray[np.uint8]
     loss: Loss
 
-
-@dataclass(frozen=True)
-class _Lost:
-    """Of a matrix, or of those of its rows that have come so far. error, norm: of its outputs."""
-
-    num_rows: int
-    error: float
-    norm: float
-    loss: Loss
-
-    def and_of(self, rows: _Lost) -> _Lost:
-        return _Lost(
-            self.num_rows + rows.num_rows, self.error + rows.error, self.norm + rows.norm, self.loss + rows.loss
-        )
+    def followed_by(self, rows: CalibratedMatrix) -> CalibratedMatrix:
+        return CalibratedMatrix(np.concatenate([self.packed, rows.packed]), self.loss + rows.loss)
 
 
 @dataclass(frozen=True)
@@ -62,9 +50,7 @@ class CalibrationState:
 
 
 class CalibratedLayers:
-    """A LayerQuantiser, too.
-
-    format_of: the format of a matrix, or None if the conversion writes it as it does without calibration.
+    """format_of: the format of a matrix, or None if the conversion writes it as it does without calibration.
 
     on_matrix: called when a matrix has been quantised. embed_format: of the embedding, as it is written.
     """
@@ -86,32 +72,18 @@ class CalibratedLayers:
         self._on_matrix = on_matrix
         self._embed_format = embed_format
         self._tensors = {tensor.name: tensor for tensor in plan.tensors}
-        stages = {tensor.stage for tensor in plan.tensors if len(tensor.shape) == 2 and format_of(tensor) is not None}
-        self._layers = stages - {"embed", "head"}  # that have something calibrated in them
-        self._vectors: dict[str, Floats] = {}
         self._calibration: Calibration | None = None
-        self._packed: dict[str, list[NDArray[np.uint8]]] = {}  # until they are asked for
-        self._lost: dict[str, _Lost] = {}
+        self._ready: dict[str, CalibratedMatrix] = {}
         self._state = CalibrationState()
-
-    def vector(self, tensor: TensorPlan) -> Floats | None:
-        """A norm or bias of a layer, as it is written; None if it is as in the checkpoint."""
-        if tensor.stage not in self._layers:
-            return None
-        while tensor.name not in self._vectors:
-            self._advance()
-        return self._vectors.pop(tensor.name)
+        self._begun: dict[str, tuple[float, float]] = {}  # error and norm of a matrix that comes in pieces
 
     def matrix(self, tensor: TensorPlan) -> CalibratedMatrix | None:
         """None if it is written as without calibration."""
         if self._format_of(tensor) is None:
             return None
-        while tensor.name not in self._packed:
+        while tensor.name not in self._ready:
             self._advance()
-        parts = self._packed.pop(tensor.name)
-        return CalibratedMatrix(
-            parts[0] if len(parts) == 1 else np.concatenate(parts), self._lost.pop(tensor.name).loss
-        )
+        return self._ready.pop(tensor.name)
 
     @property
     def state(self) -> CalibrationState:
@@ -154,25 +126,14 @@ class CalibratedLayers:
             calibration.embed(self._embedded)
         layer = self._state.next_layer
         if layer < self._plan.model.num_layers:
-            self._take(f"layer.{layer}", calibration.layer(layer, self))
+            calibration.layer(layer, self._quantise)
         elif layer == self._plan.model.num_layers:
-            calibration.head(self)
+            calibration.head(self._quantise)
         else:
             raise ValueError("no matrix is left")
         self._state = replace(self._state, next_layer=layer + 1)
 
-    def scales(
-        self, names: Sequence[str], weights: Sequence[Floats], gram: Gram, divided: str, shared: Shared | None
-    ) -> Floats | None:
-        """Of a LayerQuantiser. What stays as it is has no scales to change."""
-        formats = [self._format_of(self._tensors[name]) for name in names]
-        readers = [(name, matrix) for name, matrix in zip(formats, weights, strict=True) if name is not None]
-        tensor = self._tensors[divided]
-        is_fixed = len(tensor.shape) == 2 and self._format_of(tensor) is None
-        return None if is_fixed or len(readers) < len(names) else choose_scales(readers, gram, shared)
-
-    def quantise(self, name: str, weights: Floats, gram: AnyGram, scales: Floats | None) -> QuantisedMatrix:
-        """Of a LayerQuantiser."""
+    def _quantise(self, name: str, weights: Floats, gram: Gram) -> QuantisedMatrix:
         tensor = self._tensors[name]
         format_name = self._format_of(tensor)
         if format_name is None:
@@ -180,29 +141,22 @@ class CalibratedLayers:
         matrix = compensated(format_name, weights, gram)
         if matrix.planes is None:
             raise ValueError("a quantised matrix has planes")
-        unscaled = np.float32(1) if scales is None else scales
-        lost = _Lost(len(weights), matrix.error, matrix.norm, loss_of(matrix.values / unscaled, weights / unscaled))
-        lost = self._lost[name] = self._lost[name].and_of(lost) if name in self._lost else lost
-        if lost.num_rows == tensor.shape[0]:
-            self._count(name, lost)
+        error, norm = self._begun.pop(name, (0.0, 0.0))
+        error, norm = error + matrix.error, norm + matrix.norm
+        rows = CalibratedMatrix(pack_planes(format_name, matrix.planes), loss_of(matrix.values, weights))
+        ready = self._ready[name] = self._ready[name].followed_by(rows) if name in self._ready else rows
+        if len(ready.packed) == num_tile_rows(tensor.shape[0]):
+            self._count(name, error, norm)
             self._on_matrix(tensor)
-        if tensor.stage == "head":
-            self._packed.setdefault(name, []).append(pack_planes(format_name, matrix.planes))
+        else:
+            self._begun[name] = error, norm
         return matrix
 
-    def _take(self, prefix: str, layer: QuantisedLayer) -> None:
-        """What a layer has become."""
-        if prefix in self._layers:
-            self._vectors |= {f"{prefix}.{name}": values for name, values in layer.vectors.items()}
-        for name, matrix in layer.matrices.items():
-            if matrix.planes is not None:
-                self._packed[f"{prefix}.{name}"] = [pack_planes(matrix.format_name, matrix.planes)]
-
-    def _count(self, name: str, lost: _Lost) -> None:
+    def _count(self, name: str, error: float, norm: float) -> None:
         state = self._state
-        worst = max(state.worst, (lost.error / lost.norm, name)) if lost.norm > 0 else state.worst
+        worst = max(state.worst, (error / norm, name)) if norm > 0 else state.worst
         self._state = CalibrationState(
-            state.next_layer, state.num_matrices + 1, state.error + lost.error, state.norm + lost.norm, worst
+            state.next_layer, state.num_matrices + 1, state.error + error, state.norm + norm, worst
         )
 
     def _embedded(self, ids: NDArray[np.int32]) -> Floats:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.convert.gram import AnyGram, GramBlock
+from pocketseek.convert.gram import Gram, GramBlock
 from pocketseek.convert.pack import ZERO_CODE, Planes
 from pocketseek.convert.scale_search import GROUP_COLS, Grid, search_grid
 from pocketseek.formats import BLOCK_COLS, num_blocks
@@ -25,7 +25,7 @@ DAMPING = 0.01
 _SLAB_VALUES = 1 << 24  # 64 MB of weights at a time
 
 
-def quantize_compensated(format_name: str, weights: Floats, gram: AnyGram) -> Planes:
+def quantize_compensated(format_name: str, weights: Floats, gram: Gram) -> Planes:
     """weights (rows, columns) float32, gram of its inputs. Raises FormatError as `quantize` does."""
     rows, cols = weights.shape
     factors = gram.factors(_factor)
@@ -49,13 +49,14 @@ def _damped(block: GramBlock) -> NDArray[np.float64]:
     return damped
 
 
-def _quantize_rows(format_name: str, weights: Floats, gram: AnyGram, factors: list[Floats]) -> Planes:
+def _quantize_rows(format_name: str, weights: Floats, gram: Gram, factors: list[Floats]) -> Planes:
     rows, cols = weights.shape
     blocks = num_blocks(cols)
     padded = np.zeros((rows, blocks * BLOCK_COLS), np.float32)
     padded[:, :cols] = weights
     importance = np.zeros(blocks * BLOCK_COLS, np.float32)
-    importance[:cols] = gram.damped_importance(DAMPING)
+    importance[:cols] = gram.importance
+    importance[:cols] += DAMPING * importance.mean() or 1.0
     codes = np.full((rows, blocks * BLOCK_COLS), -ZERO_CODE[format_name], np.float32)
     grids: list[Grid] = []
     group_cols = GROUP_COLS[format_name]

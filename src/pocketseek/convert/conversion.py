@@ -113,8 +113,7 @@ class Conversion:
 
     def _write_tensor(self, writer: PackageWriter, tensor: TensorPlan, pool: ThreadPoolExecutor) -> None:
         if len(tensor.shape) == 1:
-            changed = None if self._calibrated is None else self._calibrated.vector(tensor)
-            values = read_vector(self._source, tensor) if changed is None else changed
+            values = read_vector(self._source, tensor)
             writer.add_tensor(tensor.name, "f32", tensor.shape, [_vector_bytes(values)])
             self._done_bytes += self._stored_bytes(tensor)
             return

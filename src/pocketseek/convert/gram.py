@@ -56,20 +56,11 @@ class Gram:
             self._factors = [factor_of(block) for block in self.blocks]
         return self._factors
 
-    def divided_by(self, scales: Floats) -> DividedGram:
-        """Of inputs that are divided by scales (columns,)."""
-        return DividedGram(self, scales)
-
     @property
     def importance(self) -> Floats:
         """Mean square of each input, (columns,)."""
         squares: Floats = np.concatenate([np.diagonal(block.matrix) for block in self.blocks])
         return squares / np.float32(max(1, self.num_rows))
-
-    def damped_importance(self, damping: float) -> Floats:
-        """With a part of the mean of all added, so that nothing is 0."""
-        importance = self.importance
-        return importance + np.float32(damping * float(importance.mean()) or 1.0)
 
     def error_of(self, difference: Floats) -> float:
         """Mean of |difference x|^2 for differences (outputs, inputs): over all rows, of wide inputs over the sample."""
@@ -78,31 +69,3 @@ class Gram:
             return float(np.einsum("ro,ro->", outputs, outputs, dtype=np.float64)) / max(1, len(self._sample))
         products = difference @ self.blocks[0].matrix
         return float(np.einsum("oc,oc->", products, difference, dtype=np.float64)) / max(1, self.num_rows)
-
-
-class DividedGram:
-    """A Gram of inputs that are divided by scales, without a matrix of its own. Damping stays as it was before, so
-    factors are those before with their columns scaled, and cost nothing."""
-
-    def __init__(self, gram: Gram, scales: Floats) -> None:
-        self.blocks = gram.blocks  # where they begin and end
-        self._gram = gram
-        self._scales = scales
-
-    def factors(self, factor_of: Callable[[GramBlock], Floats]) -> list[Floats]:
-        found = self._gram.factors(factor_of)
-        pairs = zip(self.blocks, found, strict=True)
-        return [factor * self._scales[block.start : block.stop] for block, factor in pairs]
-
-    @property
-    def importance(self) -> Floats:
-        return np.asarray(self._gram.importance / np.square(self._scales), np.float32)
-
-    def damped_importance(self, damping: float) -> Floats:
-        return np.asarray(self._gram.damped_importance(damping) / np.square(self._scales), np.float32)
-
-    def error_of(self, difference: Floats) -> float:
-        return self._gram.error_of(difference / self._scales)
-
-
-AnyGram = Gram | DividedGram
