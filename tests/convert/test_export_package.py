@@ -126,13 +126,14 @@ def test_minima_are_carried_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("type_name", "has_minima"), [("Q4_0", False), ("Q4_1", True)])
 def test_what_is_multiplied_by_the_same_input_is_one_product(tmp_path: Path, type_name: str, has_minima: bool) -> None:
-    """q, k and v; o; gate and up; down. Minima need the sums of each input, which are products, too."""
+    """q, k and v; o; gate and up; down; and what minima add to each."""
     package = convert_checkpoint(tiny_gguf(tmp_path / "some.gguf", type_name=type_name), tmp_path / "package")
     graph = onnx.load(str(export_package(package, tmp_path / "out") / "model.onnx"), load_external_data=False).graph
-    codes = [node.input[1] for node in graph.node if node.op_type == "MatMulNBits"]
+    constants = [node.input[1] for node in graph.node if node.op_type in ("MatMulNBits", "MatMul")]
     num_layers = sum(node.op_type == "GroupQueryAttention" for node in graph.node)
-    assert sum(name.startswith("layer.") for name in codes) == 4 * num_layers
-    assert sum(name.startswith("block_sums.") for name in codes) == (4 * num_layers + 1 if has_minima else 0)
+    in_layers = [name.rpartition(".")[2] for name in constants if name.startswith("layer.")]
+    assert in_layers.count("codes") == 4 * num_layers
+    assert in_layers.count("extra") == (4 * num_layers if has_minima else 0)
 
 
 @pytest.mark.parametrize("format", ["onnx", "ort"])

@@ -13,7 +13,6 @@ from pocketseek.convert.onnx.stored_blocks import (
     Blocks,
     Quant,
     Rows,
-    block_sums,
     exported_bytes,
     joined,
     pieces_of,
@@ -91,15 +90,6 @@ def alone(tensor: StoredTensor) -> Blocks:
     rows = next(pieces_of(tensor, "int4", 10**6))[1]
     assert isinstance(rows, Blocks)
     return rows
-
-
-@pytest.mark.parametrize("cols", [32, 100, 288])
-def test_block_sums_are_ones_where_the_block_is(cols: int) -> None:
-    blocks = block_sums(cols)
-    count = -(-cols // 32)
-    values = np.stack([blocks.codes & 15, blocks.codes >> 4], -1).reshape(count, count, 32).astype(int) - 8
-    assert (values == np.eye(count, dtype=int)[..., None]).all()
-    assert (blocks.scales == 1).all()
 
 
 def test_float16_by_input_has_a_transpose_that_needs_no_copy(tmp_path: Path) -> None:

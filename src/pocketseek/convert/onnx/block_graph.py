@@ -16,8 +16,8 @@ from onnx import TensorProto
 from pocketseek.convert.layer_math import Floats
 from pocketseek.convert.onnx.data_files import LEAST_EXTERNAL_BYTES, DataFiles
 from pocketseek.convert.onnx.graph import OnnxGraph
-from pocketseek.convert.onnx.stored_blocks import Blocks, Rows, block_sums
-from pocketseek.formats import BLOCK_COLS
+from pocketseek.convert.onnx.stored_blocks import Blocks, Rows
+from pocketseek.formats import BLOCK_COLS, num_blocks
 
 MICROSOFT = "com.microsoft"
 LEAST_OPSET, LAST_OPSET = 15, 23
@@ -87,32 +87,37 @@ class BlockGraph(OnnxGraph):
             halves = self.node("Cast", x, to=TensorProto.FLOAT16)
             y = self.node("MatMul", halves, self.constant(f"{name}.weight", rows.T))
             return self.node("Cast", y, to=TensorProto.FLOAT)
-        y = self._block_product(name, x, rows, cols)
+        y = self.node(
+            "MatMulNBits",
+            x,
+            self.constant(f"{name}.codes", rows.codes),
+            self.constant(f"{name}.scales", rows.scales),
+            label=name,
+            domain=MICROSOFT,
+            K=cols,
+            N=rows.num_rows,
+            bits=rows.bits,
+            block_size=BLOCK_COLS,
+            accuracy_level=_INT8_PRODUCTS,
+        )
         if rows.extra is None:
             return y
         extra = self.constant(f"{name}.extra", rows.extra.T)
         return self.node("Add", y, self.node("MatMul", self._sums(x, cols), extra))
 
-    def _block_product(self, name: str, x: str, blocks: Blocks, cols: int) -> str:
-        return self.node(
-            "MatMulNBits",
-            x,
-            self.constant(f"{name}.codes", blocks.codes),
-            self.constant(f"{name}.scales", blocks.scales),
-            label=name,
-            domain=MICROSOFT,
-            K=cols,
-            N=blocks.num_rows,
-            bits=blocks.bits,
-            block_size=BLOCK_COLS,
-            accuracy_level=_INT8_PRODUCTS,
-        )
-
     def _sums(self, x: str, cols: int) -> str:
-        """Of the inputs of each block, rounded as the products round them: so do the kernels. Several matrices of one
-        input share them."""
+        """Of the inputs of each block; several matrices of one input share them.
+
+        Not by a product with ones, which is as fast and rounds as the kernels do: ONNX Runtime 1.24 ends in a
+        segmentation fault when it maps a prepared copy with such a matrix (18 rows).
+        """
         if x not in self._block_sums:
-            self._block_sums[x] = self._block_product(f"block_sums.{cols}", x, block_sums(cols), cols)
+            blocks = num_blocks(cols)
+            padded = x
+            if blocks * BLOCK_COLS != cols:
+                padded = self.node("Pad", x, self.ints(0, 0, 0, 0, 0, blocks * BLOCK_COLS - cols))
+            cut = self.node("Reshape", padded, self.ints(1, -1, blocks, BLOCK_COLS))
+            self._block_sums[x] = self.node("ReduceSum", cut, self.ints(-1), keepdims=0)
         return self._block_sums[x]
 
     def _gathered(self, name: str, ids: str, rows: Rows, cols: int, is_multiplied: bool) -> str:

@@ -5,7 +5,7 @@
 
 q4s and q8s fit as they are, q6s as codes of 8 bits, q4p with scale = D * g (float32 holds it exactly). The minima of
 q4a do not fit whole zero points, so they become `extra`, what is left of them: sum over a block's inputs times extra, a
-product of its own (`block_sums` makes the sums).
+product of its own.
 Whoever wants other bits than are stored gets codes made anew, or the values in float16.
 """
 
@@ -89,14 +89,6 @@ def joined(tensors: Sequence[StoredTensor], quant: Quant, most_bytes: int, *, by
         return None
     slabs = (slab for tensor in tensors for slab in _slabs(tensor, 0, tensor.shape[0], quant))
     return _together(slabs, num_rows, by_input)
-
-
-def block_sums(cols: int) -> Blocks:
-    """A matrix (blocks, inputs) whose product is the sum of each block's inputs, rounded as for other products."""
-    blocks = num_blocks(cols)
-    codes = np.full((blocks, blocks, BLOCK_COLS // 2), 0x88, np.uint8)  # 8 stands for 0, 9 for 1
-    codes[np.arange(blocks), np.arange(blocks)] = 0x99
-    return Blocks(4, codes, np.ones((blocks, blocks), np.float32))
 
 
 def exported_bytes(format_name: str, shape: tuple[int, ...], quant: Quant) -> int:
