@@ -49,8 +49,10 @@ def guard(memory: mmap.mmap) -> None:
 
 
 def _leave_out_of_dumps(memory: mmap.mmap) -> None:
-    with suppress(OSError):
-        memory.madvise(mmap.MADV_DONTDUMP)
+    advice: int | None = getattr(mmap, "MADV_DONTDUMP", None)
+    if advice is not None:
+        with suppress(OSError):
+            memory.madvise(advice)
 
 
 class SecretMemory:

@@ -220,8 +220,7 @@ class Weights:
             self._streamer.warm(lost)
 
     def _cold(self, indices: frozenset[int], most_bytes: int = MAX_CHUNK_BYTES) -> list[WarmRange]:
-        """What of these units is not in memory, as far as the system tells and the first most_bytes of each piece
-        show."""
+        """What of these units is not in memory, as far as the first most_bytes of each piece show."""
         cold = [
             WarmRange(unit.index, piece.chunk, piece.offset, piece.num_bytes)
             for unit in self._units
@@ -243,7 +242,8 @@ class Weights:
             return
         self._streamer.wait_until_warm()
         for place in self._places(self._plan.resident):
-            self._files.warm(*place)  # what could not be read ahead raises its error now
+            if not self._files.is_in_memory(*place):
+                self._files.warm(*place)  # what could not be read ahead raises its error now
         self._is_filled = True
 
     def _places(self, indices: frozenset[int]) -> Iterator[tuple[int, int, int]]:
