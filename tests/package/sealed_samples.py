@@ -7,7 +7,7 @@ from pathlib import Path
 from package.samples import FILES, TINY, sample_tensors, write_sample
 
 from pocketseek.package.key_slots import Secret
-from pocketseek.package.manifest import Manifest, read_manifest
+from pocketseek.package.manifest import Manifest, read_manifest, read_manifest_bytes
 from pocketseek.package.opened_seal import OpenedSeal
 from pocketseek.package.seal import Cipher
 from pocketseek.package.seal_record import PackageFile, files_of, read_record
@@ -33,7 +33,7 @@ def write_sealed_sample(
 def open_seal(path: Path, secret: Secret | None = None) -> tuple[OpenedSeal, Manifest]:
     record, manifest = read_record(path), read_manifest(path)
     assert record is not None
-    return OpenedSeal.open(path, manifest, record, secret or key()), manifest
+    return OpenedSeal.open(path, manifest, read_manifest_bytes(path), record, secret or key()), manifest
 
 
 def files_in(path: Path) -> tuple[PackageFile, ...]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 _DIRECTORIES = frozenset({"cache", "costs", "downloads", "keys", "models", "storage", "uploads"})
 _FILE = re.compile(
-    r"(?:tokens|trust|device)\.json|audit\.head|audit(?:\.\d{12})?\.log|frequency-caps\.(?:json|lock|holders)"
+    r"(?:tokens|trust|device|seal)\.json|audit\.head|audit(?:\.\d{12})?\.log|frequency-caps\.(?:json|lock|holders)"
     r"|[a-z]+(?:-[0-9a-f]{16})?\.db(?:-wal|-shm)?"
 )
 _OTHERS = 0o077

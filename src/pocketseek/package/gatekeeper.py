@@ -20,6 +20,8 @@ from pocketseek.package.entries import Manifest
 from pocketseek.package.manifest import parse_manifest_of, read_manifest_bytes
 from pocketseek.package.public_key import PublicKey
 from pocketseek.package.signature import read_signature_bytes
+from pocketseek.package.storage import storage_errors
+from pocketseek.package.switch import is_settled, read_signature
 from pocketseek.package.trust import TrustState, check_allowed, is_allowed, judge, needs_consent
 from pocketseek.package.trust_store import Pin, TrustedKey, TrustList, TrustStore, with_key, with_pins
 from pocketseek.settings import Settings
@@ -141,9 +143,17 @@ class Gatekeeper:
     def _judge(self, package_dir: Path, manifest_bytes: bytes, manifest: Manifest, trust: TrustList) -> TrustState:
         names = dict.fromkeys((manifest.name, package_dir.name))
         places = tuple(names) if self._is_installed(package_dir) else (os.path.realpath(package_dir),)
-        signature = read_signature_bytes(package_dir)
+        signature = _signature_of(package_dir)
         state = judge(manifest_bytes, signature, trust, manifest=manifest, places=places, now_s=int(self._clock()))
         return replace(state, marker_counts=state.key is None or self._is_kept_here(package_dir))
+
+
+def _signature_of(package_dir: Path) -> bytes | None:
+    """Of the manifest that is there, also where an update or a rollback was cut short."""
+    with storage_errors(package_dir):
+        if is_settled(package_dir):
+            return read_signature_bytes(package_dir)
+        return read_signature(package_dir)
 
 
 def _pins_of(state: TrustState, trust: TrustList, now_s: int) -> dict[str, Pin]:

@@ -39,7 +39,8 @@ from pocketseek.package.paths import (
     trash_path,
     update_path,
 )
-from pocketseek.package.storage import sync_dir, tree_bytes
+from pocketseek.package.signature import join_signatures
+from pocketseek.package.storage import sync_dir, tree_bytes, write_file
 
 PREVIOUS_NAMES = (PREVIOUS_NAME, PREVIOUS_SIGNATURE_NAME, KEEP_NAME, ANSWERED_NAME, GOING_BACK_NAME)
 """Of the version before, in the order in which they go."""
@@ -128,10 +129,11 @@ def _replace(partial: Path, destination: Path) -> None:
         for path in sorted((partial / folder).iterdir()):
             os.replace(path, destination / folder / path.name)
         sync_dir(destination / folder)
-    # A signature, or an origin, is never seen beside a manifest it was not made for: the old one goes first.
-    # The version before the old one cannot be gone back to either.
-    for name in (SIGNATURE_NAME, ORIGIN_NAME, GOING_BACK_NAME, *PREVIOUS_NAMES):
+    # A signature, or an origin, is never seen beside a manifest it was not made for: the old one goes first, or stays
+    # together with the new one, where both are signed. The version before the old one cannot be gone back to either.
+    for name in (ORIGIN_NAME, GOING_BACK_NAME, *PREVIOUS_NAMES):
         (destination / name).unlink(missing_ok=True)
+    _make_way_for_signature(partial, destination)
     sync_dir(destination)
     os.replace(partial / MANIFEST_NAME, destination / MANIFEST_NAME)
     sync_dir(destination)
@@ -139,6 +141,16 @@ def _replace(partial: Path, destination: Path) -> None:
         if (partial / name).exists():
             os.replace(partial / name, destination / name)
     sync_dir(destination)
+
+
+def _make_way_for_signature(partial: Path, destination: Path) -> None:
+    signatures = [path.read_bytes() for folder in (partial, destination) if (path := folder / SIGNATURE_NAME).is_file()]
+    if len(signatures) < 2:
+        (destination / SIGNATURE_NAME).unlink(missing_ok=True)
+        return
+    joined = partial / f"{SIGNATURE_NAME}.joined"
+    write_file(joined, join_signatures(*signatures) or b"")
+    os.replace(joined, destination / SIGNATURE_NAME)
 
 
 def prune(package_dir: Path) -> int:

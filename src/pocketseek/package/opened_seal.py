@@ -14,7 +14,6 @@ from pathlib import Path
 from pocketseek.errors import IntegrityError, SealError
 from pocketseek.package.entries import Manifest
 from pocketseek.package.key_slots import Secret
-from pocketseek.package.manifest import read_manifest_bytes
 from pocketseek.package.seal import TAG_BYTES, require_ciphers
 from pocketseek.package.seal_record import PackageFile, SealRecord, check_record, files_of
 from pocketseek.package.sealed_file import (
@@ -39,14 +38,16 @@ class OpenedSeal:
         self._files = {file.name: file for file in files_of(manifest)}
 
     @classmethod
-    def open(cls, package_dir: Path, manifest: Manifest, record: SealRecord, secret: Secret | None) -> OpenedSeal:
-        """Raises SealError, UnsupportedError."""
+    def open(
+        cls, package_dir: Path, manifest: Manifest, manifest_bytes: bytes, record: SealRecord, secret: Secret | None
+    ) -> OpenedSeal:
+        """manifest_bytes: those that the manifest was parsed from. Raises SealError, UnsupportedError."""
         if secret is None:
             raise no_secret(package_dir)
         require_ciphers()
         key = SealKey(record.cipher, record.sealing, record.unlock(secret, str(package_dir)))
         try:
-            check_record(package_dir, record, read_manifest_bytes(package_dir), manifest)
+            check_record(package_dir, record, manifest_bytes, manifest)
         except BaseException:  # also Ctrl-C: the key does not stay, and it is raised again
             wipe(key.data_key)
             raise

@@ -115,16 +115,18 @@ class Package:
         what admit raises.
         """
         trust: TrustState | None = None
+        asked = b""
 
         def ask(data: bytes, manifest: Manifest) -> None:
-            nonlocal trust
+            nonlocal trust, asked
+            asked = data
             trust = None if admit is None else admit(path, data, manifest)
 
         def check_and_map(manifest: Manifest) -> Package:
             mode: Mode = "full" if verify == "auto" and trust is not None and not trust.marker_counts else verify
             if (record := read_record(path)) is not None:
                 check_chunks(path, manifest, mode=mode, progress=progress)
-                return cls._of_sealed(path, manifest, OpenedSeal.open(path, manifest, record, secret), trust)
+                return cls._of_sealed(path, manifest, OpenedSeal.open(path, manifest, asked, record, secret), trust)
             for _ in range(_MAX_TRIES):
                 stamps = check_chunks(path, manifest, mode=mode, progress=progress)
                 maps = _map_chunks(path, manifest, stamps)
