@@ -7,6 +7,7 @@ before, and gives a `Fault` or None. The server keeps a list of what was asked.
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
@@ -51,7 +52,8 @@ class WebServer:
     """root: the folder that is served. pages: bodies by path (with its query), before the files. ranges: whether it
     knows them."""
 
-    def __init__(self, root: Path, *, ranges: bool = True) -> None:
+    def __init__(self, root: Path, *, ranges: bool = True, identity: Path | None = None) -> None:
+        """identity: a file with a certificate and its key, for https."""
         self.root = root
         self.ranges = ranges
         self.pages: dict[str, tuple[bytes, Mapping[str, str]]] = {}
@@ -62,12 +64,18 @@ class WebServer:
         self.stopping = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.site = self
+        self._scheme = "http"
+        if identity is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(identity)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self._scheme = "https"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def paths(self) -> list[str]:
         """What was asked for, without the methods."""
@@ -81,8 +89,8 @@ class WebServer:
 
 
 @contextmanager
-def serving(root: Path, *, ranges: bool = True) -> Iterator[WebServer]:
-    server = WebServer(root, ranges=ranges)
+def serving(root: Path, *, ranges: bool = True, identity: Path | None = None) -> Iterator[WebServer]:
+    server = WebServer(root, ranges=ranges, identity=identity)
     try:
         yield server
     finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -291,3 +293,41 @@ def test_messages_are_one_line(client: HttpClient, server: WebServer) -> None:
     with pytest.raises(DownloadError) as caught:
         streamed(client, server)
     assert re.fullmatch(r"[^\n]{20,300}", str(caught.value))
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of this machine that nobody knows, and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs openssl to make a certificate")
+    file = tmp_path_factory.mktemp("identity") / "both.pem"
+    made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([openssl, *made, *names, "-keyout", file, "-out", f"{file}.crt"], check=True, capture_output=True)
+    file.write_bytes(file.read_bytes() + Path(f"{file}.crt").read_bytes())
+    return file
+
+
+def test_over_https_all_is_the_same(identity: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", f"{identity}.crt")
+    (tmp_path / "data").write_bytes(DATA)
+    client = HttpClient(NetworkSettings(), patience=PATIENCE, persistence=PERSISTENCE)
+    with serving(tmp_path, identity=identity) as server:
+        assert streamed(client, server, 10) == DATA[10:]
+        server.faults = lambda path, count: Fault("drop", at=300_000) if count == 1 else None
+        assert streamed(client, server) == DATA
+        server.faults = lambda path, count: Fault("slow body", at=1000)
+        with pytest.raises(DownloadError, match="too slow"):
+            streamed(client, server)
+        server.faults = lambda path, count: Fault("redirect", status=302, headers={"Location": "http://127.0.0.1/data"})
+        with pytest.raises(DownloadError, match="from https to http, which is not followed"):
+            streamed(client, server)
+    client.close()
+
+
+def test_a_certificate_that_nobody_knows_is_refused_at_once(identity: Path, tmp_path: Path, client: HttpClient) -> None:
+    with serving(tmp_path, identity=identity) as server:
+        with pytest.raises(DownloadError, match="offers no secure connection"):
+            client.read(Address(f"{server.url}/data"), 10)
+        assert server.asked == []
