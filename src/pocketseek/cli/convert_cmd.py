@@ -140,11 +140,12 @@ def convert(
         message = messages.INSTALLED if destination is None else messages.WRITTEN
         values = {"name": manifest.name} if destination is None else {}
         print_text(words(message, path=shlex.quote(str(path)), size=format_bytes(manifest.num_bytes), **values))
-        if calibration := manifest.quality.get("calibration"):
+        told = quality_lines(manifest.quality, words) if sys.stdout.isatty() else []
+        calibration: Any = manifest.quality.get("calibration")
+        if calibration and not (told and calibration["matrices"]):
             note(_calibrated(calibration, words))
-        if sys.stdout.isatty():
-            for line in quality_lines(manifest.quality, words):
-                print_text(line)
+        for line in told:
+            print_text(line)
 
 
 def _calibration_text(path: Path) -> str:
