@@ -118,6 +118,18 @@ def test_every_format_of_weights_is_carried_over(
     assert mean_kl(native, graphs.logits(IDS)) < 5e-3
 
 
+@pytest.mark.parametrize(
+    ("type_name", "quant", "least"),
+    [("Q4_0", "int4", "1.17"), ("Q8_0", "int4", "1.22"), ("Q4_0", "int8", "1.22"), ("Q8_0", "f16", "1.17")],
+)
+def test_the_version_of_onnx_runtime_that_is_asked_for_knows_the_bits_that_are_there(
+    tmp_path: Path, type_name: str, quant: Quant, least: str
+) -> None:
+    source = tiny_gguf(tmp_path / "some.gguf", type_name=type_name)
+    folder = export_package(convert_checkpoint(source, tmp_path / "package"), tmp_path / "out", quant=quant)
+    assert json.loads((folder / "model.json").read_text())["run"]["onnxruntime"] == f">={least}"
+
+
 def test_minima_are_carried_over(tmp_path: Path) -> None:
     package = convert_checkpoint(tiny_gguf(tmp_path / "some.gguf", type_name="Q4_1"), tmp_path / "package")
     graphs = Graphs(export_package(package, tmp_path / "out"))

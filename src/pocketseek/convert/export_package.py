@@ -30,7 +30,7 @@ DEFAULT_OPSET = 21
 MOST_CONTEXT = 32768  # angles of so many positions are in the whole graph: 2 x 8 MB for heads of 128
 _STAGE_BYTES = 480_000_000
 _MARGIN_BYTES = 64 << 20
-_NEEDS: dict[Quant, str] = {"int4": "1.17", "int8": "1.22", "f16": "1.17"}  # versions of ONNX Runtime
+_LEAST_RUNTIME, _LEAST_WITH_8_BITS = "1.17", "1.22"  # versions of ONNX Runtime; the latter's MatMulNBits has 8 bits
 
 
 def export_package(
@@ -55,11 +55,12 @@ def export_package(
     version = require_libraries()
     from pocketseek.convert.onnx.folder import ExportFolder
 
-    if format == "ort":  # ONNX Runtime must run a graph to convert it
-        check_onnxruntime(version, _NEEDS[quant], f"{quant} as .ort")
     _check_opset(opset)
     with Package.open(package_path) as package:
         model = package.manifest.model
+        needs = _least_runtime(package.manifest, quant)
+        if format == "ort":  # ONNX Runtime must run a graph to convert it
+            check_onnxruntime(version, needs, f"{quant} as .ort")
         positions = _positions(context, model.context_length)
         sizes = _Sizes(package.manifest, quant)
         expected_bytes = sizes.expected_bytes(positions, format)
@@ -80,7 +81,7 @@ def export_package(
                     "model": render_model(dataclasses.replace(model, context_length=positions)),
                     "stages": stages,
                     "kv": dict(_KV),
-                    "run": {"onnxruntime": f">={_NEEDS[quant]}", "batch": 1, "providers": ["CPUExecutionProvider"]},
+                    "run": {"onnxruntime": f">={needs}", "batch": 1, "providers": ["CPUExecutionProvider"]},
                 }
             )
     return destination
@@ -192,6 +193,14 @@ class _Stage:
         self._listed.append(
             {"file": file_name, "kind": self._kind, "layers": list(self._layers), "inputs": inputs, "outputs": outputs}
         )
+
+
+def _least_runtime(manifest: Manifest, quant: Quant) -> str:
+    """Embedding and head of an int4 export have 8 bits mostly, as the package has them."""
+    from pocketseek.convert.onnx.stored_blocks import has_8_bits
+
+    is_wide = any(len(tensor.shape) == 2 and has_8_bits(tensor.format, quant) for tensor in manifest.tensors)
+    return _LEAST_WITH_8_BITS if is_wide else _LEAST_RUNTIME
 
 
 def _check_opset(opset: int) -> None:

@@ -102,6 +102,11 @@ def exported_bytes(format_name: str, shape: tuple[int, ...], quant: Quant) -> in
     return rows * (_row_bytes(format_name, cols, quant) + planes * 4 * num_blocks(cols))
 
 
+def has_8_bits(format_name: str, quant: Quant) -> bool:
+    """Whether a matrix becomes codes of 8 bits."""
+    return _form(format_name, quant) == "wide"
+
+
 def _form(format_name: str, quant: Quant) -> Literal["halves", "wide", "minima", "plain"]:
     """What `_converted` makes of a format: only rows of one form fit into one array."""
     if quant == "f16" or not FORMATS[format_name].quantised:
