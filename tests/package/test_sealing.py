@@ -120,7 +120,12 @@ def check_sealed(path: Path, secret: Secret) -> None:
     assert plaintext_in(path) == []
     assert seal_state(path, read_manifest(path)) == "sealed"
     names = {f"{file.name}.sealed" for file in files_in(path)}
-    assert names_below(path) - {"verified.json"} == names | {"manifest.json", "sealed.json", "chunks", "files"}
+    assert names_below(path) - {"verified.json", "checked.json"} == names | {
+        "manifest.json",
+        "sealed.json",
+        "chunks",
+        "files",
+    }
     assert read_all(path, secret) == 1
     assert os.listdir(path.parent) == ["m"]
 
@@ -445,7 +450,7 @@ def test_chunks_of_another_version_are_refused(tmp_path: Path) -> None:
 
 def test_what_a_killed_replacement_left_is_swept_before_sealing(bench: Bench) -> None:
     """Between the commit and the end of a replacement the old chunks are still there."""
-    for change in range(60):
+    for change in range(100):
         path = bench.prepare(sealed=False)
         run_killed_before_change(partial(write_sample, path, seed=2), change)
         if read_manifest(path).recipe["seed"] == 2 and len(list((path / "chunks").iterdir())) > len(

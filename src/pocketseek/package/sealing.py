@@ -33,18 +33,22 @@ from typing import Literal
 from pocketseek.errors import StorageError, UsageError
 from pocketseek.package import install
 from pocketseek.package.entries import Manifest
+from pocketseek.package.install import remove_tree
 from pocketseek.package.journal import is_unfinished
 from pocketseek.package.key_slots import MEMORY_KIB, Secret, new_slot
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import parse_manifest, read_manifest_bytes
 from pocketseek.package.paths import (
     CHUNKS_NAME,
+    DELTAS_NAME,
     FILES_NAME,
+    QUARANTINE_NAME,
     SEAL_NAME,
     SEAL_TEMP_NAME,
     SEAL_WORK_SUFFIX,
     SEALED_SUFFIX,
     SHA256_PATTERN,
+    update_path,
 )
 from pocketseek.package.seal import KEY_BYTES, Cipher, require_ciphers
 from pocketseek.package.seal_record import (
@@ -66,6 +70,7 @@ from pocketseek.package.sealed_file import (
 )
 from pocketseek.package.secret_memory import wipe
 from pocketseek.package.storage import storage_errors, sync_dir
+from pocketseek.package.switch import drop_previous, settle
 
 Progress = Callable[[int, int], None]
 SealState = Literal["plain", "sealed", "mixed"]
@@ -114,6 +119,7 @@ def seal_package(
     with _changing(package_dir) as job:
         files = [file for file in files_of(job.manifest) if job.record is None or not job.record.has(file)]
         job.check_space(files)
+        job.let_go()
         job.check_clear_text(files)
         if job.record is None:
             job.begin(get_secret(), cipher, memory_kib)
@@ -184,6 +190,16 @@ class _Job:
         if self._key is None:
             raise ValueError("the package is not unlocked")
         return self._key
+
+    def let_go(self) -> None:
+        """Of what lies beside the model in the clear: the version before, one that was being fetched, chunks that were
+        moved aside because they are damaged, deltas to be published."""
+        if self.record is not None:
+            return  # all of it went when the sealing was begun
+        drop_previous(self._dir)
+        for path in (update_path(self._dir), self._dir / QUARANTINE_NAME, self._dir / DELTAS_NAME):
+            if os.path.lexists(path):
+                remove_tree(path)
 
     def begin(self, secret: Secret, cipher: Cipher, memory_kib: int) -> None:
         sealing, data_key = secrets.token_bytes(16), bytearray(secrets.token_bytes(KEY_BYTES))
@@ -293,6 +309,7 @@ class _Counter:
 def _changing(package_dir: Path) -> Iterator[_Job]:
     package_dir = package_dir.resolve()  # the lock is beside the package itself, not beside a link to it
     with destination_lock(package_dir), storage_errors(package_dir):
+        settle(package_dir)
         job = _Job(package_dir)
         try:
             yield job

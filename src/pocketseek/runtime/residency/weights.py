@@ -2,9 +2,8 @@
 
 What stays in memory is the package's own map, so a system that is short of memory can drop those pages at once without
 asking (they are clean). Pages that it took come back by being used; the readers fetch them before where that is noticed
-in time (loss_watch.py). Streamed units are read into the ring by
-threads; layers that are whole in memory run in one call, the others unit by unit. Which is which changes in
-`set_bytes`, between two passes, and never changes a result.
+in time (loss_watch.py). Streamed units are read into the ring by threads; layers that are whole in memory run in one
+call, the others unit by unit. Which is which changes in `set_bytes`, between two passes, and never changes a result.
 
 A page that cannot be read ends the pass in an error and not the process (guarded_maps.py). After an error everything
 is read anew, from the file that then has the chunk's name, if that one is good. If a file was written to during a pass
