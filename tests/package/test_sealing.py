@@ -120,7 +120,8 @@ def check_sealed(path: Path, secret: Secret) -> None:
     assert plaintext_in(path) == []
     assert seal_state(path, read_manifest(path)) == "sealed"
     names = {f"{file.name}.sealed" for file in files_in(path)}
-    assert names_below(path) - {"verified.json", "checked.json"} == names | {
+    beside = {"verified.json", "checked.json", "manifest.json", "sealed.json"}
+    assert names_below(path) - beside == names | {"chunks", "files"}
         "manifest.json",
         "sealed.json",
         "chunks",

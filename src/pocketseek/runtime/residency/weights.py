@@ -17,7 +17,7 @@ Kernels that cannot compute layers in parts (the reference) get everything mappe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -44,7 +44,8 @@ from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode, 
 from pocketseek.runtime.residency.storage_pace import StoragePace
 from pocketseek.runtime.residency.streamer import Streamer, WarmRange
 from pocketseek.runtime.residency.table_rows import TableRows
-from pocketseek.runtime.residency.units import HEAD, UNIT_BYTES, Piece, Unit, units_of
+from pocketseek.runtime.residency.tensor_places import TensorPlaces, lacking
+from pocketseek.runtime.residency.units import HEAD, UNIT_BYTES, Unit, units_of
 from pocketseek.runtime.residency.weight_files import WeightFiles, open_files
 
 _EMBED = "embed.weight"
@@ -81,6 +82,7 @@ class Weights:
         self._kernels = kernels
         self._config = package.manifest.model
         self._entries = {entry.name: entry for entry in package.manifest.tensors}
+        self._places_of = TensorPlaces(package)
         self._units = units_of(package.manifest, unit_bytes) if kernels.can_stream else ()
         self._files = files or open_files(package)
         if not self._units and self._files.needs_filling:  # they read everything when it is loaded
@@ -90,9 +92,11 @@ class Weights:
             name: self._read_vector(entry) for name, entry in self._entries.items() if len(entry.shape) == 1
         }
         self._whole_layers = [self._load_layer(index, None) for index in range(self._config.num_layers)]
-        self._whole_head = self._kernels.load_matrix(self._mapped(HEAD))
+        self._whole_head = self._kernels.load_matrix(self._places_of.mapped(HEAD))
         self._embed = (
-            self._whole_head if self._config.tied_embeddings else self._kernels.load_matrix(self._mapped(_EMBED))
+            self._whole_head
+            if self._config.tied_embeddings
+            else self._kernels.load_matrix(self._places_of.mapped(_EMBED))
         )
         self.head_norm = self._vectors["head.norm"]
         self.inv_freq = self._vectors["rope.inv_freq"]
@@ -347,7 +351,9 @@ class Weights:
             for index in range(self._config.num_layers)
         ]
         if None in streamed_layers:
-            self._head = self._kernels.load_matrix(self._assembled(HEAD, by_layer[None], plan))
+            self._head = self._kernels.load_matrix(
+                self._places_of.assembled(HEAD, by_layer[None], plan, self._streamer.ring)
+            )
         else:
             self._head = self._whole_head
 
@@ -357,38 +363,17 @@ class Weights:
         units = [unit for unit in plan.units if unit.layer == index] if plan is not None else []
         for name in LAYER_MATRICES:
             full = f"layer.{index}.{name}"
-            tensors[name] = self._mapped(full) if plan is None else self._assembled(full, units, plan)
+            if plan is None:
+                tensors[name] = self._places_of.mapped(full)
+            else:
+                tensors[name] = self._places_of.assembled(full, units, plan, self._streamer.ring)
         for name in (*LAYER_NORMS, *LAYER_OPTIONAL_VECTORS):
             vector = self._vectors.get(f"layer.{index}.{name}")
             if vector is not None:
                 tensors[name] = TensorData("f32", vector.shape, ((0, vector.view(np.uint8)),))
             elif name in LAYER_NORMS:
-                raise _lacking(f"layer.{index}.{name}")
+                raise lacking(f"layer.{index}.{name}")
         return self._kernels.load_layer(tensors)
-
-    def _mapped(self, name: str) -> TensorData:
-        if name not in self._entries:
-            raise _lacking(name)
-        stored = self._package.tensor(name)
-        return TensorData(stored.format, stored.shape, tuple((part.first_tile, part.data) for part in stored.parts))
-
-    def _assembled(self, name: str, units: Sequence[Unit], plan: Plan) -> TensorData:
-        """A tensor of these units' pieces, each where it is during a pass."""
-        entry = self._entries[name]
-        pieces = [(unit, piece) for unit in units for piece in unit.pieces if piece.tensor == name]
-        pieces.sort(key=lambda pair: pair[1].first_tile)
-        parts = tuple((piece.first_tile, self._bytes_of(unit, piece, plan)) for unit, piece in pieces)
-        return TensorData(entry.format, entry.shape, parts)
-
-    def _bytes_of(self, unit: Unit, piece: Piece, plan: Plan) -> NDArray[np.uint8]:
-        slot = plan.slot_of.get(unit.index)
-        if slot is None:
-            return self._view(piece)
-        position = slot.position_of(piece)
-        return self._streamer.ring[position : position + piece.num_bytes]
-
-    def _view(self, piece: Piece) -> NDArray[np.uint8]:
-        return self._package.chunk(piece.chunk)[piece.offset : piece.offset + piece.num_bytes]
 
     def _read_vector(self, entry: TensorEntry) -> Floats:
         """A copy: small, used in every pass, and not worth a page of the map each."""
@@ -402,7 +387,3 @@ class Weights:
         self._streamer.close()
         self._maps.close()
         self._files.close()
-
-
-def _lacking(name: str) -> IntegrityError:
-    return IntegrityError(f"the package lacks the tensor {name}; convert or install the model again")

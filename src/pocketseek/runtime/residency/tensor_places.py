@@ -1,0 +1,49 @@
+"""Where the bytes of a tensor lie during a pass, for the kernels: in the package's map, in the ring, or part here, part
+there. Knows nothing of threads: whoever computes sees to it that the bytes are there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketseek.errors import IntegrityError
+from pocketseek.kernels.contract import TensorData
+from pocketseek.package.reader import Package
+from pocketseek.runtime.residency.plan import Plan
+from pocketseek.runtime.residency.units import Piece, Unit
+
+
+class TensorPlaces:
+    """Of one open package."""
+
+    def __init__(self, package: Package) -> None:
+        self._package = package
+        self._entries = {entry.name: entry for entry in package.manifest.tensors}
+
+    def mapped(self, name: str) -> TensorData:
+        """All of it as the package maps it. Raises IntegrityError if the package has no such tensor."""
+        if name not in self._entries:
+            raise lacking(name)
+        stored = self._package.tensor(name)
+        return TensorData(stored.format, stored.shape, tuple((part.first_tile, part.data) for part in stored.parts))
+
+    def assembled(self, name: str, units: Sequence[Unit], plan: Plan, ring: NDArray[np.uint8]) -> TensorData:
+        """Of these units' pieces, each where it is during a pass."""
+        entry = self._entries[name]
+        pieces = [(unit, piece) for unit in units for piece in unit.pieces if piece.tensor == name]
+        pieces.sort(key=lambda pair: pair[1].first_tile)
+        parts = tuple((piece.first_tile, self._bytes_of(unit, piece, plan, ring)) for unit, piece in pieces)
+        return TensorData(entry.format, entry.shape, parts)
+
+    def _bytes_of(self, unit: Unit, piece: Piece, plan: Plan, ring: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        slot = plan.slot_of.get(unit.index)
+        if slot is None:
+            return self._package.chunk(piece.chunk)[piece.offset : piece.offset + piece.num_bytes]
+        position = slot.position_of(piece)
+        return ring[position : position + piece.num_bytes]
+
+
+def lacking(name: str) -> IntegrityError:
+    return IntegrityError(f"the package lacks the tensor {name}; convert or install the model again")
