@@ -82,7 +82,7 @@ class Weights:
         self._kernels = kernels
         self._config = package.manifest.model
         self._entries = {entry.name: entry for entry in package.manifest.tensors}
-        self._places_of = TensorPlaces(package)
+        self._tensors = TensorPlaces(package)
         self._units = units_of(package.manifest, unit_bytes) if kernels.can_stream else ()
         self._files = files or open_files(package)
         if not self._units and self._files.needs_filling:  # they read everything when it is loaded
@@ -92,11 +92,11 @@ class Weights:
             name: self._read_vector(entry) for name, entry in self._entries.items() if len(entry.shape) == 1
         }
         self._whole_layers = [self._load_layer(index, None) for index in range(self._config.num_layers)]
-        self._whole_head = self._kernels.load_matrix(self._places_of.mapped(HEAD))
+        self._whole_head = self._kernels.load_matrix(self._tensors.mapped(HEAD))
         self._embed = (
             self._whole_head
             if self._config.tied_embeddings
-            else self._kernels.load_matrix(self._places_of.mapped(_EMBED))
+            else self._kernels.load_matrix(self._tensors.mapped(_EMBED))
         )
         self.head_norm = self._vectors["head.norm"]
         self.inv_freq = self._vectors["rope.inv_freq"]
@@ -352,7 +352,7 @@ class Weights:
         ]
         if None in streamed_layers:
             self._head = self._kernels.load_matrix(
-                self._places_of.assembled(HEAD, by_layer[None], plan, self._streamer.ring)
+                self._tensors.assembled(HEAD, by_layer[None], plan, self._streamer.ring)
             )
         else:
             self._head = self._whole_head
@@ -364,9 +364,9 @@ class Weights:
         for name in LAYER_MATRICES:
             full = f"layer.{index}.{name}"
             if plan is None:
-                tensors[name] = self._places_of.mapped(full)
+                tensors[name] = self._tensors.mapped(full)
             else:
-                tensors[name] = self._places_of.assembled(full, units, plan, self._streamer.ring)
+                tensors[name] = self._tensors.assembled(full, units, plan, self._streamer.ring)
         for name in (*LAYER_NORMS, *LAYER_OPTIONAL_VECTORS):
             vector = self._vectors.get(f"layer.{index}.{name}")
             if vector is not None:
