@@ -73,7 +73,8 @@ class Admission:
     def installed(self, path: Path, event: str) -> None:
         """What was admitted lies there now: its signer is remembered, and the event is written down."""
         state = self._gate.look_at(path)
-        if self._agreed:
+        goes_back = self._allow_older and state.is_older and state.status == "trusted" and not state.signer_changed
+        if self._agreed or goes_back:
             self._gate.accept(path, state, allow_older=self._allow_older)
         else:
             self._gate.record(state, self._gate.store.load())
