@@ -62,7 +62,8 @@ def package_bytes(package: Path) -> dict[str, bytes]:
 
 
 def files_of(package: Path) -> list[Path]:
-    return sorted(path for path in package.rglob("*") if path.is_file() and path.name != "verified.json")
+    unlike = ("verified.json", "checked.json")
+    return sorted(path for path in package.rglob("*") if path.is_file() and path.name not in unlike)
 
 
 def leftovers(directory: Path) -> list[str]:

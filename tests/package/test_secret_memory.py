@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketseek.package.secret_memory import SecretMemory, secret_map, wipe
+from pocketseek.package.seal import wipe
+from pocketseek.package.secret_memory import SecretMemory, secret_map
 
 PAGE = mmap.PAGESIZE
 NUM_BYTES = 10 * PAGE + 77

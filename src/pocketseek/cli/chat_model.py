@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketseek.apps.repository.versions import VersionNotes
 from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, is_onnx
 from pocketseek.cli.key_options import NO_KEY, KeyOptions
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
@@ -17,6 +16,7 @@ from pocketseek.settings import Settings
 from pocketseek.types import SamplingParams
 
 if TYPE_CHECKING:
+    from pocketseek.apps.repository.versions import VersionNotes
     from pocketseek.runtime.engine import Engine
     from pocketseek.runtime.speed_plan import SpeedNeed
 
@@ -60,6 +60,8 @@ class ModelSlot:
     def __init__(self, options: ModelOptions, model: str | None) -> None:
         self._options = replace(options, trust=None)
         self._asked = model
+        from pocketseek.apps.repository.versions import VersionNotes
+
         self._notes = VersionNotes()
         self.current = _open(options, model, self._notes)
 

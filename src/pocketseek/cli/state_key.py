@@ -11,21 +11,25 @@ from pocketseek.cli.console import is_interactive
 from pocketseek.cli.key_options import NO_KEY, KeyOptions, ask_passphrase, given_secret
 from pocketseek.cli.messages import Words
 from pocketseek.errors import SealError
-from pocketseek.package.data_seal import DataKeys, DataSeal, read_data_seal
 from pocketseek.settings import Settings
 
 if TYPE_CHECKING:
+    from pocketseek.package.data_seal import DataKeys, DataSeal
     from pocketseek.package.key_slots import Secret
 
 
 def state_key(settings: Settings) -> bytes | None:
     """Of the databases; None: they are plain. Raises SealError if it is needed and cannot be had."""
+    from pocketseek.package.data_seal import read_data_seal
+
     seal = read_data_seal(settings.home)
     return None if seal is None else _opened(settings, seal).databases
 
 
 def cache_key(settings: Settings) -> bytes | None:
     """Of computed pages. Nobody is asked for them alone: None if the key was not needed for anything before."""
+    from pocketseek.package.data_seal import read_data_seal
+
     seal = read_data_seal(settings.home)
     if seal is None:
         return None

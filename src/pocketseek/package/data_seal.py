@@ -21,8 +21,7 @@ from pocketseek.errors import FormatError, UsageError
 from pocketseek.package.key_slots import MAX_SLOTS, KeySlot, Secret, new_slot, open_slots, parse_slot
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.paths import SEALING_PATTERN
-from pocketseek.package.seal import KEY_BYTES, derived_key
-from pocketseek.package.secret_memory import wipe
+from pocketseek.package.seal import KEY_BYTES, derived_key, wipe
 from pocketseek.package.storage import storage_errors, sync_dir, write_file
 from pocketseek.package.strict_json import Fields, format_error, load_object
 

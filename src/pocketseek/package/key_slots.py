@@ -18,8 +18,15 @@ from typing import Literal
 
 from pocketseek.errors import NotFoundError, SealError, UsageError
 from pocketseek.package.paths import SHA256_PATTERN, WRAPPED_PATTERN
-from pocketseek.package.seal import KEY_BYTES, SALT_BYTES, stretch_passphrase, unwrap_key, wrap_key, wrapping_key_of
-from pocketseek.package.secret_memory import wipe
+from pocketseek.package.seal import (
+    KEY_BYTES,
+    SALT_BYTES,
+    stretch_passphrase,
+    unwrap_key,
+    wipe,
+    wrap_key,
+    wrapping_key_of,
+)
 from pocketseek.package.storage import storage_errors, sync_dir, write_all
 from pocketseek.package.strict_json import Fields, JsonValue, format_error
 

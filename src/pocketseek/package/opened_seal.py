@@ -14,7 +14,7 @@ from pathlib import Path
 from pocketseek.errors import IntegrityError, SealError
 from pocketseek.package.entries import Manifest
 from pocketseek.package.key_slots import Secret
-from pocketseek.package.seal import TAG_BYTES, require_ciphers
+from pocketseek.package.seal import TAG_BYTES, require_ciphers, wipe
 from pocketseek.package.seal_record import PackageFile, SealRecord, check_record, files_of
 from pocketseek.package.sealed_file import (
     HEADER_BYTES,
@@ -24,7 +24,6 @@ from pocketseek.package.sealed_file import (
     read_header,
     segment_bytes,
 )
-from pocketseek.package.secret_memory import wipe
 from pocketseek.package.storage import storage_errors
 
 

@@ -46,6 +46,11 @@ _WRAP, _FILE, _RECORD = b"pocketseek wrap 1", b"pocketseek file 1 ", b"pocketsee
 _RECORDS, _NAMES = b"pocketseek records 1", b"pocketseek names 1"
 
 
+def wipe(data: bytearray) -> None:
+    """Overwrite a key that is not needed any more."""
+    data[:] = bytes(len(data))
+
+
 def require_ciphers() -> None:
     """Raises UnsupportedError if the library is not here."""
     remedy = "pkg install python-cryptography" if is_termux() else 'pip install "pocketseek[secure]"'

@@ -50,7 +50,7 @@ from pocketseek.package.paths import (
     SHA256_PATTERN,
     update_path,
 )
-from pocketseek.package.seal import KEY_BYTES, Cipher, require_ciphers
+from pocketseek.package.seal import KEY_BYTES, Cipher, require_ciphers, wipe
 from pocketseek.package.seal_record import (
     PackageFile,
     SealRecord,
@@ -68,7 +68,6 @@ from pocketseek.package.sealed_file import (
     write_plain,
     write_sealed,
 )
-from pocketseek.package.secret_memory import wipe
 from pocketseek.package.storage import storage_errors, sync_dir
 from pocketseek.package.switch import drop_previous, settle
 

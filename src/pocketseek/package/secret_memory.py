@@ -23,11 +23,6 @@ _NO_RESERVE: int = getattr(mmap, "MAP_NORESERVE", 0x4000)
 _LOCK_ON_FAULT = 1  # MLOCK_ONFAULT: pages are locked as they come
 
 
-def wipe(data: bytearray) -> None:
-    """Overwrite a key that is not needed any more."""
-    data[:] = bytes(len(data))
-
-
 def secret_map(num_bytes: int) -> mmap.mmap:
     """Anonymous memory that is in no core dump. Raises MemoryLimitError."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE

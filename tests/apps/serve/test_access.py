@@ -99,6 +99,7 @@ WITHOUT_MODEL = {
     "/v1/files",
     "/v1/files/{id}",
     "/v1/files/{id}/content",
+    "/v1/files/{id}/read",
     "/api/status",
     "/api/conversations/{id}",
     "/api/conversations/{id}/export",

@@ -33,7 +33,8 @@ def test_many_become_a_few_lines_with_all_of_them_counted(log: AuditLog) -> None
     asyncio.run(day_of_attacks())
     refusals.close()
     times = times_of(log)
-    assert times[0] == 1
+    assert isinstance(times[0], int)
+    assert times[0] < 100  # the first is written at once, by a thread
     assert sum(times) == 10_000  # type: ignore[arg-type]
     assert len(times) < 40
 
