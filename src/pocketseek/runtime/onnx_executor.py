@@ -31,7 +31,7 @@ from pocketseek.runtime.onnx.model_files import OnnxModel
 from pocketseek.runtime.onnx.open_problems import one_line, open_problem
 from pocketseek.runtime.onnx.passes import Passes
 from pocketseek.runtime.onnx.prepared import PreparedCopies
-from pocketseek.runtime.onnx.providers import PROVIDERS, ProviderError, open_first, order_of
+from pocketseek.runtime.onnx.providers import PROVIDERS, open_first, order_of, provider_error
 from pocketseek.runtime.onnx.session_options import session_options
 from pocketseek.runtime.onnx.stage import Stage
 from pocketseek.runtime.onnx.whole_weights import WholeWeights
@@ -260,9 +260,9 @@ def _open_passes(model: OnnxModel, provider: str, num_threads: int, copies: Prep
     try:
         logits = passes.try_token()
     except _library_errors() as error:
-        raise ProviderError(provider, "first pass", str(error)) from error
+        raise provider_error(provider, "first pass", str(error)) from error
     if not np.isfinite(logits).all():
-        raise ProviderError(provider, "no numbers")
+        raise provider_error(provider, "no numbers")
     return passes
 
 
@@ -285,7 +285,7 @@ def _stages_of(model: OnnxModel, files: _Files, provider: str, num_threads: int)
     ]
     theirs = [session for session, name in zip(sessions, names, strict=True) if name != "CPU"]
     if theirs and not any(_has_a_part(session, PROVIDERS[provider]) for session in theirs):
-        raise ProviderError(provider, "no operators")
+        raise provider_error(provider, "no operators")
     return [
         Stage(session, stage.layers, model.names, _library())
         for session, stage in zip(sessions, model.stages, strict=True)
@@ -328,7 +328,7 @@ def _session(
     with _open_errors(path, provider):
         session = library.InferenceSession(str(path), options, providers=_with_cpu(name))
     if name not in session.get_providers():
-        raise ProviderError(provider, "not started")
+        raise provider_error(provider, "not started")
     return session
 
 
@@ -358,7 +358,7 @@ def _open_errors(path: Path, provider: str) -> Iterator[None]:
         yield
     except _library_errors() as error:
         if provider != "CPU":
-            raise ProviderError(provider, "refused", str(error)) from error
+            raise provider_error(provider, "refused", str(error)) from error
         raise open_problem(path, str(error), library_version() or "") from error
 
 

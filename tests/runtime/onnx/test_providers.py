@@ -10,10 +10,10 @@ from pocketseek.runtime.onnx.model_files import ModelForm
 from pocketseek.runtime.onnx.providers import (
     PROVIDERS,
     ProviderChoice,
-    ProviderError,
     find_provider,
     open_first,
     order_of,
+    provider_error,
 )
 
 PHONE = ExecutionProvider("QNN", "npu by qnn")
@@ -54,13 +54,13 @@ def test_a_problem_is_told_without_the_remedy_that_was_taken() -> None:
     def open_with(name: str) -> str:
         if name == "CPU":
             return name
-        raise ProviderError(name, "refused", "no backend\nlibQnnHtp.so")
+        raise provider_error(name, "refused", "no backend\nlibQnnHtp.so")
 
     _, choice = open_first(order_of(PHONE, available=EVERY), EVERY, open_with)
     first = choice.failures[0]
     assert (first.kind, first.detail) == ("refused", "no backend libQnnHtp.so")
     assert first.problem == "QNN cannot run the model: no backend libQnnHtp.so"
-    with pytest.raises(ProviderError, match=r"libQnnHtp\.so; use --provider CPU$"):
+    with pytest.raises(UnsupportedError, match=r"libQnnHtp\.so; use --provider CPU$"):
         open_first(order_of(PC, "QNN", available=EVERY), EVERY, open_with)
 
 

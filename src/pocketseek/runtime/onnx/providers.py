@@ -46,16 +46,6 @@ _PROBLEMS: dict[ProblemKind, str] = {
 }
 
 
-class ProviderError(UnsupportedError):
-    """A provider other than the CPU does not work. detail: in ONNX Runtime's words, of any length."""
-
-    def __init__(self, name: str, kind: ProblemKind, detail: str = "") -> None:
-        self.kind = kind
-        self.detail = " ".join(detail.split())[:_DETAIL_CHARS]
-        self.problem = _PROBLEMS[kind].format(name=name) + (f": {self.detail}" if detail else "")
-        super().__init__(f"{self.problem}; use --provider CPU")
-
-
 @dataclass(frozen=True)
 class ProviderFailure:
     """problem: one line, in English. kind, detail: the same for those who say it themselves; kind None: anything."""
@@ -64,6 +54,18 @@ class ProviderFailure:
     problem: str
     kind: ProblemKind | None = None
     detail: str = ""
+
+
+_FAILURE = "provider_failure"  # an attribute of errors that provider_error makes
+
+
+def provider_error(name: str, kind: ProblemKind, detail: str = "") -> UnsupportedError:
+    """A provider other than the CPU does not work. detail: in ONNX Runtime's words, of any length."""
+    short = " ".join(detail.split())[:_DETAIL_CHARS]
+    problem = _PROBLEMS[kind].format(name=name) + (f": {short}" if detail else "")
+    error = UnsupportedError(f"{problem}; use --provider CPU")
+    setattr(error, _FAILURE, ProviderFailure(name, problem, kind, short))
+    return error
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,8 @@ def _lacking(name: str, available: Collection[str]) -> str:
 
 
 def _failure(name: str, error: UnsupportedError) -> ProviderFailure:
-    if isinstance(error, ProviderError):  # without the remedy: the next one is used anyway
-        return ProviderFailure(name, error.problem, error.kind, error.detail)
+    known = getattr(error, _FAILURE, None)
+    if isinstance(known, ProviderFailure):  # without the remedy: the next one is used anyway
+        return known
     problem = " ".join(str(error).split())[:_DETAIL_CHARS]
     return ProviderFailure(name, problem, detail=problem)
