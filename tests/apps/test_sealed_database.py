@@ -34,6 +34,18 @@ with database.change():
 database.close()
 """
 
+WRITER = """
+import sys
+from pathlib import Path
+from pocketseek.apps import database
+database._BUSY_TIMEOUT_S = 0.1
+other = database.Database(
+    Path(sys.argv[1]), application_id=0x1234, migrations=(("", ""),), key=bytes(range(32))
+)
+with other.change():
+    other.run("INSERT INTO words VALUES ('two')")
+"""
+
 SEALER = """
 import sys
 from pathlib import Path
@@ -175,3 +187,19 @@ def test_kill_9_at_any_moment_leaves_it_plain_or_sealed_and_whole(path: Path) ->
         process.stdout.close()
         is_sealed = not is_plain(path)
         assert words(path, KEY if is_sealed else None) == [SECRET] * 300
+
+
+def test_two_connections_of_one_process_keep_their_locks(path: Path) -> None:
+    """A descriptor that is closed would take the locks of the others along."""
+    first, second = opened(path, KEY), opened(path, KEY)
+    with first.change():
+        first.run("INSERT INTO words VALUES ('one')")
+        program = [sys.executable, "-c", WRITER, str(path)]
+        third = opened(path, KEY)
+        done = subprocess.run(program, capture_output=True, text=True, check=False)
+        assert "BusyError" in done.stderr
+        third.close()
+    assert second.rows("SELECT word FROM words") == [("one",)]
+    first.close()
+    second.close()
+    assert words(path, KEY) == ["one"]

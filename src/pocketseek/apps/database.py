@@ -20,6 +20,7 @@ import os
 import sqlite3
 import stat
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,6 +45,7 @@ Migrations: TypeAlias = "Sequence[Sequence[str]]"
 _BUSY_TIMEOUT_S = 10.0
 _IN_MEMORY = ":memory:"
 _OPENING = threading.Lock()  # a file is made by one thread at a time, see _make_private
+_SEALED_HERE: Counter[tuple[int, int]] = Counter()  # open in this process: closing another descriptor takes their locks
 
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH})
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -66,9 +68,12 @@ class Database:
         with _OPENING:
             if path is not None:
                 _make_private(path)
-            if self._key is not None and sealed_database.is_plain(self.path):
+            if self._key is not None and not _SEALED_HERE[_file_id(self.path)] and sealed_database.is_plain(self.path):
                 sealed_database.seal(self.path, self._key)
             self._open(application_id, migrations)
+            self._file_id = _file_id(self.path) if self._key is not None else None
+            if self._file_id is not None:
+                _SEALED_HERE[self._file_id] += 1
 
     def _open(self, application_id: int, migrations: Migrations) -> None:
         with self._explained():
@@ -82,13 +87,16 @@ class Database:
             if self._key is not None or self.path == Path(_IN_MEMORY):
                 self.rows("PRAGMA temp_store = MEMORY")
             self._prepare(application_id, migrations)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: the file does not stay open, and it is raised again
             self._connection.close()
             raise
 
     def close(self) -> None:
         with self._lock, self._explained():
             self._connection.close()
+            if self._file_id is not None:
+                _SEALED_HERE[self._file_id] -= 1
+                self._file_id = None
 
     def rows(self, statement: str, *values: Value) -> list[Row]:
         """What a statement finds."""
@@ -201,6 +209,12 @@ def _explain(error: Exception, path: Path, *, is_sealed: bool) -> PocketseekErro
     if primary == sqlite3.SQLITE_FULL:
         return StorageError(f"{path}: the disk is full; free some space and try again")
     return StorageError(f"{path} cannot be read or written ({error}); check its owner, mode and the storage")
+
+
+def _file_id(path: Path) -> tuple[int, int]:
+    with storage_errors(path):
+        status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _make_private(path: Path) -> None:

@@ -32,7 +32,7 @@ CHANGED = Message(
     "从现在起 {name} 只能用新的{what}打开。此前复制的副本仍可用旧的打开。",
 )
 KEY_WRITTEN = Message("The key is in {path}; keep a copy in another place.", "密钥在 {path} 中;请另存一份副本。")
-STATE = Message("Sealed", "加密")
+STATE = Message("sealed", "加密")
 STATE_PLAIN = Message("no", "否")
 STATE_SEALED = Message("yes, {cipher}, opens with {what}", "是,{cipher},用{what}打开")
 STATE_MIXED = Message(

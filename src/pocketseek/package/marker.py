@@ -7,20 +7,15 @@ write the marker too); `verify --full` does not read it. A missing, damaged or u
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import secrets
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
-from pocketseek.errors import FormatError
 from pocketseek.package.entries import Manifest
-from pocketseek.package.paths import MARKER_NAME, MARKER_TEMP_PREFIX, SHA256_PATTERN, chunk_path
-from pocketseek.package.storage import write_all
-from pocketseek.package.strict_json import Fields, load_object
+from pocketseek.package.paths import MARKER_NAME, chunk_path
+from pocketseek.package.side_record import read_side_record, write_side_record
 
 _MAX_MARKER_BYTES = 4 * 1024 * 1024
 _STAMP = re.compile(r"\d{1,20}:\d{1,12}:-?\d{1,20}")
@@ -57,18 +52,8 @@ def settle(descriptor: int) -> None:
 
 def read_marker(package_dir: Path) -> Mapping[str, str]:
     """Stamps by chunk hash; empty if there is no usable marker."""
-    try:
-        with (package_dir / MARKER_NAME).open("rb") as file:
-            data = file.read(_MAX_MARKER_BYTES + 1)
-        fields = Fields(load_object(data, MARKER_NAME, max_bytes=_MAX_MARKER_BYTES), MARKER_NAME, frozenset({"chunks"}))
-        chunks = fields.mapping("chunks")
-    except (OSError, FormatError):
-        return {}
-    return {
-        sha256: stamp
-        for sha256, stamp in chunks.items()
-        if isinstance(stamp, str) and _STAMP.fullmatch(stamp) and SHA256_PATTERN.fullmatch(sha256)
-    }
+    stamps = read_side_record(package_dir, MARKER_NAME)
+    return {sha256: stamp for sha256, stamp in stamps.items() if isinstance(stamp, str) and _STAMP.fullmatch(stamp)}
 
 
 def marked_s(package_dir: Path, manifest: Manifest) -> int | None:
@@ -85,14 +70,4 @@ def marked_s(package_dir: Path, manifest: Manifest) -> int | None:
 
 def write_marker(package_dir: Path, stamps: Mapping[str, str]) -> None:
     """Replace the marker in one step. A package that cannot be written goes without."""
-    data = json.dumps({"chunks": dict(stamps)}, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
-    temporary = package_dir / f"{MARKER_TEMP_PREFIX}{secrets.token_hex(8)}"
-    with suppress(OSError):
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
-            write_all(descriptor, data)
-            os.replace(temporary, package_dir / MARKER_NAME)
-        except OSError:
-            os.unlink(temporary)
-        finally:
-            os.close(descriptor)
+    write_side_record(package_dir, MARKER_NAME, stamps)

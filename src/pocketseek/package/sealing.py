@@ -272,7 +272,7 @@ class _Job:
             yield descriptor
             os.replace(work, path)
             sync_dir(path.parent)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: no work file stays, and it is raised again
             with suppress(OSError):
                 work.unlink()
             raise

@@ -131,14 +131,14 @@ class _Paced:
     sock: Any
 
     def connect(self) -> None:
-        super().connect()  # type: ignore[misc]
+        super().connect()  # type: ignore[misc]  # of urllib3, which a mixin has behind it
         self._pace = _Pace(self.patience)
         self.sockets.add(self.sock)
         self.sock = _PacedSocket(self.sock, self._pace)
 
     def getresponse(self) -> Any:
         self._pace.begin_headers()
-        response = super().getresponse()  # type: ignore[misc]
+        response = super().getresponse()  # type: ignore[misc]  # of urllib3, which a mixin has behind it
         self._pace.begin_body()
         return response
 
