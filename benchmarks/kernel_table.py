@@ -11,6 +11,7 @@ with one thread they are processor time, so that on a busy machine `--threads 1`
                  go round a pool of matrices (`--pool-mb`) larger than the last-level cache: weights come from memory.
     attention    a decode row of the 1.5B shape: a layer whose matrices are next to nothing, with keys and values of
                  many sequences in turn, less the same layer without context; all threads
+    latents      the same of latent attention in the V2-Lite shape
     embed        random rows of a q8s table; one thread
     others       rows of the 1.5B shape in cache, one thread. Only their arithmetic is counted (an exponential as 12
                  multiply-adds), so loads, stores and divisions explain what is missing.
@@ -24,7 +25,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -44,12 +45,14 @@ from pocketseek.kernels.choose import choose_kernels, supported_sets
 from pocketseek.kernels.contract import LAYER_MATRICES
 from pocketseek.kernels.kv_memory import PAGE_TOKENS
 from pocketseek.kernels.measure import MachineLimits, measure_limits
+from pocketseek.shapes import MlaShape
 
 HIDDEN, INTERMEDIATE, HEADS, KV_HEADS, HEAD_DIM, VOCABULARY = 1536, 8960, 12, 2, 128, 151936
 SHAPES = ((INTERMEDIATE, HIDDEN), (HIDDEN, INTERMEDIATE))
 SWEEP_S = 3e-3  # within a time slice: some sweep is not interrupted, even on a busy machine
 MOST_S = 0.5  # all sweeps of a kernel
 EXP_MULTIPLY_ADDS = 12
+LATENTS, LATENT_HEADS = MlaShape(rank=512, nope_dim=128, rope_dim=64, value_dim=128), 16
 TINY = 16  # width of the layer whose attention is timed
 Floats = NDArray[np.float32]
 
@@ -132,13 +135,48 @@ class Bench:
     # -- attention ------------------------------------------------------------------------------------------------
 
     def attention(self, contexts: tuple[int, ...]) -> Iterator[Line]:
+        """Keys and values of a dense model."""
         shape = _native.ModelShape(TINY, TINY, HEADS, KV_HEADS, HEAD_DIM, 1e-6, "f16")
         widths = {"q": (HEADS * HEAD_DIM, TINY), "o": (TINY, HEADS * HEAD_DIM), "k": (KV_HEADS * HEAD_DIM, TINY)}
-        widths["v"] = widths["k"]
-        entries: dict[str, object] = {"attn_norm": np.ones(TINY, np.float32), "mlp_norm": np.ones(TINY, np.float32)}
-        for name in LAYER_MATRICES:
-            matrix = random_matrix(self._rng, "q4s", *widths.get(name, (TINY, TINY)))
-            entries[name] = _native.Matrix("q4s", *matrix.shape, list(matrix.parts))
+        matrices = dict.fromkeys(LAYER_MATRICES, (TINY, TINY)) | widths | {"v": widths["k"]}
+        threads = min(KV_HEADS, self._limits.num_threads)
+        for context, seconds in self._attention(shape, HEAD_DIM, matrices, {}, contexts):
+            num_bytes, multiply_adds = context * KV_HEADS * HEAD_DIM * 2 * 2, context * HEADS * HEAD_DIM * 2
+            yield self.line(
+                f"attention at {context - 1}", 1, num_bytes, multiply_adds, seconds, int8=False, threads=threads
+            )
+
+    def latents(self, contexts: tuple[int, ...]) -> Iterator[Line]:
+        """Latents of the V2-Lite shape; k_b and v_b are in the time without context."""
+        mla, heads = LATENTS, LATENT_HEADS
+        latent = _native.LatentShape(mla.rank, mla.nope_dim, mla.rope_dim, mla.value_dim, 0, 1.0)
+        head_dim = mla.nope_dim + mla.rope_dim
+        shape = _native.ModelShape(TINY, TINY, heads, 1, head_dim, 1e-6, "f16", latent)
+        widths = {"q": (heads * head_dim, TINY), "kv_a": (mla.latent_dim, TINY), "o": (TINY, heads * mla.value_dim)}
+        widths |= {"k_b": (heads * mla.rank, mla.nope_dim), "v_b": (heads * mla.value_dim, mla.rank)}
+        matrices = dict.fromkeys(("gate", "up", "down"), (TINY, TINY)) | widths
+        vectors = {"kv_a_norm": np.ones(mla.rank, np.float32)}
+        for context, seconds in self._attention(shape, mla.rope_dim, matrices, vectors, contexts):
+            num_bytes, multiply_adds = context * mla.latent_dim * 2, context * heads * (mla.latent_dim + mla.rank)
+            threads = self._limits.num_threads
+            yield self.line(
+                f"latents at {context - 1}", 1, num_bytes, multiply_adds, seconds, int8=False, threads=threads
+            )
+
+    def _attention(
+        self,
+        shape: _native.ModelShape,
+        rotated: int,
+        matrices: Mapping[str, tuple[int, int]],
+        vectors: Mapping[str, Floats],
+        contexts: tuple[int, ...],
+    ) -> Iterator[tuple[int, float]]:
+        """Positions that a decode row sees, and how much longer it takes than one without context."""
+        norm = np.ones(TINY, np.float32)
+        entries: dict[str, object] = {"attn_norm": norm, "mlp_norm": norm, **vectors}
+        for name, size in matrices.items():
+            matrix = random_matrix(self._rng, "q8s" if name in ("k_b", "v_b") else "q4s", *size)
+            entries[name] = _native.Matrix(matrix.format, *matrix.shape, list(matrix.parts))
         layer, bare = _native.Layer(shape, entries), 0.0
         for context in (0, *contexts):
             num_pages = context // PAGE_TOKENS + 1
@@ -147,7 +185,7 @@ class Bench:
             self._pool[start : start + count * each].view(np.float16)[:] = 0.1
             first = np.uint64(self._pool.ctypes.data + start)
             pages = first + np.arange(count * num_pages, dtype=np.uint64) * np.uint64(shape.layer_bytes)
-            inv_freq = np.ones(HEAD_DIM // 2, np.float32)
+            inv_freq = np.ones(rotated // 2, np.float32)
             ids = np.arange(count * num_pages).reshape(count, num_pages)[:5000].tolist()
             batches = cycle(
                 [_native.Batch([(context, 1, part)], pages, shape.layer_bytes, inv_freq, 1.0) for part in ids]
@@ -155,19 +193,10 @@ class Bench:
             hidden = self._rows(1, TINY)
             layers = (partial(self._core.layers, shape, [layer], 0, batch, hidden) for batch in batches)
             seconds = self._best_time(in_turn(layers))
-            if not context:
+            if context:
+                yield context + 1, max(seconds - bare, 1e-9)
+            else:
                 bare = seconds
-                continue
-            positions = context + 1
-            yield self.line(
-                f"attention at {context}",
-                1,
-                positions * KV_HEADS * HEAD_DIM * 2 * 2,
-                positions * HEADS * HEAD_DIM * 2,
-                max(seconds - bare, 1e-9),
-                int8=False,
-                threads=min(KV_HEADS, self._limits.num_threads),
-            )
 
     # -- rows -----------------------------------------------------------------------------------------------------
 
@@ -258,6 +287,7 @@ def all_lines(bench: Bench, formats: list[str], rows: list[int]) -> Iterator[Lin
     for format_name in ("q6s", "q8s"):
         yield from bench.matrices(format_name, ((VOCABULARY, HIDDEN),), [1])
     yield from bench.attention((256, 4096))
+    yield from bench.latents((256, 1024, 4096))
     for count in (1, 64):
         yield from bench.rows(count)
 

@@ -21,11 +21,6 @@ constexpr int kTasksPerThread = 4;   // fewer, and threads wait for the slowest 
 int chunk_rows(const ModelShape& s) { return std::max(1, kMaxQueries / s.group()); }
 int chunk_queries(const ModelShape& s) { return chunk_rows(s) * std::min(s.group(), kMaxQueries); }
 
-const RowSpan& span_of(const Batch& batch, int row) {
-    const auto after = std::upper_bound(batch.spans.begin(), batch.spans.end(), row, [](int r, const RowSpan& span) { return r < span.first_row; });
-    return *(after - 1);
-}
-
 }  // namespace
 
 // Biases, q/k norms and rope on the rows of qkv_; keys and values rounded into their pages.
@@ -42,7 +37,7 @@ void Core::store_keys_values(const ModelShape& s, const LayerWeights& w, int lay
     };
     pool_.run(batch.rows, 1, [&](int begin, int end, int) {
         for (int row = begin; row < end; row++) {
-            const RowSpan& span = span_of(batch, row);
+            const RowSpan& span = batch.span_of(row);
             const int position = span.first_position + row - span.first_row;
             float *q = qkv_.data() + size_t(row) * width, *k = q + q_width, *v = k + kv_width;
             prepare_heads(q, s.heads, w.q_bias, w.q_norm, row);

@@ -6,12 +6,11 @@
 #include <stdexcept>
 
 #include "half.h"
+#include "quantise_rows.h"
 
 namespace pocketseek {
 
 namespace {
-
-constexpr int kExpandRows = 32;  // from here on expanding a q4p tile pays
 
 // D * g of one row and block of q4p, exact in f32.
 float two_level_scale(const uint8_t* tile, int blocks, int b, int r) {
@@ -46,70 +45,31 @@ void dequantise_row(const Matrix& m, int row, float* out) {
 }  // namespace
 
 size_t Core::workspace_bytes() const {
-    const auto bytes = [](const auto&... buffers) { return (0 + ... + (buffers.capacity() * sizeof(buffers[0]))); };
-    return bytes(int8_, wide_int8_, sum8_, wide_sum8_, panel_, pair_, wide_scale_, panel_scale_, scale_, sum_, x_, qkv_, mixed_, mlp_, scratch_, partial_) +
-           bytes(tasks_, span_tasks_);
+    return capacity_bytes(pair_, qkv_, mixed_, mlp_, scratch_, partial_, q_, latents_, packed_, scores_, tasks_, span_tasks_, latent_tasks_, latent_parts_) +
+           capacity_bytes(scores_of_experts_, outputs_, shared_, jobs_, job_tasks_) + input_.bytes() + panel_.bytes() + mixture_.bytes() +
+           x_buffers_.bytes() + gathered_.bytes() + middle_.bytes() + own_.bytes() + middle_panel_.bytes();
 }
 
 void Core::embed(const Matrix& table, const int32_t* ids, int rows, float* hidden) {
-    expected_.reset();
+    interrupt();
     const ExactFloats exact;
     for (int row = 0; row < rows; row++) dequantise_row(table, ids[row], hidden + size_t(row) * table.cols);
 }
 
 // Buffers for the forms of the input that its consumers need. Many rows of the wide form go into a panel, group by group, if `expand`.
 Activations Core::activations(int rows, int cols, std::initializer_list<const Matrix*> consumers, bool expand) {
-    Activations a;
-    a.blocks = div_up(cols, kBlock);
-    bool narrow = false, wide = false, floats = false;
-    for (const Matrix* m : consumers) {
-        const bool is_wide = m->format == Format::q4p;
-        wide |= is_wide, narrow |= is_quantised(m->format) && !is_wide, floats |= !is_quantised(m->format);
+    const Forms forms(consumers);
+    const int blocks = div_up(cols, kBlock), superblocks = div_up(blocks, kSuperBlocks);
+    Panel panel;
+    int wide_rows = rows;
+    if (forms.wide && expand && table_.pair && rows >= kExpandRows) {
+        const int groups = div_up(rows, table_.pair_rows);
+        panel = panel_from(panel_.take(size_t(groups) * superblocks, table_.pair_rows), 0, groups);
+        wide_rows = table_.pair_rows * pool_.num_threads();
     }
-    const size_t blocks = size_t(rows) * a.blocks;
-    if (wide) {
-        int wide_rows = rows;
-        if (expand && table_.pair && rows >= kExpandRows) {
-            const int group_rows = table_.pair_rows, groups = div_up(rows, group_rows);
-            const size_t panels = size_t(groups) * group_rows * a.superblocks();
-            a.panel = {groups, group_rows, aligned(grown(panel_, panels * kSuperBlocks * kBlock + 64)), grown(panel_scale_, panels)};
-            wide_rows = group_rows * pool_.num_threads();
-        }
-        a.wide = {grown(wide_int8_, size_t(wide_rows) * a.blocks * kBlock), grown(wide_scale_, size_t(wide_rows) * a.superblocks()),
-                  grown(wide_sum8_, size_t(wide_rows) * a.blocks)};
-    }
-    if (narrow) {
-        a.q = grown(int8_, blocks * kBlock);
-        a.scale = grown(scale_, blocks);
-        a.sum8 = grown(sum8_, blocks);
-        a.sum = grown(sum_, blocks);
-    }
-    if (floats) a.x = grown(x_, blocks * kBlock);
+    Activations a = input_.take(forms, size_t(rows) * blocks, size_t(wide_rows) * blocks, size_t(wide_rows) * superblocks);
+    a.blocks = blocks, a.panel = panel;
     return a;
-}
-
-// The rows of one group: its place in the buffers of all rows, and the worker's own rows of the wide form, to be packed.
-static Activations rows_of_group(Activations a, int group, int worker) {
-    const size_t first = size_t(group) * a.panel.group_rows, own = size_t(worker) * a.panel.group_rows, blocks = a.blocks;
-    a.wide = {a.wide.q + own * blocks * kBlock, a.wide.scale + own * a.superblocks(), a.wide.sum8 + own * blocks};
-    if (a.q) a.q += first * blocks * kBlock, a.scale += first * blocks, a.sum8 += first * blocks, a.sum += first * blocks;
-    if (a.x) a.x += first * blocks * kBlock;
-    return a;
-}
-
-// values(row, worker) gives n values of a row. A task is a whole row, or a group of rows if they go into a panel.
-template <class Values>
-void Core::quantise_rows(int n, int rows, const Activations& out, Values values) {
-    const Panel& panel = out.panel;
-    const int group_rows = panel.values ? panel.group_rows : 1, all = out.superblocks();
-    pool_.run(div_up(rows, group_rows), 1, [&](int begin, int end, int worker) {
-        for (int group = begin; group < end; group++) {
-            const int first = group * group_rows, count = std::min(group_rows, rows - first);
-            const Activations to = panel.values ? rows_of_group(out, group, worker) : out;
-            for (int i = 0; i < count; i++) table_.quantise(values(first + i, worker), kTileRows, n, to, panel.values ? i : first + i, 0, all);
-            if (panel.values) table_.pack(to, count, panel, group, 0, all);
-        }
-    });
 }
 
 // A task is a superblock of a group of rows, which lies in one piece.
@@ -146,8 +106,8 @@ void Core::begin_step(const ModelShape& s, const LayerWeights& w, LayerStep step
             in_ = activations(rows, s.hidden, {&w.q, &w.k, &w.v});
             return normalise(hidden, w.attn_norm, s.eps, s.hidden, rows, nullptr, in_);
         case LayerStep::o:
-            in_ = activations(rows, q_width, {&w.o});
-            return quantise_rows(q_width, rows, in_, [&](int row, int) { return mixed_.data() + size_t(row) * q_width; });
+            in_ = activations(rows, s.attended(), {&w.o});
+            return quantise_rows(s.attended(), rows, in_, [&](int row, int) { return mixed_.data() + size_t(row) * s.attended(); });
         case LayerStep::gate: {
             in_ = activations(rows, s.hidden, {&w.gate, &w.up}, w.gate.format == w.up.format);
             normalise(hidden, w.mlp_norm, s.eps, s.hidden, rows, nullptr, in_);
@@ -186,22 +146,35 @@ void Core::run_part(const ModelShape& s, const LayerWeights& w, int layer_index,
     }
 }
 
-void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, float* hidden) {
-    expected_.reset();
+void Core::run_step(const ModelShape& s, const LayerWeights& w, int layer_index, LayerStep step, const Batch& batch, float* hidden) {
+    run_part(s, w, layer_index, {step, 0, step_tiles(s, step)}, batch, hidden);
+}
+
+void Core::attention_half(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, float* hidden) {
+    interrupt();
     if (!batch.rows) return;
     const ExactFloats exact;
-    const auto run = [&](LayerStep step) { run_part(s, w, layer_index, {step, 0, step_tiles(s, step)}, batch, hidden); };
-    run(LayerStep::qkv);
-    run(LayerStep::o);
+    if (s.latent.rank) latent_attention(s, w, layer_index, batch, hidden);
+    else run_step(s, w, layer_index, LayerStep::qkv, batch, hidden);
+    run_step(s, w, layer_index, LayerStep::o, batch, hidden);
+}
+
+void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, float* hidden) {
+    attention_half(s, w, layer_index, batch, hidden);
+    if (!batch.rows) return;
+    const ExactFloats exact;
+    if (w.router.present()) return mixture_layer(s, w, batch.rows, hidden);
     begin_step(s, w, LayerStep::gate, batch.rows, hidden);
     multiply_swiglu(w.gate, w.up, in_, batch.rows, mlp_rows_);
-    run(LayerStep::down);
+    run_step(s, w, layer_index, LayerStep::down, batch, hidden);
 }
 
 void Core::check_expected(const ModelShape& s, const LayerWeights& w, int layer_index, const LayerPart& part, const Batch& batch, const float* hidden) const {
     const auto require = [](bool condition, const char* message) {
         if (!condition) throw std::invalid_argument(message);
     };
+    require(!s.latent.rank, "layers with latents are not done in parts");
+    require(!w.router.present(), "layers with experts are not done in parts");
     require(part.num_tiles > 0 && part.first_tile >= 0 && part.first_tile <= step_tiles(s, part.step) - part.num_tiles, "a part is beyond the tiles of its step");
     if (!expected_ || expected_->pass != batch.id)
         return require(part.step == LayerStep::qkv && part.first_tile == 0, "a layer must begin with tile 0 of qkv");
@@ -212,7 +185,7 @@ void Core::check_expected(const ModelShape& s, const LayerWeights& w, int layer_
 
 void Core::layer_part(const ModelShape& s, const LayerWeights& w, int layer_index, const LayerPart& part, const Batch& batch, float* hidden) {
     check_expected(s, w, layer_index, part, batch, hidden);
-    expected_.reset();
+    interrupt();
     if (batch.rows) {
         const ExactFloats exact;
         run_part(s, w, layer_index, part, batch, hidden);
@@ -231,7 +204,7 @@ void Core::head(const ModelShape& s, const float* norm, const Matrix& table, con
 
 void Core::head_part(const ModelShape& s, const float* norm, const Matrix& table, const float* hidden, const int32_t* chosen, int num_chosen, float* logits,
                      int first_tile, int num_tiles) {
-    expected_.reset();
+    interrupt();
     if (!num_chosen) return;
     const ExactFloats exact;
     const Activations in = activations(num_chosen, s.hidden, {&table});

@@ -16,37 +16,19 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <utility>
 #include <vector>
 
-#include "formats.h"
-#include "kv_layout.h"
+#include "activations.h"
+#include "experts.h"
+#include "model.h"
 #include "pool.h"
 #include "table.h"
 
 namespace pocketseek {
-
-struct ModelShape {
-    int hidden, intermediate, heads, kv_heads, head_dim;
-    float eps;
-    KvFormat kv_format = KvFormat::f16;
-
-    int group() const { return heads / kv_heads; }
-    KvShape kv() const { return {kv_format, kv_heads, head_dim}; }
-    bool operator==(const ModelShape&) const = default;
-};
-
-// Absent vectors (biases, q/k norms) are null.
-struct LayerWeights {
-    const float *attn_norm = nullptr, *mlp_norm = nullptr;
-    const float *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr, *q_norm = nullptr, *k_norm = nullptr;
-    Matrix q, k, v, o, gate, up, down;
-
-    std::array<Format, 7> formats() const { return {q.format, k.format, v.format, o.format, gate.format, up.format, down.format}; }
-};
 
 enum class LayerStep { qkv, o, gate, up, down };
 inline constexpr const char* kStepNames[] = {"qkv", "o", "gate", "up", "down"};
@@ -68,36 +50,6 @@ struct LayerPart {
     int first_tile, num_tiles;
 };
 
-// Consecutive rows of the pass that belong to one sequence, at consecutive positions.
-struct RowSpan {
-    int first_row, num_rows, first_position;
-    const uint8_t* const* pages;  // covering positions 0 .. first_position + num_rows - 1
-};
-
-struct Batch {
-    uint64_t id = next_id();  // of the pass
-    int rows = 0;
-    std::vector<RowSpan> spans;
-    const float *cosine = nullptr, *sine = nullptr;  // [rows][head_dim / 2]
-
-    static uint64_t next_id() {
-        static std::atomic<uint64_t> last{0};
-        return ++last;
-    }
-};
-
-// Room for n values; what was there is lost when it grows, so that old and new never take memory together.
-template <class T> T* grown(std::vector<T>& buffer, size_t n) {
-    if (buffer.size() < n) {
-        std::vector<T>().swap(buffer);
-        buffer.resize(n);
-    }
-    return buffer.data();
-}
-
-// The first address from p on that begins a cache line.
-template <class T> T* aligned(T* p) { return p + (-reinterpret_cast<uintptr_t>(p) & 63) / sizeof(T); }
-
 // Buffers that live from pass to pass and grow to the largest one seen.
 class Core {
 public:
@@ -105,7 +57,15 @@ public:
 
     void embed(const Matrix& table, const int32_t* ids, int rows, float* hidden);
     void layer(const ModelShape& shape, const LayerWeights& weights, int layer_index, const Batch& batch, float* hidden);
-    // A part of a layer. Throws std::invalid_argument, with nothing done, unless it is what comes next: the first part of a layer, or what
+    // The first half of a layer, up to what o adds to `hidden`. A layer that is done in parts is ended.
+    void attention_half(const ModelShape& shape, const LayerWeights& weights, int layer_index, const Batch& batch, float* hidden);
+    // A layer with experts in steps (contract.py). Each throws std::invalid_argument, with nothing done, for what does not follow; whatever
+    // else runs on this core ends the layer. `chosen`: [rows][experts_per_token].
+    void attend_and_route(const ModelShape& shape, const LayerWeights& weights, int layer_index, const Batch& batch, float* hidden, int32_t* chosen);
+    void shared_experts(const LayerWeights& weights);
+    void experts(const std::vector<std::pair<int, const MlpWeights*>>& ready);
+    void end_layer(float* hidden);
+    // A part of a layer that has neither latents nor experts. Throws std::invalid_argument, with nothing done, unless it is what comes next: the first part of a layer, or what
     // follows the part before of the same pass. Whatever else runs between two parts ends the layer, as does an exception of another kind.
     void layer_part(const ModelShape& shape, const LayerWeights& weights, int layer_index, const LayerPart& part, const Batch& batch, float* hidden);
     // logits[num_chosen][table.rows] of the chosen rows of hidden
@@ -165,7 +125,47 @@ private:
     // out = values of gate; out = silu(out) * values of up; or both at once
     void multiply_gate(const Matrix& gate, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out);
     void multiply_up(const Matrix& up, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out);
+    // Some rows of a pass through one MLP, in experts.cpp.
+    struct MlpRun {
+        const MlpWeights* weights;
+        int inner;
+        const int32_t* slots;  // of the rows; null: all rows, for the shared experts
+        int count;
+    };
+    // At most a sweep of them; what it reads and where its results go.
+    struct MlpJob {
+        const MlpWeights* weights;
+        int inner;
+        const int32_t* slots;
+        int first_row, rows;  // first_row: of x_, where the rows are neighbours there
+        bool neighbours;
+        Activations in, middle;  // of gate and up, and of down
+        MlpRows inner_rows;
+    };
+    static Forms input_forms(const LayerWeights& w);
+    void route(const ModelShape& s, const LayerWeights& w, int rows, const float* hidden);
+    void take_input(const Forms& forms);
+    MlpRun shared_run(const LayerWeights& w) const;
+    MlpRun expert_run(int expert, const MlpWeights& w) const;
+    void mixture_layer(const ModelShape& s, const LayerWeights& w, int rows, float* hidden);
+    void mix(float* hidden);
+    void run_mlps(const std::vector<MlpRun>& runs);
+    void add_job(const MlpRun& run, int first, int count);
+    void run_wave();
+    void lay_out_jobs();
+    void gather_inputs();
+    void multiply_gates();
+    void quantise_middles();
+    void multiply_downs();
+    bool expands(int rows, const Matrix& matrix) const { return table_.pair && rows >= kExpandRows && matrix.format == Format::q4p; }
+    bool expands_in(const MlpJob& job) const { return expands(job.rows, job.weights->gate) && expands(job.rows, job.weights->up); }
+    WideActivations own_rows(int worker, int blocks);
+    template <class Count> int count_tasks(Count count);
+    int job_of(int task) const;
+    template <class Input, class Find, class Finish> void multiply_jobs(int tasks, size_t pair_bytes, int width, Input input, Find find, Finish finish);
     void multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, const MlpRows& out);
+    // Whatever was done in parts or steps is over.
+    void interrupt() { expected_.reset(), mixture_begun_ = false; }
     // What comes after the parts of a layer that are done.
     struct Expected {
         uint64_t pass;
@@ -178,17 +178,18 @@ private:
     };
     void check_expected(const ModelShape& s, const LayerWeights& w, int layer_index, const LayerPart& part, const Batch& batch, const float* hidden) const;
     void run_part(const ModelShape& s, const LayerWeights& w, int layer_index, const LayerPart& part, const Batch& batch, float* hidden);
+    void run_step(const ModelShape& s, const LayerWeights& w, int layer_index, LayerStep step, const Batch& batch, float* hidden);
     void begin_step(const ModelShape& s, const LayerWeights& w, LayerStep step, int rows, const float* hidden);
     void multiply_part(const ModelShape& s, const LayerWeights& w, const LayerPart& part, int rows, float* hidden);
     template <class Finish> void multiply_inner(const Matrix& matrix, const Activations& in, int rows, Finish finish);
     template <class Find, class Finish> void multiply_pairs(int pairs, size_t stride, const Activations& in, int rows, Find find, Finish finish);
-    template <class Finish> void multiply_expanded(const TilePair& pair, const Activations& in, int first, int last, int worker, Finish& finish);
+    template <class Finish> void multiply_expanded(const TilePair& pair, const Activations& in, int first, int last, float* out, Finish& finish);
     size_t pair_floats(const Panel& panel) const;
     static bool is_expanded(const TilePair& pair, const Activations& in);
     template <class Find> static void gather(int begin, int end, int most, const Activations& in, Find& find, Together& all);
     void multiply_tiles(const Together& tiles, const Together* following, const Activations& in, int row, int count, float* out) const;
     template <class Find, class Finish>
-    int multiply_together(int begin, int end, int num_pairs, const Activations& in, int first, int last, int worker, Find& find, Finish& finish);
+    int multiply_together(int begin, int end, int piece_end, int num_pairs, const Activations& in, int first, int last, int worker, Find& find, Finish& finish);
     void store_keys_values(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch);
     void attend(const ModelShape& s, int layer_index, const Batch& batch);
     void plan_attention(const ModelShape& s, const Batch& batch, int block_rows);
@@ -199,17 +200,53 @@ private:
     void attend_whole(const ModelShape& s, int layer_index, const RowSpan& span, const AttentionTask& task, const AttentionScratch& scratch);
     void attend_by_spans(const ModelShape& s, int layer_index, const Batch& batch, int block_queries);
 
+    // Attention over latents. A task: bundles of one sequence, counted from the first row of a block of rows.
+    struct LatentRows { int first, count; };
+    struct LatentQueries {
+        float* data;
+        int stride;
+
+        float* of(const ModelShape& s, int row, int head) const { return data + size_t(row) * stride + head * s.head_dim; }
+    };
+    struct LatentTask { int span, first_bundle, num_bundles, longest; };
+    struct LatentPart { int task, start, first_result; };  // a span of a task
+    struct LatentScratch;
+    struct LatentResults;
+    void latent_attention(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, const float* hidden);
+    LatentQueries latent_queries(const ModelShape& s, const LayerWeights& w, const Batch& batch, const float* hidden);
+    void store_latents(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, const LatentQueries& queries);
+    template <class Values, class Finish>
+    void multiply_heads(const Matrix& matrix, int heads, int cols, int rows, Values values, Finish finish);
+    void plan_latents(const ModelShape& s, const Batch& batch, LatentRows block);
+    void pack_bundle(const ModelShape& s, LatentRows block, int bundle, const LatentQueries& queries, float* packed) const;
+    LatentSpan latent_span(const ModelShape& s, int layer_index, const Batch& batch, LatentRows block, const LatentTask& task, int start) const;
+    float* latent_target(const ModelShape& s, int bundle, int& heads);
+    void attend_latents(const ModelShape& s, int layer_index, const Batch& batch, LatentRows block, const LatentQueries& queries);
+    void latents_by_spans(const ModelShape& s, int layer_index, const Batch& batch, LatentRows block, const LatentQueries& queries);
+    void run_latent_parts(const ModelShape& s, int layer_index, const Batch& batch, LatentRows block, const LatentResults& results);
+    void merge_latent_parts(const ModelShape& s, const LatentResults& results, int end);
+
     const KernelTable& table_;
     Pool pool_;
-    std::vector<int8_t> int8_, wide_int8_;
-    std::vector<int32_t> sum8_, wide_sum8_;
-    std::vector<uint8_t> panel_;
-    std::vector<float> pair_, wide_scale_, panel_scale_, scale_, sum_, x_, qkv_, mixed_, mlp_, scratch_, partial_;
+    ActivationBuffers input_;
+    PanelBuffers panel_;
+    std::vector<float> pair_, qkv_, mixed_, mlp_, scratch_, partial_, q_, latents_, packed_, scores_;
     std::optional<Expected> expected_;  // within a layer that is done in parts
     Activations in_;                    // of the step that is being done
     MlpRows mlp_rows_;                  // of this layer, from gate on
     std::vector<AttentionTask> tasks_;
     std::vector<SpanTask> span_tasks_;
+    std::vector<LatentTask> latent_tasks_;
+    std::vector<LatentPart> latent_parts_;
+    Mixture mixture_;
+    bool mixture_begun_ = false;
+    Forms x_forms_;   // that x_ has
+    Activations x_;   // the normed rows of the layer with experts, as f32 and in the forms that were asked for so far
+    ActivationBuffers x_buffers_, gathered_, middle_, own_;  // own_: of each worker, rows on their way into a panel
+    PanelBuffers middle_panel_;
+    std::vector<float> scores_of_experts_, outputs_, shared_;
+    std::vector<MlpJob> jobs_;    // of a wave
+    std::vector<int> job_tasks_;  // where each job's tasks of a loop begin, and the end
 };
 
 }  // namespace pocketseek

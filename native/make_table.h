@@ -4,9 +4,11 @@
 #include "attention.h"
 #include "elementwise.h"
 #include "expanded.h"
+#include "latent.h"
 #include "logits.h"
 #include "matmul.h"
 #include "measure_loops.h"
+#include "router.h"
 #include "table.h"
 
 namespace pocketseek {
@@ -30,6 +32,16 @@ constexpr KernelTable make_table() {
         .attend_span = {attend_span<HalfPage>, attend_span<Int8Page>},
         .merge_span = merge_span,
         .finish_attention = finish_attention,
+        .write_latent = {write_latent<HalfPage>, write_latent<Int8Page>},
+        .score_latents = {score_latents<HalfPage>, score_latents<Int8Page>},
+        .soften_latents = soften_latents,
+        .mix_latents = {mix_latents<HalfPage>, mix_latents<Int8Page>},
+        .merge_latent_states = merge_latent_states,
+        .merge_latent_sums = merge_latent_sums,
+        .finish_latents = finish_latents,
+        .softmax = softmax,
+        .sigmoid = sigmoid,
+        .mix_outputs = mix_outputs,
         .exp_weights = exp_weights,
         .exp_mass = exp_mass,
         .at_least = at_least,

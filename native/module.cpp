@@ -1,7 +1,9 @@
-// Python's view of the core. Shapes are checked here once, so that kernels can trust them; arrays are kept alive by the
-// objects that point into them; the GIL is released while computing.
+// Python's view of the core. Shapes are checked here and in weights_view.h once, so that kernels can trust them; arrays are kept alive by
+// the objects that point into them; the GIL is released while computing.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
@@ -16,6 +18,7 @@
 #include "measure.h"
 #include "rope.h"
 #include "row_kernels.h"
+#include "weights_view.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -23,85 +26,21 @@ using namespace nb::literals;
 namespace pocketseek {
 namespace {
 
-using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Rows = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using ConstRows = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using IntRows = nb::ndarray<int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Ints = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Addresses = nb::ndarray<const uint64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-void require(bool condition, const char* message) {
-    if (!condition) throw std::invalid_argument(message);
-}
+constexpr int kMaxLatent = 1 << 14;  // what a package may have, too
 
 void require_threads(int num_threads) { require(num_threads >= 1 && num_threads <= 256, "num_threads must be from 1 to 256"); }
-
-Format format_of(const std::string& name) {
-    for (int i = 0; i < kNumFormats; i++)
-        if (name == kFormatNames[i]) return Format(i);
-    throw std::invalid_argument("unknown tensor format " + name);
-}
 
 KvFormat kv_format_of(const std::string& name) {
     for (int i = 0; i < kNumKvFormats; i++)
         if (name == kKvFormatNames[i]) return KvFormat(i);
     throw std::invalid_argument("unknown KV format " + name);
 }
-
-struct PyMatrix {
-    Matrix matrix;
-    std::vector<Bytes> owners;
-
-    PyMatrix(const std::string& format, int rows, int cols, std::vector<std::tuple<int, Bytes>> parts) {
-        require(rows > 0 && cols > 0, "a matrix needs rows and columns");
-        matrix.format = format_of(format), matrix.rows = rows, matrix.cols = cols;
-        int next = 0;
-        for (auto& [first_tile, data] : parts) {
-            require(first_tile == next && data.size() && data.size() % matrix.stride() == 0, "parts must be whole tile rows in order");
-            const int count = int(data.size() / matrix.stride());
-            matrix.add_part(count, data.data());
-            owners.push_back(data);
-            next += count;
-        }
-        require(next == matrix.tiles(), "parts do not cover the matrix");
-    }
-};
-
-struct PyLayer {
-    LayerWeights weights;
-    std::vector<PyMatrix> matrices;
-    std::vector<Floats> vectors;
-
-    PyLayer(const ModelShape& s, const nb::dict& entries) {
-        matrices.reserve(7);
-        const int q = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim;
-        weights.q = matrix(entries, "q", q, s.hidden), weights.k = matrix(entries, "k", kv, s.hidden);
-        weights.v = matrix(entries, "v", kv, s.hidden), weights.o = matrix(entries, "o", s.hidden, q);
-        weights.gate = matrix(entries, "gate", s.intermediate, s.hidden), weights.up = matrix(entries, "up", s.intermediate, s.hidden);
-        weights.down = matrix(entries, "down", s.hidden, s.intermediate);
-        weights.attn_norm = vector(entries, "attn_norm", s.hidden, true), weights.mlp_norm = vector(entries, "mlp_norm", s.hidden, true);
-        weights.q_bias = vector(entries, "q_bias", q, false), weights.k_bias = vector(entries, "k_bias", kv, false);
-        weights.v_bias = vector(entries, "v_bias", kv, false);
-        weights.q_norm = vector(entries, "q_norm", s.head_dim, false), weights.k_norm = vector(entries, "k_norm", s.head_dim, false);
-    }
-
-private:
-    Matrix matrix(const nb::dict& entries, const char* name, int rows, int cols) {
-        matrices.push_back(nb::cast<PyMatrix&>(entries[name]));
-        const Matrix& m = matrices.back().matrix;
-        require(m.rows == rows && m.cols == cols, "a layer's matrix does not have the model's shape");
-        return m;
-    }
-    const float* vector(const nb::dict& entries, const char* name, int size, bool needed) {
-        if (!entries.contains(name)) {
-            require(!needed, "a layer lacks a norm");
-            return nullptr;
-        }
-        vectors.push_back(nb::cast<Floats>(entries[name]));
-        require(int(vectors.back().size()) == size, "a layer's vector does not have the model's shape");
-        return vectors.back().data();
-    }
-};
 
 // One pass's rows: spans (first_position, number of rows, page ids) in row order, rope tables for all rows.
 // addresses: of all pages, by id.
@@ -151,16 +90,46 @@ void embed(Core& core, const PyMatrix& table, Ints ids, Rows hidden) {
 void require_rows(const ModelShape& shape, int first, size_t num_layers, const PyBatch& batch, const Rows& hidden) {
     require(first >= 0, "layers are counted from 0");
     require(int(hidden.shape(0)) == batch.batch.rows && int(hidden.shape(1)) == shape.hidden, "hidden must be (rows, hidden size)");
-    require(batch.half_dim * 2 == shape.head_dim, "rope frequencies must be half of the head dimension");
-    require((size_t(first) + num_layers) * shape.kv().layer_bytes() <= batch.page_bytes, "the pages have no room for these layers");
+    require(batch.half_dim * 2 == shape.rotated(), "rope frequencies must be half of what is rotated of a head");
+    require((size_t(first) + num_layers) * shape.layer_bytes() <= batch.page_bytes, "the pages have no room for these layers");
 }
 
 // A run of consecutive layers, so that the interpreter is left and entered once for all of them.
 void layers(Core& core, const ModelShape& shape, const std::vector<const PyLayer*>& run, int first, const PyBatch& batch, Rows hidden) {
     require_rows(shape, first, run.size(), batch, hidden);
-    for (const PyLayer* layer : run) require(layer, "a layer is missing");
+    for (const PyLayer* layer : run) {
+        require(layer, "a layer is missing");
+        require(!layer->weights.router.present() || !layer->weights.experts.empty(), "a layer was loaded without its experts, which is for attend_and_route");
+    }
     nb::gil_scoped_release release;
     for (size_t i = 0; i < run.size(); i++) core.layer(shape, run[i]->weights, first + int(i), batch.batch, hidden.data());
+}
+
+void attend_and_route(Core& core, const ModelShape& shape, const PyLayer& layer, int index, const PyBatch& batch, Rows hidden, IntRows chosen) {
+    require_rows(shape, index, 1, batch, hidden);
+    require(int(chosen.shape(0)) == batch.batch.rows && int(chosen.shape(1)) == shape.moe.experts_per_token, "chosen must be (rows, experts per token)");
+    nb::gil_scoped_release release;
+    core.attend_and_route(shape, layer.weights, index, batch.batch, hidden.data(), chosen.data());
+}
+
+void shared_experts(Core& core, const PyLayer& layer) {
+    nb::gil_scoped_release release;
+    core.shared_experts(layer.weights);
+}
+
+void experts(Core& core, const std::vector<std::pair<int, const PyExpert*>>& ready) {
+    std::vector<std::pair<int, const MlpWeights*>> weights;
+    for (const auto& [expert, one] : ready) {
+        require(one, "an expert is missing");
+        weights.push_back({expert, &one->weights});
+    }
+    nb::gil_scoped_release release;
+    core.experts(weights);
+}
+
+void end_layer(Core& core, Rows hidden) {
+    nb::gil_scoped_release release;
+    core.end_layer(hidden.data());
 }
 
 LayerStep step_of(const std::string& name) {
@@ -213,7 +182,7 @@ template <auto Peak> double measure_peak(const std::string& set, int num_threads
 NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // at interpreter exit the engine may still hold its weights, and that is fine
     m.doc() = "The compiled core of pocketseek: one pass over the weights.";
-    m.attr("abi") = 8;
+    m.attr("abi") = 9;
     m.def("supported_sets", &supported_sets, "Instruction sets that this build and this processor have, slowest first.");
 
     m.def("rope_table", [](Ints positions, Floats inv_freq, float factor, Rows cosine, Rows sine) {
@@ -226,16 +195,38 @@ NB_MODULE(_native, m) {
     m.def("read_bandwidth", &measure_read, "instruction_set"_a, "num_threads"_a, "data"_a, "repeats"_a, "Bytes per second.");
     m.def("int8_peak", &measure_peak<int8_peak>, "instruction_set"_a, "num_threads"_a, "repeats"_a, "Multiply-adds per second.");
     m.def("f32_peak", &measure_peak<f32_peak>, "instruction_set"_a, "num_threads"_a, "repeats"_a, "Multiply-adds per second.");
+    nb::class_<LatentShape>(m, "LatentShape")
+        .def("__init__", [](LatentShape* self, int rank, int nope_dim, int rope_dim, int value_dim, int q_rank, float score_factor) {
+                require(rank > 0 && rank % kTileRows == 0 && value_dim > 0 && value_dim % kTileRows == 0, "a latent and a head's output are multiples of 16");
+                require(rank <= kMaxLatent && value_dim <= kMaxLatent && q_rank >= 0, "impossible shape of latents");
+                require(nope_dim > 0 && rope_dim >= 2 && rope_dim % 2 == 0, "impossible dimensions of a head with latents");
+                new (self) LatentShape{rank, nope_dim, rope_dim, value_dim, q_rank, score_factor};
+            }, "rank"_a, "nope_dim"_a, "rope_dim"_a, "value_dim"_a, "q_rank"_a, "score_factor"_a);
+    nb::class_<MoeShape>(m, "MoeShape")
+        .def("__init__", [](MoeShape* self, int num_experts, int experts_per_token, int expert_size, int shared_size, const std::string& score, int num_groups,
+                            int groups_per_token, const std::string& group_score, bool normalised, float weight_factor) {
+                require(num_experts > 0 && num_experts <= kMaxExperts && experts_per_token > 0 && expert_size > 0 && shared_size >= 0, "impossible shape of experts");
+                require(num_groups > 0 && num_experts % num_groups == 0 && groups_per_token > 0 && groups_per_token <= num_groups, "impossible groups of experts");
+                require(experts_per_token <= num_experts / num_groups * groups_per_token, "a token cannot choose so many experts");
+                require(score == "softmax" || score == "sigmoid", "unknown score of experts");
+                require(group_score == "best" || (group_score == "best_two" && num_experts / num_groups > 1), "unknown score of groups of experts");
+                new (self) MoeShape{num_experts, experts_per_token, expert_size, shared_size, score == "sigmoid", num_groups, groups_per_token,
+                                    group_score == "best_two", normalised, weight_factor};
+            }, "num_experts"_a, "experts_per_token"_a, "expert_size"_a, "shared_size"_a, "score"_a, "num_groups"_a, "groups_per_token"_a, "group_score"_a,
+             "normalised"_a, "weight_factor"_a);
     nb::class_<ModelShape>(m, "ModelShape")
-        .def("__init__", [](ModelShape* self, int hidden, int intermediate, int heads, int kv_heads, int head_dim, float eps, const std::string& kv_format) {
+        .def("__init__", [](ModelShape* self, int hidden, int intermediate, int heads, int kv_heads, int head_dim, float eps, const std::string& kv_format,
+                            const std::optional<LatentShape>& latent, const std::optional<MoeShape>& moe) {
                 require(hidden > 0 && intermediate > 0 && heads > 0 && kv_heads > 0 && heads % kv_heads == 0, "impossible model shape");
                 require(head_dim >= 2 && head_dim % 2 == 0 && head_dim <= 1024, "impossible head dimension");
-                new (self) ModelShape{hidden, intermediate, heads, kv_heads, head_dim, eps, kv_format_of(kv_format)};
-            }, "hidden"_a, "intermediate"_a, "heads"_a, "kv_heads"_a, "head_dim"_a, "eps"_a, "kv_format"_a)
-        .def_prop_ro("layer_bytes", [](const ModelShape& s) { return s.kv().layer_bytes(); });
+                require(!latent || (kv_heads == 1 && head_dim == latent->nope_dim + latent->rope_dim), "a head of a model with latents has nope_dim + rope_dim values");
+                new (self) ModelShape{hidden, intermediate, heads, kv_heads, head_dim, eps, kv_format_of(kv_format), latent.value_or(LatentShape{}), moe.value_or(MoeShape{})};
+            }, "hidden"_a, "intermediate"_a, "heads"_a, "kv_heads"_a, "head_dim"_a, "eps"_a, "kv_format"_a, "latent"_a.none() = nb::none(), "moe"_a.none() = nb::none())
+        .def_prop_ro("layer_bytes", [](const ModelShape& s) { return s.layer_bytes(); });
     nb::class_<PyMatrix>(m, "Matrix")
         .def(nb::init<const std::string&, int, int, std::vector<std::tuple<int, Bytes>>>(), "format"_a, "rows"_a, "cols"_a, "parts"_a);
     nb::class_<PyLayer>(m, "Layer").def(nb::init<const ModelShape&, const nb::dict&>(), "shape"_a, "entries"_a);
+    nb::class_<PyExpert>(m, "Expert").def(nb::init<const ModelShape&, const nb::dict&>(), "shape"_a, "entries"_a);
     nb::class_<PyBatch>(m, "Batch")
         .def(nb::init<const std::vector<std::tuple<int, int, std::vector<int>>>&, Addresses, size_t, Floats, float>(), "spans"_a, "addresses"_a, "page_bytes"_a, "inv_freq"_a, "rope_factor"_a);
     nb::class_<Core>(m, "Core")
@@ -258,6 +249,10 @@ NB_MODULE(_native, m) {
             }, "spin_s"_a)
         .def("embed", &embed, "table"_a, "ids"_a, "hidden"_a)
         .def("layers", &layers, "shape"_a, "weights"_a, "first"_a, "batch"_a, "hidden"_a)
+        .def("attend_and_route", &attend_and_route, "shape"_a, "layer"_a, "index"_a, "batch"_a, "hidden"_a, "chosen"_a)
+        .def("shared_experts", &shared_experts, "layer"_a)
+        .def("experts", &experts, "ready"_a)
+        .def("end_layer", &end_layer, "hidden"_a)
         .def("layer_part", &layer_part, "shape"_a, "layer"_a, "index"_a, "step"_a, "first_tile"_a, "num_tiles"_a, "batch"_a, "hidden"_a)
         .def("head_part", &head_part, "shape"_a, "norm"_a, "table"_a, "hidden"_a, "chosen"_a, "logits"_a, "first_tile"_a, "num_tiles"_a)
         .def("head", &head, "shape"_a, "norm"_a, "table"_a, "hidden"_a, "chosen"_a, "logits"_a);

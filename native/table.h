@@ -1,6 +1,7 @@
 // What one instruction set offers: plain functions over rows and tiles. Every set computes the same bits.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -89,6 +90,30 @@ struct SpanAttention {
     SpanState* state;             // [num_queries]
 };
 
+// Attention over latents (latent.h). A bundle: sixteen heads of one row, the lanes of a register; the last one of a row may have fewer.
+inline constexpr int kBundle = 16;
+inline constexpr int kMaxBundles = 4;        // that share one reading of the latents
+inline constexpr int kLatentPositions = 8;   // at most, widened at once for scores
+inline constexpr int kMixedValues = 64;      // of each position of a page, widened at once for outputs
+struct LatentState { float max[kBundle], sum[kBundle]; };            // of each lane, as SpanState; sum 0: it sees nothing
+struct LatentFactors { float running[kBundle], span[kBundle]; };
+
+// Bundles of the same sequence over the positions [start, start + kSpan).
+struct LatentSpan {
+    int num_bundles, rank, rope_dim, padded_dim;  // padded_dim: a token's row length in the page, a multiple of 16
+    int start;
+    int length[kMaxBundles];      // positions that each bundle sees: 0 .. length-1; ascending
+    const float* queries;         // [num_bundles][rank + rope_dim][kBundle]
+    const uint8_t* const* pages;  // page base addresses, 64 positions each, from position 0 on
+    LatentLayout layout;
+    float scale;
+    float* scores;                // [num_bundles][kSpan][kBundle]
+    float* values;                // latent_values(padded_dim) of scratch
+    float* out;                   // [num_bundles][rank][kBundle] sum of exp(score - max) * latent
+    LatentState* state;           // [num_bundles]
+};
+inline constexpr int latent_values(int padded_dim) { return std::max(kLatentPositions * padded_dim, kPageTokens * kMixedValues); }
+
 inline constexpr size_t kPairScratchBytes = 2 * kExpandedBytes;
 
 // Loops that only read or only multiply, for measure.h: what they reach no kernel can pass.
@@ -128,6 +153,19 @@ struct KernelTable {
     void (*attend_span[kNumKvFormats])(const SpanAttention& block);
     void (*merge_span)(SpanState& running, float* out, const SpanState& span, const float* span_out, int padded_dim);
     void (*finish_attention)(const SpanState& state, const float* sums, int head_dim, float* out);  // out = sums / state.sum
+    // Attention over latents (latent.h). A span is scored page by page, softened bundle by bundle and mixed in runs of values (multiples
+    // of 16), so that threads can share each of the three.
+    void (*write_latent[kNumKvFormats])(const float* x, int rank, int rope_dim, int slot, const LatentLayout& layout, uint8_t* page);
+    void (*score_latents[kNumKvFormats])(const LatentSpan& span, int first_page, int last_page);
+    void (*soften_latents)(const LatentSpan& span, int bundle);
+    void (*mix_latents[kNumKvFormats])(const LatentSpan& span, int first, int last);
+    void (*merge_latent_states)(LatentState& running, const LatentState& span, LatentFactors& factors);
+    void (*merge_latent_sums)(const LatentFactors& factors, float* sums, const float* span_sums, int count);
+    void (*finish_latents)(const LatentState& state, const float* sums, int count, int heads, float* out, ptrdiff_t stride);
+    // A row of a layer with experts (router.h): scores in place of the router's n outputs; hidden += base (null: zeros) + the weighted outputs.
+    void (*softmax)(float* x, int n);
+    void (*sigmoid)(float* x, int n);
+    void (*mix_outputs)(const float* base, const float* outputs, ptrdiff_t stride, const float* weights, int count, int n, float* hidden);
     // A row of logits (logits.h).
     void (*exp_weights)(const float* x, int n, float best, float divisor, float* out);
     double (*exp_mass)(const float* x, int n, float best, float divisor);

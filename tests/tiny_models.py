@@ -17,7 +17,14 @@ from checkpoints import encode, random_blocks, write_gguf, write_safetensors, wr
 from tiny_tokenizer import BOS, EOS, tiny_tokenizer
 
 _ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
-_PRE_TOKENIZERS = {"llama": "gpt-2", "qwen2": "qwen2", "qwen3": "qwen2"}
+_PRE_TOKENIZERS = {
+    "llama": "gpt-2",
+    "qwen2": "qwen2",
+    "qwen3": "qwen2",
+    "qwen3_moe": "qwen2",
+    "deepseek_v2": "gpt-2",
+    "deepseek_v3": "gpt-2",
+}
 _ENCODABLE = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1")
 _GGUF_NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",

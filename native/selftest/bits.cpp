@@ -91,7 +91,8 @@ void flush_subnormals(bool on) {
 
 // size: of the embedding's values; 1e-41 makes them subnormal, which flush-to-zero would turn into zeros. mixed: every matrix of the
 // layer has a format of its own, `format` is that of the embedding. head_dim: with 6 heads. k_q8s: k has another format than q and v, so
-// that tiles that are expanded lie around some that are not.
+// that tiles that are expanded lie around some that are not. latent: attention over latents, with `heads` heads. moe: experts, each with
+// other formats if `mixed`.
 struct Case {
     const char* name;
     Format format;
@@ -101,12 +102,20 @@ struct Case {
     bool mixed = false;
     int head_dim = 24;
     bool k_q8s = false;
+    LatentShape latent{};
+    int heads = 6;
+    MoeShape moe{};
 };
 constexpr Case kCases[] = {
     {"q4s", Format::q4s}, {"q4a", Format::q4a}, {"q4p", Format::q4p}, {"q6s", Format::q6s}, {"q8s", Format::q8s}, {"f16", Format::f16}, {"f32", Format::f32},
     {"f32-subnormal", Format::f32, 1e-41f}, {"f32-subnormal", Format::f32, 1e-41f, true}, {"f32-kv8", Format::f32, 1.0f, false, KvFormat::q8},
     {"mixed", Format::q8s, 1.0f, false, KvFormat::f16, true}, {"q4p-head128-kv8", Format::q4p, 1.0f, false, KvFormat::q8, false, 128},
     {"q4p-k8s", Format::q4p, 1.0f, false, KvFormat::f16, false, 24, true},
+    {"latents-q8s", Format::q8s, 1.0f, false, KvFormat::f16, false, 0, false, {48, 24, 8, 16, 0, 1.3f}},
+    {"latents-q4p-kv8", Format::q4p, 1.0f, false, KvFormat::q8, false, 0, false, {288, 40, 16, 32, 20, 0.7f}, 17},  // a bundle of one head, three slices
+    {"experts-q4p", Format::q4p, 1.0f, false, KvFormat::f16, false, 24, false, {}, 6, {7, 3, 300, 520}},  // whole and part superblocks
+    {"experts-mixed", Format::q4a, 1.0f, false, KvFormat::q8, true, 24, false, {}, 6, {24, 4, 40, 0, true, 4, 2, true, true, 2.5f}},  // biased groups
+    {"experts-latents", Format::q6s, 1.0f, false, KvFormat::f16, false, 0, false, {48, 24, 8, 16, 0, 1.3f}, 6, {20, 2, 24, 33, false, 5, 3, false, false, 16.0f}},
 };
 
 // Three sequences; a pass takes `count` more tokens of each. Every way must give every token the same logits.
@@ -137,22 +146,50 @@ struct RandomModel : Model {
     explicit RandomModel(const Case& what) {
         const Format format = what.format;
         shape.kv_format = what.kv, shape.head_dim = what.head_dim;
+        if (what.latent.rank) shape.latent = what.latent, shape.heads = what.heads, shape.kv_heads = 1, shape.head_dim = what.latent.nope_dim + what.latent.rope_dim;
         const ModelShape& s = shape;
         const auto of = [&](Format one) { return what.mixed ? one : format; };
         const int q = s.heads * s.head_dim, kv = s.kv_heads * s.head_dim;
         w.attn_norm = vector(s.hidden, 1), w.mlp_norm = vector(s.hidden, 1);
-        w.q_bias = vector(q, 0), w.k_bias = vector(kv, 0), w.v_bias = vector(kv, 0);
-        w.q_norm = vector(s.head_dim, 1), w.k_norm = vector(s.head_dim, 1);
-        w.q = matrix(of(Format::q4p), q, s.hidden), w.k = matrix(what.k_q8s ? Format::q8s : of(Format::q8s), kv, s.hidden), w.v = matrix(of(Format::f16), kv, s.hidden);
-        w.o = matrix(of(Format::q4a), s.hidden, q), w.gate = matrix(of(Format::q4p), s.intermediate, s.hidden);
-        w.up = matrix(of(Format::q4s), s.intermediate, s.hidden), w.down = matrix(of(Format::q4p), s.hidden, s.intermediate);
+        if (s.latent.rank) take_latents(format, q);
+        else {
+            w.q_bias = vector(q, 0), w.k_bias = vector(kv, 0), w.v_bias = vector(kv, 0);
+            w.q_norm = vector(s.head_dim, 1), w.k_norm = vector(s.head_dim, 1);
+            w.q = matrix(of(Format::q4p), q, s.hidden), w.k = matrix(what.k_q8s ? Format::q8s : of(Format::q8s), kv, s.hidden), w.v = matrix(of(Format::f16), kv, s.hidden);
+        }
+        w.o = matrix(of(Format::q4a), s.hidden, s.attended());
+        if (what.moe.num_experts) take_experts(what);
+        else w.gate = matrix(of(Format::q4p), s.intermediate, s.hidden), w.up = matrix(of(Format::q4s), s.intermediate, s.hidden), w.down = matrix(of(Format::q4p), s.hidden, s.intermediate);
         embedding = matrix(format, vocabulary, s.hidden);
         if (format == Format::f32) {
             auto* x = reinterpret_cast<float*>(matrices.back().data());
             for (size_t i = 0; i < matrices.back().size() / 4; i++) x[i] *= what.size;
         }
         norm = vector(s.hidden, 1);
-        for (int i = 0; i < s.head_dim / 2; i++) inv_freq.push_back(1.0f / float(1 + i * i));
+        for (int i = 0; i < s.rotated() / 2; i++) inv_freq.push_back(1.0f / float(1 + i * i));
+    }
+    void take_experts(const Case& what) {
+        const MoeShape& moe = shape.moe = what.moe;
+        int next = 0;
+        const auto mlp = [&](int inner) {
+            const auto one = [&] { return what.mixed ? Format(next++ % kNumFormats) : what.format; };
+            const Format both = one();  // of gate and up, but for every third
+            MlpWeights m;
+            m.gate = matrix(both, inner, shape.hidden), m.up = matrix(next % 3 ? both : one(), inner, shape.hidden), m.down = matrix(one(), shape.hidden, inner);
+            return m;
+        };
+        w.router = matrix(Format::f32, moe.num_experts, shape.hidden);
+        if (moe.sigmoid) w.router_bias = vector(moe.num_experts, 0);
+        if (moe.shared_size) w.shared = mlp(moe.shared_size);
+        for (int i = 0; i < moe.num_experts; i++) w.experts.push_back(mlp(moe.expert_size));
+    }
+    void take_latents(Format format, int q) {
+        const LatentShape& l = shape.latent;
+        w.kv_a_norm = vector(l.rank, 1);
+        if (l.q_rank) w.q_a_norm = vector(l.q_rank, 1), w.q_a = matrix(format, l.q_rank, shape.hidden), w.q_b = matrix(format, q, l.q_rank);
+        else w.q = matrix(format, q, shape.hidden);
+        w.kv_a = matrix(format, l.stored(), shape.hidden);
+        w.k_b = matrix(format, shape.heads * l.rank, l.nope_dim), w.v_b = matrix(format, shape.heads * l.value_dim, l.rank);
     }
 };
 
@@ -165,7 +202,7 @@ struct Sequence {
 
     Sequence(RandomModel& model, int length) : logits(size_t(length) * model.vocabulary) {
         for (int i = 0; i < length; i++) ids.push_back(int32_t(model.random.next() % uint32_t(model.vocabulary)));
-        pages.assign(div_up(length, kPageTokens), std::vector<uint8_t>(model.shape.kv().layer_bytes(), 0xff));  // NaN until written
+        pages.assign(div_up(length, kPageTokens), std::vector<uint8_t>(model.shape.layer_bytes(), 0xff));  // NaN until written
         for (auto& page : pages) addresses.push_back(page.data());
     }
 };
@@ -186,9 +223,24 @@ void layer_and_head_in_parts(Core& core, const RandomModel& model, const Batch& 
     });
 }
 
+// Experts in descending order, one, two, three, ... at a time.
+void layer_in_steps(Core& core, const RandomModel& model, const Batch& batch, float* hidden) {
+    std::vector<int32_t> chosen(size_t(batch.rows) * model.shape.moe.experts_per_token);
+    core.attend_and_route(model.shape, model.w, 0, batch, hidden, chosen.data());
+    std::sort(chosen.begin(), chosen.end());
+    chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
+    for (size_t size = 1; !chosen.empty(); size++) {
+        std::vector<std::pair<int, const MlpWeights*>> ready;
+        for (size_t i = 0; i < size && !chosen.empty(); i++, chosen.pop_back()) ready.push_back({chosen.back(), &model.w.experts[chosen.back()]});
+        core.experts(ready);
+        if (size == 1) core.shared_experts(model.w);
+    }
+    core.end_layer(hidden);
+}
+
 void run_pass(Core& core, const RandomModel& model, std::vector<Sequence>& sequences, const Pass& pass, bool parts) {
     const ModelShape& s = model.shape;
-    const int half = s.head_dim / 2;
+    const int half = s.rotated() / 2;
     Batch batch;
     std::vector<int32_t> ids, positions, chosen;
     for (int n = 0; n < kSequences; n++) {
@@ -204,9 +256,10 @@ void run_pass(Core& core, const RandomModel& model, std::vector<Sequence>& seque
     rope_table(positions.data(), batch.rows, model.inv_freq.data(), half, 1.1f, cosine.data(), sine.data());
     batch.cosine = cosine.data(), batch.sine = sine.data();
     core.embed(model.embedding, ids.data(), batch.rows, hidden.data());
-    if (parts) layer_and_head_in_parts(core, model, batch, hidden.data(), chosen, logits.data());
+    if (parts && !s.latent.rank && !s.moe.num_experts) layer_and_head_in_parts(core, model, batch, hidden.data(), chosen, logits.data());
     else {
-        core.layer(s, model.w, 0, batch, hidden.data());
+        if (parts && s.moe.num_experts) layer_in_steps(core, model, batch, hidden.data());
+        else core.layer(s, model.w, 0, batch, hidden.data());
         core.head(s, model.norm, model.embedding, hidden.data(), chosen.data(), batch.rows, logits.data());
     }
     const float* from = logits.data();

@@ -46,3 +46,14 @@ def test_the_same_seed_writes_the_same_bytes(package: Path, tmp_path: Path) -> N
     chunks = [tuple(chunk.sha256 for chunk in read_manifest(path).chunks) for path in (package, again, other)]
     assert chunks[0] == chunks[1]
     assert not set(chunks[0][1:]) & set(chunks[2][1:])
+
+
+def test_a_package_with_experts_computes_too(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    random_package.write_package(path, random_package.SPARSE_SHAPES["deepseek-v2-tiny"], seed=1)
+    with Package.open(path, verify="full") as opened:
+        executor = KernelExecutor(opened, KernelChoice("reference", "slow"), num_threads=1, num_pages=1)
+        logits = executor.run(Work((Slice(0, (1, 2, 3), 0, (0,), 3),))).copy()
+        executor.close()
+    assert np.isfinite(logits).all()
+    assert 0.1 < logits.std() < 10.0

@@ -70,8 +70,7 @@ def source_values(path: Path) -> dict[str, np.ndarray]:
         values = {}
         for tensor in choose_planner(source)(source).tensors:
             rows = source.read_rows(tensor.source_name, 0, tensor.shape[0])
-            head_dim = tensor.interleaved_head_dim
-            values[tensor.name] = slow_unpermute(rows, head_dim) if head_dim else rows
+            values[tensor.name] = slow_unpermute(rows, tensor.picks.paired) if tensor.picks else rows
     return values
 
 

@@ -11,15 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tile_rows import slow_values
 
-from pocketseek.convert.families.base import TensorPlan
+from pocketseek.convert.families.base import RowPick, TensorPlan
 from pocketseek.convert.slabs import (
     encode_matrix,
     matrix_fits_f16,
-    pairs_to_halves,
-    read_stored,
     read_vector,
     slab_ranges,
 )
+from pocketseek.convert.source_rows import pairs_to_halves, read_stored
 from pocketseek.convert.sources.base import Source
 from pocketseek.convert.sources.open import open_source
 from pocketseek.errors import FormatError
@@ -36,7 +35,8 @@ def open_tensor(tmp_path: Path) -> Iterator[OpenTensor]:
         path = tmp_path / f"{len(opened)}.gguf"
         write_gguf(path, {"general.architecture": "llama"}, {"x": (type_name, encode(type_name, values))})
         opened.append(open_source(path))
-        return opened[-1], TensorPlan("layer.0.q", "layer.0", "x", values.shape, head_dim)
+        picks = RowPick(head_dim, head_dim, paired=head_dim) if head_dim else None
+        return opened[-1], TensorPlan("layer.0.q", "layer.0", "x", values.shape, picks)
 
     yield open_it
     for source in opened:
@@ -122,10 +122,10 @@ def test_no_more_slabs_are_read_than_workers_can_use(open_tensor: OpenTensor, mo
         slabs.close()
 
 
-def test_source_bytes_of_the_slabs_add_up_to_the_tensor(open_tensor: OpenTensor) -> None:
+def test_rows_of_the_slabs_add_up_to_the_tensor(open_tensor: OpenTensor) -> None:
     source, plan = open_tensor(counted(50, 32), "Q8_0")
     with ThreadPoolExecutor(1) as pool:
-        assert sum(slab.source_bytes for slab in encode_matrix(source, plan, "q8s", pool, 1)) == 50 * 34
+        assert sum(slab.num_rows for slab in encode_matrix(source, plan, "q8s", pool, 1)) == 50
 
 
 def test_an_error_in_a_worker_names_the_tensor(open_tensor: OpenTensor) -> None:

@@ -19,7 +19,7 @@ from pocketseek.convert.static_walk import StaticLayer, StaticWalk
 from pocketseek.kernels.reference import rms_norm, silu
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "data"
-CASES = sorted(path.name for path in GOLDEN.iterdir())
+CASES = sorted(path.name for path in GOLDEN.iterdir() if not path.name.startswith(("deepseek-", "qwen3-moe")))  # dense
 
 
 @pytest.fixture(params=CASES)

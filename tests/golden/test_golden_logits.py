@@ -23,10 +23,11 @@ from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.work import Slice, Work, pages_for
 
 DATA = Path(__file__).parent / "data"
-CASES = sorted(directory.name for directory in DATA.iterdir())
+SPARSE = ("deepseek", "qwen3-moe")  # in test_sparse_golden.py: what compiled kernels do not compute
+CASES = sorted(directory.name for directory in DATA.iterdir() if not directory.name.startswith(SPARSE))
 MAX_ABS_LOG_PROBABILITY_DIFFERENCE = 1e-3
 MAX_MEAN_KL = {"q8": 5e-4, "q4": 0.02}  # nats; measured: 1e-4 to 2.3e-4, and 0.005 to 0.013
-MAX_COMMITTED_BYTES = 2_500_000
+MAX_COMMITTED_BYTES = 4_500_000
 
 Quant = Literal["q4", "q8", "keep"]
 Logits = npt.NDArray[np.float32]

@@ -12,6 +12,8 @@ from pocketseek.formats import FORMATS as TENSOR_FORMATS
 from pocketseek.formats import num_blocks, num_superblocks, num_tile_rows, tile_row_bytes
 from pocketseek.kernels.contract import LAYER_MATRICES, ModelKernels, RowSpan, TensorData
 from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvFormat, KvMemory
+from pocketseek.package.layer_tensors import expert_tensors, layer_tensors
+from pocketseek.shapes import MlaShape
 from pocketseek.types import ModelConfig, RopeScaling
 
 FORMATS = tuple(TENSOR_FORMATS)
@@ -37,6 +39,12 @@ def config(**changes: object) -> ModelConfig:
         "qk_norm": True,
     }
     return ModelConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def latent_config(mla: MlaShape, **changes: object) -> ModelConfig:
+    """Likewise with latents, no experts, and three heads: a bundle is sixteen."""
+    fixed = {"family": "deepseek_v2", "num_kv_heads": 1, "head_dim": mla.nope_dim + mla.rope_dim, "mla": mla}
+    return config(**{"num_heads": 3, "qkv_bias": False, "qk_norm": False, **fixed, **changes})
 
 
 def random_matrix(rng: np.random.Generator, format_name: str, rows: int, cols: int, num_parts: int = 1) -> TensorData:
@@ -97,12 +105,15 @@ class RandomModel:
             "up": (c.intermediate_size, c.hidden_size),
             "down": (c.hidden_size, c.intermediate_size),
         }
-        self.inv_freq = (c.rope_theta ** -(np.arange(c.head_dim // 2) / (c.head_dim / 2))).astype(np.float32)
+        self.inv_freq = (c.rope_theta ** -(np.arange(c.rope_dim // 2) / (c.rope_dim / 2))).astype(np.float32)
         self.embed = random_matrix(rng, format_name, c.vocab_size, c.hidden_size, parts)
         self.head = random_matrix(rng, format_name, c.vocab_size, c.hidden_size, parts)
         self.head_norm = random_vector(rng, c.hidden_size).vector()
         self.layers: list[dict[str, TensorData]] = []
-        for _ in range(c.num_layers):
+        for index in range(c.num_layers):
+            if c.is_sparse:
+                self.layers.append(_sparse_layer(rng, c, index, dict(formats or {}), format_name, parts))
+                continue
             layer = {name: random_matrix(rng, of[name], *shapes[name], parts) for name in LAYER_MATRICES}
             layer |= {name: random_vector(rng, c.hidden_size) for name in ("attn_norm", "mlp_norm")}
             if c.qkv_bias:
@@ -110,6 +121,23 @@ class RandomModel:
             if c.qk_norm:
                 layer |= {f"{n}_norm": random_vector(rng, c.head_dim) for n in ("q", "k")}
             self.layers.append(layer)
+
+
+def _sparse_layer(
+    rng: np.random.Generator, c: ModelConfig, index: int, formats: Mapping[str, str], format_name: str, parts: int
+) -> dict[str, TensorData]:
+    """With all its experts."""
+    of = {"router": "f32", **formats}
+    shapes = layer_tensors(c, index)
+    if c.moe is not None and c.has_experts(index):
+        experts = expert_tensors(c)
+        shapes |= {f"{n}.{name}": shape for n in range(c.moe.num_experts) for name, shape in experts.items()}
+    return {
+        name: random_vector(rng, *shape, 0.0 if name == "router_bias" else 1.0)
+        if len(shape) == 1
+        else random_matrix(rng, of.get(name, format_name), *shape, parts)
+        for name, shape in shapes.items()
+    }
 
 
 class Runner:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -41,7 +41,7 @@ def test_every_config_comes_back_equal(
 
 def test_every_field_of_the_config_is_read() -> None:
     rendered = render_model(TINY)
-    assert rendered.keys() == {field.name for field in fields(ModelConfig)}
+    assert rendered.keys() == {field.name for field in fields(ModelConfig)} - {"moe", "mla"}  # test_sparse_fields.py
     other = replace(
         TINY,
         rope_scaling=RopeScaling("yarn", 2.0, 3, 4.0, 5.0, 6.0, 7.0, 8.0),
@@ -89,7 +89,7 @@ def test_fields_with_a_default_may_be_missing() -> None:
 )
 def test_impossible_configs_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(FormatError, match=r"manifest\.json: model"):
-        parse_model(asdict(TINY) | change)
+        parse_model(render_model(TINY) | change)
 
 
 def test_a_missing_field_is_named() -> None:

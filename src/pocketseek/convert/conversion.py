@@ -6,6 +6,7 @@ is not done again.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,12 +29,14 @@ from pocketseek.convert.sources.base import Source
 from pocketseek.convert.sources.ggml_types import TYPES_BY_NAME
 from pocketseek.convert.unfinished import StagesDone, Unfinished
 from pocketseek.formats import TENSOR_ALIGNMENT_BYTES, tensor_bytes
+from pocketseek.package.layer_tensors import EXPERT_MATRICES
 from pocketseek.package.manifest import JsonValue
 from pocketseek.package.reader import Package
 from pocketseek.package.writer import PackageWriter
 
 Progress = Callable[[str, int, int], None]
 
+WIDER_THAN_F16 = frozenset({"BF16", "F8_E4M3"})
 _MAX_WORKERS = 4
 _MANIFEST_MARGIN_BYTES = 1 << 20  # the manifest and what rounding up to file system blocks costs
 
@@ -103,27 +106,31 @@ class Conversion:
         if stage == "embed":
             inv_freq = self._plan.inv_freq
             writer.add_tensor("rope.inv_freq", "f32", inv_freq.shape, [_vector_bytes(inv_freq)])
-        for tensor in tensors:
-            self._progress(stage, self._done_bytes, self._total_bytes)
-            self._write_tensor(writer, tensor, pool)
+        step = len(EXPERT_MATRICES) if stage.startswith("experts.") else 1
+        for first in range(0, len(tensors), step):
+            group = [(tensor, self._format_of(tensor)) for tensor in tensors[first : first + step]]
+            if step > 1:
+                writer.keep_together([(format_name, tensor.shape) for tensor, format_name in group])
+            for tensor, format_name in group:
+                self._progress(stage, self._done_bytes, self._total_bytes)
+                self._write_tensor(writer, tensor, format_name, pool)
 
     def _count(self, name: str, format_name: str, loss: Loss) -> None:
         self._losses.append((name, format_name, loss))
         self.quality.add(name, format_name, loss)
 
-    def _write_tensor(self, writer: PackageWriter, tensor: TensorPlan, pool: ThreadPoolExecutor) -> None:
+    def _write_tensor(
+        self, writer: PackageWriter, tensor: TensorPlan, format_name: str, pool: ThreadPoolExecutor
+    ) -> None:
         if len(tensor.shape) == 1:
             values = read_vector(self._source, tensor)
             writer.add_tensor(tensor.name, "f32", tensor.shape, [_vector_bytes(values)])
             self._done_bytes += self._stored_bytes(tensor)
             return
-        format_name = self._planned_format(tensor)
         if self._calibrated is not None and (matrix := self._calibrated.matrix(tensor)) is not None:
             writer.add_tensor(tensor.name, format_name, tensor.shape, [matrix.packed.reshape(-1)])
             self._count(tensor.name, format_name, matrix.loss)
             return
-        if self._stored_type(tensor) == "BF16" and format_name == "f16" and not matrix_fits_f16(self._source, tensor):
-            format_name = "f32"
         losses: list[Loss] = []
         with closing(self._pieces(tensor, format_name, pool, losses)) as pieces:
             writer.add_tensor(tensor.name, format_name, tensor.shape, pieces)
@@ -136,7 +143,7 @@ class Conversion:
             for slab in slabs:
                 losses.append(slab.rows.loss)
                 yield slab.rows.packed.reshape(-1)
-                self._done_bytes += slab.source_bytes
+                self._done_bytes += self._stored_bytes(tensor) * slab.num_rows // tensor.shape[0]
                 self._progress(tensor.stage, self._done_bytes, self._total_bytes)
 
     def _calibrated_layers(self, windows: NDArray[np.int32]) -> CalibratedLayers:
@@ -155,12 +162,18 @@ class Conversion:
             return "f32"
         return self._recipe.format_of(tensor.name, self._stored_type(tensor))
 
+    def _format_of(self, tensor: TensorPlan) -> str:
+        """As planned, but where values do not fit in float16, which takes looking at them."""
+        planned = self._planned_format(tensor)
+        if planned != "f16" or self._stored_type(tensor) not in WIDER_THAN_F16:
+            return planned
+        return planned if matrix_fits_f16(self._source, tensor) else "f32"
+
     def _stored_type(self, tensor: TensorPlan) -> str:
         return self._source.tensors[tensor.source_name].type
 
     def _stored_bytes(self, tensor: TensorPlan) -> int:
-        stored = self._source.tensors[tensor.source_name]
-        return stored.num_rows * TYPES_BY_NAME[stored.type].row_bytes(stored.num_cols)
+        return TYPES_BY_NAME[self._stored_type(tensor)].row_bytes(math.prod(tensor.shape))
 
 
 def calibrated_format(recipe: Recipe, tensor: TensorPlan, stored_type: str) -> str | None:

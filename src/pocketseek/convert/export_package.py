@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pocketseek.convert.dense_only import require_dense
 from pocketseek.errors import UsageError
 from pocketseek.libraries import check_onnxruntime, load_onnx, load_onnxruntime
 from pocketseek.package.manifest import JsonValue, Manifest
@@ -58,6 +59,7 @@ def export_package(
     _check_opset(opset)
     with Package.open(package_path) as package:
         model = package.manifest.model
+        require_dense(model, "export", "run it as it is, or export a dense model")
         needs = _least_runtime(package.manifest, quant)
         if format == "ort":  # ONNX Runtime must run a graph to convert it
             check_onnxruntime(version, needs, f"{quant} as .ort")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pocketseek.convert.calibration_text import DEFAULT_TOKENS, calibration_windows
 from pocketseek.convert.conversion import Conversion, Progress, calibrated_format
+from pocketseek.convert.dense_only import require_dense
 from pocketseek.convert.families.base import ModelPlan
 from pocketseek.convert.families.choose import choose_planner
 from pocketseek.convert.held_out import DEFAULT_TOKENS as CHECK_TOKENS
@@ -87,6 +88,13 @@ def convert_checkpoint(
         store = ModelStore(models_dir or read_settings().models_dir)
         target = store.path_for_new(called) if destination is None else Path(destination)
         plan = choose_planner(opened)(opened)
+        for is_asked, what in (
+            (calibration, "calibration"),
+            (mixed, "choosing formats for a size"),
+            (checks, "--check"),
+        ):
+            if is_asked:
+                require_dense(plan.model, what, "leave it out")
         files = collect_files(opened, plan.model.vocab_size, recommended)
         provenance = describe_provenance(opened, converted_on or datetime.now(UTC).date())
         windows = _windows(calibration, calibration_tokens, files, plan) if calibration else None

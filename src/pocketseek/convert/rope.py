@@ -54,6 +54,11 @@ def yarn_attention_factor(factor: float, mscale: float = 0.0, mscale_all_dim: fl
     return _mscale(factor, 1.0)
 
 
+def yarn_score_factor(scaling: RopeScaling, mscale_all_dim: float) -> float:
+    """What DeepSeek's models multiply attention scores by besides 1 / sqrt(head size)."""
+    return _mscale(scaling.factor, mscale_all_dim) ** 2 if scaling.kind == "yarn" and mscale_all_dim else 1.0
+
+
 def _mscale(factor: float, weight: float) -> float:
     return 1.0 if factor <= 1 else 0.1 * weight * math.log(factor) + 1.0
 
@@ -77,5 +82,5 @@ def _yarn(
     low, high = max(low, 0), min(high, head_dim - 1)
     if low == high:
         high += _MIN_RAMP
-    divided: NDArray[np.float64] = np.clip((np.arange(head_dim // 2) - low) / (high - low), 0.0, 1.0)
+    divided: NDArray[np.float64] = np.clip((np.arange(len(plain)) - low) / (high - low), 0.0, 1.0)
     return plain * (divided / scaling.factor + (1.0 - divided))

@@ -5,7 +5,7 @@ number in flight. Slabs are cut by shape alone, so the result does not depend on
 worker is raised where its slab would have come out. Memory: about (num_workers + 2) slabs of 1 Mi values (or 16 rows,
 if those are more) times six floats: under 256 MB with four workers.
 
-Rows that a llama GGUF stores as rotary pairs are put in order here, still encoded: rows are units in every type.
+Which rows of the checkpoint are a tensor's is the business of source_rows.py.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from pocketseek.convert.encode import EncodedRows, decode_rows, encode_rows, fits_f16
 from pocketseek.convert.families.base import TensorPlan
+from pocketseek.convert.source_rows import delivered_type, read_stored
 from pocketseek.convert.sources.base import Source
 from pocketseek.errors import FormatError
 from pocketseek.formats import TILE_ROWS
@@ -29,10 +30,10 @@ _SLAB_VALUES = 1 << 20
 
 @dataclass(frozen=True)
 class EncodedSlab:
-    """source_bytes: how much of the checkpoint went into it."""
+    """num_rows: of the tensor, padding not counted."""
 
     rows: EncodedRows
-    source_bytes: int
+    num_rows: int
 
 
 def encode_matrix(
@@ -42,10 +43,10 @@ def encode_matrix(
 
     Close the generator if it is not exhausted, so that waiting slabs are dropped.
     """
-    stored_type = source.tensors[plan.source_name].type
+    type_name = delivered_type(source, plan)
 
     def encode(raw: NDArray[np.uint8]) -> EncodedSlab:
-        return EncodedSlab(encode_rows(stored_type, format_name, raw), raw.nbytes)
+        return EncodedSlab(encode_rows(type_name, format_name, raw), len(raw))
 
     in_flight: deque[Future[EncodedSlab]] = deque()
     try:
@@ -67,12 +68,12 @@ def read_matrix(source: Source, plan: TensorPlan) -> NDArray[np.float32]:
 
 def read_rows(source: Source, plan: TensorPlan, first: int, end: int) -> NDArray[np.float32]:
     """The rows first..end-1 of a matrix, as read_matrix."""
-    stored_type = source.tensors[plan.source_name].type
+    type_name = delivered_type(source, plan)
     shape = (end - first, plan.shape[1])
     values = np.empty(shape, np.float32)
     try:
         for start, stop in slab_ranges(shape):
-            values[start:stop] = decode_rows(stored_type, read_stored(source, plan, first + start, first + stop))
+            values[start:stop] = decode_rows(type_name, read_stored(source, plan, first + start, first + stop))
     except FormatError as error:
         raise _named(error, source, plan) from error
     return values
@@ -80,13 +81,13 @@ def read_rows(source: Source, plan: TensorPlan, first: int, end: int) -> NDArray
 
 def pick_rows(source: Source, plan: TensorPlan, ids: NDArray[np.int32]) -> NDArray[np.float32]:
     """Those rows of a matrix as float32, a slab in memory at a time. Raises FormatError naming the tensor."""
-    stored_type = source.tensors[plan.source_name].type
+    type_name = delivered_type(source, plan)
     values = np.empty((len(ids), plan.shape[1]), np.float32)
     try:
         for start, stop in slab_ranges(plan.shape):
             inside = (ids >= start) & (ids < stop)
             if inside.any():
-                slab = decode_rows(stored_type, read_stored(source, plan, start, stop))
+                slab = decode_rows(type_name, read_stored(source, plan, start, stop))
                 values[inside] = slab[ids[inside] - start]
     except FormatError as error:
         raise _named(error, source, plan) from error
@@ -97,17 +98,15 @@ def read_vector(source: Source, plan: TensorPlan) -> NDArray[np.float32]:
     """A norm or bias as float32. Raises FormatError naming the tensor for values that are not finite."""
     raw = read_stored(source, plan, 0, plan.shape[0])
     try:
-        return decode_rows(source.tensors[plan.source_name].type, raw).reshape(-1)
+        return decode_rows(delivered_type(source, plan), raw).reshape(-1)
     except FormatError as error:
         raise _named(error, source, plan) from error
 
 
 def matrix_fits_f16(source: Source, plan: TensorPlan) -> bool:
     """Look at every stored value, without keeping any."""
-    stored_type = source.tensors[plan.source_name].type
-    return all(
-        fits_f16(stored_type, source.read_raw(plan.source_name, start, stop)) for start, stop in slab_ranges(plan.shape)
-    )
+    type_name = delivered_type(source, plan)
+    return all(fits_f16(type_name, read_stored(source, plan, start, stop)) for start, stop in slab_ranges(plan.shape))
 
 
 def slab_ranges(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
@@ -116,22 +115,6 @@ def slab_ranges(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     step = max(1, _SLAB_VALUES // cols // TILE_ROWS) * TILE_ROWS
     for start in range(0, rows, step):
         yield start, min(start + step, rows)
-
-
-def read_stored(source: Source, plan: TensorPlan, start: int, stop: int) -> NDArray[np.uint8]:
-    """Rows start..stop-1 in the package's order, as stored."""
-    head_dim = plan.interleaved_head_dim
-    if head_dim == 0:
-        return source.read_raw(plan.source_name, start, stop)
-    first, last = start // head_dim * head_dim, -(-stop // head_dim) * head_dim
-    raw = source.read_raw(plan.source_name, first, last)
-    return pairs_to_halves(raw, head_dim)[start - first : stop - first]
-
-
-def pairs_to_halves(rows: NDArray[np.uint8], head_dim: int) -> NDArray[np.uint8]:
-    """Undo llama.cpp's order of rotary rows: in each head, stored row 2j + p becomes row p * head_dim / 2 + j."""
-    pairs = rows.reshape(-1, head_dim // 2, 2, rows.shape[1])
-    return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(rows.shape)
 
 
 def _result(future: Future[EncodedSlab], source: Source, plan: TensorPlan) -> EncodedSlab:

@@ -18,6 +18,7 @@ import onnx
 from pocketseek.convert.activation_ranges import DEFAULT_PERCENTILE, RangeMethod
 from pocketseek.convert.calibration_text import calibration_windows
 from pocketseek.convert.checkpoint_weights import CheckpointWeights
+from pocketseek.convert.dense_only import require_dense
 from pocketseek.convert.families.choose import choose_planner
 from pocketseek.convert.onnx.folder import ExportFolder
 from pocketseek.convert.onnx.static_stages import LayersStage, Shapes, embed_stage, head_stage, layers_stage
@@ -66,7 +67,8 @@ class StaticOptions:
     opset: int = 21
 
     def check(self, model: ModelConfig) -> None:
-        """Raises UsageError."""
+        """Raises UsageError, and UnsupportedError for what is no dense model."""
+        require_dense(model, "export", "run it as it is, or export a dense model")
         if self.opset not in OPSETS:
             raise UsageError(
                 f"int8-static needs an opset from {OPSETS[0]} to {OPSETS[-1]}, not {self.opset}: "

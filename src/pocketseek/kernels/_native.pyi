@@ -46,9 +46,38 @@ class Watched:
     def take_faults(self) -> list[int]: ...
     def remap(self, descriptor: int, file_offset: int) -> None: ...
 
+class LatentShape:
+    def __init__(
+        self, rank: int, nope_dim: int, rope_dim: int, value_dim: int, q_rank: int, score_factor: float
+    ) -> None: ...
+
+class MoeShape:
+    def __init__(
+        self,
+        num_experts: int,
+        experts_per_token: int,
+        expert_size: int,
+        shared_size: int,
+        score: str,
+        num_groups: int,
+        groups_per_token: int,
+        group_score: str,
+        normalised: bool,
+        weight_factor: float,
+    ) -> None: ...
+
 class ModelShape:
     def __init__(
-        self, hidden: int, intermediate: int, heads: int, kv_heads: int, head_dim: int, eps: float, kv_format: str
+        self,
+        hidden: int,
+        intermediate: int,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+        eps: float,
+        kv_format: str,
+        latent: LatentShape | None = None,
+        moe: MoeShape | None = None,
     ) -> None: ...
     @property
     def layer_bytes(self) -> int: ...
@@ -57,6 +86,9 @@ class Matrix:
     def __init__(self, format: str, rows: int, cols: int, parts: Sequence[tuple[int, NDArray[np.uint8]]]) -> None: ...
 
 class Layer:
+    def __init__(self, shape: ModelShape, entries: Mapping[str, object]) -> None: ...
+
+class Expert:
     def __init__(self, shape: ModelShape, entries: Mapping[str, object]) -> None: ...
 
 class Batch:
@@ -84,6 +116,18 @@ class Core:
     def layers(
         self, shape: ModelShape, weights: Sequence[object], first: int, batch: object, hidden: NDArray[np.float32]
     ) -> None: ...
+    def attend_and_route(
+        self,
+        shape: ModelShape,
+        layer: object,
+        index: int,
+        batch: object,
+        hidden: NDArray[np.float32],
+        chosen: NDArray[np.int32],
+    ) -> None: ...
+    def shared_experts(self, layer: object) -> None: ...
+    def experts(self, ready: Sequence[tuple[int, object]]) -> None: ...
+    def end_layer(self, hidden: NDArray[np.float32]) -> None: ...
     def layer_part(
         self,
         shape: ModelShape,

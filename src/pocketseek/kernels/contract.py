@@ -22,7 +22,7 @@ Indices = NDArray[np.intp]
 
 LAYER_MATRICES = ("q", "k", "v", "o", "gate", "up", "down")
 LAYER_NORMS = ("attn_norm", "mlp_norm")
-LAYER_OPTIONAL_VECTORS = ("q_bias", "k_bias", "v_bias", "q_norm", "k_norm")
+LAYER_OPTIONAL_VECTORS = ("q_bias", "k_bias", "v_bias", "q_norm", "k_norm", "q_a_norm", "kv_a_norm", "router_bias")
 
 LayerStep = Literal["qkv", "o", "gate", "up", "down"]
 LAYER_STEPS: tuple[LayerStep, ...] = get_args(LayerStep)
@@ -108,7 +108,10 @@ class ModelKernels(Protocol):
         ...
 
     def load_layer(self, tensors: Mapping[str, TensorData]) -> object:
-        """tensors: by the last part of their names ("q", "attn_norm", ...)."""
+        """tensors: by the last part of their names ("q", "attn_norm", ...); of expert 7 "7.gate", "7.up", "7.down".
+
+        Without its experts a layer that has some is for `attend_and_route`, with them for `layers`.
+        """
         ...
 
     def begin(self, spans: Sequence[RowSpan], inv_freq: Floats, memory: KvMemory) -> object:
@@ -124,6 +127,37 @@ class ModelKernels(Protocol):
 
         Writes K and V of the rows into their pages. Running one by one gives the same as running all at once, which
         costs less.
+        """
+        ...
+
+    def load_expert(self, tensors: Mapping[str, TensorData]) -> object:
+        """tensors: "gate", "up" and "down" of one expert; used in place, and of use as long as its bytes stay there."""
+        ...
+
+    # A layer with experts in steps, so that they may be read from storage while others are computed. All of it gives
+    # the bits of `layers`, in whatever order and groups experts come. Whatever else runs on these kernels in between
+    # (embed, layers, layer_part, head, head_part, attend_and_route) ends the layer. Each raises ValueError, with
+    # nothing done, for what does not follow.
+
+    def attend_and_route(self, layer: object, index: int, rows: object, hidden: Floats) -> NDArray[np.int32]:
+        """Begin layer `index`, which was loaded without its experts: attention, and whom the rows choose.
+
+        Returns the experts (rows, experts_per_token), ascending in each row. Writes K and V of the rows.
+        """
+        ...
+
+    def shared_experts(self, layer: object) -> None:
+        """Compute those of the layer that was begun, once; a layer that has none may be asked for them."""
+        ...
+
+    def experts(self, ready: Mapping[int, object]) -> None:
+        """Compute these experts, by number, for all rows that chose them; each once, and none that nobody chose."""
+        ...
+
+    def end_layer(self, hidden: Floats) -> None:
+        """Add to `hidden`, which is the array that the layer began with, what was computed of its experts, all there.
+
+        After a ValueError for one that is missing the layer can go on.
         """
         ...
 

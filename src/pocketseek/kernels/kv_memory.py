@@ -3,8 +3,14 @@
     f16     [layer][kv head]{ key [head_dim][64], value [64][padded_dim] }    padded_dim = head_dim up to 16
     q8      [layer][kv head]{ key, value, key scale [64], value scale [64] }  int8, and an f32 scale per token and head
 
-Keys lie token beside token, so that sixteen scores are computed in the lanes of one register. A page begins and ends at
-the borders of the system's own pages, so that its memory can be given back alone.
+Of a model with latents (MLA) it holds one vector of each token, from which keys and values of all heads are made:
+
+    f16     [layer]{ latent [64][latent_dim up to 16] }               rank values of the latent, then the rotated ones
+    q8      [layer]{ latent, latent scale [64], rotary scale [64] }   int8, and an f32 scale for each of the two parts
+
+Keys lie token beside token, so that sixteen scores are computed in the lanes of one register. Latents lie whole, as all
+heads (16 or more) score and mix the same one: heads are the lanes there, and a token is written in one run. A page
+begins and ends at the borders of the system's own pages, so that its memory can be given back alone.
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ from numpy.typing import NDArray
 
 from pocketseek.errors import UsageError
 from pocketseek.kernels.paged_memory import PagedMemory, whole_pages
+from pocketseek.shapes import MlaShape
 from pocketseek.types import ModelConfig
 
 PAGE_TOKENS = 64
@@ -41,12 +48,21 @@ def padded_head_dim(config: ModelConfig) -> int:
 def head_dtype(config: ModelConfig, kv_format: KvFormat) -> np.dtype[np.void]:
     """One KV head's part of a layer's part of a page: key (head_dim, 64), value (64, padded_dim), q8's scales."""
     number = np.float16 if kv_format == "f16" else np.int8
+    if config.mla is not None:
+        return _latent_dtype(config.mla, number, has_scales=kv_format == "q8")
     fields: list[Any] = [
         ("key", number, (config.head_dim, PAGE_TOKENS)),
         ("value", number, (PAGE_TOKENS, padded_head_dim(config))),
     ]
     if kv_format == "q8":
         fields += [("key_scale", np.float32, PAGE_TOKENS), ("value_scale", np.float32, PAGE_TOKENS)]
+    return np.dtype(fields)
+
+
+def _latent_dtype(mla: MlaShape, number: type[np.generic], *, has_scales: bool) -> np.dtype[np.void]:
+    fields: list[Any] = [("latent", number, (PAGE_TOKENS, -(-mla.latent_dim // 16) * 16))]
+    if has_scales:
+        fields += [("latent_scale", np.float32, PAGE_TOKENS), ("rotary_scale", np.float32, PAGE_TOKENS)]
     return np.dtype(fields)
 
 

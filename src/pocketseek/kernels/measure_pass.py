@@ -67,7 +67,8 @@ def measure_passes(
     passes = _Passes(kernels_name, num_threads, _weights(max(buffer_bytes, _LEAST_BYTES)))
     small = passes.with_one_token(_config(576, 1536, 9, 3, 64), formats[0])
     big = {name: passes.with_one_token(_BIG, name) for name in formats}
-    layer_s = _layer_s(small, big[formats[0]])
+    # whatever disturbed one of them, no format is left without time for its bytes
+    layer_s = min(_layer_s(small, big[formats[0]]), *(timed.seconds / timed.num_layers / 2 for timed in big.values()))
     rates = tuple(
         PassRate(
             name, timed.num_bytes / (timed.seconds - timed.num_layers * layer_s), passes.with_many_tokens(_BIG, name)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pocketseek.errors import MemoryLimitError, UsageError
 from pocketseek.kernels import _native
-from pocketseek.kernels.contract import LAYER_MATRICES, Floats, Indices, LayerPart, RowSpan, TensorData
+from pocketseek.kernels.contract import Floats, Indices, LayerPart, RowSpan, TensorData
 from pocketseek.kernels.kv_memory import KV_FORMATS, KvFormat, KvMemory
 from pocketseek.types import ModelConfig
 
@@ -30,6 +30,33 @@ def _shape(config: ModelConfig, kv_format: KvFormat) -> _native.ModelShape:
         config.head_dim,
         config.rms_norm_eps,
         kv_format,
+        _latents(config),
+        _experts(config),
+    )
+
+
+def _latents(config: ModelConfig) -> _native.LatentShape | None:
+    mla = config.mla
+    if mla is None:
+        return None
+    return _native.LatentShape(mla.rank, mla.nope_dim, mla.rope_dim, mla.value_dim, mla.q_rank, mla.score_factor)
+
+
+def _experts(config: ModelConfig) -> _native.MoeShape | None:
+    moe = config.moe
+    if moe is None:
+        return None
+    return _native.MoeShape(
+        moe.num_experts,
+        moe.experts_per_token,
+        moe.expert_size,
+        moe.shared_size,
+        moe.score,
+        moe.num_groups,
+        moe.groups_per_token,
+        moe.group_score,
+        moe.normalised,
+        moe.weight_factor,
     )
 
 
@@ -79,7 +106,7 @@ class NativeKernels:
 
     @property
     def can_stream(self) -> bool:
-        return True
+        return not self._config.is_sparse
 
     def load_matrix(self, tensor: TensorData) -> object:
         rows, cols = tensor.shape
@@ -87,10 +114,32 @@ class NativeKernels:
 
     def load_layer(self, tensors: Mapping[str, TensorData]) -> object:
         entries = {
-            name: self.load_matrix(tensor) if name in LAYER_MATRICES else tensor.vector()
+            name: self.load_matrix(tensor) if len(tensor.shape) == 2 else tensor.vector()
             for name, tensor in tensors.items()
         }
         return _native.Layer(self._shapes["f16"], entries)
+
+    def load_expert(self, tensors: Mapping[str, TensorData]) -> object:
+        entries = {name: self.load_matrix(tensor) for name, tensor in tensors.items()}
+        return _native.Expert(self._shapes["f16"], entries)
+
+    def attend_and_route(self, layer: object, index: int, rows: object, hidden: Floats) -> NDArray[np.int32]:
+        moe = self._config.moe
+        if moe is None or not self._config.has_experts(index):
+            raise ValueError(f"layer {index} has no experts")
+        pass_rows = _rows(rows)
+        chosen = np.empty((len(hidden), moe.experts_per_token), np.int32)
+        self._core.attend_and_route(pass_rows.shape, layer, index, pass_rows.batch, hidden, chosen)
+        return chosen
+
+    def shared_experts(self, layer: object) -> None:
+        self._core.shared_experts(layer)
+
+    def experts(self, ready: Mapping[int, object]) -> None:
+        self._core.experts(list(ready.items()))
+
+    def end_layer(self, hidden: Floats) -> None:
+        self._core.end_layer(hidden)
 
     def begin(self, spans: Sequence[RowSpan], inv_freq: Floats, memory: KvMemory) -> object:
         rows = [(span.first_position, span.num_rows, span.pages) for span in spans]
@@ -107,6 +156,7 @@ class NativeKernels:
         self._core.layers(pass_rows.shape, weights, first, pass_rows.batch, hidden)
 
     def layer_part(self, layer: object, index: int, part: LayerPart, rows: object, hidden: Floats) -> None:
+        self._expect_parts()
         pass_rows = _rows(rows)
         self._core.layer_part(
             pass_rows.shape, layer, index, part.step, part.first_tile, part.num_tiles, pass_rows.batch, hidden
@@ -122,10 +172,17 @@ class NativeKernels:
         first_tile: int,
         num_tiles: int,
     ) -> None:
+        self._expect_parts()
         self._core.head_part(self._shapes["f16"], norm, table, hidden, chosen, logits, first_tile, num_tiles)
 
     def head(self, norm: Floats, table: object, hidden: Floats, chosen: NDArray[np.int32], logits: Floats) -> None:
         self._core.head(self._shapes["f16"], norm, table, hidden, chosen, logits)
+
+    def _expect_parts(self) -> None:
+        if not self.can_stream:
+            raise UsageError(
+                "layers with experts or latent attention are computed whole only; keep this model's layers in memory"
+            )
 
     def set_num_threads(self, num_threads: int) -> None:
         try:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from checkpoints import write_gguf
-from tiny_models import tiny_gguf, tiny_hf_directory
+from sparse_gguf import write_sparse_gguf
+from tiny_models import tiny_gguf, tiny_hf_directory, write_hf
+from tiny_sparse import FAMILY_CONFIGS, tiny_sparse
 
 from pocketseek.convert.families.choose import PLANNERS, choose_planner
 from pocketseek.convert.sources.open import open_source
@@ -20,11 +22,23 @@ def edit_config(directory: Path, **changes: object) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("family", sorted(PLANNERS))
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
 def test_a_family_is_found_from_either_kind_of_checkpoint(family: str, tmp_path: Path) -> None:
     for path in (tiny_gguf(tmp_path / "model.gguf", family), tiny_hf_directory(tmp_path / "hf", family)):
         with closing(open_source(path)) as source:
             assert choose_planner(source) is PLANNERS[family]
+
+
+@pytest.mark.parametrize("family", sorted(FAMILY_CONFIGS))
+def test_a_family_with_experts_is_found_from_either_kind_of_checkpoint(family: str, tmp_path: Path) -> None:
+    model = tiny_sparse(family)
+    of_gguf = "deepseek_v2" if family == "deepseek_v3" else family  # the two share an architecture there
+    for path, found in (
+        (write_sparse_gguf(tmp_path / "model.gguf", model), of_gguf),
+        (write_hf(tmp_path / "hf", model), family),
+    ):
+        with closing(open_source(path)) as source:
+            assert choose_planner(source) is PLANNERS[found]
 
 
 def test_model_type_decides_where_no_architecture_is_named(tmp_path: Path) -> None:

@@ -101,10 +101,10 @@ def test_stages_come_in_the_order_of_the_pass(tmp_path: Path, planned: Planned) 
 def test_only_q_and_k_of_llama_ggufs_are_marked_as_interleaved(tmp_path: Path, planned: Planned) -> None:
     for family in FAMILIES:
         plan = planned(write_model_gguf(tmp_path / f"{family}.gguf", tiny_model(family)))
-        marked = {tensor.name.split(".")[-1] for tensor in plan.tensors if tensor.interleaved_head_dim}
+        marked = {tensor.name.split(".")[-1] for tensor in plan.tensors if tensor.picks}
         assert marked == ({"q", "k"} if family == "llama" else set())
     from_hf = planned(write_hf(tmp_path / "hf", tiny_model()))
-    assert not any(tensor.interleaved_head_dim for tensor in from_hf.tensors)
+    assert not any(tensor.picks for tensor in from_hf.tensors)
 
 
 def test_a_gguf_without_output_matrix_is_tied(tmp_path: Path, planned: Planned) -> None:
@@ -137,7 +137,7 @@ def test_llama_biases_on_q_k_and_v_are_taken(tmp_path: Path, planned: Planned) -
     model = without(biased, *(f"model.layers.{index}.self_attn.o_proj.bias" for index in range(2)))
     assert planned(write_hf(tmp_path / "hf", model)).model.qkv_bias
     plan = planned(write_model_gguf(tmp_path / "model.gguf", model))
-    marked = {tensor.name.split(".")[-1] for tensor in plan.tensors if tensor.interleaved_head_dim}
+    marked = {tensor.name.split(".")[-1] for tensor in plan.tensors if tensor.picks}
     assert marked == {"q", "k", "q_bias", "k_bias"}
 
 

@@ -19,18 +19,42 @@ from pocketseek.types import ModelConfig
 
 
 @dataclass(frozen=True)
+class RowPick:
+    """Which rows of the source are the tensor's: from row `first` on, of every `block` rows `taken` from `start`.
+
+    paired: the last so many of those are stored as rotary partners side by side, (0, h/2), (1, h/2 + 1), ..., and are
+    wanted in rotate-half order. transposed: the taken rows of a block, (taken, inputs), become (inputs, taken).
+    """
+
+    block: int
+    taken: int
+    first: int = 0
+    start: int = 0
+    paired: int = 0
+    transposed: bool = False
+
+    @property
+    def is_run(self) -> bool:
+        """Whether rows can be read as they stand there."""
+        return self.block == self.taken and not self.paired and not self.transposed
+
+
+@dataclass(frozen=True)
 class TensorPlan:
     """One tensor of the package and where its values come from.
 
-    interleaved_head_dim: the source stores the rows of each head of that many rows as pairs (0, h/2), (1, h/2 + 1), ...
-    (rotary partners side by side, as llama GGUFs do); 0 if rows are in the order the package wants.
+    picks: how its rows follow from the source's; None: they are those, in the order the package wants.
+    source_shape: of the source's tensor; empty: as shape. scales_name: of FP8 weights the tensor with one scale for
+    each square of fp8.SCALE_BLOCK.
     """
 
     name: str
     stage: str
     source_name: str
     shape: tuple[int, ...]
-    interleaved_head_dim: int = 0
+    picks: RowPick | None = None
+    source_shape: tuple[int, ...] = ()
+    scales_name: str = ""
 
 
 @dataclass(frozen=True)

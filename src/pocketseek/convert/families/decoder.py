@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.convert.families.base import ModelPlan, TensorPlan
+from pocketseek.convert.families.base import ModelPlan, RowPick, TensorPlan
 from pocketseek.convert.families.fields import Fields
 from pocketseek.convert.families.gguf_config import gguf_fields, read_gguf_config
 from pocketseek.convert.families.hf_config import DecoderSettings, read_hf_config
@@ -53,10 +53,10 @@ def plan_decoder(source: Source, traits: DecoderTraits) -> ModelPlan:
         )
     model = replace(
         settings.model,
-        tied_embeddings=_is_tied(source, settings.says_tied),
+        tied_embeddings=is_tied(source, settings.says_tied),
         qkv_bias=_has_qkv_bias(source, traits),
     )
-    _check_limits(source, model)
+    check_limits(source, model)
     plans = tuple(_tensor_plans(source, model, traits))
     _check_tensors(source, model, plans)
     return ModelPlan(model, settings.inv_freq, plans)
@@ -69,7 +69,7 @@ def _read_settings(source: Source, traits: DecoderTraits) -> DecoderSettings:
     keys = gguf_fields(str(source.path), source.metadata, traits.name)
     embedding = source.tensors.get(source_name("embed.weight", "gguf"))
     if embedding is None:
-        raise _missing(source, [source_name("embed.weight", "gguf")])
+        raise missing_tensors(source, [source_name("embed.weight", "gguf")])
     divisors = _read_divisors(source) if traits.gguf_interleaves_heads else None
     return read_gguf_config(keys, traits.name, qk_norm=traits.qk_norm, vocab_size=embedding.num_rows, divisors=divisors)
 
@@ -83,7 +83,7 @@ def _read_divisors(source: Source) -> NDArray[np.float32] | None:
     return source.read_rows(_ROPE_DIVISORS, 0, tensor.num_rows)
 
 
-def _is_tied(source: Source, says_tied: bool) -> bool:
+def is_tied(source: Source, says_tied: bool) -> bool:
     """Some files say tied and store the output matrix all the same; then it counts only if it is a different one.
 
     GGUF has no flag: there a missing output matrix means tied. A safetensors checkpoint must say so.
@@ -98,7 +98,7 @@ def _is_tied(source: Source, says_tied: bool) -> bool:
 def _is_same(source: Source, one: SourceTensor, other: SourceTensor) -> bool:
     if (one.type, one.shape) != (other.type, other.shape):
         return False
-    _require_readable(source, one)
+    require_readable(source, one)
     step = max(1, _COMPARED_VALUES // one.num_cols)
     return all(
         np.array_equal(
@@ -116,7 +116,7 @@ def _has_qkv_bias(source: Source, traits: DecoderTraits) -> bool:
     return traits.qkv_bias == "always" or (traits.qkv_bias == "optional" and present)
 
 
-def _check_limits(source: Source, model: ModelConfig) -> None:
+def check_limits(source: Source, model: ModelConfig) -> None:
     try:
         parse_model(render_model(model))
     except FormatError as error:
@@ -127,6 +127,7 @@ def _tensor_plans(source: Source, model: ModelConfig, traits: DecoderTraits) -> 
     """In the order they are written. The package room's table says which there are and how large."""
     shapes = expected_tensors(model) or {}
     interleaved = traits.gguf_interleaves_heads and source.kind == "gguf"
+    paired = RowPick(model.head_dim, model.head_dim, paired=model.head_dim)
     tied = {"head.weight": "embed.weight"} if model.tied_embeddings else {}
     for name in _write_order(model):
         if name in shapes:
@@ -135,7 +136,7 @@ def _tensor_plans(source: Source, model: ModelConfig, traits: DecoderTraits) -> 
                 stage=stage_of_tensor(name),
                 source_name=source_name(tied.get(name, name), source.kind),
                 shape=shapes[name],
-                interleaved_head_dim=model.head_dim if interleaved and _is_rotated(name) else 0,
+                picks=paired if interleaved and _is_rotated(name) else None,
             )
 
 
@@ -152,7 +153,7 @@ def _is_rotated(name: str) -> bool:
 def _check_tensors(source: Source, model: ModelConfig, plans: tuple[TensorPlan, ...]) -> None:
     missing = [plan.source_name for plan in plans if plan.source_name not in source.tensors]
     if missing:
-        raise _missing(source, missing)
+        raise missing_tensors(source, missing)
     for plan in plans:
         tensor = source.tensors[plan.source_name]
         if tensor.shape != plan.shape:
@@ -160,7 +161,7 @@ def _check_tensors(source: Source, model: ModelConfig, plans: tuple[TensorPlan, 
                 f"{source.path}: tensor {quoted(tensor.name)} has shape {tensor.shape} instead of {plan.shape}; "
                 "get an undamaged checkpoint"
             )
-        _require_readable(source, tensor)
+        require_readable(source, tensor)
     unused = set(unused_bias_names(model.num_layers, source.kind)) & source.tensors.keys()
     for name in sorted(unused):
         _require_zero(source, source.tensors[name])
@@ -172,7 +173,7 @@ def _check_tensors(source: Source, model: ModelConfig, plans: tuple[TensorPlan, 
     ]
     if unknown:
         raise UnsupportedError(
-            f"{source.path}: tensors that a {model.family} model does not have: {_listed(unknown)}; "
+            f"{source.path}: tensors that a {model.family} model does not have: {listed(unknown)}; "
             "use a plain checkpoint of the model"
         )
 
@@ -184,7 +185,7 @@ def _is_rope(name: str, source: Source, model: ModelConfig) -> bool:
     return _ROPE_BUFFER.fullmatch(name) is not None
 
 
-def _require_readable(source: Source, tensor: SourceTensor) -> None:
+def require_readable(source: Source, tensor: SourceTensor) -> None:
     if tensor.type not in READABLE_TYPES or (tensor.is_vector and tensor.type in QUANTISED_TYPES):
         known = " ".join(sorted(READABLE_TYPES - QUANTISED_TYPES if tensor.is_vector else READABLE_TYPES))
         raise UnsupportedError(
@@ -193,7 +194,7 @@ def _require_readable(source: Source, tensor: SourceTensor) -> None:
 
 
 def _require_zero(source: Source, tensor: SourceTensor) -> None:
-    _require_readable(source, tensor)
+    require_readable(source, tensor)
     if (
         not tensor.is_vector
         or tensor.num_rows > _COMPARED_VALUES
@@ -204,10 +205,10 @@ def _require_zero(source: Source, tensor: SourceTensor) -> None:
         )
 
 
-def _missing(source: Source, names: list[str]) -> FormatError:
-    return FormatError(f"{source.path}: missing tensors: {_listed(names)}; get the complete checkpoint")
+def missing_tensors(source: Source, names: list[str]) -> FormatError:
+    return FormatError(f"{source.path}: missing tensors: {listed(names)}; get the complete checkpoint")
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
     shown = ", ".join(quoted(name) for name in sorted(names)[:_MAX_NAMED])
     return shown if len(names) <= _MAX_NAMED else f"{shown} and {len(names) - _MAX_NAMED} more"

@@ -37,17 +37,23 @@ def gguf_fields(where: str, metadata: Mapping[str, object], architecture: str) -
 
 
 def read_gguf_config(
-    keys: Fields, family: str, *, qk_norm: bool, vocab_size: int, divisors: NDArray[np.float32] | None
+    keys: Fields,
+    family: str,
+    *,
+    qk_norm: bool,
+    vocab_size: int,
+    divisors: NDArray[np.float32] | None,
+    allow_experts: bool = False,
 ) -> DecoderSettings:
     """vocab_size: rows of the embedding. divisors: `rope_freqs.weight` (llama3), or None."""
-    _refuse_unsupported(keys)
+    refuse_unsupported(keys, allow_experts=allow_experts)
     hidden, heads = keys.whole("embedding_length"), keys.whole("attention.head_count")
     head_dim = keys.whole("attention.key_length", max(1, hidden // heads))
     context = keys.whole("context_length")
     _check_heads(keys, head_dim)
-    _check_window(keys, context)
+    check_window(keys, context)
     theta = keys.number("rope.freq_base", 10000.0, low=1.001, high=1e18)
-    scaling = _read_scaling(keys, context)
+    scaling = read_scaling(keys, context)
     if divisors is None:
         inv_freq = inverse_frequencies(head_dim, theta, scaling)
     else:
@@ -70,9 +76,11 @@ def read_gguf_config(
     return DecoderSettings(model, inv_freq, says_tied=False)
 
 
-def _refuse_unsupported(keys: Fields) -> None:
-    if keys.whole("expert_count", 0, low=0) > 0:
-        raise UnsupportedError(f"{keys.where}: mixture-of-experts models are not supported; use a dense one")
+def refuse_unsupported(keys: Fields, *, allow_experts: bool) -> None:
+    if not allow_experts and keys.whole("expert_count", 0, low=0) > 0:
+        raise UnsupportedError(
+            f"{keys.where}: a {keys.where.rpartition(' ')[2]} with experts is not supported; use a dense one"
+        )
     if not keys.flag("attention.causal", True):
         raise UnsupportedError(f"{keys.where}: models without causal attention are not supported; use a decoder")
     for key in _PLAIN_SCALES:
@@ -86,7 +94,7 @@ def _check_heads(keys: Fields, head_dim: int) -> None:
             raise UnsupportedError(f"{keys.where}: {key} differs from the head size {head_dim}, which is not supported")
 
 
-def _check_window(keys: Fields, context: int) -> None:
+def check_window(keys: Fields, context: int) -> None:
     window = keys.whole("attention.sliding_window", 0, low=0)
     if 0 < window < context:
         raise UnsupportedError(
@@ -94,7 +102,7 @@ def _check_window(keys: Fields, context: int) -> None:
         )
 
 
-def _read_scaling(keys: Fields, context: int) -> RopeScaling:
+def read_scaling(keys: Fields, context: int) -> RopeScaling:
     kind = keys.text("rope.scaling.type", "linear")
     legacy_factor = keys.number("rope.scale_linear", 1.0, low=0, high=1e6)
     factor = keys.number("rope.scaling.factor", legacy_factor, low=0, high=1e6) or 1.0

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pocketseek.convert.families.fields import Fields
 from pocketseek.convert.rope import inverse_frequencies, yarn_attention_factor
 from pocketseek.convert.sources.byte_file import quoted
+from pocketseek.convert.sources.fp8 import SCALE_BLOCK
 from pocketseek.errors import FormatError, UnsupportedError
 from pocketseek.types import ModelConfig, RopeScaling
 
@@ -31,14 +32,14 @@ class DecoderSettings:
     says_tied: bool
 
 
-def read_hf_config(config: Fields, family: str, *, qk_norm: bool) -> DecoderSettings:
-    """Raises FormatError or UnsupportedError; the message names the key."""
-    _refuse_unsupported(config)
+def read_hf_config(config: Fields, family: str, *, qk_norm: bool, allow_fp8: bool = False) -> DecoderSettings:
+    """Raises FormatError or UnsupportedError; the message names the key. allow_fp8: as `refuse_unsupported`."""
+    refuse_unsupported(config, allow_fp8=allow_fp8)
     hidden, heads = config.whole("hidden_size"), config.whole("num_attention_heads")
     head_dim = config.whole("head_dim", 128 if family == "qwen3" else max(1, hidden // heads))
     context = config.whole("max_position_embeddings")
     _check_window(config, context)
-    theta, scaling, truncate = _read_rope(config, context)
+    theta, scaling, truncate = read_rope(config, context)
     model = ModelConfig(
         family=family,
         num_layers=config.whole("num_hidden_layers"),
@@ -58,8 +59,10 @@ def read_hf_config(config: Fields, family: str, *, qk_norm: bool) -> DecoderSett
     return DecoderSettings(model, inv_freq, config.flag("tie_word_embeddings", False))
 
 
-def _refuse_unsupported(config: Fields) -> None:
-    if config.nested("quantization_config") is not None:
+def refuse_unsupported(config: Fields, *, allow_fp8: bool) -> None:
+    """allow_fp8: weights in float8 with scales for squares of 128 x 128 are fine."""
+    quantisation = config.nested("quantization_config")
+    if quantisation is not None and not (allow_fp8 and _is_block_fp8(quantisation)):
         raise UnsupportedError(
             f"{config.where}: the weights are already quantised (quantization_config); use the BF16 or F16 checkpoint"
         )
@@ -71,6 +74,12 @@ def _refuse_unsupported(config: Fields) -> None:
     for place in (config, config.nested("rope_parameters"), config.nested("rope_scaling")):
         if place is not None and place.number("partial_rotary_factor", 1.0, low=0, high=1) != 1.0:
             raise UnsupportedError(f"{place.where}: partial_rotary_factor is not supported; use a model without it")
+
+
+def _is_block_fp8(quantisation: Fields) -> bool:
+    is_e4m3 = quantisation.text("fmt", "e4m3") == "e4m3"
+    in_blocks = quantisation.raw("weight_block_size") == [SCALE_BLOCK, SCALE_BLOCK]
+    return quantisation.text("quant_method", "") == "fp8" and is_e4m3 and in_blocks
 
 
 def _check_window(config: Fields, context: int) -> None:
@@ -91,7 +100,7 @@ def _check_window(config: Fields, context: int) -> None:
         )
 
 
-def _read_rope(config: Fields, context: int) -> tuple[float, RopeScaling, bool]:
+def read_rope(config: Fields, context: int) -> tuple[float, RopeScaling, bool]:
     """theta, scaling and whether yarn's ramp is truncated."""
     rope = config.nested("rope_scaling") or config.nested("rope_parameters") or Fields(config.where, {})
     outer_theta = config.number("rope_theta", _DEFAULT_THETA, low=1.001, high=1e18)

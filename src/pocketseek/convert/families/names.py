@@ -37,7 +37,7 @@ _UNUSED_BIASES: Mapping[SourceKind, tuple[str, ...]] = {
     ),
     "gguf": ("attn_output.bias", "ffn_gate.bias", "ffn_up.bias", "ffn_down.bias"),
 }
-_LAYER_PREFIX: Mapping[SourceKind, str] = {"safetensors": "model.layers.", "gguf": "blk."}
+LAYER_PREFIX: Mapping[SourceKind, str] = {"safetensors": "model.layers.", "gguf": "blk."}
 LAYER_PARTS = tuple(_LAYER_NAMES)  # in the order they are written
 
 
@@ -49,7 +49,7 @@ def source_name(canonical: str, kind: SourceKind) -> str:
     layer, index, part = canonical.split(".")
     if layer != "layer":
         raise KeyError(canonical)
-    return f"{_LAYER_PREFIX[kind]}{index}.{_LAYER_NAMES[part][column]}"
+    return f"{LAYER_PREFIX[kind]}{index}.{_LAYER_NAMES[part][column]}"
 
 
 def canonical_name(name: str, kind: SourceKind) -> str | None:
@@ -58,8 +58,8 @@ def canonical_name(name: str, kind: SourceKind) -> str | None:
     for canonical, names in _OUTER_NAMES.items():
         if names[column] == name:
             return canonical
-    index, _, rest = name.removeprefix(_LAYER_PREFIX[kind]).partition(".")
-    if not name.startswith(_LAYER_PREFIX[kind]) or not index.isascii() or not index.isdigit():
+    index, _, rest = name.removeprefix(LAYER_PREFIX[kind]).partition(".")
+    if not name.startswith(LAYER_PREFIX[kind]) or not index.isascii() or not index.isdigit():
         return None
     part = next((part for part, names in _LAYER_NAMES.items() if names[column] == rest), None)
     return None if part is None else f"layer.{index}.{part}"
@@ -67,4 +67,4 @@ def canonical_name(name: str, kind: SourceKind) -> str | None:
 
 def unused_bias_names(num_layers: int, kind: SourceKind) -> list[str]:
     """Biases that some checkpoints carry and the kernels do not add."""
-    return [f"{_LAYER_PREFIX[kind]}{index}.{rest}" for index in range(num_layers) for rest in _UNUSED_BIASES[kind]]
+    return [f"{LAYER_PREFIX[kind]}{index}.{rest}" for index in range(num_layers) for rest in _UNUSED_BIASES[kind]]

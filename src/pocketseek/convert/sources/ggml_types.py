@@ -32,6 +32,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketseek.convert.sources.fp8 import FP8_TYPE
 from pocketseek.errors import UnsupportedError
 
 F32Array = NDArray[np.float32]
@@ -94,6 +95,7 @@ GGML_TYPES: dict[int, GgmlType] = {
     )
 }
 TYPES_BY_NAME: dict[str, GgmlType] = {entry.name: entry for entry in GGML_TYPES.values()}
+TYPES_BY_NAME[FP8_TYPE] = GgmlType(FP8_TYPE, 1, 1)  # of safetensors; its values need scales (fp8.py)
 
 
 @dataclass(frozen=True)
@@ -282,3 +284,4 @@ _PLAIN: dict[str, Callable[[U8Array], F32Array]] = {
 }
 QUANTISED_TYPES = frozenset(_UNPACKERS)
 READABLE_TYPES = QUANTISED_TYPES | frozenset(_PLAIN)
+RAW_TYPES = READABLE_TYPES | {FP8_TYPE}  # whose rows can be read as stored

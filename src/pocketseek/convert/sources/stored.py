@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 
 from pocketseek.convert.sources.base import SourceKind, SourceTensor
 from pocketseek.convert.sources.byte_file import ByteFile, quoted
-from pocketseek.convert.sources.ggml_types import QUANTISED_TYPES, TYPES_BY_NAME, dequantise, require_readable
+from pocketseek.convert.sources.ggml_types import (
+    QUANTISED_TYPES,
+    RAW_TYPES,
+    TYPES_BY_NAME,
+    dequantise,
+    require_readable,
+)
 from pocketseek.errors import FormatError, UnsupportedError
 
 _PIECE_VALUES = 1 << 21  # values decoded at a time: 8 MiB of f32
@@ -60,17 +66,18 @@ class StoredSource:
         return values.reshape(-1) if tensor.is_vector else values
 
     def read_raw(self, name: str, start: int, stop: int) -> NDArray[np.uint8]:
-        return _read(self._place(name, start, stop), start, stop)
+        return _read(self._place(name, start, stop, decoded=False), start, stop)
 
     def close(self) -> None:
         for file in self._open_files:
             file.close()
 
-    def _place(self, name: str, start: int, stop: int) -> Placement:
+    def _place(self, name: str, start: int, stop: int, *, decoded: bool = True) -> Placement:
         if name not in self._placements:
             raise FormatError(f"{self.path} has no tensor {quoted(name)}; get the complete checkpoint")
         place = self._placements[name]
-        require_readable(place.tensor.type)
+        if decoded or place.tensor.type not in RAW_TYPES:
+            require_readable(place.tensor.type)
         if place.tensor.is_vector and place.tensor.type in QUANTISED_TYPES:
             raise UnsupportedError(
                 f"{self.path}: vector {quoted(name)} is quantised ({place.tensor.type}); get one that has it in F32"
