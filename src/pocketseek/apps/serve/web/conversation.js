@@ -30,7 +30,15 @@ export function leave() {
   following?.abort();
   following = null;
   setRunning(false);
+  const leaving = onLeft;
+  onLeft = null;
+  leaving?.();
 }
+
+let onLeft = null; // of who talks here
+
+/** null: nobody talks any more. While somebody does, nothing is loaded anew behind their back. */
+export const whenLeft = (listener) => (onLeft = listener);
 
 /** What is being opened is not wanted any more. */
 export const stay = () => void (asked += 1);
@@ -70,9 +78,9 @@ export async function open(conversationId) {
 
 /** Another tab or device may have gone on with it: seen when the person comes back to this one. */
 export async function showChanges() {
-  if (!id || following || byId("turns").querySelector(".editor")) return;
+  if (!id || following || onLeft || byId("turns").querySelector(".editor")) return;
   const kept = await call("GET", `/api/conversations/${id}`);
-  if (kept.id !== id || following) return;
+  if (kept.id !== id || following || onLeft) return;
   const isHalf = turns.querySelector(".answer.grows"); // nobody follows it: the page was left, and kept by the browser
   if (isHalf || kept.running || kept.turns.length !== turns.querySelectorAll(".question, .answer").length) await open(id);
 }
@@ -84,13 +92,23 @@ function turnElement(turn, index, isLast) {
   return answer.element;
 }
 
-/** The conversation `other`, or a new one if that is "", is about this file as well. */
+/** The conversation `other`, or a new one if that is "", is about this file as well. The id of the new one. */
 export async function attach(other, fileId, name) {
-  if (other) return changeDocuments(other, (ids) => [...ids, fileId]);
+  if (other) return void (await changeDocuments(other, (ids) => [...ids, fileId]));
   const made = await make({ documents: [fileId], title: name });
-  if (id) return; // the person went elsewhere meanwhile; it is in the list
-  begin(made);
-  showTitle(name);
+  if (!id) { // else the person went elsewhere meanwhile; it is in the list
+    begin(made);
+    showTitle(name);
+  }
+  return made.id;
+}
+
+/** Whether it was removed: only if nothing is in it. */
+export async function removeEmpty(other) {
+  const { turns: said, documents } = await call("GET", `/api/conversations/${other}`);
+  if (said.length || documents.length) return false;
+  await call("DELETE", `/api/conversations/${other}`);
+  return true;
 }
 
 export const detach = (other, fileId) => changeDocuments(other, (ids) => ids.filter((one) => one !== fileId));
@@ -123,6 +141,48 @@ export async function ask(text, index = null, how = {}) {
   turns.append(questionTurn({ content: text }, (other) => ask(other, position)));
   await follow("POST", path("/turns"), { text, index, ...choices(how) });
 }
+
+/** What was said, and its answer, which grows as it is spoken. Both are kept later, by `keepSpoken`. */
+export function spokenTurn(text) {
+  const sticks = isAtBottom();
+  byId("welcome").hidden = true;
+  dropRegenerate();
+  const position = turns.children.length;
+  if (position === 0) showTitle(text.slice(0, 60));
+  let isKept = false;
+  const question = questionTurn({ content: text }, (other) => (isKept ? ask(other, position) : notice(say("busy"))));
+  turns.append(question);
+  const answer = newAnswer();
+  answer.update({ phase: "waiting" });
+  let words = "";
+  const show = (all) => {
+    const stuck = isAtBottom();
+    words = all;
+    answer.writePlain(words);
+    keepAtBottom(stuck);
+  };
+  keepAtBottom(sticks);
+  return {
+    add: (piece) => show(words + piece),
+    cut: show,
+    drop: () => isKept || (question.remove(), answer.element.remove()),
+    keep: (turn) => ((isKept = true), answer.finish(turn)),
+  };
+}
+
+/** The server has a spoken turn now: {conversation, title, turns}. spoken: as `spokenTurn` made it. */
+export function keepSpoken({ conversation, title, turns: [, answer] }, spoken) {
+  if (!id) begin({ id: conversation });
+  if (conversation !== id) return;
+  const sticks = isAtBottom();
+  spoken?.keep(answer);
+  keepAtBottom(sticks);
+  showTitle(title);
+  onChange("answered", id);
+}
+
+/** What the server has of it, where this page may have missed something. */
+export const openAgain = () => id && open(id).catch((error) => notice(error.message || say("offline")));
 
 function choices(how) {
   const { mode = "passages", documents = [], summary = {} } = how ?? {};

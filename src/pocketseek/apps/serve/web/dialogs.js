@@ -33,8 +33,8 @@ export async function openSettings({ tokenNeeded = false } = {}) {
   if (dialog.open) return;
   for (const [name, id] of Object.entries(FIELDS)) byId(id).value = preferences[name] ?? "";
   byId("token-note").hidden = !tokenNeeded;
-  if (tokenNeeded) byId("origin").hidden = true;
-  else showOrigin(byId("origin"), byId("model").value);
+  if (tokenNeeded) byId("origin").hidden = byId("update").hidden = true;
+  else showOrigin(byId("origin"), byId("update"), byId("model").value);
   const closed = opened(dialog);
   if (tokenNeeded) byId("set-token").focus();
   await closed;

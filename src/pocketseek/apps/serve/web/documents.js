@@ -12,7 +12,8 @@ let cards = []; // of the conversation that is seen
 let handlers = {};
 let asking = Promise.resolve(); // what is being asked about documents
 
-/** where(): the conversation that is seen, or "". onAdded(where, id, name), onRemoved(where, id): it is about it, or not.
+/** where(): the conversation that is seen, or "". onAdded(where, id, name), onRemoved(where, id): it is about it, or not;
+ *  the first gives the id of the chat that it made. onUnwanted(id): that chat has lost what it was made for.
  *  onSummarize(card, wish): as `askSummary` gives it. */
 export function setUpDocuments(given) {
   handlers = given;
@@ -62,9 +63,9 @@ async function add(file) {
     if (!sent) return drop(card);
     card.id = sent.id;
     card.show(sent);
-    await handlers.onAdded(where, card.id, file.name);
+    const made = await handlers.onAdded(where, card.id, file.name);
     announce(card.title);
-    card.look().then(() => card.askAtOnce());
+    card.look().then(() => card.askAtOnce(where, made));
   } catch (error) {
     if (card.id) call("DELETE", `/v1/files/${card.id}`).catch(() => {}); // no chat is about it
     drop(card);
@@ -173,9 +174,11 @@ class Card {
     this.look();
   }
 
-  /** Of a document that was just added, if it came out late that it lacks something. */
-  async askAtOnce() {
-    if (this.state === "error" && WAYS[this.file.status_code] && !(await this.unlock())) await this.destroy();
+  /** Of a document that was just added, if it came out late that it lacks something. made: the chat that it began. */
+  async askAtOnce(where, made) {
+    if (this.state !== "error" || !WAYS[this.file.status_code] || (await this.unlock())) return;
+    await this.destroy(where || made);
+    if (made) handlers.onUnwanted(made);
   }
 
   /** With what it lacks, as long as that is given. Whether it could be read then, or goes on to be. */
@@ -217,8 +220,7 @@ class Card {
     await openSheet(this.title, [{ icon: "delete", label: say("removeDocument"), danger: true, run: () => this.destroy() }]);
   }
 
-  async destroy() {
-    const where = handlers.where();
+  async destroy(where = handlers.where()) {
     drop(this);
     try {
       await call("DELETE", `/v1/files/${this.id}`).catch((error) => {

@@ -1,7 +1,7 @@
 // Puts the page together: what the address says is shown, what is clicked is done.
 import { call, onServer } from "/api.js";
 import { draft, focusInput, setUpComposer, write } from "/composer.js";
-import { ask, attach, currentId, detach, leave, open, setUpConversation, showEmpty, showTitle, stay, stop, suggest, toBottom, showChanges } from "/conversation.js";
+import { ask, attach, currentId, detach, leave, open, removeEmpty, setUpConversation, showEmpty, showTitle, stay, stop, suggest, toBottom, showChanges } from "/conversation.js";
 import { openSettings, setUpDialogs } from "/dialogs.js";
 import { setUpDocuments } from "/documents.js";
 import { closeDrawer, setUpDrawer, showCurrent, showList } from "/drawer.js";
@@ -56,6 +56,13 @@ async function send(text) {
 function summarize({ id, title }, { inWords, ...summary }) {
   const text = [say("summarizeThis", { title }), inWords].filter(Boolean).join("\n");
   ask(text, null, { mode: "summary", documents: [id], summary }).catch(complain);
+}
+
+/** A chat whose only document was not given its password. */
+async function removeUnwanted(id) {
+  if (!(await removeEmpty(id))) return;
+  if (id === currentId()) newChat();
+  await showList();
 }
 
 function conversationChanged(what, id) {
@@ -137,6 +144,7 @@ setUpDocuments({
   where: currentId,
   onAdded: attach,
   onRemoved: detach,
+  onUnwanted: (id) => removeUnwanted(id).catch(complain),
   onSummarize: summarize,
 });
 setUpDrawer({
@@ -147,6 +155,7 @@ setUpDrawer({
 for (const id of ["new", "drawer-new"]) byId(id).addEventListener("click", newChat);
 document.querySelector(".skip").addEventListener("click", (event) => (event.preventDefault(), byId("input").focus()));
 byId("open-settings").addEventListener("click", () => settings());
+byId("talk").addEventListener("click", () => import("/voice.js").then(({ toggleTalk }) => toggleTalk()).catch(complain));
 byId("to-bottom").addEventListener("click", toBottom);
 byId("model").addEventListener("change", (event) => remember({ model: event.target.value }));
 addEventListener("hashchange", showAddress);

@@ -1,6 +1,8 @@
-// Where the chosen model comes from: who signed it, whether that is trusted, which release it is, when it was checked.
+// The state of the chosen model: who signed it, whether that is trusted, which release it is, whether it is sealed, when it
+// was checked, what is damaged, where it came from; and whether there is an update, if somebody asks (update.js).
 import { call } from "/api.js";
 import { make } from "/elements.js";
+import { showUpdate, size } from "/update.js";
 import { say } from "/words.js";
 
 const GOOD = new Set(["trusted"]);
@@ -28,18 +30,40 @@ function rows(facts) {
   const found = [[say("signature"), standing(facts), mark]];
   if (facts.signed_by) found.push([say("signedBy"), facts.signed_by, ""], [say("fingerprint"), facts.fingerprint, "letters"]);
   if (facts.version) found.push([say("version"), String(facts.version), ""]);
-  if (facts.status !== "onnx") found.push([say("checked"), facts.verified ? day(facts.verified) : say("notChecked"), ""]);
+  if (facts.num_bytes) found.push([say("modelSize"), size(facts.num_bytes), ""]);
+  if (facts.seal) found.push([say("storage"), say({ plain: "plain", sealed: "sealed", mixed: "halfSealed" }[facts.seal]), facts.seal === "sealed" ? "good" : ""]);
+  if (facts.status !== "onnx") found.push([say("checked"), checked(facts), ""]);
+  if (facts.num_checked) found.push([say("whileUsed"), again(facts), ""]);
+  if (facts.num_damaged) found.push([say("damagedChunks"), say("damagedCount", { count: facts.num_damaged, chunks: facts.num_chunks }), "bad"]);
+  if (facts.origin) found.push([say("pulledFrom"), `${facts.origin.address}\n${day(Date.parse(facts.origin.pulled_at) / 1000)}`, ""]);
   return found;
 }
 
-/** Fills a definition list; leaves it hidden where the server tells nothing. */
-export async function showOrigin(list, model) {
-  list.hidden = true;
-  if (!model) return;
+function checked({ verified, seal }) {
+  if (seal === "sealed") return say("checkedWhenRead");
+  return verified ? day(verified) : say("notChecked");
+}
+
+/** By whom looks after it while it is in use, chunk by chunk. */
+function again({ num_checked: checked, num_chunks: chunks, checked_since: since }) {
+  return say(checked < chunks ? "checkedSome" : "checkedAll", { checked, chunks, day: day(since) });
+}
+
+/** Fills a definition list and what is below it; leaves them hidden where the server tells nothing. */
+export async function showOrigin(list, update, model) {
+  list.hidden = update.hidden = true;
+  update.replaceChildren();
+  const facts = model && (await fill(list, model));
+  if (facts?.origin) await showUpdate(update, model, facts.origin.address, () => fill(list, model));
+}
+
+async function fill(list, model) {
   const answer = await call("GET", `/v1/models/${encodeURIComponent(model)}`).catch(() => null);
-  if (!answer?.pocketseek) return;
+  const facts = answer?.pocketseek;
+  if (!facts) return null;
   list.replaceChildren(
     make("dt", {}, say("model")), make("dd", {}, model),
-    ...rows(answer.pocketseek).flatMap(([label, value, kind]) => [make("dt", {}, label), make("dd", { class: kind }, value)]));
+    ...rows(facts).flatMap(([label, value, kind]) => [make("dt", {}, label), make("dd", { class: kind }, value)]));
   list.hidden = false;
+  return facts;
 }

@@ -2,6 +2,7 @@
 const KEY = "pocketseek";
 const DEFAULTS = {
   doomed: [], system: "", temperature: null, maxTokens: null, seed: null, language: "auto", theme: "auto", token: "", model: "",
+  spoken: "page", pushToTalk: false,
 };
 
 function stored() {

@@ -11,9 +11,8 @@ const number = (remarks, code) => remarks.filter((one) => one.code === code).red
 
 /** "3 pages are pictures · 2 comments were left out"; "" if all was read. */
 export function inShort(remarks) {
-  const pictures = count(remarks, "picture-page");
   const parts = [
-    [pictures, pictures === 1 ? "picture" : "pictures"],
+    [count(remarks, "picture-page"), "pictures"],
     [count(remarks, "damaged-part"), "damaged"],
     [count(remarks, "left-out"), "overfull"],
     [number(remarks, "comments"), "comments"],

@@ -97,6 +97,13 @@ export class AnswerTurn {
     if (progress) this.bar.value = progress.share;
   }
 
+  /** While it is spoken: its text as it is, all of it so far. */
+  writePlain(text) {
+    this.element.classList.add("grows");
+    this.status.textContent = "";
+    this.text.replaceChildren(...text.split(/\n{2,}/).filter((part) => part.trim()).map((part) => make("div", { class: "block" }, make("p", {}, part))));
+  }
+
   /** All of it: {content, html, reasoning_html, finish_reason, model, num_tokens, sources}. */
   finish(turn) {
     this.element.classList.remove("grows");

