@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 _FONTS = {"regular": "Helvetica", "bold": "Helvetica-Bold", "mono": "Courier"}
@@ -36,8 +37,10 @@ def pdf_bytes(
     links: Mapping[int, tuple[tuple[float, float, float, float], str]] | None = None,
     outline: Sequence[tuple[str, int]] = (),
     turn: int = 0,
+    drawn: str = "",
 ) -> bytes:
-    """links: page from 0 -> (rectangle, address). outline: (title, page from 0). turn: of all pages, in degrees."""
+    """links: page from 0 -> (rectangle, address). outline: (title, page from 0). turn: of all pages, in degrees.
+    drawn: operators before the text of each page."""
     first_page = 6
     kids = " ".join(f"{first_page + 2 * number} 0 R" for number in range(len(pages)))
     first_mark = first_page + 2 * len(pages)
@@ -55,10 +58,17 @@ def pdf_bytes(
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Rotate {turn} /Resources << /Font << {fonts} >> >> "
             f"/Contents {first_page + 2 * number + 1} 0 R {note} >>"
         )
-        content = "\n".join(_shown(item) for item in page)
+        content = "\n".join([drawn, *(_shown(item) for item in page)])
         objects.append(f"<< /Length {len(content)} >>\nstream\n{content}\nendstream")
     objects += _outline_objects(outline, first_mark, first_page)
     return pdf_of_objects([item.encode("latin-1") for item in objects])
+
+
+def framed_cells(xs: Sequence[float], ys: Sequence[float]) -> str:
+    """Operators that draw a frame around each cell between these places."""
+    return "\n".join(
+        f"{x0} {y0} {x1 - x0} {y1 - y0} re S" for x0, x1 in pairwise(xs) for y0, y1 in pairwise(sorted(ys))
+    )
 
 
 def _shown(item: Shown) -> str:

@@ -20,7 +20,8 @@ from pocketseek.cli.doc_reading import Comments, FileReader, Ocr, Password, file
 from pocketseek.cli.doc_summarize_cmd import answering_identity
 from pocketseek.cli.doc_talk import LazyModel, OpenedModel, Talk
 from pocketseek.cli.doc_whole import run_whole
-from pocketseek.cli.engine_choice import EngineOptions
+from pocketseek.cli.engine_choice import EngineOptions, tell_change
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine, opened_sampling, sampling_params
 from pocketseek.cli.text_input import MAX_PROMPT_BYTES, read_stdin_line, read_text_file
@@ -77,6 +78,9 @@ def ask(
     temperature_limit: options.TemperatureLimit = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
+    trust: options.Trust = None,
     verbose: options.Verbose = False,
     yes: options.Yes = False,
     json: options.Json = False,
@@ -94,7 +98,7 @@ def ask(
         scope = _scope(store, what, reading)
 
         def opened() -> OpenedModel:
-            name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
+            name, path = choose_model(settings, model, yes=yes, may_be_onnx=True, trust=trust)
             sampling_params(path, temperature=temperature, seed=seed)  # a mistake is told before anything is opened
             engine_options = EngineOptions(engine, provider, verbose)
             identity = answering_identity(settings, path, engine_options, kv)
@@ -106,9 +110,11 @@ def ask(
                 prefix_on_disk=False,
                 temperature_limit_c=temperature_limit,
                 engine=engine_options,
+                key=KeyOptions(key_file, key_command),
                 quiet=json,
             )
             stack.enter_context(closing(engine_of_it))
+            stack.callback(lambda: tell_change(engine_of_it.provider_choice, words, engine_options, quiet=json))
             sampling = opened_sampling(engine_of_it, temperature=temperature, seed=seed)
             return OpenedModel(name, engine_of_it, sampling, identity)
 

@@ -16,8 +16,9 @@ from pocketseek.apps.doc.summary_events import LEAST_WORDS, LENGTHS, MEDIUM_WORD
 from pocketseek.cli import doc_messages, options
 from pocketseek.cli.console import AnswerPrinter, note, print_json, print_text
 from pocketseek.cli.doc_reading import Comments, Ocr, Password, file_reader
-from pocketseek.cli.engine_choice import EngineOptions, engine_facts, is_onnx
+from pocketseek.cli.engine_choice import EngineOptions, engine_facts, is_onnx, tell_change
 from pocketseek.cli.heat_note import HeatNote, heat_facts
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine
 from pocketseek.cli.state_key import state_key
@@ -82,6 +83,9 @@ def summarize(
     temperature_limit: options.TemperatureLimit = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
+    trust: options.Trust = None,
     verbose: options.Verbose = False,
     yes: options.Yes = False,
     json: options.Json = False,
@@ -99,7 +103,7 @@ def summarize(
         " ".join(focus.split()), length, None if language == "auto" else language, chunk_tokens, outline=outline
     )
     engine_options = EngineOptions(engine, provider, verbose)
-    name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
+    name, path = choose_model(settings, model, yes=yes, may_be_onnx=True, trust=trust)
     identity = answering_identity(settings, path, engine_options, kv)
     request = _request(file, document, name, identity, summary_options)
     with (
@@ -113,6 +117,7 @@ def summarize(
                 prefix_on_disk=False,
                 temperature_limit_c=temperature_limit,
                 engine=engine_options,
+                key=KeyOptions(key_file, key_command),
                 quiet=json,
             )
         ) as opened,
@@ -125,6 +130,7 @@ def summarize(
         facts = {**engine_facts(opened.provider_choice), **heat_facts(heat)}
         if not json:
             heat_note.see(heat)
+        tell_change(opened.provider_choice, words, engine_options, quiet=json)
     if json:
         print_json({**run.facts(summary), "seconds": time.perf_counter() - start_s, "model": name, **facts})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from pocketseek.cli import doc_library_messages as said
@@ -75,17 +75,28 @@ class Talk:
         self._tell(looked, prompt, reply, facts, start_s)
 
     def _streamed(self, engine: Engine, prompt: AnswerPrompt, sampling: SamplingParams) -> list[TextEvent]:
+        """Until it ends, or goes round in circles; then its last event says that it was cut."""
         printer, events = AnswerPrinter(), []
         heat = HeatNote(self.words)
+        from pocketseek.apps.doc.written_answer import WrittenAnswer
+
+        answer = engine.stream_text(list(prompt.messages), max_tokens=self._max_tokens, sampling=sampling)
+        written = WrittenAnswer(self._max_tokens)
         try:
-            for event in engine.stream_text(list(prompt.messages), max_tokens=self._max_tokens, sampling=sampling):
+            for event in answer:
                 events.append(event)
                 if not self._quiet:
                     printer.write(event.text, event.reasoning)
+                if not written.add(event) and event.finish_reason is None:
+                    events[-1] = replace(event, finish_reason="length")
+                    break
         finally:
+            answer.close()
             printer.end()
         if not self._quiet:
             heat.see(engine.thermal_status())
+            if events[-1].finish_reason == "length":
+                note(self.words(said.CIRCLES if written.goes_round else messages.CHAT_CUT))
         return events
 
     def _tell(
@@ -108,8 +119,6 @@ class Talk:
             print_text(self.words(said.NOT_IN_DOCUMENT))
             note(self.words(said.NO_PASSAGE))
         else:
-            if facts["finish_reason"] == "length":
-                note(self.words(messages.CHAT_CUT))
             tell_sources(reply, self.words)
 
 

@@ -192,3 +192,14 @@ def test_a_prompt_that_leaves_no_room_is_refused() -> None:
 
 def test_an_empty_document_has_no_chunks() -> None:
     assert chunks(document(), len) == []
+
+
+def test_a_page_break_in_a_sentence_is_no_place_to_cut() -> None:
+    before, after = sentences("Before", 20), sentences("After", 20)
+    broken = Block("paragraph", f"{before} One that begins here on the page", Place(1, None, 1))
+    goes_on = Block("paragraph", f"and ends on the next. {after}", Place(2, None, 1), joint=" ")
+    made = document(broken, goes_on)
+    for room in range(LEAST_ROOM_TOKENS, 110):
+        parts = chunks(made, num_words, max_tokens=room, overlap_tokens=0)
+        assert len(parts) > 1
+        assert all(text.endswith(".") for text in texts(made, parts))

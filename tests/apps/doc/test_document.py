@@ -28,3 +28,15 @@ def test_a_place_is_that_of_the_block() -> None:
 
 def test_an_empty_document_has_an_empty_text() -> None:
     assert document([]).text == ""
+
+
+def test_what_goes_on_over_a_page_break_is_one_text_and_knows_both_pages() -> None:
+    parts = [("A word is bro", None), ("ken here and", ""), ("goes on.", " "), ("Next.", None)]
+    blocks = tuple(Block("paragraph", text, Place(n, None, 1), joint=joint) for n, (text, joint) in enumerate(parts, 1))
+    made = Document("title", "application/pdf", blocks, 4)
+    assert made.text == f"A word is broken here and goes on.{BLOCK_GAP}Next."
+    assert [made.text[start:].startswith(block.text) for start, block in zip(made.starts, blocks, strict=True)] == [
+        True
+    ] * 4
+    assert [made.place_at(made.text.index(word)).page for word in ("word", "ken", "goes", "Next")] == [1, 2, 3, 4]
+    assert [made.text[one.start : one.stop] for one in made.paragraphs] == made.text.split(BLOCK_GAP)

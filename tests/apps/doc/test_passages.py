@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_documents import made
 
+from pocketseek.apps.doc.document import Block, Document, Place
 from pocketseek.apps.doc.passages import num_words, passages_of, sentence_spans
 
 PARAGRAPHS = st.lists(st.text(alphabet="ab .!?中文。，\n", min_size=1).map(str.strip).filter(bool), max_size=12)
@@ -73,3 +74,14 @@ def test_sentences_end_where_a_reader_sees_it(text: str, sentences: list[str]) -
 
 def test_a_table_ends_at_its_lines() -> None:
     assert len(sentence_spans("a | b\nc | d", by_line=True)) == 2
+
+
+def test_a_sentence_over_a_page_break_is_in_one_passage_whole() -> None:
+    filler = " ".join(f"Sentence number {n} says what the one before it did not say." for n in range(20))
+    blocks = (
+        Block("paragraph", f"{filler} The notice per", Place(1, None, 1)),
+        Block("paragraph", f"iod is three months. {filler}", Place(2, None, 1), joint=""),
+    )
+    document = Document("contract", "application/pdf", blocks, 2)
+    texts = [document.text[passage.start : passage.stop] for passage in passages_of(document)]
+    assert any("The notice period is three months." in text for text in texts)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from document_files import Shown, column, pdf_bytes, pdf_of_objects, picture_pdf_bytes
 
-from pocketseek.apps.doc.document import Block, Link, Remark
+from pocketseek.apps.doc.document import Block, Document, Link, Remark
 from pocketseek.apps.doc.pdf_reader import read_pdf
 from pocketseek.apps.doc.pieces import ReadOptions
 from pocketseek.errors import FormatError, UnsupportedError, UsageError
@@ -272,3 +272,49 @@ def test_pages_that_contain_themselves_end(tmp_path: Path) -> None:
 def test_two_readings_give_the_same(tmp_path: Path) -> None:
     data = pdf_bytes([column(60, 700, LEFT) + column(310, 700, RIGHT)] * 3)
     assert read(tmp_path, data) == read(tmp_path, data)
+
+
+def over_two_pages(tmp_path: Path, last: str, first: str, size: float = 10) -> list[Block]:
+    """A paragraph whose last line on page 1 is `last`, and page 2 beginning with `first`."""
+    top = column(72, 760, [LOREM] * 3 + [last])
+    bottom = [Shown(72, 760, first, size), *column(72, 748, [LOREM, "and that is the end."])]
+    return read(tmp_path, pdf_bytes([top, bottom]))[0]
+
+
+@pytest.mark.parametrize(
+    ("last", "first", "joined"),
+    [
+        (LOREM, "who is too lazy to look", "runs away from it who is too lazy"),
+        (f"{LOREM[:-8]} from ele-", "phants and other animals", "from elephants and other"),
+    ],
+)
+def test_a_paragraph_that_goes_on_over_a_page_break_is_one_text(
+    tmp_path: Path, last: str, first: str, joined: str
+) -> None:
+    blocks = over_two_pages(tmp_path, last, first)
+    assert [block.place.page for block in blocks] == [1, 2]
+    assert joined in Document("t", "application/pdf", tuple(blocks), 2).text
+
+
+@pytest.mark.parametrize(
+    ("last", "first", "size"),
+    [
+        (f"{LOREM[:-1]}.", "who is too lazy to look", 10),  # a sentence ends
+        ("a short line", "who is too lazy to look", 10),
+        (LOREM, "Who is too lazy to look", 10),
+        (LOREM, "who is too lazy to look", 8),
+    ],
+)
+def test_what_does_not_go_on_over_a_page_break_is_kept_apart(
+    tmp_path: Path, last: str, first: str, size: float
+) -> None:
+    assert all(block.joint is None for block in over_two_pages(tmp_path, last, first, size))
+
+
+def test_pages_come_in_order_whatever_goes_on(tmp_path: Path) -> None:
+    pages = [column(72, 760, [LOREM] * 4), [], column(72, 760, [LOREM] * 4), column(72, 760, [LOREM, "the end."])]
+    path = tmp_path / "a.pdf"
+    path.write_bytes(pdf_bytes(pages))
+    pieces = list(read_pdf(path, ReadOptions()))
+    assert [piece.num_done for piece in pieces] == [0, 1, 2, 3, 4]
+    assert [block.joint for piece in pieces for block in piece.blocks] == [None, None, " "]

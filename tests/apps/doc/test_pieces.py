@@ -51,3 +51,12 @@ def test_a_lone_surrogate_cannot_break_what_comes_after() -> None:
     fields = json.loads(encode_piece(PIECE))
     fields["blocks"][0]["text"] = "a\ud800b"
     assert decode_piece(fields).blocks[0].text == "a?b"
+
+
+@pytest.mark.parametrize(("joint", "text"), [("\n", "a"), (0, "a"), ("", "")])
+def test_a_joint_that_would_change_where_things_stand_is_refused(joint: object, text: str) -> None:
+    fields = json.loads(encode_piece(Piece(1, 1, (Block("paragraph", "a", Place(1, None, 1), joint=" "),))))
+    assert decode_piece(fields).blocks[0].joint == " "
+    fields["blocks"][0] |= {"joint": joint, "text": text}
+    with pytest.raises(ValueError, match="joint"):
+        decode_piece(fields)

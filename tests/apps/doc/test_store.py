@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from sample_documents import made
 
+from pocketseek.apps.database import Database
 from pocketseek.apps.doc import passage_index
 from pocketseek.apps.doc.document import Block, Document, Link, Place, Remark
-from pocketseek.apps.doc.passage_index import Scope
+from pocketseek.apps.doc.passage_index import PassageIndex, Scope
 from pocketseek.apps.doc.store import DocumentStore, FileState
+from pocketseek.apps.doc.store_schema import APPLICATION_ID, MIGRATIONS
 from pocketseek.apps.doc.terms import wanted_terms
 from pocketseek.errors import NotFoundError, UnsupportedError
 
@@ -164,3 +166,35 @@ def test_the_index_of_a_store_after_many_changes_is_whole(store: DocumentStore) 
     connection.execute("INSERT INTO passage_terms(passage_terms) VALUES ('integrity-check')")
     connection.close()
     assert found(store, "number3") == [4] * len(found(store, "number3")) != []
+
+
+def test_text_over_a_page_break_is_kept_and_found_as_one(store: DocumentStore) -> None:
+    blocks = (
+        Block("heading", "Terms", Place(1, None, 1), 1),
+        Block("paragraph", "Either side may end it with a no", Place(1, None, 2)),
+        Block("paragraph", "tice of three", Place(2, None, 1), joint=""),
+        Block("paragraph", "months.", Place(3, None, 1), joint=" "),
+    )
+    document = Document("Contract", "application/pdf", blocks, 3)
+    key = put(store, "contract", document)
+    assert store.document(key) == document
+    assert found(store, "notice") == [key]
+    start = document.text.index("notice")
+    assert store.index.text(key, start, len(document.text)) == "notice of three months."
+    assert [store.place_at(key, at).page for at in (start, start + 3, len(document.text) - 1)] == [1, 2, 3]
+
+
+def test_a_file_made_before_page_breaks_were_joined_is_read_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "documents.db"
+    database = Database(path, application_id=APPLICATION_ID, migrations=MIGRATIONS[:1])
+    with database.change():
+        PassageIndex(database)
+        database.run("INSERT INTO documents VALUES (1, 'x', '0/1', 'Old', 'text/plain', 1, '[]', 10, 0.0)")
+        for start, text in ((0, "one"), (5, "two")):
+            values = (start, "paragraph", 0, 1, None, 1, text, "")
+            database.run("INSERT INTO blocks VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)", *values)
+    database.close()
+    store = DocumentStore(path)
+    assert store.document(1).text == "one\n\ntwo"
+    assert store.index.text(1, 0, 8) == "one\n\ntwo"
+    store.close()

@@ -85,7 +85,9 @@ def test_every_token_of_a_real_document_is_read_once_and_the_overlap_once_more(n
     assert begin == len(text) == sum(part.num_tokens for part in summary.coverage.parts)
     assert set(times_read) <= {1, 2}
     assert times_read.count(2) == repeated
-    assert (repeated > 0) == (overlap > 0)
+    assert overlap > 0 or repeated == 0
+    if name.startswith("docs/"):  # where there are sentences that fit into the overlap
+        assert (repeated > 0) == (overlap > 0)
 
 
 def test_the_summary_streams_and_its_pieces_are_the_text() -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
 
-from pocketseek.apps.doc.document import Block, Document
+from pocketseek.apps.doc.document import Block, BlockKind, Document
 from pocketseek.apps.doc.sentences import sentence_ends, split_in_two
 from pocketseek.errors import UsageError
 
@@ -99,11 +99,13 @@ def chunks(
 
 def _pieces(document: Document, count_tokens: Callable[[str], int], limit: int) -> Iterator[_Piece]:
     text = document.text
-    bounds = (*document.starts, len(text))
+    paragraphs = document.paragraphs
+    bounds = (*(paragraph.start for paragraph in paragraphs), len(text))
     after_heading = False
-    for block, start, stop in zip(document.blocks, bounds, bounds[1:], strict=False):
+    for paragraph, (start, stop) in zip(paragraphs, pairwise(bounds), strict=True):
+        block = paragraph.block
         cut = _cut_before(block, after_heading=after_heading)
-        places = [start, *(start + end for end in _ends_in(block)), stop]
+        places = [start, *(start + end for end in _ends_in(block.kind, text[start : paragraph.stop])), stop]
         for first, last in pairwise(places):
             yield from _sized(text, first, last, cut, count_tokens, limit)
             cut = _Cut.NEVER if block.kind == "heading" else _Cut.SENTENCE
@@ -116,10 +118,10 @@ def _cut_before(block: Block, *, after_heading: bool) -> _Cut:
     return _Cut.HEADING if block.kind == "heading" else _Cut.PARAGRAPH
 
 
-def _ends_in(block: Block) -> Iterable[int]:
-    if block.kind not in ("table", "code"):
-        return sentence_ends(block.text)
-    return (position for position, letter in enumerate(block.text, start=1) if letter == "\n")
+def _ends_in(kind: BlockKind, text: str) -> Iterable[int]:
+    if kind not in ("table", "code"):
+        return sentence_ends(text)
+    return (position for position, letter in enumerate(text, start=1) if letter == "\n")
 
 
 def _sized(

@@ -3,6 +3,8 @@
     blocks   heading | paragraph | table | ...          what the reader of a format found, in reading order
     text     block + "\n\n" + block + ...               every position in it belongs to a block or to the gap after one
 
+A paragraph that goes on over a page break is a block on each page, so that every position knows its page, and one text.
+
 Whatever speaks of a document (a chunk, a citation, an index entry) does it by character positions in `text`, which lead
 back to block, page and chapter. Two readings of the same bytes by the same version give the same text.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 BlockKind = Literal["heading", "paragraph", "item", "table", "caption", "code", "footnote", "comment"]
@@ -45,13 +48,20 @@ class Link:
 @dataclass(frozen=True)
 class Block:
     """text: never empty, no space around it, no blank line in it. level: of a heading (1 is the highest) or the depth
-    of a list item (1 is the outermost); 0 for the rest."""
+    of a list item (1 is the outermost); 0 for the rest. joint: what stands between the block before and this one, which
+    goes on from it ("" or a space); None: it begins anew."""
 
     kind: BlockKind
     text: str
     place: Place
     level: int = 0
     links: tuple[Link, ...] = ()
+    joint: str | None = None
+
+
+def gap_of(joint: str | None) -> str:
+    """What stands before a block in the text."""
+    return BLOCK_GAP if joint is None else joint
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,15 @@ class Remark:
     code: RemarkCode
     page: int | None
     detail: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Document.text[start:stop] is the block's, with that of the blocks that go on from it."""
+
+    block: Block
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True)
@@ -75,16 +94,29 @@ class Document:
 
     @cached_property
     def text(self) -> str:
-        return BLOCK_GAP.join(block.text for block in self.blocks)
+        parts = [part for block in self.blocks for part in (gap_of(block.joint), block.text)]
+        return "".join(parts[1:])
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
         """Where each block begins in `text`."""
-        starts, position = [], 0
+        starts: list[int] = []
+        position = 0
         for block in self.blocks:
+            position += len(gap_of(block.joint)) if starts else 0
             starts.append(position)
-            position += len(block.text) + len(BLOCK_GAP)
+            position += len(block.text)
         return tuple(starts)
+
+    @cached_property
+    def paragraphs(self) -> tuple[Paragraph, ...]:
+        """Blocks with what goes on from them."""
+        firsts = [n for n, block in enumerate(self.blocks) if n == 0 or block.joint is None]
+        return tuple(self._paragraph(first, after) for first, after in pairwise([*firsts, len(self.blocks)]))
+
+    def _paragraph(self, first: int, after: int) -> Paragraph:
+        last = after - 1
+        return Paragraph(self.blocks[first], self.starts[first], self.starts[last] + len(self.blocks[last].text))
 
     def block_index_at(self, position: int) -> int:
         """The block that a position of `text` belongs to; the gap after a block counts as its own."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from pocketseek.apps.conversation import storable
 from pocketseek.apps.database import Row, Value
 from pocketseek.apps.doc.document import Block, BlockKind, Document, Link, Place, Remark
-from pocketseek.apps.doc.passage_index import whole_number
+from pocketseek.apps.doc.passage_index import joint_of, whole_number
 
 
 @dataclass(frozen=True)
@@ -29,23 +29,21 @@ class DocumentInfo:
 
 
 def storable_document(document: Document) -> Document:
-    blocks = tuple(
-        Block(block.kind, storable(block.text), block.place, block.level, block.links) for block in document.blocks
-    )
+    blocks = tuple(replace(block, text=storable(block.text)) for block in document.blocks)
     return Document(storable(document.title), document.media_type, blocks, document.num_pages, document.remarks)
 
 
 def block_values(block: Block) -> tuple[Value, ...]:
     place = block.place
     links = json.dumps([[link.start, link.stop, link.target] for link in block.links]) if block.links else ""
-    return block.kind, block.level, place.page, place.chapter, place.paragraph, block.text, links
+    return block.kind, block.level, place.page, place.chapter, place.paragraph, block.text, links, block.joint
 
 
 def block_of(row: Row) -> Block:
-    kind, level, page, chapter, paragraph, text, links = row
+    kind, level, page, chapter, paragraph, text, links, joint = row
     place = Place(whole_or_none(page), whole_or_none(chapter), whole_number(paragraph))
     found = tuple(Link(start, stop, target) for start, stop, target in json.loads(str(links))) if links else ()
-    return Block(cast(BlockKind, str(kind)), str(text), place, whole_number(level), found)
+    return Block(cast(BlockKind, str(kind)), str(text), place, whole_number(level), found, joint_of(joint))
 
 
 def remarks_json(document: Document) -> str:

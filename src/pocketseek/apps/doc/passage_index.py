@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pocketseek.apps.database import Database, Row, Value
-from pocketseek.apps.doc.document import BLOCK_GAP
+from pocketseek.apps.doc.document import gap_of
 from pocketseek.apps.doc.passages import Passage
 from pocketseek.apps.doc.terms import VERSION, index_text, is_beginning
 from pocketseek.errors import FormatError, UnsupportedError
@@ -174,7 +174,7 @@ class PassageIndex:
     def text(self, document_id: int, start: int, stop: int) -> str:
         """text[start:stop] of a document."""
         rows = self._database.rows(
-            "SELECT start, text FROM blocks WHERE document_id = ?1 AND start < ?3 AND start >= "
+            "SELECT start, text, joint FROM blocks WHERE document_id = ?1 AND start < ?3 AND start >= "
             "coalesce((SELECT max(start) FROM blocks WHERE document_id = ?1 AND start <= ?2), 0) ORDER BY start",
             document_id,
             start,
@@ -183,7 +183,8 @@ class PassageIndex:
         if not rows:
             return ""
         begin = whole_number(rows[0][0])
-        return BLOCK_GAP.join(str(row[1]) for row in rows)[start - begin : stop - begin]
+        parts = [part for _, text, joint in rows for part in (gap_of(joint_of(joint)), str(text))]
+        return "".join(parts[1:])[start - begin : stop - begin]
 
     def _make_anew(self) -> None:
         with self._database.change():
@@ -204,6 +205,11 @@ class PassageIndex:
 def _match(term: str) -> str:
     """A term in FTS5's language; terms are letters and digits only."""
     return f'"{term}"*' if is_beginning(term) else f'"{term}"'
+
+
+def joint_of(value: Value) -> str | None:
+    """Of a row."""
+    return None if value is None else str(value)
 
 
 def whole_number(value: Value) -> int:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from pocketseek.apps.doc.document import Block, Document
+from pocketseek.apps.doc.document import Block, Document, Paragraph
 from pocketseek.apps.doc.sentences import sentence_ends
 
-VERSION = 1
+VERSION = 2  # 1: sentences ended with their page
 
 _FULL_WORDS = 200.0
 _LONGEST_SENTENCE_WORDS = 120.0  # a longer one is cut, so that no passage passes 320
@@ -45,8 +45,9 @@ class Passage:
 
 def passages_of(document: Document) -> list[Passage]:
     found: list[Passage] = []
-    for heading, first, last in _sections(document.blocks):
-        spans = _sentences_of(document, first, last)
+    paragraphs = document.paragraphs
+    for heading, first, last in _sections([paragraph.block for paragraph in paragraphs]):
+        spans = _sentences_of(document.text, paragraphs[first:last])
         found += (Passage(span.start, span.stop, heading) for span in _filled(document.text, spans))
     return found
 
@@ -78,14 +79,13 @@ def _sections(blocks: Sequence[Block]) -> Iterator[tuple[tuple[str, ...], int, i
         yield tuple(title for _, title in path), first, len(blocks)
 
 
-def _sentences_of(document: Document, first: int, last: int) -> list[Span]:
+def _sentences_of(text: str, section: Sequence[Paragraph]) -> list[Span]:
     """Of a section, without its headings, unless it has nothing else."""
-    numbers = range(first, last)
     spans: list[Span] = []
-    for number in [n for n in numbers if document.blocks[n].kind != "heading"] or numbers:
-        block, start = document.blocks[number], document.starts[number]
-        for span in sentence_spans(block.text, by_line=block.kind in ("table", "code")):
-            spans += (Span(start + piece.start, start + piece.stop) for piece in _short_pieces(block.text, span))
+    for paragraph in [one for one in section if one.block.kind != "heading"] or section:
+        start, own = paragraph.start, text[paragraph.start : paragraph.stop]
+        for span in sentence_spans(own, by_line=paragraph.block.kind in ("table", "code")):
+            spans += (Span(start + piece.start, start + piece.stop) for piece in _short_pieces(own, span))
     return spans
 
 

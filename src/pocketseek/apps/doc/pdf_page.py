@@ -2,7 +2,8 @@
 
 y grows upwards, as in the file. A page is turned so that most of its text runs from left to right, whatever turn the
 file asks for: scanners and slides leave that wrong often enough.
-Only this module and `pdf_runs.py` touch pdfium, in the reading process (`read_child.py`), under its limits.
+Only this module, `pdf_runs.py` and `pdf_rules.py` touch pdfium, in the reading process (`read_child.py`), under its
+limits.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from pathlib import Path
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from pocketseek.apps.doc.pdf_runs import LinkFinder, Run, RunReader, Turner, text_direction
+from pocketseek.apps.doc.pdf_rules import Rule, rules_of
+from pocketseek.apps.doc.pdf_runs import LinkFinder, Parting, Run, RunReader, Turner, text_direction
 from pocketseek.apps.doc.pieces import PASSWORD_HINT
 from pocketseek.errors import FormatError, PocketseekError, UsageError
 
@@ -43,6 +45,7 @@ class Page:
     is_picture: bool = False
     is_cut: bool = False
     is_damaged: bool = False
+    rules: tuple[Rule, ...] = ()
 
 
 class PdfFile:
@@ -128,11 +131,21 @@ def _read(page: pypdfium2.PdfPage, number: int) -> Page:
         if quarter_turns % 2:
             width, height = height, width
         turner = _turner(quarter_turns, width, height)
-        reader = RunReader(text, turner, quarter_turns, _link_finder(page, turner))
+        rules = rules_of(page, turner)
+        reader = RunReader(text, turner, quarter_turns, _link_finder(page, turner), _parting(rules))
         runs = tuple(reader.read(min(count, MAX_CHARACTERS)))
     is_bare = sum(len(run.text) for run in runs) < _FEW_CHARACTERS
     is_picture = is_bare and _picture_share(page, width * height) >= _PICTURE_SHARE
-    return Page(number, width, height, runs, is_picture, count > MAX_CHARACTERS)
+    return Page(number, width, height, runs, is_picture, count > MAX_CHARACTERS, rules=rules)
+
+
+def _parting(rules: tuple[Rule, ...]) -> Parting | None:
+    upright = [rule for rule in rules if rule.is_upright]
+
+    def is_parted(start: float, stop: float, y: float) -> bool:
+        return any(rule.y0 <= y <= rule.y1 and start <= (rule.x0 + rule.x1) / 2 <= stop for rule in upright)
+
+    return is_parted if upright else None
 
 
 def _turner(quarter_turns: int, width: float, height: float) -> Turner:

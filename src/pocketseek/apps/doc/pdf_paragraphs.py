@@ -51,12 +51,13 @@ class Typography:
 
 @dataclass(frozen=True)
 class Draft:
-    """A block that has no place yet."""
+    """A block that has no place yet. joint: as of a Block."""
 
     kind: BlockKind
     text: str
     level: int = 0
     links: tuple[Link, ...] = ()
+    joint: str | None = None
 
 
 def heading_key(text: str) -> str:
@@ -83,16 +84,25 @@ def blocks_of(regions: Iterable[Sequence[Line]], page: int, typography: Typograp
 
 def _goes_on(held: Draft, above: Sequence[Line], draft: Draft, region: Sequence[Line]) -> bool:
     """A full last line that ends no sentence, and beside it, higher up, a paragraph that begins none."""
-    if held.kind not in ("paragraph", "item") or draft.kind != "paragraph" or _ENDS.search(held.text):
-        return False
-    if not held.text or not draft.text:
-        return False
     last, first = above[-1], region[0]
-    left, right = min(line.x0 for line in above), max(line.x1 for line in above)
-    is_full = last.x1 - left >= _SHORT * (right - left)
-    before, after = held.text[-1], draft.text[0]
-    in_sentence = after.islower() or (is_wide(before) and is_wide(after) and after.isalpha())
-    return is_full and in_sentence and first.baseline > last.baseline and first.x0 > left
+    is_beside = first.baseline > last.baseline and first.x0 > min(line.x0 for line in above)
+    return is_beside and is_unfinished(held, above) and continues(held, draft)
+
+
+def is_unfinished(draft: Draft, lines: Sequence[Line]) -> bool:
+    """Whether a paragraph ends with a full line, and without the end of a sentence. lines: of its column."""
+    if draft.kind not in ("paragraph", "item") or not draft.text or _ENDS.search(draft.text):
+        return False
+    left, right = min(line.x0 for line in lines), max(line.x1 for line in lines)
+    return lines[-1].x1 - left >= _SHORT * (right - left)
+
+
+def continues(before: Draft, draft: Draft) -> bool:
+    """Whether a paragraph begins in the middle of a sentence."""
+    if draft.kind != "paragraph" or not draft.text:
+        return False
+    last, first = before.text[-1], draft.text[0]
+    return first.islower() or (is_wide(last) and is_wide(first) and first.isalpha())
 
 
 def _continued(held: Draft, draft: Draft) -> Draft:
@@ -120,15 +130,17 @@ class _Region:
 
     def blocks(self) -> Iterator[Draft]:
         paragraph: list[Line] = []
-        for part in find_tables(self._lines):
-            line = part if isinstance(part, Line) else None
+        for part in find_tables([line for whole in self._lines for line in _without_tables(whole)]):
+            line = part if isinstance(part, Line) and not part.main.is_table else None
             if paragraph and (line is None or self._begins(paragraph, line)):
                 yield self._block(paragraph)
                 paragraph = []
-            if isinstance(part, Table):
-                yield from self._table(part)
-            elif line is not None:
+            if line is not None:
                 paragraph.append(line)
+            elif isinstance(part, Table):
+                yield from self._table(part)
+            else:
+                yield Draft("table", part.main.text)
         if paragraph:
             yield self._block(paragraph)
 
@@ -201,6 +213,14 @@ class _Region:
         if bold and len(lines) <= 2 and not _ENDS.search(text) and not _begins_item(lines[0]):
             return min(len(self._typography.sizes) + 1, 6)
         return 0
+
+
+def _without_tables(line: Line) -> Iterator[Line]:
+    """What stands on a line, each table in it by itself."""
+    rest = tuple(run for run in line.runs if not run.is_table)
+    if rest:
+        yield Line(rest)
+    yield from (Line((run,)) for run in line.runs if run.is_table)
 
 
 def _is_mono(line: Line) -> bool:

@@ -1,7 +1,7 @@
 """A PDF -> pieces, page by page, in memory that does not grow with the number of pages.
 
     first pass    up to 40 pages spread over the file: the size of the running text, those of the headings; the outline
-    second pass   page -> runs -> running lines dropped -> columns -> blocks
+    second pass   page -> runs -> running lines dropped -> ruled tables -> columns -> blocks -> joined over page breaks
 
 A page that is a picture is read by OCR where that was asked for, otherwise remarked on. Text that does not run from
 left to right comes after the rest of its page.
@@ -19,7 +19,9 @@ from pocketseek.apps.doc.ocr import read_picture
 from pocketseek.apps.doc.pdf_furniture import without_furniture
 from pocketseek.apps.doc.pdf_lines import reading_order
 from pocketseek.apps.doc.pdf_page import MAX_CHARACTERS, Page, PdfFile
+from pocketseek.apps.doc.pdf_page_breaks import PageText, over_page_breaks
 from pocketseek.apps.doc.pdf_paragraphs import Draft, Typography, blocks_of, heading_key
+from pocketseek.apps.doc.pdf_ruled_tables import with_ruled_tables
 from pocketseek.apps.doc.pdf_runs import Run
 from pocketseek.apps.doc.pieces import Piece, ReadOptions
 
@@ -35,41 +37,50 @@ def read_pdf(path: Path, options: ReadOptions) -> Iterator[Piece]:
     """Raises UsageError (password), FormatError (damaged), UnsupportedError (OCR asked for, no tesseract)."""
     with PdfFile(path, options.password) as pdf:
         yield Piece(0, pdf.num_pages, title=tidy(pdf.title) or None, media_type="application/pdf", paged=True)
-        typography = _typography(pdf)
         num_dropped = 0
-        pages = (pdf.page(number) for number in range(1, pdf.num_pages + 1))
-        for page, runs, num_running in without_furniture(pages):
-            num_dropped += num_running
-            drafts = _drafts(page, runs, typography)
-            if page.is_picture and options.ocr:
-                drafts = _from_picture(pdf, page)
-            yield Piece(page.number, pdf.num_pages, _placed(drafts, page.number), _remarks(page, drafts), paged=True)
+        for text in over_page_breaks(_page_texts(pdf, ocr=options.ocr)):
+            num_dropped += text.num_running
+            number = text.page.number
+            yield Piece(number, pdf.num_pages, _placed(text.drafts, number), _remarks(text), paged=True)
         if num_dropped:
             remark = Remark("running-lines", None, str(num_dropped))
             yield Piece(pdf.num_pages, pdf.num_pages, remarks=(remark,), paged=True)
 
 
-def _drafts(page: Page, runs: list[Run], typography: Typography) -> list[Draft]:
-    regions = reading_order([run for run in runs if not run.style.turned])
-    drafts = list(blocks_of(regions, page.number, typography))
+def _page_texts(pdf: PdfFile, *, ocr: bool) -> Iterator[PageText]:
+    typography = _typography(pdf)
+    pages = (pdf.page(number) for number in range(1, pdf.num_pages + 1))
+    for page, runs, num_running in without_furniture(pages):
+        if page.is_picture and ocr:
+            yield PageText(page, _from_picture(pdf, page), (), num_running)
+        else:
+            yield _page_text(page, runs, typography, num_running)
+
+
+def _page_text(page: Page, runs: list[Run], typography: Typography, num_running: int) -> PageText:
+    upright = [run for run in runs if not run.style.turned]
+    regions = reading_order(with_ruled_tables(upright, page.rules))
+    drafts = tuple(draft for draft in blocks_of(regions, page.number, typography) if draft.text)
     turned = tidy(" ".join(run.text for run in runs if run.style.turned))
-    return [*drafts, Draft("paragraph", turned)] if turned else drafts
+    if turned:
+        return PageText(page, (*drafts, Draft("paragraph", turned)), (), num_running)
+    return PageText(page, drafts, regions, num_running)
 
 
-def _from_picture(pdf: PdfFile, page: Page) -> list[Draft]:
+def _from_picture(pdf: PdfFile, page: Page) -> tuple[Draft, ...]:
     paragraphs = read_picture(pdf.picture(page.number, dots_per_inch=_DOTS_PER_INCH))
-    return [Draft("paragraph", paragraph) for paragraph in paragraphs]
+    return tuple(Draft("paragraph", paragraph) for paragraph in paragraphs if paragraph)
 
 
 def _placed(drafts: Iterable[Draft], page: int) -> tuple[Block, ...]:
-    seen = (draft for draft in drafts if draft.text)
     return tuple(
-        Block(draft.kind, draft.text, Place(page, None, number), draft.level, draft.links)
-        for number, draft in enumerate(seen, start=1)
+        Block(draft.kind, draft.text, Place(page, None, number), draft.level, draft.links, draft.joint)
+        for number, draft in enumerate(drafts, start=1)
     )
 
 
-def _remarks(page: Page, drafts: list[Draft]) -> tuple[Remark, ...]:
+def _remarks(text: PageText) -> tuple[Remark, ...]:
+    page = text.page
     if page.is_damaged:
         return (Remark("damaged-part", page.number, "the page is damaged and could not be read"),)
     if page.is_cut:
@@ -78,7 +89,7 @@ def _remarks(page: Page, drafts: list[Draft]) -> tuple[Remark, ...]:
                 "left-out", page.number, f"the page holds more than {MAX_CHARACTERS} characters; the rest is left out"
             ),
         )
-    if page.is_picture and not drafts:
+    if page.is_picture and not text.drafts:
         return (Remark("picture-page", page.number, "the page is a picture; --ocr reads it"),)
     return ()
 

@@ -1,7 +1,8 @@
 """Characters of a PDF page -> runs: the inner loop of reading a PDF, one call into pdfium per character and fact.
 
 A run ends where the style, the baseline, the link or the line changes, where the text jumps back, and at a gap that is
-wider than a space between words. Spaces are pdfium's own (real ones and those it infers).
+wider than a space between words, or in which a ruled line stands. Spaces are pdfium's own (real ones and those it
+infers).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pocketseek.apps.doc.block_text import SOFT_HYPHEN, is_wide
 
 Turner = Callable[[float, float], tuple[float, float]]
 LinkFinder = Callable[[float, float], str | None]
+Parting = Callable[[float, float, float], bool]
+"""(x of a word's end, x of the next one's begin, y): whether a ruled line stands between them."""
 
 WIDE_GAP = 0.8  # of the font's size
 _SHIFT = 0.08  # a superscript is another run
@@ -43,7 +46,8 @@ class Style:
 
 @dataclass(frozen=True)
 class Run:
-    """x0, x1, baseline: in points, y upwards. order: where the run stands among all in the file."""
+    """x0, x1, baseline: in points, y upwards. order: where the run stands among all in the file. is_table: it stands
+    for a whole table, a row a line (pdf_ruled_tables.py)."""
 
     text: str
     x0: float
@@ -52,6 +56,7 @@ class Run:
     style: Style
     order: int
     target: str | None = None
+    is_table: bool = False
 
     @property
     def size(self) -> float:
@@ -107,12 +112,18 @@ class RunReader:
     """quarter_turns: by which `turner` turns the page clockwise, so that its text runs from left to right."""
 
     def __init__(
-        self, text: pypdfium2.PdfTextPage, turner: Turner, quarter_turns: int, link_at: LinkFinder | None
+        self,
+        text: pypdfium2.PdfTextPage,
+        turner: Turner,
+        quarter_turns: int,
+        link_at: LinkFinder | None,
+        is_parted: Parting | None = None,
     ) -> None:
         self._text = text
         self._turner = turner
         self._quarter_turns = quarter_turns
         self._link_at = link_at
+        self._is_parted = is_parted
         self._box = tuple(ctypes.c_double() for _ in range(4))
         self._origin = (ctypes.c_double(), ctypes.c_double())
         self._styles: dict[int, Style] = {}
@@ -149,11 +160,17 @@ class RunReader:
         x0, x1, baseline = self._place(index)
         style = self._style(index)
         target = self._link_at(x0, baseline) if self._link_at is not None else None
-        if current is None or not current.takes(style, x0, baseline, target):
+        if current is None or not current.takes(style, x0, baseline, target) or self._has_rule(current, x0, style):
             current = _Open(style, x0, x1, baseline, target)
         current.units.append(unit)
         current.x1 = max(current.x1, x1)
         return current
+
+    def _has_rule(self, current: _Open, x0: float, style: Style) -> bool:
+        """Between the word before and this one."""
+        if self._is_parted is None or current.units[-1] != 32:
+            return False
+        return self._is_parted(current.x1, x0, current.baseline + 0.3 * style.size)
 
     def _place(self, index: int) -> tuple[float, float, float]:
         left, right, bottom, top = self._box

@@ -1,7 +1,8 @@
 """Tables among the lines of a region, found by the upright gaps that their rows share.
 
 A line with two or more cells opens a table; the lines below belong to it as long as a gap stays free. A line whose
-first cell is empty, or that follows closer than rows do, continues the row above it (a cell of several lines).
+first cell is empty, or that follows closer than rows do, continues the row above it (a cell of several lines). Tables
+with frames around their cells are runs already (pdf_ruled_tables.py).
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def _continued(before: str, after: str) -> str:
 
 
 def find_tables(lines: Sequence[Line]) -> list[Line | Table]:
-    """The lines, those of a table replaced by it."""
+    """The lines, those of a table replaced by it. A run that is a table stays a line."""
     found: list[Line | Table] = []
     number = 0
     while number < len(lines):
@@ -84,7 +85,7 @@ def _table_at(lines: Sequence[Line], start: int) -> Table | None:
     stop, num_rows = start + 1, 1
     while stop < len(lines):
         line = lines[stop]
-        shared = _free(gaps, line)
+        shared = [] if line.main.is_table else _free(gaps, line)
         if not shared or lines[stop - 1].baseline - line.baseline > _MAX_PITCH * line.size:
             break
         gaps = shared

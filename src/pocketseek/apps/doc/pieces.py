@@ -73,7 +73,10 @@ def _block(fields: dict[str, Any]) -> Block:
     if any(not 0 <= link.start < link.stop <= len(text) for link in links):
         raise ValueError("link outside its block")
     where = Place(_optional(place["page"]), _optional(place["chapter"]), _number(place["paragraph"]))
-    return Block(kind, text, where, _number(fields["level"]), links)
+    joint = fields["joint"]
+    if joint not in (None, "", " ") or (joint is not None and not text):
+        raise ValueError(f"joint {joint!r}")
+    return Block(kind, text, where, _number(fields["level"]), links, joint)
 
 
 def _remark(fields: dict[str, Any]) -> Remark:

@@ -223,7 +223,7 @@ class DocumentStore:
 
     def _blocks(self, document_id: int) -> Iterator[Block]:
         rows = self.database.rows(
-            "SELECT kind, level, page, chapter, paragraph, text, links_json FROM blocks "
+            "SELECT kind, level, page, chapter, paragraph, text, links_json, joint FROM blocks "
             "WHERE document_id = ? ORDER BY start",
             document_id,
         )
@@ -263,7 +263,7 @@ class DocumentStore:
             )
         for start, block in zip(document.starts, document.blocks, strict=True):
             self.database.run(
-                "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", document_id, start, *block_values(block)
+                "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", document_id, start, *block_values(block)
             )
         self.index.add(document_id, document.text, passages_of(document))
         return document_id

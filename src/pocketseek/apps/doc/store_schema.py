@@ -27,4 +27,5 @@ MIGRATIONS = (
         *passage_index.SCHEMA,
         *exchanges.SCHEMA,
     ),
+    ("ALTER TABLE blocks ADD COLUMN joint TEXT",),
 )

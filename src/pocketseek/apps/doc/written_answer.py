@@ -69,6 +69,11 @@ class WrittenAnswer:
         return not is_over and event.finish_reason is None
 
     @property
+    def goes_round(self) -> bool:
+        """Whether it has begun to say the same again and again."""
+        return self._loop_start is not None
+
+    @property
     def share(self) -> float:
         """Of the longest answer, 0 to 1."""
         return min(1.0, self._num_written / self._max_tokens)
