@@ -52,6 +52,8 @@ def pocketseek(*arguments: object) -> dict[str, Any]:
 @contextmanager
 def copies(package: Path, work: Path | None) -> Iterator[tuple[Path, Path, Path]]:
     """(plain, the same to be sealed, key file)"""
+    if work is not None:
+        work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=work, prefix="sealed-") as folder:
         plain, sealed = Path(folder) / "plain", Path(folder) / "sealed"
         shutil.copytree(package, plain)

@@ -3,15 +3,16 @@
     python benchmarks/dequantised_checkpoint.py DEMO CHECKPOINT
     python benchmarks/update_changes.py CHECKPOINT TEXT WORK          (torch and transformers)
     python benchmarks/update_sizes.py CHECKPOINT WORK [--only a b] [--tools zstd xdelta3 bsdiff4]
-        [--stages layer.5 layer.15] [--quant q4]
+        [--stages layer.5 layer.15 | --whole] [--quant q4] [--limit-s 600]
 
 Versions, all converted with the same recipe but (e): (a) another chat template, (b) one layer trained, (c) a LoRA of
 rank 16 merged, (d) all weights trained, (e) the same weights in q8, (f) as (d) with every change ten times as large.
 Each of them is published beside its deltas and installed from there with `update` in a process of its own. General
 tools get what differs in pairs: each chunk with that of the same stage and place in it, each file with that of the same
-name (whole packages as one file each take them hours, and tell them no more: the layout is the same). bsdiff4 is the
-Python library of that name; xdelta3 -9 and zstd -19 --patch-from are the programs. Peak memory is that of the process
-that applies. Prints a table and one JSON line.
+name; or, with --whole, each package as one file: manifest, files and chunks, in the manifest's order. bsdiff4 is the
+Python library of that name; xdelta3 -9 and zstd -19 --patch-from are the programs, with a window of the whole file. A
+tool that takes longer than --limit-s for one step is given up (-). Peak memory is that of the process that applies.
+Prints tables and one JSON line.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +29,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import numpy.typing as npt
@@ -79,11 +82,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES))
     parser.add_argument("--tools", nargs="*", choices=("zstd", "xdelta3", "bsdiff4"), default=["zstd", "xdelta3"])
     parser.add_argument("--stages", nargs="*", default=[], help="what the tools get; by default all that differs")
+    parser.add_argument("--whole", action="store_true", help="the tools get each package as one file")
     parser.add_argument("--quant", default="q4")
+    parser.add_argument("--limit-s", type=float, default=600.0, help="for a tool to make or apply one patch")
     arguments = parser.parse_args()
     base = package(with_template(arguments.checkpoint, arguments.work / "source", TEMPLATE), "base", arguments)
     rows = [measured(case, base, version(case, arguments), arguments) for case in arguments.only]
     show(rows, arguments.tools)
+    show_tools(rows, arguments.tools)
     print(json.dumps({"rows": rows}))
 
 
@@ -145,7 +151,9 @@ def measured(case: str, base: Path, new: Path, arguments: argparse.Namespace) ->
     installed = arguments.work / "installed" / "model"
     shutil.rmtree(installed.parent, ignore_errors=True)
     shutil.copytree(base, installed)
-    apply_s, peak_bytes = run([sys.executable, "-c", APPLY, str(installed), str(new)])
+    applied = run([sys.executable, "-c", APPLY, str(installed), str(new)])
+    assert applied is not None  # it has no limit
+    apply_s, peak_bytes = applied
     assert (installed / MANIFEST_NAME).read_bytes() == (new / MANIFEST_NAME).read_bytes()
     row = {
         "case": case,
@@ -159,10 +167,25 @@ def measured(case: str, base: Path, new: Path, arguments: argparse.Namespace) ->
         "changed_bytes": sum(stage.whole_bytes for stage in found.stages if stage.num_deltas or stage.num_whole),
     }
     shutil.rmtree(installed.parent)
+    changed = pairs(base, new, arguments.stages)
+    if arguments.whole:
+        changed = [(as_one_file(base, arguments.work / "whole-old"), as_one_file(new, arguments.work / "whole-new"))]
     for tool in arguments.tools:
-        row[tool] = general_tool(tool, pairs(base, new, arguments.stages), arguments.work)
+        row[tool] = general_tool(tool, changed, arguments.work, arguments.limit_s)
         print(row, file=sys.stderr, flush=True)
     return row
+
+
+def as_one_file(package_dir: Path, out: Path) -> Path:
+    """Everything that a published package has, without deltas and signature."""
+    manifest = read_manifest(package_dir)
+    files = [file_path(package_dir, entry.sha256) for entry in manifest.files.values()]
+    chunks = [chunk_path(package_dir, chunk.sha256) for chunk in manifest.unique_chunks()]
+    with out.open("wb") as whole:
+        for path in (package_dir / MANIFEST_NAME, *files, *chunks):
+            with path.open("rb") as part:
+                shutil.copyfileobj(part, whole, 1 << 20)
+    return out
 
 
 def pairs(old_dir: Path, new_dir: Path, stages: Sequence[str] = ()) -> list[tuple[Path | None, Path]]:
@@ -181,8 +204,10 @@ def pairs(old_dir: Path, new_dir: Path, stages: Sequence[str] = ()) -> list[tupl
     return [(before, after) for before, after in found if after.name not in known]
 
 
-def general_tool(tool: str, changed: Sequence[tuple[Path | None, Path]], work: Path) -> dict[str, float]:
-    """Sums over the pairs; of memory the largest."""
+def general_tool(
+    tool: str, changed: Sequence[tuple[Path | None, Path]], work: Path, limit_s: float
+) -> dict[str, float] | None:
+    """Sums over the pairs; of memory the largest. None if it takes too long."""
     patch, result = work / "patch", work / "result"
     total = dict.fromkeys(("bytes", "make_s", "make_peak_bytes", "apply_s", "apply_peak_bytes"), 0.0)
     for before, after in changed:
@@ -193,7 +218,10 @@ def general_tool(tool: str, changed: Sequence[tuple[Path | None, Path]], work: P
             path.unlink(missing_ok=True)
         make, apply = commands(tool, str(before), str(after), str(patch), str(result))
         for what, command in (("make", make), ("apply", apply)):
-            seconds, peak_bytes = run(command)
+            measured = run(command, limit_s)
+            if measured is None:
+                return None
+            seconds, peak_bytes = measured
             total[f"{what}_s"] += seconds
             total[f"{what}_peak_bytes"] = max(total[f"{what}_peak_bytes"], peak_bytes)
         assert result.read_bytes() == after.read_bytes()
@@ -220,14 +248,21 @@ def commands(tool: str, old: str, new: str, patch: str, result: str) -> tuple[li
     return [sys.executable, "-c", BSDIFF, old, new, patch], [sys.executable, "-c", BSPATCH, old, result, patch]
 
 
-def run(command: Sequence[str]) -> tuple[float, int]:
-    """(processor seconds, peak resident bytes) of a program. Raises if it fails.
+def run(command: Sequence[str], limit_s: float | None = None) -> tuple[float, int] | None:
+    """(processor seconds, peak resident bytes) of a program; None if it takes longer than the limit. Raises if it
+    fails.
 
     It is started by a small process: a child begins with the peak of its parent."""
-    done = subprocess.run([sys.executable, "-S", "-c", WAIT, *command], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{command[0]} failed: {done.stderr}")
-    seconds, peak_kib = done.stdout.split()[-2:]
+    words = [sys.executable, "-S", "-c", WAIT, *command]
+    with subprocess.Popen(words, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True) as started:
+        try:
+            said, complaints = started.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)  # the program as well
+            return None
+    if started.returncode != 0:
+        raise SystemExit(f"{command[0]} failed: {complaints}")
+    seconds, peak_kib = said.split()[-2:]
     return float(seconds), int(peak_kib) * 1024
 
 
@@ -236,14 +271,28 @@ def show(rows: Sequence[dict[str, object]], tools: Sequence[str]) -> None:
     print("|" + " --- |" * (6 + len(tools)))
     for row in rows:
         whole, sent = int(str(row["whole_bytes"])), int(str(row["sent_bytes"]))
-        others = [f"{_tool_bytes(row[tool]):,}" for tool in tools]
+        others = [_tool_bytes(row[tool]) for tool in tools]
         peak = int(str(row["apply_peak_bytes"])) / 1e6
         cells = [f"({row['case']}) {row['what']}", f"{whole:,}", f"{sent:,}", f"{100 * sent / whole:.3f} %", *others]
         print("| " + " | ".join([*cells, f"{row['apply_s']:.1f}", f"{peak:.0f}"]) + " |")
 
 
-def _tool_bytes(value: object) -> int:
-    return int(value["bytes"]) if isinstance(value, dict) else 0
+def show_tools(rows: Sequence[dict[str, object]], tools: Sequence[str]) -> None:
+    print("| change | tool | bytes | make s | make peak MB | apply s | apply peak MB |")
+    print("|" + " --- |" * 7)
+    for row in rows:
+        for tool in tools:
+            value = row[tool]
+            if not isinstance(value, dict):
+                print(f"| ({row['case']}) | {tool} |" + " - |" * 5)
+                continue
+            make_mb, apply_mb = value["make_peak_bytes"] / 1e6, value["apply_peak_bytes"] / 1e6
+            times = f"{value['make_s']:.1f} | {make_mb:.0f} | {value['apply_s']:.2f} | {apply_mb:.0f}"
+            print(f"| ({row['case']}) | {tool} | {int(value['bytes']):,} | {times} |")
+
+
+def _tool_bytes(value: object) -> str:
+    return f"{int(value['bytes']):,}" if isinstance(value, dict) else "-"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -32,7 +33,7 @@ def run_killed_before_change(action: Callable[[], object], change: int) -> bool:
 
 
 def run_killed_at_line(action: Callable[[], object], line: int) -> bool:
-    """Kill before the line-th line of Python that the action runs. False if it ended before."""
+    """Kill before the line-th line of Python that the action runs, in whatever thread. False if it ended before."""
 
     def start() -> None:
         left = line
@@ -45,6 +46,7 @@ def run_killed_at_line(action: Callable[[], object], line: int) -> bool:
                     _die()
             return trace
 
+        threading.settrace(trace)
         sys.settrace(trace)
 
     return _run(start, action)
@@ -60,11 +62,13 @@ def count_lines(action: Callable[[], object]) -> int:
         return trace
 
     before = sys.gettrace()
+    threading.settrace(trace)
     sys.settrace(trace)
     try:
         action()
     finally:
         sys.settrace(before)
+        threading.settrace(None)  # type: ignore[arg-type]  # typeshed knows no way back
     return count
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from pocketseek.formats import tensor_bytes
+from pocketseek.package.layer_tensors import EXPERT_MATRICES
 from pocketseek.package.layout import cut_bytes
 from pocketseek.package.manifest import read_manifest
 from pocketseek.package.model_fields import expected_tensors, stage_of_tensor
 from pocketseek.package.reader import Package
 from pocketseek.package.writer import PackageWriter
+from pocketseek.shapes import MlaShape, MoeShape
 from pocketseek.types import ModelConfig
 
 TINY = ModelConfig(
@@ -31,6 +33,28 @@ TINY = ModelConfig(
     context_length=256,
     rms_norm_eps=1e-5,
     rope_theta=10000.0,
+)
+SPARSE = replace(
+    TINY,
+    family="deepseek_v3",
+    num_layers=3,
+    num_kv_heads=1,
+    head_dim=24,
+    moe=MoeShape(
+        num_experts=8,
+        experts_per_token=3,
+        expert_size=32,
+        shared_size=40,
+        dense_layers=(0,),
+        score="sigmoid",
+        score_bias=True,
+        num_groups=4,
+        groups_per_token=2,
+        group_score="best_two",
+        normalised=True,
+        weight_factor=2.5,
+    ),
+    mla=MlaShape(rank=32, nope_dim=16, rope_dim=8, value_dim=16, q_rank=24, score_factor=1.5),
 )
 SMALL_CHUNK_BYTES = 40_000  # the tiny layers then need several chunks and the embedding is cut
 MEMORY_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # None: the usual temporary directory
@@ -71,6 +95,9 @@ def fill(
         writer.begin_stage(stage)
         for name in names:
             format_name, shape, data = tensors[name]
+            if stage.startswith("experts.") and name.endswith(".gate"):
+                expert = name.removesuffix("gate")
+                writer.keep_together([tensors[expert + part][:2] for part in EXPERT_MATRICES])
             pieces = pieces_of(data, cut_bytes(format_name, shape), rows_per_piece if len(shape) == 2 else 1)
             writer.add_tensor(name, format_name, shape, pieces)
     for name, data in files.items():

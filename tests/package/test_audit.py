@@ -57,6 +57,24 @@ def test_asking_and_noting_make_no_data_directory(log: AuditLog) -> None:
     assert not log.path.parent.exists()
 
 
+def test_what_happens_again_and_again_is_one_line_an_hour(log: AuditLog) -> None:
+    now_s = [1_790_000_000.0]
+    noted = AuditLog(log.path, lambda: now_s[0])
+    noted.path.parent.mkdir()
+    for _ in range(3):
+        for model in ("tiny", "other"):
+            noted.note_rarely("model-refused", model=model, reason="r" * 600)
+    assert [event.fields["model"] for event in noted.events()] == ["tiny", "other"]
+    now_s[0] += 3601
+    noted.note_rarely("model-refused", model="tiny", reason="r" * 600)
+    noted.note_rarely("model-refused", model="tiny", reason="another")
+    assert [event.fields["model"] for event in noted.events()] == ["tiny", "other", "tiny", "tiny"]
+    assert noted.verify().problems == ()
+    now_s[0] -= 86_400  # the clock was wrong
+    noted.note_rarely("model-refused", model="tiny", reason="another")
+    assert len(list(noted.events())) == 5
+
+
 def changed(lines: Lines) -> Lines:
     return [*lines[:2], lines[2].replace(b"m2", b"mX"), *lines[3:]]
 
@@ -101,6 +119,34 @@ def test_a_lost_head_is_written_down(log: AuditLog) -> None:
     log.head_path.unlink()
     log.write("model-opened", model="later")
     assert [event.name for event in log.events()][-2:] == ["audit-head-lost", "model-opened"]
+    assert "line 7: audit.head was missing or damaged then" in log.verify().problems[0]
+
+
+DAMAGED_HEADS = {"no JSON": b"\xff\x00{", "nothing": b"", "too long": b" " * 9000, "another": b'{"num_lines": 4}\n'}
+
+
+@pytest.mark.parametrize("what", DAMAGED_HEADS)
+def test_a_damaged_head_is_found_and_said_and_nothing_is_left_out(log: AuditLog, what: str) -> None:
+    filled(log)
+    log.head_path.write_bytes(DAMAGED_HEADS[what])
+    assert log.verify().problems == ("audit.head is damaged, so nobody knows how many lines there should be",)
+    log.note("model-opened", model="later")
+    assert [event.name for event in log.events()][-2:] == ["audit-head-lost", "model-opened"]
+    for _ in range(2):
+        (problem,) = log.verify().problems
+        assert problem.startswith("line 7: audit.head was missing or damaged")
+        log.note("model-opened", model="later still")
+
+
+def test_a_log_that_was_rotated_goes_on_without_its_head(memory_dir: Path) -> None:
+    log = AuditLog(memory_dir / "audit.log", rotate_bytes=1000)
+    filled(log, 60)
+    num_lines, first = log.verify().num_lines, log.verify().first
+    log.head_path.write_bytes(b"{")
+    log.write("model-opened", model="later")
+    report = log.verify()
+    assert (report.num_lines, len(report.problems)) == (num_lines + 2, 1)
+    assert report.first >= first > 1
 
 
 def test_a_new_history_shows_against_a_head_that_was_noted(log: AuditLog) -> None:

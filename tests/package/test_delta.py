@@ -21,8 +21,17 @@ from package.versions import NEW_FILES, OLD_FILES, write_new, write_old
 
 from pocketseek.errors import FormatError
 from pocketseek.package import zstd
-from pocketseek.package.delta import apply_delta, delta_bases, make_chunk_delta, make_file_delta
-from pocketseek.package.delta_file import MAGIC, Blob, parse_header, read_header
+from pocketseek.package.delta import apply_delta, apply_open_delta, delta_bases
+from pocketseek.package.delta_file import (
+    MAGIC,
+    MAX_WHOLE_BYTES,
+    Blob,
+    DeltaHeader,
+    parse_header,
+    read_header,
+    render_delta,
+)
+from pocketseek.package.delta_make import _whole_parts, make_chunk_delta, make_file_delta
 from pocketseek.package.paths import chunk_path
 from pocketseek.package.reader import Package
 
@@ -32,6 +41,10 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Package
     folder = tmp_path_factory.mktemp("versions")
     with Package.open(write_old(folder / "old")) as old, Package.open(write_new(folder / "new")) as new:
         yield old, new
+
+
+def anything(header: DeltaHeader) -> None:
+    """Whatever the manifests say (test_delta_fit.py): the delta alone is looked at."""
 
 
 def made(delta: bytes, old: Package, expected: Blob, folder: Path) -> bytes:
@@ -45,7 +58,7 @@ def made(delta: bytes, old: Package, expected: Blob, folder: Path) -> bytes:
             raise FormatError(f"no base {base.sha256}; fetch it")
         return path.read_bytes()[offset : offset + num_bytes]
 
-    apply_delta(path, read_base, out.write, expected)
+    apply_delta(path, anything, read_base, out.write, expected)
     return out.getvalue()
 
 
@@ -111,7 +124,7 @@ def test_a_text_that_grew_travels_as_what_is_new_in_it(versions: tuple[Package, 
     path.write_bytes(delta)
     out = io.BytesIO()
     blob = Blob(hashlib.sha256(NEW_FILES[name]).hexdigest(), len(NEW_FILES[name]))
-    apply_delta(path, lambda base, offset, count: OLD_FILES[name][offset : offset + count], out.write, blob)
+    apply_delta(path, anything, lambda base, offset, count: OLD_FILES[name][offset : offset + count], out.write, blob)
     assert out.getvalue() == NEW_FILES[name]
 
 
@@ -128,7 +141,7 @@ def test_another_base_gives_an_error(versions: tuple[Package, Package], tmp_path
     path = tmp_path / "delta"
     path.write_bytes(delta)
     with pytest.raises(FormatError, match=r"delta|damaged"):
-        apply_delta(path, lambda base, offset, count: bytes(count), lambda piece: None, blob)
+        apply_delta(path, anything, lambda base, offset, count: bytes(count), lambda piece: None, blob)
 
 
 def test_a_delta_for_something_else_gives_an_error(versions: tuple[Package, Package], tmp_path: Path) -> None:
@@ -196,6 +209,9 @@ HOSTILE: dict[str, dict[str, Any]] = {
         "offset": 0,
         "old_format": "f32",
     },
+    "a payload longer than what it makes": {"kind": "whole", "num_bytes": 5000, "payload_bytes": 90_000_000},
+    "a whole as large as a chunk": {"kind": "whole", "num_bytes": 90_000_000, "payload_bytes": 10},
+    "one row of millions": {"kind": "tiles", "format": "f32", "cols": 1 << 20, "num_rows": 1, "payload_bytes": 1},
     "values without end": {"kind": "vector", "num_values": 1 << 50, "payload_bytes": 1, "base": 0, "offset": 0},
     "a kind that there is not": {"kind": "run", "num_bytes": 5},
     "a field too many": {"kind": "zeros", "num_bytes": 5, "path": "../../x"},
@@ -210,6 +226,17 @@ def test_a_part_out_of_bounds_is_refused_in_one_line(what: str) -> None:
     with pytest.raises(FormatError) as caught:
         parse_header(text)
     assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_told_comes_in_parts_that_are_let_through(tmp_path: Path) -> None:
+    data = np.random.default_rng(3).integers(0, 256, 2 * MAX_WHOLE_BYTES + 70_000, np.uint8)
+    parts = _whole_parts(data)
+    assert len(parts) == 3
+    blob = Blob(hashlib.sha256(data).hexdigest(), len(data))
+    delta = render_delta(DeltaHeader(blob, (), tuple(part for part, _ in parts)), [payload for _, payload in parts])
+    out = io.BytesIO()
+    apply_open_delta(io.BytesIO(delta), len(delta), anything, lambda *_: b"", out.write, blob)
+    assert out.getvalue() == data.tobytes()
 
 
 def test_parts_that_are_not_the_size_of_the_result_are_refused(versions: tuple[Package, Package]) -> None:

@@ -12,13 +12,24 @@ from typing import Any
 import numpy as np
 import pytest
 from package.crashes import run_killed_before_change
-from package.samples import FILES, SMALL_CHUNK_BYTES, TINY, flip_bit, pieces_of, sample_tensors, seed_on_disk
+from package.samples import (
+    FILES,
+    SMALL_CHUNK_BYTES,
+    TINY,
+    flip_bit,
+    names_below,
+    pieces_of,
+    sample_tensors,
+    seed_on_disk,
+)
 
 from pocketseek.errors import FormatError, StorageError
 from pocketseek.package.journal import Journal, is_unfinished
 from pocketseek.package.layout import cut_bytes
 from pocketseek.package.model_fields import stage_of_tensor
+from pocketseek.package.paths import partial_path, resume_path
 from pocketseek.package.store import ModelStore
+from pocketseek.package.verify import verify_package
 from pocketseek.package.writer import PackageWriter
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -131,6 +142,43 @@ def test_a_state_with_the_right_hash_and_nonsense_in_it_is_not_used(tmp_path: Pa
     found, refused = write(path)
     assert found is None
     assert refused in ("damaged", "version")
+
+
+@pytest.mark.parametrize("place", ["resume", "partial", "partial/chunks", "chunk", "array"])
+def test_through_a_link_nothing_is_gone_on_with_written_or_removed(tmp_path: Path, place: str) -> None:
+    destination = interrupted(tmp_path)
+    resume, partial_dir = resume_path(destination), partial_path(destination)
+    chunk = next(path for path in sorted((partial_dir / "chunks").iterdir()) if len(path.name) == 64)
+    places = {"resume": resume, "partial": partial_dir, "partial/chunks": partial_dir / "chunks", "chunk": chunk}
+    link = places.get(place) or next(resume.glob("*.f32"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_bytes(b"precious")
+    link.rename(elsewhere / "moved")
+    if (elsewhere / "moved").is_dir():
+        (elsewhere / "moved" / "precious").write_bytes(b"precious")
+    link.symlink_to(elsewhere / "moved")
+    before = names_below(elsewhere)
+    assert write(destination)[0] is None
+    assert names_below(elsewhere) == before
+    assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
+    verify_package(destination, full=True)
+
+
+@pytest.mark.parametrize("place", ["resume", "partial", "partial/chunks", "partial/files"])
+def test_links_that_were_there_before_the_first_write_are_none_of_ours(tmp_path: Path, place: str) -> None:
+    destination, elsewhere = tmp_path / "m", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_bytes(b"precious")
+    places = {"resume": resume_path(destination), "partial": partial_path(destination)}
+    link = places.get(place) or places["partial"] / place.removeprefix("partial/")
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(StopHereError):
+        write(destination, stop_after=1)
+    assert write(destination)[0] == 1
+    assert names_below(elsewhere) == {"precious"}
+    verify_package(destination, full=True)
 
 
 def test_an_error_that_would_come_again_keeps_nothing_and_a_full_disk_does(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_auto_hashes_once_and_then_trusts_the_marker(path: Path, monkeypatch: py
 def test_auto_finds_a_flipped_bit_right_after_writing(path: Path) -> None:
     flip_bit(some_chunk(path))
     with pytest.raises(
-        IntegrityError, match=r"of stage head is damaged in segment 0 .*, head\.weight; remove the model"
+        IntegrityError, match=r"of stage head is damaged in segment 0 .*, head\.weight; run `pocketseek verify"
     ):
         Package.open(path)
 

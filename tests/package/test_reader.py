@@ -100,7 +100,7 @@ def test_a_missing_or_foreign_directory_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["quick", "auto", "full"])
 def test_a_missing_chunk_is_named_with_its_stage(path: Path, mode: Mode) -> None:
     some_chunk(path).unlink()
-    with pytest.raises(IntegrityError, match="of stage head is missing; remove the model"):
+    with pytest.raises(IntegrityError, match="of stage head is missing; run `pocketseek verify NAME --repair`"):
         Package.open(path, verify=mode)
 
 

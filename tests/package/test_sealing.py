@@ -317,6 +317,33 @@ def test_the_wrong_key_changes_nothing(tmp_path: Path, action: Action) -> None:
     assert before.keys() == after.keys()
 
 
+def refused() -> Secret:
+    raise SealError("no key; give one")
+
+
+@pytest.mark.parametrize("reason", ["no secret", "a link", "a stray", "a missing chunk", "a cut file"])
+def test_a_seal_that_is_refused_lets_go_of_nothing(tmp_path: Path, reason: str) -> None:
+    path = write_sample(tmp_path / "m")
+    for folder in (path / "quarantine", path / "deltas", tmp_path / ".m.pocketseek-update"):
+        folder.mkdir()
+        (folder / "manifest.json").write_text("kept")
+    if reason == "no secret":  # then the version before would go, too
+        (path / "previous.json").write_bytes((path / "manifest.json").read_bytes().rstrip() + b" \n")
+    elif reason == "a link":
+        os.link(next((path / "chunks").iterdir()), tmp_path / "other name")
+    elif reason == "a missing chunk":
+        files_in(path)[-1].plain_path(path).unlink()
+    elif reason == "a cut file":
+        os.truncate(files_in(path)[-1].plain_path(path), 1)
+    else:
+        (path / "chunks" / ("0" * 64)).write_text("of another version")
+    before = names_below(tmp_path)
+    refusals = r"no key|link|not part of the model|missing|has 1 bytes instead"
+    with pytest.raises((SealError, UsageError, IntegrityError), match=refusals):
+        seal_package(path, refused, GCM)
+    assert names_below(tmp_path) == before
+
+
 @pytest.mark.parametrize("action", [unseal, passwd])
 def test_what_is_plain_is_told_so(tmp_path: Path, action: Action) -> None:
     path = write_sample(tmp_path / "m")

@@ -4,6 +4,7 @@ point leaves a package that is signed."""
 import json
 import os
 import random
+import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from package.samples import write_sample
 
-from pocketseek.errors import FormatError, PocketseekError, StorageError, UsageError
+from pocketseek.errors import BusyError, FormatError, PocketseekError, StorageError, UsageError
 from pocketseek.package import signing
+from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import parse_manifest, read_manifest, render_manifest
 from pocketseek.package.public_key import (
     _SMALL_ORDER,
@@ -23,6 +25,7 @@ from pocketseek.package.public_key import (
     parse_fingerprint,
     parse_public_key,
 )
+from pocketseek.package.settle import settle
 from pocketseek.package.sign import (
     SigningKey,
     is_genuine,
@@ -42,7 +45,7 @@ from pocketseek.package.signature import (
     render_signatures,
     signed_message,
 )
-from pocketseek.package.signing import sign_package
+from pocketseek.package.signing import renewed_signature, sign_package
 
 MANIFEST = b'{"any":"bytes"}\n'
 NOW_S = 1_790_000_000
@@ -71,6 +74,32 @@ def test_a_signature_is_genuine_for_these_bytes_and_no_others(key: SigningKey) -
     assert is_genuine(signature, MANIFEST)
     assert not is_genuine(signature, MANIFEST + b" ")
     assert not is_genuine(signature, b"")
+
+
+@pytest.mark.parametrize("was_signed", [False, True])
+def test_an_update_that_was_cut_short_does_not_take_the_new_signature_away(
+    key: SigningKey, package: Path, was_signed: bool
+) -> None:
+    before = make_key("bob")
+    if was_signed:
+        sign_package(package, before, created_s=NOW_S)
+        shutil.copy(package / "manifest.sig", package / "previous.sig")
+    shutil.copy(package / "manifest.json", package / "previous.json")  # the last step before the new version
+    sign_package(package, key, created_s=NOW_S)
+    settle(package)
+    signers = {one.key.hex for one in parse_signatures(read_signature_bytes(package) or b"")}
+    assert signers == {key.public.hex} | ({before.public.hex} if was_signed else set())
+
+
+def test_a_linked_package_is_signed_when_nobody_else_changes_it(
+    key: SigningKey, package: Path, memory_dir: Path
+) -> None:
+    link = memory_dir / "link"
+    link.symlink_to(package)
+    with destination_lock(package), pytest.raises(BusyError):
+        sign_package(link, key, created_s=NOW_S)
+    sign_package(link, key, created_s=NOW_S)
+    assert read_signature_bytes(package) is not None
 
 
 def test_every_field_of_a_signature_is_signed(key: SigningKey) -> None:
@@ -376,3 +405,28 @@ def test_what_has_no_manifest_cannot_be_signed(tmp_path: Path, key: SigningKey) 
     with pytest.raises(PocketseekError):
         sign_package(tmp_path / "empty", key, created_s=NOW_S)
     assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_of_two_signatures_of_one_second_the_one_that_ends_first_stays(key: SigningKey) -> None:
+    endless = sign_manifest(key, MANIFEST, created_s=NOW_S, expires_s=None)
+    ending = sign_manifest(key, MANIFEST, created_s=NOW_S, expires_s=NOW_S + 99)
+    here, offered = render_signatures([endless]), render_signatures([ending])
+    assert renewed_signature(here, offered, MANIFEST) == offered
+    assert renewed_signature(offered, here, MANIFEST) is None
+
+
+def test_of_each_signer_the_latest_signature_is_taken_and_others_stay(key: SigningKey) -> None:
+    bob, mallory = make_key("bob"), make_key("mallory")
+    old, own = signature_of(key), sign_manifest(bob, MANIFEST, created_s=NOW_S, expires_s=None)
+    new = sign_manifest(key, MANIFEST, created_s=NOW_S + 5, expires_s=NOW_S + 99)
+    here = render_signatures([old, own])
+    renewed = renewed_signature(here, render_signatures([new]), MANIFEST)
+    assert renewed is not None
+    assert set(parse_signatures(renewed)) == {new, own}
+    assert renewed_signature(renewed, render_signatures([new]), MANIFEST) is None
+    assert renewed_signature(renewed, render_signatures([old]), MANIFEST) is None  # replayed
+    forged = replace(sign_manifest(mallory, MANIFEST, created_s=NOW_S + 9, expires_s=None), key=bob.public)
+    for nothing in (None, b"garbage", render_signatures([forged])):
+        assert renewed_signature(here, nothing, MANIFEST) is None
+    other = sign_manifest(key, MANIFEST + b" ", created_s=NOW_S + 50, expires_s=None)
+    assert renewed_signature(here, render_signatures([other]), MANIFEST) is None

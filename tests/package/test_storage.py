@@ -68,9 +68,9 @@ def test_any_refused_call_leaves_old_or_new_and_nothing_else(memory_dir: Path, o
 
 
 def test_a_full_disk_is_reported_with_the_size_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    FailingCalls(monkeypatch, 5, errno.ENOSPC)
     with PackageWriter(tmp_path / "m", expected_bytes=7_000_000) as writer:
         writer.begin_stage("embed")
+        FailingCalls(monkeypatch, 0, errno.ENOSPC)
         with pytest.raises(StorageError, match=r"full \(the model needs 7 MB \(7000000 bytes\)\); free some space"):
             writer.add_tensor("embed.x", "f32", (1,), [b"0000"])
 

@@ -11,25 +11,24 @@ from pathlib import Path
 
 import pytest
 from package.crashes import run_killed_before_change
-from package.samples import expected_names, names_below
+from package.samples import expected_names, flip_bit, names_below
 from package.versions import write_new, write_old
 
 from pocketseek.errors import IntegrityError, NotFoundError
 from pocketseek.package.install import is_package_dir
-from pocketseek.package.manifest import read_manifest, read_manifest_bytes
+from pocketseek.package.manifest import read_manifest, read_manifest_bytes, version_id
+from pocketseek.package.origin import Origin, read_origin, write_origin
 from pocketseek.package.paths import update_path
+from pocketseek.package.settle import is_settled, settle
 from pocketseek.package.store import ModelStore
 from pocketseek.package.switch import (
     drop_previous,
     go_back,
     has_answered,
-    is_settled,
     note_answered,
     previous_manifest_bytes,
     read_signature,
-    settle,
     switch_to_update,
-    version_id,
 )
 from pocketseek.package.verify import verify_package
 
@@ -41,13 +40,19 @@ SIGNED = [(True, True), (True, False), (False, True), (False, False)]
 class Stage:
     """The two versions, and a package at m that stands before or after an update."""
 
-    def __init__(self, folder: Path, *, old_signed: bool = True, new_signed: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, old_signed: bool = True, new_signed: bool = True, has_origins: bool = False
+    ) -> None:
         self.old, self.new = write_old(folder / "old"), write_new(folder / "new")
         self.models = folder / "models"
         self.path = self.models / "m"
         self.signatures = {
             read_manifest_bytes(self.old): b"of the old" if old_signed else None,
             read_manifest_bytes(self.new): b"of the new" if new_signed else None,
+        }
+        self.origins = {
+            read_manifest_bytes(self.old): Origin.now("https://old.example/m") if has_origins else None,
+            read_manifest_bytes(self.new): Origin.now("https://new.example/m") if has_origins else None,
         }
 
     def before(self) -> Path:
@@ -78,6 +83,9 @@ class Stage:
         signature = self.signatures[read_manifest_bytes(source)]
         if signature is not None:
             (target / "manifest.sig").write_bytes(signature)
+        origin = self.origins[read_manifest_bytes(source)]
+        if origin is not None:
+            write_origin(target, origin)
 
     def check_whole(self) -> bytes:
         """What is there is one of the versions, every byte of it, and its signature is found."""
@@ -91,6 +99,7 @@ class Stage:
         data = self.check_whole()
         assert is_settled(self.path)
         assert (self.path / "manifest.sig").exists() is (self.signatures[data] is not None)
+        assert read_origin(self.path) == self.origins[data]
         return data
 
 
@@ -133,11 +142,46 @@ def test_a_damaged_old_version_is_not_gone_back_to(stage: Stage) -> None:
     assert stage.check_settled() == read_manifest_bytes(stage.new)
 
 
+def test_an_old_version_with_a_damaged_file_is_not_gone_back_to(stage: Stage) -> None:
+    stage.after()
+    file = next(iter(read_manifest(stage.old).files.values()))
+    flip_bit(stage.path / "files" / file.sha256, 1, keep_times=True)
+    for _ in range(2):
+        with pytest.raises(IntegrityError, match="is damaged"):
+            go_back(stage.path)
+    assert read_manifest_bytes(stage.path) == read_manifest_bytes(stage.new)
+    assert previous_manifest_bytes(stage.path) is not None
+
+
+def test_an_update_that_is_half_removed_changes_nothing(memory_dir: Path) -> None:
+    """As a kill leaves what was let go of, however far changing to it had come."""
+    stage = Stage(memory_dir, new_signed=False, has_origins=True)
+    num_cut_short = 0
+    for change in range(40):
+        stage.before()
+        run_killed_before_change(partial(switch_to_update, stage.path, keep_previous=False), change)
+        if read_manifest_bytes(stage.path) == read_manifest_bytes(stage.old):
+            (update_path(stage.path) / "manifest.json").unlink()
+            assert read_signature(stage.path) == b"of the old"
+            settle(stage.path)
+            assert stage.check_settled() == read_manifest_bytes(stage.old)
+            assert not update_path(stage.path).exists()
+            num_cut_short += 1
+    assert num_cut_short > 10
+
+
 def test_letting_go_leaves_the_new_version_alone(stage: Stage) -> None:
     stage.after()
     assert drop_previous(stage.path) > 0
     assert stage.check_settled() == read_manifest_bytes(stage.new)
     assert names_below(stage.path) == expected_names(stage.path) | {"manifest.sig"}
+
+
+def test_letting_go_of_an_unsigned_version_that_nothing_else_tells_of_removes_its_chunks(memory_dir: Path) -> None:
+    stage = Stage(memory_dir, old_signed=False, new_signed=False)
+    stage.after()
+    assert drop_previous(stage.path) > 0
+    assert names_of(stage.path) == names_of(stage.new)
 
 
 def test_only_an_answer_of_the_version_in_use_counts(stage: Stage) -> None:
@@ -204,7 +248,7 @@ def kills_until_done(stage: Stage, prepare: Callable[[], Path], action: Callable
 
 @pytest.mark.parametrize(("old_signed", "new_signed"), SIGNED)
 def test_switching_killed_before_any_change(memory_dir: Path, old_signed: bool, new_signed: bool) -> None:
-    stage = Stage(memory_dir, old_signed=old_signed, new_signed=new_signed)
+    stage = Stage(memory_dir, old_signed=old_signed, new_signed=new_signed, has_origins=True)
     action = partial(switch_to_update, stage.path, keep_previous=True)
     assert kills_until_done(stage, stage.before, action) > 15
     assert read_manifest_bytes(stage.path) == read_manifest_bytes(stage.new)
@@ -212,7 +256,7 @@ def test_switching_killed_before_any_change(memory_dir: Path, old_signed: bool, 
 
 @pytest.mark.parametrize(("old_signed", "new_signed"), SIGNED)
 def test_going_back_killed_before_any_change(memory_dir: Path, old_signed: bool, new_signed: bool) -> None:
-    stage = Stage(memory_dir, old_signed=old_signed, new_signed=new_signed)
+    stage = Stage(memory_dir, old_signed=old_signed, new_signed=new_signed, has_origins=True)
     assert kills_until_done(stage, partial(stage.after, keep=True), partial(go_back, stage.path)) > 10
     assert read_manifest_bytes(stage.path) == read_manifest_bytes(stage.old)
 
@@ -220,6 +264,19 @@ def test_going_back_killed_before_any_change(memory_dir: Path, old_signed: bool,
 def test_letting_go_killed_before_any_change(stage: Stage) -> None:
     assert kills_until_done(stage, partial(stage.after, keep=True), partial(drop_previous, stage.path)) > 8
     assert read_manifest_bytes(stage.path) == read_manifest_bytes(stage.new)
+
+
+def test_letting_go_killed_with_nothing_else_to_tell_of_it_leaves_no_chunks(memory_dir: Path) -> None:
+    stage = Stage(memory_dir, old_signed=False, new_signed=False)
+    change, killed = 0, True
+    while killed:
+        stage.after()
+        killed = run_killed_before_change(partial(drop_previous, stage.path), change)
+        ModelStore(stage.models).clean()
+        stage.check_settled()
+        assert (stage.path / "previous.json").exists() or names_of(stage.path) == names_of(stage.new)
+        change += 1
+    assert change > 4
 
 
 def test_switching_that_was_cut_short_can_be_done_again(stage: Stage) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from package.samples import flip_bit, some_chunk, write_sample
 
 from pocketseek.errors import BusyError, FormatError, IntegrityError, StorageError, TrustError, UsageError
+from pocketseek.package.audit import AuditLog
 from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.manifest import parse_manifest, render_manifest
 from pocketseek.package.private_file import private_lock
@@ -79,6 +80,17 @@ def test_unsigned_is_fine_unless_signatures_are_required(place: Place) -> None:
     assert place.open() == "unsigned"
     place.store.change(lambda now: replace(now, require_signed=True))
     place.refused("only signed models may run here")
+
+
+def test_a_model_that_is_refused_again_and_again_pushes_nothing_out_of_the_audit_log(place: Place) -> None:
+    log = AuditLog(place.home / "audit.log")
+    place.sign()
+    place.trust()
+    place.revoke()
+    for _ in range(5):  # of an opening each, as the server makes one
+        place.gate = Gatekeeper(place.store, place.home / "models", lambda: place.now_s, audit=log)
+        place.refused("revoked")
+    assert [event.name for event in log.events()] == ["model-refused"]
 
 
 def test_asking_about_unsigned_models_writes_nothing(place: Place) -> None:

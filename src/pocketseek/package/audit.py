@@ -9,7 +9,8 @@ takes more than about 4 MB.
 Order: a line is on the disk before the head that counts it, and the head forgets old lines before they are deleted.
 After a crash there may be one line more than counted (taken over by the next writer), half a line (cut off by it) or a
 file too many (ignored, deleted later); never something less. A log that was tampered with is not mended: the next line
-goes on from the head, and the gap shows as long as it is kept.
+goes on from the head, and the gap shows as long as it is kept. Where the head itself is missing or damaged, the log
+goes on from its last line and says so in a line of its own, which `verify` tells as long as it is kept.
 
 What it cannot show: whoever may write these files can write a whole new history that is consistent. Note the head's
 hash elsewhere from time to time (`audit verify --head HASH` compares). No prompt, answer, passphrase or token is ever
@@ -18,58 +19,41 @@ in it. Not for events that happen per token: a line costs a lock and a few syncs
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pocketseek.errors import BusyError, FormatError, StorageError
-from pocketseek.package.paths import SHA256_PATTERN
+from pocketseek.package.audit_chain import (
+    EVENT,
+    LINE_FIELDS,
+    MAX_FILE_BYTES,
+    MAX_LINE_BYTES,
+    START,
+    Event,
+    Head,
+    chain_problems,
+    follows,
+    head_of,
+    line_hash,
+    parse_head,
+    parse_line,
+)
 from pocketseek.package.private_file import open_private, private_lock, read_private, write_private
 from pocketseek.package.storage import storage_errors, sync_dir, write_all
-from pocketseek.package.strict_json import Fields, JsonValue, load_object
 
-ROTATE_BYTES = 1_000_000
+ROTATE_BYTES = MAX_FILE_BYTES // 2
 KEPT_FILES = 3
-_MAX_LINE_BYTES = 8192
+REPEAT_S = 3600
+_LAST_LINES = 64
 _MAX_TEXT = 512
-_MAX_FILE_BYTES = 2 * ROTATE_BYTES
-_MAX_NUMBER = 2**53
-_START = "0" * 64
 HEAD_LOST = "audit-head-lost"
-_EVENT = re.compile(r"[a-z][a-z-]{0,39}")
-_LINE = frozenset({"n", "time", "event", "prev"})
-_HEAD = frozenset({"num_lines", "last", "first", "before_first", "num_bytes"})
-_MOST_PROBLEMS = 20
 
 Value = str | int | bool | None
-
-
-@dataclass(frozen=True)
-class Head:
-    """num_lines: of all time, also those that are deleted by now. last: hash of the last line. first, before_first:
-    number of the oldest line that is kept, and the hash that it continues. num_bytes: of the current file."""
-
-    num_lines: int = 0
-    last: str = _START
-    first: int = 1
-    before_first: str = _START
-    num_bytes: int = 0
-
-
-@dataclass(frozen=True)
-class Event:
-    """time_s: Unix time. fields: model, key and the like; texts, numbers, booleans."""
-
-    number: int
-    time_s: int
-    name: str
-    fields: Mapping[str, JsonValue]
 
 
 @dataclass(frozen=True)
@@ -96,15 +80,12 @@ class AuditLog:
         return os.path.lexists(self.path) or os.path.lexists(self.head_path)
 
     def write(self, event: str, **fields: Value) -> None:
-        """Append an event; it is on the disk when this returns. Raises StorageError, BusyError, FormatError (head)."""
-        if not _EVENT.fullmatch(event) or _LINE & fields.keys():
+        """Append an event; it is on the disk when this returns. Raises StorageError, BusyError, FormatError (a log so
+        large that it is not ours)."""
+        if not EVENT.fullmatch(event) or LINE_FIELDS & fields.keys():
             raise ValueError(f"no name of an event, or of its fields: {event!r} {sorted(fields)}")
         with private_lock(self.path), storage_errors(self.path):
-            found = self._head()
-            head = self._settled(found or Head())
-            if found is None and head.num_lines > 1:  # one line is what a crash after the very first may leave
-                head = self._add(head, HEAD_LOST, {})
-            self._add(self._rotated(head), event, fields)
+            self._add(self._rotated(self._head_to_go_on()), event, fields)
 
     def note(self, event: str, **fields: Value) -> None:
         """As `write`, where the event must not fail because of the log: a model can be used on a full disk. Without a
@@ -113,40 +94,76 @@ class AuditLog:
             if self.path.parent.is_dir():
                 self.write(event, **fields)
 
+    def note_rarely(self, event: str, **fields: Value) -> None:
+        """As `note`, but not what one of the last lines says already and was written within REPEAT_S: who does
+        something a thousand times cannot push older lines out of the log."""
+        with suppress(StorageError):
+            if self._was_said(event, fields):
+                return
+        self.note(event, **fields)
+
+    def _was_said(self, event: str, fields: Mapping[str, Value]) -> bool:
+        now_s, wanted = self._clock(), _short(fields)
+        lines = self._read(self.path).split(b"\n")[:-1]
+        for line in reversed(lines[-_LAST_LINES:]):
+            with suppress(FormatError):
+                said = parse_line(line).event
+                is_recent = now_s - REPEAT_S <= said.time_s <= now_s  # not what a clock that was wrong wrote
+                if said.name == event and is_recent and said.fields == wanted:
+                    return True
+        return False
+
     def events(self) -> Iterator[Event]:
         """The oldest first; lines that cannot be read are left out (`verify` tells them)."""
-        for line in self._lines():
-            with suppress(FormatError):
-                yield _parse_line(line).event
+        return self._events(self._lines())
 
     def verify(self, noted_head: str | None = None) -> AuditReport:
         """noted_head: the hash of a line that was noted before; it must be there still. Raises StorageError, BusyError,
-        FormatError (no head can be read)."""
+        FormatError (a log so large that it is not ours)."""
         if not self.exists():  # nothing is made by asking
             return AuditReport(
-                0, 1, _START, (f"no line has the hash {noted_head} that was noted",) if noted_head else ()
+                0, 1, START, (f"no line has the hash {noted_head} that was noted",) if noted_head else ()
             )
         with private_lock(self.path):
-            found, lines = self._head(), list(self._lines())
-        head = found or Head()
-        problems = _chain_problems(head, lines)
-        if found is None and len(lines) > 1:
-            problems.append(f"{self.head_path.name} is missing, so nobody knows how many lines there should be")
-        if noted_head is not None and noted_head != head.before_first and noted_head not in map(_hash, lines):
+            lines = list(self._lines())
+            found, is_damaged = self._head()
+        head = found or head_of(lines)
+        problems = chain_problems(head, lines)
+        if is_damaged or (found is None and len(lines) > 1):
+            what = "damaged" if is_damaged else "missing"
+            problems.append(f"{self.head_path.name} is {what}, so nobody knows how many lines there should be")
+        problems += [
+            f"line {event.number}: {self.head_path.name} was missing or damaged then; lines before it may be gone"
+            for event in self._events(lines)
+            if event.name == HEAD_LOST
+        ]
+        if noted_head is not None and noted_head != head.before_first and noted_head not in map(line_hash, lines):
             problems.append(f"no line has the hash {noted_head} that was noted")
         num_lines = max(head.num_lines, head.first - 1 + len(lines))
-        return AuditReport(num_lines, head.first, _hash(lines[-1]) if lines else head.last, tuple(problems))
+        return AuditReport(num_lines, head.first, line_hash(lines[-1]) if lines else head.last, tuple(problems))
+
+    def _events(self, lines: Iterable[bytes]) -> Iterator[Event]:
+        for line in lines:
+            with suppress(FormatError):
+                yield parse_line(line).event
+
+    def _head_to_go_on(self) -> Head:
+        found, is_damaged = self._head()
+        head = self._settled(found or head_of(list(self._lines()), self._read(self.path).rfind(b"\n") + 1))
+        if is_damaged or (found is None and head.num_lines > 1):  # a crash after the very first line may leave that
+            head = self._add(head, HEAD_LOST, {"damaged": is_damaged})
+        return head
 
     def _add(self, head: Head, event: str, fields: Mapping[str, Value]) -> Head:
         line = self._line(head, event, fields)
         num_bytes = self._append(line)
-        head = replace(head, num_lines=head.num_lines + 1, last=_hash(line), num_bytes=num_bytes)
+        head = replace(head, num_lines=head.num_lines + 1, last=line_hash(line), num_bytes=num_bytes)
         self._put_head(head)
         return head
 
     def _line(self, head: Head, event: str, fields: Mapping[str, Value]) -> bytes:
-        short = {name: value[:_MAX_TEXT] if isinstance(value, str) else value for name, value in fields.items()}
-        value = {"n": head.num_lines + 1, "time": int(self._clock()), "event": event, "prev": head.last, **short}
+        value = {"n": head.num_lines + 1, "time": int(self._clock()), "event": event, "prev": head.last}
+        value |= _short(fields)
         return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
 
     def _append(self, line: bytes) -> int:
@@ -159,9 +176,13 @@ class AuditLog:
         finally:
             os.close(descriptor)
 
-    def _head(self) -> Head | None:
-        data = read_private(self.head_path, max_bytes=_MAX_LINE_BYTES)
-        return None if data is None else _parse_head(data, self.head_path)
+    def _head(self) -> tuple[Head | None, bool]:
+        """The head if there is one that can be read, and whether there is one that cannot."""
+        try:
+            data = read_private(self.head_path, max_bytes=MAX_LINE_BYTES)
+            return (None if data is None else parse_head(data, self.head_path)), False
+        except FormatError:
+            return None, True
 
     def _put_head(self, head: Head) -> None:
         write_private(self.head_path, json.dumps(asdict(head), sort_keys=True).encode("ascii") + b"\n")
@@ -172,10 +193,10 @@ class AuditLog:
         head = replace(head, num_bytes=min(head.num_bytes, len(data)))
         *whole, torn = data[head.num_bytes :].split(b"\n")
         for line in whole:
-            if not _follows(line, head):
+            if not follows(line, head):
                 break  # not ours: it stays, and shows
             size_bytes = head.num_bytes + len(line) + 1
-            head = replace(head, num_lines=head.num_lines + 1, last=_hash(line), num_bytes=size_bytes)
+            head = replace(head, num_lines=head.num_lines + 1, last=line_hash(line), num_bytes=size_bytes)
         if torn:
             self._cut(len(data) - len(torn))
         return head
@@ -196,7 +217,7 @@ class AuditLog:
         dropped = self._old_files()[:-KEPT_FILES]
         if dropped:
             last_number, last_line = _number_of(dropped[-1]), self._read(dropped[-1]).rstrip(b"\n").rpartition(b"\n")[2]
-            head = replace(head, first=last_number + 1, before_first=_hash(last_line))
+            head = replace(head, first=last_number + 1, before_first=line_hash(last_line))
             self._put_head(head)
         for path in dropped:
             path.unlink()
@@ -212,7 +233,7 @@ class AuditLog:
         return sorted(found)
 
     def _read(self, path: Path) -> bytes:
-        return read_private(path, max_bytes=_MAX_FILE_BYTES) or b""
+        return read_private(path, max_bytes=MAX_FILE_BYTES) or b""
 
 
 def _number_of(path: Path) -> int:
@@ -220,70 +241,5 @@ def _number_of(path: Path) -> int:
     return int(path.name.split(".")[-2])
 
 
-def _chain_problems(head: Head, lines: list[bytes]) -> list[str]:
-    problems: list[str] = []
-    number, before, is_counted = head.first - 1, head.before_first, head.num_lines == head.first - 1
-    for line in lines:
-        try:
-            read = _parse_line(line)
-        except FormatError:
-            problems.append(f"the line after {number} cannot be read")
-            continue
-        if read.event.number < head.first and not problems:
-            continue  # a file that a crash kept from being deleted
-        problems += _link_problems(number, before, read)
-        number, before = read.event.number, _hash(line)
-        is_counted = is_counted or (number == head.num_lines and before == head.last)
-    if not is_counted:
-        end = f"it should end with line {head.num_lines} and ends with line {number}"
-        problems.append(end if number != head.num_lines else f"its last line, {number}, was changed")
-    return problems[:_MOST_PROBLEMS]
-
-
-def _link_problems(number: int, before: str, line: _Line) -> list[str]:
-    found = line.event.number
-    if found != number + 1:
-        return [f"line {found} follows line {number}: lines are missing, put in or moved"]
-    return [] if line.prev == before else [f"line {number} was changed, or line {found} was"]
-
-
-def _follows(line: bytes, head: Head) -> bool:
-    try:
-        read = _parse_line(line)
-    except FormatError:
-        return False
-    return read.event.number == head.num_lines + 1 and read.prev == head.last
-
-
-@dataclass(frozen=True)
-class _Line:
-    event: Event
-    prev: str
-
-
-def _parse_line(line: bytes) -> _Line:
-    """Raises FormatError."""
-    value = load_object(line, "audit.log", max_bytes=_MAX_LINE_BYTES)
-    fields = Fields(value, "audit.log", _LINE, frozenset(value))
-    event = Event(
-        number=fields.integer("n", 1, _MAX_NUMBER),
-        time_s=fields.integer("time", 0, _MAX_NUMBER),
-        name=fields.text("event", _EVENT),
-        fields={name: item for name, item in value.items() if name not in _LINE},
-    )
-    return _Line(event, fields.text("prev", SHA256_PATTERN))
-
-
-def _parse_head(data: bytes, path: Path) -> Head:
-    fields = Fields(load_object(data, path.name, max_bytes=_MAX_LINE_BYTES), path.name, _HEAD)
-    return Head(
-        num_lines=fields.integer("num_lines", 0, _MAX_NUMBER),
-        last=fields.text("last", SHA256_PATTERN),
-        first=fields.integer("first", 1, _MAX_NUMBER),
-        before_first=fields.text("before_first", SHA256_PATTERN),
-        num_bytes=fields.integer("num_bytes", 0, _MAX_FILE_BYTES),
-    )
-
-
-def _hash(line: bytes) -> str:
-    return hashlib.sha256(line).hexdigest()
+def _short(fields: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: value[:_MAX_TEXT] if isinstance(value, str) else value for name, value in fields.items()}

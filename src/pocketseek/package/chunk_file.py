@@ -28,7 +28,7 @@ class ChunkFile:
         self._whole = hashlib.sha256()
         self._segment = hashlib.sha256()
         self._segments: list[str] = []
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(chunks_dir / _TEMP_NAME, flags, 0o644)
 
     def write(self, data: memoryview) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketseek.errors import UnsupportedError
 from pocketseek.package.chunk_file import ChunkFile
 from pocketseek.package.entries import ChunkEntry, Extent
 from pocketseek.package.layout import align
@@ -37,6 +38,17 @@ class ChunkSeries:
     def begin_stage(self, stage: str) -> None:
         self.end_chunk()
         self._stage = stage
+
+    def keep_together(self, num_bytes: int) -> None:
+        """What is written next takes so many bytes from a multiple of 16 KiB on, and shall lie in one chunk.
+        Raises UnsupportedError if it cannot."""
+        if num_bytes > self._max_chunk_bytes:
+            raise UnsupportedError(
+                f"an expert of {num_bytes} bytes does not fit in a chunk of {self._max_chunk_bytes}; "
+                "use fewer bits (--quant q8 or q4)"
+            )
+        if self._chunk is not None and align(self._chunk.num_bytes) + num_bytes > self._max_chunk_bytes:
+            self.end_chunk()
 
     def abandon(self) -> None:
         if self._chunk is not None:

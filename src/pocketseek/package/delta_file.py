@@ -18,8 +18,9 @@ The parts, one after another, are the result's bytes:
     {"kind": "vector", "num_values", "payload_bytes", "base", "offset"}      float32, told by as many old ones
 
 `parse_header` is the only place where it is read. What it lets through is within bounds: every run lies in its base,
-sizes add up to the result's, nothing is larger than a chunk (a patch: than MAX_PATCH_BYTES), and a part of tiles or
-values is no larger than what the writer makes (MAX_PART_CODES, or one tile row).
+sizes add up to the result's, and no part is larger than what the writer makes: tiles or values MAX_PART_CODES, a whole
+MAX_WHOLE_BYTES, a patch MAX_PATCH_BYTES, copies and zeros a chunk, each with a payload hardly longer than what it
+makes.
 """
 
 from __future__ import annotations
@@ -41,9 +42,11 @@ MAGIC = b"pskdelt1"
 MAX_DELTA_BYTES = MAX_CHUNK_BYTES
 MAX_PATCH_BYTES = 32 << 20
 MAX_PART_CODES = 1 << 20
+MAX_WHOLE_BYTES = 4 * MAX_PART_CODES
+MAX_TILE_COLS = MAX_PART_CODES // TILE_ROWS  # wider rows travel whole
 _MAX_HEADER_BYTES = 4 << 20
 _MAX_BASES = 1024
-_MAX_COLS = 1 << 20  # as model_fields.py allows
+_MOST_BYTES: dict[str, int] = {"patch": MAX_PATCH_BYTES, "whole": MAX_WHOLE_BYTES}
 _SIZES = struct.Struct("<II")
 _WHERE = "delta"
 _ANY = re.compile(r"[a-z0-9]{1,16}")
@@ -160,7 +163,14 @@ def _parse_part(value: JsonValue, where: str, bases: Sequence[Blob]) -> Part:
     part = _parse_sizes(kind, fields, where, bases)
     if part.base is not None and part.offset + part.base_bytes > bases[part.base].num_bytes:
         raise delta_error("a part leaves its base")
+    if part.payload_bytes > _most_payload(part.num_bytes):
+        raise delta_error("a part is longer than what it makes")
     return part
+
+
+def _most_payload(num_bytes: int) -> int:
+    """The writer takes what is shorter; bytes that cannot be compressed take a frame and the heads of its blocks."""
+    return num_bytes + (num_bytes >> 10) + 1024
 
 
 def _kind(value: JsonValue, where: str) -> Kind:
@@ -178,7 +188,7 @@ def _parse_sizes(kind: Kind, fields: Fields, where: str, bases: Sequence[Blob]) 
     offset = fields.integer("offset", 0, MAX_CHUNK_BYTES) if fields.has("offset") else 0
     payload_bytes = fields.integer("payload_bytes", 0, MAX_DELTA_BYTES) if fields.has("payload_bytes") else 0
     if kind == "tiles":
-        cols = fields.integer("cols", 1, _MAX_COLS)
+        cols = fields.integer("cols", 1, MAX_TILE_COLS)
         num_rows = fields.integer("num_rows", 1, most_rows(cols))
         format_name = _format(fields, "format")
         old_format = _format(fields, "old_format") if has_base else ""
@@ -187,7 +197,7 @@ def _parse_sizes(kind: Kind, fields: Fields, where: str, bases: Sequence[Blob]) 
     if kind == "vector":
         num_bytes = 4 * fields.integer("num_values", 1, MAX_PART_CODES)
     else:
-        num_bytes = fields.integer("num_bytes", 0, MAX_PATCH_BYTES if kind == "patch" else MAX_CHUNK_BYTES)
+        num_bytes = fields.integer("num_bytes", 0, _MOST_BYTES.get(kind, MAX_CHUNK_BYTES))
     if kind == "patch" and base is not None and bases[base].num_bytes > MAX_PATCH_BYTES:
         raise delta_error("a patch of something too large")
     return Part(kind, num_bytes, payload_bytes, base, offset)

@@ -5,6 +5,9 @@
 
 In Rice's code a number n is n >> k zeros and a one among the unary bits, and its k low bits among the others; bits go
 into bytes from the lowest up. The writer takes the shorter form. The count is known to both.
+
+The reader's memory follows the count, whatever the bytes say: the writer's choices bound the unary bits (see
+`_most_unary`), and low bits are unpacked a slab at a time.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ Naturals = NDArray[np.int64]
 
 _MOST_LOW_BITS = 32
 _WIDEST_BYTES = 5
+_SLAB = 1 << 16  # numbers; a multiple of 8, so that slabs begin with a byte
 
 
 def write_naturals(out: ByteWriter, numbers: Naturals) -> None:
@@ -47,15 +51,29 @@ def read_naturals(data: ByteReader, count: int) -> Naturals:
     low_bits = data.number(_MOST_LOW_BITS + 1) - 1
     if low_bits < 0:
         return from_planes(data, data.number(_WIDEST_BYTES), count)
-    num_unary = data.number(8 * data.num_left)
+    num_unary = data.number(_most_unary(count))
     unary = np.unpackbits(_raw(data, num_unary), count=num_unary, bitorder="little")
-    ends = np.flatnonzero(unary)
-    if len(ends) != count or ends[-1] != num_unary - 1:
+    if np.count_nonzero(unary) != count or not unary[-1]:
         raise delta_error("numbers that do not fit their count")
-    high = np.diff(ends, prepend=-1) - 1
-    low = np.unpackbits(_raw(data, count * low_bits), count=count * low_bits, bitorder="little")
+    numbers = np.diff(np.flatnonzero(unary), prepend=-1) - 1
+    numbers <<= low_bits
+    _add_low(numbers, _raw(data, count * low_bits), low_bits)
+    return numbers
+
+
+def _most_unary(count: int) -> int:
+    """With as many low bits as the mean has, less two, a number has 5 unary bits on average. Where that is more than
+    _MOST_LOW_BITS, Rice's code is only taken if 8 of them and those low bits are no more than the bytes of planes,
+    which have some more for their heads."""
+    return (8 * _WIDEST_BYTES - _MOST_LOW_BITS) * count + 64 * _WIDEST_BYTES
+
+
+def _add_low(numbers: Naturals, packed: NDArray[np.uint8], low_bits: int) -> None:
     weights = np.int64(1) << np.arange(low_bits, dtype=np.int64)
-    return (high << low_bits) + low.reshape(count, low_bits).astype(np.int64) @ weights
+    for start in range(0, len(numbers), _SLAB):
+        slab = numbers[start : start + _SLAB]
+        bits = np.unpackbits(packed[start * low_bits // 8 :], count=len(slab) * low_bits, bitorder="little")
+        slab += bits.reshape(len(slab), low_bits) @ weights
 
 
 def width_of(largest: int) -> int:

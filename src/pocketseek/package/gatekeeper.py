@@ -19,9 +19,10 @@ from pocketseek.package.audit import AuditLog
 from pocketseek.package.entries import Manifest
 from pocketseek.package.manifest import parse_manifest_of, read_manifest_bytes
 from pocketseek.package.public_key import PublicKey
+from pocketseek.package.settle import is_settled
 from pocketseek.package.signature import read_signature_bytes
 from pocketseek.package.storage import storage_errors
-from pocketseek.package.switch import is_settled, read_signature
+from pocketseek.package.switch import read_signature
 from pocketseek.package.trust import TrustState, check_allowed, is_allowed, judge, needs_consent
 from pocketseek.package.trust_store import Pin, TrustedKey, TrustList, TrustStore, with_key, with_pins
 from pocketseek.settings import Settings
@@ -95,7 +96,7 @@ class Gatekeeper:
             yield
         except TrustError as error:
             if self._audit is not None:
-                self._audit.note("model-refused", model=name, reason=str(error))
+                self._audit.note_rarely("model-refused", model=name, reason=str(error))
             raise
 
     def _what(self, package_dir: Path, state: TrustState) -> str:

@@ -27,22 +27,27 @@ from pocketseek.package.paths import (
     MARKER_NAME,
     ORIGIN_NAME,
     PREVIOUS_NAME,
+    PREVIOUS_ORIGIN_NAME,
     PREVIOUS_SIGNATURE_NAME,
     QUARANTINE_NAME,
     SEAL_NAME,
     SEAL_TEMP_NAME,
+    SEALED_SUFFIX,
     SHA256_PATTERN,
     SIGNATURE_NAME,
     TEMP_PREFIXES,
     partial_path,
     resume_path,
+    sealed_path,
     trash_path,
     update_path,
 )
 from pocketseek.package.signature import join_signatures
 from pocketseek.package.storage import sync_dir, tree_bytes, write_file
 
-PREVIOUS_NAMES = (PREVIOUS_NAME, PREVIOUS_SIGNATURE_NAME, KEEP_NAME, ANSWERED_NAME, GOING_BACK_NAME)
+PREVIOUS_NAMES = (
+    PREVIOUS_NAME, PREVIOUS_SIGNATURE_NAME, PREVIOUS_ORIGIN_NAME, KEEP_NAME, ANSWERED_NAME, GOING_BACK_NAME
+)  # fmt: skip
 """Of the version before, in the order in which they go."""
 
 _KNOWN_NAMES = frozenset(
@@ -66,11 +71,13 @@ _MAGIC_TEXT = f'"{MAGIC}"'.encode()
 
 
 def check_replaceable(destination: Path) -> None:
-    """Raises UsageError unless the destination is free, empty, or a plain package (damaged or not)."""
+    """Raises UsageError unless the destination is free, empty, or a plain package (damaged or not) with folders of its
+    own."""
     if os.path.lexists(destination / SEAL_NAME):
         raise UsageError(
             f"{destination} is sealed and is not replaced; unseal it first (`pocketseek unseal`), or remove it"
         )
+    check_own_folders(destination)
     if not os.path.lexists(destination) or is_package_dir(destination):
         return
     if destination.is_dir() and not any(destination.iterdir()):
@@ -78,6 +85,13 @@ def check_replaceable(destination: Path) -> None:
     raise UsageError(
         f"{destination} exists and is not a pocketseek package; choose another destination or move it away"
     )
+
+
+def check_own_folders(package_dir: Path) -> None:
+    """Raises UsageError where a folder of the package is a link: what is put into a package would go elsewhere."""
+    for folder in (package_dir / CHUNKS_NAME, package_dir / FILES_NAME):
+        if folder.is_symlink():
+            raise UsageError(f"{folder} is a symbolic link and is not written through; put the folder itself there")
 
 
 def is_package_dir(path: Path) -> bool:
@@ -171,8 +185,9 @@ def prune(package_dir: Path) -> int:
     if (package_dir / QUARANTINE_NAME).is_dir():
         freed_bytes += _prune_quarantine(package_dir, wanted[CHUNKS_NAME])
     for folder, names in wanted.items():
-        for path in list((package_dir / folder).iterdir()):
-            if SHA256_PATTERN.fullmatch(path.name) and path.name not in names:
+        for path in list((package_dir / folder).iterdir()) if not (package_dir / folder).is_symlink() else ():
+            sha256 = path.name.removesuffix(SEALED_SUFFIX)
+            if SHA256_PATTERN.fullmatch(sha256) and sha256 not in names:
                 freed_bytes += path.lstat().st_size
                 path.unlink()
     return freed_bytes
@@ -182,9 +197,13 @@ def _prune_quarantine(package_dir: Path, wanted: set[str]) -> int:
     """What was moved aside goes when nobody wants it any more, or when it was replaced."""
     freed_bytes = 0
     folder = package_dir / QUARANTINE_NAME
+    if folder.is_symlink():
+        folder.unlink()
+        return 0
     for path in list(folder.iterdir()):
         sha256 = path.name.partition(".")[0]
-        if sha256 not in wanted or (package_dir / CHUNKS_NAME / sha256).exists():
+        chunk = package_dir / CHUNKS_NAME / sha256
+        if sha256 not in wanted or chunk.exists() or sealed_path(chunk).exists():
             freed_bytes += path.lstat().st_size
             remove_tree(path)
     if not any(folder.iterdir()):

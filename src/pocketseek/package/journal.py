@@ -5,7 +5,8 @@
 
 The state is replaced in one step, and that is the commit point: chunks and arrays that it names are synced before, and
 what it no longer names is removed afterwards. So a kill or a power cut at any moment leaves the last state whole.
-`open` checks every byte of it, arrays and chunks included; what is damaged, or was made for another key, is not used.
+`open` checks every byte of it, arrays and chunks included; what is damaged, was made for another key, or is a symbolic
+link, is not used.
 The caller holds the destination's lock. Not covered: what `work` means, which is the caller's own.
 """
 
@@ -33,7 +34,7 @@ from pocketseek.package.paths import (
     partial_path,
     resume_path,
 )
-from pocketseek.package.storage import sync_dir, write_all, write_file
+from pocketseek.package.storage import own_dir, sync_dir, write_all, write_file
 from pocketseek.package.strict_json import Fields, JsonValue, format_error, load_object
 
 Floats = NDArray[np.float32]
@@ -44,17 +45,25 @@ ResumeKey: TypeAlias = Mapping[Literal["version", "source", "settings"], Mapping
 _STATE_NAME, _NEW_STATE_NAME = "state", "state.new"
 _HASH_CHARS = 64
 _HASH_PIECE_BYTES = 1 << 20
+_WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _TOP = frozenset({"key", "package", "arrays", "work"})
 
 
 def is_unfinished(destination: Path) -> bool:
     """Whether something is kept there that the same conversion would go on with."""
-    return (resume_path(destination) / _STATE_NAME).is_file() and (partial_path(destination) / CHUNKS_NAME).is_dir()
+    return _is_kept(destination, _STATE_NAME)
 
 
 def is_download(destination: Path) -> bool:
     """Whether what is kept there is what arrived of a download (apps/repository/receive.py)."""
-    return (resume_path(destination) / DOWNLOAD_NAME).is_file() and (partial_path(destination) / CHUNKS_NAME).is_dir()
+    return _is_kept(destination, DOWNLOAD_NAME)
+
+
+def _is_kept(destination: Path, sign: str) -> bool:
+    """A folder that is a link is somebody else's: nothing in it is gone on with, and nothing removed."""
+    resume, partial = resume_path(destination), partial_path(destination)
+    folders = (resume, partial, partial / CHUNKS_NAME)
+    return (resume / sign).is_file() and all(folder.is_dir() and not folder.is_symlink() for folder in folders)
 
 
 class Journal:
@@ -109,8 +118,8 @@ class Journal:
         arrays: Mapping[str, Floats],
     ) -> None:
         """From now on this is what is gone on with. An array whose name was kept already is the same and stays."""
-        if not self._directory.is_dir():
-            self._directory.mkdir()
+        if self._directory.is_symlink() or not self._directory.is_dir():
+            own_dir(self._directory)
             sync_dir(self._directory.parent)  # its own name and that of the partial directory
         facts = {name: self._arrays.get(name) or self._write_array(name, values) for name, values in arrays.items()}
         package = {"chunks": [asdict(chunk) for chunk in chunks], "tensors": [asdict(tensor) for tensor in tensors]}
@@ -153,7 +162,7 @@ class Journal:
 
     def _write_array(self, name: str, values: Floats) -> dict[str, JsonValue]:
         data = np.ascontiguousarray(values, "<f4").reshape(-1).view(np.uint8).data
-        descriptor = os.open(self._array_path(name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(self._array_path(name), _WRITE_FLAGS, 0o644)
         try:
             write_all(descriptor, data)
             os.fsync(descriptor)
@@ -196,6 +205,8 @@ def _as_read(value: Mapping[str, JsonValue]) -> JsonValue:
 def _check_file(path: Path, num_bytes: int, sha256: str) -> None:
     """Raises FormatError."""
     digest = hashlib.sha256()
+    if path.is_symlink():
+        raise format_error(str(path), "is a symbolic link")
     try:
         with path.open("rb") as file:
             size_bytes = os.fstat(file.fileno()).st_size

@@ -74,7 +74,8 @@ def passphrase_secret(passphrase: str) -> Secret:
 def key_secret(data: bytes, where: str) -> Secret:
     """where: for messages. Raises UsageError for one that is too short or too long to be a key."""
     if not data or len(data) > _MAX_SECRET_BYTES:
-        raise UsageError(f"{where} has {len(data) or 'no'} bytes, which is no key; make one with --new-key-file")
+        held = f"more than {_MAX_SECRET_BYTES}" if data else "no"  # no more of it was read
+        raise UsageError(f"{where} has {held} bytes, which is no key; make one with --new-key-file")
     return Secret("key", bytearray(data))
 
 

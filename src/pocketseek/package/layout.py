@@ -4,7 +4,7 @@ There is one way to lay out a list of tensors, up to the places where a new chun
 the order of the manifest; each starts at the next multiple of 16 KiB after the one before it, or at byte 0 of the next
 chunk; one that continues does so at byte 0 of the next chunk, having been cut between tile rows; a chunk ends with the
 last byte of its last tensor, and a new stage starts a new chunk. Checking is one sweep, and what passes cannot overlap,
-leave its chunk or be unaligned.
+leave its chunk or be unaligned. Experts have a rule more (expert_layout.py): each lies in one chunk.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pocketseek.formats import (
     tile_row_bytes,
 )
 from pocketseek.package.entries import ChunkEntry, Extent, Manifest, TensorEntry
+from pocketseek.package.expert_layout import check_experts
 from pocketseek.package.model_fields import expected_tensors, stage_names, stage_of_tensor
 from pocketseek.package.strict_json import format_error
 
@@ -61,6 +62,7 @@ def check_layout(manifest: Manifest) -> None:
     for tensor in manifest.tensors:
         sweep.place(tensor)
     sweep.finish()
+    check_experts(manifest)
 
 
 def check_tensor(name: str, format_name: str, shape: tuple[int, ...]) -> None:

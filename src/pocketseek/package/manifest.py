@@ -9,6 +9,7 @@ families known here, exactly the tensors and shapes that the model config implie
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import stat
@@ -32,6 +33,7 @@ from pocketseek.package.strict_json import JsonValue as JsonValue
 
 MAGIC = "pocketseek-package"
 FORMAT_VERSION = 1
+SPARSE_FORMAT_VERSION = 2  # of models with experts or latents, which readers of format 1 cannot use
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_VERSION = 2**53
@@ -52,11 +54,11 @@ _FILE = frozenset({"sha256", "num_bytes"})
 def parse_manifest(data: bytes) -> Manifest:
     """Read and check a manifest. Raises FormatError for anything that is not one."""
     value = load_object(data, MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
-    _check_version(value)
+    version = _checked_version(value)
     top = Fields(value, MANIFEST_NAME, _TOP, _OPTIONAL)
     manifest = Manifest(
         name=top.text("name", NAME_PATTERN),
-        model=parse_model(top.raw("model")),
+        model=parse_model(top.raw("model"), allow_sparse=version == SPARSE_FORMAT_VERSION),
         recipe=top.free_mapping("recipe"),
         tensors=tuple(parse_tensor_entry(item, index) for index, item in enumerate(top.items("tensors"))),
         chunks=tuple(parse_chunk_entry(item, index) for index, item in enumerate(top.items("chunks"))),
@@ -73,7 +75,7 @@ def render_manifest(manifest: Manifest) -> bytes:
     """Canonical JSON: ASCII, keys sorted, no spaces, one newline at the end. Raises ValueError for NaN or Infinity."""
     tree: dict[str, JsonValue] = {
         "magic": MAGIC,
-        "format_version": FORMAT_VERSION,
+        "format_version": SPARSE_FORMAT_VERSION if manifest.model.is_sparse else FORMAT_VERSION,
         "name": manifest.name,
         "model": render_model(manifest.model),
         "recipe": _plain(manifest.recipe),
@@ -107,6 +109,11 @@ def read_manifest(package_dir: Path) -> Manifest:
     return parse_manifest_of(package_dir, read_manifest_bytes(package_dir))
 
 
+def version_id(manifest_bytes: bytes) -> str:
+    """What tells versions of a package apart."""
+    return hashlib.sha256(manifest_bytes).hexdigest()
+
+
 def parse_manifest_of(package_dir: Path, data: bytes) -> Manifest:
     """What `read_manifest_bytes` gave for that directory."""
     try:
@@ -123,13 +130,14 @@ def _no_package(package_dir: Path) -> NotFoundError | FormatError:
     return NotFoundError(f"{package_dir} does not exist; `pocketseek models` lists what is installed")
 
 
-def _check_version(value: Mapping[str, JsonValue]) -> None:
+def _checked_version(value: Mapping[str, JsonValue]) -> int:
     """First of all, so that a package of a later format is not called damaged."""
     if value.get("magic") != MAGIC:
         raise format_error(MANIFEST_NAME, f"no {MAGIC!r} magic")
     version = as_integer(value.get("format_version"), f"{MANIFEST_NAME}: format_version", 1, 2**31)
-    if version != FORMAT_VERSION:
+    if version not in (FORMAT_VERSION, SPARSE_FORMAT_VERSION):
         raise FormatError(f"{MANIFEST_NAME}: format {version} is newer than this program; update pocketseek")
+    return version
 
 
 def parse_tensor_entry(value: JsonValue, index: int) -> TensorEntry:

@@ -14,8 +14,8 @@ from pathlib import Path
 from pocketseek.errors import IntegrityError, SealError
 from pocketseek.package.entries import Manifest
 from pocketseek.package.key_slots import Secret
-from pocketseek.package.seal import TAG_BYTES, require_ciphers, wipe
-from pocketseek.package.seal_record import PackageFile, SealRecord, check_record, files_of
+from pocketseek.package.seal import TAG_BYTES, derived_key, require_ciphers, wipe
+from pocketseek.package.seal_record import PackageFile, SealRecord, check_record, files_of, read_record
 from pocketseek.package.sealed_file import (
     HEADER_BYTES,
     SealKey,
@@ -25,6 +25,8 @@ from pocketseek.package.sealed_file import (
     segment_bytes,
 )
 from pocketseek.package.storage import storage_errors
+
+_PAGES = b"pocketseek pages 1"
 
 
 class OpenedSeal:
@@ -56,6 +58,15 @@ class OpenedSeal:
     def cipher(self) -> str:
         return self._key.cipher
 
+    @property
+    def sealing(self) -> bytes:
+        """Which one this is."""
+        return self._key.sealing
+
+    def pages_key(self) -> bytes:
+        """Of what is computed with the model and kept on disk; of this sealing alone. Not after `close`."""
+        return derived_key(self._key.data_key, self._key.sealing, _PAGES)
+
     def file(self, folder: str, sha256: str) -> bytes:
         """All of a small one. Raises IntegrityError, StorageError."""
         chunk = self.chunk(folder, sha256)
@@ -75,6 +86,9 @@ class OpenedSeal:
 
 
 def no_secret(package_dir: Path) -> SealError:
+    record = read_record(package_dir)
+    if record is not None and {slot.kind for slot in record.slots} == {"key"}:
+        return SealError(f"{package_dir} is sealed with a key file or key command; give --key-file or --key-command")
     return SealError(
         f"{package_dir} is sealed; give its passphrase (POCKETSEEK_PASSPHRASE, or on a terminal when asked), "
         "--key-file or --key-command"

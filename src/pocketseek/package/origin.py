@@ -46,7 +46,10 @@ def read_origin(package_dir: Path) -> Origin | None:
         return None
 
 
+def render_origin(origin: Origin) -> bytes:
+    return json.dumps(asdict(origin), sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
+
+
 def write_origin(package_dir: Path, origin: Origin) -> None:
-    """Raises OSError."""
-    data = json.dumps(asdict(origin), sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
-    write_file(package_dir / ORIGIN_NAME, data)
+    """Not in one step: where nobody reads it yet. Raises OSError."""
+    write_file(package_dir / ORIGIN_NAME, render_origin(origin))

@@ -22,7 +22,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
@@ -43,7 +43,7 @@ _WRAPPING_NONCE = bytes(12)
 _BOUND = struct.Struct(">16s16sB32sQI")  # magic, sealing, kind, file, bytes, segments
 _BOUND_MAGIC = b"pocketseek-seg-1"
 _WRAP, _FILE, _RECORD = b"pocketseek wrap 1", b"pocketseek file 1 ", b"pocketseek record 1"
-_RECORDS, _NAMES = b"pocketseek records 1", b"pocketseek names 1"
+_RECORDS, _NAMES, _JOINED = b"pocketseek records 1", b"pocketseek names 1", b"pocketseek joined 1"
 
 
 def wipe(data: bytearray) -> None:
@@ -127,6 +127,14 @@ def derived_key(data_key: bytes | bytearray, sealing: bytes, purpose: bytes) -> 
     """A key of 32 bytes for one purpose. Raises UnsupportedError."""
     require_ciphers()
     return _hkdf(data_key, sealing, purpose)
+
+
+def joined_key(keys: Sequence[bytes]) -> bytes:
+    """What only those have who have all of these, each of 32 bytes; of one key that itself. Raises UnsupportedError."""
+    if len(keys) == 1:
+        return keys[0]
+    require_ciphers()
+    return _hkdf(b"".join(keys), b"", _JOINED)
 
 
 def stretch_passphrase(passphrase: bytearray, salt: bytes, *, memory_kib: int, passes: int, lanes: int) -> bytes:

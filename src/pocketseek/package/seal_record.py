@@ -2,11 +2,15 @@
 
     magic, format_version, sealing (16 random bytes: which sealing this is), cipher, manifest (its SHA-256)
     slots    the data key, wrapped for each secret that opens it (key_slots.py)
+    also     manifests (their SHA-256) of other versions of the model that this sealing holds: the one before an update,
+             the one that it leads to; left out if there are none
     files    {"chunks/SHA256": SHA-256 of the sealed file, ...}: what is listed is sealed, the rest lies there plain
     mac      HMAC-SHA256 of all of the above under a key derived from the data key
 
 `parse_record` is the only place where it is read; it takes any bytes. Everything but the mac can be checked without the
 key, so that a sealed package can be listed and verified by who may not read it; with the key, `check_mac` comes first.
+Versions come and go without the key (switch.py), so `also` and `files` may name what is there no more, until the record
+is next written.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import hmac
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -42,6 +46,8 @@ MAGIC = "pocketseek-sealed"
 FORMAT_VERSION = 1
 _MAX_BYTES = 4 * 1024 * 1024
 _TOP = frozenset({"magic", "format_version", "sealing", "cipher", "manifest", "slots", "files", "mac"})
+_OPTIONAL = frozenset({"also"})
+_MOST_VERSIONS = 8
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,8 @@ def files_of(manifest: Manifest) -> tuple[PackageFile, ...]:
 
 @dataclass(frozen=True)
 class SealRecord:
-    """sealing: 16 bytes. manifest: SHA-256 of manifest.json. files: SHA-256 of the sealed file by `PackageFile.name`.
-    mac: as it was read; `render` makes it anew."""
+    """sealing: 16 bytes. manifest: SHA-256 of manifest.json; also: of other versions. files: SHA-256 of the sealed file
+    by `PackageFile.name`. mac: as it was read; `render` makes it anew."""
 
     sealing: bytes
     cipher: Cipher
@@ -83,6 +89,11 @@ class SealRecord:
     slots: tuple[KeySlot, ...]
     files: Mapping[str, str] = field(default_factory=dict)
     mac: str = ""
+    also: tuple[str, ...] = ()
+
+    def is_of(self, manifest_bytes: bytes) -> bool:
+        """Whether that version of the model is sealed with it."""
+        return sha256(manifest_bytes).hexdigest() in (self.manifest, *self.also)
 
     def has(self, file: PackageFile) -> bool:
         return file.name in self.files
@@ -108,7 +119,9 @@ class SealRecord:
         return _canonical(self._tree())
 
     def _tree(self) -> dict[str, JsonValue]:
+        also: dict[str, JsonValue] = {"also": list(self.also)} if self.also else {}
         return {
+            **also,
             "magic": MAGIC,
             "format_version": FORMAT_VERSION,
             "sealing": self.sealing.hex(),
@@ -126,7 +139,7 @@ def parse_record(data: bytes) -> SealRecord:
         raise format_error(SEAL_NAME, f"no {MAGIC!r} magic")
     if value.get("format_version") != FORMAT_VERSION:
         raise FormatError(f"{SEAL_NAME}: its format is not known to this program; update pocketseek")
-    fields = Fields(value, SEAL_NAME, _TOP)
+    fields = Fields(value, SEAL_NAME, _TOP, _OPTIONAL)
     slots = fields.items("slots")
     if not 1 <= len(slots) <= MAX_SLOTS:
         raise format_error(f"{SEAL_NAME}.slots", f"{len(slots)} of them")
@@ -137,6 +150,7 @@ def parse_record(data: bytes) -> SealRecord:
         slots=tuple(parse_slot(slot, f"{SEAL_NAME}.slots[{index}]") for index, slot in enumerate(slots)),
         files=_files(fields.mapping("files")),
         mac=fields.text("mac", SHA256_PATTERN),
+        also=_versions(fields.items("also")) if fields.has("also") else (),
     )
 
 
@@ -158,7 +172,7 @@ def read_record(package_dir: Path) -> SealRecord | None:
 def check_record(package_dir: Path, record: SealRecord, manifest_bytes: bytes, manifest: Manifest) -> None:
     """Raises SealError if it belongs to another manifest."""
     known = {file.name for file in files_of(manifest)}
-    if record.manifest != sha256(manifest_bytes).hexdigest() or not record.files.keys() <= known:
+    if not record.is_of(manifest_bytes) or not (record.also or record.files.keys() <= known):
         raise SealError(
             f"{package_dir}: manifest.json is not the one that was sealed; "
             "take it from a copy, or install the model again"
@@ -198,6 +212,13 @@ def _files(values: Mapping[str, JsonValue]) -> dict[str, str]:
             "sha256", SHA256_PATTERN
         )
     return files
+
+
+def _versions(values: Sequence[JsonValue]) -> tuple[str, ...]:
+    if not 1 <= len(values) <= _MOST_VERSIONS:
+        raise format_error(f"{SEAL_NAME}.also", f"{len(values)} of them")
+    where = f"{SEAL_NAME}.also"
+    return tuple(Fields({"v": one}, where, frozenset({"v"})).text("v", SHA256_PATTERN) for one in values)
 
 
 def _canonical(tree: Mapping[str, JsonValue]) -> bytes:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from pocketseek.errors import IntegrityError
 from pocketseek.formats import SEGMENT_BYTES
-from pocketseek.package.paths import CHUNKS_NAME
+from pocketseek.package.paths import CHUNKS_NAME, DELTAS_NAME, FILES_NAME
 from pocketseek.package.seal import SALT_BYTES, TAG_BYTES, Cipher, SegmentCipher
 from pocketseek.package.seal_record import PackageFile
 from pocketseek.package.storage import storage_errors, write_all
@@ -31,10 +31,14 @@ HEADER_BYTES = 16 * 1024
 MAGIC = b"pocketseek-seal\n"
 VERSION = 1
 _FIELDS = struct.Struct(">16sIIQII32s")
-_FIRST_TAG = 128
-_MOST_SEGMENTS = (HEADER_BYTES - _FIRST_TAG) // TAG_BYTES
+FIRST_TAG = 128
+_MOST_SEGMENTS = (HEADER_BYTES - FIRST_TAG) // TAG_BYTES
+_KINDS = {CHUNKS_NAME: 1, FILES_NAME: 2, DELTAS_NAME: 3}  # the last: what an update fetched and has not applied yet
 _CIPHERS: dict[Cipher, int] = {"aes-256-gcm": 1, "chacha20-poly1305": 2}
-REMEDY = "remove the model (`pocketseek remove NAME`) and install it again"
+REMEDY = (
+    "run `pocketseek verify NAME --repair` if it was pulled, or else remove the model (`pocketseek remove NAME`) and "
+    "install it again"
+)
 
 Report = Callable[[int], None]
 
@@ -53,7 +57,7 @@ class SealKey:
             self.data_key,
             salt,
             sealing=self.sealing,
-            kind=1 if file.folder == CHUNKS_NAME else 2,
+            kind=_KINDS[file.folder],
             file=bytes.fromhex(file.sha256),
             num_bytes=file.num_bytes,
             num_segments=num_segments(file.num_bytes),
@@ -89,15 +93,15 @@ def render_header(cipher: Cipher, num_bytes: int, salt: bytes, tags: bytes) -> b
     if count > _MOST_SEGMENTS or len(tags) != count * TAG_BYTES:
         raise ValueError(f"a sealed file has 1 to {_MOST_SEGMENTS} segments and a tag for each")
     fields = _FIELDS.pack(MAGIC, VERSION, _CIPHERS[cipher], num_bytes, count, SEGMENT_BYTES, salt)
-    return (fields.ljust(_FIRST_TAG, b"\0") + tags).ljust(HEADER_BYTES, b"\0")
+    return (fields.ljust(FIRST_TAG, b"\0") + tags).ljust(HEADER_BYTES, b"\0")
 
 
 def parse_header(data: bytes, cipher: Cipher, num_bytes: int, where: str) -> Header:
     """Raises IntegrityError for anything but the header of such a file."""
-    tags_end = _FIRST_TAG + num_segments(num_bytes) * TAG_BYTES
+    tags_end = FIRST_TAG + num_segments(num_bytes) * TAG_BYTES
     if len(data) == HEADER_BYTES and data.startswith(MAGIC):
         salt = data[_FIELDS.size - SALT_BYTES : _FIELDS.size]
-        header = Header(salt, data[_FIRST_TAG:tags_end])
+        header = Header(salt, data[FIRST_TAG:tags_end])
         if tags_end <= HEADER_BYTES and data == render_header(cipher, num_bytes, salt, header.tags):
             return header
     raise damaged(where, "its header is not that of this file")
@@ -177,6 +181,21 @@ def decrypt_segments(
         if not cipher.open_into(index, sealed[: size + TAG_BYTES], plain[:size]):
             raise damaged(str(path), f"segment {index} is not what was sealed")
         yield sealed[:size], plain[:size]
+
+
+def hash_sealed(path: Path, report: Report = lambda _: None) -> str:
+    """SHA-256 of all bytes of a sealed file, the pages of which are dropped again; takes no key. Raises StorageError.
+
+    report: of bytes of plaintext.
+    """
+    digest, buffer, done = sha256(), memoryview(bytearray(SEGMENT_BYTES)), 0
+    with storage_errors(path), path.open("rb", buffering=0) as file:
+        while got := os.preadv(file.fileno(), [buffer], done):
+            digest.update(buffer[:got])
+            os.posix_fadvise(file.fileno(), done, got, os.POSIX_FADV_DONTNEED)
+            report(max(0, done + got - max(done, HEADER_BYTES)))
+            done += got
+    return digest.hexdigest()
 
 
 def read_whole(descriptor: int, buffer: memoryview, offset: int, path: Path) -> None:

@@ -64,6 +64,14 @@ class SecretMemory:
     def filled_bytes(self) -> int:
         return int(np.count_nonzero(self._filled)) * mmap.PAGESIZE
 
+    def use_huge_pages(self, wanted: bool) -> None:
+        """Where the system has them, for what is filled from now on. Then `filled_bytes` may be too low, by all that
+        is not filled yet."""
+        advice: int | None = getattr(mmap, "MADV_HUGEPAGE" if wanted else "MADV_NOHUGEPAGE", None)
+        if advice is not None:
+            with suppress(OSError):
+                self._map.madvise(advice)
+
     def is_filled(self, offset: int, num_bytes: int) -> bool:
         first, end = self._pages_around(offset, num_bytes)
         return bool(self._filled[first:end].all())

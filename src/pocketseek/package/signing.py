@@ -11,6 +11,7 @@ does.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from dataclasses import dataclass, replace
@@ -21,7 +22,8 @@ from pocketseek.package.entries import Manifest
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import MAX_VERSION, parse_manifest, read_manifest_bytes, render_manifest
 from pocketseek.package.paths import MANIFEST_NAME, SIGNATURE_NAME, SIGNING_TEMP_PREFIX
-from pocketseek.package.sign import SigningKey, sign_manifest
+from pocketseek.package.settle import settle
+from pocketseek.package.sign import SigningKey, is_genuine, sign_manifest
 from pocketseek.package.signature import (
     MAX_SIGNERS,
     Signature,
@@ -50,7 +52,10 @@ def sign_package(
     manifest raises."""
     if version is not None and not 0 <= version <= MAX_VERSION:
         raise UsageError(f"{version} is no version; give a whole number from 0 to {MAX_VERSION}")
+    package_dir = Path(os.path.realpath(package_dir))  # as every other writer, so that their locks are the same
     with destination_lock(package_dir):
+        with storage_errors(package_dir):
+            settle(package_dir)  # an update that was cut short would put the signature before over the new one
         old_bytes = read_manifest_bytes(package_dir)
         manifest = parse_manifest(old_bytes)
         new_bytes = old_bytes
@@ -66,6 +71,36 @@ def sign_package(
         old = render_signatures(matching) if (matching := [one for one in there if one.is_for(old_bytes)]) else None
         _put(package_dir, old_bytes, old, new_bytes, render_signatures([*kept, signature]))
     return Signed(signature, manifest)
+
+
+def renewed_signature(here: bytes | None, offered: bytes | None, manifest_bytes: bytes) -> bytes | None:
+    """What manifest.sig becomes when signatures of the very manifest that is here are offered: of each key the one made
+    last (of the same second: the one that ends first), others stay. None: it stays as it is. Raises UnsupportedError
+    without the library, if there is something new.
+
+    Only genuine ones count; whose they are is for others to judge.
+    """
+    present = {one.value: one for one in _of(here, manifest_bytes)}
+    new = [one for one in _of(offered, manifest_bytes) if one.value not in present]
+    if not new:
+        return None
+    latest: dict[str, Signature] = {}
+    for one in (*present.values(), *new):
+        known = latest.get(one.key.hex)
+        if (known is None or _order(one) > _order(known)) and is_genuine(one, manifest_bytes):
+            latest[one.key.hex] = one
+    kept = tuple(latest.values())[:MAX_SIGNERS]
+    return render_signatures(kept) if {one.value for one in kept} - present.keys() else None
+
+
+def _order(signature: Signature) -> tuple[int, float]:
+    return signature.created_s, -(math.inf if signature.expires_s is None else signature.expires_s)
+
+
+def _of(data: bytes | None, manifest_bytes: bytes) -> list[Signature]:
+    """What cannot be read vouches for nothing."""
+    joined = join_signatures(data)
+    return [one for one in parse_signatures(joined) if one.is_for(manifest_bytes)] if joined is not None else []
 
 
 def _refuse_sealed(package_dir: Path) -> None:

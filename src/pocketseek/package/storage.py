@@ -47,13 +47,23 @@ def write_all(descriptor: int, data: memoryview | bytes) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Create `path` (replacing what is there) and sync its bytes; the caller syncs the directory."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    """Create `path` in the place of what is there and sync its bytes; the caller syncs the directory. Nothing is
+    written through a link: it goes itself."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         write_all(descriptor, data)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def own_dir(path: Path) -> None:
+    """A directory at `path`, made if there is none. A symbolic link of that name goes: where it leads is somebody
+    else's, and nothing is put there or removed from there. Raises OSError."""
+    if path.is_symlink():
+        path.unlink()
+    path.mkdir(parents=True, exist_ok=True)
 
 
 def sync_dir(path: Path) -> None:

@@ -28,8 +28,8 @@ from pocketseek.package.paths import (
     resume_path,
     trash_path,
 )
+from pocketseek.package.settle import is_settled, is_updating, settle
 from pocketseek.package.storage import storage_errors, sync_dir, tree_bytes
-from pocketseek.package.switch import is_settled, is_updating, settle
 from pocketseek.package.verify import check_chunks, on_settled_manifest
 
 

@@ -2,42 +2,51 @@
 
     manifest.json, manifest.sig    the version in use
     previous.json, previous.sig    the version before, as long as one can go back to it; prune leaves its chunks
+    previous.origin                where it was pulled from, if the version in use came from elsewhere; may be empty
     previous.keep                  it stays until the next update, whatever is answered
-    previous.answered              SHA-256 of the manifest of a version that has answered since there is a previous one
+    previous.answered              SHA-256 of the manifest of a version that has answered since there is a previous one;
+                                   empty: none has
     previous.back                  going back has begun; holds "signed" or "unsigned", which the version before is
     .<name>.pocketseek-update/     what arrived of the next version: manifest.json and manifest.sig, chunks/, files/,
-                                   deltas/; `unsigned` if it has no signature
+                                   deltas/; `unsigned` if it has no signature; origin.json if it is from elsewhere;
+                                   `switching`: SHA-256 of its manifest, once changing to it has begun
 
-Every move has one rename that decides. `settle` brings whatever a kill or a power cut left to one side of it, and all
-moves are made of the steps before that rename and `settle` after it:
+Every move has one rename that decides. `settle` (settle.py) brings whatever a kill or a power cut left to one side of
+it, and all moves are made of the steps before that rename and `settle` after it:
 
-    new version    chunks and files are moved in; previous.sig, previous.json become copies of the present ones;
-                   manifest.sig the new signature; manifest.json THE NEW MANIFEST, moved out of the update directory;
-                   settle: without a new signature manifest.sig goes; prune; the update directory goes
+    new version    chunks and files are moved in; previous.sig, .origin, .json become copies of the present ones;
+                   `switching`; manifest.sig the new signature; manifest.json THE NEW MANIFEST, moved out of it;
+                   settle: without a new signature manifest.sig goes; origin.json is moved in; prune; the update
+                   directory goes
     going back     previous.back; manifest.json THE PREVIOUS MANIFEST, moved from previous.json;
-                   settle: previous.sig becomes manifest.sig, or manifest.sig goes; prune; previous.back goes
-    letting go     previous.json REMOVED; settle: previous.sig, previous.keep; prune; previous.answered
+                   settle: previous.sig becomes manifest.sig, or manifest.sig goes; previous.origin becomes
+                   origin.json; prune; previous.back goes
+    letting go     an empty previous.answered, where nothing else would tell of it; previous.json REMOVED;
+                   settle: previous.sig, previous.keep; prune; previous.answered
 
 What settle sees, in this order: previous.back with previous.json (nothing happened yet: it goes) or without (finish);
-an update directory without a manifest (finish); previous.json equal to manifest.json (the new version was not reached:
+an update directory without a manifest (finish, if its `switching` is of manifest.json; otherwise it was being made or
+removed, and all of it goes); previous.json equal to manifest.json (the new version was not reached:
 manifest.sig is made a copy of previous.sig, or goes, then previous.json); names of a previous version without
 previous.json (finish letting go). Each is safe to run again when cut short itself.
 
 A reader needs none of this: manifest.json is always whole, and the chunks and files that it names are there. Only for a
 signature it asks `read_signature`: between two renames the one that belongs to the manifest may be previous.sig. The
 caller holds the destination's lock for everything but the questions, and turns OSErrors into StorageError.
+
+Of a sealed package sealed.json holds both versions before one takes the place of the other (seal_hold.py), so none of
+this needs the key.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from contextlib import suppress
 from pathlib import Path
 
-from pocketseek.errors import NotFoundError
-from pocketseek.package.install import PREVIOUS_NAMES, prune, remove_tree
-from pocketseek.package.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from pocketseek.errors import IntegrityError, NotFoundError
+from pocketseek.package.install import PREVIOUS_NAMES
+from pocketseek.package.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest, version_id
+from pocketseek.package.origin import Origin, render_origin
 from pocketseek.package.paths import (
     ANSWERED_NAME,
     CHUNKS_NAME,
@@ -45,33 +54,34 @@ from pocketseek.package.paths import (
     GOING_BACK_NAME,
     KEEP_NAME,
     MANIFEST_NAME,
-    MARKER_TEMP_PREFIX,
+    ORIGIN_NAME,
     PREVIOUS_NAME,
+    PREVIOUS_ORIGIN_NAME,
     PREVIOUS_SIGNATURE_NAME,
+    SEALED_SUFFIX,
     SHA256_PATTERN,
     SIGNATURE_NAME,
     update_path,
 )
+from pocketseek.package.seal_record import PackageFile, read_record
+from pocketseek.package.settle import (
+    MAX_ORIGIN_BYTES,
+    MAX_SIGNATURE_BYTES,
+    SWITCHING_NAME,
+    UNSIGNED,
+    UNSIGNED_NAME,
+    finish_letting_go,
+    is_unreached,
+    is_unsigned_update,
+    put,
+    read_small,
+    settle,
+    was_switched,
+)
 from pocketseek.package.storage import sync_dir, write_file
-from pocketseek.package.verify import check_chunks
+from pocketseek.package.verify import check_chunks, read_checked_file
 
-UNSIGNED_NAME = "unsigned"
-_SIGNED, _UNSIGNED = b"signed", b"unsigned"
-_MAX_SIGNATURE_BYTES = 64 * 1024
-
-
-def is_updating(package_dir: Path) -> bool:
-    """Whether something arrived of a next version that an update can go on with."""
-    return package_dir.is_dir() and (update_path(package_dir) / MANIFEST_NAME).is_file()
-
-
-def is_settled(package_dir: Path) -> bool:
-    """Whether `settle` would have nothing to do, as far as names tell."""
-    if (package_dir / GOING_BACK_NAME).exists() or _was_switched(package_dir):
-        return False
-    if (package_dir / PREVIOUS_NAME).exists():
-        return not _is_unreached(package_dir)
-    return not any((package_dir / name).exists() for name in PREVIOUS_NAMES)
+_SIGNED = b"signed"
 
 
 def previous_manifest(package_dir: Path) -> Manifest | None:
@@ -82,8 +92,8 @@ def previous_manifest(package_dir: Path) -> Manifest | None:
 
 def previous_manifest_bytes(package_dir: Path) -> bytes | None:
     """None without a version before, or where it is the one in use (an update was cut short)."""
-    data = _read(package_dir / PREVIOUS_NAME, MAX_MANIFEST_BYTES)
-    return data if data != _read(package_dir / MANIFEST_NAME, MAX_MANIFEST_BYTES) else None
+    data = read_small(package_dir / PREVIOUS_NAME, MAX_MANIFEST_BYTES)
+    return data if data != read_small(package_dir / MANIFEST_NAME, MAX_MANIFEST_BYTES) else None
 
 
 def read_signature(package_dir: Path) -> bytes | None:
@@ -91,20 +101,15 @@ def read_signature(package_dir: Path) -> bytes | None:
 
     Not one step with reading the manifest: who finds that they do not fit reads both again, in case of a move between.
     """
-    back = _read(package_dir / GOING_BACK_NAME, len(_UNSIGNED))
+    back = read_small(package_dir / GOING_BACK_NAME, len(UNSIGNED))
     has_gone_back = back is not None and not (package_dir / PREVIOUS_NAME).exists()
-    if (has_gone_back and back == _UNSIGNED) or (_was_switched(package_dir) and _is_unsigned_update(package_dir)):
+    if (has_gone_back and back == UNSIGNED) or (was_switched(package_dir) and is_unsigned_update(package_dir)):
         return None
-    if _is_unreached(package_dir) or has_gone_back:
-        signature = _read(package_dir / PREVIOUS_SIGNATURE_NAME, _MAX_SIGNATURE_BYTES)
+    if is_unreached(package_dir) or has_gone_back:
+        signature = read_small(package_dir / PREVIOUS_SIGNATURE_NAME, MAX_SIGNATURE_BYTES)
         if signature is not None or not has_gone_back:
             return signature
-    return _read(package_dir / SIGNATURE_NAME, _MAX_SIGNATURE_BYTES)
-
-
-def version_id(manifest_bytes: bytes) -> str:
-    """What tells versions of a package apart."""
-    return hashlib.sha256(manifest_bytes).hexdigest()
+    return read_small(package_dir / SIGNATURE_NAME, MAX_SIGNATURE_BYTES)
 
 
 def switch_to_update(package_dir: Path, *, keep_previous: bool) -> None:
@@ -114,22 +119,35 @@ def switch_to_update(package_dir: Path, *, keep_previous: bool) -> None:
     drop_previous(package_dir)
     update = update_path(package_dir)
     _move_in(update, package_dir)
-    signature = _read(package_dir / SIGNATURE_NAME, _MAX_SIGNATURE_BYTES)
+    signature = read_small(package_dir / SIGNATURE_NAME, MAX_SIGNATURE_BYTES)
     if keep_previous:
         write_file(package_dir / KEEP_NAME, b"")
     if signature is not None:
-        _put(package_dir / PREVIOUS_SIGNATURE_NAME, signature)
-    _put(package_dir / PREVIOUS_NAME, (package_dir / MANIFEST_NAME).read_bytes())
-    new_signature = _read(update / SIGNATURE_NAME, _MAX_SIGNATURE_BYTES)
-    if new_signature is not None:
-        _put(package_dir / SIGNATURE_NAME, new_signature)
-    else:
+        put(package_dir / PREVIOUS_SIGNATURE_NAME, signature)
+    if (update / ORIGIN_NAME).exists():
+        put(package_dir / PREVIOUS_ORIGIN_NAME, read_small(package_dir / ORIGIN_NAME, MAX_ORIGIN_BYTES) or b"")
+    put(package_dir / PREVIOUS_NAME, (package_dir / MANIFEST_NAME).read_bytes())
+    new_signature = read_small(update / SIGNATURE_NAME, MAX_SIGNATURE_BYTES)
+    if new_signature is None:
         write_file(update / UNSIGNED_NAME, b"")
-        sync_dir(update)
+    write_file(update / SWITCHING_NAME, version_id((update / MANIFEST_NAME).read_bytes()).encode("ascii"))
+    sync_dir(update)
+    if new_signature is not None:
+        put(package_dir / SIGNATURE_NAME, new_signature)
     os.replace(update / MANIFEST_NAME, package_dir / MANIFEST_NAME)
     sync_dir(package_dir)
     sync_dir(update)
     settle(package_dir)
+
+
+def replace_signature(package_dir: Path, signature: bytes) -> None:
+    """Of the version in use. The caller has settled what was cut short."""
+    put(package_dir / SIGNATURE_NAME, signature)
+
+
+def replace_origin(package_dir: Path, origin: Origin) -> None:
+    """Where the version in use can be fetched again. The caller has settled what was cut short."""
+    put(package_dir / ORIGIN_NAME, render_origin(origin))
 
 
 def go_back(package_dir: Path) -> Manifest:
@@ -141,136 +159,59 @@ def go_back(package_dir: Path) -> Manifest:
     manifest = previous_manifest(package_dir)
     if manifest is None:
         raise NotFoundError(
-            f"{package_dir} has no version to go back to; one is kept from an update until the new version has answered"
+            f"{package_dir} has no version to go back to; one is kept from an update until the new version has "
+            "answered, or the model is sealed or unsealed"
         )
-    check_chunks(package_dir, manifest, mode="auto")
+    _check_previous(package_dir, manifest)
     is_signed = (package_dir / PREVIOUS_SIGNATURE_NAME).exists()
-    _put(package_dir / GOING_BACK_NAME, _SIGNED if is_signed else _UNSIGNED)
+    put(package_dir / GOING_BACK_NAME, _SIGNED if is_signed else UNSIGNED)
     os.replace(package_dir / PREVIOUS_NAME, package_dir / MANIFEST_NAME)
     sync_dir(package_dir)
     settle(package_dir)
     return manifest
 
 
+def _check_previous(package_dir: Path, manifest: Manifest) -> None:
+    """Raises IntegrityError, FormatError. Files and what is sealed are hashed: no marker vouches for them."""
+    record = read_record(package_dir)
+    if record is not None and not record.is_of((package_dir / PREVIOUS_NAME).read_bytes()):
+        raise IntegrityError(f"{package_dir}: {PREVIOUS_NAME} is not the one that was sealed; pull the model again")
+    check_chunks(package_dir, manifest, mode="auto" if record is None else "full")
+    for name, entry in manifest.files.items():
+        if record is None or not record.has(PackageFile(FILES_NAME, entry.sha256, entry.num_bytes)):
+            read_checked_file(package_dir, name, entry)
+
+
 def drop_previous(package_dir: Path) -> int:
     """Let go of the version before. Returns the bytes freed."""
     if not (package_dir / PREVIOUS_NAME).exists():
         return 0
+    if not any((package_dir / name).exists() for name in PREVIOUS_NAMES if name != PREVIOUS_NAME):
+        put(package_dir / ANSWERED_NAME, b"")  # so that something tells of chunks to prune, also after a crash
     (package_dir / PREVIOUS_NAME).unlink()
     sync_dir(package_dir)
-    return _finish_letting_go(package_dir)
+    return finish_letting_go(package_dir)
 
 
 def has_answered(package_dir: Path) -> bool:
     """Whether the version in use has answered since it came, and the one before may go."""
     if not (package_dir / PREVIOUS_NAME).exists() or (package_dir / KEEP_NAME).exists():
         return False
-    answered = _read(package_dir / ANSWERED_NAME, 64)
-    manifest = _read(package_dir / MANIFEST_NAME, MAX_MANIFEST_BYTES)
+    answered = read_small(package_dir / ANSWERED_NAME, 64)
+    manifest = read_small(package_dir / MANIFEST_NAME, MAX_MANIFEST_BYTES)
     return answered is not None and manifest is not None and answered.decode("ascii", "replace") == version_id(manifest)
 
 
 def note_answered(package_dir: Path, version: str) -> None:
     """That version has answered. Without a version before there is nothing to note."""
     if SHA256_PATTERN.fullmatch(version) and (package_dir / PREVIOUS_NAME).exists():
-        _put(package_dir / ANSWERED_NAME, version.encode("ascii"))
-
-
-def settle(package_dir: Path) -> int:
-    """Finish, or undo, what was cut short. Returns the bytes freed."""
-    freed_bytes = 0
-    if (package_dir / GOING_BACK_NAME).exists():
-        freed_bytes += _settle_going_back(package_dir)
-    if _was_switched(package_dir):
-        freed_bytes += _finish_switching(package_dir)
-    if _is_unreached(package_dir):
-        _undo_switching(package_dir)
-    if not (package_dir / PREVIOUS_NAME).exists():
-        freed_bytes += _finish_letting_go(package_dir)
-    return freed_bytes
-
-
-def _settle_going_back(package_dir: Path) -> int:
-    freed_bytes = 0
-    if not (package_dir / PREVIOUS_NAME).exists():
-        if _read(package_dir / GOING_BACK_NAME, len(_UNSIGNED)) == _UNSIGNED:
-            (package_dir / SIGNATURE_NAME).unlink(missing_ok=True)
-        with suppress(FileNotFoundError):
-            os.replace(package_dir / PREVIOUS_SIGNATURE_NAME, package_dir / SIGNATURE_NAME)
-        sync_dir(package_dir)
-        freed_bytes = prune(package_dir)
-    (package_dir / GOING_BACK_NAME).unlink()
-    sync_dir(package_dir)
-    return freed_bytes
-
-
-def _was_switched(package_dir: Path) -> bool:
-    return update_path(package_dir).is_dir() and not is_updating(package_dir)
-
-
-def _finish_switching(package_dir: Path) -> int:
-    update = update_path(package_dir)
-    if _is_unsigned_update(package_dir):
-        (package_dir / SIGNATURE_NAME).unlink(missing_ok=True)
-        sync_dir(package_dir)
-    freed_bytes = prune(package_dir)
-    remove_tree(update)
-    return freed_bytes
-
-
-def _is_unsigned_update(package_dir: Path) -> bool:
-    return (update_path(package_dir) / UNSIGNED_NAME).exists()
-
-
-def _is_unreached(package_dir: Path) -> bool:
-    previous = _read(package_dir / PREVIOUS_NAME, MAX_MANIFEST_BYTES)
-    return previous is not None and previous == _read(package_dir / MANIFEST_NAME, MAX_MANIFEST_BYTES)
-
-
-def _undo_switching(package_dir: Path) -> None:
-    signature = _read(package_dir / PREVIOUS_SIGNATURE_NAME, _MAX_SIGNATURE_BYTES)
-    if signature is not None:
-        _put(package_dir / SIGNATURE_NAME, signature)
-    else:
-        (package_dir / SIGNATURE_NAME).unlink(missing_ok=True)
-    (package_dir / PREVIOUS_NAME).unlink()
-    sync_dir(package_dir)
-
-
-def _finish_letting_go(package_dir: Path) -> int:
-    names = [name for name in PREVIOUS_NAMES if (package_dir / name).exists()]
-    if not names:
-        return 0
-    freed_bytes = 0
-    for name in names:
-        if name == ANSWERED_NAME or name == names[-1]:  # the last sign that there may be chunks to prune
-            freed_bytes += prune(package_dir)
-        (package_dir / name).unlink()
-    sync_dir(package_dir)
-    return freed_bytes
+        put(package_dir / ANSWERED_NAME, version.encode("ascii"))
 
 
 def _move_in(update: Path, package_dir: Path) -> None:
     """Names are hashes, so nothing is disturbed."""
     for folder in (CHUNKS_NAME, FILES_NAME):
         for path in sorted((update / folder).iterdir()):
-            if SHA256_PATTERN.fullmatch(path.name):
+            if SHA256_PATTERN.fullmatch(path.name.removesuffix(SEALED_SUFFIX)):
                 os.replace(path, package_dir / folder / path.name)
         sync_dir(package_dir / folder)
-
-
-def _put(path: Path, data: bytes) -> None:
-    """Replace a file in one step that lasts."""
-    new = path.with_name(MARKER_TEMP_PREFIX + path.name)  # which `ModelStore.clean` knows
-    write_file(new, data)
-    os.replace(new, path)
-    sync_dir(path.parent)
-
-
-def _read(path: Path, max_bytes: int) -> bytes | None:
-    """None if there is no such file. What is longer is cut, and then equals nothing."""
-    try:
-        with path.open("rb") as file:
-            return file.read(max_bytes + 1)
-    except FileNotFoundError:
-        return None

@@ -101,10 +101,18 @@ def judge(
     )
 
 
-def check_allowed(state: TrustState, trust: TrustList, what: str, *, allow_older: bool = False) -> None:
-    """Raises TrustError, one line that names `what`."""
+def check_allowed(
+    state: TrustState, trust: TrustList, what: str, *, allow_older: bool = False, is_offered: bool = False
+) -> None:
+    """Raises TrustError, one line that names `what`. is_offered: it is not here yet, and so cannot be accepted here."""
     signer = "nobody" if state.key is None else f"{state.key.name} ({state.key.fingerprint})"
     accept = f"`pocketseek trust accept {shlex.quote(what)}`"
+    older = f"`pocketseek trust accept {shlex.quote(what)} --allow-older`"
+    if is_offered:
+        older = "add --allow-older to `pocketseek pull` or `update`"
+        accept = "get it with its manifest.sig from who publishes it"
+        if state.key is not None:
+            accept = f"add --trust {state.key.fingerprint} to `pocketseek pull` or `update`"
     if state.status == "wrong":
         raise TrustError(f"{what}: {state.problem}; it was changed after it was signed: install it again")
     if state.status == "revoked":
@@ -119,7 +127,8 @@ def check_allowed(state: TrustState, trust: TrustList, what: str, *, allow_older
     if state.signer_changed:
         was = state.pinned if state.pinned_key is None else f"{state.pinned_key.name} ({state.pinned})"
         now = "is not signed any more" if state.key is None else f"is signed by {signer} now"
-        raise TrustError(f"{what} was signed by {was} and {now}; if that is meant to be, {accept}")
+        meant = "" if is_offered and state.key is None else "if that is meant to be, "
+        raise TrustError(f"{what} was signed by {was} and {now}; {meant}{accept}")
     if state.status == "unsigned" and trust.require_signed:
         raise TrustError(
             f"{what} is not signed by someone you trust, and only signed models may run here; "
@@ -128,7 +137,7 @@ def check_allowed(state: TrustState, trust: TrustList, what: str, *, allow_older
     if state.is_older and not allow_older:
         raise TrustError(
             f"{what} is version {state.version}, older than version {state.highest_version} that was here before; "
-            f"update it, or {accept[:-1]} --allow-older`"
+            f"update it, or {older}"
         )
 
 
@@ -169,7 +178,7 @@ def check_update_allowed(
     state = judge_offer(new_manifest_bytes, new_signature, trust, place=place, now_s=now_s)
     if needs_consent(state) and accept is not None and state.key is not None and state.key.fingerprint == accept:
         state = replace(state, status="trusted", pinned=None if state.pinned is None else accept, trusted_since_s=now_s)
-    check_allowed(state, trust, what, allow_older=allow_older)
+    check_allowed(state, trust, what, allow_older=allow_older, is_offered=True)
     return new, state
 
 

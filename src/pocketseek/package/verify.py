@@ -3,8 +3,8 @@
 Reads go through one 1 MiB buffer. IntegrityError names the chunk, the segment, the stage and the tensors; `find_damage`
 gives the same as values, for a caller that can fetch segments again.
 
-Of a sealed package the sealed files are hashed, which takes no key; "auto" does not, since every segment is checked
-when it is decrypted.
+Of a sealed package the sealed files are hashed, which takes no key (with it: verify_sealed.py); "auto" does not, since
+every segment is checked when it is decrypted.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from pocketseek.package.marker import (
 )
 from pocketseek.package.paths import chunk_path, file_path
 from pocketseek.package.seal_record import PackageFile, SealRecord, files_of, read_record
-from pocketseek.package.sealed_file import HEADER_BYTES, sealed_bytes
+from pocketseek.package.sealed_file import REMEDY, hash_sealed, sealed_bytes
 from pocketseek.package.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -53,21 +53,19 @@ Admit = Callable[[Path, bytes, Manifest], "TrustState"]
 _Result = TypeVar("_Result")
 
 _MOST_HASHINGS = 3  # of a file that somebody writes to
-_REMEDY = (
-    "remove the model (`pocketseek remove NAME`) and install it again, or, if it was pulled, "
-    "`pocketseek verify NAME --repair`"
-)
 
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was found good. num_bytes: of the chunks and files that were looked at (quick) or hashed (full)."""
+    """What was found good. num_bytes: of the chunks and files that were looked at (quick) or hashed (full). with_key:
+    what is sealed was decrypted and compared with the manifest."""
 
     full: bool
     num_chunks: int
     num_files: int
     num_bytes: int
     duration_s: float
+    with_key: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ def check_chunks(
     for damage in find_damage(package_dir, manifest, doubtful, progress, keep_cached=mode == "auto"):
         marked = read_marker(package_dir)
         write_marker(package_dir, {sha256: stamp for sha256, stamp in marked.items() if sha256 != damage.sha256})
-        raise IntegrityError(f"{package_dir}: {damage.describe()}; {_REMEDY}")
+        raise IntegrityError(f"{package_dir}: {damage.describe()}; {REMEDY}")
     held = {sha256: stamp for sha256, stamp in stamps.items() if _holds(package_dir, sha256, stamp, began_ns)}
     write_marker(package_dir, held)
     note_checked(package_dir, (entry.sha256 for entry in doubtful), began_ns // 1_000_000_000)
@@ -209,7 +207,7 @@ def _open_chunk_error(
     with storage_errors(path):
         status = os.fstat(descriptor)
         if status.st_size != entry.num_bytes:
-            return IntegrityError(f"{where} has {status.st_size} bytes instead of {entry.num_bytes}; {_REMEDY}")
+            return IntegrityError(f"{where} has {status.st_size} bytes instead of {entry.num_bytes}; {REMEDY}")
         with FileIO(os.dup(descriptor)) as file:
             file.seek(0)
             wrong = _wrong_runs_of(file, path, entry, lambda num_bytes: None, keep_cached=True)
@@ -217,7 +215,7 @@ def _open_chunk_error(
         return None
     tensors = manifest.tensors_between(entry.sha256, wrong[0][0], sum(wrong[0]))
     return IntegrityError(
-        f"{package_dir}: {Damage(entry.sha256, entry.stage, *wrong[0], tensors).describe()}; {_REMEDY}"
+        f"{package_dir}: {Damage(entry.sha256, entry.stage, *wrong[0], tensors).describe()}; {REMEDY}"
     )
 
 
@@ -228,7 +226,7 @@ def read_checked_file(package_dir: Path, name: str, entry: FileEntry) -> bytes:
     with storage_errors(path):
         data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise IntegrityError(f"{package_dir}: file {name} is damaged; {_REMEDY}")
+        raise IntegrityError(f"{package_dir}: file {name} is damaged; {REMEDY}")
     return data
 
 
@@ -310,27 +308,15 @@ def _check_sealed(
     package_dir: Path, manifest: Manifest, record: SealRecord, *, full: bool, progress: Progress | None
 ) -> None:
     """Sizes of the sealed files; full: their hashes, too. Takes no key."""
-    if record.manifest != hashlib.sha256(read_manifest_bytes(package_dir)).hexdigest():
-        raise IntegrityError(f"{package_dir}: manifest.json is not the one that was sealed; {_REMEDY}")
+    if not record.is_of(read_manifest_bytes(package_dir)):
+        raise IntegrityError(f"{package_dir}: manifest.json is not the one that was sealed; {REMEDY}")
     files = [file for file in files_of(manifest) if record.has(file)]
     for file in files:
         _check_size(file.sealed_path(package_dir), sealed_bytes(file.num_bytes), f"{package_dir}: sealed {file.name}")
     report = _Counter(sum(file.num_bytes for file in files), progress)
     for file in files if full else ():
-        if _hash_of(file.sealed_path(package_dir), report) != record.files[file.name]:
-            raise IntegrityError(f"{package_dir}: sealed {file.name} is damaged; {_REMEDY}")
-
-
-def _hash_of(path: Path, report: _Counter) -> str:
-    """Of a sealed file, the pages of which are dropped again."""
-    digest, buffer, done = hashlib.sha256(), memoryview(bytearray(SEGMENT_BYTES)), 0
-    with storage_errors(path), FileIO(path) as file:
-        while got := len(_read(file, buffer, path)):
-            digest.update(buffer[:got])
-            os.posix_fadvise(file.fileno(), done, got, os.POSIX_FADV_DONTNEED)
-            report.add(got - (HEADER_BYTES if not done else 0))
-            done += got
-    return digest.hexdigest()
+        if hash_sealed(file.sealed_path(package_dir), report.add) != record.files[file.name]:
+            raise IntegrityError(f"{package_dir}: sealed {file.name} is damaged; {REMEDY}")
 
 
 def _check_chunk_size(package_dir: Path, entry: ChunkEntry) -> str:
@@ -345,9 +331,9 @@ def _check_size(path: Path, num_bytes: int, where: str) -> os.stat_result:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _missing(where) from error
     if not stat.S_ISREG(status.st_mode):
-        raise IntegrityError(f"{where} is not a plain file; {_REMEDY}")
+        raise IntegrityError(f"{where} is not a plain file; {REMEDY}")
     if status.st_size != num_bytes:
-        raise IntegrityError(f"{where} has {status.st_size} bytes instead of {num_bytes}; {_REMEDY}")
+        raise IntegrityError(f"{where} has {status.st_size} bytes instead of {num_bytes}; {REMEDY}")
     return status
 
 
@@ -356,4 +342,4 @@ def _chunk_where(package_dir: Path, entry: ChunkEntry) -> str:
 
 
 def _missing(where: str) -> IntegrityError:
-    return IntegrityError(f"{where} is missing; {_REMEDY}")
+    return IntegrityError(f"{where} is missing; {REMEDY}")

@@ -21,6 +21,7 @@ from types import TracebackType
 from pocketseek.errors import MemoryLimitError, PocketseekError, StorageError, UsageError
 from pocketseek.formats import MAX_CHUNK_BYTES, tensor_bytes
 from pocketseek.package.chunk_series import ChunkSeries, Piece
+from pocketseek.package.expert_layout import together_bytes
 from pocketseek.package.install import check_replaceable, install, remove_tree, sweep
 from pocketseek.package.journal import Floats, Journal, Refusal, ResumeKey, is_unfinished
 from pocketseek.package.layout import check_tensor, cut_bytes
@@ -37,7 +38,7 @@ from pocketseek.package.manifest import (
 from pocketseek.package.marker import stamp_of, write_marker
 from pocketseek.package.paths import CHUNKS_NAME, FILES_NAME, MANIFEST_NAME, chunk_path, file_path, partial_path
 from pocketseek.package.reader import Package
-from pocketseek.package.storage import check_free_space, storage_errors, sync_dir, write_file
+from pocketseek.package.storage import check_free_space, own_dir, storage_errors, sync_dir, write_file
 from pocketseek.types import ModelConfig
 
 _MAY_PASS = (StorageError, MemoryLimitError)  # the same attempt may succeed another time, when there is more room
@@ -91,8 +92,8 @@ class PackageWriter:
             self._find_unfinished()
             if self._expected_bytes is not None:
                 self.require_space(self._expected_bytes)
-            (self._partial / CHUNKS_NAME).mkdir(parents=True, exist_ok=True)
-            (self._partial / FILES_NAME).mkdir()
+            for folder in (self._partial, self._partial / CHUNKS_NAME, self._partial / FILES_NAME):
+                own_dir(folder)
             self._resources = undo.pop_all()
         self._ready = True
         return self
@@ -150,6 +151,11 @@ class PackageWriter:
         self._check_ready()
         self._chunks.begin_stage(stage)
         self._stage = stage
+
+    def keep_together(self, tensors: Iterable[tuple[str, tuple[int, ...]]]) -> None:
+        """The next tensors, of these formats and shapes, lie in one chunk: an expert (expert_layout.py)."""
+        self._check_ready()
+        self._chunks.keep_together(together_bytes(tensors))
 
     def add_tensor(self, name: str, format: str, shape: tuple[int, ...], pieces: Iterable[Piece]) -> None:
         """`pieces`, one after another, are the tensor's bytes; each is whole tile rows (a vector is one piece)."""

@@ -12,7 +12,7 @@ import threading
 from functools import cache
 from typing import Any, Protocol
 
-from pocketseek.errors import FormatError
+from pocketseek.errors import FormatError, UnsupportedError
 from pocketseek.libraries import is_termux, load_library
 
 MAX_WINDOW_LOG = 27
@@ -45,6 +45,15 @@ def codec() -> Codec:
     if importlib.util.find_spec("zstandard") is None and importlib.util.find_spec("compression") is not None:
         return StandardCodec("compression.zstd")
     return ZstandardCodec()
+
+
+def is_there() -> bool:
+    """Whether there is a library."""
+    try:
+        codec()
+    except UnsupportedError:
+        return False
+    return True
 
 
 def _window_log(num_bytes: int) -> int:

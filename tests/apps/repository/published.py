@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +13,11 @@ from package.versions import write_new, write_old
 
 from pocketseek.apps.repository.difference import compare
 from pocketseek.apps.repository.source import DirectorySource
-from pocketseek.apps.repository.update import Updated, look, update
+from pocketseek.apps.repository.update import Updated, look, roll_back, update
 from pocketseek.errors import DownloadError
 from pocketseek.package.manifest import read_manifest_bytes
+from pocketseek.package.paths import PREVIOUS_NAME
+from pocketseek.package.settle import is_settled
 from pocketseek.package.store import ModelStore
 from pocketseek.package.switch import read_signature
 from pocketseek.package.verify import verify_package
@@ -55,6 +59,23 @@ class Place:
         return is_new
 
 
+def install_new(place: Place) -> None:
+    place.install_old()
+    place.update()
+
+
+def end_and_come_back(place: Place) -> None:
+    """After a kill: the same again, then back, then all that is left is what belongs there."""
+    place.update()
+    assert place.check_whole()
+    ModelStore(place.models).clean()
+    assert os.listdir(place.models) == ["m"]
+    assert is_settled(place.installed)
+    roll_back(place.installed)
+    assert not place.check_whole()
+    assert not (place.installed / PREVIOUS_NAME).exists()
+
+
 def make_place(folder: Path) -> Place:
     old, published = write_old(folder / "old"), write_new(folder / "published")
     (old / "manifest.sig").write_bytes(b"of the old")
@@ -63,6 +84,16 @@ def make_place(folder: Path) -> Place:
     place = Place(old, published, folder / "models" / "m")
     place.install_old()
     return place
+
+
+def spoil_deltas(published: Path) -> None:
+    """The first two deltas are told to be each other."""
+    path = next((published / "deltas").glob("*.json"))
+    index = json.loads(path.read_bytes())
+    first, second = index["deltas"][:2]
+    for name in ("sha256", "num_bytes", "bases"):
+        first[name], second[name] = second[name], first[name]
+    path.write_text(json.dumps(index))
 
 
 class DroppingSource(DirectorySource):

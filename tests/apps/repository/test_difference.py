@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
+import pytest
 from apps.repository.published import Place, make_place
+from package.sealed_samples import GCM, key
 from package.versions import write_new, write_old
 
 from pocketseek.apps.repository.difference import compare
+from pocketseek.errors import SealError, UsageError
 from pocketseek.package.delta_index import parse_index
-from pocketseek.package.manifest import read_manifest, read_manifest_bytes
-from pocketseek.package.switch import version_id
+from pocketseek.package.manifest import read_manifest, read_manifest_bytes, version_id
+from pocketseek.package.sealing import seal_package
 
 
 def test_stages_say_what_travels(tmp_path: Path) -> None:
@@ -74,3 +78,25 @@ def test_deltas_into_an_older_version_go_and_those_from_others_stay(tmp_path: Pa
 
 def contents(place: Place) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (place.published / "deltas").iterdir()}
+
+
+@pytest.mark.parametrize("sealed", [("old",), ("published",), ("old", "published")])
+def test_sealed_sides_give_the_same_deltas(tmp_path: Path, sealed: tuple[str, ...]) -> None:
+    place, out = make_place(tmp_path), tmp_path / "out"
+    before = contents(place)
+    for name in sealed:
+        shutil.rmtree(tmp_path / name / "deltas", ignore_errors=True)
+        seal_package(tmp_path / name, key, GCM)
+    secrets = {f"{side}_secret": key() for side, name in (("old", "old"), ("new", "published")) if name in sealed}
+    compare(place.old, place.published, out=out, **secrets)
+    assert {path.name: path.read_bytes() for path in (out / "deltas").iterdir()} == before
+
+
+def test_nothing_is_written_in_the_clear_beside_what_is_sealed(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    seal_package(place.published, key, GCM)
+    with pytest.raises(UsageError, match="in the clear"):
+        compare(place.old, place.published, out=place.published, new_secret=key())
+    assert not (place.published / "deltas").exists()
+    with pytest.raises(SealError):
+        compare(place.old, place.published)

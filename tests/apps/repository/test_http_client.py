@@ -16,6 +16,7 @@ import pytest
 from apps.repository.conftest import PATIENCE, PERSISTENCE
 from web_server import Fault, WebServer, serving
 
+from pocketseek.apps.repository import http_client
 from pocketseek.apps.repository.http_client import Address, HttpClient
 from pocketseek.apps.repository.rate import RateLimit
 from pocketseek.errors import DownloadError, FormatError, NotFoundError
@@ -255,6 +256,26 @@ def test_closing_wakes_up_who_waits(server: WebServer) -> None:
     with pytest.raises(DownloadError):
         list(pieces)
     timer.join()
+
+
+def test_threads_share_their_connections(server: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, usual, opened, second = HttpClient(NetworkSettings()), http_client.open_pool, list[str](), threading.Event()
+
+    def slowly(*args: object, **options: object) -> object:
+        opened.append("a pool")
+        if len(opened) > 1:
+            second.set()
+        second.wait(0.2)  # long enough for the other threads to come here, if they could
+        return usual(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(http_client, "open_pool", slowly)
+    threads = [threading.Thread(target=client.read, args=(Address(f"{server.url}/none"), 9)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    client.close()
+    assert opened == ["a pool"]
 
 
 def test_a_rate_that_was_asked_for_is_kept(server: WebServer) -> None:

@@ -14,8 +14,9 @@ from package.samples import flip_bit, seed_on_disk, some_chunk, write_sample
 from web_server import Fault, WebServer
 
 from pocketseek.apps.repository.quarantine import quarantined
-from pocketseek.apps.repository.repair import Repaired, examine, repair
+from pocketseek.apps.repository.repair import examine, repair
 from pocketseek.apps.repository.state import package_state
+from pocketseek.apps.repository.supply import Repaired
 from pocketseek.errors import DownloadError, IntegrityError
 from pocketseek.package.manifest import read_manifest
 from pocketseek.package.paths import chunk_path, file_path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 from threading import Event
@@ -75,11 +76,11 @@ def test_it_gives_up_at_once_for_who_needs_the_machine(path: Path) -> None:
 class Site:
     """An upkeep whose turns a test takes."""
 
-    def __init__(self, path: Path, models_dir: Path, *, days: float = 30, may_work: bool = True) -> None:
+    def __init__(self, path: Path, models_dir: Path, *others: Path, days: float = 30, may_work: bool = True) -> None:
         self.said: list[str] = []
         self.may_work = may_work
         self.upkeep = Upkeep(
-            lambda: [path],
+            lambda: [path, *others],
             may_work=lambda: self.may_work,
             report=self.said.append,
             link=a_link,
@@ -95,6 +96,14 @@ def test_every_chunk_comes_once_and_then_none_is_due(path: Path, models_dir: Pat
     assert [site.upkeep.turn() for _ in range(num_chunks + 1)] == [True] * num_chunks + [False]
     assert len(read_checked(path)) == num_chunks
     assert site.said == []
+
+
+def test_the_same_chunk_of_another_package_is_another_file(path: Path, models_dir: Path) -> None:
+    other = Path(shutil.copytree(path, models_dir / "copy"))
+    num_chunks = len(read_manifest(path).unique_chunks())
+    site = Site(path, models_dir, other)
+    assert [site.upkeep.turn() for _ in range(2 * num_chunks + 1)] == [True] * 2 * num_chunks + [False]
+    assert len(read_checked(other)) == num_chunks
 
 
 def test_another_upkeep_goes_on_where_the_first_was(path: Path, models_dir: Path) -> None:

@@ -8,19 +8,24 @@ import shutil
 from pathlib import Path
 
 import pytest
-from apps.repository.published import DroppingSource, Place, make_place
+from apps.repository.published import DroppingSource, Place, make_place, spoil_deltas
 from package.samples import flip_bit, names_below
 
 from pocketseek.apps.repository.difference import compare
 from pocketseek.apps.repository.source import DirectorySource
 from pocketseek.apps.repository.update import look, roll_back, update
-from pocketseek.errors import BusyError, DownloadError, NotFoundError, StorageError, UnsupportedError
+from pocketseek.apps.repository.versions import PreviousVersion, previous_version
+from pocketseek.errors import BusyError, DownloadError, FormatError, NotFoundError, StorageError, UsageError
+from pocketseek.package.check_record import read_checked
+from pocketseek.package.delta_file import DeltaHeader
+from pocketseek.package.delta_fit import DeltaFit
 from pocketseek.package.lock import destination_lock
-from pocketseek.package.manifest import read_manifest, read_manifest_bytes
+from pocketseek.package.manifest import read_manifest, read_manifest_bytes, version_id
+from pocketseek.package.origin import Origin, read_origin, write_origin
 from pocketseek.package.paths import update_path
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
-from pocketseek.package.switch import previous_manifest_bytes, version_id
+from pocketseek.package.switch import note_answered, previous_manifest_bytes
 
 
 @pytest.fixture
@@ -45,6 +50,8 @@ def test_looking_tells_the_sizes_and_changes_nothing(place: Place) -> None:
 def test_it_is_the_new_version_afterwards_for_the_bytes_that_were_told(place: Place) -> None:
     plan = look(place.installed, place.source)
     done = place.update()
+    old, new = (read_manifest(path).unique_chunks() for path in (place.old, place.installed))
+    assert set(read_checked(place.installed)) == {one.sha256 for one in new} - {one.sha256 for one in old}
     assert place.check_whole()
     assert done.fetched_bytes == plan.fetch_bytes
     assert (done.old, done.new) == (plan.old, plan.new)
@@ -106,17 +113,27 @@ def test_what_arrived_before_a_drop_is_not_fetched_again(place: Place) -> None:
 
 
 def test_a_delta_that_lies_is_dropped_and_the_chunk_fetched_whole(place: Place) -> None:
-    folder = place.published / "deltas"
-    index_path = next(folder.glob("*.json"))
-    index = json.loads(index_path.read_bytes())
-    first, second = index["deltas"][:2]
-    first["sha256"], second["sha256"] = second["sha256"], first["sha256"]
-    first["num_bytes"], second["num_bytes"] = second["num_bytes"], first["num_bytes"]
-    first["bases"], second["bases"] = second["bases"], first["bases"]
-    index_path.write_text(json.dumps(index))
+    spoil_deltas(place.published)
     done = place.update()
     assert place.check_whole()
     assert done.num_failed == 2
+
+
+def test_what_deltas_that_lie_would_cost_is_asked_before_it_is_fetched(place: Place) -> None:
+    spoil_deltas(place.published)
+    plan, asked = look(place.installed, place.source), list[int]()
+
+    def allow(num_bytes: int) -> None:
+        asked.append(num_bytes)
+        if num_bytes > plan.fetch_bytes:
+            raise UsageError("too much")
+
+    with pytest.raises(UsageError, match="too much"):
+        update(place.installed, place.source, plan.offer, allow=allow)
+    assert asked[0] == plan.fetch_bytes < asked[1]
+    assert not place.check_whole()
+    assert place.update().fetched_bytes <= asked[1]
+    assert place.check_whole()
 
 
 @pytest.mark.parametrize("index", [b"", b"{}", b"\x00" * 100, b'{"magic":"pocketseek-deltas","format_version":9}'])
@@ -124,6 +141,16 @@ def test_a_damaged_index_is_as_good_as_none(place: Place, index: bytes) -> None:
     next((place.published / "deltas").glob("*.json")).write_bytes(index)
     assert place.update().num_deltas == 0
     assert place.check_whole()
+
+
+def test_a_delta_that_does_not_fit_the_manifests_is_not_applied(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(fit: DeltaFit, header: DeltaHeader) -> None:
+        raise FormatError("it does not fit; fetch the chunk whole")
+
+    monkeypatch.setattr(DeltaFit, "check", refuse)
+    done = place.update()
+    assert place.check_whole()
+    assert (done.num_deltas, done.num_failed) == (0, done.num_whole)
 
 
 def test_a_damaged_chunk_here_costs_a_whole_one_and_no_more(place: Place) -> None:
@@ -188,10 +215,46 @@ def test_somebody_else_who_changes_the_model_is_respected(place: Place) -> None:
         roll_back(place.installed)
 
 
-def test_sealed_models_are_refused_clearly(place: Place) -> None:
-    (place.installed / "sealed.json").write_text("{}")
-    with pytest.raises(UnsupportedError, match="unseal"):
-        look(place.installed, place.source)
+def test_chunks_of_other_models_are_not_fetched(place: Place) -> None:
+    shutil.copytree(place.published, place.models / "other", ignore=shutil.ignore_patterns("deltas"))
+    plan = look(place.installed, place.source, models_dir=place.models)
+    assert plan.fetch_bytes < look(place.installed, place.source).fetch_bytes
+    done = update(place.installed, place.source, plan.offer, models_dir=place.models)
+    assert done.num_local > 0
+    assert done.fetched_bytes == plan.fetch_bytes
+    assert place.check_whole()
+
+
+def test_an_origin_that_came_with_an_update_goes_with_it(place: Place) -> None:
+    write_origin(place.installed, Origin.now("the old place"))
+    offer = look(place.installed, place.source).offer
+    update(place.installed, place.source, offer, address="the new place")
+    assert origin_of(place) == "the new place"
+    roll_back(place.installed)
+    assert origin_of(place) == "the old place"
+    update(place.installed, place.source, offer)
+    assert origin_of(place) == "the old place"
+
+
+def origin_of(place: Place) -> str | None:
+    origin = read_origin(place.installed)
+    return origin.address if origin is not None else None
+
+
+def test_what_could_be_gone_back_to_is_known_and_how_long(place: Place) -> None:
+    assert previous_version(place.installed) is None
+    place.update()
+    old, new = (version_id(read_manifest_bytes(path)) for path in (place.old, place.installed))
+    assert previous_version(place.installed) == PreviousVersion(old, 0, "tiny", "until it has answered")
+    note_answered(place.installed, new)
+    found = previous_version(place.installed)
+    assert found is not None
+    assert found.kept == "until it is opened"
+    roll_back(place.installed)
+    place.update(keep=True)
+    found = previous_version(place.installed)
+    assert found is not None
+    assert found.kept == "until the next update"
 
 
 def test_deltas_from_two_versions_back_lead_to_the_present_one(place: Place, tmp_path: Path) -> None:

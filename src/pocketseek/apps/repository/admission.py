@@ -20,7 +20,8 @@ from pocketseek.settings import Settings
 
 Admit = Callable[["Manifest | None", "str | None", bytes, "bytes | None"], Manifest]
 """admit(old, place, manifest_bytes, signature): the manifest that may be installed under the name `place` (None: its
-own) instead of `old`. Raises FormatError, TrustError, UnsupportedError."""
+own) instead of `old`, which is a version of the same model; None: of nothing, or of what may be another one, as `pull`
+was told. Raises FormatError, TrustError, UnsupportedError."""
 
 
 def by_form(old: Manifest | None, place: str | None, manifest_bytes: bytes, signature: bytes | None) -> Manifest:
@@ -56,9 +57,8 @@ class Admission:
             is_new = state.key is not None and state.status in ("unknown", "elsewhere") and not state.signer_changed
             if is_new and state.key is not None and self._ask(state):
                 self._accept = state.key.fingerprint
-        same = old if old is not None and old.name == parse_manifest(manifest_bytes).name else None
         manifest, state = check_update_allowed(
-            same,
+            old,
             manifest_bytes,
             signature,
             trust,

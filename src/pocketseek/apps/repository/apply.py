@@ -10,17 +10,18 @@ import os
 import stat
 from pathlib import Path
 
-from pocketseek.apps.repository.update_plan import Step
+from pocketseek.apps.repository.update_step import Step
 from pocketseek.errors import IntegrityError
 from pocketseek.package.chunk_file import ChunkFile
 from pocketseek.package.delta import apply_delta
 from pocketseek.package.delta_bytes import delta_error
 from pocketseek.package.delta_file import Blob
+from pocketseek.package.delta_fit import DeltaFit
 from pocketseek.package.paths import CHUNKS_NAME, FILES_NAME
 from pocketseek.package.storage import storage_errors
 
 
-def apply_step(package_dir: Path, step: Step, delta: Path) -> None:
+def apply_step(package_dir: Path, step: Step, delta: Path, fit: DeltaFit) -> None:
     """Raises FormatError (the delta does not make it), IntegrityError (a chunk here is not as it should be),
     StorageError, UnsupportedError."""
     target = step.target(package_dir)
@@ -28,7 +29,8 @@ def apply_step(package_dir: Path, step: Step, delta: Path) -> None:
     with storage_errors(target):
         chunk = ChunkFile(target.parent, step.entry.stage)
     try:
-        apply_delta(delta, _Bases(package_dir).read, lambda piece: _write(chunk, piece, target), expected)
+        bases = _Bases(package_dir)
+        apply_delta(delta, fit.check, bases.read, lambda piece: _write(chunk, piece, target), expected)
         with storage_errors(target):
             entry = chunk.finish()
     finally:

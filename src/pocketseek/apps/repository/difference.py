@@ -5,7 +5,9 @@ them there as `deltas/` of a published package: content-addressed delta files an
 last, so that whoever sees it finds all it names. Deltas into other versions than this one are of no use to anybody in
 that folder and go.
 
-Nothing has to be alike in the two packages: what has no counterpart of the same shape travels as a whole.
+Nothing has to be alike in the two packages: what has no counterpart of the same shape travels as a whole. Of a sealed
+side, chunks are decrypted as they are needed, a few at a time, in memory; deltas are in the clear, since whoever
+updates reads them.
 """
 
 from __future__ import annotations
@@ -17,14 +19,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pocketseek.errors import FormatError
-from pocketseek.package.delta import delta_bases, make_chunk_delta, make_file_delta
+from pocketseek.apps.repository.difference_side import FileSide, is_sealed, opened_side
+from pocketseek.errors import FormatError, UsageError
+from pocketseek.package.delta import delta_bases
 from pocketseek.package.delta_index import DeltaEntry, DeltaIndex, parse_index, render_index
-from pocketseek.package.manifest import read_manifest_bytes
+from pocketseek.package.delta_make import make_chunk_delta, make_file_delta
+from pocketseek.package.key_slots import Secret
+from pocketseek.package.manifest import read_manifest_bytes, version_id
 from pocketseek.package.paths import DELTAS_NAME, SHA256_PATTERN, SIGNATURE_NAME
-from pocketseek.package.reader import Package
 from pocketseek.package.storage import storage_errors, sync_dir, write_file
-from pocketseek.package.switch import version_id
 
 Progress = Callable[[int, int], None]
 _TEMP_NAME = "unfinished"
@@ -79,12 +82,26 @@ class _Collected:
             _put(self.out, sha256, delta)
 
 
-def compare(old_dir: Path, new_dir: Path, *, out: Path | None = None, progress: Progress | None = None) -> Difference:
-    """out: the folder that `deltas/` is written into. progress(bytes of chunks and files looked at, all).
+def compare(
+    old_dir: Path,
+    new_dir: Path,
+    *,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    old_secret: Secret | None = None,
+    new_secret: Secret | None = None,
+) -> Difference:
+    """out: the folder that `deltas/` is written into. progress(bytes of chunks and files looked at, all). The secrets:
+    of sealed sides.
 
-    Raises NotFoundError, FormatError, IntegrityError (a package is damaged), StorageError, UnsupportedError.
+    Raises NotFoundError, FormatError, IntegrityError (a package is damaged), StorageError, UnsupportedError, SealError,
+    UsageError (out is the sealed package itself).
     """
-    with Package.open(old_dir) as old, Package.open(new_dir) as new:
+    if out is not None and is_sealed(out):
+        raise UsageError(
+            f"{out} is sealed, and deltas lie in the clear; write them into a folder to be published, with --out"
+        )
+    with opened_side(old_dir, old_secret) as old, opened_side(new_dir, new_secret) as new:
         old_id, new_id = (version_id(read_manifest_bytes(path)) for path in (old_dir, new_dir))
         deltas = None if out is None else _made(out / DELTAS_NAME)
         collected = _Collected(deltas)
@@ -110,7 +127,7 @@ def compare(old_dir: Path, new_dir: Path, *, out: Path | None = None, progress: 
 
 
 def _chunks(
-    old: Package, new: Package, collected: _Collected, report: Callable[[int], None]
+    old: FileSide, new: FileSide, collected: _Collected, report: Callable[[int], None]
 ) -> tuple[StageDifference, ...]:
     known = {chunk.sha256 for chunk in old.manifest.chunks}
     stages: dict[str, StageDifference] = {}
@@ -124,7 +141,7 @@ def _chunks(
     return tuple(stages.values())
 
 
-def _files(old: Package, new: Package, collected: _Collected, report: Callable[[int], None]) -> StageDifference:
+def _files(old: FileSide, new: FileSide, collected: _Collected, report: Callable[[int], None]) -> StageDifference:
     known = {entry.sha256 for entry in old.manifest.files.values()}
     files = StageDifference("files")
     seen: set[str] = set()

@@ -13,11 +13,12 @@ from contextlib import closing
 from threading import Event, Lock
 
 from pocketseek.apps.repository.source import PackageSource
-from pocketseek.apps.repository.wanted import PartFile, WantedFile
+from pocketseek.apps.repository.wanted import Part, PartFile, WantedFile
 from pocketseek.errors import DownloadError, NotFoundError
 from pocketseek.package.storage import storage_errors
 
 Progress = Callable[[int, int], None]  # bytes that are there, bytes in all
+OpenPart = Callable[[WantedFile], Part]
 
 _LOOK_S = 0.2
 
@@ -51,11 +52,12 @@ def fetch_all(
     num_connections: int = 4,
     progress: Progress | None = None,
     finished: Callable[[WantedFile], None] = lambda _: None,
+    open_part: OpenPart = PartFile,
 ) -> int:
     """Have all files in place; returns how many bytes arrived. Raises DownloadError, StorageError; what arrived stays
     for the next time.
 
-    The source is closed if it does not end well, so that nobody waits for it.
+    open_part: how what arrives is kept. The source is closed if it does not end well, so that nobody waits for it.
     """
     total_bytes = sum(file.num_bytes for file in files)
     count, stop = _Count(), Event()
@@ -63,7 +65,7 @@ def fetch_all(
         try:
             # The largest first, so that no large one is left for the end, alone.
             ordered = sorted(files, key=lambda file: -file.num_bytes)
-            waiting = {pool.submit(_fetch, source, file, stop, count): file for file in ordered}
+            waiting = {pool.submit(_fetch, source, file, open_part, stop, count): file for file in ordered}
             while waiting:
                 done, _ = wait(waiting, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
                 _raise_first(done)
@@ -86,13 +88,13 @@ def _raise_first(done: set[Future[None]]) -> None:
             raise error
 
 
-def _fetch(source: PackageSource, wanted: WantedFile, stop: Event, count: _Count) -> None:
+def _fetch(source: PackageSource, wanted: WantedFile, open_part: OpenPart, stop: Event, count: _Count) -> None:
     with storage_errors(wanted.target):
-        part = PartFile(wanted)
+        part = open_part(wanted)
     with part:
         kept = part.num_kept
         count.add(kept)
-        while (offset := part.next_offset()) is not None:
+        while (offset := _next_offset(part, wanted)) is not None:
             _take(source, wanted, part, offset, stop, count)
             count.add(part.num_kept - kept)  # what was wrong is taken back
             kept = part.num_kept
@@ -100,7 +102,12 @@ def _fetch(source: PackageSource, wanted: WantedFile, stop: Event, count: _Count
             part.finish()
 
 
-def _take(source: PackageSource, wanted: WantedFile, part: PartFile, offset: int, stop: Event, count: _Count) -> None:
+def _next_offset(part: Part, wanted: WantedFile) -> int | None:
+    with storage_errors(wanted.target):
+        return part.next_offset()
+
+
+def _take(source: PackageSource, wanted: WantedFile, part: Part, offset: int, stop: Event, count: _Count) -> None:
     """From `offset` on, until something is wrong or what follows is there."""
     taken_bytes = 0
     try:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from itertools import count
-from threading import Event
+from threading import Event, Lock
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urljoin, urlsplit
 
@@ -76,6 +76,7 @@ class HttpClient:
         self._persistence = persistence or Persistence()
         self._sockets = OpenSockets()
         self._pools: dict[str | None, urllib3.PoolManager] = {}
+        self._lock = Lock()  # guards _pools
         self._stop = Event()
         self._has_answered = False
 
@@ -110,8 +111,9 @@ class HttpClient:
         """Whoever reads gets a DownloadError now."""
         self._stop.set()
         self._sockets.shut_down()
-        for pool in self._pools.values():
-            pool.clear()
+        with self._lock:  # whoever comes later sees that it is stopped
+            for pool in self._pools.values():
+                pool.clear()
 
     def _attempt(self, address: Address, offset: int, num_bytes: int | None, max_bytes: int) -> Iterator[bytes]:
         if num_bytes is not None and offset >= num_bytes:
@@ -180,13 +182,14 @@ class HttpClient:
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         proxy = self._network.proxy_for(url)
-        if self._stop.is_set():
-            raise DownloadError("the download was stopped; the same command again goes on with it")
-        if proxy not in self._pools:
-            self._pools[proxy] = open_pool(
-                self._patience, self._sockets, num_connections=self._num_connections, proxy=proxy
-            )
-        return self._pools[proxy]
+        with self._lock:
+            if self._stop.is_set():
+                raise DownloadError("the download was stopped; the same command again goes on with it")
+            if proxy not in self._pools:
+                self._pools[proxy] = open_pool(
+                    self._patience, self._sockets, num_connections=self._num_connections, proxy=proxy
+                )
+            return self._pools[proxy]
 
     def _pause(self, address: Address, passing: _PassingError, failures: int) -> None:
         """Raises DownloadError if it is enough."""

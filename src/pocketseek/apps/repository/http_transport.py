@@ -16,16 +16,19 @@ import socket
 import ssl
 import time
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from os.path import exists
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import urllib3
 import urllib3.connection
 
 from pocketseek.apps.repository.patience import Patience
 from pocketseek.apps.repository.rate import LeastRate
+
+_Response = TypeVar("_Response")
 
 
 class TooSlowError(OSError):
@@ -112,34 +115,33 @@ class _PacedSocket:
 
     def __init__(self, sock: socket.socket, pace: _Pace) -> None:
         self._sock = sock
-        self._pace = pace
+        self.pace = pace
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """As http.client calls it."""
         raw = self._sock.makefile("rb", buffering=0)
-        return io.BufferedReader(_PacedReader(raw, self._sock, self._pace))
+        return io.BufferedReader(_PacedReader(raw, self._sock, self.pace))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
 
-class _Paced:
-    """What both kinds of connections do besides; first among the bases."""
+class _Watch:
+    """Over all connections of a pool."""
 
-    patience = Patience()
-    sockets = OpenSockets()
-    sock: Any
+    def __init__(self, patience: Patience, sockets: OpenSockets) -> None:
+        self._patience = patience
+        self._sockets = sockets
 
-    def connect(self) -> None:
-        super().connect()  # type: ignore[misc]  # of urllib3, which a mixin has behind it
-        self._pace = _Pace(self.patience)
-        self.sockets.add(self.sock)
-        self.sock = _PacedSocket(self.sock, self._pace)
+    def over(self, sock: socket.socket) -> _PacedSocket:
+        self._sockets.add(sock)
+        return _PacedSocket(sock, _Pace(self._patience))
 
-    def getresponse(self) -> Any:
-        self._pace.begin_headers()
-        response = super().getresponse()  # type: ignore[misc]  # of urllib3, which a mixin has behind it
-        self._pace.begin_body()
+    def answered(self, sock: _PacedSocket, get_response: Callable[[], _Response]) -> _Response:
+        """get_response returns when the headers are there; by then the connection may have let go of its socket."""
+        sock.pace.begin_headers()
+        response = get_response()
+        sock.pace.begin_body()
         return response
 
 
@@ -148,11 +150,27 @@ def open_pool(
 ) -> urllib3.PoolManager:
     """Connections to any host, directly or through a proxy (http://host:port)."""
 
-    class PlainConnection(_Paced, urllib3.connection.HTTPConnection):
-        pass
+    watch = _Watch(patience, sockets)
 
-    class SecureConnection(_Paced, urllib3.connection.HTTPSConnection):
-        pass
+    class PlainConnection(urllib3.connection.HTTPConnection):
+        sock: Any
+
+        def connect(self) -> None:
+            super().connect()
+            self.sock = watch.over(self.sock)
+
+        def getresponse(self) -> Any:  # urllib3 gives one of its own
+            return watch.answered(self.sock, super().getresponse)
+
+    class SecureConnection(urllib3.connection.HTTPSConnection):
+        sock: Any
+
+        def connect(self) -> None:
+            super().connect()
+            self.sock = watch.over(self.sock)
+
+        def getresponse(self) -> Any:  # urllib3 gives one of its own
+            return watch.answered(self.sock, super().getresponse)
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = PlainConnection
@@ -160,8 +178,6 @@ def open_pool(
     class SecurePool(urllib3.HTTPSConnectionPool):
         ConnectionCls = SecureConnection
 
-    for connection in (PlainConnection, SecureConnection):
-        connection.patience, connection.sockets = patience, sockets
     timeout = urllib3.Timeout(connect=patience.connect_s, read=patience.read_s)
     context = _trusting_context()
     if proxy is None:

@@ -7,12 +7,12 @@ does not vouch for is hashed before it is used; what is damaged there is fetched
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketseek.apps.repository.wanted import PartFile, WantedFile, hash_descriptor
+from pocketseek.apps.repository.wanted import Part, PartFile, WantedFile, hash_descriptor
 from pocketseek.errors import DownloadError
 from pocketseek.package.entries import ChunkEntry
 from pocketseek.package.marker import read_marker, stamp_of
@@ -59,26 +59,34 @@ def is_good(path: Path, entry: ChunkEntry, stamp: str | None) -> bool:
         os.close(descriptor)
 
 
-def take(local: LocalChunk, entry: ChunkEntry, wanted: WantedFile) -> bool:
-    """Have a wanted chunk in place from here. False if it is no good. Raises OSError."""
+def take(
+    local: LocalChunk, entry: ChunkEntry, wanted: WantedFile, open_part: Callable[[WantedFile], Part] = PartFile
+) -> bool:
+    """Have a wanted chunk in place from here. False if it is no good. Raises OSError, StorageError.
+
+    open_part: how it is kept; only a plain file may be a link to the other.
+    """
     if not is_good(local.path, entry, local.stamp):
         return False
+    if open_part is not PartFile:
+        return _copied(local.path, wanted, open_part)
     with suppress(OSError):  # no hard links here, or another disk
         os.link(local.path, wanted.target, follow_symlinks=False)
         return True
-    return _copied(local.path, wanted)
+    return _copied(local.path, wanted, open_part)
 
 
-def _copied(path: Path, wanted: WantedFile) -> bool:
-    """Hashed as it is copied, since it may change meanwhile."""
-    with path.open("rb", buffering=0) as file, PartFile(wanted) as part:
+def _copied(path: Path, wanted: WantedFile, open_part: Callable[[WantedFile], Part]) -> bool:
+    """Hashed as it is copied, since it may change meanwhile. What the part has already is left out."""
+    with path.open("rb", buffering=0) as file, open_part(wanted) as part, suppress(DownloadError):
+        before = -1
         while (offset := part.next_offset()) is not None:
             file.seek(offset)
             piece = file.read(_PIECE_BYTES)
-            try:
-                if not piece or not part.write(piece):
-                    return False
-            except DownloadError:
+            if not piece or offset <= before:  # what was given for this place was no good
                 return False
+            before = offset
+            part.write(piece)  # False, too, where what follows is there already
         part.finish()
-    return True
+        return True
+    return False

@@ -1,25 +1,33 @@
 """`pull`: a model from elsewhere, installed.
 
-A package of ours is installed as it is published (receive.py); a repository of a model hub that holds a checkpoint is
-downloaded and converted (hub_download.py). Both go on where they were when they were interrupted.
+A package of ours is installed as it is published (receive.py); over an installed model it is an update (update.py),
+which keeps that as the version before, and keeps it sealed. A repository of a model hub that holds a checkpoint is
+downloaded and converted (hub_download.py). All go on where they were when they were interrupted.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from pocketseek.apps.repository.admission import Admit, by_form, check_not_sealed
 from pocketseek.apps.repository.open_source import HubCheckpoint, Link, Opened, find
 from pocketseek.apps.repository.receive import Offer, receive
+from pocketseek.apps.repository.repair import examine, repair
 from pocketseek.apps.repository.source import PackageSource
+from pocketseek.apps.repository.update import update
+from pocketseek.apps.repository.versions import has_previous
 from pocketseek.convert.provenance import sanitised
 from pocketseek.convert.recipe import Quant
 from pocketseek.errors import FormatError, IntegrityError, NotFoundError, UsageError
-from pocketseek.package.manifest import MAX_MANIFEST_BYTES, Manifest, read_manifest
+from pocketseek.package import zstd
+from pocketseek.package.key_slots import Secret
+from pocketseek.package.manifest import MAX_MANIFEST_BYTES, Manifest, read_manifest, read_manifest_bytes
 from pocketseek.package.paths import MANIFEST_NAME, SIGNATURE_NAME, check_model_name
+from pocketseek.package.seal_record import read_record
 from pocketseek.package.store import ModelStore
 
 Progress = Callable[[str, int, int], None]  # "download" or "convert", done bytes, total bytes
@@ -40,19 +48,33 @@ class PullOptions:
 
 
 @dataclass(frozen=True)
+class Replacing:
+    """The model `name`, installed at `path`, would give way to what is at the address. offer: None of a checkpoint,
+    which is converted and has no signature."""
+
+    name: str
+    path: Path
+    old: Manifest
+    address: str
+    offer: Offer | None
+
+
+@dataclass(frozen=True)
 class Consent:
-    """Asked before something happens; each raises if it may not. allow_fetching(num_bytes); allow_replacing(name): an
-    installed model with other content; admit: whether a package may be installed at all."""
+    """Asked before something happens; each raises if it may not. allow_fetching(num_bytes); allow_replacing: an
+    installed model with other content; admit: whether a package may be installed at all. unlocked: the secret of a
+    sealed model that is installed, closed after use; None of a plain one."""
 
     allow_fetching: Callable[[int], None] = lambda _: None
-    allow_replacing: Callable[[str], None] = lambda _: None
+    allow_replacing: Callable[[Replacing], None] = lambda _: None
     admit: Admit = by_form
+    unlocked: Callable[[Path], AbstractContextManager[Secret | None]] = lambda _: nullcontext()
 
 
 @dataclass(frozen=True)
 class Pulled:
     """num_bytes: of the package. fetched_bytes: now; local_bytes: shared with models that were here already. kept: the
-    download of a converted model, if it stays."""
+    download of a converted model, if it stays. has_previous: what was here before can be gone back to."""
 
     name: str
     path: Path
@@ -62,6 +84,7 @@ class Pulled:
     local_bytes: int = 0
     is_converted: bool = False
     kept: Path | None = None
+    has_previous: bool = False
 
 
 def pull(
@@ -120,19 +143,100 @@ def _pull_package(
         raise UsageError(f"{found.address} is the installed model {name} itself; there is nothing to pull")
     old = _installed(destination)
     if old is not None and old != offer.manifest:
-        consent.allow_replacing(name)
-    consent.admit(old, name, offer.manifest_bytes, offer.signature)
-    received = receive(
-        found.source,
-        offer,
+        consent.allow_replacing(Replacing(name, destination, old, found.address, offer))
+    is_other = old is not None and old.name != offer.manifest.name  # which allow_replacing has consented to
+    consent.admit(None if is_other else old, name, offer.manifest_bytes, offer.signature)
+    report_bytes = _as_download(report)
+    if old is None or _is_free_to_receive(destination, offer):
+        received = receive(
+            found.source,
+            offer,
+            destination,
+            models_dir=models_dir,
+            address=found.address,
+            num_connections=link.num_connections,
+            progress=report_bytes,
+            allow=consent.allow_fetching,
+        )
+        sizes = received.num_bytes, received.fetched_bytes, received.local_bytes
+        return Pulled(name, received.path, found.address, *sizes)
+    if read_manifest_bytes(destination) == offer.manifest_bytes:
+        return _mend(found, offer, link, destination, models_dir, consent, report_bytes)
+    return _change(found, offer, link, destination, models_dir, consent, report_bytes)
+
+
+def _is_free_to_receive(destination: Path, offer: Offer) -> bool:
+    """Whether it is the version that is here, as it was installed: nothing has to be kept beside it."""
+    if read_record(destination) is not None or has_previous(destination):
+        return False
+    return read_manifest_bytes(destination) == offer.manifest_bytes
+
+
+def _mend(
+    found: Opened,
+    offer: Offer,
+    link: Link,
+    destination: Path,
+    models_dir: Path,
+    consent: Consent,
+    report: Callable[[int, int], None],
+) -> Pulled:
+    """It is the version that is here: what is damaged of it is fetched, and a new signature taken."""
+    damaged = examine(destination, report)
+    fetched_bytes = 0
+    if damaged:
+        with consent.unlocked(destination) as secret:
+            repaired = repair(
+                destination,
+                damaged,
+                link,
+                models_dir=models_dir,
+                source=found.source,
+                secret=secret,
+                progress=report,
+                allow=consent.allow_fetching,
+            )
+        fetched_bytes = repaired.fetched_bytes
+    update(destination, found.source, offer, address=found.address, allow=consent.allow_fetching)
+    return Pulled(destination.name, destination, found.address, offer.manifest.num_bytes, fetched_bytes)
+
+
+def _change(
+    found: Opened,
+    offer: Offer,
+    link: Link,
+    destination: Path,
+    models_dir: Path,
+    consent: Consent,
+    report: Callable[[int, int], None],
+) -> Pulled:
+    """What is here stays beside it as the version before."""
+    with consent.unlocked(destination) as secret:
+        updated = update(
+            destination,
+            found.source,
+            offer,
+            secret=secret,
+            whole=not zstd.is_there(),
+            models_dir=models_dir,
+            address=found.address,
+            num_connections=link.num_connections,
+            progress=report,
+            allow=consent.allow_fetching,
+        )
+    return Pulled(
+        destination.name,
         destination,
-        models_dir=models_dir,
-        address=found.address,
-        num_connections=link.num_connections,
-        progress=lambda done_bytes, total_bytes: report("download", done_bytes, total_bytes),
-        allow=consent.allow_fetching,
+        found.address,
+        offer.manifest.num_bytes,
+        updated.fetched_bytes,
+        updated.local_bytes,
+        has_previous=True,
     )
-    return Pulled(name, received.path, found.address, received.num_bytes, received.fetched_bytes, received.local_bytes)
+
+
+def _as_download(report: Progress) -> Callable[[int, int], None]:
+    return lambda done_bytes, total_bytes: report("download", done_bytes, total_bytes)
 
 
 def _pull_checkpoint(
@@ -150,8 +254,10 @@ def _pull_checkpoint(
     repository = found.repository.name
     checkpoint = choose_checkpoint(found.repository, options.file_name)
     name = check_model_name(options.name or sanitised(repository.name.rpartition("/")[2]))
-    if _installed(ModelStore(models_dir).path_for_new(name)) is not None:
-        consent.allow_replacing(name)
+    destination = ModelStore(models_dir).path_for_new(name)
+    old = _installed(destination)
+    if old is not None:
+        consent.allow_replacing(Replacing(name, destination, old, str(repository), None))
     converted = convert_from_hub(
         found,
         checkpoint,

@@ -1,4 +1,5 @@
 """Damaged chunks are moved aside: `quarantine/<sha256>.damaged` in the package, not deleted before they are replaced.
+Of a sealed package it is the sealed chunk that lies there.
 
 A package with a chunk in quarantine is refused by every reader (the chunk is missing), while an engine that has it open
 reads on; that one is told by the new mtime of the file that it held, hashes it again, and takes the chunk that has its
@@ -13,7 +14,7 @@ from pathlib import Path
 from pocketseek.package.manifest import ChunkEntry
 from pocketseek.package.marker import read_marker, write_marker
 from pocketseek.package.paths import QUARANTINE_NAME, SHA256_PATTERN, chunk_path
-from pocketseek.package.storage import sync_dir
+from pocketseek.package.storage import own_dir, sync_dir
 
 _SUFFIX = ".damaged"
 
@@ -32,12 +33,13 @@ def quarantined(package_dir: Path) -> tuple[str, ...]:
     return tuple(sha256 for sha256 in found if SHA256_PATTERN.fullmatch(sha256))
 
 
-def move_aside(package_dir: Path, entry: ChunkEntry) -> None:
-    """With the package's lock held. What is missing already is nothing to move. Raises OSError."""
-    path, aside = chunk_path(package_dir, entry.sha256), quarantine_path(package_dir, entry.sha256)
+def move_aside(package_dir: Path, entry: ChunkEntry, path: Path | None = None) -> None:
+    """With the package's lock held. path: of the chunk, if it is sealed. What is missing already is nothing to move.
+    Raises OSError."""
+    path, aside = path or chunk_path(package_dir, entry.sha256), quarantine_path(package_dir, entry.sha256)
     if not os.path.lexists(path):
         return
-    aside.parent.mkdir(exist_ok=True)
+    own_dir(aside.parent)
     os.rename(path, aside)
     sync_dir(aside.parent)
     sync_dir(path.parent)
@@ -45,9 +47,9 @@ def move_aside(package_dir: Path, entry: ChunkEntry) -> None:
     write_marker(package_dir, {sha256: stamp for sha256, stamp in marked.items() if sha256 != entry.sha256})
 
 
-def put_back(package_dir: Path, sha256: str) -> None:
-    """It was good after all. Raises OSError."""
-    path = chunk_path(package_dir, sha256)
+def put_back(package_dir: Path, sha256: str, path: Path | None = None) -> None:
+    """It was good after all. path: of the chunk, if it is sealed. Raises OSError."""
+    path = path or chunk_path(package_dir, sha256)
     os.rename(quarantine_path(package_dir, sha256), path)
     sync_dir(path.parent)
     remove_if_empty(package_dir)

@@ -1,4 +1,4 @@
-"""A published package becomes an installed one: `receive`.
+"""A published package becomes an installed one: `receive`. (Over an installed one of another version: update.py.)
 
 Everything goes into the destination's partial directory (package/paths.py), which is kept when it ends early: chunks
 have their hashes as names, so the next `receive` of any version goes on with those that it needs. Chunks that an
@@ -19,7 +19,6 @@ from pocketseek.apps.repository.fetch import Progress, fetch_all
 from pocketseek.apps.repository.local_chunks import LocalChunk, find_local, is_good, take
 from pocketseek.apps.repository.source import DirectorySource, PackageSource
 from pocketseek.apps.repository.wanted import WantedFile
-from pocketseek.errors import UnsupportedError
 from pocketseek.package.check_record import read_checked, write_checked
 from pocketseek.package.install import check_replaceable, install, remove_tree, sweep
 from pocketseek.package.journal import is_download
@@ -38,10 +37,9 @@ from pocketseek.package.paths import (
     partial_path,
     resume_path,
 )
-from pocketseek.package.storage import check_free_space, storage_errors, sync_dir, write_file
+from pocketseek.package.storage import check_free_space, own_dir, storage_errors, sync_dir, write_file
 
 _SPARE_BYTES = 16_000_000  # for the manifest, what else is written, and the file system itself
-_SEALED_NAME = "sealed.json"
 
 
 @dataclass(frozen=True)
@@ -92,12 +90,9 @@ def receive(
     with storage_errors(destination):
         destination.parent.mkdir(parents=True, exist_ok=True)
         check_replaceable(destination)
-    if (destination / _SEALED_NAME).exists():
-        raise UnsupportedError(
-            f"{destination} is sealed; unseal it first (`pocketseek unseal`), or choose another --name"
-        )
     with destination_lock(destination):
         with storage_errors(destination, needed_bytes=offer.manifest.num_bytes):
+            check_replaceable(destination)  # again: it may have been sealed meanwhile
             _prepare(destination, offer.manifest)
             plan = _plan(destination, offer.manifest, find_local(models_dir, _hashes(offer.manifest)))
         needed_bytes = sum(file.missing_bytes for file in plan.to_fetch)
@@ -121,8 +116,8 @@ def _prepare(destination: Path, manifest: Manifest) -> None:
     partial, resume = partial_path(destination), resume_path(destination)
     if not is_download(destination):
         sweep(destination)
-    for folder in (partial / CHUNKS_NAME, partial / FILES_NAME, resume):
-        folder.mkdir(parents=True, exist_ok=True)
+    for folder in (partial, partial / CHUNKS_NAME, partial / FILES_NAME, resume):
+        own_dir(folder)
     write_file(resume / DOWNLOAD_NAME, b"")
     wanted = {entry.sha256 for entry in manifest.chunks} | {entry.sha256 for entry in manifest.files.values()}
     for folder in (partial / CHUNKS_NAME, partial / FILES_NAME):

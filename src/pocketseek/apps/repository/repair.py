@@ -3,7 +3,7 @@
 Every byte is hashed first (`examine`). What is damaged is moved aside (quarantine.py), its good segments are kept, and
 only the others are fetched; then the good chunk gets the name, and only then does the damaged one go. A kill in between
 leaves what the next repair goes on with. The manifest is what says what is right: one that is damaged itself cannot be
-repaired, only pulled again.
+repaired, only pulled again. Sealed packages are examined without their key, and mended with it (repair_sealed.py).
 """
 
 from __future__ import annotations
@@ -12,65 +12,41 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from pocketseek.apps.repository import quarantine
-from pocketseek.apps.repository.fetch import Progress, fetch_all
+from pocketseek.apps.repository.fetch import Progress
 from pocketseek.apps.repository.local_chunks import LocalChunk, find_local, is_good, take
-from pocketseek.apps.repository.open_source import Link, open_source
-from pocketseek.apps.repository.wanted import WantedFile
-from pocketseek.errors import IntegrityError, UnsupportedError
+from pocketseek.apps.repository.open_source import Link
+from pocketseek.apps.repository.repair_sealed import is_sealed_as_listed, mend_sealed
+from pocketseek.apps.repository.source import PackageSource
+from pocketseek.apps.repository.supply import Damaged, Repaired, Supply
+from pocketseek.apps.repository.wanted import PartFile, WantedFile
 from pocketseek.package.check_record import note_checked
 from pocketseek.package.install import remove_tree
+from pocketseek.package.key_slots import Secret
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import ChunkEntry, FileEntry, Manifest, read_manifest
 from pocketseek.package.marker import read_marker, stamp_of, write_marker
-from pocketseek.package.origin import read_origin
 from pocketseek.package.paths import CHUNKS_NAME, FILES_NAME, QUARANTINE_NAME, chunk_path, file_path
-from pocketseek.package.storage import check_free_space, storage_errors, sync_dir
-
-_REMEDY = "pull it again, or convert it again from its checkpoint"
-_SPARE_BYTES = 8_000_000
-
-
-@dataclass(frozen=True)
-class Damaged:
-    """What of a package is not as its manifest says, or not there."""
-
-    chunks: tuple[ChunkEntry, ...]
-    files: tuple[FileEntry, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.chunks or self.files)
-
-
-@dataclass(frozen=True)
-class Repaired:
-    """address: where fetched_bytes came from; None if nothing had to be fetched."""
-
-    num_chunks: int
-    num_files: int
-    fetched_bytes: int
-    address: str | None
+from pocketseek.package.seal_record import PackageFile, SealRecord, read_record
+from pocketseek.package.storage import own_dir, storage_errors, sync_dir
 
 
 def examine(package_dir: Path, progress: Progress | None = None) -> Damaged:
-    """Hash everything. Raises NotFoundError, FormatError (manifest), UnsupportedError (sealed)."""
-    if (package_dir / "sealed.json").exists():
-        raise UnsupportedError(f"{package_dir} is sealed, and sealed models cannot be repaired yet; unseal it first")
-    manifest = read_manifest(package_dir)
+    """Hash everything, of what is sealed the sealed files. Raises NotFoundError, FormatError (manifest)."""
+    manifest, record = read_manifest(package_dir), read_record(package_dir)
     done_bytes = 0
     good: list[ChunkEntry] = []
     bad: list[ChunkEntry] = []
     for entry in manifest.unique_chunks():
-        (good if is_good(chunk_path(package_dir, entry.sha256), entry, None) else bad).append(entry)
+        (good if _is_good_chunk(package_dir, record, entry) else bad).append(entry)
         done_bytes += entry.num_bytes
         if progress is not None:
             progress(done_bytes, manifest.num_bytes)
     note_checked(package_dir, (entry.sha256 for entry in good), int(time.time()))
     files = {entry.sha256: entry for entry in manifest.files.values()}.values()
-    return Damaged(tuple(bad), tuple(file for file in files if not _is_good_file(package_dir, file)))
+    return Damaged(tuple(bad), tuple(file for file in files if not _is_good_file(package_dir, record, file)))
 
 
 def repair(
@@ -79,14 +55,22 @@ def repair(
     link: Link,
     *,
     models_dir: Path,
+    source: PackageSource | None = None,
+    secret: Secret | None = None,
     progress: Progress | None = None,
     allow: Callable[[int], None] = lambda _: None,
 ) -> Repaired:
-    """Replace what `examine` found. Raises IntegrityError if nobody knows where the model came from, BusyError, and
-    what fetching raises; what was repaired until then stays."""
+    """Replace what `examine` found. source: where to fetch it, instead of where the model came from; stays open.
+    secret: of a sealed model. Raises IntegrityError if nobody knows where the model came from, SealError (sealed, and
+    no or the wrong secret), BusyError, and what fetching raises; what was repaired until then stays."""
     package_dir = Path(os.path.realpath(package_dir))
     with destination_lock(package_dir):
-        manifest = read_manifest(package_dir)
+        manifest, record = read_manifest(package_dir), read_record(package_dir)
+        supply = Supply(package_dir, link, source, progress, allow)
+        if record is not None and damaged:
+            with storage_errors(package_dir):
+                _tidy(package_dir, damaged)
+            return mend_sealed(package_dir, manifest, record, damaged, secret, models_dir, supply)
         with storage_errors(package_dir):
             _tidy(package_dir, damaged)
             named = set(manifest.unique_chunks())  # by now it may be another version
@@ -96,7 +80,7 @@ def repair(
             missing = [entry for entry in chunks if not _found_here(package_dir, manifest, entry, models_dir)]
         fetched_bytes, address = 0, None
         if missing or damaged.files:
-            fetched_bytes, address = _fetch(package_dir, missing, damaged.files, link, progress, allow)
+            fetched_bytes, address = _fetch(package_dir, missing, damaged.files, supply)
     return Repaired(len(damaged.chunks), len(damaged.files), fetched_bytes, address)
 
 
@@ -121,7 +105,7 @@ def _found_here(package_dir: Path, manifest: Manifest, entry: ChunkEntry, models
     if local is None:
         return False
     wanted = _wanted_chunk(package_dir, entry)
-    wanted.target.parent.mkdir(exist_ok=True)
+    own_dir(wanted.target.parent)
     # Not by its stamp: what rots in the flash keeps it, and a hard link would be the same damaged file.
     if not take(LocalChunk(local.path, None), entry, wanted):
         return False
@@ -130,42 +114,19 @@ def _found_here(package_dir: Path, manifest: Manifest, entry: ChunkEntry, models
 
 
 def _fetch(
-    package_dir: Path,
-    chunks: Iterable[ChunkEntry],
-    files: Iterable[FileEntry],
-    link: Link,
-    progress: Progress | None,
-    allow: Callable[[int], None],
+    package_dir: Path, chunks: Iterable[ChunkEntry], files: Iterable[FileEntry], supply: Supply
 ) -> tuple[int, str]:
     """(bytes fetched, where from)."""
-    origin = read_origin(package_dir)
     by_wanted: dict[WantedFile, ChunkEntry | FileEntry] = {
         **{_wanted_chunk(package_dir, entry): entry for entry in chunks},
         **{_wanted_file(package_dir, entry): entry for entry in files},
     }
-    if origin is None:
-        raise IntegrityError(
-            f"{package_dir}: {len(by_wanted)} damaged chunks or files, and nobody noted where it came from; {_REMEDY}"
-        )
-    needed_bytes = sum(wanted.num_bytes for wanted in by_wanted)
-    allow(needed_bytes)
-    check_free_space(package_dir, needed_bytes + _SPARE_BYTES)
-    with storage_errors(package_dir):
-        (package_dir / QUARANTINE_NAME).mkdir(exist_ok=True)
-        for wanted, entry in by_wanted.items():
-            _seed(package_dir, wanted, entry)
-    source = open_source(origin.address, link)
-    try:
-        fetched_bytes = fetch_all(
-            source,
-            list(by_wanted),
-            num_connections=link.num_connections,
-            progress=progress,
-            finished=lambda wanted: _put_in_place(package_dir, wanted, by_wanted[wanted]),
-        )
-    finally:
-        source.close()
-    return fetched_bytes, source.name
+    with supply.opened(list(by_wanted)) as fetch:
+        with storage_errors(package_dir):
+            own_dir(package_dir / QUARANTINE_NAME)
+            for wanted, entry in by_wanted.items():
+                _seed(package_dir, wanted, entry)
+        return fetch(lambda wanted: _put_in_place(package_dir, wanted, by_wanted[wanted]), PartFile)
 
 
 def _seed(package_dir: Path, wanted: WantedFile, entry: ChunkEntry | FileEntry) -> None:
@@ -200,6 +161,16 @@ def _wanted_file(package_dir: Path, entry: FileEntry) -> WantedFile:
     return WantedFile(f"{FILES_NAME}/{entry.sha256}", target, entry.num_bytes, entry.sha256)
 
 
-def _is_good_file(package_dir: Path, entry: FileEntry) -> bool:
+def _is_good_chunk(package_dir: Path, record: SealRecord | None, entry: ChunkEntry) -> bool:
+    file = PackageFile(CHUNKS_NAME, entry.sha256, entry.num_bytes)
+    if record is not None and record.has(file):
+        return is_sealed_as_listed(package_dir, record, file)
+    return is_good(chunk_path(package_dir, entry.sha256), entry, None)
+
+
+def _is_good_file(package_dir: Path, record: SealRecord | None, entry: FileEntry) -> bool:
+    file = PackageFile(FILES_NAME, entry.sha256, entry.num_bytes)
+    if record is not None and record.has(file):
+        return is_sealed_as_listed(package_dir, record, file)
     whole = ChunkEntry(entry.sha256, entry.num_bytes, "", ())
     return is_good(file_path(package_dir, entry.sha256), whole, None)

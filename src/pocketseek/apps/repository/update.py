@@ -4,72 +4,80 @@ What arrives lies in the update directory beside the package (package/switch.py 
 power cut or a full disk at any moment leaves the version in use, and the next `update` goes on with what is there:
 whole files as they are, parts of files as `.part`, deltas that were fetched and not applied. A delta whose result is
 not what the manifest says (it lies, or a chunk here is damaged) is dropped and the chunk fetched whole. Nothing is
-switched before every chunk and file of the new version has been hashed, here or on arrival.
+switched before every chunk and file of the new version has been hashed, here or on arrival. Chunks that another model
+has are taken from there.
 
-Engines that are open go on with the version that they opened.
+Of a sealed model all that arrives is sealed as it arrives (sealed_keeping.py), which takes its key. Engines that are
+open go on with the version that they opened.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from pocketseek.apps.repository.admission import Admit, by_form
-from pocketseek.apps.repository.apply import apply_step
-from pocketseek.apps.repository.fetch import Progress, fetch_all
-from pocketseek.apps.repository.local_chunks import is_good
+from pocketseek.apps.repository.fetch import Progress
+from pocketseek.apps.repository.keeping import Keeping, PlainKeeping
+from pocketseek.apps.repository.local_chunks import LocalChunk, find_local
 from pocketseek.apps.repository.receive import Offer
-from pocketseek.apps.repository.source import DirectorySource, PackageSource
-from pocketseek.apps.repository.update_plan import SEALED_NAME, Step, UpdatePlan, plan_steps, read_deltas, read_offer
-from pocketseek.apps.repository.wanted import WantedFile
-from pocketseek.errors import FormatError, IntegrityError, UnsupportedError
-from pocketseek.package.entries import ChunkEntry
-from pocketseek.package.install import remove_tree
+from pocketseek.apps.repository.sealed_keeping import SealedKeeping
+from pocketseek.apps.repository.source import PackageSource
+from pocketseek.apps.repository.update_plan import UpdatePlan, check_library, plan_steps, read_deltas, read_offer
+from pocketseek.apps.repository.update_work import Updated, UpdateWork
+from pocketseek.package.check_record import note_checked
+from pocketseek.package.delta_fit import DeltaFit
+from pocketseek.package.install import check_own_folders, remove_tree
+from pocketseek.package.key_slots import Secret
 from pocketseek.package.lock import destination_lock
-from pocketseek.package.manifest import Manifest, parse_manifest, read_manifest_bytes
-from pocketseek.package.marker import read_marker, stamp_of, write_marker
+from pocketseek.package.manifest import parse_manifest, read_manifest_bytes, version_id
+from pocketseek.package.origin import Origin, write_origin
 from pocketseek.package.paths import (
     CHUNKS_NAME,
     DELTAS_NAME,
     FILES_NAME,
     MANIFEST_NAME,
+    ORIGIN_NAME,
+    SEALED_SUFFIX,
     SIGNATURE_NAME,
-    chunk_path,
     update_path,
 )
-from pocketseek.package.storage import check_free_space, storage_errors, sync_dir, write_file
-from pocketseek.package.switch import UNSIGNED_NAME, go_back, settle, switch_to_update, version_id
+from pocketseek.package.seal_hold import SealHold, read_whole_record
+from pocketseek.package.settle import UNSIGNED_NAME, settle
+from pocketseek.package.signing import renewed_signature
+from pocketseek.package.storage import own_dir, storage_errors, sync_dir, write_file
+from pocketseek.package.switch import go_back, read_signature, replace_origin, replace_signature, switch_to_update
 
-_SPARE_BYTES = 16_000_000  # for manifests, directories and the file system itself
 _FOLDERS = (CHUNKS_NAME, FILES_NAME, DELTAS_NAME)
 
 
-@dataclass(frozen=True)
-class Updated:
-    """fetched_bytes: of deltas, chunks and files. num_deltas were applied; num_whole came whole, of which num_failed
-    after a delta did not make what it should."""
+def look(
+    package_dir: Path,
+    source: PackageSource,
+    *,
+    whole: bool = False,
+    admit: Admit = by_form,
+    models_dir: Path | None = None,
+) -> UpdatePlan:
+    """What an update would take; changes nothing, and takes no key. whole: without deltas. admit: whether what is
+    offered may be had. models_dir: where chunks may be that need not be fetched.
 
-    old: str
-    new: str
-    fetched_bytes: int
-    num_deltas: int
-    num_whole: int
-    num_failed: int
-
-
-def look(package_dir: Path, source: PackageSource, *, whole: bool = False, admit: Admit = by_form) -> UpdatePlan:
-    """What an update would take; changes nothing. whole: without deltas. admit: whether what is offered may be had.
-
-    Raises TrustError, NotFoundError, FormatError (package, or what the source has), UnsupportedError (sealed, or a
-    library is missing), StorageError, DownloadError.
+    Raises TrustError, NotFoundError, FormatError (package, or what the source has), UnsupportedError (a library is
+    missing), UsageError (half sealed), StorageError, DownloadError.
     """
-    check_not_sealed_here(package_dir)
     old_bytes = read_manifest_bytes(package_dir)
-    offer = read_offer(source, parse_manifest(old_bytes), package_dir.name, admit)
-    return _plan(package_dir, old_bytes, offer, source, whole=whole, check=False)
+    with storage_errors(package_dir):
+        here = read_signature(package_dir)
+    offer, renewed = read_offer(source, old_bytes, here, package_dir.name, admit)
+    with _keeping(package_dir, None, is_looking=True) as keeping:
+        plan = _plan(package_dir, old_bytes, offer, source, keeping, whole=whole, check=False)
+    local = _elsewhere(plan, models_dir)
+    steps = tuple(step for step in plan.steps if step.sha256 not in local)
+    return replace(plan, steps=steps, new_signature=renewed)
 
 
 def update(
@@ -77,41 +85,62 @@ def update(
     source: PackageSource,
     offer: Offer,
     *,
+    secret: Secret | None = None,
     whole: bool = False,
     keep_previous: bool = False,
+    models_dir: Path | None = None,
+    address: str | None = None,
     num_connections: int = 4,
     progress: Progress | None = None,
     allow: Callable[[int], None] = lambda _: None,
 ) -> Updated:
     """Make the offered version the one in use; the one before can be gone back to until the new one has answered, or,
-    with keep_previous, until the next update. allow(num_bytes) is asked before they are fetched, and raises if that is
-    too much. Raises as `look`, BusyError, and IntegrityError if what is offered contradicts itself."""
+    with keep_previous, until the next update. secret: of a sealed model. address: noted as its origin, which stays
+    otherwise. allow(num_bytes) is asked before so much is fetched in all, and again when deltas failed and it becomes
+    more; it raises if that is too much, and what arrived stays. Raises as `look`, BusyError, SealError, and
+    IntegrityError if what is offered contradicts itself."""
     package_dir = Path(os.path.realpath(package_dir))
-    check_not_sealed_here(package_dir)
     with destination_lock(package_dir):
         with storage_errors(package_dir):
+            check_own_folders(package_dir)
+            if update_path(package_dir).is_symlink():  # not ours: nothing is written through it
+                update_path(package_dir).unlink()
             settle(package_dir)
         old_bytes = read_manifest_bytes(package_dir)
         if old_bytes == offer.manifest_bytes:
-            return Updated(version_id(old_bytes), version_id(old_bytes), 0, 0, 0, 0)
-        with storage_errors(package_dir):
-            _prepare(package_dir, offer)
-        plan = _plan(package_dir, old_bytes, offer, source, whole=whole, check=True)
-        allow(plan.fetch_bytes)
-        work = _Work(package_dir, source, 1 if isinstance(source, DirectorySource) else num_connections, progress)
-        work.run(plan)
-        with storage_errors(package_dir):
-            _vouch(package_dir, offer.manifest)
-            for folder in (*(update_path(package_dir) / name for name in _FOLDERS), update_path(package_dir)):
-                sync_dir(folder)
-            switch_to_update(package_dir, keep_previous=keep_previous)
+            return _refreshed(package_dir, offer, address)
+        with _keeping(package_dir, secret) as keeping:
+            with storage_errors(package_dir):
+                _prepare(package_dir, offer, None if address is None else Origin.now(address))
+            plan = _plan(package_dir, old_bytes, offer, source, keeping, whole=whole, check=True)
+            fit = DeltaFit(parse_manifest(old_bytes), offer.manifest)
+            work = UpdateWork(package_dir, source, keeping, fit, num_connections, progress)
+            plan = work.take_local(plan, _elsewhere(plan, models_dir))
+            work.run(plan, allow)
+            arrived = [step.sha256 for step in (*plan.steps, *work.taken) if step.entry.segments]
+            with storage_errors(package_dir):
+                for folder in (*(update_path(package_dir) / name for name in _FOLDERS), update_path(package_dir)):
+                    sync_dir(folder)
+                keeping.vouch(offer)
+                switch_to_update(package_dir, keep_previous=keep_previous)
+            note_checked(package_dir, arrived, int(time.time()))
     return work.result(plan)
+
+
+def sign_anew(package_dir: Path, offer: Offer) -> Updated:
+    """Take the signatures that are offered of the version that is here; they were judged (`look`). Raises BusyError,
+    StorageError, UnsupportedError."""
+    package_dir = Path(os.path.realpath(package_dir))
+    with destination_lock(package_dir), storage_errors(package_dir):
+        settle(package_dir)
+        return _refreshed(package_dir, offer, None)
 
 
 def roll_back(package_dir: Path) -> str:
     """Back to the version before the last update. Returns its id (SHA-256 of its manifest).
 
-    Raises NotFoundError (there is none), IntegrityError, FormatError, BusyError, StorageError.
+    A sealed one stays sealed, and no key is needed. Raises NotFoundError (there is none), IntegrityError, FormatError,
+    BusyError, StorageError.
     """
     package_dir = Path(os.path.realpath(package_dir))
     read_manifest_bytes(package_dir)  # NotFoundError, FormatError for what is no package
@@ -120,37 +149,85 @@ def roll_back(package_dir: Path) -> str:
     return version_id(read_manifest_bytes(package_dir))
 
 
-def check_not_sealed_here(package_dir: Path) -> None:
-    """Raises UnsupportedError."""
-    if (package_dir / SEALED_NAME).exists():
-        raise UnsupportedError(f"{package_dir} is sealed; unseal it first (`pocketseek unseal`), then update it")
+@contextmanager
+def _keeping(package_dir: Path, secret: Secret | None, *, is_looking: bool = False) -> Iterator[Keeping]:
+    """is_looking: nothing is to be received, so that no key is needed."""
+    record = read_whole_record(package_dir, parse_manifest(read_manifest_bytes(package_dir)))
+    keeping: Keeping
+    if record is None:
+        keeping = PlainKeeping(package_dir)
+    else:
+        hold = None if is_looking else SealHold.open(package_dir, record, secret)
+        keeping = SealedKeeping(package_dir, record, hold)
+    try:
+        yield keeping
+    finally:
+        keeping.close()
+
+
+def _refreshed(package_dir: Path, offer: Offer, address: str | None) -> Updated:
+    """The version is here: its signature, and where it comes from, may be new."""
+    version = version_id(offer.manifest_bytes)
+    with storage_errors(package_dir):
+        if address is not None:
+            replace_origin(package_dir, Origin.now(address))
+        renewed = renewed_signature(read_signature(package_dir), offer.signature, offer.manifest_bytes)
+        if renewed is not None:
+            replace_signature(package_dir, renewed)
+    return Updated(version, version, is_signed_anew=renewed is not None)
 
 
 def _plan(
-    package_dir: Path, old_bytes: bytes, offer: Offer, source: PackageSource, *, whole: bool, check: bool
+    package_dir: Path,
+    old_bytes: bytes,
+    offer: Offer,
+    source: PackageSource,
+    keeping: Keeping,
+    *,
+    whole: bool,
+    check: bool,
 ) -> UpdatePlan:
     old_id, new_id = version_id(old_bytes), version_id(offer.manifest_bytes)
     if old_id == new_id:
         return UpdatePlan(old_id, offer, ())
     deltas = {} if whole else read_deltas(source, old_id, new_id)
     with storage_errors(package_dir):
-        steps = plan_steps(package_dir, parse_manifest(old_bytes), offer.manifest, deltas, check=check)
+        steps = plan_steps(keeping, parse_manifest(old_bytes), offer.manifest, deltas, check=check)
+    check_library(steps)
     return UpdatePlan(old_id, offer, steps)
 
 
-def _prepare(package_dir: Path, offer: Offer) -> None:
+def _elsewhere(plan: UpdatePlan, models_dir: Path | None) -> Mapping[str, LocalChunk]:
+    """Chunks of the plan that other models have, by hash and size."""
+    sizes = {step.sha256: step.entry.num_bytes for step in plan.steps if step.entry.segments}
+    if models_dir is None or not sizes:
+        return {}
+    with storage_errors(models_dir):
+        found = find_local(models_dir, sizes)
+        return {
+            sha256: local
+            for sha256, local in found.items()
+            if local.path.is_file() and local.path.stat().st_size == sizes[sha256]
+        }
+
+
+def _prepare(package_dir: Path, offer: Offer, origin: Origin | None) -> None:
     """The update directory of this version, with nothing in it that is of no use to it. The manifest comes last: an
-    update directory without one counts as switched (package/switch.py). Raises OSError."""
+    update directory without one is removed (package/switch.py). Raises OSError."""
     update = update_path(package_dir)
+    for folder in (update, *(update / name for name in _FOLDERS)):
+        own_dir(folder)
     if (update / MANIFEST_NAME).exists() and (update / MANIFEST_NAME).read_bytes() != offer.manifest_bytes:
         _keep_only_wanted(update, offer)
-    for folder in _FOLDERS:
-        (update / folder).mkdir(parents=True, exist_ok=True)
     (update / UNSIGNED_NAME).unlink(missing_ok=True)
     if offer.signature is not None:
         write_file(update / SIGNATURE_NAME, offer.signature)
     else:
         (update / SIGNATURE_NAME).unlink(missing_ok=True)
+    if origin is not None:
+        write_origin(update, origin)
+    else:
+        (update / ORIGIN_NAME).unlink(missing_ok=True)
     write_file(update / f"{MANIFEST_NAME}.new", offer.manifest_bytes)
     os.replace(update / f"{MANIFEST_NAME}.new", update / MANIFEST_NAME)
     sync_dir(update)
@@ -160,88 +237,6 @@ def _keep_only_wanted(update: Path, offer: Offer) -> None:
     manifest = offer.manifest
     wanted = {chunk.sha256 for chunk in manifest.chunks} | {file.sha256 for file in manifest.files.values()}
     for folder in _FOLDERS:
-        for path in list((update / folder).iterdir()) if (update / folder).is_dir() else ():
-            if path.name.removesuffix(".part") not in wanted:
+        for path in list((update / folder).iterdir()):
+            if path.name.removesuffix(".part").removesuffix(SEALED_SUFFIX) not in wanted:
                 remove_tree(path)
-
-
-class _Work:
-    """Fetches and applies, in the caller's thread where anything is decided."""
-
-    def __init__(
-        self, package_dir: Path, source: PackageSource, num_connections: int, progress: Progress | None
-    ) -> None:
-        self._package_dir = package_dir
-        self._source = source
-        self._num_connections = num_connections
-        self._progress = progress
-        self._by_path: dict[str, Step] = {}
-        self._failed: list[Step] = []
-        self._fetched_bytes = 0
-        self._num_deltas = 0
-
-    def run(self, plan: UpdatePlan) -> None:
-        """Every chunk and file of the plan is in the update directory afterwards, checked and synced."""
-        self._by_path = {step.wanted(self._package_dir).path: step for step in plan.steps}
-        there = [step for step in plan.steps if self._is_delta_there(step)]
-        to_fetch = [step.wanted(self._package_dir) for step in plan.steps if step not in there]
-        with storage_errors(self._package_dir):
-            missing_bytes = sum(file.missing_bytes for file in to_fetch)
-        made_bytes = sum(step.entry.num_bytes for step in plan.steps if step.delta is not None)
-        check_free_space(self._package_dir.parent, missing_bytes + made_bytes + _SPARE_BYTES if plan.steps else 0)
-        for step in there:
-            self._apply(step)
-        self._fetch(to_fetch)
-        if self._failed:
-            self._fetch([step.whole(self._package_dir) for step in self._failed])
-
-    def result(self, plan: UpdatePlan) -> Updated:
-        num_whole = len(plan.steps) - self._num_deltas
-        return Updated(plan.old, plan.new, self._fetched_bytes, self._num_deltas, num_whole, len(self._failed))
-
-    def _fetch(self, files: Sequence[WantedFile]) -> None:
-        with storage_errors(self._package_dir):
-            self._fetched_bytes += sum(file.missing_bytes for file in files)
-        fetch_all(
-            self._source,
-            files,
-            num_connections=self._num_connections,
-            progress=self._progress,
-            finished=self._arrived,
-        )
-
-    def _arrived(self, file: WantedFile) -> None:
-        step = self._by_path.get(file.path)
-        if step is not None and step.delta is not None:
-            self._apply(step)
-
-    def _apply(self, step: Step) -> None:
-        delta = step.wanted(self._package_dir).target
-        try:
-            apply_step(self._package_dir, step, delta)
-            self._num_deltas += 1
-        except (FormatError, IntegrityError):  # of the delta, or of a chunk here: the whole chunk needs neither
-            self._failed.append(step)
-        with storage_errors(delta):
-            delta.unlink()
-
-    def _is_delta_there(self, step: Step) -> bool:
-        """Fetched by an earlier try and not applied."""
-        if step.delta is None:
-            return False
-        target = step.wanted(self._package_dir).target
-        if is_good(target, ChunkEntry(step.delta.sha256, step.delta.num_bytes, "", ()), None):
-            return True
-        with suppress(FileNotFoundError), storage_errors(target):
-            target.unlink(missing_ok=True)
-        return False
-
-
-def _vouch(package_dir: Path, manifest: Manifest) -> None:
-    """The marker knows the chunks of the new version, all of which were hashed, before they are used."""
-    stamps = {}
-    for chunk in manifest.unique_chunks():
-        arrived = chunk_path(update_path(package_dir), chunk.sha256)
-        place = arrived if arrived.exists() else chunk_path(package_dir, chunk.sha256)
-        stamps[chunk.sha256] = stamp_of(place.stat())
-    write_marker(package_dir, {**read_marker(package_dir), **stamps})

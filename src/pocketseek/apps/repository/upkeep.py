@@ -15,30 +15,37 @@ from threading import Event, Thread
 
 from pocketseek.apps.repository.open_source import Link
 from pocketseek.apps.repository.quarantine import quarantine_path
-from pocketseek.apps.repository.repair import Damaged, repair
+from pocketseek.apps.repository.repair import repair
 from pocketseek.apps.repository.scrub import BYTES_PER_S, check_chunk, next_due
+from pocketseek.apps.repository.supply import Damaged
 from pocketseek.errors import (
     BusyError,
     DownloadError,
     FormatError,
     IntegrityError,
     NotFoundError,
+    SealError,
     StorageError,
     UnsupportedError,
     UsageError,
 )
 from pocketseek.package.check_record import note_checked, read_checked
+from pocketseek.package.key_slots import Secret
 from pocketseek.package.manifest import ChunkEntry, read_manifest
 
 REST_S = 20.0
 RETRY_S = 3600.0
 _UNREADABLE = (NotFoundError, FormatError, StorageError)
-_UNREPAIRED = (*_UNREADABLE, BusyError, DownloadError, IntegrityError, UnsupportedError, UsageError)
+_UNREPAIRED = (*_UNREADABLE, BusyError, DownloadError, IntegrityError, SealError, UnsupportedError, UsageError)
+
+_Copy = tuple[Path, str]
+"""A package, and a chunk by its hash: another package's copy of it is another file."""
 
 
 class Upkeep:
     """Use in `with`. models: the package directories in use, asked anew each time. report: a line for the log. link:
-    asked when something has to be fetched; may raise UsageError."""
+    asked when something has to be fetched; may raise UsageError. unlock: the secret of a sealed model, if it is at
+    hand; whose it is closes it."""
 
     def __init__(
         self,
@@ -50,6 +57,7 @@ class Upkeep:
         models_dir: Path,
         days: float,
         allow_fetching: Callable[[int], None] = lambda _: None,
+        unlock: Callable[[Path], Secret | None] = lambda _: None,
         rest_s: float = REST_S,
         bytes_per_s: float = BYTES_PER_S,
     ) -> None:
@@ -60,10 +68,11 @@ class Upkeep:
         self._models_dir = models_dir
         self._days = days
         self._allow_fetching = allow_fetching
+        self._unlock = unlock
         self._rest_s = rest_s
         self._bytes_per_s = bytes_per_s
-        self._seen_s: dict[str, int] = {}  # also where the package cannot be written
-        self._retry_at_s: dict[str, float] = {}
+        self._seen_s: dict[_Copy, int] = {}  # also where the package cannot be written
+        self._retry_at_s: dict[_Copy, float] = {}
         self._stop = Event()
         self._thread = Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -92,29 +101,37 @@ class Upkeep:
                 pass
 
     def _next(self, package_dir: Path) -> ChunkEntry | None:
-        """Not one that was tried a short while ago, nor anything of what cannot be read or is sealed."""
-        if (package_dir / "sealed.json").exists():
-            return None
+        """Not one that was tried a short while ago, nor anything of what cannot be read."""
         try:
             manifest = read_manifest(package_dir)
         except _UNREADABLE:
             return None
         now_s = time.time()
-        waiting = {sha256: int(now_s) for sha256, at_s in self._retry_at_s.items() if time.monotonic() < at_s}
-        times = {**read_checked(package_dir), **self._seen_s, **waiting}
+        seen = {sha256: at_s for (path, sha256), at_s in self._seen_s.items() if path == package_dir}
+        waiting = {
+            sha256: int(now_s)
+            for (path, sha256), at_s in self._retry_at_s.items()
+            if path == package_dir and time.monotonic() < at_s
+        }
+        times = {**read_checked(package_dir), **seen, **waiting}
         return next_due(manifest, times, now_s, self._days)
 
     def _look_after(self, package_dir: Path, entry: ChunkEntry) -> None:
-        outcome = check_chunk(package_dir, entry, self._may_work, self._stop, bytes_per_s=self._bytes_per_s)
+        try:
+            outcome = check_chunk(package_dir, entry, self._may_work, self._stop, bytes_per_s=self._bytes_per_s)
+        except _UNREADABLE as error:
+            self._retry_at_s[package_dir, entry.sha256] = time.monotonic() + RETRY_S
+            self._report(str(error))
+            return
         if outcome == "good":
-            self._seen_s[entry.sha256] = int(time.time())
-            note_checked(package_dir, [entry.sha256], self._seen_s[entry.sha256])
+            now_s = self._seen_s[package_dir, entry.sha256] = int(time.time())
+            note_checked(package_dir, [entry.sha256], now_s)
         elif outcome == "damaged":
             self._mend(package_dir, entry)
 
     def _mend(self, package_dir: Path, entry: ChunkEntry) -> None:
         where = f"{package_dir}: chunk {entry.sha256} of stage {entry.stage} is damaged"
-        self._retry_at_s[entry.sha256] = time.monotonic() + RETRY_S
+        self._retry_at_s[package_dir, entry.sha256] = time.monotonic() + RETRY_S
         try:
             repaired = repair(
                 package_dir,
@@ -122,6 +139,7 @@ class Upkeep:
                 self._link(),
                 models_dir=self._models_dir,
                 allow=self._allow_fetching,
+                secret=self._unlock(package_dir),
             )
         except _UNREPAIRED as error:
             with suppress(OSError):  # an engine that has it open looks again, and refuses it

@@ -9,14 +9,45 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pocketseek.errors import BusyError, FormatError, NotFoundError, StorageError
 from pocketseek.package.lock import destination_lock
-from pocketseek.package.manifest import read_manifest_bytes
-from pocketseek.package.paths import PREVIOUS_NAME
+from pocketseek.package.manifest import parse_manifest, read_manifest_bytes, version_id
+from pocketseek.package.paths import KEEP_NAME, PREVIOUS_NAME
+from pocketseek.package.settle import is_settled, settle
 from pocketseek.package.storage import storage_errors
-from pocketseek.package.switch import drop_previous, has_answered, is_settled, note_answered, settle, version_id
+from pocketseek.package.switch import drop_previous, has_answered, note_answered, previous_manifest_bytes
+
+Kept = Literal["until it has answered", "until the next update", "until it is opened"]
+
+
+@dataclass(frozen=True)
+class PreviousVersion:
+    """What `rollback` would bring back. id: SHA-256 of its manifest; number: the publisher's, 0 if there is none."""
+
+    id: str
+    number: int
+    name: str
+    kept: Kept
+
+
+def previous_version(package_dir: Path) -> PreviousVersion | None:
+    """None: there is none, or it cannot be read."""
+    with suppress(OSError, FormatError, StorageError):
+        data = previous_manifest_bytes(package_dir)
+        if data is None:
+            return None
+        manifest = parse_manifest(data)
+        kept: Kept = "until it has answered"
+        if (package_dir / KEEP_NAME).exists():
+            kept = "until the next update"
+        elif has_answered(package_dir):
+            kept = "until it is opened"
+        return PreviousVersion(version_id(data), manifest.version, manifest.name, kept)
+    return None
 
 
 def has_previous(package_dir: Path) -> bool:

@@ -12,6 +12,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pocketseek.errors import DownloadError
 from pocketseek.formats import SEGMENT_BYTES
@@ -19,7 +20,7 @@ from pocketseek.package.storage import write_all
 
 _PIECE_BYTES = 1 << 20
 _BACKDATE_NS = 1_000_000_000  # so that any later change gets another mtime (package/chunk_file.py)
-_MOST_STRIKES = 3
+MOST_STRIKES = 3
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,23 @@ class WantedFile:
         if self.target.exists():
             return 0
         return max(0, self.num_bytes - (self.part.stat().st_size if self.part.exists() else 0))
+
+
+class Part(Protocol):
+    """What there is of a wanted file while it is fetched: plain (PartFile), or sealed (sealed_part.py)."""
+
+    def __enter__(self) -> Part: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    @property
+    def num_kept(self) -> int: ...
+
+    def next_offset(self) -> int | None: ...
+
+    def write(self, piece: bytes) -> bool: ...
+
+    def finish(self) -> None: ...
 
 
 class PartFile:
@@ -102,10 +120,7 @@ class PartFile:
         os.ftruncate(self._descriptor, wanted.num_bytes)
         if wanted.segments and hash_descriptor(self._descriptor, wanted.num_bytes) != wanted.sha256:
             os.unlink(wanted.part)
-            raise DownloadError(
-                f"{wanted.path}: the hashes of its segments and of the whole contradict each other; "
-                "the package is damaged where it is published"
-            )
+            raise contradiction(wanted)
         written_ns = time.time_ns() - _BACKDATE_NS
         os.utime(self._descriptor, ns=(written_ns, written_ns))
         os.fsync(self._descriptor)
@@ -129,12 +144,9 @@ class PartFile:
         ended = self._tail
         if not self._judge():
             self._strikes[ended] += 1
-            if self._strikes[ended] >= _MOST_STRIKES:
+            if self._strikes[ended] >= MOST_STRIKES:
                 start = ended * self._segment_bytes
-                raise DownloadError(
-                    f"{self._wanted.path} arrives damaged each time (bytes {start} to "
-                    f"{start + self._size(ended) - 1}); try another network, or tell who publishes it"
-                )
+                raise too_often(self._wanted, start, start + self._size(ended))
             return False
         following = ended + 1
         if following < len(self._good) and not self._good[following]:
@@ -155,6 +167,20 @@ class PartFile:
 
     def _size(self, index: int) -> int:
         return min(self._segment_bytes, self._wanted.num_bytes - index * self._segment_bytes)
+
+
+def contradiction(wanted: WantedFile) -> DownloadError:
+    return DownloadError(
+        f"{wanted.path}: the hashes of its segments and of the whole contradict each other; "
+        "the package is damaged where it is published: tell who publishes it, or take it from another place"
+    )
+
+
+def too_often(wanted: WantedFile, start: int, end: int) -> DownloadError:
+    return DownloadError(
+        f"{wanted.path} arrives damaged each time (bytes {start} to {end - 1}); "
+        "try another network, or tell who publishes it"
+    )
 
 
 def hash_descriptor(descriptor: int, num_bytes: int) -> str:
