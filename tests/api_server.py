@@ -22,9 +22,11 @@ from pocketseek.apps.access_tokens import TokenStore
 from pocketseek.apps.conversations import ConversationStore
 from pocketseek.apps.model_pool import ModelPool, ServedModel
 from pocketseek.apps.model_state import ModelState
+from pocketseek.apps.model_updates import ModelUpdates
 from pocketseek.apps.serve.private_files import PrivateFiles
 from pocketseek.apps.serve.server import ApiServer, bind
 from pocketseek.apps.serve.services import ServeOptions, Services
+from pocketseek.apps.serve.voice_desk import VoiceDesk
 from pocketseek.package.audit import AuditLog
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.work import Logits, Work
@@ -117,6 +119,8 @@ def serving(
     models: Sequence[ServedModel] = (ServedModel(MODEL, Path("nowhere")),),
     state_of: Callable[[ServedModel], ModelState | None] = lambda model: None,
     audit: AuditLog | None = None,
+    voice: VoiceDesk | None = None,
+    updates: ModelUpdates | None = None,
 ) -> Iterator[Served]:
     executor = FakeExecutor(logits=logits, before_run=before_run, context_length=context_length)
 
@@ -134,6 +138,8 @@ def serving(
         files=PrivateFiles(folder / "uploads"),
         state_of=state_of,
         audit=audit,
+        voice=voice,
+        updates=updates,
     )
     listener = bind("127.0.0.1", 0)
     server = ApiServer(services)

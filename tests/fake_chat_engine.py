@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from pocketseek.errors import ContextLengthError
-from pocketseek.types import Message, SamplingParams, TextEvent
+from pocketseek.types import Message, SamplingParams, Service, TextEvent
 
 
 class FakeEngine:
@@ -15,6 +15,7 @@ class FakeEngine:
         self.context_length = context_length
         self.answer = answer
         self.prompts: list[str] = []
+        self.services: list[Service] = []
         self.num_open_streams = 0
 
     def encode_prompt(self, prompt: str | Sequence[Message]) -> tuple[int, ...]:
@@ -23,12 +24,18 @@ class FakeEngine:
         return tuple(ord(letter) for message in prompt for letter in f"{message.role[0]}:{message.content};")
 
     def stream_text(
-        self, prompt: Sequence[Message], *, max_tokens: int, sampling: SamplingParams
+        self,
+        prompt: Sequence[Message],
+        *,
+        max_tokens: int,
+        sampling: SamplingParams,
+        service: Service,
     ) -> Iterator[TextEvent]:
         text = "".join(map(chr, self.encode_prompt(prompt)))
         if len(text) >= self.context_length:
             raise ContextLengthError(f"{len(text)} tokens; shorten the prompt")
         self.prompts.append(text)
+        self.services.append(service)
         return self._events(self.answer(text), max_tokens)
 
     def score(self, token_ids: Sequence[int]) -> list[float]:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
@@ -21,10 +22,14 @@ _LOST = "Failed to load resource"  # said by the browser of every answer that is
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium(*, microphone: Path | None = None) -> Iterator[Browser]:
+    """microphone: a WAV file that is heard again and again."""
     with sync_playwright() as playwright:
         # As root, which is what CI is, Chromium does not start with its sandbox.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        arguments = ["--no-sandbox"]
+        if microphone is not None:
+            arguments += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from fakes import scripted_logits
+import numpy as np
+from fakes import ASSISTANT_ID, EOS_ID, USER_ID, scripted_logits
 
 from pocketseek.runtime.work import Logits, Work
 
@@ -33,3 +34,18 @@ class Brake:
 def answering(answers: Mapping[str, str]) -> Callable[..., Logits]:
     """Logits of a model that answers these first questions of a conversation so."""
     return scripted_logits({f"<|user|>{q}<|end|><|assistant|>".encode(): a.encode() for q, a in answers.items()})
+
+
+def answering_each(answers: Mapping[str, str]) -> Callable[..., Logits]:
+    """The same for the last question of a conversation, whatever was said before."""
+
+    def logits(tokens: Sequence[int], vocab_size: int) -> Logits:
+        begun = max(place for place, token in enumerate(tokens) if token == ASSISTANT_ID) + 1
+        asked = max(place for place, token in enumerate(tokens[:begun]) if token == USER_ID) + 1
+        question = bytes(token for token in tokens[asked : begun - 1] if token < 256).decode()
+        answer = answers.get(question, "What?").encode()
+        row = np.zeros(vocab_size, np.float32)
+        row[[*answer, EOS_ID][min(len(tokens) - begun, len(answer))]] = 50.0
+        return row
+
+    return logits

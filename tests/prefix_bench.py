@@ -32,7 +32,7 @@ class DictStore:
     def read(self, key: PageKey) -> memoryview | None:
         return memoryview(self.pages[key]) if key in self.pages else None
 
-    def keep(self, key: PageKey, depth: int, page: memoryview, *, used_ns: int) -> bool:
+    def keep(self, key: PageKey, depth: int, page: memoryview, *, used_ns: int, label: str = "") -> bool:
         if not self.full:
             self.pages.setdefault(key, bytes(page))
         return key in self.pages

@@ -6,6 +6,7 @@ same knot, only later.
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 import pocketseek
 
 SOURCE = Path(pocketseek.__file__).parent
-BASE = {"errors", "types", "settings", "formats", "libraries"}
+BASE = {"errors", "shapes", "types", "settings", "formats", "libraries"}
 
 # Each room and the rooms it may import besides itself and the base.
 MAY_IMPORT = {
@@ -30,7 +31,8 @@ MAY_IMPORT = {
 }
 BASE_MAY_IMPORT = {
     "errors": set[str](),
-    "types": set[str](),
+    "shapes": set[str](),
+    "types": {"shapes"},
     "formats": set[str](),
     "libraries": {"errors"},
     "settings": {"errors", "types"},
@@ -48,13 +50,19 @@ OWNERS = {
     "certifi": {"apps/repository/http_transport.py"},
     "sqlite3": {"apps/database.py"},
     "sqlcipher3": {"apps/sealed_database.py"},
-    "pypdfium2": {"apps/doc/pdf_page.py", "apps/doc/pdf_runs.py"},
+    "pypdfium2": {"apps/doc/pdf_page.py", "apps/doc/pdf_rules.py", "apps/doc/pdf_runs.py"},
+    "faster_whisper": {"apps/voice/asr_whisper.py"},
+    "sherpa_onnx": {"apps/voice/asr_sherpa.py", "apps/voice/tts_sherpa.py"},
+    "piper": {"apps/voice/tts_piper.py"},
+    "sounddevice": {"apps/voice/device_library.py"},
+    "soundfile": {"apps/voice/sound_file.py"},
     "lxml": {"apps/doc/safe_xml.py"},
     "typer": {"cli/*"},
     "rich": {"cli/*"},
     "prompt_toolkit": {"cli/*"},
     "starlette": {"apps/serve/*"},
     "uvicorn": {"apps/serve/*"},
+    "h11": {"apps/serve/connection.py"},
     "msgspec": {"apps/serve/*"},
     "python_multipart": {"apps/serve/upload.py"},
     "segno": {"cli/serve_cmd.py"},
@@ -64,6 +72,7 @@ OWNERS = {
 }
 
 
+@cache
 def modules() -> list[Path]:
     return sorted(SOURCE.rglob("*.py"))
 
@@ -74,9 +83,20 @@ def room_of(path: Path) -> str:
     return parts[0].removesuffix(".py")
 
 
-def imported_names(path: Path) -> Iterator[str]:
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Of the whole file; each is parsed once for all tests."""
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@cache
+def imported_names(path: Path) -> tuple[str, ...]:
     """Dotted names of all modules imported anywhere in the file, `from a import b` as "a.b"."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    return tuple(_imported_names(path))
+
+
+def _imported_names(path: Path) -> Iterator[str]:
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -124,7 +144,7 @@ def test_only_settings_reads_the_environment() -> None:
     readers = {
         str(path.relative_to(SOURCE))
         for path in modules()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes(path)
         if (isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv", "getenvb", "putenv"})
         or (isinstance(node, ast.ImportFrom) and node.module == "os" and any("env" in a.name for a in node.names))
     }
@@ -147,7 +167,7 @@ def test_only_the_edges_catch_the_whole_error_tree() -> None:
     catchers = {
         str(path.relative_to(SOURCE))
         for path in modules()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes(path)
         if isinstance(node, ast.ExceptHandler)
         and node.type is not None
         and any(isinstance(name, ast.Name) and name.id == "PocketseekError" for name in ast.walk(node.type))

@@ -134,3 +134,10 @@ class SealError(PocketseekError):
 
     exit_code = 18
     http_status = 423
+
+
+class VoiceError(PocketseekError):
+    """A microphone, a loudspeaker or a speech engine is missing, or stopped working."""
+
+    exit_code = 19
+    http_status = 503

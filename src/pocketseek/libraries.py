@@ -26,7 +26,9 @@ def load_library(name: str, remedy: str, *, needed_for: str = "") -> ModuleType:
         return importlib.import_module(name)
     except _LOAD_ERRORS as error:
         problem = " ".join(str(error).split())[:_MOST_CHARS]
-        subject = f"{needed_for} needs the library {name}, which" if needed_for else f"the library {name}"
+        subject = (
+            f"{needed_for} needs the library {name.partition('.')[0]}, which" if needed_for else f"the library {name}"
+        )
         raise UnsupportedError(f"{subject} cannot be loaded ({problem}); {remedy}") from error
 
 

@@ -100,6 +100,15 @@ class Settings:
         return self.home / "uploads"
 
     @property
+    def voice_dir(self) -> Path:
+        return self.home / "voice"
+
+    @property
+    def prefix_dir(self) -> Path:
+        """Computed pages of prompts."""
+        return self.home / "cache" / "prefix"
+
+    @property
     def tokens_path(self) -> Path:
         return self.home / "tokens.json"
 

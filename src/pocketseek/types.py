@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pocketseek.shapes import MlaShape, MoeShape
+
 RopeKind = Literal["none", "linear", "llama3", "yarn"]
 FinishReason = Literal["stop", "length", "cancelled", "deadline", "error"]
 Priority = Literal["interactive", "background"]
@@ -35,7 +37,11 @@ class RopeScaling:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The shape of a model: everything the runtime needs besides tensors and text files."""
+    """The shape of a model: everything the runtime needs besides tensors and text files.
+
+    moe: layers with experts. mla: attention over latents; then head_dim is that of a query, num_kv_heads is 1 (all
+    heads share the latent).
+    """
 
     family: str
     num_layers: int
@@ -52,10 +58,25 @@ class ModelConfig:
     tied_embeddings: bool = False
     qkv_bias: bool = False
     qk_norm: bool = False
+    moe: MoeShape | None = None
+    mla: MlaShape | None = None
 
     @property
     def queries_per_kv_head(self) -> int:
         return self.num_heads // self.num_kv_heads
+
+    @property
+    def rope_dim(self) -> int:
+        """Values of a head that are rotated."""
+        return self.mla.rope_dim if self.mla is not None else self.head_dim
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether there are experts or latents, which not everything can do that dense models can."""
+        return self.moe is not None or self.mla is not None
+
+    def has_experts(self, layer: int) -> bool:
+        return self.moe is not None and layer not in self.moe.dense_layers
 
 
 @dataclass(frozen=True)
@@ -141,14 +162,17 @@ class Request:
     """One sequence to run. stop_ids end it (the id itself is not emitted as text).
 
     score_prompt: report the log-probability of every prompt token after the first (evaluation); used with max_tokens=0.
+    score_from: of the prompt tokens from this position on only, so that what is before may be found computed.
     embed_prompt: report the mean of the prompt's last hidden states (runtime/pooling.py); only with max_tokens=0.
     logprobs: report the log-probability of every generated token, which takes a pass over the vocabulary.
     top_logprobs: 0 to 20 of the most likely tokens to report beside each generated one; needs logprobs.
     priority: somebody waits for it, or it may wait a moment, be merged with others and give way. Never changes a text.
+    gathers: in the background, waits for others to be merged with; False: it gives way, but starts at once.
     client: whose it is; clients of one class get equal shares. deadline_s: seconds from submission after which the
     request ends with "deadline", whatever it has by then.
     constraint: only tokens that it allows are chosen; the answer ends with "stop" when nothing can follow.
-    keep_on_disk: what was computed of the prompt may be kept there for the next one that begins so.
+    keep_on_disk: what was computed of the prompt may be kept there for the next one that begins so. kept_for: what it
+    goes with when that is deleted (runtime/prefix/forgotten.py), the id of a conversation say.
     """
 
     prompt_ids: tuple[int, ...]
@@ -156,14 +180,17 @@ class Request:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     stop_ids: tuple[int, ...] = ()
     score_prompt: bool = False
+    score_from: int = 0
     embed_prompt: bool = False
     logprobs: bool = True
     top_logprobs: int = 0
     priority: Priority = "interactive"
+    gathers: bool = True
     client: str = ""
     deadline_s: float | None = None
     constraint: Constraint | None = None
     keep_on_disk: bool = True
+    kept_for: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,6 +201,7 @@ class Service:
     client: str = ""
     deadline_s: float | None = None
     keep_on_disk: bool = True
+    kept_for: str = ""
 
 
 @dataclass(frozen=True)
@@ -192,7 +220,8 @@ class TokenEvent:
     logprob is the natural log of the token's probability under the model's distribution before sampling filters; None
     if the request does without.
     top_logprobs: the most likely tokens at its place, best first, of equals the lower id; as many as were asked for.
-    prompt_logprobs is set on the last event of a `score_prompt` request: a value for each prompt token after the first.
+    prompt_logprobs is set on the last event of a `score_prompt` request: a value for each prompt token after the first
+    (and from `score_from` on).
     embedding: on the last event of an `embed_prompt` request that was not cut off: hidden_size float32 values.
     num_cached_prompt_tokens: prompt tokens that need not be computed; it says how an answer came about, not what it is.
     """

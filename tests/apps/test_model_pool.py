@@ -74,6 +74,20 @@ def test_every_use_that_ended_is_told_while_the_engine_is_open() -> None:
     assert told == [("a", False), ("b", False)]
 
 
+def test_an_engine_that_failed_is_opened_anew_while_others_still_have_it() -> None:
+    opener = Opener()
+    pool = pool_of(opener, 50)
+    first = pool.acquire("a")
+    first.close()  # as a failure does
+    assert pool.try_acquire("a") is None
+    assert pool.acquire("a") is opener.engines[1]
+    assert opener.opened == [("a", 50), ("a", 50)]
+    pool.release("a")  # who had the first one
+    pool.release("a")
+    use(pool, "b")  # needs the room of all of them: nobody is counted twice, or missing
+    assert opener.open_names == ["b"]
+
+
 def test_the_idle_one_used_longest_ago_makes_room() -> None:
     opener = Opener()
     pool = pool_of(opener, 100)
@@ -178,3 +192,27 @@ def test_a_model_that_arrives_after_closing_is_closed() -> None:
     with pytest.raises(EngineClosedError):
         pool[0].acquire("a")
     assert opener.open_names == []
+
+
+def test_another_version_is_opened_when_nobody_uses_the_old_one_any_more() -> None:
+    opener = Opener()
+    pool = pool_of(opener)
+    first = pool.acquire("a")
+    pool.renew("a")
+    assert pool.acquire("a") is first  # who is at it goes on, and so does who joins
+    for _ in range(2):
+        assert not first.is_closed
+        pool.release("a")
+    assert first.is_closed
+    assert pool.acquire("a") is not first
+
+
+def test_another_version_of_an_idle_model_is_opened_next() -> None:
+    opener = Opener()
+    pool = pool_of(opener)
+    use(pool, "a")
+    pool.renew("a")
+    assert opener.open_names == []
+    pool.renew("a")  # not open: nothing to do
+    use(pool, "a")
+    assert opener.open_names == ["a"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from package.samples import write_sample
+from package.sealed_samples import write_sealed_sample
 from package.test_trust import ALICE, BOB, Place
 
 from pocketseek.apps.model_state import look_at_model
@@ -70,3 +71,16 @@ def test_signer_version_and_check_are_told(place: Place) -> None:
     other = write_sample(place.home / "models" / "other", seed=2)
     (other / "verified.json").unlink()
     assert look_at_model(place.gate, other).verified_s is None
+
+
+def test_seal_size_and_damage_are_told(place: Place) -> None:
+    pytest.importorskip("cryptography", reason="cryptography is not installed (extra `secure`)")
+    sealed = write_sealed_sample(place.home / "models" / "sealed")
+    assert look_at_model(place.gate, sealed).seal == "sealed"
+    state = look_at_model(place.gate, place.model)
+    assert state.seal == "plain"
+    assert state.num_bytes > 0
+    next((place.model / "chunks").iterdir()).unlink()
+    health = look_at_model(place.gate, place.model).health
+    assert health is not None
+    assert len(health.damaged) == 1

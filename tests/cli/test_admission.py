@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ pytest.importorskip("cryptography", reason="cryptography is not installed (extra
 
 from cli.conftest import Run
 
-from pocketseek.errors import TrustError
-from pocketseek.package.manifest import read_manifest
+from pocketseek.errors import TrustError, UsageError
+from pocketseek.package.manifest import read_manifest, render_manifest
 
 GENERATE = ("--max-tokens", "2", "--seed", "1", "--no-prefix-cache")
 
@@ -42,10 +43,11 @@ def version_of(home: Path, name: str) -> int:
     return read_manifest(home / "models" / name).version
 
 
-def test_a_model_of_an_unknown_signer_is_not_fetched(run: Run, home: Path, release: Callable[[int], Path]) -> None:
-    ended = run("pull", release(1), "--name", "mine")
+def test_a_model_of_an_unknown_signer_is_not_fetched(run: Run, home: Path, tmp_path: Path, fingerprint: str) -> None:
+    ended = run("pull", tmp_path / "published-1", "--name", "mine")
     assert ended.code == TrustError.exit_code == 17
     assert "not trusted" in ended.error
+    assert f"add --trust {fingerprint} to" in ended.error  # what is not here cannot be accepted here
     assert not (home / "models" / "mine").exists()
 
 
@@ -96,6 +98,27 @@ def test_an_older_version_comes_if_it_is_wanted(
     assert run("generate", "mine", "Hello", *GENERATE).code == 0
 
 
+def test_another_model_of_the_same_signer_is_no_update(
+    run: Run, home: Path, tmp_path: Path, release: Callable[[int], Path], fingerprint: str
+) -> None:
+    run("pull", tmp_path / "published-1", "--name", "mine", "--trust", fingerprint)
+    other = release(2)
+    manifest = read_manifest(other)
+    (other / "manifest.json").write_bytes(render_manifest(replace(manifest, name="other", version=1)))
+    assert run("sign", other, "--version", "2").code == 0
+    for more in ((), ("--check",), ("--allow-older",)):
+        ended = run("update", "mine", "--from", other, "--yes", *more)
+        assert ended.code == TrustError.exit_code
+        assert "another model" in ended.error
+    assert read_manifest(home / "models" / "mine").name == manifest.name
+    ended = run("pull", other, "--name", "mine")
+    assert ended.code == UsageError.exit_code  # nobody consents
+    for said in (f"here is {manifest.name} (signed by alice ({fingerprint})", f"{other} is other (signed by alice ("):
+        assert said in ended.error
+    assert run("pull", other, "--name", "mine", "--yes", "--trust", fingerprint).code == 0
+    assert read_manifest(home / "models" / "mine").name == "other"
+
+
 def test_a_signature_that_is_gone_is_no_update(run: Run, home: Path, tmp_path: Path, fingerprint: str) -> None:
     run("pull", tmp_path / "published-1", "--name", "mine", "--trust", fingerprint)
     unsigned = tmp_path / "unsigned"
@@ -121,3 +144,33 @@ def test_a_person_is_asked_about_a_new_key_before_anything_is_fetched(
     assert "alice" in asked[0]
     assert run("generate", "mine", "Hello", *GENERATE).code == 0
     assert len(asked) == 1
+
+
+def test_a_signature_that_was_renewed_is_taken_without_fetching_anything(
+    run: Run, tmp_path: Path, fingerprint: str
+) -> None:
+    published = tmp_path / "published-1"
+    run("pull", published, "--name", "mine", "--trust", fingerprint)
+    assert run("sign", published, "--expires", "9d").code == 0
+    checked = run("update", "mine", "--from", published, "--check", "--json").json
+    assert (checked["up_to_date"], checked["new_signature"], checked["fetch_bytes"]) == (True, True, 0)  # type: ignore[index]
+    assert "signed anew" in run("update", "mine", "--from", published, "--check").out
+    assert run("update", "mine", "--from", published, "--yes", "--json").json["signed_anew"] is True  # type: ignore[index]
+    assert run("inspect", "mine", "--json").json["trust"]["expires"] is not None  # type: ignore[index]
+    again = run("update", "mine", "--from", published, "--yes", "--json").json
+    assert (again["new_signature"], again["signed_anew"]) == (False, False)  # type: ignore[index]
+    assert run("generate", "mine", "Hello", *GENERATE).code == 0
+
+
+def test_a_signature_of_somebody_who_is_not_trusted_is_not_taken(
+    run: Run, home: Path, tmp_path: Path, fingerprint: str
+) -> None:
+    published = tmp_path / "published-1"
+    run("pull", published, "--name", "mine", "--trust", fingerprint)
+    before = (home / "models" / "mine" / "manifest.sig").read_bytes()
+    (published / "manifest.sig").unlink()
+    assert run("update", "mine", "--from", published, "--yes", "--json").json["up_to_date"] is True  # type: ignore[index]
+    run("keygen", "--name", "mallory", "--no-trust")
+    assert run("sign", published, "--key", home / "keys" / "mallory.key").code == 0
+    assert run("update", "mine", "--from", published, "--yes").code == TrustError.exit_code
+    assert (home / "models" / "mine" / "manifest.sig").read_bytes() == before

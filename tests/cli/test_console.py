@@ -92,6 +92,24 @@ def test_progress_on_a_terminal_goes_to_standard_error(
     assert capsys.readouterr().out == ""
 
 
+def test_a_question_before_and_during_progress_is_not_wiped_from_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with console.progress_bar() as show:
+        assert sys.stderr is screen
+        assert screen.getvalue() == ""
+        show("reading", 1, 2)
+        assert sys.stderr is not screen  # it is rich's: what is written goes above the bar
+        with show.paused():
+            assert sys.stderr is screen
+            before = screen.getvalue()
+            show("reading", 2, 2)
+            assert screen.getvalue() == before
+        show("writing", 1, 2)
+    assert "writing" in screen.getvalue()
+    assert sys.stderr is screen
+
+
 def test_tables_in_pipes_are_tab_separated(capsys: pytest.CaptureFixture[str]) -> None:
     console.print_table(("a", "b"), [("1", "2"), ("3", "4")])
     assert capsys.readouterr().out == "1\t2\n3\t4\n"

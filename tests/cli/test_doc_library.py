@@ -3,8 +3,9 @@
 import io
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pypdfium2
@@ -28,6 +29,7 @@ from pocketseek.apps.doc.summary_events import SummaryOptions
 from pocketseek.apps.doc.written_answer import Note
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.errors import FormatError, NotFoundError, UsageError
+from pocketseek.types import TextEvent
 
 DATA = Path(__file__).parents[1] / "apps" / "doc" / "data"
 
@@ -59,7 +61,7 @@ def test_a_folder_is_added_and_told(run: Callable, folder: Path) -> None:
         "2 added, 0 changed, 0 unchanged, 0 not readable",
         "collection garden: 2 documents",
     ]
-    assert "1 other files" in first.err
+    assert "1 other file of the folder is no document" in first.err
     facts = run("doc", "add", folder, "-c", "garden", "--json").json
     assert (facts["added"], facts["unchanged"], facts["other_files"]) == ([], 2, 1)
 
@@ -90,7 +92,7 @@ def test_what_is_missing_of_a_document_is_told_when_it_is_added(run: Callable, t
     mixed.save(tmp_path / "b.pdf")
     ended = run("doc", "add", book, tmp_path / "b.pdf")
     assert "what follows is missing" in ended.err
-    assert "1 pages are pictures without text; `pocketseek doc add --ocr` reads them" in ended.err
+    assert "1 page is a picture without text; `pocketseek doc add --ocr` reads them" in ended.err
     documents = run("doc", "list", "--json").json["documents"]
     assert sorted(remark["reason"] for one in documents for remark in one["remarks"]) == [
         "damaged-part",
@@ -273,6 +275,28 @@ def test_a_question_is_answered_with_what_was_found(run: Callable, folder: Path,
     assert facts["model"] == str(wide_package)
     for citation in facts["citations"]:
         assert citation["quote"] in (folder / "roses.md").read_text("utf-8")
+
+
+def test_an_answer_that_goes_round_in_circles_is_ended(
+    run: Callable, folder: Path, wide_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pocketseek.runtime.engine.Engine.stream_text", lambda *_, **__: Circles())
+    asked = ("doc", "ask", folder / "roses.md", "When are roses pruned?", "--model", wide_package)
+    facts = run(*asked, "--json").json
+    assert (facts["finish_reason"], facts["completion_tokens"]) == ("length", 32)
+    ended = run(*asked)
+    assert "went round in circles" in ended.err
+    assert "token limit" not in ended.err
+
+
+class Circles:
+    """An answer without an end."""
+
+    def __iter__(self) -> Iterator[TextEvent]:
+        return (TextEvent("Roses. ", num_tokens=number) for number in count(1))
+
+    def close(self) -> None:
+        pass
 
 
 @pytest.fixture

@@ -29,6 +29,40 @@ def test_help_lists_every_command(run: Callable) -> None:
     assert all(command in shown for command in COMMANDS)
 
 
+OPENING = {
+    "POCKETSEEK_PASSPHRASE": (
+        *(
+            "seal",
+            "unseal",
+            "passwd",
+            "chat",
+            "generate",
+            "serve",
+            "verify",
+            "pull",
+            "update",
+            "diff",
+            "keygen",
+            "sign",
+        ),
+        *("eval", "bench", "doc ask", "doc list", "voice listen", "voice bench"),
+    ),
+    "POCKETSEEK_NEW_PASSPHRASE": ("passwd",),
+    "POCKETSEEK_DATA_KEY": ("unseal", "passwd", "chat", "serve", "doc ask", "doc list", "doc jobs"),
+}
+
+
+@pytest.mark.parametrize("variable", OPENING)
+def test_the_help_of_a_command_names_what_it_takes_from_the_environment(run: Callable, variable: str) -> None:
+    silent = [command for command in OPENING[variable] if variable not in run(*command.split(), "--help").out]
+    assert silent == []
+
+
+@pytest.mark.parametrize("command", ["seal", "unseal"])
+def test_what_a_key_option_is_for_is_said_of_models_and_data(run: Callable, command: str) -> None:
+    assert "Of a sealed model" not in run(command, "--help").out
+
+
 def test_version_is_printed(run: Callable) -> None:
     assert run("--version").out == f"pocketseek {__version__}\n"
 
@@ -51,6 +85,29 @@ def test_wrong_usage_is_one_line_and_code_2(run: Callable, arguments: list[str])
     ended = run(*arguments)
     assert ended.code == 2
     assert "--help" in ended.error
+
+
+@pytest.mark.parametrize("group", ["doc", "token", "trust"])
+def test_a_group_without_a_command_shows_its_help_and_no_empty_error(run: Callable, group: str) -> None:
+    ended = run(group)
+    assert ended.code == 2
+    assert "Commands" in ended.out + ended.err
+    assert "error" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (["doc", "search"], "pocketseek doc search --help"),
+        (["doc", "nonsense"], "pocketseek doc --help"),
+        (["nonsense"], "pocketseek --help"),
+        (["generate"], "pocketseek generate --help"),
+    ],
+)
+def test_the_help_that_is_named_is_that_of_the_command_that_was_meant(
+    run: Callable, arguments: list[str], remedy: str
+) -> None:
+    assert f"`{remedy}`" in run(*arguments).error
 
 
 def test_wrong_usage_of_a_command_points_to_its_own_help(run: Callable) -> None:

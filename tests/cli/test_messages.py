@@ -19,9 +19,12 @@ from pocketseek.cli import (
     report_messages,
     seal_messages,
     sensors_messages,
+    token_messages,
     trust_messages,
     update_messages,
     verdict_messages,
+    voice_bench_messages,
+    voice_messages,
 )
 from pocketseek.cli.messages import Message, Words
 
@@ -42,9 +45,12 @@ ALL = (
             report_messages,
             seal_messages,
             sensors_messages,
+            token_messages,
             trust_messages,
             update_messages,
             verdict_messages,
+            voice_bench_messages,
+            voice_messages,
         )
         for name, value in vars(module).items()
         if isinstance(value, Message)
@@ -65,6 +71,17 @@ ALL = (
         for group in ("WHY", "WHY_NONE", "FITS")
         for name, value in getattr(verdict_messages, group).items()
     }
+    | {
+        f"voice {group}.{name}": value
+        for group in ("KINDS", "REASONS")
+        for name, value in getattr(voice_messages, group).items()
+    }
+    | {
+        f"voice bench {group}.{name}": value
+        for group in ("KINDS", "STAGES", "LANES")
+        for name, value in getattr(voice_bench_messages, group).items()
+    }
+    | {f"voice SETUP_TITLES.{number}": title for number, title in enumerate(voice_messages.SETUP_TITLES)}
     | {
         f"{group}.{name}": value
         for group in ("PROBLEMS", "PROVIDER_REASONS")
@@ -88,6 +105,15 @@ def test_language_is_chosen_and_values_filled_in() -> None:
     message = Message("{n} models", "{n} 个模型")
     assert Words("en")(message, n=2) == "2 models"
     assert Words("zh")(message, n=2) == "2 个模型"
+
+
+def test_what_depends_on_a_number_follows_it() -> None:
+    message = Message("{n} {n:model is|models are} here: {size:.1f} MB", "{n} 个模型:{size:.1f} MB")
+    assert [Words("en")(message, n=n, size=2) for n in (0, 1, 2)] == [
+        "0 models are here: 2.0 MB",
+        "1 model is here: 2.0 MB",
+        "2 models are here: 2.0 MB",
+    ]
 
 
 def test_chinese_environment_gives_chinese_messages(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """`models` shows what can be used and what is broken."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,3 +28,13 @@ def test_a_broken_model_is_listed_with_the_reason(run: Callable, installed: Path
     assert "`pocketseek remove tiny`" in ended.err
     (broken,) = run("models", "--json").json["broken"]
     assert broken["name"] == "tiny"
+
+
+def test_when_a_models_bytes_were_checked_is_told(run: Callable, installed: Path) -> None:
+    """Those of a model that was converted here were hashed as they were written."""
+    assert re.search(r"\t20\d\d-\d\d-\d\d$", run("models").out.strip())
+    assert run("models", "--json").json["models"][0]["verified"] > 0
+    assert "bytes checked\t20" in run("inspect", "tiny").out
+    (installed / "verified.json").unlink()
+    assert run("models", "--json").json["models"][0]["verified"] is None
+    assert "not since they changed" in run("inspect", "tiny").out

@@ -75,6 +75,16 @@ def test_verify_repairs_from_where_it_came(run: Run, site: WebServer, home: Path
     assert run("verify", "tiny").code == 0
 
 
+def test_a_broken_model_that_was_pulled_is_to_be_repaired_and_not_removed(
+    run: Run, site: WebServer, home: Path
+) -> None:
+    run("pull", f"{site.url}/tiny")
+    some_chunk(home / "models" / "tiny").unlink()
+    assert "`pocketseek verify tiny --repair` fetches" in run("models").err
+    (home / "models" / "tiny" / "origin.json").unlink()
+    assert "`pocketseek remove tiny`" in run("models").err
+
+
 def test_verify_names_the_remedy_without_an_origin(run: Run, installed: Path) -> None:
     flip_bit(some_chunk(installed))
     ended = run("verify", "tiny", "--repair")
@@ -95,7 +105,7 @@ def test_a_gguf_of_a_hub_is_converted(run: Run, hub: FakeHub, home: Path, tmp_pa
 def test_other_content_under_a_name_needs_a_yes(run: Run, site: WebServer, installed: Path) -> None:
     ended = run("pull", f"{site.url}/tiny")
     assert ended.code == 2
-    assert "add --yes to replace it" in ended.error
+    assert f"here is tiny (not signed), and {site.url}/tiny is tiny (not signed); add --yes" in ended.error
     assert run("pull", f"{site.url}/tiny", "--yes").code == 0
 
 

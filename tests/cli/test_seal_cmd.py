@@ -41,7 +41,9 @@ def test_with_a_key_file_it_goes_there_and_back(run: Callable, installed: Path, 
     assert report["cipher"] in ("aes-256-gcm", "chacha20-poly1305")
     assert plain_files(installed) == []
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    assert run(*ASK).code == SealError.exit_code == 18
+    refused = run(*ASK)
+    assert refused.code == SealError.exit_code == 18
+    assert "sealed with a key file or key command; give --key-file or --key-command" in refused.error
     assert text_of(run, "--key-file", key) == before
     assert text_of(run, "--key-command", f"cat {key}") == before
     assert run("verify", "tiny", "--json").json["ok"] is True

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from package.samples import flip_bit
 from streaming_engine import keep_in_memory, small_units
 from tiny_models import TinyModel, tiny_model, write_model_gguf
+from web_server import serving
 
 import pocketseek
-from pocketseek.cli import update_cmd
+from pocketseek.cli import metered, update_cmd
 from pocketseek.convert.pipeline import convert_checkpoint
-from pocketseek.errors import FormatError, NotFoundError, UsageError
+from pocketseek.device.network import NetworkFacts
+from pocketseek.errors import FormatError, NotFoundError, SealError, UsageError
 from pocketseek.package.manifest import read_manifest_bytes
 from pocketseek.package.paths import PREVIOUS_NAME
 from pocketseek.package.switch import has_answered
@@ -49,6 +53,27 @@ def test_diff_tells_stages_and_sums(run: Callable, installed: Path, published: P
     lines = run("diff", "tiny", published).out.splitlines()
     assert any(line.startswith("layer.1\t") for line in lines)
     assert lines[-1].startswith("all\t")
+
+
+def test_what_is_to_be_run_next_names_where_it_is_published(run: Callable, installed: Path, published: Path) -> None:
+    said = run("update", "tiny", "--check", "--from", published).out
+    assert f"`pocketseek update tiny --from {published}` installs it" in said
+    hidden = update_cmd._as_option("https://me:secret@example.org/tiny")
+    assert hidden == " --from ADDRESS"
+
+
+def test_pulling_back_a_version_that_needs_no_bytes_is_no_model_that_was_here_already(
+    run: Callable, installed: Path, published: Path
+) -> None:
+    run("update", "tiny", "--yes", "--from", published)
+    old = published.parent / "old"
+    shutil.copytree(installed, old)
+    for name in (PREVIOUS_NAME, "manifest.json"):
+        (old / name).unlink()
+    shutil.copy(installed / PREVIOUS_NAME, old / "manifest.json")
+    said = run("pull", old, "--yes", "--name", "tiny").out
+    assert "is installed in" in said
+    assert "was here already" not in said
 
 
 def test_diff_of_a_version_with_itself(run: Callable, installed: Path) -> None:
@@ -89,6 +114,19 @@ def test_updating_and_going_back(run: Callable, installed: Path, published: Path
     assert "back at the version" in run("rollback", "tiny").out
     assert read_manifest_bytes(installed) == before
     assert "no version to go back to" in run("rollback", "tiny").error
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_sealing_removes_the_version_before_and_says_so(
+    run: Callable, installed: Path, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str
+) -> None:
+    monkeypatch.setenv("POCKETSEEK_LANG", language)
+    run("update", "tiny", "--from", published, "--yes", "--json")
+    ended = run("seal", "tiny", "--new-key-file", tmp_path / "key")
+    said = ended.out + ended.err
+    assert "pocketseek rollback" in said
+    assert "no version to go back to" in run("rollback", "tiny").error
+    assert "rollback" not in run("unseal", "tiny", "--key-file", tmp_path / "key").out
 
 
 def test_a_script_must_confirm_in_advance(run: Callable, installed: Path, published: Path) -> None:
@@ -198,3 +236,101 @@ def test_an_engine_that_is_open_is_not_disturbed(
         pieces += [event.text for event in events]
         again = engine.generate("Hello", max_tokens=60, sampling=sampling).text
     assert "".join(pieces) == again == expected
+
+
+def test_the_version_before_is_shown_as_long_as_it_is_kept(run: Callable, installed: Path, published: Path) -> None:
+    assert run("inspect", "tiny", "--json").json["previous"] is None
+    run("update", "tiny", "--from", published, "--yes")
+    facts = run("inspect", "tiny", "--json").json["previous"]
+    assert (facts["kept"], facts["name"]) == ("until it has answered", "tiny")
+    assert run("models", "--json").json["models"][0]["previous"] == facts
+    assert "pocketseek rollback tiny" in run("inspect", "tiny").out
+    assert "pocketseek rollback tiny" in run("models").err
+    run("rollback", "tiny")
+    assert run("inspect", "tiny", "--json").json["previous"] is None
+
+
+def test_an_offer_of_the_version_before_is_told_as_that(
+    run: Callable, installed: Path, published: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(installed, tmp_path / "old")
+    run("update", "tiny", "--from", published, "--yes")
+    assert "pocketseek rollback tiny" in run("update", "tiny", "--from", tmp_path / "old", "--check").out
+    run("rollback", "tiny")
+    assert "pocketseek rollback tiny" not in run("update", "tiny", "--from", published, "--check").out
+
+
+def test_pulling_over_a_model_can_be_taken_back(run: Callable, installed: Path, published: Path) -> None:
+    before = read_manifest_bytes(installed)
+    pulled = run("pull", published, "--name", "tiny", "--yes", "--json").json
+    assert pulled["previous_kept"] is True
+    assert read_manifest_bytes(installed) != before
+    assert run("inspect", "tiny", "--json").json["origin"]["address"] == str(published)
+    assert run("rollback", "tiny").code == 0
+    assert read_manifest_bytes(installed) == before
+    assert run("inspect", "tiny", "--json").json["origin"] is None
+
+
+def test_a_sealed_model_is_updated_with_its_key_and_answers(
+    run: Callable, installed: Path, published: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("cryptography", reason="cryptography is not installed (extra `secure`)")
+    key, ask = tmp_path / "key", ("generate", "tiny", "Hello", "--max-tokens", 8, "--seed", 1, "--json")
+    wanted = run("generate", published, *ask[2:]).json["text"]
+    run("diff", "tiny", published, "--publish")
+    assert run("seal", "tiny", "--new-key-file", key).code == 0
+    assert run("update", "tiny", "--from", published, "--check", "--json").json["fetch_bytes"] > 0
+    assert run("update", "tiny", "--from", published, "--yes").code == SealError.exit_code
+    done = run("update", "tiny", "--from", published, "--yes", "--key-file", key, "--json").json
+    assert done["updated"] is True
+    assert done["num_deltas"] > 0
+    assert run(*ask, "--key-file", key).json["text"] == wanted
+    assert {path.suffix for folder in ("chunks", "files") for path in (installed / folder).iterdir()} == {".sealed"}
+    assert run("verify", "tiny", "--json").json["with_key"] is False
+    assert run("verify", "tiny", "--key-file", key, "--json").json["with_key"] is True
+    assert "decrypted" in run("verify", "tiny", "--key-file", key).out
+    chunk = next((installed / "chunks").iterdir())
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"x")
+    assert run("verify", "tiny", "--key-file", key).code == 6
+    assert run("verify", "tiny", "--repair").code == SealError.exit_code
+    assert run("pull", published, "--name", "tiny", "--yes", "--key-file", key).code == 0
+    assert run("verify", "tiny", "--key-file", key).code == 0
+
+
+def test_more_than_was_told_is_asked_again(
+    run: Callable, installed: Path, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("diff", "tiny", published, "--publish")
+    asked: list[str] = []
+
+    def confirm(question: str, **_: object) -> bool:
+        asked.append(question)
+        if len(asked) == 1:  # the server tells another story as soon as it is agreed to
+            shutil.rmtree(published / "deltas")
+        return len(asked) == 1
+
+    monkeypatch.setattr(update_cmd, "is_interactive", lambda: True)
+    monkeypatch.setattr("typer.confirm", confirm)
+    before = read_manifest_bytes(installed)
+    with serving(published.parent) as server:
+        ended = run("update", "tiny", "--from", f"{server.url}/{published.name}")
+    assert ended.code == UsageError.exit_code
+    assert len(asked) == 2
+    assert "more than was told" in asked[1]
+    assert read_manifest_bytes(installed) == before
+
+
+def test_in_a_script_more_than_was_told_is_not_fetched_over_a_network_paid_by_the_byte(
+    run: Callable, installed: Path, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("diff", "tiny", published, "--publish")
+    base = json.loads(next((published / "deltas").glob("*.json")).read_bytes())["deltas"][0]["bases"][0]
+    flip_bit(installed / "chunks" / base, 100, keep_times=True)  # so that the delta makes nothing
+    told = run("update", "tiny", "--from", published, "--check", "--json").json["fetch_bytes"]
+    monkeypatch.setattr(metered, "UNASKED_BYTES", told)
+    monkeypatch.setattr("pocketseek.device.network.read_network", lambda: NetworkFacts("yes"))
+    with serving(published.parent) as server:
+        ended = run("update", "tiny", "--from", f"{server.url}/{published.name}", "--yes")
+        assert "--allow-metered" in ended.err
+        assert read_manifest_bytes(installed) != read_manifest_bytes(published)
+        assert run("update", "tiny", "--from", f"{server.url}/{published.name}", "--yes", "--allow-metered").code == 0

@@ -4,15 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kernels.random_model import RandomModel, Runner, config, tokens_of
 from tiny_models import tiny_hf_directory
 
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.device.memory_watch import MemoryFacts, MemoryWatch
-from pocketseek.kernels.choose import choose_kernels
+from pocketseek.kernels.choose import choose_kernels, supported_sets
+from pocketseek.kernels.native import NativeKernels
 from pocketseek.package.reader import Package
 from pocketseek.runtime.counts import PageDemand
 from pocketseek.runtime.executor import KernelExecutor
-from pocketseek.runtime.memory_use import MemoryUse
+from pocketseek.runtime.memory_use import MemoryUse, workspace_bytes
+from pocketseek.shapes import MoeShape
 
 
 class Watch(MemoryWatch):
@@ -64,3 +67,19 @@ def test_who_is_finished_in_any_case_counts_as_the_least(executor: KernelExecuto
     without_bytes = use.footprint().least_bytes
     use.demand = lambda: PageDemand(9, 12, 0, 7)
     assert use.footprint().least_bytes == without_bytes + 6 * executor.page_bytes
+
+
+@pytest.mark.parametrize(
+    "moe",
+    [MoeShape(num_experts=16, experts_per_token=4, expert_size=512, shared_size=768), MoeShape(64, 6, 256)],
+    ids=["shared", "many"],
+)
+def test_layers_with_experts_take_no_more_than_was_counted(moe: MoeShape) -> None:
+    shape = config(
+        moe=moe, num_layers=1, hidden_size=512, intermediate_size=256, head_dim=64, context_length=4096, qkv_bias=False
+    )
+    kernels = NativeKernels(shape, supported_sets()[-1], 2)
+    runner = Runner(RandomModel("q4p", shape), kernels)
+    for rows in (8, 64, 256):
+        runner.run((str(rows), 0, tokens_of(runner.model, rows)))
+        assert kernels.workspace_bytes <= workspace_bytes(shape, rows) <= 2 * kernels.workspace_bytes

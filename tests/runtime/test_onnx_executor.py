@@ -6,7 +6,6 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,14 @@ import pytest
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
+from failing_provider import FailingLibrary
+
 import pocketseek
 from pocketseek.apps.compare_models import Comparison, compare_models
 from pocketseek.convert.export_package import export_package
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.device.execution_provider import ExecutionProvider
-from pocketseek.errors import FormatError, MemoryLimitError, PocketseekError, UnsupportedError, UsageError
+from pocketseek.errors import FormatError, MemoryLimitError, UnsupportedError, UsageError
 from pocketseek.runtime.heat import HeatWatch, watch_heat
 from pocketseek.runtime.onnx.model_files import read_model
 from pocketseek.runtime.onnx_executor import OnnxExecutor, library_version
@@ -221,49 +222,6 @@ def test_a_provider_that_is_not_here_is_told() -> None:
         opened(PEERS / "genai-llama-int4", provider="QNN")
 
 
-class FakeLibrary:
-    """ONNX Runtime with one more provider, which fails in some way; for the rest the real one. passes: how many it
-    does before one fails; None: no end."""
-
-    def __init__(self, *, starts: bool, computes: bool, passes: int | None = None) -> None:
-        import onnxruntime
-
-        self._real, self._starts, self._computes, self._passes = onnxruntime, starts, computes, passes
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-    def get_available_providers(self) -> list[str]:
-        return ["QNNExecutionProvider", "CPUExecutionProvider"]
-
-    def InferenceSession(self, path: str, options: Any, providers: list[str]) -> Any:  # noqa: N802
-        session = self._real.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        found = providers if self._starts else providers[-1:]
-        passes = self._passes if len(providers) > 1 else None
-        return FakeSession(session, found, providers[0 if self._computes else -1], passes)
-
-
-class FakeSession:
-    def __init__(self, real: Any, providers: list[str], computes: str, passes: int | None) -> None:
-        self._real, self._providers, self._computes, self._passes = real, providers, computes, passes
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-    def get_providers(self) -> list[str]:
-        return self._providers
-
-    def run_with_iobinding(self, binding: Any, options: Any) -> None:
-        if self._passes is not None:
-            if self._passes == 0:
-                raise RuntimeError("QNN graph execute error.\nError code: 6031")
-            self._passes -= 1
-        self._real.run_with_iobinding(binding, options)
-
-    def get_provider_graph_assignment_info(self) -> list[Any]:
-        return [SimpleNamespace(ep_name=self._computes)]
-
-
 @pytest.mark.parametrize(
     ("starts", "computes", "name", "problem"),
     [
@@ -275,7 +233,7 @@ class FakeSession:
 def test_a_provider_that_does_not_start_or_has_no_operator_is_left_for_the_cpu(
     starts: bool, computes: bool, name: str, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = FakeLibrary(starts=starts, computes=computes)
+    library = FailingLibrary(starts=starts, computes=computes)
     monkeypatch.setattr("pocketseek.runtime.onnx_executor._library", lambda: library)
     phone = ExecutionProvider("QNN", "npu by qnn")
     executor = OnnxExecutor(read_model(PEERS / "genai-llama-int4"), num_threads=1, device=phone)
@@ -283,12 +241,14 @@ def test_a_provider_that_does_not_start_or_has_no_operator_is_left_for_the_cpu(
     assert [problem in failure.problem for failure in executor.provider.failures] == [True] * (name == "CPU")
 
 
-def with_qnn(monkeypatch: pytest.MonkeyPatch, passes: int, provider: str | None = None) -> OnnxExecutor:
+def with_qnn(
+    monkeypatch: pytest.MonkeyPatch, passes: int, provider: str | None = None, model: str = "genai-llama-int4"
+) -> OnnxExecutor:
     """On a phone whose QNN does so many passes."""
-    library = FakeLibrary(starts=True, computes=True, passes=passes)
+    library = FailingLibrary(starts=True, computes=True, passes=passes)
     monkeypatch.setattr("pocketseek.runtime.onnx_executor._library", lambda: library)
     phone = ExecutionProvider("QNN", "npu by qnn")
-    return OnnxExecutor(read_model(PEERS / "genai-llama-int4"), num_threads=1, device=phone, provider=provider)
+    return OnnxExecutor(read_model(PEERS / model), num_threads=1, device=phone, provider=provider)
 
 
 def test_a_provider_that_fails_in_its_first_pass_is_left_for_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,12 +262,82 @@ def test_a_provider_that_fails_in_its_first_pass_is_left_for_the_cpu(monkeypatch
         with_qnn(monkeypatch, passes=0, provider="qnn")
 
 
-def test_a_provider_that_fails_later_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    executor = with_qnn(monkeypatch, passes=3)  # one to try it; two for two rows, of which one is wanted
+def test_a_provider_that_was_asked_for_and_fails_later_is_named_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    executor = with_qnn(
+        monkeypatch, passes=3, provider="qnn"
+    )  # one to try it; two for two rows, of which one is wanted
     executor.reserve_pages(1)
     executor.run(Work((Slice(0, (1, 2), 0, (0,), 1),)))
-    with pytest.raises(PocketseekError, match=r"^QNN failed in a pass: .*; use --provider CPU$"):
+    with pytest.raises(UnsupportedError, match=r"^QNN failed while it computed: .*; use --provider CPU$"):
         executor.run(Work((Slice(0, (3,), 2, (0,), 1),)))
+
+
+IDS = (5, 9, 3, 7, 1, 8, 2, 6, 4, 5)
+
+
+def answered(executor: OnnxExecutor) -> list[Any]:
+    """Logits on the way through a text, some rows at a time."""
+    executor.reserve_pages(1)
+    slices = [Slice(0, IDS[first:stop], first, (0,), 1) for first, stop in ((0, 4), (4, 5), (5, 9), (9, 10))]
+    return [executor.run(Work((part,))).copy() for part in slices]
+
+
+@pytest.mark.parametrize("model", ["genai-llama-int4", "optimum-qwen2"])
+@pytest.mark.parametrize("passes", [1, 2, 3, 5])
+def test_when_a_provider_fails_later_the_cpu_goes_on_with_what_was_computed(
+    model: str, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = OnnxExecutor(read_model(PEERS / model), num_threads=1, device=ON_CPU)
+    executor = with_qnn(monkeypatch, passes=passes, model=model)
+    assert executor.provider.name == "QNN"
+    np.testing.assert_array_equal(answered(executor), answered(undisturbed))
+    assert (executor.provider.name, executor.provider.reason) == ("CPU", "last resort")
+    (failure,) = executor.provider.failures
+    assert (failure.name, failure.kind) == ("QNN", "later pass")
+    executor.close()
+    undisturbed.close()
+
+
+def test_if_the_cpu_cannot_be_opened_then_it_is_tried_again_in_the_next_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    undisturbed = opened(PEERS / "genai-llama-int4")
+    executor = with_qnn(monkeypatch, passes=1)
+    executor.reserve_pages(1)
+    work = Work((Slice(0, IDS, 0, (0,), 1),))
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, "_opened", no_memory)
+        with pytest.raises(MemoryLimitError):
+            executor.run(work)
+    undisturbed.reserve_pages(1)
+    np.testing.assert_array_equal(executor.run(work), undisturbed.run(work))
+    assert executor.provider.name == "CPU"
+
+
+def no_memory(_: str) -> Any:
+    raise MemoryLimitError("no memory; close something")
+
+
+def test_an_answer_goes_on_when_its_provider_fails_and_says_who_computed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pocketseek.runtime.onnx.providers import ProviderChoice
+
+    greedy = SamplingParams(temperature=0.0)
+    with pocketseek.load(PEERS / "genai-llama-int4", prefix_store_bytes=0) as engine:
+        expected = engine.generate("some text", max_tokens=12, sampling=greedy).text
+    for file in (home / "costs").glob("*"):
+        file.unlink()
+    library = FailingLibrary(starts=True, computes=True, passes=6)
+    monkeypatch.setattr("pocketseek.runtime.onnx_executor._library", lambda: library)
+    order = [ProviderChoice("QNN", "npu by qnn"), ProviderChoice("CPU", "last resort")]
+    monkeypatch.setattr("pocketseek.runtime.onnx_executor.order_of", lambda *_, **__: order)
+    with pocketseek.load(PEERS / "genai-llama-int4", prefix_store_bytes=0) as engine:
+        assert engine.provider_choice == order[0]
+        assert engine.generate("some text", max_tokens=12, sampling=greedy).text == expected
+        assert engine.provider_choice is not None
+        assert engine.provider_choice.name == "CPU"
+    assert not list((home / "costs").glob("*"))  # times of the CPU are none of QNN's
 
 
 @pytest.mark.parametrize(("prefix", "remedy"), [("/usr", "pocketseek"), ("/data/data/com.termux/usr", "pkg install")])

@@ -283,6 +283,14 @@ def test_background_starts_when_its_window_ends() -> None:
     assert engine.first_token_s(2) == pytest.approx(1.0, abs=0.1)  # although another one runs
 
 
+def test_background_that_does_not_gather_starts_at_once_and_takes_others_along() -> None:
+    engine = SimulatedEngine()
+    engine.submit(background(1, 10))
+    assert engine.run_pass() is None
+    engine.submit(replace(background(2, 10), gathers=False))
+    assert sorted(ids(engine.run_pass())) == [0, 1]
+
+
 @pytest.mark.parametrize("enough", ["tokens", "sequences"])
 def test_background_does_not_wait_for_more_than_fills_a_few_passes(enough: str) -> None:
     engine = SimulatedEngine(limits=Limits(1, max_tokens_per_pass=64, max_sequences=4))

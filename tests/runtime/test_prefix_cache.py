@@ -244,3 +244,16 @@ def test_a_full_store_ends_a_chain() -> None:
     assert bench.archive is not None
     bench.archive.step()
     assert not bench.archive.has_work
+
+
+@pytest.mark.parametrize(("score_from", "num_cached"), [(0, 0), (1, 0), (64, 0), (65, 64), (190, 128), (199, 192)])
+def test_what_is_before_the_scored_tokens_is_found_again_and_the_scores_are_the_same(
+    score_from: int, num_cached: int
+) -> None:
+    bench = PrefixBench()
+    bench.generate(request(PROMPT, 0, score_prompt=True))
+    bench.generate(request(PROMPT, 0, score_prompt=True, score_from=score_from))
+    whole, part = (bench.events[index][-1].token.prompt_logprobs for index in (0, 1))
+    assert whole is not None
+    assert part == whole[max(0, score_from - 1) :]
+    assert bench.num_cached(1) == num_cached

@@ -22,6 +22,7 @@ requests = st.builds(
     sampling=st.builds(SamplingParams, temperature=st.sampled_from([0.0, 1.0]), seed=st.integers(0, 3)),
     stop_ids=st.sampled_from([(), (), (3,)]),
     score_prompt=st.sampled_from([False, False, False, True]),
+    score_from=st.sampled_from([0, 0, 64, 65, 130]),
 )
 limits = st.builds(
     Limits,

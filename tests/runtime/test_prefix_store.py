@@ -292,7 +292,7 @@ def test_a_crash_between_any_two_changes_leaves_whole_pages(tmp_path: Path) -> N
 def test_a_crash_at_any_line_leaves_whole_pages(tmp_path: Path) -> None:
     keep(open_store(tmp_path / "count"), chain(1))
     num_lines = count_lines(lambda: keep(open_store(tmp_path / "count"), chain(11)))
-    for line in range(0, num_lines, 3):
+    for line in range(0, num_lines, 11):
         root, old, new = tmp_path / str(line), chain(1), chain(11)
         keep(open_store(root), old)
         run_killed_at_line(lambda root=root, new=new: keep(open_store(root), new), line)  # type: ignore[misc]

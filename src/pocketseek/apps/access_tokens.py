@@ -34,11 +34,13 @@ _MOST_BYTES = 4_000_000
 
 @dataclass(frozen=True)
 class TokenLimits:
-    """None, or empty: no limit. requests_per_minute counts those that begin; concurrent those that run or wait."""
+    """None, or empty: no limit. requests_per_minute counts those that begin; concurrent those that run or wait.
+    may_update: whether it may look for updates of models and install them."""
 
     requests_per_minute: int | None = None
     concurrent: int | None = None
     models: tuple[str, ...] = ()
+    may_update: bool = False
 
 
 NO_LIMITS = TokenLimits()
@@ -136,7 +138,12 @@ def _token(item: dict[str, Any]) -> AccessToken:
     token = AccessToken(
         str(item["name"]),
         int(item["created_s"]),
-        TokenLimits(limits["requests_per_minute"], limits["concurrent"], tuple(map(str, limits["models"]))),
+        TokenLimits(
+            limits["requests_per_minute"],
+            limits["concurrent"],
+            tuple(map(str, limits["models"])),
+            limits.get("may_update") is True,  # files of older versions do not say
+        ),
         str(item["salt"]),
         str(item["digest"]),
     )

@@ -159,6 +159,7 @@ def needs_of_installed(manifest: Manifest) -> ModelNeeds:
         vocab_size=config.vocab_size,
         num_layers=config.num_layers,
         is_installed=True,
+        can_run=not config.is_sparse,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from pocketseek.errors import UsageError
 from pocketseek.package.storage import storage_errors, write_file
-from pocketseek.types import Message, SamplingParams, TextEvent
+from pocketseek.types import Message, SamplingParams, Service, TextEvent
 
 _DEFAULT_SAMPLING = SamplingParams()
 
@@ -28,12 +28,16 @@ class ChatEngine(Protocol):
     def encode_prompt(self, prompt: Sequence[Message]) -> tuple[int, ...]: ...
 
     def stream_text(
-        self, prompt: Sequence[Message], *, max_tokens: int, sampling: SamplingParams
+        self, prompt: Sequence[Message], *, max_tokens: int, sampling: SamplingParams, service: Service
     ) -> Iterator[TextEvent]: ...
 
 
 class Recorder(Protocol):
     """Who keeps a conversation as it goes. Whether keeping works or not is no business of the conversation."""
+
+    @property
+    def kept_for(self) -> str:
+        """What is computed of it goes with the conversation of this id; "": nothing is kept on disk."""
 
     def begin(self, question: str, system: str) -> None: ...
 
@@ -50,6 +54,8 @@ class Recorder(Protocol):
 
 
 class _NoRecorder:
+    kept_for = ""
+
     def begin(self, question: str, system: str) -> None:
         pass
 
@@ -126,8 +132,12 @@ class Chat:
         pieces: list[str] = []
         finish_reason = "cancelled"
         try:
+            label = self._recorder.kept_for
             events = self._engine.stream_text(
-                self._fitting_prompt(), max_tokens=self._max_tokens, sampling=self._sampling
+                self._fitting_prompt(),
+                max_tokens=self._max_tokens,
+                sampling=self._sampling,
+                service=Service(keep_on_disk=bool(label), kept_for=label),
             )
             self._recorder.begin(text, self._system)
             for event in events:

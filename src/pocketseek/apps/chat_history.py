@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from pocketseek.apps.answer_keeper import AnswerKeeper
 from pocketseek.apps.conversation import Conversation, ConversationInfo
-from pocketseek.apps.conversations import ConversationStore
+from pocketseek.apps.conversations import ConversationStore, new_id
 from pocketseek.errors import BusyError, FormatError, NotFoundError, PocketseekError, StorageError, UsageError
 from pocketseek.types import Message, TextEvent
 
@@ -28,6 +28,7 @@ class ChatHistory:
         self._on_failure = on_failure
         self._is_keeping = True
         self._id: str | None = None
+        self._next_id = new_id()  # of the conversation that its first question makes
         self._question_index: int | None = None
         self._keeper: AnswerKeeper | None = None
 
@@ -35,6 +36,10 @@ class ChatHistory:
     def current(self) -> ConversationInfo | None:
         """The conversation that is kept; None before the first question, and when keeping has failed."""
         return self.store.info(self._id) if self._id is not None and self._is_keeping else None
+
+    @property
+    def kept_for(self) -> str:
+        return (self._id or self._next_id) if self._is_keeping else ""
 
     def open(self, conversation: Conversation) -> None:
         """Go on in a conversation that is kept already."""
@@ -54,7 +59,8 @@ class ChatHistory:
             return
         with self._failing_once():
             if self._id is None:
-                self._id = self.store.create(self.model, system=system).info.id
+                made = self.store.create(self.model, system=system, conversation_id=self._next_id)
+                self._id, self._next_id = made.info.id, new_id()
             elif self.store.info(self._id).model != self.model:
                 self.store.set_model(self._id, self.model)
             self._question_index, self._keeper = AnswerKeeper.ask(self.store, self._id, question, self.model)

@@ -23,22 +23,20 @@ from pocketseek.apps import conversation_search
 from pocketseek.apps.conversation import (
     Conversation,
     ConversationInfo,
-    Role,
     SearchHit,
     Turn,
     checked_settings,
     clean_title,
-    default_title,
     storable,
 )
 from pocketseek.apps.conversation_files import ExportFormat, export_conversation, parse_conversation
+from pocketseek.apps.conversation_rows import hit_of, info_of, turn_of, turn_texts
 from pocketseek.apps.conversation_search import SearchIndex, like_pattern
-from pocketseek.apps.database import Database, Row, Value
-from pocketseek.errors import FormatError, NotFoundError, UsageError
+from pocketseek.apps.database import Database
+from pocketseek.errors import NotFoundError, UsageError
 
 _MAX_QUERY_CHARS = 1000
 _APPLICATION_ID = 0x70736B63  # "pskc"
-_EXCERPT_CHARS = 40  # on each side of what was found
 
 _MIGRATIONS = (
     (
@@ -77,11 +75,14 @@ class ConversationStore:
         key: bytes | None = None,
         clock: Callable[[], float] = time.time,
         use_index: bool = True,
+        erase: Callable[[str], None] = lambda conversation_id: None,
     ) -> None:
         """key: of a sealed file. clock: seconds since 1970. use_index: False searches as where SQLite has no full-text
-        index."""
+        index. erase: told of every conversation that is deleted, or of which questions are dropped: what was made of
+        them elsewhere goes, too (`apps/kept_pages.py`)."""
         self.path = path
         self.key = key
+        self.erase = erase
         self._clock = clock
         self._database = Database(path, application_id=_APPLICATION_ID, migrations=_MIGRATIONS, key=key)
         self._search = SearchIndex(self._database, use_index=use_index)
@@ -89,9 +90,16 @@ class ConversationStore:
     def close(self) -> None:
         self._database.close()
 
-    def create(self, model: str, title: str = "", system: str = "", settings_json: str = "{}") -> Conversation:
-        """A new one, without turns."""
-        conversation_id = secrets.token_hex(8)
+    def create(
+        self,
+        model: str,
+        title: str = "",
+        system: str = "",
+        settings_json: str = "{}",
+        conversation_id: str | None = None,
+    ) -> Conversation:
+        """A new one, without turns. conversation_id: of `new_id`, where it was needed before."""
+        conversation_id = conversation_id or new_id()
         now_s = self._clock()
         values = (clean_title(title), storable(model), storable(system), checked_settings(settings_json), now_s, now_s)
         with self._database.change():
@@ -107,7 +115,7 @@ class ConversationStore:
         """The newest first, by the last change. before: the revision of the last one of the page before."""
         condition, values = ("", ()) if before is None else ("WHERE revision < ?", (before,))
         rows = self._database.rows(f"{_INFO} {condition} ORDER BY revision DESC LIMIT ?", *values, limit)
-        return [_info(row) for row in rows]
+        return [info_of(row) for row in rows]
 
     def get(self, conversation_id: str) -> Conversation:
         with self._database.reading():
@@ -118,13 +126,13 @@ class ConversationStore:
                 "WHERE conversation_id = ? ORDER BY position",
                 info.id,
             )
-        return Conversation(info, str(row[0]), tuple(_turn(turn) for turn in turns), str(row[1]))
+        return Conversation(info, str(row[0]), tuple(turn_of(turn) for turn in turns), str(row[1]))
 
     def info(self, conversation_id: str) -> ConversationInfo:
         rows = self._database.rows(f"{_INFO} WHERE id = ?", storable(conversation_id))
         if not rows:
             raise NotFoundError(f"there is no conversation {conversation_id!r:.60}; list them to see which there are")
-        return _info(rows[0])
+        return info_of(rows[0])
 
     def rename(self, conversation_id: str, title: str) -> None:
         """An empty title: called by its first question again."""
@@ -149,6 +157,7 @@ class ConversationStore:
 
     def delete(self, conversation_id: str) -> None:
         """Gone for good: its text is overwritten in the file."""
+        self.erase(self.info(conversation_id).id)
         with self._database.change():
             info = self.info(conversation_id)
             self._search.forget("conversation_id = ?", info.id)
@@ -172,7 +181,7 @@ class ConversationStore:
             self._database.run(
                 "UPDATE turns SET role = ?, content = ?, reasoning = ?, model = ?, finish_reason = ?, "
                 "sources_json = ?, num_tokens = ?, created_s = coalesce(nullif(?, 0.0), created_s) WHERE key = ?",
-                *_texts(turn),
+                *turn_texts(turn),
                 turn.num_tokens,
                 turn.created_s,
                 turn_key,
@@ -185,10 +194,20 @@ class ConversationStore:
             info = self.info(conversation_id)
             if not 0 <= turn_index <= info.num_turns:
                 raise UsageError(f"there is no turn {turn_index}; the conversation has {info.num_turns}")
+            is_question_dropped = self._has_question(info.id, turn_index)
             self._search.forget("conversation_id = ? AND position >= ?", info.id, turn_index)
             self._database.run("DELETE FROM turns WHERE conversation_id = ? AND position >= ?", info.id, turn_index)
             self._touch(info.id)
-            return tuple(self._insert(info.id, position, turn) for position, turn in enumerate(turns, turn_index))
+            keys = tuple(self._insert(info.id, position, turn) for position, turn in enumerate(turns, turn_index))
+        if is_question_dropped:
+            self.erase(info.id)
+            self._database.forget_log()
+        return keys
+
+    def _has_question(self, conversation_id: str, turn_index: int) -> bool:
+        """There, or later."""
+        condition = "conversation_id = ? AND position >= ? AND role = 'user'"
+        return bool(self._database.rows(f"SELECT 1 FROM turns WHERE {condition}", conversation_id, turn_index))
 
     def search(self, text: str, limit: int = 50) -> tuple[SearchHit, ...]:
         """Conversations with this text in a turn or the title, the newest first; none for a blank text."""
@@ -204,9 +223,9 @@ class ConversationStore:
             limit,
         )
         ids = {*found, *(str(row[0]) for row in titled)}
-        infos = [_info(row) for name in ids for row in self._database.rows(f"{_INFO} WHERE id = ?", name)]
+        infos = [info_of(row) for name in ids for row in self._database.rows(f"{_INFO} WHERE id = ?", name)]
         infos.sort(key=lambda info: -info.revision)
-        return tuple(_hit(info, found.get(info.id), text) for info in infos[:limit])
+        return tuple(hit_of(info, found.get(info.id), text) for info in infos[:limit])
 
     def add(self, conversation: Conversation) -> Conversation:
         """A copy of a conversation from elsewhere, with an id of its own and its own times."""
@@ -251,52 +270,12 @@ class ConversationStore:
             "sources_json, num_tokens, created_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             conversation_id,
             position,
-            *_texts(turn),
+            *turn_texts(turn),
             turn.num_tokens,
             turn.created_s or self._clock(),
         )
 
 
-def _texts(turn: Turn) -> tuple[str, ...]:
-    if turn.role not in ("user", "assistant"):
-        raise UsageError(f"the role {turn.role!r:.40} is unknown; use user or assistant")
-    return (
-        turn.role,
-        *map(storable, (turn.content, turn.reasoning, turn.model, turn.finish_reason, turn.sources_json)),
-    )
-
-
-def _info(row: Row) -> ConversationInfo:
-    conversation_id, title, model, created_s, updated_s, revision, num_turns, question = row
-    shown = str(title) or default_title(str(question or ""))
-    created_s, updated_s = _number(created_s), _number(updated_s)
-    return ConversationInfo(
-        str(conversation_id), shown, str(model), created_s, updated_s, int(_number(num_turns)), int(_number(revision))
-    )
-
-
-def _turn(row: Row) -> Turn:
-    role, content, reasoning, created_s, model, finish_reason, num_tokens, sources_json = row
-    known: Role = "user" if role == "user" else "assistant"
-    texts = (str(content), str(reasoning), _number(created_s), str(model), str(finish_reason))
-    return Turn(known, *texts, int(_number(num_tokens)), str(sources_json))
-
-
-def _number(value: Value) -> float:
-    if isinstance(value, int | float):
-        return value
-    raise FormatError("a kept conversation is damaged (a number is missing); delete it, or move conversations.db away")
-
-
-def _hit(info: ConversationInfo, row: Row | None, text: str) -> SearchHit:
-    if row is None:
-        return SearchHit(info, None, info.title)
-    return SearchHit(info, int(_number(row[1])), _excerpt(str(row[2]), text))
-
-
-def _excerpt(content: str, text: str) -> str:
-    """Some of the text before and after what was found, in one line."""
-    at = max(content.lower().find(text.lower()), 0)  # -1: the index sees more letters as equal; lower() may shift it
-    first, last = max(at - _EXCERPT_CHARS, 0), at + len(text) + _EXCERPT_CHARS
-    piece = " ".join(content[first:last].split())
-    return ("…" if first else "") + piece + ("…" if last < len(content) else "")
+def new_id() -> str:
+    """That no conversation has."""
+    return secrets.token_hex(8)

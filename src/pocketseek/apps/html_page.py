@@ -45,6 +45,7 @@ _STYLE = (
     "@media(min-width:600px){td:first-child{width:42%}}"
     "svg{display:block;width:100%;height:auto}svg text{font-size:12px;fill:var(--quiet)}"
     ".grid{stroke:var(--grid);fill:none}.line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}"
+    ".bar{fill:none;stroke-width:10}"
     ".dashed{stroke-dasharray:5 4;border-top-style:dashed!important}"
     + "".join(f".c{index}{{stroke:var(--c{index});border-color:var(--c{index})}}" for index in range(NUM_COLOURS))
     + ".legend{list-style:none;margin:.25rem 0 0;padding:0;display:flex;flex-wrap:wrap;gap:.1rem 1rem;font-size:.85rem}"

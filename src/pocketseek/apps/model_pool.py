@@ -1,8 +1,9 @@
 """Several models by name: opened when first asked for, kept while memory allows, closed when others need the room.
 
-A model in use is never closed. Before one is opened, those that nobody uses go, the one used longest ago first, until
-what is loaded and what comes fit `memory_bytes`, as far as their weights tell (None: what the machine has free when it
-is asked). If opening fails for want of memory, the next idle one goes and it is tried once more.
+A model in use is never closed; what is to be opened anew (`renew`, or since a failure has stopped its engine) is when
+nobody uses it. Before one is opened, those that nobody uses go, the one used longest ago first, until what is loaded
+and what comes fit `memory_bytes`, as far as their weights tell (None: what the machine has free when it is asked). If
+opening fails for want of memory, the next idle one goes and it is tried once more.
 
 Threads: every method may be called from any thread. `acquire` blocks while a model is opened; one is opened at a time,
 and who asks for the same one meanwhile gets it when it is there. `try_acquire` never blocks on that.
@@ -41,6 +42,7 @@ class _Loaded:
     engine: Engine
     num_users: int = 0
     used_s: float = 0.0
+    is_stale: bool = False
 
 
 OpenModel = Callable[[ServedModel, int | None], "Engine"]
@@ -99,7 +101,7 @@ class ModelPool:
             if self._closed:
                 raise EngineClosedError("the server is shutting down; try again later")
             loaded = self._loaded.get(name)
-            if loaded is None:
+            if loaded is None or loaded.engine.is_closed:
                 return None
             loaded.num_users += 1
             loaded.used_s = self._clock()
@@ -119,10 +121,33 @@ class ModelPool:
             used = self._loaded.get(name)
         if used is not None:
             self._released(self._by_name[name], used.engine)
+        stale = None
         with self._lock:
             if (loaded := self._loaded.get(name)) is not None:
                 loaded.num_users -= 1
                 loaded.used_s = self._clock()
+                stale = self._take_stale(name, loaded)
+        if stale is not None:
+            stale.close()
+
+    def renew(self, name: str) -> None:
+        """What lies on the disk is another version now: it is opened when it is next asked for and nobody uses the old
+        one any more."""
+        stale = None
+        with self._lock:
+            if (loaded := self._loaded.get(name)) is not None:
+                loaded.is_stale = True
+                stale = self._take_stale(name, loaded)
+        if stale is not None:
+            stale.close()
+
+    def _take_stale(self, name: str, loaded: _Loaded) -> Engine | None:
+        """To be closed without the lock."""
+        if not loaded.is_stale or loaded.num_users:
+            return None
+        del self._loaded[name]
+        self.num_closed += 1
+        return loaded.engine
 
     @contextmanager
     def using(self, name: str) -> Iterator[Engine]:
@@ -145,7 +170,9 @@ class ModelPool:
         with self._lock:
             closed = self._closed
             if not closed:
-                self._loaded[name] = _Loaded(engine, num_users=1, used_s=self._clock())
+                before = self._loaded.get(name)  # one that failed: who still has it will give back the name
+                num_users = 1 + (before.num_users if before is not None else 0)
+                self._loaded[name] = _Loaded(engine, num_users, self._clock())
                 self.num_opened += 1
         if closed:
             engine.close()
@@ -174,7 +201,8 @@ class ModelPool:
 
     def _taken_bytes(self) -> int:
         with self._lock:
-            return sum(self._by_name[name].weight_bytes for name in self._loaded)
+            names = [name for name, loaded in self._loaded.items() if not loaded.engine.is_closed]
+            return sum(self._by_name[name].weight_bytes for name in names)
 
     def _close_one_idle(self) -> bool:
         with self._lock:

@@ -9,13 +9,15 @@ plain but a random salt. A plain file begins with SQLite's magic, by which the t
 
 Both want the file for themselves: a connection to it in another process means BusyError and nothing changed. This
 process must have none: the locks of two libraries in one process do not see each other.
-A crash at any point leaves the file as it was or as it was to be, and perhaps a PATH.sealing, which the next attempt
-removes. Who opened the old file in the moment of the rename reads garbage and never writes into what is gone.
+A crash at any point leaves the file as it was or as it was to be, and perhaps a PATH.sealing (in the clear, of an
+`unseal`), which the next attempt or `sweep` removes. Who opened the old file in the moment of the rename reads garbage
+and never writes into what is gone.
 Storage that writes elsewhere than over what was there (flash memory) may keep the old bytes for a while.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -47,6 +49,12 @@ def is_plain(path: Path) -> bool:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
+def is_sealed(path: Path) -> bool:
+    """Whether there is something that SQLite itself would not open; an empty file is neither."""
+    with storage_errors(path):
+        return path.stat().st_size > 0 and not is_plain(path)
+
+
 def use_key(connection: Any, key: bytes) -> None:
     """The first thing to be done with a connection to a sealed file. Wrong keys show at the first read."""
     connection.execute("PRAGMA cipher_log_level = NONE")  # it would write to standard error
@@ -61,6 +69,17 @@ def seal(path: Path, key: bytes) -> None:
 def unseal(path: Path, key: bytes) -> None:
     """Make a sealed file a plain one. Raises SealError for another key, and what `seal` does."""
     _rewrite(path, old_key=key, new_key=None)
+
+
+def sweep(path: Path) -> None:
+    """Remove what a killed `seal` or `unseal` of that file left. By who knows that none is running. Raises
+    StorageError."""
+    with storage_errors(path):
+        for left in path.parent.glob(f"{glob.escape(path.name)}.sealing*"):
+            if not left.is_symlink():
+                with left.open("r+b") as file:
+                    _overwrite(file.fileno())
+            left.unlink()
 
 
 def _literal(key: bytes) -> str:
@@ -129,7 +148,9 @@ def _explained(cipher: ModuleType, error: Exception, path: Path) -> Exception:
         return SealError(f"{path} is damaged, or not opened by this key; give the passphrase it was sealed with")
     if code == cipher.SQLITE_FULL:
         return StorageError(f"{path}: the disk is full; free some space and try again (nothing was changed)")
-    return StorageError(f"{path} cannot be read or written ({error}); nothing was changed")
+    return StorageError(
+        f"{path} cannot be read or written ({error}); nothing was changed: check its owner, mode and the storage"
+    )
 
 
 def _sync(path: Path) -> None:

@@ -11,12 +11,15 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from pocketseek.apps.kept_pages import forget_plain_pages, forget_sealed_pages
 from pocketseek.apps.onnx_models import sweep_cache
 from pocketseek.device.cpu import has_aes
 from pocketseek.errors import SealError, UsageError
 from pocketseek.package.key_slots import Secret, key_secret
+from pocketseek.package.manifest import read_manifest
 from pocketseek.package.seal import Cipher
-from pocketseek.package.sealing import Progress, SealReport, seal_package
+from pocketseek.package.seal_record import read_record
+from pocketseek.package.sealing import Progress, SealReport, seal_package, unseal_package
 from pocketseek.settings import Settings
 
 _PATIENCE_S = 120.0  # a person may have to put a finger on a sensor
@@ -31,9 +34,25 @@ def choose_cipher() -> Cipher:
 def seal_model(
     path: Path, get_secret: Callable[[], Secret], settings: Settings, progress: Progress | None = None
 ) -> SealReport:
-    """`seal_package`; what was exported of it into the data directory's cache, which is in the clear, goes as well."""
-    report = seal_package(path, get_secret, choose_cipher(), progress)
-    sweep_cache(settings)
+    """`seal_package`; what was made of it in the data directory's cache, which is in the clear, goes as well: exports
+    for ONNX Runtime, and computed pages of prompts. They go when the sealing is begun, so that nothing of them is left
+    once the model counts as sealed, and again in the end: somebody may have had it open. Raises as that."""
+
+    def forget() -> None:
+        sweep_cache(settings)
+        forget_plain_pages(read_manifest(path), settings)
+
+    report = seal_package(path, get_secret, choose_cipher(), progress, begun=forget)
+    forget()
+    return report
+
+
+def unseal_model(path: Path, secret: Secret, settings: Settings, progress: Progress | None = None) -> SealReport:
+    """`unseal_package`; pages of prompts that were kept under its key, which is no more, go as well. Raises as that."""
+    record = read_record(path)
+    report = unseal_package(path, secret, progress)
+    if record is not None:
+        forget_sealed_pages(record, settings)
     return report
 
 

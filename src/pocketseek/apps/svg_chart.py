@@ -1,4 +1,5 @@
-"""Line charts as SVG text for pages without scripts. Colours are classes that `html_page` defines for light and dark.
+"""Line and bar charts as SVG text for pages without scripts. Colours are classes that `html_page` defines for light and
+dark.
 
 A chart is drawn for a phone's width and scales with its column. Values lie where they belong: an axis begins at its
 `low` and ends at its `high`, and what lies outside is cut off by nobody, so axes are made of the values they show.
@@ -14,6 +15,7 @@ from html import escape
 NUM_COLOURS = 4
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 400, 220, 46, 16, 12, 30
 _PLOT_WIDTH, _PLOT_HEIGHT = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+_SIDE, _LANE_HEIGHT, _DOT_WIDTH = 8, 34, 3  # of bar charts
 _CLOCK_STEPS = (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 240.0, 360.0)
 _FINE = 1e-9  # of a step: less than that beyond a line of the grid is on it
 
@@ -54,6 +56,15 @@ class Line:
         return f"line c{self.colour}{' dashed' if self.dashed else ''}"
 
 
+@dataclass(frozen=True)
+class Bar:
+    """A lane with what happened in it: (begin, end) of each span; one without length is a dot."""
+
+    name: str
+    spans: Sequence[tuple[float, float]]
+    colour: int
+
+
 def round_axis(values: Iterable[float], unit: str = "", *, from_zero: bool = True, num_steps: int = 4) -> Axis:
     """About num_steps round steps that hold all values."""
     known = list(values) or [0.0]
@@ -87,6 +98,34 @@ def line_chart(label: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}">{_grid(x, y)}{drawn}</svg>'
     )
     return drawing + (_legend(lines) if len(lines) > 1 else "")
+
+
+def bar_chart(label: str, bars: Sequence[Bar], x: Axis) -> str:
+    """Lanes below each other over a common axis, each with its name above it. label: as for `line_chart`."""
+    height = _TOP + _LANE_HEIGHT * len(bars) + _BOTTOM
+    parts: list[str] = []
+    for mark in x.marks:
+        left = _bar_place(x, mark)
+        text = f"{_number(mark)} {escape(x.unit)}" if mark == x.marks[-1] and x.unit else _number(mark)
+        parts.append(f'<path class="grid" d="M{left:.1f} {_TOP}V{height - _BOTTOM}"/>')
+        anchor = "end" if mark == x.marks[-1] else "middle" if mark > x.low else "start"
+        parts.append(f'<text x="{left:.1f}" y="{height - 10}" text-anchor="{anchor}">{text}</text>')
+    for index, bar in enumerate(bars):
+        top = _TOP + _LANE_HEIGHT * index
+        parts.append(f'<text x="{_SIDE}" y="{top + 11}">{escape(bar.name)}</text>')
+        parts += [_span(x, begin, end, top + 20, bar.colour) for begin, end in bar.spans]
+    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+
+
+def _span(x: Axis, begin: float, end: float, top: float, colour: int) -> str:
+    left, right = _bar_place(x, begin), _bar_place(x, end)
+    if right - left < _DOT_WIDTH:  # it is to be seen
+        left, right = (left + right - _DOT_WIDTH) / 2, (left + right + _DOT_WIDTH) / 2
+    return f'<path class="bar c{colour}" d="M{left:.1f} {top}H{right:.1f}"/>'
+
+
+def _bar_place(x: Axis, value: float) -> float:
+    return _SIDE + (_WIDTH - 2 * _SIDE) * x.share(value)
 
 
 def _line(line: Line, x: Axis, y: Axis) -> str:

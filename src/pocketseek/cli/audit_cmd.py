@@ -15,7 +15,8 @@ from pocketseek.errors import IntegrityError, UsageError
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
-    from pocketseek.package.audit import AuditLog, Event
+    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.audit_chain import Event
 
 app = typer.Typer(help="The audit log: show it, verify it.")
 

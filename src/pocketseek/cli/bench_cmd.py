@@ -76,6 +76,7 @@ def bench(
     provider: options.Provider = None,
     key_file: KeyFile = None,
     key_command: KeyCommand = None,
+    trust: options.Trust = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -103,7 +104,7 @@ def bench(
         raise UsageError("--minutes and --profile are two ways to load a model; use one of them")
     if report is not None and profile is None:
         check_page(report)
-    name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
+    name, path = choose_model(settings, model, yes=yes, may_be_onnx=True, trust=trust)
     if memory is not None and memory_group is None:
         code = run_limited(memory, ["bench", *_again(context, name)], words)
         if code is not None:

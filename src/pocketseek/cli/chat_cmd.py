@@ -140,9 +140,11 @@ def _store(
         yield None
         return
     from pocketseek.apps.conversations import ConversationStore
+    from pocketseek.apps.kept_pages import PageEraser
 
     try:
-        store = ConversationStore(settings.conversations_path, key=state_key(settings))
+        erase = PageEraser(settings.prefix_dir)
+        store = ConversationStore(settings.conversations_path, key=state_key(settings), erase=erase)
     except (BusyError, FormatError, StorageError, UnsupportedError) as error:
         if is_needed:
             raise

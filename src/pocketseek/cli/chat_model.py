@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, is_onnx
+from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, is_onnx, tell_change
 from pocketseek.cli.key_options import NO_KEY, KeyOptions
+from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
 from pocketseek.cli.model_choice import choose_model, open_engine, opened_sampling, sampling_params
 from pocketseek.errors import MemoryLimitError
@@ -96,6 +97,8 @@ class ModelSlot:
     def note_answer(self) -> None:
         """The current model has answered."""
         self._notes.answered(self.current.path)
+        words = Words(self._options.settings.language)
+        tell_change(self.current.engine.provider_choice, words, self._options.engine)
 
     def is_idle(self) -> bool:
         """Whether nothing is being answered; from any thread."""

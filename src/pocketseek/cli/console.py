@@ -12,11 +12,12 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
     from rich.table import Table
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -31,13 +32,19 @@ class ShowProgress(Protocol):
     def __call__(self, label: str, done: int, total: int) -> None: ...
 
 
+class PausableProgress(ShowProgress, Protocol):
+    """paused: nothing is shown meanwhile, so that a person can be asked something."""
+
+    def paused(self) -> AbstractContextManager[None]: ...
+
+
 def print_json(value: Mapping[str, object]) -> None:
     """The one JSON object of a --json answer. ASCII only, so that it survives every locale."""
     print(json.dumps(value), flush=True)
 
 
 def print_text(text: str) -> None:
-    print(_safe(text), flush=True)
+    print(safe_text(text), flush=True)
 
 
 def note(text: str) -> None:
@@ -79,7 +86,7 @@ def print_paragraph(text: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console().print(Text(_safe(text), overflow="fold"))
+    Console().print(Text(safe_text(text), overflow="fold"))
 
 
 def print_facts(rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> None:
@@ -120,9 +127,9 @@ def _grid(rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> Table:
     table.add_column(overflow="fold")
     for label, *texts in rows:
         value = Text("\n").join(
-            Text(_safe(text), style="dim" if remark else "") for remark, text in enumerate(texts) if text
+            Text(safe_text(text), style="dim" if remark else "") for remark, text in enumerate(texts) if text
         )
-        table.add_row(Text(_safe(label), style="dim"), value)
+        table.add_row(Text(safe_text(label), style="dim"), value)
     return table
 
 
@@ -135,7 +142,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequen
     for column in shown:
         table.add_column(headings[column], overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_safe(row[column])) for column in shown))
+        table.add_row(*(Text(safe_text(row[column])) for column in shown))
     return table
 
 
@@ -167,14 +174,18 @@ class AnswerPrinter:
         if dimmed != self._dimmed:
             sys.stdout.write((_DIM if dimmed else _PLAIN + "\n\n") if self._terminal else "")
             self._dimmed = dimmed
-        sys.stdout.write(_safe(text))
+        sys.stdout.write(safe_text(text))
         sys.stdout.flush()
         self._line_open = not text.endswith("\n")
 
 
 @contextmanager
-def progress_bar(unit: str = "bytes") -> Iterator[ShowProgress]:
-    """A bar on standard error that follows (label, done, total); without a terminal one line per label."""
+def progress_bar(unit: str = "bytes") -> Iterator[PausableProgress]:
+    """A bar on standard error that follows (label, done, total); without a terminal one line per label.
+
+    Nothing is drawn before there is something to show: a bar that is drawn anew wipes the line that a question stands
+    in. What asks later does so in `paused`.
+    """
     if not sys.stderr.isatty():
         yield _LineProgress()
         return
@@ -192,18 +203,49 @@ def progress_bar(unit: str = "bytes") -> Iterator[ShowProgress]:
     amount = MofNCompleteColumn() if unit == "layers" else DownloadColumn()
     speed = (TransferSpeedColumn(),) if unit == "transfer" else ()
     columns = (TextColumn("{task.description}"), BarColumn(), amount, *speed, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        shown: dict[str, TaskID] = {}
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar = _BarProgress(progress)
+    try:
+        yield bar
+    finally:
+        bar.hide()
 
-        def show(label: str, done: int, total: int) -> None:
-            if label not in shown:  # a bar of its own for every label, and none for work that needs no time
-                for task in shown.values():
-                    progress.remove_task(task)
-                shown.clear()
-                shown[label] = progress.add_task(label, total=total or None)
-            progress.update(shown[label], completed=done)
 
-        yield show
+class _BarProgress:
+    """On the terminal from the first call on. What other threads report during a question is not shown."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._shown: dict[str, TaskID] = {}
+        self._is_paused = False
+        self._lock = Lock()
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        with self._lock:
+            if not self._is_paused:
+                self._show(label, done, total)
+
+    def hide(self) -> None:
+        if self._progress.live.is_started:
+            self._progress.stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        with self._lock:
+            self._is_paused = True
+            self.hide()
+        try:
+            yield
+        finally:
+            self._is_paused = False
+
+    def _show(self, label: str, done: int, total: int) -> None:
+        if label not in self._shown:  # a bar of its own for every label, and none for work that needs no time
+            for task in self._shown.values():
+                self._progress.remove_task(task)
+            self._shown = {label: self._progress.add_task(label, total=total or None)}
+        self._progress.start()
+        self._progress.update(self._shown[label], completed=done)
 
 
 class _LineProgress:
@@ -214,6 +256,10 @@ class _LineProgress:
         if label != self._label:
             self._label = label
             note(f"{label} ...")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        yield
 
 
 def format_bytes(num_bytes: int | None, unknown: str = "?") -> str:
@@ -226,5 +272,6 @@ def format_bytes(num_bytes: int | None, unknown: str = "?") -> str:
     return f"{num_bytes} bytes"
 
 
-def _safe(text: str) -> str:
+def safe_text(text: str) -> str:
+    """As it may be written to standard output, which may be a terminal."""
     return _CONTROL.sub("\ufffd", text) if sys.stdout.isatty() else text

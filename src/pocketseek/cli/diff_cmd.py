@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from pocketseek.cli import options, update_messages
 from pocketseek.cli.console import format_bytes, print_json, print_table, print_text, progress_bar
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, unlocked
 from pocketseek.cli.messages import Words
 from pocketseek.errors import UsageError
 from pocketseek.settings import read_settings
@@ -31,6 +33,8 @@ def diff(
     publish: Annotated[
         bool, typer.Option("--publish", help="Write them beside NEW, which is to be published.")
     ] = False,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
     json: options.Json = False,
 ) -> None:
     """Show how many bytes travel from one version of a model to another, stage by stage. With --publish or --out leave
@@ -46,8 +50,18 @@ def diff(
     old_dir, new_dir = store.resolve(old), store.resolve(new)
     folder = new_dir if publish else out
     label = words(update_messages.COMPARING)
-    with progress_bar() as show:
-        found = compare(old_dir, new_dir, out=folder, progress=lambda done, total: show(label, done, total))
+    with ExitStack() as secrets:
+        key = KeyOptions(key_file, key_command)
+        old_secret, new_secret = (secrets.enter_context(unlocked(path, settings, key)) for path in (old_dir, new_dir))
+        show = secrets.enter_context(progress_bar())
+        found = compare(
+            old_dir,
+            new_dir,
+            out=folder,
+            progress=lambda done, total: show(label, done, total),
+            old_secret=old_secret,
+            new_secret=new_secret,
+        )
     if json:
         print_json(_facts(found, folder))
         return

@@ -85,6 +85,12 @@ def tell_provider(choice: ProviderChoice | None, words: Words, options: EngineOp
         note(words(onnx_messages.COMPUTES, name=choice.name, reason=reason))
 
 
+def tell_change(choice: ProviderChoice | None, words: Words, options: EngineOptions, *, quiet: bool = False) -> None:
+    """After an answer: a provider that failed meanwhile."""
+    if not quiet:
+        options.failed.see(choice, words)
+
+
 def _problem(failure: ProviderFailure, words: Words) -> str:
     if failure.kind is None:
         return failure.problem

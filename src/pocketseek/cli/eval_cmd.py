@@ -12,7 +12,7 @@ import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import print_json, print_text, progress_bar
-from pocketseek.cli.engine_choice import EngineOptions, engine_facts, prepare_engine, tell_provider
+from pocketseek.cli.engine_choice import EngineOptions, engine_facts, prepare_engine, tell_change, tell_provider
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine
@@ -53,6 +53,7 @@ def evaluate(
     provider: options.Provider = None,
     key_file: KeyFile = None,
     key_command: KeyCommand = None,
+    trust: options.Trust = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -68,7 +69,7 @@ def evaluate(
     settings = read_settings()
     words = Words(settings.language)
     engine_options, key = EngineOptions(engine, provider), KeyOptions(key_file, key_command)
-    name, path = choose_model(settings, model, yes=yes, may_be_onnx=True)
+    name, path = choose_model(settings, model, yes=yes, may_be_onnx=True, trust=trust)
     if against is not None:
         if memory is not None or kv is not None:
             raise UsageError("--against compares weights, with all of them in memory; leave --memory and --kv out")
@@ -86,6 +87,7 @@ def evaluate(
     ):
         label = words(messages.SCORING)
         result = evaluate_text(opened, content, window=window, progress=lambda done, total: show(label, done, total))
+    tell_change(opened.provider_choice, words, engine_options, quiet=json)
     if json:
         facts = {"model": name, "kv": choose_kv_format(kv or settings.kv), **engine_facts(opened.provider_choice)}
         print_json({**facts, **dataclasses.asdict(result)})
@@ -131,6 +133,7 @@ def _compare(
         kinds, result = compare_texts(
             model, reference, texts, window=window, progress=lambda done, total: show(label, done, total)
         )
+    tell_change(model.provider_choice, words, engine, quiet=as_json)
     if as_json:
         by_kind = {"kinds": {title: dataclasses.asdict(one) for title, one in kinds.items()}} if len(kinds) > 1 else {}
         facts = {"model": name, "against": other[0], "window": window, **engine_facts(model.provider_choice)}

@@ -69,6 +69,7 @@ def export(
         ),
     ] = None,
     opset: Annotated[int, typer.Option(help="Version of ONNX's operators.")] = 21,
+    trust: options.Trust = None,
     json: options.Json = False,
 ) -> None:
     """Export a model as ONNX graphs for ONNX Runtime. An interrupted export leaves nothing behind."""
@@ -88,7 +89,7 @@ def export(
     }
     if quant != "int8-static":
         _refuse_static_options(quant, typed)
-        _export_package(settings, source, destination, quant, format, opset, context, json=json)
+        _export_package(settings, source, destination, quant, format, opset, context, trust, json=json)
         return
     from pocketseek.convert.static_export import StaticOptions, export_static
     from pocketseek.runtime.onnx.opening import refuse_sealed
@@ -97,7 +98,7 @@ def export(
         raise UsageError("int8-static needs text to find its ranges with; give --calibrate FILE, best several kinds")
     if percentile is not None and calibration_method != "percentile":
         raise UsageError("--percentile goes with --calibration-method percentile; give both or leave it out")
-    path = _located(settings, source)
+    path = _located(settings, source, trust)
     refuse_sealed(path)
     usual = StaticOptions()
     chosen = StaticOptions(
@@ -139,6 +140,7 @@ def _export_package(
     format: Literal["onnx", "ort"],
     opset: int,
     context: int | None,
+    trust: str | None,
     *,
     json: bool,
 ) -> None:
@@ -150,7 +152,7 @@ def _export_package(
         raise UsageError(
             f"{source} is a checkpoint; make a package of it first: pocketseek convert {shlex.quote(source)}"
         )
-    path = _package(settings, source)
+    path = _package(settings, source, trust)
     refuse_sealed(path)
     with progress_bar("layers") as show:
         folder = export_package(
@@ -171,18 +173,22 @@ def _is_checkpoint(source: str) -> bool:
     return bool(source) and os.path.lexists(path) and is_one
 
 
-def _package(settings: Settings, source: str) -> Path:
+def _package(settings: Settings, source: str, trust: str | None) -> Path:
     """Raises TrustError for one that may not be used: its export is not signed, so nobody would ask again."""
     from pocketseek.package.gatekeeper import Gatekeeper
 
-    path = choose_model(settings, source)[1]
+    path = choose_model(settings, source, trust=trust)[1]
     Gatekeeper.of(settings).check(path)
     return path
 
 
-def _located(settings: Settings, source: str) -> Path:
+def _located(settings: Settings, source: str, trust: str | None) -> Path:
     """A checkpoint where there is one, else a package."""
-    return Path(source) if _is_checkpoint(source) else _package(settings, source)
+    if not _is_checkpoint(source):
+        return _package(settings, source, trust)
+    if trust is not None:
+        raise UsageError("a checkpoint is not signed; leave out --trust")
+    return Path(source)
 
 
 def _report(folder: Path, words: Words, *, json: bool) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import AnswerPrinter, note, print_json
-from pocketseek.cli.engine_choice import EngineOptions, engine_facts, is_onnx
+from pocketseek.cli.engine_choice import EngineOptions, engine_facts, is_onnx, tell_change
 from pocketseek.cli.heat_note import HeatNote, heat_facts
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
@@ -131,6 +131,7 @@ def generate(
         heat = opened.thermal_status()
         if not json:
             heat_note.see(heat)
+        tell_change(opened.provider_choice, Words(settings.language), engine_options, quiet=json)
     if answer.was_cut and not json:
         note(Words(settings.language)(messages.CUT_BY_ROOM if answer.had_no_room else messages.CHAT_CUT))
     if json:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,9 +14,10 @@ from pocketseek.cli import messages, options, pull_messages, seal_messages, trus
 from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models_cmd import tensor_formats
+from pocketseek.cli.previous_view import previous_facts, previous_rows
 from pocketseek.cli.quality_view import quality_lines
-from pocketseek.cli.seal_view import sealed_facts, sealed_line
-from pocketseek.cli.trust_view import describe, look_safely, trust_facts
+from pocketseek.cli.seal_view import is_sealed, sealed_facts, sealed_line
+from pocketseek.cli.trust_view import describe, look_safely, moment, trust_facts
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def _facts(path: Path, manifest: Manifest, state: TrustState | str) -> dict[str,
         "verified": marked_s(path, manifest),
         "num_bytes": manifest.num_bytes,
         "sealed": sealed_facts(path, manifest),
+        "previous": previous_facts(path),
         "num_weights": manifest.num_parameters,
         "formats": tensor_formats(manifest),
         "num_chunks": len(manifest.unique_chunks()),
@@ -101,19 +102,30 @@ def _state_rows(path: Path, manifest: Manifest, state: PackageState, words: Word
     if state.checked_since_s is None:
         checked = words(pull_messages.CHECKED_NEVER)
     else:
-        since = datetime.fromtimestamp(state.checked_since_s).astimezone().isoformat(" ", "minutes")
+        since = moment(state.checked_since_s)
         checked = words(pull_messages.CHECKED_ALL, since=since)
         if state.num_checked < state.num_chunks:
             checked = words(pull_messages.CHECKED_SOME, checked=state.num_checked, chunks=state.num_chunks, since=since)
-    rows = [(words(pull_messages.CHECKED), checked)]
+    rows = [(words(pull_messages.VERIFIED), _verified(path, manifest, words)), (words(pull_messages.CHECKED), checked)]
     if state.origin is not None:
         origin = dataclasses.asdict(state.origin)
         rows.append((words(pull_messages.ORIGIN), words(pull_messages.ORIGIN_VALUE, **origin)))
     if state.damaged:
         value = words(pull_messages.DAMAGED_CHUNKS, chunks=len(state.damaged), name=path.name)
         rows.append((words(pull_messages.DAMAGED), value))
+    if is_sealed(path):
+        return rows
     size = format_bytes(manifest.num_bytes)
     return [*rows, (words(pull_messages.PUBLISH), words(pull_messages.PUBLISH_VALUE, size=size))]
+
+
+def _verified(path: Path, manifest: Manifest, words: Words) -> str:
+    from pocketseek.package.marker import marked_s
+
+    if is_sealed(path):
+        return words(seal_messages.CHECKED)
+    time_s = marked_s(path, manifest)
+    return words(pull_messages.NOT_VERIFIED) if time_s is None else moment(time_s)
 
 
 def _rows(
@@ -130,6 +142,7 @@ def _rows(
         (words(messages.COLUMN_FORMATS), " ".join(tensor_formats(manifest))),
         (words(trust_messages.COLUMN_VERSION), str(manifest.version) if manifest.version else "-"),
         (words(trust_messages.COLUMN_SIGNATURE), signature),
+        *previous_rows(path, words),
         *_state_rows(path, manifest, state, words),
     ]
     for title, values in (

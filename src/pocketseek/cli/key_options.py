@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from getpass import getpass
@@ -20,6 +21,12 @@ from pocketseek.settings import Settings
 if TYPE_CHECKING:
     from pocketseek.package.key_slots import Secret
 
+# at the end of the help of commands that open models
+HOW_MODELS_OPEN = (
+    "The passphrase of a sealed model comes from POCKETSEEK_PASSPHRASE or, where one is needed, from a person at the "
+    "terminal."
+)
+
 KeyFile = Annotated[
     Path | None,
     typer.Option("--key-file", metavar="FILE", help="Of a sealed model: the file with its key.", show_default=False),
@@ -30,6 +37,19 @@ KeyCommand = Annotated[
         "--key-command",
         metavar="COMMAND",
         help="Of a sealed model: a program that prints its key.",
+        show_default=False,
+    ),
+]
+PresentKeyFile = Annotated[
+    Path | None,
+    typer.Option("--key-file", metavar="FILE", help="The file with the key, if it opens with one.", show_default=False),
+]
+PresentKeyCommand = Annotated[
+    str | None,
+    typer.Option(
+        "--key-command",
+        metavar="COMMAND",
+        help="A program that prints the key, if it opens with one.",
         show_default=False,
     ),
 ]
@@ -58,6 +78,21 @@ def given_secret(options: KeyOptions) -> Secret | None:
     return run_key_command(options.key_command) if options.key_command is not None else None
 
 
+def secret_at_hand(path: Path, settings: Settings, options: KeyOptions) -> Secret | None:
+    """Of the options, or a passphrase in the environment if the model at path has one; nobody is asked. None also if it
+    is not sealed."""
+    from pocketseek.package.key_slots import passphrase_secret
+    from pocketseek.package.seal_record import read_record
+
+    record = read_record(path)
+    if record is None:
+        return None
+    if (secret := given_secret(options)) is not None:
+        return secret
+    has_passphrase = any(slot.kind == "passphrase" for slot in record.slots)
+    return passphrase_secret(settings.passphrase) if settings.passphrase and has_passphrase else None
+
+
 def secret_for(path: Path, settings: Settings, options: KeyOptions = NO_KEY) -> Secret | None:
     """What opens the model at path: of the options, else of the environment, else what a person types. None if it is
     not sealed, or if nobody can be asked."""
@@ -77,6 +112,17 @@ def secret_for(path: Path, settings: Settings, options: KeyOptions = NO_KEY) -> 
     return None
 
 
+@contextmanager
+def unlocked(path: Path, settings: Settings, options: KeyOptions = NO_KEY) -> Iterator[Secret | None]:
+    """The same, wiped afterwards."""
+    secret = secret_for(path, settings, options)
+    try:
+        yield secret
+    finally:
+        if secret is not None:
+            secret.close()
+
+
 def needed_secret(path: Path, settings: Settings, options: KeyOptions) -> Secret:
     """The same of a model that is sealed. Raises SealError if there is none."""
     from pocketseek.package.opened_seal import no_secret
@@ -94,7 +140,9 @@ def new_passphrase(name: str, settings: Settings, known: str | None, variable: s
     if known:
         return passphrase_secret(known)
     if not is_interactive():
-        raise UsageError(f"there is nobody to ask for a passphrase; set {variable}, or give a key file")
+        raise UsageError(
+            f"there is nobody to ask for a passphrase; set {variable}, or give --key-file or --new-key-file"
+        )
     words = Words(settings.language)
     passphrase = ask_passphrase(words(seal_messages.ASK_NEW_PASSPHRASE, name=name))
     if passphrase != ask_passphrase(words(seal_messages.ASK_AGAIN)):

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from pocketseek import __version__
@@ -46,8 +47,11 @@ from pocketseek.cli import (
     unseal_cmd,
     update_cmd,
     verify_cmd,
+    voice_cmd,
 )
 from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
+from pocketseek.cli.key_options import HOW_MODELS_OPEN
+from pocketseek.cli.state_key import HOW_DATA_OPENS
 from pocketseek.errors import PocketseekError, StorageError
 from pocketseek.settings import read_settings
 
@@ -65,30 +69,31 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("chat")(chat_cmd.chat)
-app.command("generate")(generate_cmd.generate)
-app.command("pull")(pull_cmd.pull)
+app.command("chat", epilog=HOW_DATA_OPENS)(chat_cmd.chat)
+app.command("generate", epilog=HOW_MODELS_OPEN)(generate_cmd.generate)
+app.command("pull", epilog=HOW_MODELS_OPEN)(pull_cmd.pull)
 app.command("convert")(convert_cmd.convert)
 app.command("export")(export_cmd.export)
 app.command("models")(models_cmd.models)
 app.command("inspect")(inspect_cmd.inspect)
-app.command("verify")(verify_cmd.verify)
+app.command("verify", epilog=HOW_MODELS_OPEN)(verify_cmd.verify)
 app.command("remove")(remove_cmd.remove)
 app.command("seal")(seal_cmd.seal)
 app.command("unseal")(unseal_cmd.unseal)
 app.command("passwd")(passwd_cmd.passwd)
-app.command("diff")(diff_cmd.diff)
-app.command("update")(update_cmd.update)
+app.command("diff", epilog=HOW_MODELS_OPEN)(diff_cmd.diff)
+app.command("update", epilog=HOW_MODELS_OPEN)(update_cmd.update)
 app.command("rollback")(rollback_cmd.rollback)
-app.command("eval")(eval_cmd.evaluate)
-app.command("bench")(bench_cmd.bench)
-app.command("serve")(serve_cmd.serve)
+app.command("eval", epilog=HOW_MODELS_OPEN)(eval_cmd.evaluate)
+app.command("bench", epilog=HOW_MODELS_OPEN)(bench_cmd.bench)
+app.command("serve", epilog=HOW_DATA_OPENS)(serve_cmd.serve)
 app.add_typer(token_cmd.app, name="token")
 app.command("keygen")(keygen_cmd.keygen)
 app.command("sign")(sign_cmd.sign)
 app.add_typer(trust_cmd.app, name="trust")
 app.add_typer(audit_cmd.app, name="audit")
 app.add_typer(doc_cmd.app, name="doc")
+app.add_typer(voice_cmd.app, name="voice")
 app.command("device")(device_cmd.device)
 app.command("doctor")(doctor_cmd.doctor)
 
@@ -136,7 +141,10 @@ def _ended(words: list[str]) -> int:
     except PocketseekError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:
-        return _fail(f"{error.format_message().rstrip('.')}; see `{_helpful_command(words)}`", USAGE_EXIT_CODE)
+        problem = error.format_message().rstrip(".")
+        if not problem:  # a group without a command, whose help has just been printed
+            return USAGE_EXIT_CODE
+        return _fail(f"{problem}; see `{_helpful_command(words)}`", USAGE_EXIT_CODE)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED_EXIT_CODE
     except BrokenPipeError:
@@ -159,8 +167,14 @@ def _run(arguments: list[str]) -> int:
 
 def _helpful_command(words: list[str]) -> str:
     """Where the mistake is explained: the help of the command that was meant, or of the program."""
-    known = {*(command.name for command in app.registered_commands), *(group.name for group in app.registered_groups)}
-    return " ".join([PROGRAM, *(word for word in words[:1] if word in known), "--help"])
+    meant: list[str] = []
+    command: object = get_command(app)
+    for word in words[:2]:  # no group has groups
+        command = command.commands.get(word) if isinstance(command, TyperGroup) else None
+        if command is None:
+            break
+        meant.append(word)
+    return " ".join([PROGRAM, *meant, "--help"])
 
 
 def _fail(message: str, exit_code: int) -> int:

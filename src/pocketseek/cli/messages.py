@@ -1,13 +1,15 @@
 """What the commands say to a person, in English and Chinese. Error messages are not here: they stay English.
 
 A message is a constant, so that a misspelt one is found by the type checker; `Words` chooses the language and fills in
-the values. Both versions of a message use the same values (a test compares them).
+the values. Both versions of a message use the same values (a test compares them). What depends on a number is written
+"{count} {count:chunk|chunks}": the first of both for 1.
 """
 
 from __future__ import annotations
 
+import string
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Message(NamedTuple):
@@ -22,7 +24,18 @@ class Words:
     language: str
 
     def __call__(self, message: Message, **values: object) -> str:
-        return (message.zh if self.language == "zh" else message.en).format(**values)
+        return _FORMATTER.vformat(message.zh if self.language == "zh" else message.en, (), values)
+
+
+class _Counting(string.Formatter):
+    def format_field(self, value: Any, format_spec: str) -> str:
+        for_one, is_choice, for_others = format_spec.partition("|")
+        if is_choice:
+            return for_one if value == 1 else for_others
+        return str(super().format_field(value, format_spec))
+
+
+_FORMATTER = _Counting()
 
 
 UNKNOWN = Message("unknown", "未知")
@@ -80,6 +93,10 @@ BROKEN = Message("broken", "已损坏")
 BROKEN_REMEDY = Message(
     "{name} is broken ({reason}): `pocketseek remove {name}`, then install or convert it again",
     "{name} 已损坏({reason}):运行 `pocketseek remove {name}`,然后重新安装或转换",
+)
+BROKEN_REPAIR = Message(
+    "{name} is broken ({reason}): `pocketseek verify {name} --repair` fetches what is damaged again",
+    "{name} 已损坏({reason}):运行 `pocketseek verify {name} --repair` 可重新下载损坏的部分",
 )
 COLUMN_NAME = Message("name", "名称")
 COLUMN_FAMILY = Message("family", "系列")
@@ -285,7 +302,7 @@ LOAD_PAGE_NOTHING = Message("no samples", "没有样本")
 LOAD_PAGE = Message("The report is in {path}", "报告已写入 {path}")
 BENCH_SECONDS = Message("{seconds:.3f} s", "{seconds:.3f} 秒")
 
-# serve, token
+# serve
 SERVE_READY = Message("Serving {models} at {url}", "正在 {url} 提供 {models}")
 SERVE_TOKEN = Message(
     "An access token is needed: `pocketseek token create NAME` makes one.",
@@ -297,13 +314,3 @@ SERVE_SCAN_HERE = Message(
     "此地址仅本机可用(要供其他设备使用,请加 --host 0.0.0.0):",
 )
 SERVE_STOP = Message("Ctrl-C ends it.", "按 Ctrl-C 结束。")
-TOKEN_CREATED = Message("Token {name}. Copy it now, it is not shown again:", "令牌 {name}。请立即复制,之后不再显示:")
-TOKEN_REVOKED = Message("Revoked {name}. A running server knows at once.", "已吊销 {name}。运行中的服务器立即生效。")
-NO_TOKENS = Message(
-    "There are no tokens. `pocketseek token create NAME` makes one.",
-    "没有令牌。用 `pocketseek token create 名称` 创建。",
-)
-COLUMN_CREATED = Message("created", "创建时间")
-COLUMN_PER_MINUTE = Message("requests/min", "每分钟请求")
-COLUMN_CONCURRENT = Message("at a time", "同时请求")
-COLUMN_MODELS = Message("models", "模型")

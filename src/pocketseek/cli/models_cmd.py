@@ -6,11 +6,20 @@ import sys
 from math import prod
 from typing import TYPE_CHECKING
 
-from pocketseek.cli import convert_messages, messages, options, pull_messages, seal_messages, trust_messages
+from pocketseek.cli import (
+    convert_messages,
+    messages,
+    options,
+    pull_messages,
+    seal_messages,
+    trust_messages,
+    update_messages,
+)
 from pocketseek.cli.console import format_bytes, note, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
+from pocketseek.cli.previous_view import previous_facts
 from pocketseek.cli.seal_view import is_sealed
-from pocketseek.cli.trust_view import look_by_path, short, trust_facts
+from pocketseek.cli.trust_view import day, look_by_path, short, trust_facts
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
@@ -53,20 +62,27 @@ def models(json: options.Json = False) -> None:
         messages.COLUMN_CONTEXT,
         messages.COLUMN_FORMATS,
         trust_messages.COLUMN_SIGNED,
+        pull_messages.VERIFIED,
     )
     rows = [_row(model, look_by_path(gate, model.path, model.manifest), words) for model in installed]
     # A script finds the reason in the row; a person below the table, where it is not squeezed into a column.
     for model in broken:
         in_row = ("", "", words(messages.BROKEN)) if sys.stdout.isatty() else (f"broken: {model.reason}", "", "")
-        rows.append((model.name, *in_row, "", "", ""))
+        rows.append((model.name, *in_row, "", "", "", ""))
     print_table([words(column) for column in columns], rows, essential=(0, 3))
+    for kept in installed:
+        if previous_facts(kept.path) is not None:
+            note(words(update_messages.PREVIOUS_LISTED, name=kept.name))
     for model in broken:
         note(describe_broken(model, words))
 
 
 def describe_broken(model: BrokenModel, words: Words) -> str:
     """One line: what is wrong with it (without the remedy that the error came with) and what to do."""
-    return words(messages.BROKEN_REMEDY, name=model.name, reason=model.reason.rpartition("; ")[0] or model.reason)
+    from pocketseek.apps.repository.state import can_be_repaired
+
+    message = messages.BROKEN_REPAIR if can_be_repaired(model.path) else messages.BROKEN_REMEDY
+    return words(message, name=model.name, reason=model.reason.rpartition("; ")[0] or model.reason)
 
 
 def tensor_formats(manifest: Manifest) -> list[str]:
@@ -79,6 +95,8 @@ def tensor_formats(manifest: Manifest) -> list[str]:
 
 
 def _facts(model: InstalledModel, state: TrustState | str) -> dict[str, object]:
+    from pocketseek.package.marker import marked_s
+
     return {
         "name": model.name,
         "path": str(model.path),
@@ -88,7 +106,9 @@ def _facts(model: InstalledModel, state: TrustState | str) -> dict[str, object]:
         "context_length": model.manifest.model.context_length,
         "formats": tensor_formats(model.manifest),
         "sealed": is_sealed(model.path),
+        "previous": previous_facts(model.path),
         "version": model.manifest.version,
+        "verified": marked_s(model.path, model.manifest),
         "trust": {"status": "unchecked", "problem": state} if isinstance(state, str) else trust_facts(state),
     }
 
@@ -103,4 +123,13 @@ def _row(model: InstalledModel, state: TrustState | str, words: Words) -> tuple[
         str(model.manifest.model.context_length),
         " ".join((*tensor_formats(model.manifest), *sealed)),
         "?" if isinstance(state, str) else short(state, words),
+        words(seal_messages.CHECKED) if sealed else _checked_day(model),
     )
+
+
+def _checked_day(model: InstalledModel) -> str:
+    """When every byte was found right; empty if that was never, or it was changed since."""
+    from pocketseek.package.marker import marked_s
+
+    time_s = marked_s(model.path, model.manifest)
+    return "" if time_s is None else day(time_s)

@@ -37,6 +37,7 @@ PROBLEMS: dict[str, Message] = {
     "refused": Message("it cannot run the model", "无法运行此模型"),
     "first pass": Message("it failed in its first pass", "首次计算失败"),
     "no numbers": Message("what it computed in its first pass were no numbers", "首次计算得到的不是数值"),
+    "later pass": Message("it failed while it computed", "计算中途失败"),
 }
 """By ProblemKind."""
 

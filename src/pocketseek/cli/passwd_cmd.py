@@ -12,9 +12,9 @@ import typer
 from pocketseek.cli import options, seal_messages
 from pocketseek.cli.console import print_json, print_text
 from pocketseek.cli.key_options import (
-    KeyCommand,
-    KeyFile,
     KeyOptions,
+    PresentKeyCommand,
+    PresentKeyFile,
     needed_secret,
     new_key,
     new_passphrase,
@@ -31,8 +31,8 @@ _NEW_PASSPHRASE = "POCKETSEEK_NEW_PASSPHRASE"
 def passwd(
     model: options.SealedName = None,
     data: options.DataInstead = False,
-    key_file: KeyFile = None,
-    key_command: KeyCommand = None,
+    key_file: PresentKeyFile = None,
+    key_command: PresentKeyCommand = None,
     to_key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Open it with this file from now on.", show_default=False)
     ] = None,
@@ -45,7 +45,9 @@ def passwd(
     json: options.Json = False,
 ) -> None:
     """Change the passphrase or key of a sealed model, or (--data) of your conversations and documents. Nothing is
-    encrypted anew: after a passphrase became known to others, unseal and seal."""
+    encrypted anew: after a passphrase became known to others, unseal and seal. Passphrases are asked for, or come from
+    POCKETSEEK_PASSPHRASE (the present one) and POCKETSEEK_NEW_PASSPHRASE; of the data, POCKETSEEK_DATA_KEY may name the
+    present key file."""
     from pocketseek.cli.seal_data import change_data_here, check_subject
 
     model = check_subject(model, data=data)

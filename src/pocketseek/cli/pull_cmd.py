@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pocketseek.cli import options, pull_messages
-from pocketseek.cli.console import format_bytes, is_interactive, note, print_json, print_text, progress_bar
+from pocketseek.cli import options, pull_messages, update_messages
+from pocketseek.cli.console import format_bytes, note, print_json, print_text, progress_bar
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, unlocked
 from pocketseek.cli.messages import Words
 from pocketseek.cli.metered import check_metered
 from pocketseek.cli.rates import parse_rate
+from pocketseek.cli.replace_choice import allow_replacing
 from pocketseek.cli.trust_choice import admission_of
-from pocketseek.errors import UsageError
-from pocketseek.settings import read_network_settings, read_settings
+from pocketseek.settings import Settings, read_network_settings, read_settings
 
 if TYPE_CHECKING:
     from pocketseek.apps.repository.admission import Admit
     from pocketseek.apps.repository.pull import Consent, Pulled
+    from pocketseek.package.key_slots import Secret
 
 _LABELS = {"download": pull_messages.DOWNLOADING, "convert": pull_messages.CONVERTING}
 
@@ -56,11 +62,14 @@ def pull(
     allow_metered: options.AllowMetered = False,
     trust: options.Trust = None,
     allow_older: options.AllowOlder = False,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
     """Fetch a model and install it. Packages of pocketseek's are installed as they are published, checkpoints (GGUF,
-    safetensors) are converted. The same command again goes on with an interrupted download."""
+    safetensors) are converted. The same command again goes on with an interrupted download. Over an installed model, a
+    package is an update, which `rollback` takes back, and a sealed one stays sealed."""
     from pocketseek.apps.repository.open_source import Link
     from pocketseek.apps.repository.pull import PullOptions
     from pocketseek.apps.repository.pull import pull as pull_model
@@ -79,7 +88,10 @@ def pull(
             models_dir=settings.models_dir,
             downloads_dir=settings.home / "downloads",
             options=PullOptions(name, quant, file, keep_download),
-            consent=_consent(words, admission.admit, allow_metered=allow_metered, yes=yes),
+            consent=replace(
+                _consent(settings, words, admission.admit, show.paused, allow_metered=allow_metered, yes=yes),
+                unlocked=lambda path: _unlocked(path, settings, KeyOptions(key_file, key_command), show.paused),
+            ),
             progress=lambda phase, done, total: show(words(_LABELS[phase]), done, total),
         )
     admission.installed(pulled.path, "model-installed")
@@ -87,27 +99,40 @@ def pull(
         print_json(_facts(pulled))
         return
     print_text(_said(pulled, words))
+    if pulled.has_previous:
+        print_text(words(update_messages.KEPT_UNTIL_ANSWER, name=pulled.name))
     if pulled.kept is not None:
         note(words(pull_messages.DOWNLOAD_KEPT, path=shlex.quote(str(pulled.kept))))
 
 
-def _consent(words: Words, admit: Admit, *, allow_metered: bool, yes: bool) -> Consent:
+@contextmanager
+def _unlocked(
+    path: Path, settings: Settings, key: KeyOptions, paused: Callable[[], AbstractContextManager[None]]
+) -> Iterator[Secret | None]:
+    """The bar may be there already: what is here is checked first."""
+    with ExitStack() as secrets:
+        with paused():
+            secret = secrets.enter_context(unlocked(path, settings, key))
+        yield secret
+
+
+def _consent(
+    settings: Settings,
+    words: Words,
+    admit: Admit,
+    paused: Callable[[], AbstractContextManager[None]],
+    *,
+    allow_metered: bool,
+    yes: bool,
+) -> Consent:
+    """paused: the bar, for a question that comes when some of it has been fetched (a delta that failed)."""
     from pocketseek.apps.repository.pull import Consent
 
     def allow_fetching(num_bytes: int) -> None:
-        check_metered(words, num_bytes, allowed=allow_metered)
+        with paused():
+            check_metered(words, num_bytes, allowed=allow_metered)
 
-    def allow_replacing(name: str) -> None:
-        if yes:
-            return
-        if not is_interactive():
-            raise UsageError(
-                f"{name} is installed with other content; add --yes to replace it, or choose another --name"
-            )
-        if not typer.confirm(words(pull_messages.CONFIRM_REPLACE, name=name), err=True):
-            raise UsageError(f"{name} was left as it is; choose another --name to have both")
-
-    return Consent(allow_fetching, allow_replacing, admit)
+    return Consent(allow_fetching, lambda replacing: allow_replacing(replacing, settings, words, yes=yes), admit)
 
 
 def _facts(pulled: Pulled) -> dict[str, object]:
@@ -119,13 +144,14 @@ def _facts(pulled: Pulled) -> dict[str, object]:
         "fetched_bytes": pulled.fetched_bytes,
         "local_bytes": pulled.local_bytes,
         "converted": pulled.is_converted,
+        "previous_kept": pulled.has_previous,
         "kept_download": None if pulled.kept is None else str(pulled.kept),
     }
 
 
 def _said(pulled: Pulled, words: Words) -> str:
     path = shlex.quote(str(pulled.path))
-    if not pulled.fetched_bytes and not pulled.local_bytes and not pulled.is_converted:
+    if not (pulled.fetched_bytes or pulled.local_bytes or pulled.is_converted or pulled.has_previous):
         return words(pull_messages.UP_TO_DATE, name=pulled.name, path=path)
     message = pull_messages.PULLED_SHARED if pulled.local_bytes else pull_messages.PULLED
     local = {"local": format_bytes(pulled.local_bytes)} if pulled.local_bytes else {}

@@ -19,9 +19,16 @@ CONFIRM_METERED = Message(
     "This network is paid for by the byte (says {source}). Fetch {size} over it?",
     "当前网络按流量计费(据 {source})。要通过它下载 {size} 吗?",
 )
-CONFIRM_REPLACE = Message(
-    "{name} is installed with other content. Replace it?", "{name} 已安装,但内容不同。要替换它吗?"
+REPLACING = Message(
+    "{name} is installed with other content: here is {old}, and {address} is {new}",
+    "{name} 已安装,但内容不同:本机的是 {old},而 {address} 是 {new}",
 )
+CONFIRM_REPLACE = Message(
+    "{name} is installed with other content: here is {old}, and {address} is {new}. Replace it?",
+    "{name} 已安装,但内容不同:本机的是 {old},而 {address} 是 {new}。要替换它吗?",
+)
+MODEL_AND_SIGNER = Message("{name} ({signed})", "{name}({signed})")
+A_CHECKPOINT = Message("a checkpoint to be converted", "需要转换的检查点")
 UNFINISHED_DOWNLOAD = Message(
     "{name}: an interrupted download, {size} kept; `pocketseek pull` goes on, `pocketseek remove {name}` frees it",
     "{name}:下载中断,已保留 {size};`pocketseek pull` 会继续,`pocketseek remove {name}` 可释放空间",
@@ -35,12 +42,17 @@ NOTHING_DAMAGED = Message("{name}: every byte is as it should be", "{name}:每�
 THIS_MACHINE = Message("this machine", "本机")
 ORIGIN = Message("pulled from", "来源")
 ORIGIN_VALUE = Message("{address}, {pulled_at}", "{address},{pulled_at}")
-CHECKED = Message("last checked", "上次校验")
+VERIFIED = Message("bytes checked", "字节校验")
+NOT_VERIFIED = Message("not since they changed: it is done when it is first used", "更改后尚未校验:首次使用时进行")
+CHECKED = Message("checked again", "使用中复查")
 CHECKED_ALL = Message("every chunk since {since}", "{since} 以来每个分块都已校验")
 CHECKED_SOME = Message(
     "{checked} of {chunks} chunks since {since}", "{since} 以来已校验 {chunks} 个分块中的 {checked} 个"
 )
-CHECKED_NEVER = Message("not yet: it is checked when it is first used", "尚未校验:首次使用时进行")
+CHECKED_NEVER = Message(
+    "not yet: `serve` and `chat` do it now and then, `pocketseek verify` at once",
+    "尚未进行:`serve` 和 `chat` 会不时校验,`pocketseek verify` 立即校验",
+)
 DAMAGED = Message("damaged", "损坏")
 DAMAGED_CHUNKS = Message(
     "{chunks} chunks; `pocketseek verify {name} --repair` fetches them again",

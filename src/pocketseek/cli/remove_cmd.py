@@ -15,10 +15,12 @@ from pocketseek.settings import read_settings
 
 def remove(model: options.InstalledName, yes: options.Yes = False, json: options.Json = False) -> None:
     """Delete an installed model, broken or not. Asks first; a script says --yes."""
+    from pocketseek.apps.kept_pages import owners_of
     from pocketseek.apps.onnx_models import sweep_cache
     from pocketseek.package.audit import AuditLog
     from pocketseek.package.storage import tree_bytes
     from pocketseek.package.store import ModelStore
+    from pocketseek.runtime.prefix.forgotten import forget_model
 
     settings = read_settings()
     words = Words(settings.language)
@@ -32,9 +34,11 @@ def remove(model: options.InstalledName, yes: options.Yes = False, json: options
         if not typer.confirm(words(messages.CONFIRM_REMOVE, name=model, size=size), err=True):
             print_text(words(messages.NOT_REMOVED))
             return
+    owners = owners_of(store.path_for_new(model), settings) if store.is_installed(model) else frozenset[str]()
     freed_bytes = store.remove(model) + store.clean()  # whoever removes wants space, so dead writers' leftovers go too
     AuditLog(settings.audit_path).note("model-removed", model=model)
     freed_bytes += sweep_cache(settings)  # and what was made of the model for ONNX Runtime
+    forget_model(settings.prefix_dir, owners)  # and of what it was asked
     if json:
         print_json({"name": model, "freed_bytes": freed_bytes})
     else:

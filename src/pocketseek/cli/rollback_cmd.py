@@ -11,7 +11,8 @@ from pocketseek.settings import Settings, read_settings
 
 
 def rollback(model: options.ModelName, json: options.Json = False) -> None:
-    """Go back to the version before the last update, as long as it is kept; the present one is removed."""
+    """Go back to the version before the last update, as long as it is kept (`inspect` tells). Nothing is asked; the
+    present version is removed, and `update` fetches it again."""
     from pocketseek.apps.repository.update import roll_back
     from pocketseek.package.store import ModelStore
 

@@ -12,7 +12,7 @@ import typer
 
 from pocketseek.cli import options, seal_messages
 from pocketseek.cli.console import print_json, print_text, progress_bar
-from pocketseek.cli.key_options import KeyCommand, KeyOptions, needed_secret, new_key, new_passphrase, tell_key_file
+from pocketseek.cli.key_options import KeyOptions, needed_secret, new_key, new_passphrase, tell_key_file
 from pocketseek.cli.messages import Words
 from pocketseek.cli.seal_view import what_opens
 from pocketseek.errors import UsageError
@@ -40,18 +40,27 @@ def seal(
         Path | None,
         typer.Option(metavar="FILE", help="Make such a file, and use it.", show_default=False),
     ] = None,
-    key_command: KeyCommand = None,
+    key_command: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND", help="A program that prints such bytes, in place of a passphrase.", show_default=False
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Encrypt a model's weights and files in place, or (--data) your conversations and documents. It may be interrupted
-    at any moment: the same command goes on, and about one chunk (100 MB) of free space is enough."""
+    at any moment: the same command goes on, and about one chunk (100 MB) of free space is enough. The passphrase is
+    asked for, or comes from POCKETSEEK_PASSPHRASE. The version before an update is removed, so `rollback` cannot bring
+    it back."""
     from pocketseek.cli.seal_data import check_subject, seal_data_here
 
     model = check_subject(model, data=data)
     if model is None:
         return seal_data_here(KeyOptions(key_file, key_command), new_key_file, json=json)
+    from pocketseek.apps.repository.versions import has_previous
     from pocketseek.apps.sealing import seal_model
     from pocketseek.package.audit import AuditLog
+    from pocketseek.package.seal import require_ciphers
     from pocketseek.package.seal_record import read_record
     from pocketseek.package.store import ModelStore
 
@@ -64,8 +73,9 @@ def seal(
             raise UsageError(f"{model} is sealed already, in part at least; give the key that it was sealed with")
         get_secret = partial(needed_secret, path, settings, KeyOptions(key_file, key_command))
     else:
+        require_ciphers()  # before anything is asked or a key file made
         get_secret = new_key(key_file, new_key_file, key_command) or _passphrase(path.name, settings)
-    start_s = time.perf_counter()
+    start_s, had_previous = time.perf_counter(), has_previous(path)
     with ExitStack() as secrets, progress_bar() as show:
         label = words(seal_messages.SEALING)
         report = seal_model(
@@ -80,6 +90,8 @@ def seal(
         print_json(seal_facts(path, report, time.perf_counter() - start_s))
     else:
         print_text(_told(path, report, words))
+        if had_previous and not has_previous(path):
+            print_text(words(seal_messages.PREVIOUS_GONE))
 
 
 def seal_facts(path: Path, report: SealReport, duration_s: float) -> dict[str, object]:

@@ -27,6 +27,10 @@ ALREADY_SEALED = Message("{name} is sealed already; nothing was left to do.", "{
 WHAT_PASSPHRASE = Message("passphrase", "口令")
 WHAT_KEY = Message("key", "密钥")
 UNSEALED = Message("{name} is not sealed any more.", "{name} 已不再加密。")
+PREVIOUS_GONE = Message(
+    "The version before its last update was removed, so `pocketseek rollback` has nothing to go back to.",
+    "上次更新之前的版本已移除,`pocketseek rollback` 无法再退回。",
+)
 CHANGED = Message(
     "From now on {name} opens with the new {what} only. Who copied the model before opens the copy with the old one.",
     "从现在起 {name} 只能用新的{what}打开。此前复制的副本仍可用旧的打开。",
@@ -39,3 +43,8 @@ STATE_MIXED = Message(
     "in part: `pocketseek seal` or `unseal` was interrupted", "部分:`pocketseek seal` 或 `unseal` 曾被中断"
 )
 LISTED = Message("(sealed)", "(已加密)")
+CHECKED = Message("when read", "每次读取时")
+VERIFIED_WITH_KEY = Message(
+    "{path}: {chunks} chunks and {files} files decrypted, {size}, every byte as it was sealed ({seconds:.1f} s)",
+    "{path}:已解密 {chunks} 个分块和 {files} 个文件,{size},每个字节都与加密时一致({seconds:.1f} 秒)",
+)

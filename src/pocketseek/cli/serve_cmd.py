@@ -24,7 +24,7 @@ from pocketseek.cli.model_choice import choose_model
 from pocketseek.cli.state_key import cache_key, state_key
 from pocketseek.cli.upkeep import keeping_up
 from pocketseek.errors import UnsupportedError, UsageError
-from pocketseek.settings import Settings, read_settings
+from pocketseek.settings import Settings, read_network_settings, read_settings
 
 if TYPE_CHECKING:
     from pocketseek.apps.access_tokens import TokenStore
@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     from pocketseek.apps.serve.services import ServeOptions
     from pocketseek.runtime.engine import Engine
 
-_EXTRA = ("starlette", "uvicorn", "msgspec", "segno", "markdown_it", "latex2mathml", "pygments", "python_multipart")
+_EXTRA = (
+    "starlette",
+    "uvicorn",
+    "wsproto",
+    "msgspec",
+    "segno",
+    "markdown_it",
+    "latex2mathml",
+    "pygments",
+    "python_multipart",
+)
 _log = logging.getLogger(__name__)
 _NOWHERE = "192.0.2.1"  # an address for documentation; nothing is sent to it
 
@@ -95,11 +105,15 @@ def serve(
     from pocketseek.apps.access_tokens import TokenStore
     from pocketseek.apps.conversations import ConversationStore
     from pocketseek.apps.doc.model_identity import model_identity
+    from pocketseek.apps.kept_pages import PageEraser
     from pocketseek.apps.model_state import look_at_model
+    from pocketseek.apps.model_updates import ModelUpdates
     from pocketseek.apps.repository.versions import VersionNotes
+    from pocketseek.apps.serve.installed_voice import installed_voice
     from pocketseek.apps.serve.private_files import PrivateFiles
     from pocketseek.apps.serve.server import ApiServer, bind, run_server
     from pocketseek.apps.serve.services import ServeOptions, Services
+    from pocketseek.apps.serve.voice_priority import giving_way_to_voice
     from pocketseek.package.audit import AuditLog
     from pocketseek.package.gatekeeper import Gatekeeper
 
@@ -136,23 +150,28 @@ def serve(
 
     data_key, pages_key = state_key(settings), cache_key(settings)  # asked for now, while somebody is there
 
+    voice = installed_voice(settings)
+
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
         from pocketseek.runtime.load import load
 
         notes.opening(model.path)
-        opened = load(
-            model.path,
-            num_threads=threads,
-            kv=kv,
-            memory_bytes=memory_bytes,
-            min_speed=min_speed,
-            temperature_limit_c=temperature_limit,
-            max_sequences=max_running,
-            engine=kinds[model.name],
-            provider=provider,
-            secret=secrets[model.name],
-            cache_key=pages_key,
-            progress=tell_checking,
+        opened = giving_way_to_voice(
+            lambda: voice.makers.check(None),
+            lambda: load(
+                model.path,
+                num_threads=threads,
+                kv=kv,
+                memory_bytes=memory_bytes,
+                min_speed=min_speed,
+                temperature_limit_c=temperature_limit,
+                max_sequences=max_running,
+                engine=kinds[model.name],
+                provider=provider,
+                secret=secrets[model.name],
+                cache_key=pages_key,
+                progress=tell_checking,
+            ),
         )
         tell_provider(opened.provider_choice, words, engine_options)
         limit_note.see(opened.thermal_status())  # what is known later is in the log
@@ -162,6 +181,14 @@ def serve(
         if used.statistics().load.num_tokens:
             notes.answered(model.path)
 
+    erase = PageEraser(settings.prefix_dir)
+
+    def changed(path: Path) -> None:
+        """It was updated: what is asked next is answered by the new version."""
+        for model in served:
+            if model.path == path:
+                pool.renew(model.name)
+
     pool = _pool(settings, served, open_model, memory, released)
     with closing(bind(host, port)) as listener, closing(pool):
         with progress_bar() as show:
@@ -170,8 +197,14 @@ def serve(
                 pass  # opened now, so that the first to ask does not wait for it
             bars.clear()
         with (
-            closing(ConversationStore(settings.conversations_path, key=data_key)) as conversations,
+            closing(ConversationStore(settings.conversations_path, key=data_key, erase=erase)) as conversations,
             closing(PrivateFiles(settings.uploads_dir, key=data_key)) as files,
+            closing(voice),
+            closing(
+                ModelUpdates(
+                    settings, read_network_settings, changed=changed, secret_of=lambda path: secrets.get(path.name)
+                )
+            ) as updates,
         ):
             services = Services(
                 pool,
@@ -182,6 +215,8 @@ def serve(
                 identity_of=identity_of,
                 state_of=lambda model: look_at_model(gate, model.path),
                 audit=AuditLog(settings.audit_path),
+                voice=voice,
+                updates=updates,
             )
             server = ApiServer(services)
             _start_log()
@@ -192,6 +227,7 @@ def serve(
                 lambda: [model.path for model in served],
                 is_idle=lambda: not services.admission.num_here,
                 report=_log.warning,
+                unlock=lambda path: secrets.get(path.name),
             ):
                 code = run_server(server, listener)
             services.refusals.close()

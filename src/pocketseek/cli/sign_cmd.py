@@ -14,7 +14,7 @@ from pocketseek.cli.console import is_interactive, note, print_json, print_text
 from pocketseek.cli.expiry import parse_expiry
 from pocketseek.cli.messages import Words
 from pocketseek.cli.trust_view import day
-from pocketseek.errors import UsageError
+from pocketseek.errors import TrustError, UsageError
 from pocketseek.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 KeyFile = Annotated[
     Path | None,
-    typer.Option("--key", metavar="FILE", help="The private key.", show_default="the only one in keys/"),
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        help="The private key: a file, or its name in keys/.",
+        show_default="the only one in keys/",
+    ),
 ]
 Expires = Annotated[
     str | None,
@@ -46,12 +51,14 @@ def sign(
     version: Version = None,
     json: options.Json = False,
 ) -> None:
-    """Sign a model's manifest, which names every byte of it. Devices that trust the key then run it."""
+    """Sign a model's manifest, which names every byte of it. Devices that trust the key then run it. The passphrase of
+    the key is asked for, or comes from POCKETSEEK_PASSPHRASE."""
     from pocketseek.package.audit import AuditLog
     from pocketseek.package.manifest import read_manifest
     from pocketseek.package.sign import read_key
     from pocketseek.package.signing import sign_package
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust_store import TrustStore
 
     settings = read_settings()
     words = Words(settings.language)
@@ -61,12 +68,20 @@ def sign(
     present = read_manifest(path).version
     if version is not None and version < present:
         raise UsageError(f"{model} is version {present} already; devices would refuse {version}, give a higher one")
-    key_path = key.expanduser() if key is not None else _only_key(settings)
+    key_path = _key_path(settings, key) if key is not None else _only_key(settings)
     signer = read_key(key_path, lambda: _passphrase(settings, words, key_path))
+    if TrustStore(settings.trust_path).load().is_revoked(signer.public.fingerprint):
+        raise UsageError(
+            f"the key {signer.public.fingerprint} was revoked here, so nothing it signs will run; "
+            "make another with `pocketseek keygen`, or choose one with --key FILE"
+        )
     signed = sign_package(path, signer, created_s=now_s, expires_s=expires_s, version=version)
     number, public = signed.manifest.version, signer.public
     AuditLog(settings.audit_path).write("model-signed", model=path.name, key=public.fingerprint, version=number)
-    is_trusted = _pin(settings, path, signer)
+    try:
+        is_trusted, refusal = _pin(settings, path, signer), None
+    except TrustError as error:  # an older release may be signed, for others; here it stays refused
+        is_trusted, refusal = False, str(error)
     if json:
         print_json(
             {"path": str(path), "version": number, "signed_by": public.name, "fingerprint": public.fingerprint}
@@ -74,11 +89,19 @@ def sign(
         )
         return
     values = {"model": model, "version": number, "name": public.name, "fingerprint": public.fingerprint}
-    print_text(words(messages.MODEL_SIGNED, **values))
+    print_text(words(messages.MODEL_SIGNED if number else messages.MODEL_SIGNED_PLAIN, **values))
     if expires_s is not None:
         print_text(words(messages.SIGNED_UNTIL, day=day(expires_s - 1)))
-    if not is_trusted:
+    if refusal is not None:
+        note(words(messages.SIGNED_REFUSED_HERE, reason=refusal))
+    elif not is_trusted:
         note(words(messages.SIGNER_NOT_TRUSTED, line=public.line))
+
+
+def _key_path(settings: Settings, key: Path) -> Path:
+    """A file, or the name that `keygen` gave it."""
+    path, named = key.expanduser(), settings.keys_dir / f"{key.name}.key"
+    return named if key.name == str(key) and not path.exists() and named.exists() else path
 
 
 def _only_key(settings: Settings) -> Path:
@@ -87,7 +110,7 @@ def _only_key(settings: Settings) -> Path:
     if not found:
         raise UsageError("there is no key to sign with; make one with `pocketseek keygen`, or give one with --key FILE")
     if len(found) > 1:
-        raise UsageError(f"there are several keys ({', '.join(one.stem for one in found)}); choose one with --key FILE")
+        raise UsageError(f"there are several keys ({', '.join(one.stem for one in found)}); choose one with --key NAME")
     return found[0]
 
 

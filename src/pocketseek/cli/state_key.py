@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from pocketseek.package.data_seal import DataKeys, DataSeal
     from pocketseek.package.key_slots import Secret
 
+# at the end of the help of commands that open conversations or documents
+HOW_DATA_OPENS = (
+    "The passphrase of sealed conversations and documents, and of a sealed model, comes from POCKETSEEK_PASSPHRASE or, "
+    "where one is needed, from a person at the terminal. POCKETSEEK_DATA_KEY may name the key file of conversations "
+    "and documents."
+)
+
 
 def state_key(settings: Settings) -> bytes | None:
     """Of the databases; None: they are plain. Raises SealError if it is needed and cannot be had."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketseek.cli import messages, options
-from pocketseek.cli.console import print_json, print_table, print_text
+from pocketseek.cli import messages, options, token_messages
+from pocketseek.cli.console import note, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.settings import read_settings
 
@@ -25,6 +25,9 @@ Concurrent = Annotated[int | None, typer.Option("--concurrent", min=1, help="Req
 ForModels = Annotated[
     list[str] | None, typer.Option("--model", metavar="MODEL", help="Only for this model; may be repeated.")
 ]
+MayUpdate = Annotated[
+    bool, typer.Option("--may-update", help="It may look for updates of models, and install them, in the page.")
+]
 
 
 @app.command("create")
@@ -33,19 +36,31 @@ def create(
     requests_per_minute: PerMinute = None,
     concurrent: Concurrent = None,
     model: ForModels = None,
+    may_update: MayUpdate = False,
     json: options.Json = False,
 ) -> None:
     """Make a token and show it, once."""
     from pocketseek.apps.access_tokens import TokenLimits
 
-    limits = TokenLimits(requests_per_minute, concurrent, tuple(model or ()))
+    limits = TokenLimits(requests_per_minute, concurrent, tuple(model or ()), may_update)
     token, secret = _store().create(name, limits)
     _write_down("token-created", name)
     if json:
         print_json(_facts(token) | {"token": secret})
         return
-    print_text(_words()(messages.TOKEN_CREATED, name=name))
+    print_text(_words()(token_messages.TOKEN_CREATED, name=name))
     print_text(secret)
+    if limits.models:
+        _warn(limits.models)
+
+
+def _warn(models: tuple[str, ...]) -> None:
+    from pocketseek.package.store import ModelStore
+
+    store = ModelStore(read_settings().models_dir)
+    if missing := [model for model in models if not store.is_installed(model)]:
+        note(_words()(token_messages.NOT_INSTALLED, models=", ".join(missing)))
+    note(_words()(token_messages.ONLY_WHERE_WANTED))
 
 
 @app.command("list")
@@ -56,16 +71,17 @@ def list_tokens(json: options.Json = False) -> None:
     if json:
         print_json({"tokens": [_facts(token) for token in tokens]})
     elif not tokens:
-        print_text(words(messages.NO_TOKENS))
+        print_text(words(token_messages.NO_TOKENS))
     else:
         columns = (
             messages.COLUMN_NAME,
-            messages.COLUMN_CREATED,
-            messages.COLUMN_PER_MINUTE,
-            messages.COLUMN_CONCURRENT,
-            messages.COLUMN_MODELS,
+            token_messages.COLUMN_CREATED,
+            token_messages.COLUMN_PER_MINUTE,
+            token_messages.COLUMN_CONCURRENT,
+            token_messages.COLUMN_MODELS,
+            token_messages.COLUMN_MAY_UPDATE,
         )
-        print_table([words(column) for column in columns], [_row(token) for token in tokens], essential=(0,))
+        print_table([words(column) for column in columns], [_row(token, words) for token in tokens], essential=(0,))
 
 
 @app.command("revoke")
@@ -76,7 +92,7 @@ def revoke(name: Name, json: options.Json = False) -> None:
     if json:
         print_json({"revoked": name})
     else:
-        print_text(_words()(messages.TOKEN_REVOKED, name=name))
+        print_text(_words()(token_messages.TOKEN_REVOKED, name=name))
 
 
 def _store() -> TokenStore:
@@ -95,11 +111,12 @@ def _words() -> Words:
     return Words(read_settings().language)
 
 
-def _row(token: AccessToken) -> list[str]:
+def _row(token: AccessToken, words: Words) -> list[str]:
     limits = token.limits
     created = time.strftime("%Y-%m-%d %H:%M", time.localtime(token.created_s))
     numbers = (str(number) if number is not None else "-" for number in (limits.requests_per_minute, limits.concurrent))
-    return [token.name, created, *numbers, ", ".join(limits.models) or "-"]
+    updates = words(token_messages.MAY_UPDATE) if limits.may_update else "-"
+    return [token.name, created, *numbers, ", ".join(limits.models) or "-", updates]
 
 
 def _facts(token: AccessToken) -> dict[str, object]:
@@ -109,4 +126,5 @@ def _facts(token: AccessToken) -> dict[str, object]:
         "requests_per_minute": token.limits.requests_per_minute,
         "concurrent": token.limits.concurrent,
         "models": list(token.limits.models),
+        "may_update": token.limits.may_update,
     }

@@ -171,9 +171,9 @@ def accept(
         settle_trust(settings, path, trust)
         state = gate.look_at(path)
     if needs_consent(state) or (all_models and state.status == "trusted"):
-        if not _agrees(
-            state.key, trust, words(messages.ASK_ACCEPT, model=model, state=describe(state, words)), yes=yes
-        ):
+        question = words(messages.ASK_ACCEPT, model=model, state=describe(state, words))
+        is_known = state.key is None or (state.status == "trusted" and not state.signer_changed)
+        if not _agrees(state.key, trust, question, is_known=is_known, yes=yes):
             print_text(words(messages.NOT_CHANGED))
             return
         gate.accept(path, state, all_models=all_models, allow_older=allow_older)
@@ -189,8 +189,9 @@ def accept(
         print_text(words(message, model=model, state=describe(state, words)))
 
 
-def _agrees(key: PublicKey | None, trust: str | None, question: str, *, yes: bool) -> bool:
-    """A key wants its fingerprint or an answer at the terminal; that there is none, or an older version, also --yes.
+def _agrees(key: PublicKey | None, trust: str | None, question: str, *, is_known: bool, yes: bool) -> bool:
+    """A key wants its fingerprint or an answer at the terminal; where there is none, or it is_known and the version
+    older, --yes is enough, too.
 
     Raises UsageError where nobody can be asked.
     """
@@ -201,10 +202,10 @@ def _agrees(key: PublicKey | None, trust: str | None, question: str, *, yes: boo
             found = "it is not signed" if key is None else f"it is signed by {key.fingerprint}"
             raise UsageError(f"that is not the fingerprint of its key: {found}; compare with what the publisher shows")
         return True
-    if yes and key is None:
+    if yes and is_known:
         return True
     if not is_interactive():
-        how = "--yes" if key is None else f"--trust {key.fingerprint}, if that is what the publisher shows"
+        how = "--yes" if key is None or is_known else f"--trust {key.fingerprint}, if that is what the publisher shows"
         raise UsageError(f"accepting needs your word; add {how}")
     return typer.confirm(question, default=False, err=True)
 

@@ -53,6 +53,11 @@ MODEL_SIGNED = Message(
     "Signed {model}, version {version}, as {name} ({fingerprint}).",
     "已签名 {model}(版本 {version}),签名者 {name}({fingerprint})。",
 )
+MODEL_SIGNED_PLAIN = Message(
+    "Signed {model} as {name} ({fingerprint}), without a release number: devices cannot tell older ones (--version N).",
+    "已签名 {model},签名者 {name}({fingerprint}),没有版本号:设备无法识别旧版本(可用 --version N 指定)。",
+)
+SIGNED_REFUSED_HERE = Message("It is refused here: {reason}", "本机拒用该模型:{reason}")
 SIGNED_UNTIL = Message("The signature holds until {day}.", "签名有效期至 {day}。")
 SIGNER_NOT_TRUSTED = Message(
     'This device does not trust that key: `pocketseek trust add "{line}"`',

@@ -18,13 +18,51 @@ DIFF_WRITTEN = Message(
     "written to {folder}: copy it beside the manifest.json of the new version, where that is published",
     "已写入 {folder}:请将其复制到新版本发布处 manifest.json 的旁边",
 )
+IS_THE_ONE_BEFORE = Message(
+    "it is the version that was here before this one; `pocketseek rollback {name}` goes back to it without fetching",
+    "它就是此前使用的版本;运行 `pocketseek rollback {name}` 可直接退回,无需下载",
+)
 UP_TO_DATE = Message("{name} is up to date", "{name} 已是最新版本")
+NEW_SIGNATURE = Message(
+    "it was signed anew: `pocketseek update {name}{where}` takes the new signature",
+    "它有新的签名:运行 `pocketseek update {name}{where}` 即可采用",
+)
+SIGNED_ANEW = Message("its new signature was taken", "已采用其新签名")
+UPDATED_LOCAL = Message(
+    "{local} chunks ({size}) were taken from models that were here", "{local} 个数据块({size})取自本机已有的模型"
+)
+PREVIOUS = Message("version before", "旧版本")
+PREVIOUS_UNTIL_ANSWER = Message(
+    "{version}, kept until this one has answered; `pocketseek rollback {name}` goes back to it",
+    "{version},保留到新版本首次作答为止;运行 `pocketseek rollback {name}` 可退回",
+)
+PREVIOUS_UNTIL_UPDATE = Message(
+    "{version}, kept until the next update; `pocketseek rollback {name}` goes back to it",
+    "{version},保留到下次更新为止;运行 `pocketseek rollback {name}` 可退回",
+)
+PREVIOUS_UNTIL_OPENED = Message(
+    "{version}, goes when the model is next opened; until then `pocketseek rollback {name}` goes back to it",
+    "{version},下次打开模型时将被移除;在此之前运行 `pocketseek rollback {name}` 可退回",
+)
+PREVIOUS_NUMBER = Message("version {number} ({id})", "版本 {number}({id})")
+PREVIOUS_LISTED = Message(
+    "{name}: the version before is kept; `pocketseek rollback {name}` goes back to it",
+    "{name}:旧版本仍保留;运行 `pocketseek rollback {name}` 可退回",
+)
 AVAILABLE = Message(
     "an update of {name} is there: {size} to fetch ({whole} without differences), {disk} of free storage needed",
     "{name} 有更新:需下载 {size}(不用差分则为 {whole}),需要 {disk} 的可用存储",
 )
-CHECK_NEXT = Message("`pocketseek update {name}` installs it", "运行 `pocketseek update {name}` 即可安装")
+AVAILABLE_AS_IS = Message(
+    "an update of {name} is there, and all of it is here already: nothing is to be fetched",
+    "{name} 有更新,所需数据已全部在本机:无需下载",
+)
+CHECK_NEXT = Message("`pocketseek update {name}{where}` installs it", "运行 `pocketseek update {name}{where}` 即可安装")
 CONFIRM_UPDATE = Message("Fetch and install it?", "是否下载并安装?")
+CONFIRM_MORE = Message(
+    "It takes more than was told: {size} instead of {told}. Fetch that?",
+    "需要下载的比先前显示的多:{size},而不是 {told}。是否继续下载?",
+)
 NOT_UPDATED = Message("nothing was changed", "未作任何更改")
 UPDATING = Message("fetching {name}", "正在下载 {name}")
 UPDATED = Message(

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pocketseek.errors import UsageError
 from pocketseek.settings import Settings, read_network_settings
+
+if TYPE_CHECKING:
+    from pocketseek.package.key_slots import Secret
 
 _FETCH_BYTES_PER_S = 4_000_000
 
@@ -19,8 +23,10 @@ def keeping_up(
     *,
     is_idle: Callable[[], bool],
     report: Callable[[str], None],
+    unlock: Callable[[Path], Secret | None] = lambda _: None,
 ) -> Iterator[None]:
-    """Look after models while the body runs. is_idle: whether nobody wants anything now; from another thread."""
+    """Look after models while the body runs. is_idle: whether nobody wants anything now; from another thread. unlock:
+    the secret of a sealed model, if it is kept."""
     from pocketseek.apps.repository.open_source import Link
     from pocketseek.apps.repository.rate import RateLimit
     from pocketseek.apps.repository.upkeep import Upkeep
@@ -47,6 +53,7 @@ def keeping_up(
         models_dir=settings.models_dir,
         days=settings.check_days,
         allow_fetching=_refuse_metered,
+        unlock=unlock,
     ):
         yield
 

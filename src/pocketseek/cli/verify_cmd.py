@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketseek.cli import messages, options, pull_messages
+from pocketseek.cli import messages, options, pull_messages, seal_messages
 from pocketseek.cli.console import format_bytes, print_json, print_text, progress_bar
+from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_at_hand, unlocked
 from pocketseek.cli.messages import Words
 from pocketseek.cli.metered import check_metered
 from pocketseek.errors import IntegrityError
 from pocketseek.settings import Settings, read_network_settings, read_settings
+
+if TYPE_CHECKING:
+    from pocketseek.package.verify import Progress, VerifyReport
 
 
 def verify(
@@ -23,13 +28,15 @@ def verify(
         bool, typer.Option("--repair", help="Replace what is damaged, from where the model came from.")
     ] = False,
     allow_metered: options.AllowMetered = False,
+    key_file: KeyFile = None,
+    key_command: KeyCommand = None,
     json: options.Json = False,
 ) -> None:
-    """Check a model against its manifest, or an export against its model.json. Exit code 6: it is damaged; 4: the
-    manifest itself cannot be read."""
+    """Check a model against its manifest, or an export against its model.json. A sealed model is checked without its
+    key, or with it, if one is given, by decrypting all of it. Exit code 6: it is damaged; 4: the manifest itself cannot
+    be read."""
     from pocketseek.cli.onnx_view import find_onnx_path, verify_onnx
     from pocketseek.package.store import ModelStore
-    from pocketseek.package.verify import verify_package
 
     settings = read_settings()
     words = Words(settings.language)
@@ -38,13 +45,14 @@ def verify(
         verify_onnx(export, words, full=full, json=json)
         return
     path = store.resolve(model)
+    key = KeyOptions(key_file, key_command)
     if repair:
-        _repair(path, model, settings, words, allow_metered=allow_metered, json=json)
+        _repair(path, model, settings, key, words, allow_metered=allow_metered, json=json)
         return
     with progress_bar() as show:
         label = words(messages.VERIFYING)
         try:
-            report = verify_package(path, full=full, progress=lambda done, total: show(label, done, total))
+            report = _verified(path, settings, key, lambda done, total: show(label, done, total), full=full)
         except IntegrityError as error:
             if not json:
                 raise
@@ -54,6 +62,8 @@ def verify(
         print_json({"ok": True, "path": str(path), **dataclasses.asdict(report)})
         return
     message = messages.VERIFIED_FULL if full else messages.VERIFIED_QUICK
+    if report.with_key:
+        message = seal_messages.VERIFIED_WITH_KEY
     values = {
         "path": path,
         "chunks": report.num_chunks,
@@ -64,20 +74,43 @@ def verify(
     print_text(words(message, **values))
 
 
-def _repair(path: Path, name: str, settings: Settings, words: Words, *, allow_metered: bool, json: bool) -> None:
+def _verified(path: Path, settings: Settings, key: KeyOptions, progress: Progress, *, full: bool) -> VerifyReport:
+    """With the key only where one was given: of a sealed model, too, every byte can be checked without."""
+    from pocketseek.package.verify import verify_package
+    from pocketseek.package.verify_sealed import verify_with_key
+
+    secret = secret_at_hand(path, settings, key) if full else None
+    if secret is None:
+        return verify_package(path, full=full, progress=progress)
+    with closing(secret):
+        return verify_with_key(path, secret, progress)
+
+
+def _repair(
+    path: Path,
+    name: str,
+    settings: Settings,
+    key: KeyOptions,
+    words: Words,
+    *,
+    allow_metered: bool,
+    json: bool,
+) -> None:
     from pocketseek.apps.repository.open_source import Link
     from pocketseek.apps.repository.repair import examine, repair
 
     with progress_bar() as show:
         label = words(messages.VERIFYING)
         damaged = examine(path, lambda done, total: show(label, done, total))
-    with progress_bar("transfer") as show:
+    # Asked for before the bar, and only if it is needed.
+    with unlocked(path, settings, key) if damaged else nullcontext() as secret, progress_bar("transfer") as show:
         label = words(pull_messages.REPAIRING)
         repaired = repair(
             path,
             damaged,
             Link(read_network_settings()),
             models_dir=settings.models_dir,
+            secret=secret,
             progress=lambda done, total: show(label, done, total),
             allow=lambda num_bytes: check_metered(words, num_bytes, allowed=allow_metered),
         )

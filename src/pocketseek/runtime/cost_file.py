@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,9 +31,17 @@ _MAX_SECONDS = 3600.0
 class CostFile:
     """Reads at once, writes when it is closed."""
 
-    def __init__(self, data_dir: Path, manifest_sha256: str, device: Mapping[str, str]) -> None:
-        """device: everything that the times depend on besides threads and cores, in words."""
+    def __init__(
+        self,
+        data_dir: Path,
+        manifest_sha256: str,
+        device: Mapping[str, str],
+        is_theirs: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """device: everything that the times depend on besides threads and cores, in words. is_theirs: whether it was
+        this device to the end; what was observed of another is not kept."""
         self._data_dir = data_dir
+        self._is_theirs = is_theirs
         self._origin: dict[str, JsonValue] = {"format": _FORMAT, "model": manifest_sha256, "device": dict(device)}
         name = hashlib.sha256(json.dumps(self._origin, sort_keys=True).encode()).hexdigest()[:32]
         self.path = data_dir / "costs" / f"{name}.json"
@@ -41,7 +49,7 @@ class CostFile:
 
     def close(self) -> None:
         """Save what was observed; nothing is written if nothing was."""
-        if self.costs.num_observed and self._data_dir.is_dir():
+        if self.costs.num_observed and self._data_dir.is_dir() and self._is_theirs():
             with suppress(OSError):
                 self._write()
 

@@ -102,7 +102,7 @@ class Engine:
         self.tokenizer = tokenizer
         self.recommended_sampling = recommended_sampling
         self.speed_choice: SpeedChoice | None = None  # what `load(min_speed=)` expected and chose
-        self.provider_choice: ProviderChoice | None = None  # of ONNX Runtime, if that computes
+        self.provider_source: Callable[[], ProviderChoice] | None = None  # of ONNX Runtime, if that computes
         self._template = template
         self._scheduler = parts.scheduler
         self._vocab_size = executor.vocab_size
@@ -114,6 +114,16 @@ class Engine:
         self._governor = governor
         # Also runs at interpreter exit, while the worker can still finish its pass in peace.
         self._finalizer = weakref.finalize(self, self._worker.close)
+
+    @property
+    def is_closed(self) -> bool:
+        """Closed, or stopped by a failure: open the model again."""
+        return self._worker.is_closed
+
+    @property
+    def provider_choice(self) -> ProviderChoice | None:
+        """Who computes in ONNX Runtime, which may change while it does; None: the native core computes."""
+        return None if self.provider_source is None else self.provider_source()
 
     @property
     def context_length(self) -> int:
@@ -205,6 +215,7 @@ class Engine:
             deadline_s=service.deadline_s,
             constraint=constraint,
             keep_on_disk=service.keep_on_disk,
+            kept_for=service.kept_for,
         )
         requests = [request] if count == 1 else choices_of(request, count)
         streams = self._worker.submit(requests, owner=self, announce=announce)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 from pocketseek import __version__
@@ -17,7 +17,7 @@ from pocketseek.kernels.kv_memory import KvFormat, choose_kv_format, used_page_b
 from pocketseek.package.audit import AuditLog
 from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.key_slots import Secret
-from pocketseek.package.manifest import render_manifest
+from pocketseek.package.paths import MANIFEST_NAME, SEAL_NAME
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
 from pocketseek.runtime.closing import Closeable, close_all
@@ -25,6 +25,7 @@ from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.onnx.opening import find_onnx_model, open_onnx_model, refuse_native_options
 from pocketseek.runtime.opening import cost_file_of, num_cores, template_of, usual_secret
+from pocketseek.runtime.prefix.owners import manifest_id, plain_owner, sealed_owner
 from pocketseek.runtime.prefix.store import identity_of
 from pocketseek.runtime.residency.read_probe import read_mode_for
 from pocketseek.runtime.speed_plan import plan_speed
@@ -72,13 +73,15 @@ def load(
     prefix_cache: keep computed pages of prompts for later ones, in the KV memory while nobody needs it and on disk in
     the directory prefix_store (default: cache/prefix in the data directory), in at most prefix_store_bytes (default:
     1 GiB or a tenth of what is free; 0: not on disk). cache_key: of 32 bytes, seals what is kept on disk; without one
-    nothing is kept there of a sealed model or in a sealed data directory.
+    nothing is kept there in a sealed data directory. What is kept of a sealed model is sealed with a key of its own,
+    and with both where there are both.
     temperature_limit_c: of the skin or battery, where it can be read: the pace falls so that it stays below. 0: it does
     not; by default what the environment says, else 45. See docs/govern.md.
     engine: "native" or "onnx" (ONNX Runtime; by default what the environment says, else what the model is made for). Of
     an installed model, "onnx" takes the export in the data directory's cache. provider: the execution provider of ONNX
     Runtime, instead of what fits the device.
-    secret: what opens a sealed model (by default POCKETSEEK_PASSPHRASE); of such a model nothing is left on disk.
+    secret: what opens a sealed model (by default POCKETSEEK_PASSPHRASE); of such a model nothing is left on disk in the
+    clear.
     progress(done_bytes, total_bytes) is called while the package
     is hashed, which happens before its first use and after it was touched.
     Raises NotFoundError, FormatError, IntegrityError, StorageError, UsageError, NativeCoreError, MemoryLimitError,
@@ -165,7 +168,7 @@ def _write_down(settings: Settings, path: Path, package: Package | None) -> None
         log.note("model-opened", model=path.name, engine="onnx")
         return
     key = package.trust.key
-    manifest_sha256 = sha256(render_manifest(package.manifest)).hexdigest()
+    manifest_sha256 = manifest_id(package.manifest)
     signed_by = key.fingerprint if key is not None else None
     version = package.manifest.version
     log.note("model-opened", model=path.name, manifest=manifest_sha256, signed_by=signed_by, version=version)
@@ -193,17 +196,20 @@ def _open_package(
             read_mode=partial(read_mode_for, settings.home, package),
         )
         opened.insert(0, executor)
+        manifest = manifest_id(package.manifest)
         return OpenedModel(
             executor,
             package.manifest.model,
             tokenizer,
             template_of(package, text_settings),
             _recommended_sampling(package),
-            identity=_identity(package, choice.name, kv_format),
+            identity=_identity(manifest, choice.name, kv_format),
             used_page_bytes=used_page_bytes(package.manifest.model, kv_format),
             cost_file=cost_file_of(settings.home, package.manifest, facts, choice.name, kv_format),
             warm=executor.weights.warm_all,
-            leaves_traces=package.seal is None,
+            pages_owner=plain_owner(manifest) if package.seal is None else sealed_owner(package.seal.sealing),
+            pages_key=None if package.seal is None else package.seal.pages_key(),
+            is_current=partial(_lies_there, package.path, is_sealed=package.seal is not None),
             resources=(package,),
         )
     except BaseException:  # as above
@@ -211,11 +217,16 @@ def _open_package(
         raise
 
 
-def _identity(package: Package, kernels: str, kv_format: str) -> bytes:
+def _lies_there(path: Path, *, is_sealed: bool) -> bool:
+    """A model, sealed or plain as it was."""
+    return os.path.lexists(path / MANIFEST_NAME) and os.path.lexists(path / SEAL_NAME) == is_sealed
+
+
+def _identity(manifest_id: str, kernels: str, kv_format: str) -> bytes:
     """Of the pages that this model computes here. Other weights, kernels or layouts compute others."""
     return identity_of(
         {
-            "manifest": sha256(render_manifest(package.manifest)).hexdigest(),
+            "manifest": manifest_id,
             "adapter": "",
             "kv_format": kv_format,
             "kernels": build_of(kernels),

@@ -23,6 +23,7 @@ from pocketseek.runtime.counts import PageDemand
 from pocketseek.runtime.executor import KEPT_ROWS
 from pocketseek.runtime.residency.table_rows import KEPT_ROWS_BYTES
 from pocketseek.runtime.work import Executor
+from pocketseek.shapes import MoeShape
 from pocketseek.types import ModelConfig
 
 _M_PURGE = -101  # <malloc.h> of Android's C library
@@ -33,6 +34,7 @@ with the demo model and with 1.5B: 8 to 15 MB. Counted from the beginning, or a 
 had later."""
 _TRIM_BYTES = 4 << 20  # that the process grew by since freed memory was given back last
 _GROWTH_SHARE = 8  # an eighth more is worth it
+_WAVE_ROWS = 512  # that go through experts together (native/expert_jobs.cpp)
 FEWEST_TOKENS = 8  # of a pass, as far as its workspace is concerned: an answer and its drafts
 
 
@@ -191,4 +193,14 @@ def workspace_bytes(config: ModelConfig, max_tokens: int) -> int:
     attention = config.num_heads * config.head_dim * 2 + config.num_kv_heads * config.head_dim * 2
     widest = max(config.intermediate_size, config.hidden_size)
     row_bytes = 4 * (config.hidden_size + attention + config.intermediate_size) + 2 * widest
-    return max_tokens * row_bytes + min(KEPT_ROWS, max_tokens) * config.vocab_size * 4
+    mixture = _mixture_bytes(config, config.moe, max_tokens) if config.moe is not None else 0
+    return max_tokens * row_bytes + mixture + min(KEPT_ROWS, max_tokens) * config.vocab_size * 4
+
+
+def _mixture_bytes(config: ModelConfig, moe: MoeShape, max_tokens: int) -> int:
+    """Of a layer with experts (docs/kernels.md, "Memory")."""
+    inner = max(moe.expert_size, moe.shared_size)
+    mlp_rows = max_tokens * (moe.experts_per_token + bool(moe.shared_size))
+    row_bytes = 6 * config.hidden_size + 4 * moe.num_experts
+    wave_row_bytes = 7 * inner + 2 * (config.hidden_size + inner)
+    return max_tokens * row_bytes + mlp_rows * 4 * config.hidden_size + min(_WAVE_ROWS, mlp_rows) * wave_row_bytes

@@ -8,14 +8,16 @@ The only module that imports onnxruntime, when it is first needed. What differs 
 - All weights are in memory, mapped from files as far as ONNX Runtime lets us (prepared.py); none can be streamed, and
   a file that is cut short while the model is open ends the process, as any mapped file does.
 - Hidden states cannot be had, so there are no embeddings.
+- A provider that fails in a pass is given up: the CPU opens the model and computes that pass again, and all that
+  follow. K and V of earlier passes stay, as they are in our own memory. One that was asked for is not replaced.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,15 @@ from pocketseek.runtime.onnx.model_files import OnnxModel
 from pocketseek.runtime.onnx.open_problems import one_line, open_problem
 from pocketseek.runtime.onnx.passes import Passes
 from pocketseek.runtime.onnx.prepared import PreparedCopies
-from pocketseek.runtime.onnx.providers import PROVIDERS, open_first, order_of, provider_error
+from pocketseek.runtime.onnx.providers import PROVIDERS, given_up, open_first, order_of, provider_error
 from pocketseek.runtime.onnx.session_options import session_options
 from pocketseek.runtime.onnx.stage import Stage
+from pocketseek.runtime.onnx.stage_files import StageFiles, files_for, originals
 from pocketseek.runtime.onnx.whole_weights import WholeWeights
 from pocketseek.runtime.pooling import NO_STATES, States
 from pocketseek.runtime.work import Logits, Slice, Work
+
+_log = logging.getLogger(__name__)
 
 _LONG_ROWS = 16  # rows after which ONNX Runtime's work memory is worth giving back
 
@@ -72,6 +77,9 @@ class OnnxExecutor:
 
         Raises UnsupportedError (no ONNX Runtime, no provider that works, unknown inputs), FormatError.
         """
+        self._model = model
+        self._num_threads = num_threads
+        self._copies = copies
         self._config = model.config
         self._weight_bytes = model.num_bytes
         self._usable_cores = os.sched_getaffinity(0)
@@ -81,7 +89,7 @@ class OnnxExecutor:
         self._passes, self.provider = open_first(
             order_of(device, provider, available=available, form=model.form, is_intel=is_intel),
             available,
-            lambda name: _open_passes(model, name, num_threads, copies if name == "CPU" else None),
+            self._opened,
         )
         self._threads = _thread_ids() - before
         self._kv = self._passes.new_store()
@@ -220,10 +228,31 @@ class OnnxExecutor:
 
     def _run_rows(self, buffer: SequenceBuffer, token_ids: Sequence[int], first: int, logits: Logits | None) -> None:
         had_many, self._had_many_rows = self._had_many_rows, len(token_ids) > _LONG_ROWS
+        gives_back = had_many and not self._had_many_rows
+        try:
+            with _run_errors(self.provider.name):
+                self._passes.run(self._kv, buffer, token_ids, first, logits, gives_back=gives_back)
+            return
+        except UnsupportedError as error:
+            if self.provider.reason == "asked for":
+                raise
+            self._give_up_provider(error)
         with _run_errors(self.provider.name):
-            self._passes.run(
-                self._kv, buffer, token_ids, first, logits, gives_back=had_many and not self._had_many_rows
-            )
+            self._passes.run(self._kv, buffer, token_ids, first, logits, gives_back=gives_back)
+
+    def _give_up_provider(self, error: UnsupportedError) -> None:
+        """The CPU computes from here on. If it cannot be opened now, the next pass tries that again."""
+        _log.info("%s; the CPU computes from here on", str(error).partition(";")[0])
+        self._passes.close()  # first: a phone may not have the memory for both
+        self._kv.detach()
+        before = _thread_ids()
+        self._passes = self._opened("CPU")
+        self._threads = _thread_ids() - before
+        self.provider = given_up(self.provider, error)
+
+    def _opened(self, provider: str) -> Passes:
+        copies = self._copies if provider == "CPU" else None
+        return _open_passes(self._model, provider, self._num_threads, copies)
 
     def _logits_rows(self, count: int) -> Logits:
         if count > _LONG_ROWS:
@@ -239,14 +268,6 @@ class OnnxExecutor:
 def _library() -> Any:
     """Raises UnsupportedError with what to install."""
     return load_onnxruntime()
-
-
-@dataclass(frozen=True)
-class _Files:
-    """prepared: the folder of the copy that they are, optimised before, so that opening only has to map it."""
-
-    paths: tuple[Path, ...]
-    prepared: Path | None = None
 
 
 def _open_passes(model: OnnxModel, provider: str, num_threads: int, copies: PreparedCopies | None) -> Passes:
@@ -267,17 +288,17 @@ def _open_passes(model: OnnxModel, provider: str, num_threads: int, copies: Prep
 
 
 def _open_stages(model: OnnxModel, provider: str, num_threads: int, copies: PreparedCopies | None) -> list[Stage]:
-    files = _files_for(model, num_threads, copies)
+    files = files_for(model, copies, lambda path, copy: _prepare(path, num_threads, copy))
     try:
         return _stages_of(model, files, provider, num_threads)
     except FormatError:
         if files.prepared is None or copies is None:
             raise
     copies.drop(files.prepared)
-    return _stages_of(model, _originals(model), provider, num_threads)
+    return _stages_of(model, originals(model), provider, num_threads)
 
 
-def _stages_of(model: OnnxModel, files: _Files, provider: str, num_threads: int) -> list[Stage]:
+def _stages_of(model: OnnxModel, files: StageFiles, provider: str, num_threads: int) -> list[Stage]:
     names = ["CPU" if model.is_lookup(number) else provider for number in range(len(files.paths))]
     sessions = [
         _session(path, name, num_threads, is_prepared=files.prepared is not None)
@@ -292,28 +313,8 @@ def _stages_of(model: OnnxModel, files: _Files, provider: str, num_threads: int)
     ]
 
 
-def _files_for(model: OnnxModel, num_threads: int, copies: PreparedCopies | None) -> _Files:
-    """The model's own files, or those of its prepared copy, made now if need be."""
-    originals = _originals(model)
-    if copies is None or any(path.suffix == ".ort" for path in originals.paths):
-        return originals
-
-    def make(folder: Path) -> None:
-        for number, path in enumerate(originals.paths):
-            _session(path, "CPU", num_threads, copy=folder / _copy_name(number))
-
-    place = copies.find_or_make(model.weight_files, make)
-    if place is None:
-        return originals
-    return _Files(tuple(place / _copy_name(number) for number in range(len(originals.paths))), place)
-
-
-def _originals(model: OnnxModel) -> _Files:
-    return _Files(tuple(stage.path for stage in model.stages))
-
-
-def _copy_name(number: int) -> str:
-    return f"stage-{number:03}.onnx"
+def _prepare(path: Path, num_threads: int, copy: Path) -> None:
+    _session(path, "CPU", num_threads, copy=copy)
 
 
 def _session(
@@ -371,7 +372,7 @@ def _run_errors(provider: str) -> Iterator[None]:
         if "alloc" in problem.lower():
             raise MemoryLimitError(f"ONNX Runtime got no memory: {problem}; use shorter prompts") from error
         if provider != "CPU":
-            raise PocketseekError(f"{provider} failed in a pass: {problem}; use --provider CPU") from error
+            raise provider_error(provider, "later pass", str(error)) from error
         raise PocketseekError(f"ONNX Runtime failed in the middle of the model: {problem}; export it again") from error
 
 

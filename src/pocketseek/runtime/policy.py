@@ -22,7 +22,7 @@ every bound is at least NEARLY_FREE times the cheapest pass.
 Coalescing. As long as no interactive request is here, fresh background waits until limits.coalesce_s after the first of
 those who wait, or until there is enough for ENOUGH_PASSES or all places: groups that start together share their passes,
 where requests that join one by one stretch the time in which passes are thin. Nobody waits so for more than a tenth of
-the time that his deadline leaves.
+the time that his deadline leaves, and nobody beside one that does not gather.
 
 Storage. When weights come from storage in every pass and that takes longer than computing, tokens cost nothing up to
 where computing catches up: drafts are longer, background prompts take what an interactive one leaves of that, fresh
@@ -252,7 +252,9 @@ class Policy:
         times = self.costs.of(limits)
         if running and times.paced_by_storage:
             return None
-        if any(sequence.num_served for sequence in waiting) or len(waiting) + len(running) >= limits.max_sequences:
+        if any(sequence.num_served or not sequence.request.gathers for sequence in waiting):
+            return None
+        if len(waiting) + len(running) >= limits.max_sequences:
             return None
         if sum(sequence.num_pending for sequence in waiting) >= ENOUGH_PASSES * limits.max_tokens_per_pass:
             return None

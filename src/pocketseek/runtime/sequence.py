@@ -149,8 +149,13 @@ class SequenceState:
     @property
     def _scores_from(self) -> int | None:
         """The prompt row whose successor is scored next; None if nothing is left to score."""
-        num_scores = len(self.prompt_logprobs)
-        return num_scores if self.request.score_prompt and num_scores < self.num_prompt - 1 else None
+        row = self.first_scored_row + len(self.prompt_logprobs)
+        return row if self.request.score_prompt and row < self.num_prompt - 1 else None
+
+    @property
+    def first_scored_row(self) -> int:
+        """Of a request whose prompt is scored: what lies before needs no logits."""
+        return max(0, self.request.score_from - 1)
 
     def advance(self, part: Slice, rows: Logits, states: States) -> None:
         """The slice went through a pass: its K and V are in the pages; take the prompt's scores from its rows, and its
@@ -166,7 +171,7 @@ class SequenceState:
             self._pool.take(part.first_position, states)
         if self._scores_from is not None:
             for row in rows[: self.num_prompt - 1 - part.first_position]:
-                token_id = self.tokens[len(self.prompt_logprobs) + 1]
+                token_id = self.tokens[self.first_scored_row + len(self.prompt_logprobs) + 1]
                 self.prompt_logprobs.append(log_probability(row, token_id, self._logits_math))
 
     def embedding(self) -> tuple[float, ...] | None:

@@ -178,6 +178,7 @@ def _candidates(path: Path, name: str, settings: Settings, gate: Gatekeeper | No
     siblings = smaller_siblings(ModelStore(settings.models_dir), path, manifest)
     if gate is not None:
         siblings = [one for one in siblings if gate.is_allowed(one.path)]
+    siblings = [one for one in siblings if not one.manifest.model.is_sparse]  # nothing is known of their speed yet
     found = [(name, path, manifest), *((one.name, one.path, one.manifest) for one in siblings)]
     return [_Candidate(*one, units_of(one[2])) for one in found]
 

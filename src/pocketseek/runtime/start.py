@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +14,8 @@ from pocketseek.govern.elastic import known_bounds
 from pocketseek.govern.governor import MemoryGovernor, MemoryStatus
 from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.govern.verdict import KvVerdict, judge_kv_pages
-from pocketseek.package.data_seal import read_data_seal
-from pocketseek.package.seal import RecordCipher
+from pocketseek.package.data_seal import DATA_SEAL_NAME
+from pocketseek.package.seal import RecordCipher, joined_key
 from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.closing import Closeable
 from pocketseek.runtime.cost_file import CostFile
@@ -37,8 +38,10 @@ class OpenedModel:
     """identity: of the pages that are computed, so that a store gives nothing to another model (identity_of).
 
     used_page_bytes: of a page, as `read_page` gives it. warm: begin to read the weights. resources: closed, in order,
-    after the executor. gives_states: whether embeddings can be made. provider: of ONNX Runtime. leaves_traces: whether
-    pages of K and V may be written to disk, which a sealed model's may not.
+    after the executor. gives_states: whether embeddings can be made. provider: who computes in ONNX Runtime right now.
+    pages_owner: what pages on disk go with when the model does (runtime/prefix/names.py). pages_key: of a sealed model,
+    whose pages may not be written without. is_current: whether it lies there as it was opened, neither sealed nor
+    unsealed nor removed.
     """
 
     executor: MeasuredExecutor
@@ -52,8 +55,10 @@ class OpenedModel:
     warm: Callable[[], None] = lambda: None
     resources: tuple[Closeable, ...] = ()
     gives_states: bool = True
-    provider: ProviderChoice | None = None
-    leaves_traces: bool = True
+    provider: Callable[[], ProviderChoice] | None = None
+    pages_owner: str = ""
+    pages_key: bytes | None = None
+    is_current: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ def start_engine(
             clocks=heat.clocks,
             gives_states=model.gives_states,
         )
-        engine.provider_choice = model.provider
+        engine.provider_source = model.provider
         connect(heat, engine.busy_source())
         use.demand = engine.demand_source()
         return engine
@@ -147,21 +152,27 @@ def _room_pages(use: MemoryUse, status: MemoryStatus | None, judged: Callable[[i
 
 def _may_leave_traces(model: OpenedModel, settings: Settings) -> bool:
     """Whether what is computed may be written as it is."""
-    return model.leaves_traces and read_data_seal(settings.home) is None
+    return model.pages_key is None and not _is_sealed(settings)
+
+
+def _is_sealed(settings: Settings) -> bool:
+    """The data directory is, now."""
+    return os.path.lexists(settings.home / DATA_SEAL_NAME)
 
 
 def _prefix_store(model: OpenedModel, settings: Settings, wishes: EngineWishes) -> PrefixStore | None:
-    """None: nothing of it goes to disk, as nothing plain may that comes from a sealed model or goes into a sealed data
-    directory."""
-    cipher = None if wishes.cache_key is None else RecordCipher(wishes.cache_key)
+    """None: nothing of it goes to disk, as nothing may that goes into a sealed data directory without its key."""
     if not wishes.prefix_cache or wishes.prefix_store_bytes == 0:
         return None
-    if cipher is None and not _may_leave_traces(model, settings):
+    if wishes.cache_key is None and _is_sealed(settings):
         return None
+    keys = [key for key in (model.pages_key, wishes.cache_key) if key is not None]
     return PrefixStore(
-        wishes.prefix_store if wishes.prefix_store is not None else settings.home / "cache" / "prefix",
+        wishes.prefix_store if wishes.prefix_store is not None else settings.prefix_dir,
         model.identity,
         page_bytes=model.used_page_bytes,
         limit_bytes=wishes.prefix_store_bytes,
-        cipher=cipher,
+        cipher=RecordCipher(joined_key(keys)) if keys else None,
+        owner=model.pages_owner,
+        may_write=lambda: model.is_current() and (wishes.cache_key is not None or not _is_sealed(settings)),
     )

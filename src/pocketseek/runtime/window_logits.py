@@ -5,7 +5,7 @@ They come a few rows at a time, since a vocabulary of 150,000 makes 0.6 MB of ea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pocketseek.device.probe import check_device
@@ -45,7 +45,7 @@ class WindowLogits:
         settings = read_settings()
         self._pages = tuple(range(pages_for(window)))
         self._executor: Executor
-        self.provider_choice: ProviderChoice | None = None  # of ONNX Runtime, if that computes
+        self._provider: Callable[[], ProviderChoice] | None = None
         facts = check_device(data_dir=settings.home)
         threads = num_threads or settings.num_threads or num_cores(facts)
         gate = Gatekeeper.of(settings)
@@ -53,7 +53,7 @@ class WindowLogits:
         if onnx_path is not None:
             opened = open_onnx_model(onnx_path, settings, facts, num_threads=threads, provider=provider)
             self.tokenizer, self._executor = opened.tokenizer, opened.executor
-            self.provider_choice = opened.provider
+            self._provider = opened.provider
             self._executor.reserve_pages(len(self._pages))
             self._resources: list[Closeable] = [self._executor]
             return
@@ -68,6 +68,11 @@ class WindowLogits:
         except BaseException:  # nothing stays open, and it is raised again
             package.close()
             raise
+
+    @property
+    def provider_choice(self) -> ProviderChoice | None:
+        """As of an Engine."""
+        return None if self._provider is None else self._provider()
 
     @property
     def vocab_size(self) -> int:

@@ -143,6 +143,11 @@ class Worker:
         self._thread = Thread(target=self._live, name="pocketseek-engine", daemon=True)
         self._thread.start()
 
+    @property
+    def is_closed(self) -> bool:
+        """Closed, or ended by a failure: later requests are refused."""
+        return self._closed
+
     def apply_limits(self) -> None:
         """Ask the governor at the next border between passes, or now if nothing runs."""
         self._inbox.put(ApplyLimits())

@@ -2,22 +2,29 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from api_server import Served, serving
 from starlette.routing import Route
 
 from pocketseek.apps.access_tokens import TokenLimits, TokenStore
+from pocketseek.apps.model_updates import ModelUpdates
 from pocketseek.apps.serve.access import Caller
 from pocketseek.apps.serve.app import create_app
 from pocketseek.apps.serve.private_stores import PrivateStores
 from pocketseek.apps.serve.services import ServeOptions
+from pocketseek.settings import NetworkSettings, Settings
 
 
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server that wants a token."""
-    with serving(tmp_path_factory.mktemp("closed"), options=ServeOptions(require_token=True)) as server:
+    folder = tmp_path_factory.mktemp("closed")
+    with (
+        closing(ModelUpdates(Settings(folder, None, 1, "en"), NetworkSettings)) as updates,
+        serving(folder, options=ServeOptions(require_token=True), updates=updates) as server,
+    ):
         yield server
 
 
@@ -81,15 +88,26 @@ def test_a_token_may_be_for_one_model_only(closed: Served, store: TokenStore) ->
 
 
 ASKED = {"messages": [{"role": "user", "content": "x"}]}
+RECORDING = '--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n{model}\r\n--b\r\n' + (
+    'Content-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n--b--\r\n'
+)
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 BY_MODEL = [
     ("GET", "/v1/models/{model}", None),
     ("POST", "/v1/chat/completions", {**ASKED, "model": "{model}"}),
     ("POST", "/v1/completions", {"prompt": "x", "model": "{model}"}),
     ("POST", "/v1/embeddings", {"input": "x", "model": "{model}"}),
+    ("POST", "/v1/audio/speech", {"input": "x", "model": "{model}"}),
+    ("POST", "/v1/audio/transcriptions", RECORDING),
+    ("POST", "/api/voice", {"model": "{model}"}),
     ("POST", "/api/conversations", {"model": "{model}"}),
     ("POST", "/api/conversations/{conversation}/turns", {"text": "x", "model": "{model}"}),
     ("POST", "/api/conversations/{conversation}/regenerate", {"model": "{model}"}),
     ("GET", "/api/documents/{file}?model={model}", None),
+    ("GET", "/api/models/{model}/update", None),
+    ("POST", "/api/models/{model}/update", {"new": "x"}),
+    ("DELETE", "/api/models/{model}/update", None),
+    ("POST", "/api/models/{model}/update/check", {}),
 ]
 WITHOUT_MODEL = {
     "/health",
@@ -132,7 +150,10 @@ def test_every_address_that_takes_a_model_respects_the_tokens_models(
         lambda: closed.client.get(f"/v1/files/{upload}", headers=headers).json()["status"] == "processed", "not read"
     )
     names = {"model": model, "conversation": kept, "file": upload}
-    reply = closed.client.request(method, str(filled(path, **names)), json=filled(body, **names), headers=headers)
+    sent = {"json": filled(body, **names)} if not isinstance(body, str) else {"content": str(filled(body, **names))}
+    reply = closed.client.request(
+        method, str(filled(path, **names)), headers=headers | (FORM if isinstance(body, str) else {}), **sent
+    )
     assert (reply.status_code, reply.json()["error"]["code"]) == (403, "model_forbidden")
     assert "fake" not in reply.text.replace(f"the model '{model}'", "")
 

@@ -15,9 +15,9 @@ def fail(work: Work) -> None:
 
 @pytest.mark.parametrize("fields", [{}, {"echo": True}, {"n": 2}])
 def test_what_fails_before_the_first_piece_has_its_own_status(tmp_path: Path, fields: dict[str, object]) -> None:
-    with serving(tmp_path, before_run=fail) as served:
+    with serving(tmp_path / "1", before_run=fail) as served, serving(tmp_path / "2", before_run=fail) as other:
         reply = served.post("/v1/completions", {"prompt": "Hello", "stream": True, **fields})
-        chat = served.chat(stream=True)
+        chat = other.chat(stream=True)
         assert reply.status_code == chat.status_code >= 500
         assert reply.json()["error"]["message"] == chat.json()["error"]["message"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -81,6 +82,21 @@ def test_a_chat_says_how_its_summary_was_asked_for_so_that_it_can_be_asked_again
     wish = {"focus": "Which birds?", "length": "short", "language": "zh"}
     end = said(served, name, "Summarise", document_mode="summary", summary=wish)[-1]
     assert (end["turn"]["sources"]["mode"], end["turn"]["sources"]["summary"]) == ("summary", wish)
+
+
+def test_a_stopped_summary_says_how_it_was_asked_for_too(tmp_path: Path) -> None:
+    go = Event()
+    with serving(tmp_path, before_run=lambda work: go.wait(30), context_length=8192, num_pages=128) as server:
+        name = about(server, uploaded(server, CAVES.encode(), "caves.txt"))
+        wish = {"focus": "Which caves?", "length": "short", "language": "zh"}
+        body = {"text": "Summarise", "document_mode": "summary", "summary": wish}
+        with server.client.stream("POST", f"/api/conversations/{name}/turns", json=body) as reply:
+            next(line for line in reply.iter_lines() if '"notes"' in line)
+            server.post(f"/api/conversations/{name}/stop", {}).raise_for_status()
+            go.set()
+        turn = server.client.get(f"/api/conversations/{name}").json()["turns"][1]
+    assert turn["finish_reason"] == "cancelled"
+    assert (turn["sources"]["mode"], turn["sources"]["summary"]) == ("summary", wish)
 
 
 def test_nothing_of_a_deleted_chat_about_documents_is_left(tmp_path: Path) -> None:

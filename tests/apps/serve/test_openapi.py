@@ -8,11 +8,13 @@ from urllib.parse import quote
 import pytest
 import schemathesis
 from api_server import Served, serving
+from fake_speech import FakeSpeech
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from pocketseek.apps.serve.openapi import openapi_bytes
 from pocketseek.apps.serve.services import ServeOptions
+from pocketseek.apps.serve.voice_desk import VoiceDesk
 
 schema = schemathesis.openapi.from_dict(json.loads(openapi_bytes()))
 
@@ -21,7 +23,8 @@ schema = schemathesis.openapi.from_dict(json.loads(openapi_bytes()))
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Its contexts are short, so that answers are."""
     options = ServeOptions(max_body_bytes=50_000)
-    with serving(tmp_path_factory.mktemp("openapi"), context_length=96, num_pages=64, options=options) as server:
+    folder, voice = tmp_path_factory.mktemp("openapi"), VoiceDesk(FakeSpeech().makers())
+    with serving(folder, context_length=96, num_pages=64, options=options, voice=voice) as server:
         yield server
 
 

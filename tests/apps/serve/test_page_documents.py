@@ -109,7 +109,7 @@ def test_a_summary_that_is_not_wanted_asks_nothing(served: Served, browser: Brow
         visit.answered("Herons wait")
         page.locator('.answer use[href="#i-again"]').locator("xpath=ancestor::button").click()
         visit.answered("Herons wait")
-        expect(page.locator(".facts").last).to_contain_text("all 1 parts read")
+        expect(page.locator(".facts").last).to_contain_text("all of it read")
 
 
 def test_an_encrypted_document_asks_for_its_password_until_it_is_right(served: Served, browser: Browser) -> None:
@@ -139,6 +139,26 @@ def test_without_its_password_an_encrypted_document_is_not_kept(served: Served, 
     assert served.client.get("/v1/files").json() == before
 
 
+def test_a_chat_whose_document_was_never_opened_does_not_stay(
+    served: Served, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it is encrypted comes out late, after the chat was made for it."""
+    monkeypatch.setattr("pocketseek.apps.serve.files_api.READ_WAIT_S", 0.0)
+    chats, files = (served.client.get(path).json() for path in ("/api/conversations", "/v1/files"))
+    with visiting(browser, served.url) as visit:
+        attach(visit, ENCRYPTED + b"\n\n\n", "safe.pdf")
+        visit.page.locator("#password[open]").wait_for()
+        assert len(served.client.get("/api/conversations").json()["conversations"]) == len(chats["conversations"]) + 1
+        with visit.page.expect_response(
+            lambda response: response.request.method == "DELETE" and "/api/" in response.url
+        ):
+            visit.page.locator("#password .closes").click()
+        expect(visit.page.locator(".card")).to_have_count(0)
+        expect(visit.page.locator("#welcome")).to_be_visible()
+        assert served.client.get("/api/conversations").json() == chats
+        assert served.client.get("/v1/files").json() == files
+
+
 def test_a_document_that_waits_for_its_password_is_opened_from_its_card(served: Served, browser: Browser) -> None:
     assert served.services.files is not None
     store = served.services.files.of(Caller())
@@ -165,9 +185,9 @@ def test_the_card_says_what_was_not_read_and_offers_to_read_it(
     with visiting(browser, served.url) as visit:
         page = visit.page
         attach(visit, path.read_bytes(), "a.docx")
-        expect(page.locator(".card .remarks")).to_have_text("1 comments were left out")
+        expect(page.locator(".card .remarks")).to_have_text("1 comment was left out")
         page.locator(".card .remarks").click()
-        expect(page.locator("#sheet-lines li")).to_have_text("1 comments were left out")
+        expect(page.locator("#sheet-lines li")).to_have_text("1 comment was left out")
         page.locator("#sheet-actions button").click()
         expect(page.locator(".card .remarks")).to_be_hidden()
         assert page.evaluate("document.documentElement.scrollWidth") == 360

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
+from failing_provider import FailingLibrary
 from tiny_models import tiny_hf_directory
 
 import pocketseek
@@ -131,3 +132,18 @@ def test_a_description_that_lies_about_shapes_is_refused(exports: dict[str, Path
         (folder / "model.json").write_text(json.dumps(described))
         with pytest.raises((FormatError, UnsupportedError), match=problem):
             opened(folder)
+
+
+@pytest.mark.parametrize("passes", [6, 19, 40])
+def test_when_an_npu_fails_in_some_stage_the_cpu_goes_on_with_what_was_computed(
+    passes: int, exports: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = logits_of(opened(exports["fixed-ort"]), [30, 1, 59])
+    library = FailingLibrary(starts=True, computes=True, passes=passes)
+    monkeypatch.setattr("pocketseek.runtime.onnx_executor._library", lambda: library)
+    phone = ExecutionProvider("QNN", "npu by qnn")
+    executor = OnnxExecutor(read_model(exports["fixed-ort"]), num_threads=1, device=phone)
+    executor.reserve_pages(8)
+    assert executor.provider.name == "QNN"
+    np.testing.assert_array_equal(logits_of(executor, [30, 1, 59]), expected)
+    assert executor.provider.name == "CPU"

@@ -78,9 +78,8 @@ def test_while_the_memory_changes_fifty_times_the_bytes_are_the_same_and_leases_
     moving = MovingLimit(monkeypatch, seed)
     with load(streaming_package) as engine:
         moving.low_bytes, moving.high_bytes = least, least + weights_of[-1].num_bytes
-        while moving.num_moves < NUM_MOVES:
+        while min(moving.num_moves, moving.num_streaming) < NUM_MOVES:
             assert run_together(engine, REQUESTS) == expected, f"seed {seed}"
-        assert moving.num_streaming > NUM_MOVES
     assert not moving.too_much, f"seed {seed}: {moving.too_much[:3]}"
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pocketseek-reader")]
 

@@ -173,7 +173,7 @@ def test_neighbours_that_take_all_but_the_least_make_us_stream_and_nobody_is_kil
 def test_a_neighbour_that_never_has_enough_is_killed_and_we_are_not(
     arena: Callable[[bool], Arena], expected: str, willing: bool
 ) -> None:
-    """Also one that does not volunteer: by then we are the smaller."""
+    """Also one that does not volunteer: by then we are the smaller (one that does may go before we have looked)."""
     place = arena(True)
     assert place.group is not None
     engine = place.engine()
@@ -185,5 +185,5 @@ def test_a_neighbour_that_never_has_enough_is_killed_and_we_are_not(
     looks = engine.end()
     assert engine.digests == {expected}
     check_looks(looks)
-    assert any(look.weight_bytes is not None for look in looks)
+    assert willing or any(look.weight_bytes is not None for look in looks)
     assert place.group.num_kills == 1

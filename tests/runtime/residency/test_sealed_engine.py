@@ -15,7 +15,7 @@ from pocketseek.package.key_slots import Secret
 from pocketseek.package.sealing import seal_package
 from pocketseek.runtime.load import load
 from pocketseek.runtime.memory_use import MemoryUse
-from pocketseek.types import TokenEvent
+from pocketseek.types import Request, SamplingParams, TokenEvent
 
 REQUESTS = many_requests(1024)
 NUM_MOVES = 25
@@ -100,14 +100,66 @@ def test_decrypted_weights_are_not_counted_twice(sealed: Path, monkeypatch: pyte
     assert max(base) - base[0] < weights_of[-1].num_bytes
 
 
-def test_nothing_of_it_is_left_on_disk(sealed: Path, home: Path) -> None:
-    with load(sealed, secret=secret()) as engine:
-        run_together(engine, REQUESTS)
-        run_together(engine, REQUESTS)
-        assert engine.statistics().load.num_cached_prompt_tokens > 0  # in memory it is kept
-    left = [path for path in home.rglob("*") if path.is_file() and path.stat().st_size > 50_000]
-    assert left == []
-    assert not (home / "cache" / "prefix").exists()
+LONG = Request(tuple(range(2, 302)), 4, SamplingParams(temperature=0))
+
+
+def cached_tokens(path: Path, **options: object) -> int:
+    """Of the long prompt's tokens, how many a new engine finds."""
+    with load(path, **options) as engine:  # type: ignore[arg-type]  # as the caller says
+        list(engine.stream(LONG))
+        return engine.statistics().load.num_cached_prompt_tokens
+
+
+def stored(home: Path) -> list[Path]:
+    return [path for path in (home / "cache").rglob("*") if path.is_file()]
+
+
+def test_pages_are_kept_on_disk_under_a_key_of_the_models_own(
+    sealed: Path, streaming_package: Path, home: Path
+) -> None:
+    assert [cached_tokens(sealed, secret=secret()) for _ in range(2)] == [0, 256]
+    (home / "plain").mkdir()
+    assert cached_tokens(streaming_package, prefix_store=home / "plain") == 0
+    pages = [path.read_bytes() for path in (home / "plain").rglob("*") if path.is_file()]
+    assert len(pages) == len(stored(home)) == 4
+    sealed_bytes = b"".join(path.read_bytes() for path in stored(home))
+    for page in pages:  # token ids, and what was computed: in neither form is it there
+        assert page[120:376] not in sealed_bytes
+        assert page[1000:1032] not in sealed_bytes
+
+
+def test_pages_need_the_key_of_the_data_directory_too_where_there_is_one(sealed: Path, home: Path) -> None:
+    keys = (bytes(range(32)), bytes(32))
+    assert [cached_tokens(sealed, secret=secret(), cache_key=key) for key in (*keys, *keys, None)] == [
+        0,
+        0,
+        256,
+        256,
+        0,
+    ]
+    (home / "seal.json").touch()
+    num_stored = len(stored(home))
+    assert [cached_tokens(sealed, secret=secret(), cache_key=key) for key in (None, None)] == [0, 0]
+    assert len(stored(home)) == num_stored
+
+
+def test_another_sealing_of_the_model_finds_nothing(sealed: Path, streaming_package: Path, tmp_path: Path) -> None:
+    """Also with the same secret: the data key is another."""
+    again = tmp_path / "again"
+    shutil.copytree(streaming_package, again)
+    seal_package(again, secret, "aes-256-gcm")
+    assert [cached_tokens(path, secret=secret()) for path in (sealed, again)] == [0, 0]
+
+
+def test_an_engine_that_was_open_when_its_model_was_sealed_writes_nothing_more(
+    streaming_package: Path, tmp_path: Path, home: Path
+) -> None:
+    path = tmp_path / "package"
+    shutil.copytree(streaming_package, path)
+    with load(path) as engine:
+        seal_package(path, secret, "aes-256-gcm")
+        list(engine.stream(LONG))
+    assert stored(home) == []
 
 
 def test_without_a_secret_or_with_the_wrong_one_it_does_not_open(sealed: Path) -> None:

@@ -18,6 +18,7 @@ from pocketseek.package.key_slots import Secret
 from pocketseek.package.reader import Package
 from pocketseek.package.sealed_file import HEADER_BYTES
 from pocketseek.package.sealing import seal_package
+from pocketseek.runtime.residency import sealed_files
 from pocketseek.runtime.residency.plan import BLOCK_BYTES
 from pocketseek.runtime.residency.sealed_files import KEPT_SEGMENTS, SealedChunkFiles
 
@@ -115,6 +116,36 @@ def test_two_threads_that_want_one_segment_read_it_once(sealed_package: Package,
     assert len(reads.read) == 1
     expected = plain.chunk(chunk)[: 8 * BLOCK_BYTES].tobytes()
     assert sorted(found) == sorted(expected[at : at + BLOCK_BYTES] for at in range(0, len(expected), BLOCK_BYTES))
+    files.close()
+
+
+def test_many_threads_over_more_segments_than_are_kept_read_what_is_there(
+    sealed_package: Package, plain: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Buffers are taken from one segment for another all the time, and each read gets its own bytes."""
+    monkeypatch.setattr(sealed_files, "KEPT_SEGMENTS", 2)
+    files = open_files(sealed_package)
+    wrong: list[tuple[int, int]] = []
+
+    def read_all(seed: int) -> None:
+        random = Random(seed)
+        for _ in range(150):
+            chunk = random.randrange(len(sealed_package.manifest.chunks))
+            start = random.randrange(sealed_package.manifest.chunks[chunk].num_bytes) // BLOCK_BYTES * BLOCK_BYTES
+            expected = plain.chunk(chunk)[start : start + 3 * BLOCK_BYTES].tobytes()
+            buffer = bytearray(len(expected))
+            files.read(chunk, start, memoryview(buffer))
+            if bytes(buffer) != expected:
+                wrong.append((chunk, start))
+
+    threads = [threading.Thread(target=read_all, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(files._kept) <= 2
+    assert len(files._spare) <= 6
     files.close()
 
 

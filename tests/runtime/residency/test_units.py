@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from package.samples import SPARSE, write_sample
 
+from pocketseek.errors import UnsupportedError
 from pocketseek.formats import num_tile_rows, tile_row_bytes
 from pocketseek.package.manifest import Manifest, read_manifest
 from pocketseek.runtime.residency.units import HEAD, Unit, units_of
@@ -88,3 +90,10 @@ def test_no_unit_lies_in_two_chunks(manifest: Manifest, unit_bytes: int) -> None
     parts = [part for unit in units if unit.layer == 2 for part in unit.parts if part.step == "up"]
     tiles = [tile for part in parts for tile in range(part.first_tile, part.first_tile + part.num_tiles)]
     assert tiles == list(range(num_tile_rows(tensor.shape[0])))
+
+
+def test_models_with_experts_are_refused_in_one_line(tmp_path: Path) -> None:
+    sparse = read_manifest(write_sample(tmp_path / "m", SPARSE, max_chunk_bytes=140_000))
+    with pytest.raises(UnsupportedError, match="not streamed yet") as refusal:
+        units_of(sparse)
+    assert "\n" not in str(refusal.value)

@@ -21,11 +21,12 @@ NOBODY = "local"
 
 @dataclass(frozen=True)
 class Caller:
-    """name: of the token, or "local" without one."""
+    """name: of the token, or "local" without one. digest: of the token itself; another one may get its name later."""
 
     name: str = NOBODY
     limits: TokenLimits = NO_LIMITS
     has_token: bool = False
+    digest: str = ""
 
 
 def identify(headers: Mapping[str, str], tokens: TokenStore, *, required: bool) -> Caller:
@@ -36,10 +37,15 @@ def identify(headers: Mapping[str, str], tokens: TokenStore, *, required: bool) 
     if secret and (required or secret.startswith(TOKEN_PREFIX)):
         if (token := tokens.find(secret)) is None:
             raise _unknown("this token is unknown or was revoked; ask for a new one (`pocketseek token create`)")
-        return Caller(token.name, token.limits, has_token=True)
+        return Caller(token.name, token.limits, has_token=True, digest=token.digest)
     if required:
         raise _unknown("an access token is needed; send it as `Authorization: Bearer ps-...`")
     return Caller()
+
+
+def is_revoked(caller: Caller, tokens: TokenStore) -> bool:
+    """For what goes on after its request. Raises what reading the tokens raises."""
+    return caller.has_token and all(token.digest != caller.digest for token in tokens.list())
 
 
 def caller_of(connection: HTTPConnection) -> Caller:

@@ -65,7 +65,8 @@ class AnswerOrder:
         prompt = fitting_prompt(
             engine, conversation.system, conversation.turns[:-1], max_tokens
         )  # the last is being written
-        return Question(prompt, 1, max_tokens, sampling, (), Service(client=self.caller.name))
+        service = Service(client=self.caller.name, kept_for=self.conversation_id)
+        return Question(prompt, 1, max_tokens, sampling, (), service)
 
     def sampling(self, recommended: SamplingParams) -> SamplingParams:
         given = {"temperature": self.temperature, "seed": self.seed}
@@ -174,10 +175,11 @@ class AnswerHub:
             order.max_tokens,
             summary=order.summary.options(),
         )
+        how = {"mode": task.mode, "documents": list(order.documents), "summary": msgspec.to_builtins(order.summary)}
+        pieces.sources_json = json.dumps(how, ensure_ascii=False)  # one that is stopped can be asked again as it was
         async with DocumentAnswer(engine, task) as asked:
             reason = await _gathered(asked, answer, pieces)
             outcome = await asked.outcome(pieces.text)
-        how = {"mode": task.mode, "documents": list(order.documents), "summary": msgspec.to_builtins(order.summary)}
         pieces.sources_json = json.dumps(outcome.facts() | how, ensure_ascii=False)
         return reason
 

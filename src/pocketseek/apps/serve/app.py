@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from pocketseek.apps.serve.access import caller_of
+from pocketseek.apps.serve.audio_api import audio_routes
 from pocketseek.apps.serve.chat_api import chat_routes
 from pocketseek.apps.serve.completions_api import completion_routes
 from pocketseek.apps.serve.embeddings_api import embedding_routes
@@ -39,6 +40,7 @@ def create_app(services: Services) -> Starlette:
         *chat_routes(),
         *completion_routes(),
         *embedding_routes(),
+        *audio_routes(),
         *files_routes(services),
         *page_routes(services),
     ]

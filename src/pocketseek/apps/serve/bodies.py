@@ -18,6 +18,7 @@ from pocketseek.apps.serve.replies import RefusedError
 MAX_CHOICES = 16
 MAX_BATCH = 64
 MAX_EMBEDDINGS = 2048
+MAX_SPEECH_CHARS = 4096
 
 _Count = Annotated[int, Meta(ge=1, le=MAX_CHOICES)]
 _Tokens = Annotated[int, Meta(ge=0, le=1_000_000)]
@@ -168,6 +169,18 @@ class CompletionBody(AnswerBody, kw_only=True):
     echo: bool | None = None
     best_of: int | None = None
     suffix: str | None = None
+
+
+class SpeechBody(Struct, kw_only=True):
+    """language is an extension: of the text, found out if not given. stream_format "sse" and voices are refused."""
+
+    input: Annotated[str, Meta(min_length=1, max_length=MAX_SPEECH_CHARS)]
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    voice: str | dict[str, str] | None = None
+    response_format: Literal["wav", "pcm"] | None = None
+    speed: Annotated[float, Meta(ge=0.25, le=4)] | None = None
+    language: str | None = None
+    stream_format: Literal["audio", "sse"] | None = None
 
 
 class EmbeddingBody(Struct, kw_only=True):

@@ -5,7 +5,8 @@
   take the rest when the connection is being closed. Its handler is cancelled as if the client had left.
 - More than max_connections are not accepted.
 
-Headers beyond max_header_bytes are refused by h11 (400).
+Headers beyond max_header_bytes are refused by h11 (400). A connection that becomes a WebSocket keeps the limits of
+reading and of numbers; from one whose answers (pongs, too) are not read, nothing more is read either.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import h11
+from uvicorn._types import WebSocketEvent
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 from uvicorn.server import ServerState
 
 from pocketseek.apps.serve.services import ServeOptions
@@ -29,6 +33,15 @@ def connection_class(options: ServeOptions) -> type[H11Protocol]:
         limits = options
 
     return LimitedConnection
+
+
+def socket_class(options: ServeOptions) -> type[WSProtocol]:
+    """The same for WebSockets."""
+
+    class LimitedSocket(TimedSocket):
+        limits = options
+
+    return LimitedSocket
 
 
 class TimedConnection(H11Protocol):
@@ -76,6 +89,11 @@ class TimedConnection(H11Protocol):
         if self.transport.is_closing():
             self._abort_later()
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        super().handle_websocket_upgrade(event)
+        _cancel(self._arriving)
+        self._arriving = None
+
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
         self._abort_later()
@@ -111,6 +129,37 @@ class TimedConnection(H11Protocol):
     def _abort_later(self) -> None:
         if self._unread is None:
             self._unread = self.loop.call_later(self.limits.write_timeout_s, self.transport.abort)
+
+
+class TimedSocket(WSProtocol):
+    """See the module. Used by the event loop alone."""
+
+    limits = ServeOptions()
+    _unread: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.transport.pause_reading()
+        self._unread = self._unread or self.loop.call_later(self.limits.write_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        _cancel(self._unread)
+        self._unread = None
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+    async def receive(self) -> WebSocketEvent:
+        """uvicorn reads on when a message is taken; not while nothing can be written."""
+        message = await super().receive()
+        if not self.writable.is_set():
+            self.transport.pause_reading()
+        return message
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        _cancel(self._unread)
+        self._unread = None
+        super().connection_lost(exc)
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:

@@ -49,3 +49,14 @@ class ChangeBody(Struct):
 
 class StopBody(Struct):
     pass
+
+
+class VoiceBody(Struct):
+    """conversation: "": a new one, with this system message. language: of speech, None: found out."""
+
+    conversation: Annotated[str, Meta(max_length=64)] = ""
+    model: str | None = None
+    system: str = ""
+    language: Annotated[str, Meta(pattern="^[a-z]{2,3}$")] | None = None
+    push_to_talk: bool = False
+    settings: SettingsBody = SettingsBody()

@@ -53,34 +53,44 @@ class Call:
 Handler = Callable[[Call], Coroutine[None, None, None]]
 
 
-class Endpoint:
-    """An ASGI application for one handler, to be put into a Route."""
+@dataclass(frozen=True)
+class BodyLimit:
+    most_bytes: int
+    timeout_s: float
 
-    def __init__(self, handler: Handler) -> None:
+    @classmethod
+    def of(cls, options: ServeOptions) -> BodyLimit:
+        return cls(options.max_body_bytes, options.body_timeout_s)
+
+
+class Endpoint:
+    """An ASGI application for one handler, to be put into a Route. limit_of: what its bodies may be."""
+
+    def __init__(self, handler: Handler, limit_of: Callable[[ServeOptions], BodyLimit] = BodyLimit.of) -> None:
         self._handler = handler
+        self._limit_of = limit_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         services = services_of(request)
         with services.admission.place(caller_of(request)):  # while its body arrives, too
             try:
-                call = Call(
-                    services, caller_of(request), request.headers, await read_body(request, services), scope, send
-                )
+                body = await read_body(request, services, self._limit_of(services.options))
+                call = Call(services, caller_of(request), request.headers, body, scope, send)
             except ClientDisconnect:
                 return
             await while_connected(receive, self._handler(call))
 
 
-async def read_body(request: Request, services: Services) -> bytes:
+async def read_body(request: Request, services: Services, limit: BodyLimit | None = None) -> bytes:
     """Raises RefusedError: 413 for too many bytes, 408 for too much time, 429 while others send too much."""
-    options = services.options
+    limit = limit or BodyLimit.of(services.options)
     announced = request.headers.get("content-length", "0")
-    if not announced.isascii() or not announced.isdigit() or int(announced[:20]) > options.max_body_bytes:
-        raise _too_large(options)
+    if not announced.isascii() or not announced.isdigit() or int(announced[:20]) > limit.most_bytes:
+        raise _too_large(limit)
     data = bytearray()
     with services.bodies.arriving() as arrived:
-        await _receive(request, options, data, arrived)
+        await _receive(request, limit, data, arrived)
         return bytes(data)
 
 
@@ -91,16 +101,16 @@ async def read_json(request: Request, services: Services) -> bytes:
     return await read_body(request, services)
 
 
-async def _receive(request: Request, options: ServeOptions, data: bytearray, arrived: Callable[[int], None]) -> None:
+async def _receive(request: Request, limit: BodyLimit, data: bytearray, arrived: Callable[[int], None]) -> None:
     try:
-        async with asyncio.timeout(options.body_timeout_s):
+        async with asyncio.timeout(limit.timeout_s):
             async for piece in request.stream():
                 arrived(len(piece))
                 data += piece
-                if len(data) > options.max_body_bytes:
-                    raise _too_large(options)
+                if len(data) > limit.most_bytes:
+                    raise _too_large(limit)
     except TimeoutError:
-        message = f"the body did not arrive within {options.body_timeout_s:g} s; send it faster"
+        message = f"the body did not arrive within {limit.timeout_s:g} s; send it faster"
         raise RefusedError(408, message, code="timeout", headers=_CLOSE) from None
 
 
@@ -134,6 +144,6 @@ async def _no_more() -> dict[str, object]:
     return {"type": "http.disconnect"}
 
 
-def _too_large(options: ServeOptions) -> RefusedError:
-    message = f"the body is larger than {options.max_body_bytes} bytes; send less"
+def _too_large(limit: BodyLimit) -> RefusedError:
+    message = f"the body is larger than {limit.most_bytes} bytes; send less"
     return RefusedError(413, message, code="body_too_large", headers=_CLOSE)

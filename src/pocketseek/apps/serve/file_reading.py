@@ -2,7 +2,8 @@
 
 The reader is the one of `pocketseek doc` (apps/doc/read.py: a process of its own, under limits). A file that is deleted
 while it is read, or a server that ends, stops it at the next page; what was not read then is read when its folder is
-opened next. A password is kept by nobody, so that an encrypted file then waits for it.
+opened next. What is sealed is decrypted into memory while it is read, one file at a time. A password is kept by nobody,
+so that an encrypted file then waits for it.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ class FileReading:
         problem: Problem | None = None
         try:
             see(0, 0)
-            add_file(store.documents, store.path(file), read, wish.extras)
+            with store.bytes.readable(store.path(file)) as path:
+                add_file(store.documents, path, read, wish.extras)
         except _StoppedError:
             return None
         except RefusedError as error:

@@ -16,9 +16,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import Future
+from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pocketseek.apps.doc.document_rows import DocumentInfo
@@ -107,10 +108,18 @@ class FilesApi:
     async def content(self, request: Request) -> Response:
         store = await self._store(request)
         file = await asyncio.to_thread(store.get, _id(request))
-        if not await asyncio.to_thread(store.path(file).exists):
+        path = store.path(file)
+        if not await asyncio.to_thread(store.bytes.has, path):
             raise NotFoundError(f"of {file.name} only the text is kept, since the data directory is sealed")
+        if not store.bytes.stay_when_read:
+            headers = {
+                **_SAFE,
+                "Content-Length": str(file.num_bytes),
+                "Content-Disposition": f"attachment; filename*=utf-8''{quote(file.name)}",
+            }
+            return StreamingResponse(store.bytes.pieces(path), media_type="application/octet-stream", headers=headers)
         return FileResponse(
-            store.path(file),
+            path,
             filename=file.name,
             media_type="application/octet-stream",
             headers=_SAFE,

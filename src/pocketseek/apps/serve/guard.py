@@ -6,7 +6,7 @@
 - **Origin.** Browsers say from which page a request comes. Another page than our own is refused (403), with and without
   preflight, unless it was allowed; then it gets the CORS headers it needs, and the API (/v1/), but not the chats that
   are kept here. Programs send no origin.
-- **Token.** See access.py.
+- **Token.** See access.py. A WebSocket comes with a ticket instead (voice_tickets.py), which its handler looks at.
 
 An address in numbers is no name, so nobody can make it point elsewhere.
 """
@@ -45,7 +45,7 @@ class Guard:
         self._origins = {origin.lower().rstrip("/") for origin in options.allowed_origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -54,10 +54,10 @@ class Guard:
             self._check_size(scope)
             self._check_host(headers)
             origin = self._foreign_origin(headers, scope["path"])
-            if origin and scope["method"] == "OPTIONS":
+            if origin and scope.get("method") == "OPTIONS":
                 await Response(status_code=204, headers=_preflight(headers, origin))(scope, receive, send)
                 return
-            if _is_protected(scope["path"]):
+            if _is_protected(scope["path"]) and scope["type"] == "http":
                 needed = self._services.options.require_token
                 scope.setdefault("state", {})["caller"] = identify(headers, self._services.tokens, required=needed)
         except RefusedError as error:

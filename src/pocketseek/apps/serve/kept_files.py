@@ -1,24 +1,22 @@
 """Files that were uploaded by one owner, with what was read from them and what was made of that.
 
     FOLDER/files.db        name, purpose, size, and what became of each
-    FOLDER/file-ID/NAME    the bytes, as they came
+    FOLDER/file-ID/NAME    the bytes, as they came; sealed: NAME.sealed (sealed_upload.py)
     FOLDER/documents.db    the text, cut into passages (apps/doc/store.py)
     FOLDER/summaries.db    summaries, begun and done (apps/doc/jobs.py)
 
 A file is there once its row is. What a crash leaves without one (half an upload, a text, a summary) goes when the
 folder is opened next, an upload that may still be arriving in another process excepted. Deleting takes bytes, text and
-summaries; the databases overwrite what they had. With a key the databases are sealed, and the bytes go, overwritten, as
-soon as the text is read: until then they lie on the disk as they came.
+summaries; the databases overwrite what they had. With a key the databases are sealed, and so are the bytes, which go as
+soon as the text is read.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -29,6 +27,7 @@ from pocketseek.apps.doc.document_rows import DocumentInfo
 from pocketseek.apps.doc.jobs import JobStore
 from pocketseek.apps.doc.passage_index import whole_number
 from pocketseek.apps.doc.store import DocumentStore
+from pocketseek.apps.serve.kept_bytes import PlainBytes, SealedBytes
 from pocketseek.errors import BusyError, NotFoundError, UsageError
 from pocketseek.package.storage import storage_errors, sync_dir
 
@@ -73,7 +72,7 @@ class FileStore:
     def __init__(self, folder: Path, *, key: bytes | None = None, clock: Callable[[], float] = time.time) -> None:
         """key: what is kept is sealed; of a file only the text stays once it is read."""
         self.folder = folder
-        self._is_sealed = key is not None
+        self.bytes = PlainBytes() if key is None else SealedBytes(key)
         self._clock = clock
         with storage_errors(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -81,6 +80,8 @@ class FileStore:
         self.documents = DocumentStore(folder / "documents.db", key=key)
         self.summaries = JobStore(folder / "summaries.db", key=key)
         self._sweep()
+        for file in self.list():
+            self.bytes.settle(self.path(file))
 
     def close(self) -> None:
         self.summaries.close()
@@ -101,7 +102,7 @@ class FileStore:
     def add(self, path: Path, purpose: str) -> KeptFile:
         """What is at a new place belongs to the files from now on."""
         with storage_errors(path):
-            num_bytes = path.stat().st_size
+            num_bytes = self.bytes.size_of(path)
             sync_dir(path.parent)
             sync_dir(self.folder)
         file = KeptFile(path.parent.name, path.name, purpose, num_bytes, self._clock())
@@ -143,14 +144,20 @@ class FileStore:
                 )
         if not is_there:
             self._forget_work(file_id)
-        elif self._is_sealed and not problem:
-            _shred(self.path(self.get(file_id)))
+        elif not self.bytes.stay_when_read and not problem:
+            self.bytes.drop(self.path(self.get(file_id)))
 
     def keep_text_only(self) -> None:
         """Of what is read already, too."""
         for file in self.list():
             if file.status == "processed":
-                _shred(self.path(file))
+                self.bytes.drop(self.path(file))
+
+    def unseal_bytes(self, key: bytes) -> None:
+        """After the databases were made plain: what waits to be read has to be readable then. IntegrityError."""
+        sealed = SealedBytes(key)
+        for file in self.list():
+            sealed.unseal(self.path(file))
 
     # -- being there -------------------------------------------------------------------------------------------------
 
@@ -217,18 +224,6 @@ class FileStore:
         worked_on |= {Path(job.path).parent.name for job in self.summaries.list()}
         for file_id in worked_on - known - {_SEVERAL}:
             self._forget_work(file_id)
-
-
-def _shred(path: Path) -> None:
-    """Overwrite and remove it, as far as the storage writes over what was there."""
-    with storage_errors(path), suppress(FileNotFoundError):
-        with path.open("r+b") as file:
-            left = path.stat().st_size
-            while left > 0:
-                left -= file.write(bytes(min(left, 1 << 20)))
-            file.flush()
-            os.fsync(file.fileno())
-        path.unlink()
 
 
 def clean_name(name: str) -> str:

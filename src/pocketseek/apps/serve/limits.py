@@ -41,7 +41,7 @@ class Admission:
         concurrent = caller.limits.concurrent
         if concurrent is not None and self._num_here[caller.name] >= concurrent:
             raise _too_many(f"this token may have {concurrent} requests at a time; wait for one to end", _TRY_AGAIN_S)
-        self._count_begun(caller)
+        self.count(caller)
         self._num_here[caller.name] += 1
         try:
             yield
@@ -50,7 +50,8 @@ class Admission:
             if not self._num_here[caller.name]:
                 del self._num_here[caller.name]
 
-    def _count_begun(self, caller: Caller) -> None:
+    def count(self, caller: Caller) -> None:
+        """One more request that begins, in a place that is held already. Raises RefusedError (429)."""
         most = caller.limits.requests_per_minute
         if most is None:
             return
@@ -100,6 +101,18 @@ def check_model(caller: Caller, model: str) -> None:
         raise RefusedError(
             403, f"this token is not for the model {model[:80]!r}; use {allowed}", code="model_forbidden"
         )
+
+
+def may_update(caller: Caller) -> bool:
+    """Look for updates of models, and install them: who is at this machine, and tokens that say so."""
+    return not caller.has_token or caller.limits.may_update
+
+
+def check_may_update(caller: Caller) -> None:
+    """Raises RefusedError (403)."""
+    if not may_update(caller):
+        message = "this token may not update models; `pocketseek token create NAME --may-update` makes one that may"
+        raise RefusedError(403, message, code="update_forbidden")
 
 
 def _too_many(message: str, wait_s: int) -> RefusedError:

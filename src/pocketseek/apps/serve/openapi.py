@@ -18,6 +18,7 @@ from pocketseek.apps.serve.bodies import (
     EmbeddingBody,
     MessageBody,
     ReadBody,
+    SpeechBody,
 )
 
 _ERROR = {
@@ -57,7 +58,7 @@ _STATUSES = {
 
 @cache
 def openapi_bytes() -> bytes:
-    bodies = [ChatBody, CompletionBody, EmbeddingBody, ReadBody]
+    bodies = [ChatBody, CompletionBody, EmbeddingBody, ReadBody, SpeechBody]
     _, components = msgspec.json.schema_components(
         [*bodies, MessageBody, ContentPart], ref_template="#/components/schemas/{name}"
     )
@@ -90,6 +91,10 @@ def openapi_bytes() -> bytes:
                         "Read a file once more, otherwise.", parameters=[_FILE], body=ReadBody, streams=False
                     ),
                 },
+                "/v1/audio/transcriptions": {"post": _operation("A recording as text.", form=_RECORDING)},
+                "/v1/audio/speech": {
+                    "post": _operation("A text as sound.", body=SpeechBody, streams=False, media="audio/wav"),
+                },
                 "/v1/embeddings": {"post": _operation("Texts as vectors.", body=EmbeddingBody, streams=False)},
             },
             "components": {
@@ -116,6 +121,16 @@ _FORM = {
         "password": {"type": "string", "description": "Of an encrypted PDF; it is not kept."},
         "ocr": {"enum": ["true", "false"], "description": "Read pages that are pictures."},
         "comments": {"enum": ["true", "false"], "description": "Read the comments of a DOCX."},
+    },
+}
+_RECORDING = {
+    "type": "object",
+    "required": ["file", "model"],
+    "properties": {
+        "file": {"type": "string", "format": "binary", "description": "WAV, or what soundfile reads."},
+        "model": {"type": "string", "description": "whisper-1: whatever recogniser is installed."},
+        "language": {"type": "string", "description": "en, zh and so on; found out if not given."},
+        "response_format": {"enum": ["json", "text", "verbose_json", "srt", "vtt"]},
     },
 }
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}

@@ -1,10 +1,10 @@
-"""The page for the phone: its files, its conversations, and its gauge."""
+"""The page for the phone: its files, its conversations, updates of models, and its gauge."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from pocketseek.apps.serve.conversations_api import ConversationsApi
 from pocketseek.apps.serve.documents_api import DocumentsApi
@@ -13,9 +13,11 @@ from pocketseek.apps.serve.private_stores import PrivateStores
 from pocketseek.apps.serve.replies import json_reply
 from pocketseek.apps.serve.services import Services
 from pocketseek.apps.serve.speed_gauge import SpeedGauge, status_value
+from pocketseek.apps.serve.updates_api import update_routes
+from pocketseek.apps.serve.voice_api import VoiceApi
 
 
-def page_routes(services: Services) -> list[Route]:
+def page_routes(services: Services) -> list[BaseRoute]:
     """None of it where no conversations are kept."""
     if services.conversations is None:
         return []
@@ -24,6 +26,14 @@ def page_routes(services: Services) -> list[Route]:
     async def status(request: Request) -> Response:
         return json_reply(status_value(gauge, services.models.loaded_engines()))
 
-    api = ConversationsApi(services, PrivateStores(services.conversations))
+    stores = PrivateStores(services.conversations)
+    api, voice = ConversationsApi(services, stores), VoiceApi(services, stores)
     documents = [] if services.files is None else DocumentsApi(services, services.files).routes()
-    return [*file_routes(), Route("/api/status", status), *api.routes(), *documents]
+    return [
+        *file_routes(),
+        Route("/api/status", status),
+        *api.routes(),
+        *documents,
+        *update_routes(services),
+        *voice.routes(),
+    ]

@@ -31,7 +31,9 @@ class PrivateStores:
             if (store := self._stores.get(caller.name)) is None:
                 digest = hashlib.sha256(caller.name.encode()).hexdigest()[:16]
                 store = ConversationStore(
-                    self._shared.path.with_name(f"conversations-{digest}.db"), key=self._shared.key
+                    self._shared.path.with_name(f"conversations-{digest}.db"),
+                    key=self._shared.key,
+                    erase=self._shared.erase,
                 )
                 self._stores[caller.name] = store
             return store

@@ -22,7 +22,7 @@ class Recorder:
         self._paths = {route.path for route in routes if isinstance(route, Route)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         start_s = time.perf_counter()
@@ -30,8 +30,10 @@ class Recorder:
 
         async def record(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
+            elif message["type"] == "websocket.accept":
+                status = 101
             await send(message)
 
         try:
@@ -39,4 +41,4 @@ class Recorder:
         finally:
             route = scope["path"] if scope["path"] in self._paths else _OTHER
             self._services.metrics.count_response(route, status)
-            self._services.log.response(scope["method"], route, status, time.perf_counter() - start_s)
+            self._services.log.response(scope.get("method", "WEBSOCKET"), route, status, time.perf_counter() - start_s)

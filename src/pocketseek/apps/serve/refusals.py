@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from pocketseek.package.audit import AuditLog
 
@@ -26,7 +27,7 @@ class Refusals:
         self._num_new = 0
         self._pause_s = _FIRST_PAUSE_S
         self._next_s: float | None = None
-        self._writing: asyncio.Task[None] | None = None
+        self._writing: set[asyncio.Task[None]] = set()
 
     def see(self) -> None:
         """One more."""
@@ -38,16 +39,32 @@ class Refusals:
         self._pause_s = _FIRST_PAUSE_S if is_quiet else min(2 * self._pause_s, _LONGEST_PAUSE_S)
         self._next_s = now_s + self._pause_s
         if self._audit is not None:
-            self._writing = asyncio.get_running_loop().create_task(self._write(self._take()))
+            task = asyncio.get_running_loop().create_task(self._write())
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
 
     def close(self) -> None:
         """Write what is left; the server has ended."""
         if self._audit is not None and (times := self._take()):
             self._audit.note("token-refused", times=times)
 
-    async def _write(self, times: int) -> None:
+    async def _write(self) -> None:
+        """In a thread; if the server ends before that has begun, `close` writes it."""
         assert self._audit is not None
-        await asyncio.to_thread(self._audit.note, "token-refused", times=times)
+        audit, waiting = self._audit, [self._take()]
+
+        def note() -> None:
+            try:
+                times = waiting.pop()
+            except IndexError:  # taken back
+                return
+            audit.note("token-refused", times=times)
+
+        try:
+            await asyncio.to_thread(note)
+        finally:
+            with suppress(IndexError):  # written
+                self._num_new += waiting.pop()
 
     def _take(self) -> int:
         times, self._num_new = self._num_new, 0

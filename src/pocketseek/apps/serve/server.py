@@ -16,13 +16,17 @@ from types import FrameType
 import uvicorn
 
 from pocketseek.apps.serve.app import create_app
-from pocketseek.apps.serve.connection import connection_class
+from pocketseek.apps.serve.connection import connection_class, socket_class
 from pocketseek.apps.serve.services import Services
 from pocketseek.errors import StorageError
 
 _LAST_WORDS_S = 5.0  # for telling clients that it is over
 _KEEP_ALIVE_S = 15
 _BACKLOG = 512
+_PING_S = 20.0
+_IDLE_TICKS = 300  # between two looks for speech engines that nobody uses: half a minute
+MOST_MESSAGE_BYTES = 65_536
+"""Of a WebSocket."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +61,11 @@ class ApiServer(uvicorn.Server):
             uvicorn.Config(
                 create_app(services),
                 http=connection_class(options),
-                ws="none",
+                ws=socket_class(options),
+                ws_max_size=MOST_MESSAGE_BYTES,
+                ws_ping_interval=_PING_S,
+                ws_ping_timeout=_PING_S,
+                ws_per_message_deflate=False,  # sound gets no smaller, and a small message can unpack to a large one
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -81,6 +89,12 @@ class ApiServer(uvicorn.Server):
             self.force_exit = True
         self.stopping_signal = self.stopping_signal or sig
         self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if (voice := self._services.voice) is not None and counter % _IDLE_TICKS == 0:
+            await asyncio.to_thread(voice.close_idle)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         closing = asyncio.ensure_future(self._close_models())

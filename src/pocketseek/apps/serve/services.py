@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.requests import HTTPConnection
 
@@ -11,6 +12,7 @@ from pocketseek.apps.access_tokens import TokenStore
 from pocketseek.apps.conversations import ConversationStore
 from pocketseek.apps.model_pool import ModelPool, ServedModel
 from pocketseek.apps.model_state import ModelState
+from pocketseek.apps.model_updates import ModelUpdates
 from pocketseek.apps.serve.access import Caller
 from pocketseek.apps.serve.leases import ModelLeases
 from pocketseek.apps.serve.limits import Admission, BodyBudget, check_model
@@ -20,6 +22,9 @@ from pocketseek.apps.serve.refusals import Refusals
 from pocketseek.apps.serve.request_log import RequestLog
 from pocketseek.govern.thermal_governor import ThermalStatus
 from pocketseek.package.audit import AuditLog
+
+if TYPE_CHECKING:  # it is made of what needs this module
+    from pocketseek.apps.serve.voice_desk import VoiceDesk
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class ServeOptions:
     max_connections: int = 1024
     max_body_bytes: int = 8_000_000
     max_upload_bytes: int = 200_000_000
+    max_audio_bytes: int = 25_000_000
     max_bodies_bytes: int = 64_000_000
     max_header_bytes: int = 32_768
     header_timeout_s: float = 10.0
@@ -59,7 +65,8 @@ class Services:
     """All that a request may need. The parts that count belong to the server's event loop.
 
     conversations, files: None if none are kept. Whoever gives them closes them. identity_of: as of
-    `apps/doc/model_identity.py`. audit: where refused tokens are written down.
+    `apps/doc/model_identity.py`. audit: where refused tokens are written down. updates: None where none are looked for;
+    whoever gives it closes it. voice: None where it is not installed.
     """
 
     def __init__(
@@ -73,12 +80,16 @@ class Services:
         identity_of: Callable[[ServedModel], str] = lambda model: model.name,
         state_of: Callable[[ServedModel], ModelState | None] = lambda model: None,
         audit: AuditLog | None = None,
+        updates: ModelUpdates | None = None,
+        voice: VoiceDesk | None = None,
     ) -> None:
         self.models = models
         self.tokens = tokens
         self.options = options
         self.conversations = conversations
         self.files = files
+        self.updates = updates
+        self.voice = voice
         self._identity_of = identity_of
         self._state_of = state_of
         self.refusals = Refusals(audit)

@@ -1,4 +1,5 @@
-"""A file arriving as multipart/form-data, written to the disk as it comes; no more than a piece of it is in memory.
+"""A file arriving as multipart/form-data, written to the disk as it comes (encrypted, if the data directory is sealed);
+no more than a piece of it is in memory.
 
     --boundary
     Content-Disposition: form-data; name="purpose"            fields: short texts, in any order
@@ -7,30 +8,30 @@
     ...
 
 Limits: max_upload_bytes, body_timeout_s without anything new, upload_timeout_s for all of it, and what the disk has
-free. Whatever goes wrong, nothing of the file stays.
+free. Whatever goes wrong, nothing of the file stays. A form that is no document but a recording never gets to the disk:
+`form_of` takes one that has arrived.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from io import FileIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from pocketseek.apps.serve.kept_bytes import Sink
 from pocketseek.apps.serve.kept_files import FileStore
 from pocketseek.apps.serve.replies import RefusedError
 from pocketseek.apps.serve.services import ServeOptions
 from pocketseek.errors import StorageError
-from pocketseek.package.storage import storage_errors, write_all
+from pocketseek.package.storage import storage_errors
 
 _FIELDS = frozenset({"purpose", "password", "ocr", "comments"})
 _MAX_FIELD_BYTES = 1000
@@ -54,15 +55,37 @@ class Upload:
 @asynccontextmanager
 async def arriving(request: Request, store: FileStore, options: ServeOptions) -> AsyncIterator[Upload]:
     """The whole upload. Whoever leaves with an exception leaves no file behind. Raises RefusedError, StorageError."""
-    form = _Form(store, options.max_upload_bytes)
+    place = _OnDisk(store)
+    form = _Form(place, _FIELDS, options.max_upload_bytes)
     try:
         _check_announced(request, store, options)
         form.begin(request.headers.get("content-type", ""))
         await _receive(request, form, options)
-        yield await in_thread(form.finish)
+        fields = await in_thread(form.finish)
+        assert place.path is not None  # a form without a file is not finished
+        yield Upload(place.path, fields)
     except BaseException:
-        await in_thread(form.discard)
+        await in_thread(place.discard)
         raise
+
+
+@dataclass
+class Form:
+    """name: of the file, as the client calls it. A field that came several times has its last value."""
+
+    name: str
+    data: bytes
+    fields: dict[str, str]
+
+
+def form_of(content_type: str, body: bytes, fields: frozenset[str]) -> Form:
+    """A form that is here whole. fields: those that are looked at. Raises RefusedError."""
+    place = _InMemory()
+    form = _Form(place, fields, len(body))
+    form.begin(content_type)
+    form.write(body)
+    found = form.finish()
+    return Form(place.name, bytes(place.data), found)
 
 
 async def in_thread(work: Callable[[], T]) -> T:
@@ -114,19 +137,76 @@ async def _receive(request: Request, form: _Form, options: ServeOptions) -> None
         ) from None
 
 
+class _Place(Protocol):
+    """Where the bytes of the file go."""
+
+    def open(self, name: str) -> None: ...
+
+    def write(self, data: memoryview) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _OnDisk:
+    def __init__(self, store: FileStore) -> None:
+        self._store = store
+        self._sink: Sink | None = None
+        self.path: Path | None = None
+
+    def open(self, name: str) -> None:
+        self.path = self._store.new_place(name)
+        self._sink = self._store.bytes.sink(self.path)
+
+    def write(self, data: memoryview) -> None:
+        assert self._sink is not None  # open
+        assert self.path is not None
+        with storage_errors(self.path):
+            self._sink.write(data)
+
+    def close(self) -> None:
+        """All of it was written."""
+        assert self._sink is not None  # open
+        assert self.path is not None
+        with storage_errors(self.path):
+            self._sink.finish()
+            self._sink.close()
+        self._sink = None
+
+    def discard(self) -> None:
+        if self._sink is not None:
+            self._sink.close()
+        if self.path is not None:
+            self._store.discard(self.path.parent)
+
+
+class _InMemory:
+    def __init__(self) -> None:
+        self.name = ""
+        self.data = bytearray()
+
+    def open(self, name: str) -> None:
+        self.name = name
+
+    def write(self, data: memoryview) -> None:
+        self.data += data
+
+    def close(self) -> None:
+        pass
+
+
 class _Form:
     """Follows the parser; used by one thread at a time."""
 
-    def __init__(self, store: FileStore, max_bytes: int) -> None:
-        self._store = store
+    def __init__(self, place: _Place, known: frozenset[str], max_bytes: int) -> None:
+        self._place = place
+        self._known = known
         self._max_bytes = max_bytes
         self._parser: MultipartParser | None = None
         self._headers: dict[bytes, bytes] = {}
         self._name, self._value = bytearray(), bytearray()
         self._field = ""
         self._text: bytearray | None = None
-        self._sink: FileIO | None = None
-        self._path: Path | None = None
+        self._in_file = self._has_file = False
         self._fields: dict[str, str] = {}
         self._num_bytes = self._num_parts = 0
         self._is_whole = False
@@ -161,18 +241,13 @@ class _Form:
         except FormParserError as error:
             raise _broken(str(error)) from error
 
-    def finish(self) -> Upload:
+    def finish(self) -> dict[str, str]:
+        """The fields."""
         if not self._is_whole:
             raise _broken("it ends too early")
-        if self._path is None:
+        if not self._has_file:
             raise RefusedError(400, "there is no file; send it as the part `file`", code="missing", param="file")
-        return Upload(self._path, self._fields)
-
-    def discard(self) -> None:
-        if self._sink is not None:
-            self._sink.close()
-        if self._path is not None:
-            self._store.discard(self._path.parent)
+        return self._fields
 
     def _part_begin(self) -> None:
         self._num_parts += 1
@@ -194,32 +269,28 @@ class _Form:
             self._text = bytearray()
 
     def _open(self, name: str) -> None:
-        if self._field != "file" or self._path is not None:
+        if self._field != "file" or self._has_file:
             raise RefusedError(400, "send one file, as the part `file`", code="invalid_value", param="file")
-        self._path = self._store.new_place(name)
-        with storage_errors(self._path):
-            self._sink = FileIO(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w")
+        self._place.open(name)
+        self._in_file = self._has_file = True
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._sink is not None and self._path is not None:
+        if self._in_file:
             self._num_bytes += end - start
             if self._num_bytes > self._max_bytes:
                 raise _too_large(self._max_bytes)
-            with storage_errors(self._path):
-                write_all(self._sink.fileno(), memoryview(data)[start:end])
+            self._place.write(memoryview(data)[start:end])
         elif self._text is not None:
             self._text += data[start:end]
             if len(self._text) > _MAX_FIELD_BYTES:
                 raise _broken(f"the part {self._field[:40]!r} is too long")
 
     def _part_end(self) -> None:
-        if self._sink is not None and self._path is not None:
-            with storage_errors(self._path):
-                os.fsync(self._sink.fileno())
-                self._sink.close()
-            self._sink = None
+        if self._in_file:
+            self._place.close()
+            self._in_file = False
         elif self._text is not None:
-            if self._field in _FIELDS:
+            if self._field in self._known:
                 self._fields[self._field] = bytes(self._text).decode("utf-8", "replace")
             self._text = None
 

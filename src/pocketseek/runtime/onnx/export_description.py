@@ -75,7 +75,7 @@ def read_description(folder: Path) -> ExportDescription:
         raise UnsupportedError(f"{path} is of another version than {_VERSION}; {_REMEDY}, or update pocketseek")
     fields = Fields(top, OWN_FILE, _NEEDED, frozenset(top) - _NEEDED)
     kv = fields.free_mapping("kv")
-    config = parse_model(fields.raw("model"))
+    config = parse_model(fields.raw("model"), allow_sparse=False)
     fixed = _fixed_shapes(kv, top.get("static"), config)
     if fixed is not None:
         config = replace(config, context_length=fixed.past)

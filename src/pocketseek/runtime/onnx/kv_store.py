@@ -170,6 +170,11 @@ class KvStore:
         """The model returned all positions anew."""
         buffer.array, buffer.attached = array, None
 
+    def detach(self) -> None:
+        """What an executor attached to buffers belongs to sessions that are gone; their contents stay."""
+        for buffer in self._buffers:
+            buffer.attached = None
+
     def close(self) -> None:
         self._buffers, self._stored = [], set()
         self._memory = PagedMemory(self._shape.token_bytes * PAGE_TOKENS)

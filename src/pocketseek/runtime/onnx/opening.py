@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import partial
 from pathlib import Path
 
 from pocketseek import __version__
@@ -20,6 +21,7 @@ from pocketseek.runtime.onnx.model_files import OnnxModel, is_onnx_model, read_m
 from pocketseek.runtime.onnx.prepared import PreparedCopies
 from pocketseek.runtime.onnx.text_files import read_text_parts
 from pocketseek.runtime.onnx_executor import OnnxExecutor, library_version
+from pocketseek.runtime.prefix.owners import onnx_owner
 from pocketseek.runtime.prefix.store import identity_of
 from pocketseek.runtime.start import OpenedModel
 from pocketseek.settings import Settings
@@ -121,14 +123,15 @@ def open_onnx_model(
         is_intel="Intel" in (facts.cpu_model or ""),
         copies=PreparedCopies(prepared_folder(settings), library_version=version, processor=processor),
     )
+    chosen = executor.provider.name
     identity = {
         "onnx": _files_identity(model),
         "onnxruntime": version,
-        "provider": executor.provider.name,
+        "provider": chosen,
         "processor": processor,
         "pocketseek": __version__,
     }
-    device = {"processor": processor, "kernels": f"onnxruntime {version} {executor.provider.name}", "kv": "onnx"}
+    device = {"processor": processor, "kernels": f"onnxruntime {version} {chosen}", "kv": "onnx"}
     return OpenedModel(
         executor,
         model.config,
@@ -137,9 +140,11 @@ def open_onnx_model(
         text.sampling,
         identity=identity_of(identity),
         used_page_bytes=executor.used_page_bytes,
-        cost_file=CostFile(settings.home, _files_identity(model), device),
+        cost_file=CostFile(settings.home, _files_identity(model), device, lambda: executor.provider.name == chosen),
         gives_states=False,
-        provider=executor.provider,
+        provider=lambda: executor.provider,
+        pages_owner=onnx_owner(model.folder),
+        is_current=partial(os.path.lexists, model.folder),  # the export of a model goes when that is sealed
     )
 
 

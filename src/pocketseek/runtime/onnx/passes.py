@@ -49,7 +49,11 @@ class Passes:
         *,
         gives_back: bool,
     ) -> None:
-        """Tokens from position `first` on; logits (the last rows', to be filled) or None. gives_back: work memory."""
+        """Tokens from position `first` on; logits (the last rows', to be filled) or None. gives_back: work memory.
+
+        Raises RuntimeError when closed, and what ONNX Runtime raises; what was run may then be run again."""
+        if not self._stages:
+            raise RuntimeError("the model is closed")
         if self._fixed is not None:
             for tensors in self._fixed.pieces(ids, first, logits):
                 self._run_stages(buffer, tensors, gives_back=gives_back)

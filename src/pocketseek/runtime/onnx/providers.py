@@ -2,7 +2,8 @@
 
 Only those are tried that the installed ONNX Runtime was built with, and that can take a model of this form: compilers
 of NPUs want fixed shapes, and none of the others has the operators of weight-only exports. The order and the falling
-back are decided here, without ONNX Runtime: who opens the model with a provider is handed in.
+back are decided here, without ONNX Runtime: who opens the model with a provider is handed in. One that fails after it
+was opened is given up for the CPU.
 """
 
 from __future__ import annotations
@@ -36,13 +37,14 @@ ProviderReason = (
 Opened = TypeVar("Opened")
 
 
-ProblemKind = Literal["not started", "no operators", "refused", "first pass", "no numbers"]
+ProblemKind = Literal["not started", "no operators", "refused", "first pass", "no numbers", "later pass"]
 _PROBLEMS: dict[ProblemKind, str] = {
     "not started": "{name} could not be started",
     "no operators": "{name} has none of the operators of this model",
     "refused": "{name} cannot run the model",
     "first pass": "{name} failed in its first pass",
     "no numbers": "{name} computed no numbers in its first pass",
+    "later pass": "{name} failed while it computed",
 }
 
 
@@ -70,7 +72,7 @@ def provider_error(name: str, kind: ProblemKind, detail: str = "") -> Unsupporte
 
 @dataclass(frozen=True)
 class ProviderChoice:
-    """name: as in PROVIDERS. failures: of those that were tried before it, in order."""
+    """name: as in PROVIDERS. failures: of those that were tried, or computed, before it, in order."""
 
     name: str
     reason: ProviderReason
@@ -154,6 +156,12 @@ def open_first(
             continue
         return opened, ProviderChoice(choice.name, choice.reason, tuple(failures))
     raise ValueError("no provider to try")
+
+
+def given_up(choice: ProviderChoice, error: UnsupportedError) -> ProviderChoice:
+    """The CPU, after what was chosen has failed in a pass."""
+    failures = (*choice.failures, _failure(choice.name, error))
+    return ProviderChoice("CPU", "last resort", failures)
 
 
 def _lacking(name: str, available: Collection[str]) -> str:

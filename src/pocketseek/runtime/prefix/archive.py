@@ -26,10 +26,11 @@ _MOST_CHAINS = 64  # that wait to be written; the oldest are left out
 
 @dataclass(frozen=True)
 class _Chain:
-    """Pages in order, and when they were used (nanoseconds since 1970)."""
+    """Pages in order, when they were used (nanoseconds since 1970), and what they go with (`PrefixStore.keep`)."""
 
     pages: Sequence[CachedPage]
     used_ns: int
+    label: str
 
 
 class PageStore(Protocol):
@@ -39,7 +40,7 @@ class PageStore(Protocol):
 
     def read(self, key: PageKey) -> memoryview | None: ...
 
-    def keep(self, key: PageKey, depth: int, page: memoryview, *, used_ns: int) -> bool: ...
+    def keep(self, key: PageKey, depth: int, page: memoryview, *, used_ns: int, label: str = "") -> bool: ...
 
 
 class PrefixArchive:
@@ -73,12 +74,12 @@ class PrefixArchive:
             self._memory.write_page(page, data)
         return len(keys)
 
-    def keep(self, pages: Sequence[CachedPage]) -> None:
-        """Write this chain, from the beginning of a prompt on, when there is time."""
+    def keep(self, pages: Sequence[CachedPage], label: str = "") -> None:
+        """Write this chain, from the beginning of a prompt on, when there is time. label: see `PrefixStore.keep`."""
         if len(pages) >= self._min_pages:
             if len(self._chains) == _MOST_CHAINS:
                 self._next_depth = 0
-            self._chains.append(_Chain(pages, self._clock()))
+            self._chains.append(_Chain(pages, self._clock(), label))
 
     def step(self) -> None:
         """Bring one page to disk, or say that it was used if it is there; a chain ends where that fails."""
@@ -87,7 +88,7 @@ class PrefixArchive:
             self._store.refresh()
         cached = chain.pages[depth]
         done = cached.alive and self._store.keep(
-            cached.key, depth, self._memory.read_page(cached.page), used_ns=chain.used_ns
+            cached.key, depth, self._memory.read_page(cached.page), used_ns=chain.used_ns, label=chain.label
         )
         self._next_depth = depth + 1
         if not done or self._next_depth == len(chain.pages):

@@ -157,7 +157,8 @@ class PrefixCache:
         """The prompt is read: its pages may be worth a place on disk."""
         if self._archive is not None and self._serves(sequence) and sequence.request.keep_on_disk:
             num_pages = min(sequence.num_registered, sequence.num_prompt // PAGE_TOKENS)
-            self._archive.keep([self._by_page[page] for page in sequence.pages[:num_pages]])
+            pages = [self._by_page[page] for page in sequence.pages[:num_pages]]
+            self._archive.keep(pages, sequence.request.kept_for)
 
     # -- the same page in one pass ---------------------------------------------------------------------------------
 
@@ -177,7 +178,10 @@ class PrefixCache:
     # --------------------------------------------------------------------------------------------------------------
 
     def _serves(self, sequence: SequenceState) -> bool:
-        return self._enabled and not (sequence.request.score_prompt or sequence.request.embed_prompt)
+        """Not one that needs the rows of all of its prompt."""
+        request = sequence.request
+        needs_all_rows = request.embed_prompt or (request.score_prompt and sequence.first_scored_row == 0)
+        return self._enabled and not needs_all_rows
 
     def _may_skip(self, sequence: SequenceState, index: int) -> bool:
         return self._serves(sequence) and index == sequence.num_registered and index < _num_skippable(sequence)
@@ -213,8 +217,9 @@ class PrefixCache:
 
 
 def _num_skippable(sequence: SequenceState) -> int:
-    """Leading pages that need not be computed: full ones, without the newest token."""
-    return (len(sequence.tokens) - 1) // PAGE_TOKENS
+    """Leading pages that need not be computed: full ones, without the newest token and what is to be scored."""
+    end = len(sequence.tokens) - 1
+    return (min(end, sequence.first_scored_row) if sequence.request.score_prompt else end) // PAGE_TOKENS
 
 
 def _is_page(cached: CachedPage, key: PageKey, parent: CachedPage | None) -> bool:

@@ -1,6 +1,6 @@
 """Computed pages on disk, so that a prompt that was read before need not be computed again after a restart.
 
-    <root>/<identity>/<chain>              one page (record.py), both names SHA-256 in hexadecimal
+    <root>/<identity>/<chain>              one page (record.py); names.py has how they are called
     <root>/<identity>/.<random>.partial    being written, flock'ed by its writer
 
 The identity stands for the model and everything else that decides what a page holds (`identity_of`); pages of other
@@ -13,29 +13,31 @@ a rename after its bytes were synced, so that a crash leaves whole pages only; t
 a page that is lost costs time and nothing else. Several processes may use one store: each sees the others' pages when
 it refreshes, and until then together they may exceed the limit by what they write meanwhile. Files that do not look
 like the store's own are left alone outside of directories named by an identity. Conversations lie here: mode 0700,
-and sealed where there is a key.
+and sealed where there is a key; forgotten.py has how they are got rid of.
 
 Bytes go to disk in `_save` and come back in `_load`, nowhere else. Used by one thread.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from pocketseek.errors import FormatError
-from pocketseek.package.paths import SHA256_PATTERN
 from pocketseek.package.seal import RecordCipher
 from pocketseek.package.storage import write_all
+from pocketseek.runtime.prefix.forgotten import is_forgotten, remove_unless_locked, sweep_marks
+from pocketseek.runtime.prefix.names import FOLDER, PAGE, folder_name, page_name, short_name
 from pocketseek.runtime.prefix.page import PageKey
 from pocketseek.runtime.prefix.record import parse_record, record_bytes, render_header
 
@@ -69,18 +71,24 @@ class PrefixStore:
         page_bytes: int,
         limit_bytes: int | None = None,
         cipher: RecordCipher | None = None,
+        owner: str = "",
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         """limit_bytes: of all pages under root; by default 1 GiB or a tenth of what is free, whichever is less. cipher:
-        files are sealed with it, and have names that nobody without the key can tell a text by."""
+        files are sealed with it, and have names that nobody without the key can tell a text by. owner: whose pages
+        these are, for `forget_model` (names.py). may_write: asked before each page is written, and again when it is
+        there, which takes it back."""
         self.identity = identity
         self._cipher = cipher
         self._record_bytes = record_bytes(page_bytes) + (cipher.EXTRA_BYTES if cipher else 0)
         self.num_failures = 0
         self._root = root
-        self._folder = root / identity.hex()
+        self._folder = root / folder_name(owner, identity)
+        self._may_write = may_write
         self._page_bytes = page_bytes
         self._limit_bytes = limit_bytes
         self._files: dict[Path, _Stored] | None = None
+        self._own: dict[str, Path] = {}  # by the page's name, of this identity
         self._num_bytes = 0
         self._buffer = bytearray()
 
@@ -99,8 +107,8 @@ class PrefixStore:
 
     def read(self, key: PageKey) -> memoryview | None:
         """A page, or None if it is not here. Valid until the next call."""
-        path = self._path(key)
-        if path not in self._known():
+        path = self._find(key)
+        if path is None:
             return None
         try:
             return parse_record(self._opened(self._load(path)), self.identity, key, self._page_bytes)
@@ -113,21 +121,27 @@ class PrefixStore:
         self._forget(path)
         return None
 
-    def keep(self, key: PageKey, depth: int, page: memoryview, *, used_ns: int) -> bool:
+    def keep(self, key: PageKey, depth: int, page: memoryview, *, used_ns: int, label: str = "") -> bool:
         """Store a page, or note that it was used if it is here; False if that cannot be.
 
         depth: how many pages stand before it. used_ns: when its chain was used; the same for all pages of a chain,
-        which do not push out one another.
+        which do not push out one another. label: what it goes with when that is forgotten (forgotten.py).
         """
-        path, stamp_ns = self._path(key), used_ns - depth * _DEPTH_NS
+        group, stamp_ns = short_name(label) if label else "", used_ns - depth * _DEPTH_NS
+        path = self._find(key) or self._folder / page_name(self._name(key), group)
         num_bytes = self._record_bytes
         try:
+            if self._is_unwanted(group, used_ns):
+                return False
             if path in self._known():
                 os.utime(path, ns=(stamp_ns, stamp_ns))
             elif not self._make_room(num_bytes, before_ns=used_ns - _CHAIN_NS):
                 return False
             else:
                 self._save(path, self._sealed(render_header(self.identity, key, page), page), stamp_ns)
+                if self._is_unwanted(group, used_ns):
+                    self._remove(path)
+                    return False
         except OSError as error:
             self._forget(path)
             self._failed(error)
@@ -153,6 +167,9 @@ class PrefixStore:
     def _save(self, path: Path, parts: Sequence[bytes | memoryview], stamp_ns: int) -> None:
         """Whole or not at all. The one place where pages go to disk."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._root, path.parent):
+            if folder.is_symlink():
+                raise OSError(errno.ELOOP, "a link is not written through", str(folder))
         partial = path.with_name(f".{secrets.token_hex(8)}.partial")
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -186,18 +203,26 @@ class PrefixStore:
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
-    def _path(self, key: PageKey) -> Path:
-        return self._folder / (self._cipher.name(key.chain) if self._cipher else key.chain.hex())
+    def _is_unwanted(self, group: str, used_ns: int) -> bool:
+        return not self._may_write() or (bool(group) and is_forgotten(self._root, group, used_ns))
+
+    def _name(self, key: PageKey) -> str:
+        return self._cipher.name(key.chain) if self._cipher else key.chain.hex()
+
+    def _find(self, key: PageKey) -> Path | None:
+        self._known()
+        return self._own.get(self._name(key))
 
     def _known(self) -> dict[Path, _Stored]:
         return self._scan() if self._files is None else self._files
 
     def _scan(self) -> dict[Path, _Stored]:
         files: dict[Path, _Stored] = {}
-        self._files = files
+        self._files, self._own = files, {}
         self._num_bytes = 0
+        sweep_marks(self._root)
         for folder in _entries(self._root):
-            if SHA256_PATTERN.fullmatch(folder.name):
+            if FOLDER.fullmatch(folder.name):
                 for entry in _entries(Path(folder.path)):
                     self._take_in(entry)
         return files
@@ -207,17 +232,21 @@ class PrefixStore:
             status = entry.stat(follow_symlinks=False)
             if not entry.is_file(follow_symlinks=False):
                 return
-            if SHA256_PATTERN.fullmatch(entry.name):
+            if PAGE.fullmatch(entry.name):
                 self._remember(Path(entry.path), _Stored(status.st_size, status.st_mtime_ns))
             else:
-                _remove_unless_locked(entry.path)
+                remove_unless_locked(entry.path)
 
     def _remember(self, path: Path, stored: _Stored) -> None:
         self._known()[path] = stored
         self._num_bytes += stored.num_bytes
+        if path.parent == self._folder:
+            self._own[path.stem] = path
 
     def _forget(self, path: Path) -> None:
         stored = self._known().pop(path, None)
+        if path.parent == self._folder and self._own.get(path.stem) == path:
+            del self._own[path.stem]
         self._num_bytes -= stored.num_bytes if stored else 0
 
     def _make_room(self, num_bytes: int, *, before_ns: int | None) -> bool:
@@ -261,15 +290,3 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     with suppress(OSError):
         if not folder.is_symlink():
             yield from list(os.scandir(folder))
-
-
-def _remove_unless_locked(path: str) -> None:
-    """The kernel drops a lock when its holder dies: what can be locked was left behind by a crash, or is no page."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(path)
-    except BlockingIOError:
-        return
-    finally:
-        os.close(descriptor)

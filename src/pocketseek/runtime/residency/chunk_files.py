@@ -31,6 +31,7 @@ from pocketseek.package.entries import ChunkEntry
 from pocketseek.package.marker import size_and_mtime_ns, stamp_of
 from pocketseek.package.paths import chunk_path
 from pocketseek.package.reader import Package
+from pocketseek.package.sealed_file import REMEDY
 from pocketseek.package.storage import storage_errors
 from pocketseek.package.verify import check_open_chunk
 from pocketseek.runtime.residency.plan import BLOCK_BYTES
@@ -67,7 +68,6 @@ class ChunkFiles:
     needs_filling = False
     read_grid_bytes = 0
     filled_bytes = 0
-    forgets_warmed = False
 
     def __init__(self, package: Package, *, direct: bool = False, read_into: ReadInto = os.preadv) -> None:
         """direct: use direct I/O where the system opens the files for it. read_into: as os.preadv."""
@@ -194,9 +194,7 @@ class ChunkFiles:
             try:
                 new = _File(old.path, old.entry, None, old.row)
             except FileNotFoundError as error:
-                raise IntegrityError(
-                    f"{old.path} is missing; remove the model (`pocketseek remove NAME`) and install it again"
-                ) from error
+                raise IntegrityError(f"{old.path} is missing; {REMEDY}") from error
         try:
             self._check(new)
             new.direct = open_direct(new.path) if self._direct else None
@@ -223,6 +221,9 @@ class ChunkFiles:
     def is_direct(self) -> bool:
         """Reads go past the page cache."""
         return self._direct
+
+    def expect_streaming(self, expected: bool) -> None:
+        """It is the same here: the page cache is where they are warm."""
 
     def use_direct(self, direct: bool) -> None:
         """From the next read on, where all files can be opened so."""
@@ -268,10 +269,7 @@ class ChunkFiles:
 
     def _too_short(self, file: _File) -> IntegrityError:
         file.is_bad = True
-        return IntegrityError(
-            f"{file.path} ends before its {file.entry.num_bytes} bytes; "
-            "remove the model (`pocketseek remove NAME`) and install it again"
-        )
+        return IntegrityError(f"{file.path} ends before its {file.entry.num_bytes} bytes; {REMEDY}")
 
 
 def _close(files: dict[str, _File]) -> None:

@@ -18,7 +18,7 @@ import json
 import os
 import secrets
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pocketseek.errors import FormatError
@@ -29,6 +29,8 @@ from pocketseek.package.strict_json import Fields, JsonValue, load_object
 from pocketseek.runtime.residency.plan import BLOCK_BYTES
 
 _WHOLE_FILE_BYTES = 2 * MAX_CHUNK_BYTES  # its units, each rounded to blocks, may be a little more than a chunk
+_DECRYPTING_TURN_BYTES = 8_000_000  # of 0, 4 and 8 million and all of a file, with 2 to 4 readers, the fastest
+_DECRYPTING_READERS = 3
 _FORMAT = 2
 _MAX_BYTES = 4096
 _MOST_READ_BYTES = 16 << 20
@@ -48,10 +50,16 @@ class ReadMode:
 DEFAULT_READ_MODE = ReadMode(direct=False, num_readers=2, read_bytes=1 << 20, bytes_per_s=1e9)
 
 
-def turn_bytes(mode: ReadMode) -> int:
+def turn_bytes(mode: ReadMode, decrypts: bool = False) -> int:
     """How much that lies behind each other one reader reads alone: a unit, or as far as it goes where the system reads
-    ahead, which it would do into the next one's turn, whose pages may have been read and dropped by then."""
-    return 0 if mode.direct else _WHOLE_FILE_BYTES
+    ahead, which it would do into the next one's turn, whose pages may have been read and dropped by then. A reader that
+    also decrypts leaves storage alone meanwhile, so another one has to be at it: then the turns are shorter."""
+    return 0 if mode.direct else _DECRYPTING_TURN_BYTES if decrypts else _WHOLE_FILE_BYTES
+
+
+def beside_decrypting(mode: ReadMode) -> ReadMode:
+    """With as many readers as it takes for storage to be busy while some of them decrypt."""
+    return replace(mode, num_readers=max(mode.num_readers, _DECRYPTING_READERS))
 
 
 def known_read_mode(data_dir: Path, package_dir: Path) -> ReadMode | None:

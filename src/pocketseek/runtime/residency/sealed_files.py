@@ -2,8 +2,8 @@
 
 A segment (1 MiB) is the least that can be checked, so it is read and decrypted as a whole, from an aligned buffer of
 the reading thread straight to where its plaintext is wanted: in the ring, or in the package's secret memory. Units do
-not end where segments do. A segment of which only a part is wanted is therefore kept for a moment (KEPT_SEGMENTS in
-all): its other part is mostly the next thing that somebody asks for, and then nothing is read twice.
+not end where segments do. A segment of which only a part is wanted is therefore kept for a moment (KEPT_SEGMENTS, and
+one for each reader): its other part is mostly the next thing that somebody asks for, and then nothing is read twice.
 
 Every segment is checked by its tag each time it is read, so no stamps and hashes of files are looked at: who writes to
 a file meanwhile is found out by the read that meets it. Secret memory does not fill itself when it is used, as a map
@@ -31,7 +31,7 @@ from pocketseek.package.opened_seal import OpenedSeal, SegmentFile
 from pocketseek.package.paths import CHUNKS_NAME
 from pocketseek.package.reader import Package
 from pocketseek.package.sealed_file import segment_bytes
-from pocketseek.package.secret_memory import SecretMemory, secret_map
+from pocketseek.package.secret_memory import SecretMemory, guard, secret_map
 from pocketseek.package.storage import storage_errors
 from pocketseek.runtime.residency.chunk_files import REFUSES_DIRECT, RETRIES, RETRY_PAUSE_S, ReadInto, open_direct
 from pocketseek.runtime.residency.plan import BLOCK_BYTES
@@ -62,12 +62,12 @@ class SealedChunkFiles:
         self._is_direct = False
         self._scratch = threading.local()
         self._kept: OrderedDict[tuple[str, int], _Kept] = OrderedDict()
-        self._lock = Lock()  # guards _kept
+        self._spare: list[memoryview] = []
+        self._lock = Lock()  # guards _kept and _spare
         self._bad: set[str] = set()
-        self.forgets_warmed = False
-        """Whether ciphertext is put out of the page cache once its plaintext is in memory."""
+        self._is_short = False
         self._files: dict[str, SegmentFile] = {}
-        self.close = weakref.finalize(self, _close, self._files, self._memory, self._kept)
+        self.close = weakref.finalize(self, _close, self._files, self._memory, self._kept, self._spare)
         """Close the files and let go of all plaintext, also when nothing refers to this any more."""
         for entry in package.manifest.unique_chunks():
             self._files[entry.sha256] = seal.chunk(CHUNKS_NAME, entry.sha256)
@@ -89,7 +89,7 @@ class SealedChunkFiles:
             if taken == size:
                 self._decrypt(file, index, part)
             else:
-                part[:] = self._segment(file, index)[within : within + taken]
+                self._copy_part(file, index, within, part)
             done += taken
 
     def warm(self, chunk: int, offset: int, num_bytes: int) -> None:
@@ -97,9 +97,13 @@ class SealedChunkFiles:
         memory = self._memory_of(chunk)
         for start, size in memory.missing(offset, min(num_bytes, self._entries[chunk].num_bytes - offset)):
             buffer, num_drops = memory.begin_fill(start, size)
-            self.read(chunk, start, buffer)
+            try:
+                self.read(chunk, start, buffer)
+            except BaseException:  # also Ctrl-C: nothing that was not accepted stays, and it is raised again
+                memory.drop(start, size)
+                raise
             memory.end_fill(start, size, num_drops)
-        if self.forgets_warmed:
+        if self._is_short:
             self.forget(chunk, offset, num_bytes)
 
     def prefetch(self, chunk: int, offset: int, num_bytes: int) -> None:
@@ -142,6 +146,13 @@ class SealedChunkFiles:
     def filled_bytes(self) -> int:
         """Of the package's secret memory."""
         return sum(memory.filled_bytes for memory in self._memory.values())
+
+    def expect_streaming(self, expected: bool) -> None:
+        """If not, everything is kept, and secret memory may come in huge pages: by single ones, it costs more to have
+        the memory than to decrypt into it."""
+        self._is_short = expected
+        for memory in self._memory.values():
+            memory.use_huge_pages(not expected)
 
     # -- the way past the page cache --------------------------------------------------------------------------------
 
@@ -197,20 +208,43 @@ class SealedChunkFiles:
     def _memory_of(self, chunk: int) -> SecretMemory:
         return self._memory[self._entries[chunk].sha256]
 
-    def _segment(self, file: SegmentFile, index: int) -> memoryview:
-        """Decrypted, now or a moment ago; by one thread, for which others wait that want it too."""
-        key = file.file.sha256, index
+    def _copy_part(self, file: SegmentFile, index: int, within: int, part: memoryview) -> None:
+        """Of a segment that is decrypted now or was a moment ago; by one thread, for which others wait that want it."""
+        key, forgotten = (file.file.sha256, index), None
         with self._lock:
             kept = self._kept.setdefault(key, _Kept())
             self._kept.move_to_end(key)
             if len(self._kept) > KEPT_SEGMENTS:
-                self._kept.popitem(last=False)
+                forgotten = self._kept.popitem(last=False)[1]
+        if forgotten is not None:
+            self._reuse(forgotten)
         with kept.lock:
             if kept.data is None:
-                data = memoryview(secret_map(segment_bytes(file.file.num_bytes, index)))
-                self._decrypt(file, index, data)
+                data = self._segment_buffer()
+                self._decrypt(file, index, data[: segment_bytes(file.file.num_bytes, index)])
                 kept.data = data
-            return kept.data
+            part[:] = kept.data[within : within + len(part)]
+
+    def _segment_buffer(self) -> memoryview:
+        """One that was forgotten: new memory costs more than decrypting into it does."""
+        with self._lock:
+            if self._spare:
+                return self._spare.pop()
+        memory = secret_map(SEGMENT_BYTES)
+        guard(memory)
+        return memoryview(memory)
+
+    def _reuse(self, forgotten: _Kept) -> None:
+        """Unless somebody is at it, who is not waited for: then it goes with its last user."""
+        if not forgotten.lock.acquire(blocking=False):
+            return
+        try:
+            data, forgotten.data = forgotten.data, None
+        finally:
+            forgotten.lock.release()
+        if data is not None:
+            with self._lock:
+                self._spare.append(data)
 
     def _decrypt(self, file: SegmentFile, index: int, plain: memoryview) -> None:
         raw = self._scratch_buffer()
@@ -258,9 +292,13 @@ class SealedChunkFiles:
 
 
 def _close(
-    files: dict[str, SegmentFile], memory: dict[str, SecretMemory], kept: OrderedDict[tuple[str, int], _Kept]
+    files: dict[str, SegmentFile],
+    memory: dict[str, SecretMemory],
+    kept: OrderedDict[tuple[str, int], _Kept],
+    spare: list[memoryview],
 ) -> None:
     while files:
         files.popitem()[1].close()
     memory.clear()
     kept.clear()
+    spare.clear()

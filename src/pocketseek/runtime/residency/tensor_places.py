@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.errors import IntegrityError
-from pocketseek.kernels.contract import TensorData
+from pocketseek.kernels.contract import LAYER_MATRICES, TensorData
+from pocketseek.package.layer_tensors import EXPERT_MATRICES, layer_tensors
 from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.plan import Plan
 from pocketseek.runtime.residency.units import Piece, Unit
+from pocketseek.types import ModelConfig
 
 
 class TensorPlaces:
@@ -43,6 +45,18 @@ class TensorPlaces:
             return self._package.chunk(piece.chunk)[piece.offset : piece.offset + piece.num_bytes]
         position = slot.position_of(piece)
         return ring[position : position + piece.num_bytes]
+
+
+def matrices_of_layer(config: ModelConfig, index: int) -> list[tuple[str, str]]:
+    """What the kernels call a layer's matrices, its experts' too, and what the package does."""
+    if not config.is_sparse:
+        return [(name, f"layer.{index}.{name}") for name in LAYER_MATRICES]
+    shapes = layer_tensors(config, index)
+    names = [(name, f"layer.{index}.{name}") for name, shape in shapes.items() if len(shape) == 2]
+    if config.moe is not None and config.has_experts(index):
+        experts = (f"{expert}.{name}" for expert in range(config.moe.num_experts) for name in EXPERT_MATRICES)
+        names += [(name, f"experts.{index}.{name}") for name in experts]
+    return names
 
 
 def lacking(name: str) -> IntegrityError:

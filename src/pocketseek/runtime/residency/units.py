@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from pocketseek.errors import UnsupportedError
 from pocketseek.formats import num_tile_rows, tile_row_bytes
 from pocketseek.kernels.contract import LayerPart, LayerStep
 from pocketseek.package.manifest import Manifest, TensorEntry
@@ -82,7 +83,12 @@ class _Run:
 
 
 def units_of(manifest: Manifest, unit_bytes: int = UNIT_BYTES) -> tuple[Unit, ...]:
-    """The units of a pass in the order of use."""
+    """The units of a pass in the order of use. UnsupportedError for models with experts or latents."""
+    if manifest.model.is_sparse:
+        raise UnsupportedError(
+            f"{manifest.name} has experts or latent attention, and such models are not streamed yet; "
+            "leave --min-speed out, or choose a dense model"
+        )
     tensors = {tensor.name: tensor for tensor in manifest.tensors}
     units: list[Unit] = []
     for layer in range(manifest.model.num_layers):

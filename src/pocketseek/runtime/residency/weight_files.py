@@ -15,8 +15,9 @@ from pocketseek.runtime.residency.sealed_files import SealedChunkFiles
 class WeightFiles(Protocol):
     """needs_filling: what is kept in memory is not there by being used; `warm` comes first. read_grid_bytes: reads
     shall end at multiples of it (0: anywhere). filled_bytes: anonymous memory that `warm` took and `drop` gives back.
-    forgets_warmed: whether what was warmed shall leave nothing in the page cache besides. view: the file's
-    bytes, mapped so that one can ask what of it is in the page cache.
+    expect_streaming: whether memory is short from now on, so that what was warmed leaves nothing in the page cache
+    besides, and takes no more than its own pages. view: the file's bytes, mapped so that one can ask what of it is in
+    the page cache.
 
     Chunks are the manifest's indices. Errors are IntegrityError and StorageError.
     """
@@ -39,8 +40,6 @@ class WeightFiles(Protocol):
     @property
     def has_bad(self) -> bool: ...
 
-    forgets_warmed: bool
-
     def read(self, chunk: int, offset: int, buffer: memoryview) -> None: ...
 
     def warm(self, chunk: int, offset: int, num_bytes: int) -> None: ...
@@ -58,6 +57,8 @@ class WeightFiles(Protocol):
     def is_in_memory(self, chunk: int, offset: int, num_bytes: int) -> bool: ...
 
     def bytes_at(self, chunk: int, offset: int, num_bytes: int) -> bytes: ...
+
+    def expect_streaming(self, expected: bool) -> None: ...
 
     def use_direct(self, direct: bool) -> None: ...
 

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from pocketseek.errors import IntegrityError, StorageError
 from pocketseek.formats import MAX_CHUNK_BYTES
 from pocketseek.kernels.contract import (
-    LAYER_MATRICES,
     LAYER_NORMS,
     LAYER_OPTIONAL_VECTORS,
     Floats,
@@ -40,11 +39,11 @@ from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.guarded_maps import GuardedMaps
 from pocketseek.runtime.residency.loss_watch import LossWatch
 from pocketseek.runtime.residency.plan import Plan, make_plan, usual_cached_bytes, usual_ring_bytes
-from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode, turn_bytes
+from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode, beside_decrypting, turn_bytes
 from pocketseek.runtime.residency.storage_pace import StoragePace
 from pocketseek.runtime.residency.streamer import Streamer, WarmRange
 from pocketseek.runtime.residency.table_rows import TableRows
-from pocketseek.runtime.residency.tensor_places import TensorPlaces, lacking
+from pocketseek.runtime.residency.tensor_places import TensorPlaces, lacking, matrices_of_layer
 from pocketseek.runtime.residency.units import HEAD, UNIT_BYTES, Unit, units_of
 from pocketseek.runtime.residency.weight_files import WeightFiles, open_files
 
@@ -207,13 +206,15 @@ class Weights:
     def _learn_read_mode(self) -> None:
         if (mode := self._pace.learn_read_mode()) is not None:
             self._files.use_direct(mode.direct)
+            if self._files.needs_filling:
+                mode = beside_decrypting(mode)
             self._streamer.num_readers = mode.num_readers
             self._streamer.bytes_per_read = max(mode.read_bytes, self._files.read_grid_bytes)
-            self._streamer.turn_bytes = turn_bytes(mode)
+            self._streamer.turn_bytes = turn_bytes(mode, self._files.needs_filling)
             self._cached_bytes = 0 if self._files.is_direct else usual_cached_bytes(self._units)
 
     def _install(self, plan: Plan, coming: frozenset[int]) -> None:
-        self._files.forgets_warmed = bool(plan.slots)
+        self._files.expect_streaming(bool(plan.slots))
         self._streamer.install(plan.slots, plan.ring_bytes, self._cold(coming))
 
     def _warm_again(self) -> None:
@@ -361,8 +362,7 @@ class Weights:
         """plan None: all of it mapped."""
         tensors: dict[str, TensorData] = {}
         units = [unit for unit in plan.units if unit.layer == index] if plan is not None else []
-        for name in LAYER_MATRICES:
-            full = f"layer.{index}.{name}"
+        for name, full in matrices_of_layer(self._config, index):
             if plan is None:
                 tensors[name] = self._tensors.mapped(full)
             else:
