@@ -338,6 +338,22 @@ def test_a_changed_log_ends_with_the_code_for_damage(run: Run, home: Path) -> No
     assert run("doctor").code == 1
 
 
+def test_what_is_wrong_with_the_log_is_told_in_chinese_too(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("keygen")
+    run("token", "create", "phone")
+    path = home / "audit.log"
+    path.write_bytes(path.read_bytes().replace(b"phone", b"other") + b"{\n")
+    monkeypatch.setenv("POCKETSEEK_LANG", "zh")
+    ended = run("audit", "verify", "--head", "0" * 63 + "1")
+    assert "第 2 行之后的一行无法读取" in ended.out
+    assert "最后一行(第 2 行)被更改" in ended.out
+    assert "没有哪一行的哈希是所记下的" in ended.out
+    assert "the line" not in ended.out + run("doctor").out
+    assert "the line after 2 cannot be read" in json.loads(run("audit", "verify", "--json").out)["problems"]
+
+
 def test_doctor_counts_keys_and_signed_models(run: Run, installed: Path) -> None:
     run("keygen")
     run("sign", "tiny")
