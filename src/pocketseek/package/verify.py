@@ -40,7 +40,7 @@ from pocketseek.package.marker import (
 from pocketseek.package.paths import chunk_path, file_path
 from pocketseek.package.seal_record import PackageFile, SealRecord, files_of, read_record
 from pocketseek.package.sealed_file import REMEDY, hash_sealed, sealed_bytes
-from pocketseek.package.storage import storage_errors
+from pocketseek.package.storage import read_plain, storage_errors
 
 if TYPE_CHECKING:
     from pocketseek.package.trust import TrustState
@@ -224,7 +224,7 @@ def read_checked_file(package_dir: Path, name: str, entry: FileEntry) -> bytes:
     path = file_path(package_dir, entry.sha256)
     _check_size(path, entry.num_bytes, f"{package_dir}: file {name}")
     with storage_errors(path):
-        data = path.read_bytes()
+        data = read_plain(path, entry.num_bytes)
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise IntegrityError(f"{package_dir}: file {name} is damaged; {REMEDY}")
     return data
