@@ -289,6 +289,19 @@ def test_an_expired_signature_is_told_with_its_remedy(
     assert "expired; update it, or sign it" in run("inspect", "tiny").err or "expired" in run("inspect", "tiny").out
 
 
+def test_verify_tells_a_manifest_that_was_changed_after_it_was_signed(run: Run, signed: str, installed: Path) -> None:
+    assert run("verify", "tiny", "--json").json["ok"] is True, "whoever signed it"
+    manifest = installed / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"context_length":', b'"context_length": '))
+    for options in ((), ("--quick",), ("--repair",)):
+        ended = run("verify", "tiny", *options)
+        assert ended.code == 6
+        assert "changed after it was signed" in ended.error
+        assert json.loads(run("verify", "tiny", *options, "--json").out)["ok"] is False
+    (installed / "manifest.sig").unlink()
+    assert run("verify", "tiny").code == 0, "nobody vouched for it"
+
+
 def test_the_audit_log_tells_what_was_done(run: Run, installed: Path) -> None:
     run("keygen", "--name", "me")
     run("sign", "tiny", "--version", "2")
