@@ -42,6 +42,17 @@ def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     assert read_checked(tmp_path / "nowhere") == {}
 
 
+def test_a_chunk_that_is_found_damaged_counts_as_checked_no_more(tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "tiny")
+    verify_package(path, full=True)
+    chunks = {entry.sha256 for entry in read_manifest(path).unique_chunks()}
+    chunk = some_chunk(path)
+    flip_bit(chunk, 0)
+    with pytest.raises(IntegrityError):
+        verify_package(path, full=True)
+    assert set(read_checked(path)) == chunks - {chunk.name}
+
+
 def test_a_full_check_notes_every_chunk_and_damage_notes_none(tmp_path: Path) -> None:
     path = write_sample(tmp_path / "m")
     verify_package(path, full=False)

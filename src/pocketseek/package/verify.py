@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pocketseek.errors import IntegrityError, StorageError, TrustError
 from pocketseek.formats import SEGMENT_BYTES
-from pocketseek.package.check_record import note_checked
+from pocketseek.package.check_record import forget_checked, note_checked
 from pocketseek.package.manifest import (
     ChunkEntry,
     FileEntry,
@@ -153,6 +153,7 @@ def check_chunks(
     for damage in find_damage(package_dir, manifest, doubtful, progress, keep_cached=mode == "auto"):
         marked = read_marker(package_dir)
         write_marker(package_dir, {sha256: stamp for sha256, stamp in marked.items() if sha256 != damage.sha256})
+        forget_checked(package_dir, damage.sha256)
         raise IntegrityError(f"{package_dir}: {damage.describe()}; {REMEDY}")
     held = {sha256: stamp for sha256, stamp in stamps.items() if _holds(package_dir, sha256, stamp, began_ns)}
     write_marker(package_dir, held)
