@@ -317,6 +317,7 @@ def _check_sealed(
     report = _Counter(sum(file.num_bytes for file in files), progress)
     for file in files if full else ():
         if hash_sealed(file.sealed_path(package_dir), report.add) != record.files[file.name]:
+            forget_checked(package_dir, file.sha256)
             raise IntegrityError(f"{package_dir}: sealed {file.name} is damaged; {REMEDY}")
 
 
