@@ -113,8 +113,8 @@ def test_another_model_of_the_same_signer_is_no_update(
     assert read_manifest(home / "models" / "mine").name == manifest.name
     ended = run("pull", other, "--name", "mine")
     assert ended.code == UsageError.exit_code  # nobody consents
-    for said in (f"here is {manifest.name} (signed by alice ({fingerprint})", f"{other} is other (signed by alice ("):
-        assert said in ended.error
+    assert f"here is {manifest.name}, version 1 (signed by alice ({fingerprint})" in ended.error
+    assert f"{other} is other, version 2 (signed by alice (" in ended.error
     assert run("pull", other, "--name", "mine", "--yes", "--trust", fingerprint).code == 0
     assert read_manifest(home / "models" / "mine").name == "other"
 
