@@ -11,7 +11,6 @@ which begins with the last token of the one before; a conversation that is too l
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -129,7 +128,7 @@ def _answers(messages: Sequence[Message], template: ChatTemplate, text: str) -> 
             continue
         so_far = template.render(messages[: index + 1], add_generation_prompt=False)
         asked = template.render(messages[:index], add_generation_prompt=True) if index else ""
-        start = len(os.path.commonprefix([asked, so_far]))
+        start = _num_common(asked, so_far)
         is_last = index == len(messages) - 1 or all(one.role != "assistant" for one in messages[index + 1 :])
         if text.startswith(so_far) and start < len(so_far):
             found.append((start, len(so_far)))
@@ -138,6 +137,12 @@ def _answers(messages: Sequence[Message], template: ChatTemplate, text: str) -> 
         else:
             found.clear()
     yield from found
+
+
+def _num_common(one: str, other: str) -> int:
+    """Characters that both begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _encode(text: str, mark: str, tokenizer: Tokenizer) -> list[int]:

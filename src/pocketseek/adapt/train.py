@@ -59,8 +59,8 @@ def train_adapter(
 ) -> TrainedAdapter:
     """Train on all examples and return what came of it; nothing is written. See TrainSettings for the rest.
 
-    start: the adapter to begin with, of this model, rank and targets; None: a fresh one. proximal_mu: how strongly it is
-    pulled back to where it began (FedProx). tell: is told of every step.
+    start: the adapter to begin with, of this model, rank and targets; None: a fresh one. proximal_mu: how strongly it
+    is pulled back to where it began (FedProx). tell: is told of every step.
     Raises UsageError, FormatError, UnsupportedError (a library, or a kind of model), MemoryLimitError,
     ModelOutputError (the loss is no number), and what opening a package raises.
     """

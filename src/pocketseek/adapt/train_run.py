@@ -97,7 +97,7 @@ class TrainingRun:
         norm = self._clip()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise ModelOutputError(
-                f"the loss of step {index + 1} is {loss:g} and its gradient {norm:g}, which is no number to learn from; "
+                f"the loss of step {index + 1} is {loss:g} and its gradient {norm:g}, no numbers to learn from; "
                 "use a lower --lr"
             )
         rate = learning_rate(settings, index, self.num_steps)
@@ -152,7 +152,7 @@ class TrainingRun:
             cost.backward()  # type: ignore[no-untyped-call]
             loss += cost.detach().cpu()
         gradients = []
-        for index, parameter in enumerate(self._parameters):
+        for parameter in self._parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             gradients.append(parameter.grad)
