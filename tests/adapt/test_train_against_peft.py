@@ -52,8 +52,7 @@ def peft_training(
         losses = []
         for step in range(num_steps):
             chosen = [
-                sequences[index]
-                for index in indices_of_step(len(sequences), settings.batch, settings.seed, step)
+                sequences[index] for index in indices_of_step(len(sequences), settings.batch, settings.seed, step)
             ]
             length = max(len(one.ids) for one in chosen)
             ids, labels = torch.zeros(len(chosen), length, dtype=torch.long), torch.full((len(chosen), length), -100)
@@ -81,7 +80,7 @@ def test_losses_and_weights_are_those_of_peft(tmp_path: Path, family: str, tied:
     with Package.open(package_path) as package:
         assert {tensor.format for tensor in package.manifest.tensors} <= {"f32"}
         start = initial_tensors(package.manifest.model, SETTINGS.rank, tuple(TARGETS), seed=1)
-        with opened_run(package, sequences, SETTINGS, start=start, micro_tokens=64) as opened:
+        with opened_run(package, sequences, SETTINGS, start=start, most_tokens=64) as opened:
             while not opened.run.is_done:
                 opened.run.step()
             losses, tensors = opened.run.losses, opened.run.tensors()

@@ -1,8 +1,8 @@
 """Training data as files: .jsonl, a JSON object on every line, or plain text. Bad lines are told by their number.
 
 A line is {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}, ...]}, as OpenAI's
-fine-tuning has it, or {"text": "..."}. Other keys of a line ("id" ...) are left alone; of a message tool calls are refused,
-since they would change what is learnt. All of it is read before anything else is done.
+fine-tuning has it, or {"text": "..."}. Other keys of a line ("id" ...) are left alone; tool calls of a message are
+refused, since they would change what is learnt. All of it is read before anything else is done.
 """
 
 from __future__ import annotations

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketseek.adapt.data_file import Example
 from pocketseek.adapt.data_tokens import TokenData, encode_examples
 from pocketseek.adapt.train_libraries import require_training_libraries
-from pocketseek.adapt.train_memory import TrainMemory, plan_memory
+from pocketseek.adapt.train_memory import USUAL_TOKENS, TrainMemory, plan_memory
 from pocketseek.adapt.train_settings import TrainSettings
 from pocketseek.adapt.train_tensors import (
     AdapterTensors,
@@ -109,11 +109,11 @@ def opened_run(
     *,
     start: Mapping[str, Floats] | None = None,
     proximal_mu: float = 0.0,
-    micro_tokens: int | None = None,
+    most_tokens: int = USUAL_TOKENS,
     longest: int = 0,
+    between: Callable[[float], None] = lambda seconds: None,
 ) -> Iterator[OpenedRun]:
-    """micro_tokens: as an interrupted run had it, so that sums are made in the same order. longest: of sequences that
-    are only validated with."""
+    """most_tokens: at once. longest: of sequences that are only validated with. between: as of TrainingRun."""
     from pocketseek.adapt.torch_model import LoraModel
     from pocketseek.adapt.torch_weights import TorchWeights
     from pocketseek.adapt.train_run import TrainingRun
@@ -129,14 +129,21 @@ def opened_run(
         team = Team()
         weights = TorchWeights(package, team.device)
         longest = max(longest, max(len(sequence.ids) for sequence in sequences))
-        memory = plan_memory(model, sum(rows * cols for rows, cols in shapes.values()), longest, _budget(settings))
-        if micro_tokens is not None:
-            memory = replace(memory, micro_tokens=micro_tokens)
+        num_parameters = sum(rows * columns for rows, columns in shapes.values())
+        memory = plan_memory(model, num_parameters, longest, _budget(settings), most_tokens)
         weights.pin_layers(memory.num_pinned_layers)
         if memory.pins_head:
             weights.pin_head()
         lora = LoraModel(weights, start, settings.scale)
-        run = TrainingRun(lora, sequences, settings, team, micro_tokens=memory.micro_tokens, proximal_mu=proximal_mu)
+        run = TrainingRun(
+            lora,
+            sequences,
+            settings,
+            team,
+            micro_tokens=memory.micro_tokens,
+            proximal_mu=proximal_mu,
+            between=between,
+        )
         yield OpenedRun(run, team, memory)
 
 

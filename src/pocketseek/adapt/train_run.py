@@ -8,7 +8,8 @@ AdamW makes the step. That is what transformers' Trainer does with PEFT's model.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +62,9 @@ class TrainingRun:
         *,
         micro_tokens: int,
         proximal_mu: float = 0.0,
+        between: Callable[[float], None] = lambda seconds: None,
     ) -> None:
+        """between: called after each part of a batch with the seconds that it took."""
         self.num_steps = settings.num_steps(len(sequences))
         self.losses: list[float] = []
         self.num_tokens = 0
@@ -69,8 +72,9 @@ class TrainingRun:
         self._sequences = sequences
         self._settings = settings
         self._team = team
-        self._micro_tokens = micro_tokens
+        self.micro_tokens = micro_tokens
         self._mu = proximal_mu
+        self._between = between
         self._parameters = list(model.parameters.values())
         self._start = [parameter.detach().clone() for parameter in self._parameters] if proximal_mu else []
         self._optimiser = torch.optim.AdamW(
@@ -113,8 +117,10 @@ class TrainingRun:
         """Over all of them, in the same parts every time."""
         cost = torch.zeros(1, dtype=torch.float64)
         with torch.no_grad():
-            for batch in micro_batches(self._team.share(sequences), self._micro_tokens):
+            for batch in micro_batches(self._team.share(sequences), self.micro_tokens):
+                began_s = time.monotonic()
                 cost += self._cost(batch.ids, batch.wanted).cpu()
+                self._between(time.monotonic() - began_s)
         self._team.add_up([cost])
         num_tokens = sum(sequence.num_wanted for sequence in sequences)
         return Validation(float(cost) / num_tokens, num_tokens)
@@ -133,10 +139,12 @@ class TrainingRun:
                     state[f"{kind}/{name}"] = to_numpy(moments[kind])
         return state | {"losses": np.array(self.losses, np.float64).view(np.float32)}
 
-    def take_up(self, state: Mapping[str, Floats], num_tokens: int) -> None:
-        """What `state` gave. Raises KeyError or ValueError for what it did not."""
+    def take_up(self, state: Mapping[str, Floats], num_tokens: int, micro_tokens: int) -> None:
+        """What `state` gave. With fewer micro_tokens than now they are kept to: sums are then made in the same order,
+        and the result is the same to the bit. Raises KeyError or ValueError for what it did not."""
         losses: NDArray[np.float64] = np.ascontiguousarray(state["losses"]).view(np.float64)
         self.losses, self.num_tokens = losses.tolist(), num_tokens
+        self.micro_tokens = min(self.micro_tokens, micro_tokens)
         with torch.no_grad():
             for name, parameter in self._model.parameters.items():
                 parameter.copy_(_checked(state[f"value/{name}"], parameter))
@@ -147,10 +155,12 @@ class TrainingRun:
     def _gradients(self, chosen: Sequence[TokenSequence], num_tokens: int) -> float:
         """Adds them up; the loss."""
         loss = torch.zeros(1, dtype=torch.float64)
-        for batch in micro_batches(self._team.share(chosen), self._micro_tokens):
+        for batch in micro_batches(self._team.share(chosen), self.micro_tokens):
+            began_s = time.monotonic()
             cost = self._cost(batch.ids, batch.wanted) / num_tokens
             cost.backward()  # type: ignore[no-untyped-call]
             loss += cost.detach().cpu()
+            self._between(time.monotonic() - began_s)
         gradients = []
         for parameter in self._parameters:
             if parameter.grad is None:
