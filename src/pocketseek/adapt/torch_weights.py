@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from pocketseek.adapt.decode_tiles import decode_rows
-from pocketseek.convert.dense_only import require_dense
 from pocketseek.convert.package_weights import PackageWeights
 from pocketseek.package.layer_tensors import layer_tensors
 from pocketseek.package.reader import Package
@@ -19,9 +18,7 @@ class TorchWeights:
     """Of an open package of a dense model. Layers that were pinned stay decoded; see `pin_layers`."""
 
     def __init__(self, package: Package, device: torch.device | None = None) -> None:
-        """Raises UnsupportedError for models with experts or latent attention."""
         self.model: ModelConfig = package.manifest.model
-        require_dense(self.model, "training", "train a dense model")
         self.device = device or torch.device("cpu")
         self._package = package
         self._weights = PackageWeights(package)

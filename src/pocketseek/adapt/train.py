@@ -24,6 +24,7 @@ from pocketseek.adapt.train_tensors import (
     check_tensors,
     initial_tensors,
 )
+from pocketseek.convert.dense_only import require_dense
 from pocketseek.device.memory_watch import MemoryWatch
 from pocketseek.errors import UsageError
 from pocketseek.govern.elastic import ElasticBudget
@@ -85,6 +86,7 @@ def tokens_of(
     """Raises UsageError if there are none, or the context is too long; FormatError, TemplateError."""
     if not examples:
         raise UsageError("there are no examples to learn from; give at least one")
+    require_dense(package.manifest.model, "training", "train a dense model")
     most = package.manifest.model.context_length
     if settings.context > most:
         raise UsageError(f"the model has a context of {most} tokens; give a --context of that or less")
