@@ -1,6 +1,6 @@
 """Train an adapter on a real book, with pocketseek and with PEFT: what it does to such text, to others, and its cost.
 
-    python benchmarks/adapt_train.py PACKAGE [--packages FOLDER_WITH_DEB_FILES] [--steps 40] [--threads 2]
+    python benchmarks/adapt_train.py PACKAGE [--packages FOLDER_WITH_DEB_FILES] [--steps 24] [--threads 2]
 
 The book is the Debian Policy Manual (package debian-policy, fetched with apt-get unless it lies in --packages): learnt
 from are windows of its first nine tenths, held out is the last tenth. Other texts: the Debian FAQ (English of another
@@ -38,7 +38,7 @@ from pocketseek.text.settings_file import parse_text_settings
 from pocketseek.text.tokenizer import Tokenizer
 
 WINDOW = 256
-NUM_CHECKED = 24  # windows of each kind that are scored
+NUM_CHECKED = 10  # windows of each kind that are scored
 RATE, RANK, BATCH = 5e-4, 16, 4
 
 
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", type=Path)
     parser.add_argument("--packages", type=Path)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", type=int, help="bytes for pocketseek; default: what is free")
     parser.add_argument("--worker", choices=["pocketseek", "peft"])

@@ -7,7 +7,7 @@ from adapt.training_models import random_sequences
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketseek.adapt.train_batches import indices_of_step, micro_batches, set_aside
+from pocketseek.adapt.train_batches import indices_of_step, micro_groups, padded, set_aside
 
 
 @given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 5))
@@ -21,7 +21,7 @@ def test_every_epoch_has_every_sequence_once(num_sequences: int, batch: int, see
 @given(st.integers(1, 20), st.integers(1, 200))
 def test_parts_hold_all_tokens_within_the_limit(count: int, most_tokens: int) -> None:
     sequences = random_sequences(count)
-    batches = list(micro_batches(sequences, most_tokens))
+    batches = [padded(group) for group in micro_groups(sequences, most_tokens)]
     assert sum(len(batch.ids) for batch in batches) == count
     assert all(batch.ids.size <= most_tokens or len(batch.ids) == 1 for batch in batches)
     assert sum(int(batch.wanted.sum()) for batch in batches) == sum(one.num_wanted for one in sequences)
@@ -37,7 +37,8 @@ def test_what_is_set_aside_is_not_learnt() -> None:
 
 
 def test_padding_is_never_wanted() -> None:
-    for batch in micro_batches(random_sequences(8), 10_000):
+    for group in micro_groups(random_sequences(8), 10_000):
+        batch = padded(group)
         for row, wanted in zip(batch.ids, batch.wanted, strict=True):
             last = int(np.flatnonzero(wanted)[-1])
             assert not wanted[last + 1 :].any()

@@ -18,6 +18,7 @@ import pytest
 from adapt.training_models import conversations, tiny_checkpoint, tiny_package
 
 from pocketseek.adapt import train_checkpoint, train_output
+from pocketseek.adapt.data_tokens import TokenSequence
 from pocketseek.adapt.train_job import TrainJob, TrainResult, Validated, train_to_directory
 from pocketseek.adapt.train_run import StepReport, TrainingRun
 from pocketseek.adapt.train_settings import TrainSettings
@@ -130,6 +131,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes(job: TrainJob, step: i
 _WORKER = """
 import sys
 from pathlib import Path
+from pocketseek.adapt.data_tokens import TokenSequence
 from pocketseek.adapt.train_job import TrainJob, train_to_directory
 from pocketseek.adapt.train_settings import TrainSettings
 package, data, output = map(Path, sys.argv[1:])
@@ -219,7 +221,7 @@ def test_a_loss_that_becomes_no_number_leaves_the_last_good_state(
 ) -> None:
     gradients = TrainingRun._gradients
 
-    def explode(run: TrainingRun, *arguments: object) -> float:
+    def explode(run: TrainingRun[TokenSequence], *arguments: object) -> float:
         loss = gradients(run, *arguments)  # type: ignore[arg-type]
         return float("nan") if run.steps_done == 5 else loss
 

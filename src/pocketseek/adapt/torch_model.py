@@ -8,18 +8,19 @@ input; train_memory.py has the sum.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from pocketseek.adapt.data_tokens import TokenSequence
 from pocketseek.adapt.torch_head import Wanted, head_cost
 from pocketseek.adapt.torch_layer import Multiply, Rotation, rms_norm, run_layer
 from pocketseek.adapt.torch_weights import LayerTensors, TorchWeights
+from pocketseek.adapt.train_batches import padded
 from pocketseek.adapt.train_settings import TARGETS
-from pocketseek.adapt.train_tensors import AdapterTensors, Floats, tensor_name
+from pocketseek.adapt.train_tensors import Floats, tensor_name
 
 
 class LoraModel:
@@ -35,9 +36,14 @@ class LoraModel:
         self._scale = scale
         self._norm = weights.vector("head.norm")
 
-    def tensors(self) -> AdapterTensors:
-        """As they are now; copies."""
-        return {name: to_numpy(parameter) for name, parameter in self.parameters.items()}
+    def begin_step(self, share_done: float) -> None:
+        """Nothing depends on it."""
+
+    def cost_of(self, group: Sequence[TokenSequence]) -> torch.Tensor:
+        """Of sequences, padded to the longest."""
+        batch = padded(group)
+        device = self.weights.device
+        return self.cost(torch.from_numpy(batch.ids).to(device), torch.from_numpy(batch.wanted).to(device))
 
     def cost(self, ids: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """Cross-entropy in nats, summed over the wanted tokens. ids: (texts, length), padded at the end with anything.
@@ -76,8 +82,3 @@ class LoraModel:
             return y
 
         return multiply
-
-
-def to_numpy(tensor: torch.Tensor) -> Floats:
-    """A copy."""
-    return np.array(tensor.detach().cpu().numpy(), np.float32)

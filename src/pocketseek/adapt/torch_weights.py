@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pocketseek.adapt.decode_tiles import decode_rows
 from pocketseek.convert.package_weights import PackageWeights
@@ -75,5 +76,10 @@ class TorchWeights:
         rows = torch.from_numpy(self._weights.rows(name, wanted.numpy().astype(np.int32)))
         return rows[places].to(self.device)
 
-    def _moved(self, values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> torch.Tensor:
+    def _moved(self, values: NDArray[np.float32]) -> torch.Tensor:
         return torch.from_numpy(values).to(self.device)
+
+
+def to_numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
+    """A copy."""
+    return np.array(tensor.detach().cpu().numpy(), np.float32)

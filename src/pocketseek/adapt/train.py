@@ -98,7 +98,7 @@ def tokens_of(
 
 @dataclass(frozen=True)
 class OpenedRun:
-    run: TrainingRun
+    run: TrainingRun[TokenSequence]
     team: Team
     memory: TrainMemory
 

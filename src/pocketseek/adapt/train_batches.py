@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,16 +37,24 @@ def indices_of_step(num_sequences: int, batch: int, seed: int, step: int) -> lis
     return wanted
 
 
-def micro_batches(sequences: Sequence[TokenSequence], most_tokens: int) -> Iterator[Batch]:
+class HasIds(Protocol):
+    @property
+    def ids(self) -> NDArray[np.int32]: ...
+
+
+Sized = TypeVar("Sized", bound=HasIds)
+
+
+def micro_groups(sequences: Sequence[Sized], most_tokens: int) -> Iterator[list[Sized]]:
     """At most so many tokens at once, padding included, but one sequence at least; similar lengths together."""
-    group: list[TokenSequence] = []
+    group: list[Sized] = []
     for sequence in sorted(sequences, key=lambda one: -len(one.ids)):
         if group and (len(group) + 1) * len(group[0].ids) > most_tokens:
-            yield _padded(group)
+            yield group
             group = []
         group.append(sequence)
     if group:
-        yield _padded(group)
+        yield group
 
 
 def set_aside(sequences: Sequence[TokenSequence], share: float) -> tuple[list[TokenSequence], list[TokenSequence]]:
@@ -58,8 +67,8 @@ def set_aside(sequences: Sequence[TokenSequence], share: float) -> tuple[list[To
     return learnt, [sequences[index] for index in sorted(chosen)]
 
 
-def _padded(group: Sequence[TokenSequence]) -> Batch:
-    length = len(group[0].ids)
+def padded(group: Sequence[TokenSequence]) -> Batch:
+    length = max(len(sequence.ids) for sequence in group)
     ids, wanted = np.zeros((len(group), length), np.int64), np.zeros((len(group), length), np.bool_)
     for row, sequence in enumerate(group):
         ids[row, : len(sequence.ids)] = sequence.ids

@@ -11,14 +11,14 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pocketseek.adapt.data_tokens import TokenSequence
-from pocketseek.adapt.torch_model import LoraModel, to_numpy
-from pocketseek.adapt.train_batches import indices_of_step, micro_batches
+from pocketseek.adapt.torch_weights import to_numpy
+from pocketseek.adapt.train_batches import HasIds, indices_of_step, micro_groups
 from pocketseek.adapt.train_settings import TrainSettings, learning_rate
 from pocketseek.adapt.train_team import Team
 from pocketseek.adapt.train_tensors import AdapterTensors, Floats
@@ -50,13 +50,37 @@ class Validation:
         return math.exp(min(self.loss, 700.0))
 
 
-class TrainingRun:
+class Learnt(HasIds, Protocol):
+    """Something to learn from. num_wanted: what its cost is a sum over."""
+
+    @property
+    def num_wanted(self) -> int: ...
+
+
+Item = TypeVar("Item", bound=Learnt)
+Item_contra = TypeVar("Item_contra", bound=Learnt, contravariant=True)
+
+
+class Learner(Protocol[Item_contra]):
+    """A model whose parameters learn."""
+
+    @property
+    def parameters(self) -> Mapping[str, torch.Tensor]: ...
+
+    def begin_step(self, share_done: float) -> None:
+        """share_done: of all steps, before this one."""
+
+    def cost_of(self, group: Sequence[Item_contra]) -> torch.Tensor:
+        """Nats, summed over what is wanted of all items together."""
+
+
+class TrainingRun(Generic[Item]):
     """Not thread-safe. proximal_mu: FedProx's pull back to where the adapter began (Li et al., 2020)."""
 
     def __init__(
         self,
-        model: LoraModel,
-        sequences: Sequence[TokenSequence],
+        model: Learner[Item],
+        sequences: Sequence[Item],
         settings: TrainSettings,
         team: Team,
         *,
@@ -97,6 +121,7 @@ class TrainingRun:
             for place in indices_of_step(len(self._sequences), settings.batch, settings.seed, index)
         ]
         num_tokens = sum(sequence.num_wanted for sequence in chosen)
+        self._model.begin_step(index / self.num_steps)
         loss = self._gradients(chosen, num_tokens)
         norm = self._clip()
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -113,20 +138,20 @@ class TrainingRun:
         self.num_tokens += num_tokens
         return StepReport(index + 1, loss, num_tokens, norm, rate)
 
-    def validate(self, sequences: Sequence[TokenSequence]) -> Validation:
+    def validate(self, sequences: Sequence[Item]) -> Validation:
         """Over all of them, in the same parts every time."""
         cost = torch.zeros(1, dtype=torch.float64)
         with torch.no_grad():
-            for batch in micro_batches(self._team.share(sequences), self.micro_tokens):
+            for group in micro_groups(self._team.share(sequences), self.micro_tokens):
                 began_s = time.monotonic()
-                cost += self._cost(batch.ids, batch.wanted).cpu()
+                cost += self._model.cost_of(group).cpu()
                 self._between(time.monotonic() - began_s)
         self._team.add_up([cost])
         num_tokens = sum(sequence.num_wanted for sequence in sequences)
         return Validation(float(cost) / num_tokens, num_tokens)
 
     def tensors(self) -> AdapterTensors:
-        return self._model.tensors()
+        return {name: to_numpy(parameter) for name, parameter in self._model.parameters.items()}
 
     def state(self) -> dict[str, Floats]:
         """All that the next step depends on besides the settings and the data."""
@@ -152,12 +177,12 @@ class TrainingRun:
                     moments = {kind: _checked(state[f"{kind}/{name}"], parameter) for kind in ("exp_avg", "exp_avg_sq")}
                     self._optimiser.state[parameter] = {"step": torch.tensor(float(len(self.losses))), **moments}
 
-    def _gradients(self, chosen: Sequence[TokenSequence], num_tokens: int) -> float:
+    def _gradients(self, chosen: Sequence[Item], num_tokens: int) -> float:
         """Adds them up; the loss."""
         loss = torch.zeros(1, dtype=torch.float64)
-        for batch in micro_batches(self._team.share(chosen), self.micro_tokens):
+        for group in micro_groups(self._team.share(chosen), self.micro_tokens):
             began_s = time.monotonic()
-            cost = self._cost(batch.ids, batch.wanted) / num_tokens
+            cost = self._model.cost_of(group) / num_tokens
             cost.backward()  # type: ignore[no-untyped-call]
             loss += cost.detach().cpu()
             self._between(time.monotonic() - began_s)
@@ -173,10 +198,6 @@ class TrainingRun:
                 assert parameter.grad is not None
                 parameter.grad += self._mu * (parameter.detach() - start)
         return float(loss)
-
-    def _cost(self, ids: NDArray[np.int64], wanted: NDArray[np.bool_]) -> torch.Tensor:
-        device = self._team.device
-        return self._model.cost(torch.from_numpy(ids).to(device), torch.from_numpy(wanted).to(device))
 
     def _clip(self) -> float:
         most = self._settings.clip_norm
