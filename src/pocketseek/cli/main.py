@@ -20,6 +20,7 @@ from typer.main import get_command
 from pocketseek import __version__
 from pocketseek.apps.data_directory import mend_modes
 from pocketseek.cli import (
+    adapt_cmd,
     audit_cmd,
     bench_cmd,
     chat_cmd,
@@ -94,6 +95,7 @@ app.add_typer(trust_cmd.app, name="trust")
 app.add_typer(audit_cmd.app, name="audit")
 app.add_typer(doc_cmd.app, name="doc")
 app.add_typer(voice_cmd.app, name="voice")
+app.add_typer(adapt_cmd.app, name="adapt")
 app.command("device")(device_cmd.device)
 app.command("doctor")(doctor_cmd.doctor)
 
