@@ -29,7 +29,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plan(package: Path) -> FederatedPlan:
     version = version_id(read_manifest_bytes(package))
     return FederatedPlan(
-        version, rank=2, local_steps=3, batch=2, context=64, clip_norm=1e3, secure=False, min_clients=1
+        version, rank=2, local_steps=3, batch=2, context=64, clip_norm=50.0, secure=False, min_clients=2
     )
 
 

@@ -51,13 +51,14 @@ def renyi_divergence(order: float, one: NoisyRound) -> float:
         return math.inf
     if one.rate <= 0.0:
         return 0.0
+    unsampled = order / (2 * one.multiplier**2)
     if one.rate >= 1.0:
-        return order / (2 * one.multiplier**2)
+        return unsampled
     below = math.floor(order)
     log_moment = _log_moment(below, one)
     if share := order - below:
         log_moment = (1 - share) * log_moment + share * _log_moment(below + 1, one)
-    return log_moment / (order - 1)
+    return min(log_moment / (order - 1), unsampled)
 
 
 def _log_moment(order: int, one: NoisyRound) -> float:
