@@ -17,6 +17,7 @@ from pocketseek.errors import UnsupportedError
 from pocketseek.govern.governor import Governor
 from pocketseek.govern.ladder import SpeedChoice
 from pocketseek.govern.thermal_governor import ThermalGovernor, ThermalStatus
+from pocketseek.runtime.adapters import AdapterSource
 from pocketseek.runtime.admission import check_prompt, choices_of
 from pocketseek.runtime.answer import Answer, text_stream_of
 from pocketseek.runtime.applied_limits import MemoryFollowing
@@ -76,11 +77,13 @@ class Engine:
         following: MemoryFollowing | None = None,
         clocks: FrequencyCaps | None = None,
         gives_states: bool = True,
+        adapters: AdapterSource | None = None,
     ) -> None:
         """num_pages: pages of KV memory, shared by all; max_pages: as in `Limits`, until the governor was asked.
         following: by default the governor is asked before passes only.
         clocks: what `Limits.frequency_share` acts on; whoever made them restores them (as one of `resources`).
         The text settings are the tokenizer's. gives_states: whether the executor has what embeddings are made of.
+        adapters: of requests that name one.
 
         recommended_sampling: used for answers that ask for no other. prefix_cache: do not compute again what is still
         in the KV memory; prefix_store: nor what an earlier engine left on disk. swap_folder: where the pages of
@@ -98,6 +101,7 @@ class Engine:
             swap_folder=swap_folder,
             speculation=speculation,
             policy=policy,
+            adapters=adapters,
         )
         self.tokenizer = tokenizer
         self.recommended_sampling = recommended_sampling
@@ -216,6 +220,7 @@ class Engine:
             constraint=constraint,
             keep_on_disk=service.keep_on_disk,
             kept_for=service.kept_for,
+            adapter=service.adapter,
         )
         requests = [request] if count == 1 else choices_of(request, count)
         streams = self._worker.submit(requests, owner=self, announce=announce)
@@ -308,6 +313,7 @@ class Engine:
             priority=service.priority,
             client=service.client,
             deadline_s=service.deadline_s,
+            adapter=service.adapter,
         )
         (tokens,) = self._worker.submit([request], owner=self, announce=announce)
         return PendingEmbedding(len(encoded.token_ids), tokens)
