@@ -38,6 +38,7 @@ class ModelOptions:
     temperature_limit_c: float | None = None
     engine: EngineOptions = NO_OPTIONS
     key: KeyOptions = NO_KEY
+    adapter: str | None = None  # of the first model, too
     trust: str | None = None  # of the first model, see trust_choice.py
 
 
@@ -59,7 +60,8 @@ class ModelSlot:
     """
 
     def __init__(self, options: ModelOptions, model: str | None) -> None:
-        self._options = replace(options, trust=None)
+        self._options = replace(options, adapter=None, trust=None)
+        self._adapter = options.adapter  # of the model that is open
         self._asked = model
         from pocketseek.apps.repository.versions import VersionNotes
 
@@ -75,7 +77,7 @@ class ModelSlot:
         else:
             self.current.engine.close()
             self.current = opened
-        self._asked = model
+        self._asked, self._adapter = model, None
 
     def _exchange(self, model: str) -> None:
         from pocketseek.runtime.memory_use import give_back_freed_memory
@@ -86,7 +88,7 @@ class ModelSlot:
         try:
             opened = _open(self._options, model, self._notes)
         finally:
-            self.current = opened or _open(self._options, self._asked, self._notes)
+            self.current = opened or _open(replace(self._options, adapter=self._adapter), self._asked, self._notes)
 
     def names(self) -> list[str]:
         """What could be switched to."""
@@ -135,6 +137,7 @@ def _open(options: ModelOptions, model: str | None, notes: VersionNotes) -> Open
         temperature_limit_c=options.temperature_limit_c,
         engine=options.engine,
         key=options.key,
+        adapter=options.adapter,
     )
     sampling = opened_sampling(engine, **options.sampling)
     return OpenModel(chosen.name, chosen.path, engine, sampling, chosen.floor)

@@ -58,6 +58,7 @@ def generate(
     kv: options.Kv = None,
     memory: options.Memory = None,
     min_speed: options.MinSpeed = None,
+    adapter: options.Adapter = None,
     prefix_cache: options.PrefixCache = True,
     speculation: options.Speculation = True,
     temperature_limit: options.TemperatureLimit = None,
@@ -118,6 +119,7 @@ def generate(
             temperature_limit_c=temperature_limit,
             engine=engine_options,
             key=key,
+            adapter=adapter,
             quiet=json,
         )
     ) as opened:
@@ -135,7 +137,8 @@ def generate(
     if answer.was_cut and not json:
         note(Words(settings.language)(messages.CUT_BY_ROOM if answer.had_no_room else messages.CHAT_CUT))
     if json:
-        facts = {"model": chosen.name, **answer.facts(), "seed": sampling.seed}
+        with_adapter = {} if adapter is None else {"adapter": adapter}
+        facts = {"model": chosen.name, **with_adapter, **answer.facts(), "seed": sampling.seed}
         print_json({**facts, **engine_facts(opened.provider_choice), **heat_facts(heat), **_speed_facts(chosen.floor)})
 
 

@@ -12,7 +12,7 @@ import typer
 
 from pocketseek.cli import messages
 from pocketseek.cli.console import is_interactive, progress_bar
-from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, prepare_engine, tell_provider
+from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, check_adapter, prepare_engine, tell_provider
 from pocketseek.cli.key_options import NO_KEY, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.state_key import cache_key
@@ -95,6 +95,7 @@ def open_engine(
     temperature_limit_c: float | None = None,
     engine: EngineOptions = NO_OPTIONS,
     key: KeyOptions = NO_KEY,
+    adapter: str | None = None,
     quiet: bool = False,
 ) -> Engine:
     """The engine for a package, with a bar while its bytes are checked (before the first use, or after a change), or
@@ -102,6 +103,7 @@ def open_engine(
     person is asked for a passphrase. quiet: say nothing of who computes."""
     from pocketseek.runtime.load import load
 
+    check_adapter(settings, path, engine, adapter)
     kind = prepare_engine(settings, path, engine, quiet=quiet)
     words = Words(settings.language)
     label = words(messages.VERIFYING)
@@ -119,6 +121,7 @@ def open_engine(
             engine=kind,
             provider=engine.provider,
             secret=secret,
+            adapter=adapter,
             cache_key=cache_key(settings),
             progress=lambda done, total: show(label, done, total),
         )

@@ -105,6 +105,15 @@ class ModelStore:
             raise FormatError(f"{name_or_path} is not a pocketseek package; make one with `pocketseek convert`")
         raise self._not_found(name_or_path)
 
+    def resolve_adapter(self, name_or_path: str) -> Path:
+        """As `resolve`; whether it is an adapter shows when it is opened."""
+        try:
+            return self.resolve(name_or_path)
+        except NotFoundError:
+            names = ", ".join(adapter.name for adapter in self.list_adapters())
+            hint = f"there are: {names}" if names else "there are none; `pocketseek adapt add` installs one"
+            raise NotFoundError(f"no adapter {name_or_path[:120]!r}; {hint}") from None
+
     def is_installed(self, name: str) -> bool:
         """Whether there is a directory of that name, broken or not. Raises StorageError if that cannot be seen."""
         return bool(NAME_PATTERN.fullmatch(name)) and _is_dir(self.models_dir / name)

@@ -51,11 +51,6 @@ class LoadedAdapter:
 class AdapterSource(Protocol):
     """Where requests get their adapters from."""
 
-    @property
-    def default(self) -> str:
-        """The one of requests that say nothing; empty: none."""
-        ...
-
     def take(self, name: str) -> LoadedAdapter:
         """Raises NotFoundError, FormatError, IntegrityError, UsageError (for another model), MemoryLimitError,
         StorageError, SealError, TrustError."""
@@ -76,9 +71,7 @@ class AdapterShelf:
         *,
         secret: Secret | None = None,
         admit: Admit | None = None,
-        default: str = "",
     ) -> None:
-        self.default = default
         self.room: Callable[[], tuple[int, int] | None] = lambda: None
         self._model = model
         self._find = find

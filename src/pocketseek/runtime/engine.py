@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -105,6 +107,8 @@ class Engine:
         )
         self.tokenizer = tokenizer
         self.recommended_sampling = recommended_sampling
+        self.adapter = ""  # of requests that do not say
+        self._original: Engine | None = None
         self.speed_choice: SpeedChoice | None = None  # what `load(min_speed=)` expected and chose
         self.provider_source: Callable[[], ProviderChoice] | None = None  # of ONNX Runtime, if that computes
         self._template = template
@@ -147,14 +151,26 @@ class Engine:
         StorageError or IntegrityError if the weights cannot be read, MemoryLimitError if other programs leave no memory
         for the prompt for half a minute.
         """
-        return self._worker.submit([request], owner=self)[0]
+        return self._worker.submit([self._adapted(request)], owner=self)[0]
 
     def stream_choices(self, request: Request, count: int) -> list[TokenStream]:
         """Start `count` answers to one prompt, which is read once and whose K and V they share.
 
         Choice i is what a request with the seed + i gives alone (without a seed, all are drawn). Raises like `stream`.
         """
-        return self._worker.submit(choices_of(request, count), owner=self)
+        return self._worker.submit(choices_of(self._adapted(request), count), owner=self)
+
+    def with_adapter(self, name: str) -> Engine:
+        """The same engine (closing one closes both) for requests with this adapter of the model; empty: without.
+
+        The adapter is opened by the first request, which raises what that does; see `AdapterSource.take`.
+        """
+        view = copy(self)
+        view.adapter, view._original = name, self  # which closes itself once nobody refers to it
+        return view
+
+    def _adapted(self, request: Request) -> Request:
+        return request if request.adapter is not None else replace(request, adapter=self.adapter)
 
     def stream_text(
         self,
@@ -220,7 +236,7 @@ class Engine:
             constraint=constraint,
             keep_on_disk=service.keep_on_disk,
             kept_for=service.kept_for,
-            adapter=service.adapter,
+            adapter=self.adapter,
         )
         requests = [request] if count == 1 else choices_of(request, count)
         streams = self._worker.submit(requests, owner=self, announce=announce)
@@ -313,7 +329,7 @@ class Engine:
             priority=service.priority,
             client=service.client,
             deadline_s=service.deadline_s,
-            adapter=service.adapter,
+            adapter=self.adapter,
         )
         (tokens,) = self._worker.submit([request], owner=self, announce=announce)
         return PendingEmbedding(len(encoded.token_ids), tokens)

@@ -145,28 +145,21 @@ def load(
     kv_format = choose_kv_format(kv or settings.kv)
     refuse_adapter(read_manifest(path), str(model), "use it with `--adapter` and that model")
     package = Package.open(path, secret=secret, progress=progress, admit=gate.admit)
-    shelf_of = partial(_shelf, package=package, settings=settings, gate=gate, secret=secret, default=adapter or "")
+    shelf_of = partial(_shelf, package=package, settings=settings, gate=gate, secret=secret, first=adapter or "")
     opened = _open_package(package, settings, facts, choice, kv_format, shelf_of, num_threads=fixed.num_threads)
     started = _started(opened, settings, facts, fixed, wishes, path, package)
-    started.speed_choice = speed_choice
+    started.speed_choice, started.adapter = speed_choice, adapter or ""
     return started
 
 
 def _shelf(
-    executor: KernelExecutor,
-    package: Package,
-    settings: Settings,
-    gate: Gatekeeper,
-    secret: Secret | None,
-    default: str,
+    executor: KernelExecutor, package: Package, settings: Settings, gate: Gatekeeper, secret: Secret | None, first: str
 ) -> AdapterShelf:
-    """The default one is loaded now, so that the memory is shared out with it."""
-    find = ModelStore(settings.models_dir).resolve
-    shelf = AdapterShelf(
-        package.manifest, find, executor.load_adapter, secret=secret, admit=gate.admit, default=default
-    )
-    if default:
-        shelf.take(default)
+    """first: loaded now, so that the memory is shared out with it; empty: none."""
+    find = ModelStore(settings.models_dir).resolve_adapter
+    shelf = AdapterShelf(package.manifest, find, executor.load_adapter, secret=secret, admit=gate.admit)
+    if first:
+        shelf.take(first)
     return shelf
 
 

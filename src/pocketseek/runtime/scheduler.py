@@ -130,14 +130,11 @@ class Scheduler:
         return sequence
 
     def _adapter(self, request: Request) -> LoadedAdapter | None:
-        name = request.adapter
-        if name is None and self._adapters is not None:
-            name = self._adapters.default
-        if not name:
+        if not request.adapter:
             return None
         if self._adapters is None:
-            raise no_adapters(name)
-        return self._adapters.take(name)
+            raise no_adapters(request.adapter)
+        return self._adapters.take(request.adapter)
 
     def submit(self, sequence: SequenceState, *followers: SequenceState) -> None:
         """Queue what `prepare` made; its id must not be in use. followers: other answers to the same prompt."""
