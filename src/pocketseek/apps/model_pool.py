@@ -76,7 +76,7 @@ class ModelPool:
         adapters_of: Callable[[ServedModel], Sequence[ServedModel]] = lambda model: (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """adapters_of: a model with each of the adapters that there are for it now. released: told of every use that has
+        """adapters_of: a model with each adapter that there is for it now. released: told of every use that has
         ended, while the engine is still open."""
         self.models = tuple(models)
         self._by_name = {model.name: model for model in models}
