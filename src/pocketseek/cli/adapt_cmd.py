@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import adapt_messages, messages, options
-from pocketseek.cli.console import format_bytes, note, print_json, print_table, print_text
+from pocketseek.cli.console import format_bytes, note, print_json, print_table, print_text, progress_bar
 from pocketseek.cli.messages import Words
 from pocketseek.cli.remove_cmd import remove as remove_installed
 from pocketseek.cli.seal_view import is_sealed
@@ -130,6 +130,55 @@ def remove(name: AdapterName, yes: options.Yes = False, json: options.Json = Fal
     if all(adapter.name != name for adapter in store.list_adapters()):
         raise UsageError(f"{name[:120]} is not an adapter; `pocketseek remove` deletes models")
     remove_installed(name, yes=yes, json=json)
+
+
+@app.command("merge")
+def merge(
+    model: Base,
+    adapter: AdapterName,
+    destination: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DST]", help="Folder to create.", show_default="among the installed models"),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What it is called.", show_default="MODEL-NAME")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Write a model and an adapter as one new package; both stay as they are."""
+    from pocketseek.adapt.merge import merge_adapter
+    from pocketseek.convert.provenance import sanitised
+    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.manifest import read_manifest
+    from pocketseek.package.paths import check_model_name
+    from pocketseek.package.store import ModelStore
+
+    settings = read_settings()
+    words = Words(settings.language)
+    store = ModelStore(settings.models_dir)
+    base, change = store.resolve(model), store.resolve_adapter(adapter)
+    usual = sanitised(destination.resolve().name) if destination is not None else f"{base.name}-{change.name}"
+    called = check_model_name(name if name is not None else usual)
+    target = destination if destination is not None else store.path_for_new(called)
+    with progress_bar() as show:
+        error = merge_adapter(
+            base,
+            change,
+            target,
+            name=called,
+            progress=lambda done, total: show(words(adapt_messages.MERGING), done, total),
+            admit=Gatekeeper.of(settings).admit,
+        )
+    if destination is None:
+        AuditLog(settings.audit_path).note("model-installed", model=called)
+    num_bytes = read_manifest(target).num_bytes
+    if json:
+        facts = {"name": called, "path": str(target), "base": base.name, "adapter": change.name}
+        print_json({**facts, "num_bytes": num_bytes, "relative_error": error})
+        return
+    said = {"path": target, "base": base.name, "adapter": change.name, "size": format_bytes(num_bytes)}
+    print_text(words(adapt_messages.MERGED, **said, error=error))
 
 
 def _targets(adapter: InstalledModel) -> list[str]:
