@@ -11,7 +11,7 @@ from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, is_onnx, tel
 from pocketseek.cli.key_options import NO_KEY, KeyOptions
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
-from pocketseek.cli.model_choice import choose_model, open_engine, opened_sampling, sampling_params
+from pocketseek.cli.model_choice import adapter_paths, choose_model, open_engine, opened_sampling, sampling_params
 from pocketseek.errors import MemoryLimitError
 from pocketseek.settings import Settings
 from pocketseek.types import SamplingParams
@@ -44,13 +44,14 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class OpenModel:
-    """name: of the model that answers, which --min-speed may have chosen."""
+    """name: of the model that answers, which --min-speed may have chosen. used: where it and its adapter are."""
 
     name: str
     path: Path
     engine: Engine
     sampling: SamplingParams
     floor: SpeedFloor | None
+    used: tuple[Path, ...] = ()
 
 
 class ModelSlot:
@@ -98,7 +99,8 @@ class ModelSlot:
 
     def note_answer(self) -> None:
         """The current model has answered."""
-        self._notes.answered(self.current.path)
+        for path in self.current.used:
+            self._notes.answered(path)
         words = Words(self._options.settings.language)
         tell_change(self.current.engine.provider_choice, words, self._options.engine)
 
@@ -125,7 +127,9 @@ def _open(options: ModelOptions, model: str | None, notes: VersionNotes) -> Open
         is_onnx=is_onnx(options.settings, path, options.engine),
     )
     sampling_params(chosen.path, **options.sampling)  # a mistake is told before anything is opened
-    notes.opening(chosen.path)
+    used = (chosen.path, *adapter_paths(options.settings, options.adapter))
+    for one in used:
+        notes.opening(one)
     engine = open_engine(
         options.settings,
         chosen.path,
@@ -140,7 +144,7 @@ def _open(options: ModelOptions, model: str | None, notes: VersionNotes) -> Open
         adapter=options.adapter,
     )
     sampling = opened_sampling(engine, **options.sampling)
-    return OpenModel(chosen.name, chosen.path, engine, sampling, chosen.floor)
+    return OpenModel(chosen.name, chosen.path, engine, sampling, chosen.floor, used)
 
 
 def _need(system: str) -> SpeedNeed:

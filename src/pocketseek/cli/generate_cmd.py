@@ -17,7 +17,7 @@ from pocketseek.cli.heat_note import HeatNote, heat_facts
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
-from pocketseek.cli.model_choice import choose_model, open_engine, opened_sampling, sampling_params
+from pocketseek.cli.model_choice import adapter_paths, choose_model, open_engine, opened_sampling, sampling_params
 from pocketseek.cli.text_input import read_stdin
 from pocketseek.errors import UsageError
 from pocketseek.settings import Settings, read_settings
@@ -106,7 +106,9 @@ def generate(
     }
     sampling_params(chosen.path, **wished)  # a mistake is told before anything is opened
     notes = VersionNotes()
-    notes.opening(chosen.path)
+    used = [chosen.path, *adapter_paths(settings, adapter)]
+    for one in used:
+        notes.opening(one)
     with closing(
         open_engine(
             settings,
@@ -129,7 +131,8 @@ def generate(
             heat_note.see(opened.thermal_status())
         with nullcontext() if json else heat_note.watching(opened.thermal_status):
             answer = _Answer(opened, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json, floor=chosen.floor)
-        notes.answered(chosen.path)
+        for one in used:
+            notes.answered(one)
         heat = opened.thermal_status()
         if not json:
             heat_note.see(heat)

@@ -108,6 +108,8 @@ def open_engine(
     words = Words(settings.language)
     label = words(messages.VERIFYING)
     secret = secret_for(path, settings, key)
+    for adapter_path in adapter_paths(settings, adapter):
+        secret = secret or secret_for(adapter_path, settings, key)
     with progress_bar() as show, closing(secret) if secret is not None else nullcontext():
         opened = load(
             path,
@@ -127,6 +129,13 @@ def open_engine(
         )
     tell_provider(opened.provider_choice, words, engine, quiet=quiet)
     return opened
+
+
+def adapter_paths(settings: Settings, adapter: str | None) -> list[Path]:
+    """Of the one that was named. Raises NotFoundError."""
+    from pocketseek.package.store import ModelStore
+
+    return [] if adapter is None else [ModelStore(settings.models_dir).resolve_adapter(adapter)]
 
 
 def sampling_params(path: Path, **chosen: float | None) -> SamplingParams:

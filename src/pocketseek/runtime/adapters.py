@@ -40,12 +40,17 @@ _SHARE = 8  # an eighth of the memory that there is
 
 @dataclass(frozen=True, eq=False)
 class LoadedAdapter:
-    """version: of its manifest, which tells what it is. handle: the kernels'."""
+    """version: of its manifest, which tells what it is. handle: the kernels'.
+
+    may_leave_traces: what is computed with it may be written to disk as the model's own is: not that of a sealed
+    adapter of a plain model.
+    """
 
     name: str
     version: str
     num_bytes: int
     handle: object
+    may_leave_traces: bool = True
 
 
 class AdapterSource(Protocol):
@@ -59,8 +64,9 @@ class AdapterSource(Protocol):
 
 class AdapterShelf:
     """For one model. find: the package of a name. load: `ModelKernels.load_adapter` of the executor that will use it.
+    is_sealed: the model is, so that nothing that is computed is left on disk in the clear anyway.
 
-    room: how many bytes more the process may take now (None: unknown), and how many there are in all.
+    room: how many bytes more the process may take now, and how many there are in all (None: unknown).
     """
 
     def __init__(
@@ -69,11 +75,13 @@ class AdapterShelf:
         find: Callable[[str], Path],
         load: Callable[[Sequence[Mapping[str, LowRank]]], object],
         *,
+        is_sealed: bool = False,
         secret: Secret | None = None,
         admit: Admit | None = None,
     ) -> None:
         self.room: Callable[[], tuple[int, int] | None] = lambda: None
         self._model = model
+        self._is_sealed = is_sealed
         self._find = find
         self._load = load
         self._secret = secret
@@ -107,7 +115,8 @@ class AdapterShelf:
                 files.check_all()
             finally:
                 files.close()
-        return LoadedAdapter(name, manifest_id(package.manifest), num_bytes, handle)
+            may_leave_traces = package.seal is None or self._is_sealed
+        return LoadedAdapter(name, manifest_id(package.manifest), num_bytes, handle, may_leave_traces)
 
     def _make_room(self, name: str, num_bytes: int) -> None:
         room = self.room()

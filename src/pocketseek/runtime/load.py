@@ -157,7 +157,14 @@ def _shelf(
 ) -> AdapterShelf:
     """first: loaded now, so that the memory is shared out with it; empty: none."""
     find = ModelStore(settings.models_dir).resolve_adapter
-    shelf = AdapterShelf(package.manifest, find, executor.load_adapter, secret=secret, admit=gate.admit)
+    shelf = AdapterShelf(
+        package.manifest,
+        find,
+        executor.load_adapter,
+        is_sealed=package.seal is not None,
+        secret=secret,
+        admit=gate.admit,
+    )
     if first:
         shelf.take(first)
     return shelf

@@ -80,6 +80,11 @@ class SequenceState:
         return math.inf if self.request.deadline_s is None else self.arrival_s + self.request.deadline_s
 
     @property
+    def may_leave_traces(self) -> bool:
+        """Whether what is computed of it may go to disk, as far as its adapter says."""
+        return self.adapter is None or self.adapter.may_leave_traces
+
+    @property
     def num_prompt(self) -> int:
         return len(self.request.prompt_ids)
 

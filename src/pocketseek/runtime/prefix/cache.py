@@ -157,7 +157,8 @@ class PrefixCache:
 
     def keep(self, sequence: SequenceState) -> None:
         """The prompt is read: its pages may be worth a place on disk."""
-        if self._archive is not None and self._serves(sequence) and sequence.request.keep_on_disk:
+        may_go_there = sequence.request.keep_on_disk and sequence.may_leave_traces
+        if self._archive is not None and self._serves(sequence) and may_go_there:
             num_pages = min(sequence.num_registered, sequence.num_prompt // PAGE_TOKENS)
             pages = [self._by_page[page] for page in sequence.pages[:num_pages]]
             self._archive.keep(pages, sequence.request.kept_for)
