@@ -14,7 +14,7 @@ from pocketseek.adapt.peft import AdapterPair, Floats, PeftAdapter
 from pocketseek.convert.encode import Loss, loss_of
 from pocketseek.convert.pack import pack_values
 from pocketseek.convert.sources.byte_file import read_small
-from pocketseek.errors import UsageError
+from pocketseek.errors import FormatError
 from pocketseek.package.adapter_layout import (
     ADAPTER_STAGE,
     ADAPTER_TARGETS,
@@ -34,7 +34,7 @@ _CONFIG_BYTES = 4 << 20
 
 def add_adapter(source: Path, base: Path, destination: Path, *, added_on: date | None = None) -> float:
     """Write the adapter of a PEFT folder as a package for the model at `base`. Returns its loss: by how much A and B
-    differ in f16, relative to their size (root of squares).
+    differ in f16, relative to their size (root of squares, every matrix counting as if its largest value were 1 to 2).
 
     Raises NotFoundError, FormatError, UnsupportedError, UsageError (for another model; a model lies at the
     destination), BusyError, StorageError.
@@ -69,11 +69,10 @@ def _add_pair(writer: PackageWriter, adapter: PeftAdapter, pair: AdapterPair, sc
     for part, values in (("a", adapter.a(pair)), ("b", adapter.b(pair).T)):
         halves, exponent = scaled_halves(values)
         scale = float(np.ldexp(scale, exponent))
-        stored = np.ldexp(halves.astype(np.float32), exponent)
-        total += loss_of(stored, np.ascontiguousarray(values))
+        total += loss_of(halves.astype(np.float32), np.ascontiguousarray(np.ldexp(values, -exponent)))
         writer.add_tensor(matrix_name(pair.layer, pair.target, part), "f16", values.shape, [pack_values("f16", halves)])
     if not np.isfinite(np.float32(scale)):
-        raise UsageError(f"{adapter.path}: layer.{pair.layer}.{pair.target} is too large; its training failed")
+        raise FormatError(f"{adapter.path}: layer.{pair.layer}.{pair.target} is too large; its training failed")
     scales[scale_index(pair.layer, pair.target)] = scale
     return total
 
