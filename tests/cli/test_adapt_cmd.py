@@ -38,7 +38,7 @@ def test_it_changes_what_is_said_and_the_model_stays(run: Callable, added: Path)
 def test_eval_takes_one(run: Callable, added: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello there, " * 20)
     plain, adapted = (
-        run("eval", "tiny", "--text", tmp_path / "text", *more, "--json").json["perplexity"]
+        run("eval", "tiny", "--text", tmp_path / "text", "--window", 64, *more, "--json").json["perplexity"]
         for more in ((), ("--adapter", "ad"))
     )
     assert plain != adapted
