@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from pocketseek.cli import (
+    adapt_messages,
     adapt_train_messages,
     convert_messages,
     device_messages,
@@ -34,6 +35,7 @@ ALL = (
         f"{module.__name__}.{name}": value
         for module in (
             messages,
+            adapt_messages,
             adapt_train_messages,
             convert_messages,
             device_messages,

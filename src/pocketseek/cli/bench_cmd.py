@@ -9,7 +9,7 @@ import typer
 
 from pocketseek.cli import options
 from pocketseek.cli.bench_once import run_bench
-from pocketseek.cli.engine_choice import EngineOptions, prepare_engine, tell_provider
+from pocketseek.cli.engine_choice import EngineOptions, check_adapter, prepare_engine, tell_provider
 from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.load_bench_run import run_load_bench
@@ -68,6 +68,7 @@ def bench(
         typer.Option("--drop-caches", help="Begin without the model's files in the page cache (as --memory does)."),
     ] = False,
     min_speed: options.MinSpeed = None,
+    adapter: options.Adapter = None,
     memory_group: Annotated[Path | None, typer.Option(hidden=True)] = None,
     kv: options.Kv = None,
     speculation: options.Speculation = False,
@@ -110,6 +111,7 @@ def bench(
         if code is not None:
             raise typer.Exit(code)
     engine_options = EngineOptions(engine, provider)
+    check_adapter(settings, path, engine_options, adapter)
     kind = prepare_engine(settings, path, engine_options, quiet=json)
     if kind == "onnx" and ((report is not None and profile is None) or minutes is not None):
         raise UsageError("--report and --minutes measure the native core; leave them out, or use --engine native")
@@ -144,6 +146,7 @@ def bench(
             engine=kind,
             options=engine_options,
             secret=secret,
+            adapter=adapter,
             as_json=json,
         )
         return
@@ -162,6 +165,7 @@ def bench(
             engine=kind,
             provider=provider,
             secret=secret,
+            adapter=adapter,
         )
         tell_provider(opened.provider_choice, words, engine_options, quiet=json)
         return limit_note.watch(opened)

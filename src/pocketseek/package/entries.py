@@ -53,6 +53,16 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class AdapterBase:
+    """What an adapter was made for: the name of the model's package, its manifest then (`version_id`), and the
+    checkpoint that it came from (adapter_layout.source_id)."""
+
+    name: str
+    manifest_sha256: str
+    source_sha256: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Tensors and chunks are in the order of the stages; two chunks may have the same hash (and are one file then)."""
 
@@ -65,6 +75,7 @@ class Manifest:
     quality: Mapping[str, JsonValue] = field(default_factory=dict)
     provenance: Mapping[str, JsonValue] = field(default_factory=dict)
     version: int = 0  # the publisher's counter of releases, see package/signing.py
+    adapter: AdapterBase | None = None  # of an adapter (format 4); `model` is then what its base looks like
 
     @property
     def num_parameters(self) -> int:

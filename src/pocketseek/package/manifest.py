@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pocketseek.errors import FormatError, NotFoundError
 from pocketseek.formats import MAX_CHUNK_BYTES
+from pocketseek.package.entries import AdapterBase as AdapterBase
 from pocketseek.package.entries import ChunkEntry as ChunkEntry
 from pocketseek.package.entries import Extent as Extent
 from pocketseek.package.entries import FileEntry as FileEntry
@@ -34,6 +35,7 @@ from pocketseek.package.strict_json import JsonValue as JsonValue
 MAGIC = "pocketseek-package"
 FORMAT_VERSION = 1
 SPARSE_FORMAT_VERSION = 2  # of models with experts or latents, which readers of format 1 cannot use
+ADAPTER_FORMAT_VERSION = 4  # of adapters, see package/adapter_layout.py
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_VERSION = 2**53
@@ -45,6 +47,7 @@ _TOP = frozenset(
     {"magic", "format_version", "name", "model", "recipe", "tensors", "chunks", "files", "quality", "provenance"}
 )
 _OPTIONAL = frozenset({"version"})
+_ADAPTER = frozenset({"base", "base_manifest", "base_source"})
 _TENSOR = frozenset({"name", "format", "shape", "stage", "extents"})
 _EXTENT = frozenset({"chunk", "offset", "num_bytes", "first_tile"})
 _CHUNK = frozenset({"sha256", "num_bytes", "stage", "segments"})
@@ -55,10 +58,11 @@ def parse_manifest(data: bytes) -> Manifest:
     """Read and check a manifest. Raises FormatError for anything that is not one."""
     value = load_object(data, MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)
     version = _checked_version(value)
-    top = Fields(value, MANIFEST_NAME, _TOP, _OPTIONAL)
+    is_adapter = version == ADAPTER_FORMAT_VERSION
+    top = Fields(value, MANIFEST_NAME, _TOP | {"adapter"} if is_adapter else _TOP, _OPTIONAL)
     manifest = Manifest(
         name=top.text("name", NAME_PATTERN),
-        model=parse_model(top.raw("model"), allow_sparse=version == SPARSE_FORMAT_VERSION),
+        model=parse_model(top.raw("model"), allow_sparse=version != FORMAT_VERSION),
         recipe=top.free_mapping("recipe"),
         tensors=tuple(parse_tensor_entry(item, index) for index, item in enumerate(top.items("tensors"))),
         chunks=tuple(parse_chunk_entry(item, index) for index, item in enumerate(top.items("chunks"))),
@@ -66,6 +70,7 @@ def parse_manifest(data: bytes) -> Manifest:
         quality=top.free_mapping("quality"),
         provenance=top.free_mapping("provenance"),
         version=top.integer("version", 0, MAX_VERSION) if top.has("version") else 0,
+        adapter=_parse_adapter(top.mapping("adapter")) if is_adapter else None,
     )
     check_layout(manifest)
     return manifest
@@ -75,7 +80,7 @@ def render_manifest(manifest: Manifest) -> bytes:
     """Canonical JSON: ASCII, keys sorted, no spaces, one newline at the end. Raises ValueError for NaN or Infinity."""
     tree: dict[str, JsonValue] = {
         "magic": MAGIC,
-        "format_version": SPARSE_FORMAT_VERSION if manifest.model.is_sparse else FORMAT_VERSION,
+        "format_version": _format_version(manifest),
         "name": manifest.name,
         "model": render_model(manifest.model),
         "recipe": _plain(manifest.recipe),
@@ -87,8 +92,21 @@ def render_manifest(manifest: Manifest) -> bytes:
     }
     if manifest.version:  # 0 is not written: manifests from before there were versions keep their bytes and hash
         tree["version"] = manifest.version
+    if manifest.adapter is not None:
+        base = manifest.adapter
+        tree["adapter"] = {
+            "base": base.name,
+            "base_manifest": base.manifest_sha256,
+            "base_source": base.source_sha256,
+        }
     text = json.dumps(tree, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":"))
     return text.encode("ascii") + b"\n"
+
+
+def _format_version(manifest: Manifest) -> int:
+    if manifest.adapter is not None:
+        return ADAPTER_FORMAT_VERSION
+    return SPARSE_FORMAT_VERSION if manifest.model.is_sparse else FORMAT_VERSION
 
 
 def read_manifest_bytes(package_dir: Path) -> bytes:
@@ -135,7 +153,7 @@ def _checked_version(value: Mapping[str, JsonValue]) -> int:
     if value.get("magic") != MAGIC:
         raise format_error(MANIFEST_NAME, f"no {MAGIC!r} magic")
     version = as_integer(value.get("format_version"), f"{MANIFEST_NAME}: format_version", 1, 2**31)
-    if version not in (FORMAT_VERSION, SPARSE_FORMAT_VERSION):
+    if version not in (FORMAT_VERSION, SPARSE_FORMAT_VERSION, ADAPTER_FORMAT_VERSION):
         raise FormatError(f"{MANIFEST_NAME}: format {version} is newer than this program; update pocketseek")
     return version
 
@@ -179,6 +197,15 @@ def _parse_segments(values: Sequence[JsonValue], where: str) -> tuple[str, ...]:
     if len(segments) != len(values):
         raise format_error(f"{where}.segments", "not all SHA-256 in lower-case hexadecimal")
     return segments
+
+
+def _parse_adapter(value: Mapping[str, JsonValue]) -> AdapterBase:
+    fields = Fields(value, f"{MANIFEST_NAME}: adapter", _ADAPTER)
+    return AdapterBase(
+        name=fields.text("base", NAME_PATTERN),
+        manifest_sha256=fields.text("base_manifest", SHA256_PATTERN),
+        source_sha256=fields.text("base_source", SHA256_PATTERN),
+    )
 
 
 def _parse_files(values: Mapping[str, JsonValue]) -> dict[str, FileEntry]:

@@ -27,6 +27,7 @@ from pocketseek.package.journal import Floats, Journal, Refusal, ResumeKey, is_u
 from pocketseek.package.layout import check_tensor, cut_bytes
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import (
+    AdapterBase,
     ChunkEntry,
     FileEntry,
     JsonValue,
@@ -191,12 +192,16 @@ class PackageWriter:
         recipe: Mapping[str, JsonValue],
         quality: Mapping[str, JsonValue],
         provenance: Mapping[str, JsonValue],
+        adapter: AdapterBase | None = None,
     ) -> None:
-        """Put the package in place. FormatError, and no change, if what was added is no consistent package."""
+        """Put the package in place. FormatError, and no change, if what was added is no consistent package.
+
+        adapter: of an adapter, whose base looks like `model`.
+        """
         self._check_ready()
         self._chunks.end_chunk()
         self._ready = False
-        self._put_manifest(name, model, recipe, quality, provenance)
+        self._put_manifest(name, model, recipe, quality, provenance, adapter)
         with self._storage_errors():
             for folder in (self._partial / CHUNKS_NAME, self._partial / FILES_NAME, self._partial):
                 sync_dir(folder)
@@ -229,9 +234,12 @@ class PackageWriter:
         recipe: Mapping[str, JsonValue],
         quality: Mapping[str, JsonValue],
         provenance: Mapping[str, JsonValue],
+        adapter: AdapterBase | None = None,
     ) -> None:
         tensors, chunks = tuple(self._tensors), tuple(self._chunks.entries)
-        data = render_manifest(Manifest(name, model, recipe, tensors, chunks, self._files, quality, provenance))
+        data = render_manifest(
+            Manifest(name, model, recipe, tensors, chunks, self._files, quality, provenance, adapter=adapter)
+        )
         parse_manifest(data)  # no reader shall be the first to find a mistake
         with self._storage_errors():
             write_file(self._partial / MANIFEST_NAME, data)
