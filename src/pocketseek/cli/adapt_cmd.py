@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from pocketseek.cli import adapt_train_cmd
+from pocketseek.cli import adapt_distill_cmd, adapt_train_cmd
 
 app = typer.Typer(help="Adapters: train them, and make smaller students.", no_args_is_help=True)
 
 app.command("train")(adapt_train_cmd.train)
+app.command("distill")(adapt_distill_cmd.distill)
