@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pocketseek.adapt.train_team import Team
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainedAdapter:
     """tensors: by PEFT's names. losses: nats per token, of each step's batch before the step. num_tokens: learnt from,
     each as often as it was."""
