@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--worker", choices=["pocketseek", "peft"])
     parser.add_argument("--scratch", type=Path)
     parser.add_argument("--only", choices=["pocketseek", "peft"])
+    parser.add_argument("--stop-after", type=int, help="steps, of the same schedule; then nothing is judged")
     arguments = parser.parse_args()
     if arguments.worker:
         print(json.dumps(WORKERS[arguments.worker](arguments)))
@@ -105,6 +106,7 @@ def run_worker(name: str, arguments: argparse.Namespace, scratch: Path) -> dict[
         dequantised_checkpoint.write_package_checkpoint(arguments.package, scratch / "checkpoint")
     command = [sys.executable, __file__, str(arguments.package), "--worker", name, "--scratch", str(scratch)]
     command += ["--steps", str(arguments.steps), "--threads", str(arguments.threads)]
+    command += ["--stop-after", str(arguments.stop_after)] if arguments.stop_after else []
     command += ["--memory", str(arguments.memory)] if arguments.memory else []
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -127,13 +129,14 @@ def pocketseek_worker(arguments: argparse.Namespace) -> dict[str, Any]:
     windows, settings = _loaded(arguments), settings_of(arguments)
     with Package.open(arguments.package) as package, opened_run(package, windows["train"], settings) as opened:
         run = opened.run
-        before = {kind: run.validate(rows).perplexity for kind, rows in windows.items() if kind != "train"}
+        judged = {kind: rows for kind, rows in windows.items() if kind != "train" and not arguments.stop_after}
+        before = {kind: run.validate(rows).perplexity for kind, rows in judged.items()}
         began_s, began_cpu_s = time.monotonic(), time.process_time()
-        while not run.is_done:
+        while not run.is_done and run.steps_done != arguments.stop_after:
             report = run.step()
             print(f"step {report.step}: {report.loss:.4f}", file=sys.stderr, flush=True)
         seconds, cpu_s = time.monotonic() - began_s, time.process_time() - began_cpu_s
-        after = {kind: run.validate(rows).perplexity for kind, rows in windows.items() if kind != "train"}
+        after = {kind: run.validate(rows).perplexity for kind, rows in judged.items()}
         planned = dataclasses.asdict(opened.memory)
         return _result(before, after, seconds, cpu_s, run.losses) | {"planned": planned}
 
@@ -164,11 +167,12 @@ def peft_worker(arguments: argparse.Namespace) -> dict[str, Any]:
         return float(np.exp(np.mean(losses)))
 
     model.eval()
-    before = {kind: score(rows) for kind, rows in windows.items() if kind != "train"}
+    judged = {kind: rows for kind, rows in windows.items() if kind != "train" and not arguments.stop_after}
+    before = {kind: score(rows) for kind, rows in judged.items()}
     model.train()
     losses = []
     began_s, began_cpu_s = time.monotonic(), time.process_time()
-    for step in range(settings.num_steps(0)):
+    for step in range(min(settings.num_steps(0), arguments.stop_after or settings.num_steps(0))):
         chosen = indices_of_step(len(windows["train"]), BATCH, settings.seed, step)
         ids = torch.cat([_tensor(windows["train"][index]) for index in chosen])
         loss = model(input_ids=ids, labels=ids).loss
@@ -181,7 +185,7 @@ def peft_worker(arguments: argparse.Namespace) -> dict[str, Any]:
         print(f"step {step + 1}: {losses[-1]:.4f}", file=sys.stderr, flush=True)
     seconds, cpu_s = time.monotonic() - began_s, time.process_time() - began_cpu_s
     model.eval()
-    after = {kind: score(rows) for kind, rows in windows.items() if kind != "train"}
+    after = {kind: score(rows) for kind, rows in judged.items()}
     return _result(before, after, seconds, cpu_s, losses)
 
 

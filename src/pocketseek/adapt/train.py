@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pocketseek.adapt.train_team import Team
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainedAdapter:
     """tensors: by PEFT's names. losses: nats per token, of each step's batch before the step. num_tokens: learnt from,
     each as often as it was."""
@@ -132,7 +132,7 @@ def opened_run(
         weights = TorchWeights(package, team.device)
         longest = max(longest, max(len(sequence.ids) for sequence in sequences))
         num_parameters = sum(rows * columns for rows, columns in shapes.values())
-        memory = plan_memory(model, num_parameters, longest, _budget(settings), most_tokens)
+        memory = plan_memory(model, num_parameters, longest, training_budget(settings), most_tokens)
         weights.pin_layers(memory.num_pinned_layers)
         if memory.pins_head:
             weights.pin_head()
@@ -149,6 +149,6 @@ def opened_run(
         yield OpenedRun(run, team, memory)
 
 
-def _budget(settings: TrainSettings) -> int:
+def training_budget(settings: TrainSettings) -> int:
     """What the process may take in all, now."""
     return ElasticBudget(cap_bytes=settings.memory_bytes).update(MemoryWatch().read(), 0.0)

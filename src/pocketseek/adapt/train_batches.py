@@ -68,9 +68,16 @@ def set_aside(sequences: Sequence[TokenSequence], share: float) -> tuple[list[To
 
 
 def padded(group: Sequence[TokenSequence]) -> Batch:
-    length = max(len(sequence.ids) for sequence in group)
-    ids, wanted = np.zeros((len(group), length), np.int64), np.zeros((len(group), length), np.bool_)
+    """To the longest."""
+    ids, wanted = padded_ids(group), np.zeros((len(group), max(len(one.ids) for one in group)), np.bool_)
     for row, sequence in enumerate(group):
-        ids[row, : len(sequence.ids)] = sequence.ids
         wanted[row, : len(sequence.ids)] = sequence.wanted
     return Batch(ids, wanted)
+
+
+def padded_ids(group: Sequence[HasIds]) -> NDArray[np.int64]:
+    """(texts, length of the longest)."""
+    ids = np.zeros((len(group), max(len(one.ids) for one in group)), np.int64)
+    for row, sequence in enumerate(group):
+        ids[row, : len(sequence.ids)] = sequence.ids
+    return ids

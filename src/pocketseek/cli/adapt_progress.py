@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pocketseek.cli import adapt_train_messages as says
 from pocketseek.cli.console import ShowProgress, note, progress_bar
 from pocketseek.cli.messages import Message, Words
+from pocketseek.settings import Settings
 
 if TYPE_CHECKING:
     from pocketseek.adapt.train_pace import Waiting
@@ -39,3 +40,11 @@ class StepBar:
     def waits(self, waiting: Waiting | None) -> None:
         messages = {"charging": says.WAITING_CHARGING, "heat": says.WAITING_HEAT, None: says.GOES_ON}
         self.line(messages[waiting])
+
+
+def num_threads_of(settings: Settings) -> int:
+    """What a training computes with."""
+    from pocketseek.device.probe import check_device
+    from pocketseek.runtime.opening import num_cores
+
+    return settings.num_threads or num_cores(check_device(data_dir=settings.home))

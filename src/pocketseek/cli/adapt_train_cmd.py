@@ -12,7 +12,7 @@ import typer
 from pocketseek.cli import adapt_train_messages as says
 from pocketseek.cli import adapt_train_options as train_options
 from pocketseek.cli import options
-from pocketseek.cli.adapt_progress import StepBar
+from pocketseek.cli.adapt_progress import StepBar, num_threads_of
 from pocketseek.cli.console import print_json, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
@@ -68,7 +68,7 @@ def train(
 
     settings = read_settings()
     words = Words(settings.language)
-    threads = _num_threads(settings)
+    threads = num_threads_of(settings)
     wishes = TrainSettings(
         rank=rank,
         alpha=alpha,
@@ -110,10 +110,10 @@ def train(
         ) as pace:
             result = train_to_directory(job, pace=pace, teller=_Teller(bar))
     if result.leads:
-        _tell(result, output.name, words, as_json=json)
+        _tell(result, output.name, model, words, as_json=json)
 
 
-def _tell(result: TrainResult, name: str, words: Words, *, as_json: bool) -> None:
+def _tell(result: TrainResult, name: str, model: str, words: Words, *, as_json: bool) -> None:
     validations = result.validations
     if as_json:
         print_json(
@@ -147,7 +147,8 @@ def _tell(result: TrainResult, name: str, words: Words, *, as_json: bool) -> Non
     )
     if validations:
         print_text(words(says.VALIDATION, before=validations[0].perplexity, after=validations[-1].perplexity))
-    print_text(words(says.WRITTEN, path=shlex.quote(str(result.output))))
+    path = shlex.quote(str(result.output))
+    print_text(words(says.WRITTEN, path=path, model=shlex.quote(model)))
 
 
 class _Teller:
@@ -195,10 +196,3 @@ def _output(settings: Settings, name: str | None, out: Path | None, data: Path) 
     if out is not None:
         return out.expanduser()
     return settings.home / "adapters" / check_model_name(name if name is not None else sanitised(data.stem))
-
-
-def _num_threads(settings: Settings) -> int:
-    from pocketseek.device.probe import check_device
-    from pocketseek.runtime.opening import num_cores
-
-    return settings.num_threads or num_cores(check_device(data_dir=settings.home))

@@ -34,4 +34,28 @@ TRAINED = Message(
     "{steps} 步,{tokens} 个词元,损失从 {first:.3f} 到 {last:.3f}({seconds:.0f} 秒)",
 )
 VALIDATION = Message("validation perplexity {before:.3f} to {after:.3f}", "验证困惑度从 {before:.3f} 到 {after:.3f}")
-WRITTEN = Message("The adapter is in {path}", "适配器已写入 {path}")
+WRITTEN = Message(
+    "The adapter is in {path}; `pocketseek adapt add {model} {path}` installs it",
+    "适配器已写入 {path};运行 `pocketseek adapt add {model} {path}` 即可安装",
+)
+
+# distill
+DISTILLING = {
+    "teacher": Message("asking the teacher", "询问教师模型"),
+    "student": Message("the student learns", "学生模型学习"),
+    "comparison": Message("comparing", "比较"),
+}
+DIVERGENCE = Message(
+    "step {step} of {steps}: divergence from the teacher {nats:.4f} nats",
+    "第 {step} 步(共 {steps} 步):与教师模型的散度 {nats:.4f} nats",
+)
+DISTILLED = Message(
+    "{layers} of {of} layers, {steps} {steps:step|steps} ({seconds:.0f} s)",
+    "{of} 层中的 {layers} 层,{steps} 步({seconds:.0f} 秒)",
+)
+COMPARED = Message(
+    "as packages: KL {kl:.4f} nats, same likeliest token {top1:.1f} %, "
+    "perplexity {perplexity:.3f} against {reference:.3f}",
+    "两个模型包相比:KL {kl:.4f} nats,最可能词元一致 {top1:.1f} %,困惑度 {perplexity:.3f} 对 {reference:.3f}",
+)
+STUDENT_WRITTEN = Message("The student is in {path} ({size})", "学生模型已写入 {path}({size})")
