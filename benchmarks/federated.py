@@ -5,8 +5,8 @@
 Needs the environment of `pocketseek adapt federate setup` (or POCKETSEEK_FEDERATED_PYTHON), torch and transformers
 here, and `apt-get download` unless the packages are there. FOLDER keeps what was prepared. In this order:
 
-prepare   texts of ten packages, for each a part to learn from and another, held out; and a small llama (2 M weights)
-          that was trained on two other packages for some minutes and converted to q8
+prepare   texts of ten packages, for each a part to learn from and another, held out; and a very small llama
+          (0.2 M weights) that was trained on two other packages for a minute or so and converted to q8
 together  `adapt federate simulate`, open (FedAvg), and again under secure aggregation
 alone     each device's own adapter with as many steps, measured on the pooled held-out text of all
 noise     the same federation with noise, and its epsilon
@@ -51,9 +51,17 @@ DEVICES = {
 }
 PRETRAINING = {"gnome-user-docs": "usr/share/help/C/**/*.page", "dict-foldoc": "**/*.dict.dz"}
 LEARNT_CHARS, HELD_OUT_CHARS, SKIPPED_CHARS = 24_000, 6_000, 4_000
-PRETRAINING_CHARS = 3_000_000
-ROUNDS, STEPS, RATE, BATCH, CONTEXT, RANK = 6, 20, 2e-3, 4, 128, 8
+PRETRAINING_CHARS = 2_000_000
+ROUNDS, STEPS, RATE, BATCH, CONTEXT, RANK = 6, 15, 3e-3, 4, 128, 8
 CLIP_NORM = 2.0
+SMALL = {
+    "vocab_size": 2048,
+    "hidden_size": 64,
+    "intermediate_size": 192,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}
 MODEL = "small"
 
 
@@ -61,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--packages", type=Path)
-    parser.add_argument("--pretraining-tokens", type=int, default=1_000_000)
+    parser.add_argument("--pretraining-tokens", type=int, default=800_000)
     parser.add_argument("--only", default="together,alone,noise,many")
     arguments = parser.parse_args()
     only = arguments.only.split(",")
@@ -116,8 +124,8 @@ class Work:
         import train_small_llama
         from transformers import LlamaConfig
 
-        small = {"hidden_size": 128, "intermediate_size": 384, "num_attention_heads": 4, "num_key_value_heads": 2}
-        train_small_llama.CONFIG = LlamaConfig(**{**train_small_llama.CONFIG.to_diff_dict(), **small})
+        train_small_llama.VOCAB_SIZE = SMALL["vocab_size"]
+        train_small_llama.CONFIG = LlamaConfig(**{**train_small_llama.CONFIG.to_diff_dict(), **SMALL})
         out, texts = self.folder / "checkpoint", sorted((self.folder / "texts").glob("*.txt"))
         out.mkdir(exist_ok=True)
         tokenizer = train_small_llama.learn_tokenizer(texts, out)

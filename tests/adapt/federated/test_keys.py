@@ -19,7 +19,7 @@ def test_a_server_knows_its_devices_by_their_files(tmp_path: Path) -> None:
     make_server_keys(tmp_path / "server", ["127.0.0.1", "phone.example"])
     public = make_client_keys(tmp_path / "device", "phone-1")
     (tmp_path / "server" / "devices" / "phone-1.pub").write_bytes(public.read_bytes())
-    with pytest.raises(NotFoundError, match="ca.pem"):
+    with pytest.raises(NotFoundError, match=r"ca\.pem"):
         client_keys(tmp_path / "device")
     (tmp_path / "device" / "ca.pem").write_bytes((tmp_path / "server" / "ca.pem").read_bytes())
     keys, known = client_keys(tmp_path / "device"), read_client_keys(server_keys(tmp_path / "server").devices)
