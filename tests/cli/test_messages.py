@@ -63,6 +63,7 @@ ALL = (
         for name, value in getattr(device_messages, group).items()
     }
     | {f"distill {name}": value for name, value in adapt_train_messages.DISTILLING.items()}
+    | {f"AUDIT_PROBLEMS.{name}": value for name, value in trust_messages.AUDIT_PROBLEMS.items()}
     | {f"doc REASONS.{name}": value for name, value in doc_messages.REASONS.items()}
     | {
         f"{group}.{name}": value
