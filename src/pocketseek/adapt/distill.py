@@ -219,6 +219,7 @@ class _Distillation:
             hidden_size=model.hidden_size,
             weight_bytes=None if total_bytes <= room_bytes else max(0, room_bytes),
             num_threads=self._job.settings.num_threads,
+            first_needed=len(self._learnt) if self._by_text else 0,
             between=between,
         )
 
