@@ -7,7 +7,7 @@ memory, slots or reads. All of it is used by one thread, between native calls of
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Protocol, TypeAlias
 
@@ -23,6 +23,8 @@ _Entry: TypeAlias = tuple[float, int, int]  # score, layer, expert
 
 DEFAULT_POLICY = "decayed-frequency"
 HALF_LIFE_PASSES = 512.0  # chosen; traces are to decide
+RECENT_HALF_LIFE_PASSES = 8.0
+RECENT_SHARE = 0.5  # of what `Blend` goes by
 _MOST_GROWTH = 1e60  # of scores, before all are brought back
 
 
@@ -55,41 +57,41 @@ class ExpertPolicy(Protocol):
         ...
 
 
-class DecayedFrequency:
-    """Keeps what was used most often, counting a use half as much after so many passes.
+class _Ranking:
+    """What policies share: a score for each expert, and a heap to find the lowest; some of its entries are out of date.
 
-    Old scores do not shrink; new uses count more. So nothing is touched but what is used, and the lowest is found in a
-    heap, some of whose entries are out of date.
+    Scores change by uses alone while a pass runs; between passes they may all change.
     """
 
-    name = DEFAULT_POLICY
+    name: str
 
-    def __init__(self, layers: Sequence[int], num_experts: int, half_life_passes: float = HALF_LIFE_PASSES) -> None:
+    def __init__(self, layers: Sequence[int], num_experts: int) -> None:
         """layers: those with experts, ascending."""
         self._row = {layer: row for row, layer in enumerate(layers)}
         self._layers = list(layers)
-        self._growth = 2.0 ** (1.0 / half_life_passes)
-        self._weight = 1.0  # of a use now
-        self._scores = [[0.0] * num_experts for _ in layers]
+        self._num_experts = num_experts
         self._heap: list[_Entry] | None = None  # of what is held; made by the first `victim` of a pass
 
+    def _score(self, row: int, expert: int) -> float:
+        raise NotImplementedError
+
+    def _count(self, row: int, expert: int) -> None:
+        """One more use."""
+        raise NotImplementedError
+
     def used(self, layer: int, experts: Sequence[int]) -> None:
-        scores, weight = self._scores[self._row[layer]], self._weight
+        row = self._row[layer]
         for expert in experts:
-            scores[expert] += weight
+            self._count(row, expert)
             if self._heap is not None:
-                heappush(self._heap, (scores[expert], layer, expert))
+                heappush(self._heap, (self._score(row, expert), layer, expert))
 
     def end_pass(self) -> None:
         self._heap = None
-        self._weight *= self._growth
-        if self._weight > _MOST_GROWTH:
-            self._scores = [[score / self._weight for score in row] for row in self._scores]
-            self._weight = 1.0
 
     def victim(self, held: Collection[Key], pinned: Collection[Key]) -> Key | None:
         if self._heap is None:
-            self._heap = [(self._scores[self._row[layer]][expert], layer, expert) for layer, expert in held]
+            self._heap = [(self._score(self._row[layer], expert), layer, expert) for layer, expert in held]
             heapify(self._heap)
         return self._lowest(self._heap, held, pinned)
 
@@ -100,7 +102,7 @@ class DecayedFrequency:
             entry = heappop(heap)
             score, layer, expert = entry
             key = (layer, expert)
-            if score != self._scores[self._row[layer]][expert] or key not in held:
+            if key not in held or score != self._score(self._row[layer], expert):
                 continue
             if key in pinned:
                 aside.append(entry)
@@ -111,22 +113,164 @@ class DecayedFrequency:
         return found
 
     def ranked(self) -> Iterator[Key]:
-        scores: NDArray[np.float64] = np.array(self._scores).reshape(len(self._layers), -1)
+        rows, experts = range(len(self._layers)), range(self._num_experts)
+        scores: NDArray[np.float64] = np.array([[self._score(row, expert) for row in rows] for expert in experts])
         # Of equal ones the layers take turns, so that none is left out where nothing was learnt.
-        for place in np.argsort(-scores.T.reshape(-1), kind="stable").tolist():
+        for place in np.argsort(-scores.reshape(-1), kind="stable").tolist():
             expert, row = divmod(place, len(self._layers))
             yield self._layers[row], expert
 
+
+class _Decayed:
+    """A number for each expert that grows by one with a use, and halves in so many passes.
+
+    Old numbers do not shrink; new uses count more, so that nothing is touched but what is used.
+    """
+
+    def __init__(self, num_layers: int, num_experts: int, half_life_passes: float) -> None:
+        self._growth = math.exp2(1.0 / half_life_passes)
+        self.weight = 1.0
+        """Of a use now."""
+        self.sums = [[0.0] * num_experts for _ in range(num_layers)]
+
+    @property
+    def rate(self) -> float:
+        """Times a sum: uses for each pass, lately."""
+        return (1.0 - 1.0 / self._growth) / self.weight
+
+    def end_pass(self) -> None:
+        self.weight *= self._growth
+        if self.weight > _MOST_GROWTH:
+            self.sums = [[number / self.weight for number in row] for row in self.sums]
+            self.weight = 1.0
+
+    def state(self) -> JsonValue:
+        return [[round(number / self.weight, 6) for number in row] for row in self.sums]
+
+    def restore(self, sums: list[list[float]]) -> None:
+        self.sums, self.weight = sums, 1.0
+
+
+class DecayedFrequency(_Ranking):
+    """Keeps what was used most often, counting a use half as much after so many passes.
+
+    With a short half-life it is nearly `LeastRecent`, with an endless one plain counting; what lies between was called
+    LRFU (Lee et al., IEEE Transactions on Computers 50(12), 2001).
+    """
+
+    name = "decayed-frequency"
+
+    def __init__(self, layers: Sequence[int], num_experts: int, half_life_passes: float = HALF_LIFE_PASSES) -> None:
+        super().__init__(layers, num_experts)
+        self._uses = _Decayed(len(layers), num_experts, half_life_passes)
+
+    def _score(self, row: int, expert: int) -> float:
+        return self._uses.sums[row][expert]
+
+    def _count(self, row: int, expert: int) -> None:
+        self._uses.sums[row][expert] += self._uses.weight
+
+    def end_pass(self) -> None:
+        super().end_pass()
+        self._uses.end_pass()
+
     def state(self) -> dict[str, JsonValue]:
-        return {"scores": [[round(score / self._weight, 6) for score in row] for row in self._scores]}
+        return {"scores": self._uses.state()}
 
     def restore(self, state: Mapping[str, JsonValue]) -> None:
-        value = state.get("scores")
-        if set(state) != {"scores"} or not isinstance(value, list) or len(value) != len(self._scores):
-            raise format_error("expert statistics", "not those of this model")
-        self._scores = [_scores_of(row, len(mine)) for row, mine in zip(value, self._scores, strict=True)]
-        self._weight = 1.0
+        self._uses.restore(*_tables(state, ("scores",), self._uses.sums))
         self._heap = None
+
+
+class LeastRecent(_Ranking):
+    """Keeps what was used last (LRU)."""
+
+    name = "least-recent"
+
+    def __init__(self, layers: Sequence[int], num_experts: int) -> None:
+        super().__init__(layers, num_experts)
+        self._now = 1.0
+        self._last = [[0.0] * num_experts for _ in layers]
+
+    def _score(self, row: int, expert: int) -> float:
+        return self._last[row][expert]
+
+    def _count(self, row: int, expert: int) -> None:
+        self._last[row][expert] = self._now
+
+    def used(self, layer: int, experts: Sequence[int]) -> None:
+        super().used(layer, experts)
+        self._now += 1.0
+
+    def state(self) -> dict[str, JsonValue]:
+        """Only the order counts."""
+        ranks = {time: rank for rank, time in enumerate(sorted({time for row in self._last for time in row} | {0.0}))}
+        return {"order": [[ranks[time] for time in row] for row in self._last]}
+
+    def restore(self, state: Mapping[str, JsonValue]) -> None:
+        (self._last,) = _tables(state, ("order",), self._last)
+        self._now = 1.0 + max(map(max, self._last))
+        self._heap = None
+
+
+class Blend(_Ranking):
+    """Keeps what is likeliest to be used, from how often it was used in the last few passes and in the long run."""
+
+    name = "blend"
+
+    def __init__(
+        self,
+        layers: Sequence[int],
+        num_experts: int,
+        half_life_passes: float = HALF_LIFE_PASSES,
+        recent_half_life_passes: float = RECENT_HALF_LIFE_PASSES,
+        recent_share: float = RECENT_SHARE,
+    ) -> None:
+        super().__init__(layers, num_experts)
+        self._often = _Decayed(len(layers), num_experts, half_life_passes)
+        self._recent = _Decayed(len(layers), num_experts, recent_half_life_passes)
+        self._recent_share = recent_share
+        self._weigh()
+
+    def _weigh(self) -> None:
+        self._of_often = (1 - self._recent_share) * self._often.rate
+        self._of_recent = self._recent_share * self._recent.rate
+
+    def _score(self, row: int, expert: int) -> float:
+        return self._of_often * self._often.sums[row][expert] + self._of_recent * self._recent.sums[row][expert]
+
+    def _count(self, row: int, expert: int) -> None:
+        self._often.sums[row][expert] += self._often.weight
+        self._recent.sums[row][expert] += self._recent.weight
+
+    def end_pass(self) -> None:
+        super().end_pass()
+        self._often.end_pass()
+        self._recent.end_pass()
+        self._weigh()
+
+    def state(self) -> dict[str, JsonValue]:
+        return {"often": self._often.state(), "recent": self._recent.state()}
+
+    def restore(self, state: Mapping[str, JsonValue]) -> None:
+        often, recent = _tables(state, ("often", "recent"), self._often.sums)
+        self._often.restore(often)
+        self._recent.restore(recent)
+        self._weigh()
+        self._heap = None
+
+
+def _tables(state: Mapping[str, JsonValue], names: Sequence[str], like: list[list[float]]) -> list[list[list[float]]]:
+    """The state's tables of these names, each as large as that one. Raises FormatError."""
+    if set(state) != set(names):
+        raise format_error("expert statistics", "not those of this model")
+    return [_table(state[name], like) for name in names]
+
+
+def _table(value: JsonValue, like: list[list[float]]) -> list[list[float]]:
+    if not isinstance(value, list) or len(value) != len(like):
+        raise format_error("expert statistics", "not those of this model")
+    return [_scores_of(row, len(mine)) for row, mine in zip(value, like, strict=True)]
 
 
 def _scores_of(row: JsonValue, count: int) -> list[float]:
@@ -138,8 +282,13 @@ def _scores_of(row: JsonValue, count: int) -> list[float]:
     return scores
 
 
+POLICIES: dict[str, Callable[[Sequence[int], int], ExpertPolicy]] = {
+    kind.name: kind for kind in (LeastRecent, DecayedFrequency, Blend)
+}
+
+
 def make_policy(name: str, layers: Sequence[int], num_experts: int) -> ExpertPolicy:
     """layers: those with experts, ascending. Raises UsageError for a name that is none."""
-    if name != DecayedFrequency.name:
-        raise UsageError(f"there is no expert policy {name!r}; use {DecayedFrequency.name}")
-    return DecayedFrequency(layers, num_experts)
+    if name not in POLICIES:
+        raise UsageError(f"there is no expert policy {name[:40]!r}; use {', '.join(POLICIES)}")
+    return POLICIES[name](layers, num_experts)

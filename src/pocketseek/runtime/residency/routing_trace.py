@@ -84,7 +84,7 @@ class TracePass:
 
     @property
     def num_rows(self) -> int:
-        return self.chosen.shape[1]
+        return int(self.chosen.shape[1])
 
     def distinct(self) -> Iterator[NDArray[np.int32]]:
         """Of each layer the experts that the pass used, ascending."""
