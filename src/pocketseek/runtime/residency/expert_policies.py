@@ -70,7 +70,7 @@ class _Ranking:
         self._row = {layer: row for row, layer in enumerate(layers)}
         self._layers = list(layers)
         self._num_experts = num_experts
-        self._heap: list[_Entry] | None = None  # of what is held; made by the first `victim` of a pass
+        self._heap: list[_Entry] | None = None  # of what is held or on its way; made by the first `victim` of a pass
 
     def _score(self, row: int, expert: int) -> float:
         raise NotImplementedError
@@ -90,10 +90,13 @@ class _Ranking:
         self._heap = None
 
     def victim(self, held: Collection[Key], pinned: Collection[Key]) -> Key | None:
-        if self._heap is None:
-            self._heap = [(self._score(self._row[layer], expert), layer, expert) for layer, expert in held]
+        found = None if self._heap is None else self._lowest(self._heap, held, pinned)
+        if found is None:  # no heap yet, or what is left came without being used, from a read in the background
+            keys = {*held, *pinned}
+            self._heap = [(self._score(self._row[layer], expert), layer, expert) for layer, expert in keys]
             heapify(self._heap)
-        return self._lowest(self._heap, held, pinned)
+            found = self._lowest(self._heap, held, pinned)
+        return found
 
     def _lowest(self, heap: list[_Entry], held: Collection[Key], pinned: Collection[Key]) -> Key | None:
         aside: list[_Entry] = []
@@ -102,11 +105,11 @@ class _Ranking:
             entry = heappop(heap)
             score, layer, expert = entry
             key = (layer, expert)
-            if key not in held or score != self._score(self._row[layer], expert):
+            if score != self._score(self._row[layer], expert):
                 continue
-            if key in pinned:
+            if key in pinned:  # perhaps not held yet, but on its way
                 aside.append(entry)
-            else:
+            elif key in held:
                 found = key
         for entry in aside:
             heappush(heap, entry)

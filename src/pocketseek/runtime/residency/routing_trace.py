@@ -2,12 +2,13 @@
 
     {"format": 1, "kind": "pocketseek routing trace", ...}\\n      one line of JSON, the fields of TraceHeader
     then pass after pass, little-endian:
-        u32 rows, u32 answered, f32 compute_s, f32 waited_s
+        u32 rows, u32 answered, u32 misses, f32 compute_s, f32 waited_s
         chosen experts [layers][rows][experts_per_token], ascending in each row; u8, or u16 if there are more than 256
 
-answered: rows whose logits were wanted, which in decoding are the tokens that come out. compute_s: the pass without
-what it waited for storage; waited_s: that. `pocketseek bench --trace` writes such files, `--replay` reads them; a trace
-says nothing of the text, but whoever has the model can guess at parts of it: treat it as you would the text.
+answered: rows whose logits were wanted, which in decoding are the tokens that come out. misses: experts that were not
+in memory when a layer needed them. compute_s: the pass without what it waited for storage; waited_s: that. `pocketseek
+bench --trace` writes such files, `--replay` reads them. A trace does not hold the text, but whoever has the model may
+guess parts of it: treat it as you would the text.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ FORMAT, KIND = 1, "pocketseek routing trace"
 MAX_ROWS, MAX_LAYERS, MAX_EXPERTS = 1 << 16, 1 << 12, 1 << 16
 _MAX_BYTES = 1 << 50
 _MAX_HEADER_BYTES = 64 * 1024
-_PASS = struct.Struct("<IIff")
+_PASS = struct.Struct("<IIIff")
 _TEXT = re.compile(r"[^\x00-\x1f\x7f]{0,200}")
 _HEX = re.compile(r"[0-9a-f]{64}")
 Chosen = NDArray[np.int32]
@@ -79,6 +80,7 @@ class TracePass:
 
     chosen: Chosen
     answered: int
+    misses: int
     compute_s: float
     waited_s: float
 
@@ -112,7 +114,7 @@ class TraceWriter:
     def add(self, one: TracePass) -> None:
         data = one.chosen.astype(self.header.index_type).tobytes()
         try:
-            self._file.write(_PASS.pack(one.num_rows, one.answered, one.compute_s, one.waited_s) + data)
+            self._file.write(_PASS.pack(one.num_rows, one.answered, one.misses, one.compute_s, one.waited_s) + data)
         except OSError as error:
             raise _not_written(self._path, error) from error
         self.num_passes += 1
@@ -193,9 +195,11 @@ def _read_passes(file: BinaryIO, header: TraceHeader, where: str) -> Iterator[Tr
         number += 1
         if len(start) < _PASS.size:
             raise _damaged(where, f"it ends in the middle of pass {number}")
-        rows, answered, compute_s, waited_s = _PASS.unpack(start)
+        rows, answered, misses, compute_s, waited_s = _PASS.unpack(start)
         if not 1 <= rows <= MAX_ROWS or answered > rows:
             raise _damaged(where, f"pass {number} has {rows} rows and {answered} answers")
+        if misses > header.num_keys:
+            raise _damaged(where, f"pass {number} lacked more experts than there are")
         if not (0 <= compute_s < 1e6 and 0 <= waited_s < 1e6):  # NaN is neither
             raise _damaged(where, f"pass {number} has no sensible times")
         num_bytes = wide[0] * rows * wide[1] * index_type.itemsize
@@ -205,7 +209,7 @@ def _read_passes(file: BinaryIO, header: TraceHeader, where: str) -> Iterator[Tr
         chosen = np.frombuffer(data, index_type).reshape(wide[0], rows, wide[1]).astype(np.int32)
         if chosen.max() >= header.num_experts or (np.diff(chosen, axis=2) <= 0).any():
             raise _damaged(where, f"pass {number} has experts that there are not, or not in order")
-        yield TracePass(chosen, answered, compute_s, waited_s)
+        yield TracePass(chosen, answered, misses, compute_s, waited_s)
 
 
 def _read(file: BinaryIO, num_bytes: int) -> bytes:
