@@ -16,6 +16,7 @@ from pocketseek.kernels.contract import Floats, LogitsMath, RowSpan
 from pocketseek.kernels.kv_memory import DEFAULT_KV_FORMAT, PAGE_TOKENS, KvFormat, KvMemory
 from pocketseek.package.reader import Package
 from pocketseek.runtime.pooling import NO_STATES, States, normed
+from pocketseek.runtime.residency.expert_weights import ExpertWeights
 from pocketseek.runtime.residency.loss_watch import major_faults
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.weights import Weights
@@ -44,7 +45,11 @@ class KernelExecutor:
         self._config = config
         self._kernels = choice.open(config, num_threads)
         self._memory = KvMemory(config, num_pages, kv_format)
-        self._weights = Weights(package, self._kernels, read_mode=read_mode)
+        self._weights: Weights | ExpertWeights = (
+            Weights(package, self._kernels, read_mode=read_mode)
+            if config.moe is None
+            else ExpertWeights(package, self._kernels, read_mode=read_mode)
+        )
         self._waited_s = 0.0
         self._is_typical = True
         self._states = NO_STATES
@@ -89,7 +94,7 @@ class KernelExecutor:
         return self._memory.page_bytes
 
     @property
-    def weights(self) -> Weights:
+    def weights(self) -> Weights | ExpertWeights:
         return self._weights
 
     @property

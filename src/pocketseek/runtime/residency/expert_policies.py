@@ -88,9 +88,10 @@ class DecayedFrequency:
             self._weight = 1.0
 
     def victim(self, held: Collection[Key], pinned: Collection[Key]) -> Key | None:
-        if self._heap is None:
-            self._heap = [(self._scores[self._row[layer]][expert], layer, expert) for layer, expert in held]
-            heapify(self._heap)
+        if self._heap is not None and (found := self._lowest(self._heap, held, pinned)) is not None:
+            return found
+        self._heap = [(self._scores[self._row[layer]][expert], layer, expert) for layer, expert in held]
+        heapify(self._heap)
         return self._lowest(self._heap, held, pinned)
 
     def _lowest(self, heap: list[_Entry], held: Collection[Key], pinned: Collection[Key]) -> Key | None:
