@@ -109,6 +109,10 @@ class KernelExecutor:
         return self._waited_s
 
     @property
+    def pass_kind(self) -> str:
+        return self._weights.pass_kind
+
+    @property
     def is_typical(self) -> bool:
         return self._is_typical
 

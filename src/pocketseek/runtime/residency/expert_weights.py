@@ -139,8 +139,18 @@ class ExpertWeights:
         return 0.0
 
     @property
+    def pass_kind(self) -> str:
+        """How many of eight experts may be in memory, unless all may."""
+        return "" if self._slots is None else f"{round(8 * self._slots.num_slots / self._extents.count)}/8 experts"
+
+    @property
     def waited_s(self) -> float:
-        """For storage, in all passes so far."""
+        """None that is not part of the time of a pass, which grows with the experts that its tokens choose."""
+        return 0.0
+
+    @property
+    def storage_wait_s(self) -> float:
+        """Of all passes so far, for experts."""
         return self._reader.waited_s
 
     @property

@@ -144,6 +144,11 @@ class Weights:
         return self._plan.streamed_bytes / self._pace.bytes_per_s
 
     @property
+    def pass_kind(self) -> str:
+        """All passes take the longer of computing and `storage_s`."""
+        return ""
+
+    @property
     def waited_s(self) -> float:
         """For storage, in all passes so far."""
         return self._streamer.waited_s
