@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.errors import StorageError
+from pocketseek.errors import StorageError, UsageError
 from pocketseek.kernels.choose import KernelChoice
 from pocketseek.kernels.contract import Floats, LogitsMath, RowSpan
 from pocketseek.kernels.kv_memory import DEFAULT_KV_FORMAT, PAGE_TOKENS, KvFormat, KvMemory
 from pocketseek.package.reader import Package
 from pocketseek.runtime.pooling import NO_STATES, States, normed
+from pocketseek.runtime.residency.expert_policies import ExpertPolicy
+from pocketseek.runtime.residency.expert_weights import ExpertWeights, RoutingObserver
 from pocketseek.runtime.residency.loss_watch import major_faults
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.weights import Weights
@@ -37,14 +39,20 @@ class KernelExecutor:
         num_pages: int = 0,
         kv_format: KvFormat = DEFAULT_KV_FORMAT,
         read_mode: Callable[[], ReadMode] = lambda: DEFAULT_READ_MODE,
+        expert_policy: ExpertPolicy | None = None,
     ) -> None:
-        """read_mode: how storage is read best; asked once there are weights to be streamed."""
+        """read_mode: how storage is read best; asked once there are weights to be streamed. expert_policy: which
+        experts to keep where not all fit, of a model that has some."""
         config = package.manifest.model
         self._path = package.path
         self._config = config
         self._kernels = choice.open(config, num_threads)
         self._memory = KvMemory(config, num_pages, kv_format)
-        self._weights = Weights(package, self._kernels, read_mode=read_mode)
+        self._weights: Weights | ExpertWeights = (
+            Weights(package, self._kernels, read_mode=read_mode)
+            if config.moe is None
+            else ExpertWeights(package, self._kernels, read_mode=read_mode, policy=expert_policy)
+        )
         self._waited_s = 0.0
         self._is_typical = True
         self._states = NO_STATES
@@ -89,7 +97,7 @@ class KernelExecutor:
         return self._memory.page_bytes
 
     @property
-    def weights(self) -> Weights:
+    def weights(self) -> Weights | ExpertWeights:
         return self._weights
 
     @property
@@ -99,6 +107,10 @@ class KernelExecutor:
     @property
     def waited_s(self) -> float:
         return self._waited_s
+
+    @property
+    def pass_kind(self) -> str:
+        return self._weights.pass_kind
 
     @property
     def is_typical(self) -> bool:
@@ -113,6 +125,31 @@ class KernelExecutor:
 
     def weight_bytes_for(self, num_bytes: int | None) -> int:
         return self._weights.memory_bytes_for(num_bytes)
+
+    @property
+    def on_routing(self) -> RoutingObserver | None:
+        """Told whom the rows of a pass choose, layer by layer. While it is set, no layer runs whole. Raises UsageError
+        for a model without experts."""
+        return self._expert_weights.on_routing
+
+    @on_routing.setter
+    def on_routing(self, observer: RoutingObserver | None) -> None:
+        self._expert_weights.on_routing = observer
+
+    @property
+    def on_pass_end(self) -> Callable[[], None] | None:
+        """Called when a pass is done; its results count. Raises as above."""
+        return self._expert_weights.on_pass_end
+
+    @on_pass_end.setter
+    def on_pass_end(self, observer: Callable[[], None] | None) -> None:
+        self._expert_weights.on_pass_end = observer
+
+    @property
+    def _expert_weights(self) -> ExpertWeights:
+        if not isinstance(self._weights, ExpertWeights):
+            raise UsageError(f"{self._path.name} has no experts; take a model that has some")
+        return self._weights
 
     def set_threads(self, num_threads: int) -> None:
         self._kernels.set_num_threads(num_threads)

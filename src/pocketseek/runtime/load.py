@@ -15,6 +15,7 @@ from pocketseek.govern.governor import MAX_SEQUENCES, FixedGovernor
 from pocketseek.kernels.choose import KernelChoice, build_of, choose_kernels
 from pocketseek.kernels.kv_memory import KvFormat, choose_kv_format, used_page_bytes
 from pocketseek.package.audit import AuditLog
+from pocketseek.package.data_seal import DATA_SEAL_NAME
 from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.key_slots import Secret
 from pocketseek.package.paths import MANIFEST_NAME, SEAL_NAME
@@ -23,10 +24,12 @@ from pocketseek.package.store import ModelStore
 from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor
+from pocketseek.runtime.expert_file import ExpertFile
 from pocketseek.runtime.onnx.opening import find_onnx_model, open_onnx_model, refuse_native_options
 from pocketseek.runtime.opening import cost_file_of, num_cores, template_of, usual_secret
 from pocketseek.runtime.prefix.owners import manifest_id, plain_owner, sealed_owner
 from pocketseek.runtime.prefix.store import identity_of
+from pocketseek.runtime.residency.expert_policies import usual_policy
 from pocketseek.runtime.residency.read_probe import read_mode_for
 from pocketseek.runtime.speed_plan import plan_speed
 from pocketseek.runtime.start import EngineWishes, OpenedModel, start_engine
@@ -188,15 +191,21 @@ def _open_package(
     try:
         text_settings = parse_text_settings(package.file("text.json"))
         tokenizer = Tokenizer.from_json(package.file("tokenizer.json"), text_settings)
+        manifest = manifest_id(package.manifest)
+        policy = usual_policy(package.manifest.model)
+        resources: list[Closeable] = [package]
+        if policy is not None:
+            may_keep = partial(_may_keep_statistics, package, settings)
+            resources.insert(0, ExpertFile(settings.home, manifest, policy, may_keep))
         executor = KernelExecutor(
             package,
             choice,
             num_threads=num_threads,
             kv_format=kv_format,
             read_mode=partial(read_mode_for, settings.home, package),
+            expert_policy=policy,
         )
         opened.insert(0, executor)
-        manifest = manifest_id(package.manifest)
         return OpenedModel(
             executor,
             package.manifest.model,
@@ -210,11 +219,16 @@ def _open_package(
             pages_owner=plain_owner(manifest) if package.seal is None else sealed_owner(package.seal.sealing),
             pages_key=None if package.seal is None else package.seal.pages_key(),
             is_current=partial(_lies_there, package.path, is_sealed=package.seal is not None),
-            resources=(package,),
+            resources=tuple(resources),
         )
     except BaseException:  # as above
         close_all(opened)
         raise
+
+
+def _may_keep_statistics(package: Package, settings: Settings) -> bool:
+    """Of its experts, which follow a little from what was said."""
+    return package.seal is None and not os.path.lexists(settings.home / DATA_SEAL_NAME)
 
 
 def _lies_there(path: Path, *, is_sealed: bool) -> bool:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pocketseek.errors import UsageError
 from pocketseek.package.strict_json import JsonValue, format_error
+from pocketseek.types import ModelConfig
 
 Key: TypeAlias = tuple[int, int]
 """(layer, expert)"""
@@ -295,3 +296,11 @@ def make_policy(name: str, layers: Sequence[int], num_experts: int) -> ExpertPol
     if name not in POLICIES:
         raise UsageError(f"there is no expert policy {name[:40]!r}; use {', '.join(POLICIES)}")
     return POLICIES[name](layers, num_experts)
+
+
+def usual_policy(config: ModelConfig) -> ExpertPolicy | None:
+    """None for a model without experts."""
+    if config.moe is None:
+        return None
+    layers = [layer for layer in range(config.num_layers) if config.has_experts(layer)]
+    return make_policy(DEFAULT_POLICY, layers, config.moe.num_experts)
