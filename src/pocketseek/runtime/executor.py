@@ -21,6 +21,7 @@ from pocketseek.runtime.residency.expert_weights import ExpertWeights, RoutingOb
 from pocketseek.runtime.residency.loss_watch import major_faults
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.weights import Weights
+from pocketseek.runtime.routing_log import RoutingLog
 from pocketseek.runtime.work import Work
 
 KEPT_ROWS = 16
@@ -45,6 +46,7 @@ class KernelExecutor:
         experts to keep where not all fit, of a model that has some."""
         config = package.manifest.model
         self._path = package.path
+        self._package = package
         self._config = config
         self._kernels = choice.open(config, num_threads)
         self._memory = KvMemory(config, num_pages, kv_format)
@@ -53,6 +55,7 @@ class KernelExecutor:
             if config.moe is None
             else ExpertWeights(package, self._kernels, read_mode=read_mode, policy=expert_policy)
         )
+        self._log: RoutingLog | None = None
         self._waited_s = 0.0
         self._is_typical = True
         self._states = NO_STATES
@@ -151,6 +154,11 @@ class KernelExecutor:
             raise UsageError(f"{self._path.name} has no experts; take a model that has some")
         return self._weights
 
+    def log_routing(self, log: RoutingLog) -> None:
+        """Tell it of every pass from now on. Raises UsageError for a model without experts."""
+        log.watch(self._package.manifest, self._expert_weights)
+        self._log = log
+
     def set_threads(self, num_threads: int) -> None:
         self._kernels.set_num_threads(num_threads)
 
@@ -175,6 +183,8 @@ class KernelExecutor:
         logits = self._logits.rows(len(chosen))
         num_doubtful = 0
         while True:
+            if self._log is not None:
+                self._log.begin_pass()
             with weights.one_pass(token_ids, needs_head=len(chosen) > 0):
                 weights.embed(token_ids, hidden)
                 weights.run_layers(rows, hidden)
@@ -187,6 +197,8 @@ class KernelExecutor:
         self._states = self._final_states(work, hidden) if work.num_states else NO_STATES
         self._waited_s = weights.waited_s - before_s
         self._is_typical = was_warm and before == (weights.num_warmings, major_faults()) and not num_doubtful
+        if self._log is not None:
+            self._log.end_pass(answered=len(chosen), kv_bytes=self.kv_bytes_in_memory)
         return logits
 
     @property

@@ -31,6 +31,7 @@ from pocketseek.runtime.prefix.owners import manifest_id, plain_owner, sealed_ow
 from pocketseek.runtime.prefix.store import identity_of
 from pocketseek.runtime.residency.expert_policies import usual_policy
 from pocketseek.runtime.residency.read_probe import read_mode_for
+from pocketseek.runtime.routing_log import RoutingLog
 from pocketseek.runtime.speed_plan import plan_speed
 from pocketseek.runtime.start import EngineWishes, OpenedModel, start_engine
 from pocketseek.settings import Settings, read_settings
@@ -61,6 +62,7 @@ def load(
     engine: EngineKind | None = None,
     provider: str | None = None,
     secret: Secret | None = None,
+    routing_log: RoutingLog | None = None,
     progress: Progress | None = None,
 ) -> Engine:
     """Open an installed model by name, a package or an ONNX model by path, and return an engine for it.
@@ -85,6 +87,7 @@ def load(
     Runtime, instead of what fits the device.
     secret: what opens a sealed model (by default POCKETSEEK_PASSPHRASE); of such a model nothing is left on disk in the
     clear.
+    routing_log: gathers which experts passes choose, of a model that has some (docs/moe.md).
     progress(done_bytes, total_bytes) is called while the package
     is hashed, which happens before its first use and after it was touched.
     Raises NotFoundError, FormatError, IntegrityError, StorageError, UsageError, NativeCoreError, MemoryLimitError,
@@ -100,6 +103,7 @@ def load(
         cache_key=cache_key,
         speculation=speculation,
         temperature_limit_c=temperature_limit_c,
+        routing_log=routing_log,
     )
     facts = check_device(data_dir=settings.home)
     fixed = FixedGovernor(
@@ -110,6 +114,8 @@ def load(
     gate = Gatekeeper.of(settings)
     onnx_path = find_onnx_model(str(model), settings, engine, gate)
     if onnx_path is not None:
+        if routing_log is not None:
+            raise UsageError("routing is traced with the native core; use --engine native, or leave --trace out")
         refuse_native_options(kernels=kernels, kv=kv, min_speed=min_speed)
         opened = open_onnx_model(
             onnx_path, settings, facts, num_threads=fixed.num_threads, provider=provider, progress=progress
@@ -140,7 +146,9 @@ def load(
     choice = choose_kernels(kernels or settings.kernels)
     kv_format = choose_kv_format(kv or settings.kv)
     package = Package.open(path, secret=secret, progress=progress, admit=gate.admit)
-    opened = _open_package(package, settings, facts, choice, kv_format, num_threads=fixed.num_threads)
+    opened = _open_package(
+        package, settings, facts, choice, kv_format, num_threads=fixed.num_threads, routing_log=routing_log
+    )
     started = _started(opened, settings, facts, fixed, wishes, path, package)
     started.speed_choice = speed_choice
     return started
@@ -185,6 +193,7 @@ def _open_package(
     kv_format: KvFormat,
     *,
     num_threads: int,
+    routing_log: RoutingLog | None,
 ) -> OpenedModel:
     """Closes the package if it fails."""
     opened: list[Closeable] = [package]
@@ -206,6 +215,8 @@ def _open_package(
             expert_policy=policy,
         )
         opened.insert(0, executor)
+        if routing_log is not None:
+            executor.log_routing(routing_log)
         return OpenedModel(
             executor,
             package.manifest.model,

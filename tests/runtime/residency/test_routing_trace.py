@@ -13,13 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pocketseek.errors import FormatError, NotFoundError, PocketseekError, StorageError, UnsupportedError
-from pocketseek.runtime.residency.routing_trace import TraceHeader, TracePass, TraceWriter, read_trace
+from pocketseek.runtime.residency.routing_trace import TraceHeader, TracePass, read_trace, write_trace
 
 
 def written(path: Path, header: TraceHeader, passes: list[TracePass]) -> Path:
-    with TraceWriter(path, header) as writer:
-        for one in passes:
-            writer.add(one)
+    write_trace(path, header, passes)
     return path
 
 
@@ -41,17 +39,12 @@ def test_what_is_written_is_read(tmp_path: Path, num_experts: int) -> None:
         assert again.compute_s == pytest.approx(one.compute_s)
 
 
-def test_a_recording_that_fails_leaves_what_was_there(trace: Path) -> None:
-    before = trace.read_bytes()
-    with pytest.raises(ZeroDivisionError), TraceWriter(trace, routing_traces.header()):
-        raise ZeroDivisionError
-    assert trace.read_bytes() == before
-    assert [one.name for one in trace.parent.iterdir()] == [trace.name]
-
-
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="choose another file"):
-        TraceWriter(tmp_path / "no" / "a.trace", routing_traces.header())
+def test_a_place_that_cannot_be_written_is_told_and_nothing_is_left_there(tmp_path: Path) -> None:
+    (tmp_path / "a.trace").mkdir()
+    for path in (tmp_path / "a.trace", tmp_path / "no" / "a.trace"):
+        with pytest.raises(StorageError, match="choose another file"):
+            write_trace(path, routing_traces.header(), routing_traces.passes(2))
+    assert [one.name for one in tmp_path.iterdir()] == ["a.trace"]
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -130,6 +130,11 @@ class ExpertWeights:
         return self.num_bytes if num_slots is None else self._bytes_of(num_slots)
 
     @property
+    def beside_slots_bytes(self) -> int:
+        """What is kept in memory of weights if hardly an expert fits, without its slots."""
+        return self._bytes_of(0)
+
+    @property
     def is_warm(self) -> bool:
         return self._reader.is_idle
 

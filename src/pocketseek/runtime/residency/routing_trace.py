@@ -18,18 +18,18 @@ import os
 import re
 import secrets
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.errors import FormatError, NotFoundError, StorageError, UnsupportedError
+from pocketseek.package.storage import write_file
 from pocketseek.package.strict_json import Fields, JsonValue, as_integer, load_object
 
 FORMAT, KIND = 1, "pocketseek routing trace"
@@ -49,8 +49,8 @@ class TraceHeader:
 
     layers: those with experts, ascending. slot_bytes: an expert in memory, slot_read_bytes: what is read for one, both
     the largest. shared_bytes: shared experts of all layers, which are computed while the others are read; always_bytes:
-    all that a pass reads besides experts, shared ones included. beside_bytes: memory that is not expert slots: the
-    process, always-needed weights, K and V.
+    all that a pass reads besides experts, shared ones included. beside_bytes: memory that is not for experts: the
+    process, always-needed weights, K and V of the run.
     """
 
     model: str
@@ -94,50 +94,21 @@ class TracePass:
             yield rows[0] if len(rows) == 1 else np.unique(rows)
 
 
-class TraceWriter:
-    """Writes beside the file and renames in the end, so that a file of that name is whole or not there.
-
-    Raises StorageError. What was written is dropped if the block ends with an error.
-    """
-
-    def __init__(self, path: Path, header: TraceHeader) -> None:
-        self._path, self.header = path, header
-        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        self.num_passes = 0
-        fields = {"format": FORMAT, "kind": KIND, **asdict(header)}
-        try:
-            self._file = self._temporary.open("xb")
-            self._file.write(json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n")
-        except OSError as error:
-            raise _not_written(path, error) from error
-
-    def add(self, one: TracePass) -> None:
-        data = one.chosen.astype(self.header.index_type).tobytes()
-        try:
-            self._file.write(_PASS.pack(one.num_rows, one.answered, one.misses, one.compute_s, one.waited_s) + data)
-        except OSError as error:
-            raise _not_written(self._path, error) from error
-        self.num_passes += 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            if kind is None:
-                os.replace(self._temporary, self._path)
-        except OSError as failed:
-            if kind is None:
-                raise _not_written(self._path, failed) from failed
-        finally:
-            with suppress(OSError):
-                self._file.close()
-            self._temporary.unlink(missing_ok=True)
+def write_trace(path: Path, header: TraceHeader, passes: Iterable[TracePass]) -> None:
+    """Whole or not at all. Raises StorageError."""
+    fields = {"format": FORMAT, "kind": KIND, **asdict(header)}
+    parts = [json.dumps(fields, separators=(",", ":")).encode("ascii"), b"\n"]
+    for one in passes:
+        parts.append(_PASS.pack(one.num_rows, one.answered, one.misses, one.compute_s, one.waited_s))
+        parts.append(one.chosen.astype(header.index_type).tobytes())
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        write_file(temporary, b"".join(parts))
+        os.replace(temporary, path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise StorageError(f"{path} cannot be written ({error.strerror}); choose another file") from error
 
 
 def read_trace(path: Path) -> tuple[TraceHeader, list[TracePass]]:
@@ -223,7 +194,3 @@ def _read(file: BinaryIO, num_bytes: int) -> bytes:
 
 def _damaged(where: str, problem: str) -> FormatError:
     return FormatError(f"{where} is no routing trace, or a damaged one: {problem}; record it again")
-
-
-def _not_written(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"{path} cannot be written ({error.strerror}); choose another file")
