@@ -38,6 +38,11 @@ class RoutingLog:
         self._beside_slots_bytes = weights.beside_slots_bytes
         weights.on_routing = self._chose
 
+    @property
+    def num_slots(self) -> int | None:
+        """How many experts there may be in memory; None: all."""
+        return None if self._weights is None else self._weights.num_slots
+
     def begin_pass(self) -> None:
         """Also again, where one is repeated."""
         self._chosen = []
