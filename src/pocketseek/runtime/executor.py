@@ -50,11 +50,10 @@ class KernelExecutor:
         self._config = config
         self._kernels = choice.open(config, num_threads)
         self._memory = KvMemory(config, num_pages, kv_format)
-        self._weights: Weights | ExpertWeights = (
-            Weights(package, self._kernels, read_mode=read_mode)
-            if config.moe is None
-            else ExpertWeights(package, self._kernels, read_mode=read_mode, policy=expert_policy)
-        )
+        self._experts: ExpertWeights | None = None
+        if config.moe is not None:
+            self._experts = ExpertWeights(package, self._kernels, read_mode=read_mode, policy=expert_policy)
+        self._weights: Weights | ExpertWeights = self._experts or Weights(package, self._kernels, read_mode=read_mode)
         self._log: RoutingLog | None = None
         self._waited_s = 0.0
         self._is_typical = True
@@ -150,9 +149,9 @@ class KernelExecutor:
 
     @property
     def _expert_weights(self) -> ExpertWeights:
-        if not isinstance(self._weights, ExpertWeights):
+        if self._experts is None:
             raise UsageError(f"{self._path.name} has no experts; take a model that has some")
-        return self._weights
+        return self._experts
 
     def log_routing(self, log: RoutingLog) -> None:
         """Tell it of every pass from now on. Raises UsageError for a model without experts."""

@@ -90,7 +90,7 @@ class ExpertWeights:
         self._losses = losses or LossWatch()
         self._rows = TableRows(self._files, self._parts.table)
         self._num_passes = 0
-        self._reads_before = 0
+        self._is_filled = not self._files.needs_filling
         self.num_warmings = 0  # times that something was not in memory that shall be
         self.is_doubtful = False  # files were touched during the last pass, which has to be run again
         self.on_routing: RoutingObserver | None = None
@@ -189,6 +189,7 @@ class ExpertWeights:
 
     def warm_all(self) -> None:
         """Begin to read what is to stay in memory, ahead of the first pass."""
+        self._is_filled = True
         self._always.warm()
         self._store.fill()
 
@@ -293,6 +294,8 @@ class ExpertWeights:
             self.warm_all()
         if self._were_touched_in_a_pause():
             self._start_over()
+        if not self._is_filled:  # what is not there does not come by being used
+            self.warm_all()
         self._warm_again()
         if not self._config.tied_embeddings:
             self._rows.prefetch(token_ids)
@@ -383,7 +386,7 @@ class ExpertWeights:
     def run_head(self, hidden: Floats, chosen: NDArray[np.int32], logits: Floats) -> None:
         if len(chosen):
             self._always.need(HEAD_STAGE)
-        self._kernels.head(self.head_norm, self._parts.head, hidden, chosen, logits)
+            self._kernels.head(self.head_norm, self._parts.head, hidden, chosen, logits)
 
     def close(self) -> None:
         """Let go of everything; of no use afterwards."""
