@@ -72,7 +72,7 @@ def plans_of(model: ModelConfig) -> list[Plan]:
 
 
 def _layer(model: ModelConfig, index: int) -> Iterator[Plan]:
-    mla, moe, hidden = _shapes(model)
+    mla, moe, hidden = sparse_shapes(model)
     heads = model.num_heads
     parts: list[tuple[str, str, tuple[int, ...]]] = [
         ("attn_norm", "attn_norm", (hidden,)),
@@ -101,7 +101,7 @@ def _mlp(
     return [(f"ffn_{name}{ending}", prefix + name, (*stack, *shape)) for name, shape in shapes.items()]
 
 
-def _shapes(model: ModelConfig) -> tuple[MlaShape, MoeShape, int]:
+def sparse_shapes(model: ModelConfig) -> tuple[MlaShape, MoeShape, int]:
     if model.mla is None or model.moe is None:
         raise SystemExit("only shapes with latent attention and experts can be written")
     return model.mla, model.moe, model.hidden_size
@@ -158,7 +158,7 @@ def q4_0_blocks(num_blocks: int, scale: float, rng: np.random.Generator) -> Byte
 
 
 def gguf_metadata(model: ModelConfig) -> dict[str, object]:
-    mla, moe, hidden = _shapes(model)
+    mla, moe, hidden = sparse_shapes(model)
     own: dict[str, object] = {
         "block_count": model.num_layers,
         "context_length": model.context_length,
