@@ -6,7 +6,7 @@
 Matrices are Q4_0, k_b and v_b Q8_0, norms and routers F32; kv_b is split, as llama.cpp wants it for latent attention.
 How experts are chosen: skewed_routing.py. Blocks are random bytes under plausible scales (random_checkpoint.py).
 V2-Lite takes 8.9 GB of disk; memory stays below 200 MB. The same seed writes the same bytes. llama.cpp knows V2-Lite
-by its 27 layers: with another number it takes the file for a larger V2 and still runs it.
+by its 27 layers and refuses files with another number (it looks for the low-rank queries of V2); we do not.
 """
 
 from __future__ import annotations

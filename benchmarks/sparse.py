@@ -1,7 +1,7 @@
 """A model with experts, all in memory and in less: ours and llama.cpp with mapped weights, in memory groups, in turn.
 
     python benchmarks/sparse.py DIR --package P [--peer llama.cpp=PYTHON --gguf G] [--sizes resident 6GB 4GB 3GB]
-        [--sequences 1 8] [--rounds 3] [--tokens 48]
+        [--sequences 1 8] [--rounds 3] [--tokens 48] [--peer-tokens 6]
 
 Every round starts one fresh process for each engine and size, never two at a time, the order alternating, after the
 models' files were dropped from the page cache. Ours writes texts through its whole engine, sampled at temperature 1
@@ -45,7 +45,7 @@ from pocketseek.runtime.residency.expert_policies import DEFAULT_POLICY
 from pocketseek.runtime.residency.routing_trace import TraceHeader, TracePass, read_trace
 
 RESIDENT, HOME = "resident", "home"
-PROMPT_TOKENS = 16
+PROMPT_TOKENS = 8
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def run_one(engine: Engine, model: Path, size: str, sequences: int, arguments: a
         model=str(model),
         memory_bytes=0 if is_resident else limit_bytes,
         threads=arguments.threads,
-        passes=arguments.tokens,
+        passes=arguments.tokens if engine.name == OURS or is_resident else arguments.peer_tokens,
         prompt_tokens=PROMPT_TOKENS,
         num_sequences=sequences,
         texts=str(texts) if texts.exists() else "",
@@ -240,6 +240,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sequences", type=int, nargs="+", default=[8], help="that write at once, besides one alone")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=48, help="that are measured, of each sequence")
+    parser.add_argument(
+        "--peer-tokens", type=int, default=6, help="of a peer in less memory, where it takes seconds each"
+    )
     parser.add_argument("--threads", type=int, default=SmallJob("", 0).threads)
     parser.add_argument(
         "--patience", type=float, default=240.0, help="seconds for a first token (default: %(default)s)"
@@ -251,8 +254,8 @@ def parse_arguments() -> argparse.Namespace:
             parse_memory(size)
     if arguments.peers and arguments.gguf is None:
         parser.error("name llama.cpp's file with --gguf")
-    if min(arguments.sequences) < 1 or arguments.rounds < 1 or arguments.tokens < 2:
-        parser.error("sequences and rounds must be 1 or more, tokens 2 or more")
+    if min(*arguments.sequences, arguments.rounds, arguments.peer_tokens, arguments.tokens - 1) < 1:
+        parser.error("sequences, rounds and peer tokens must be 1 or more, tokens 2 or more")
     arguments.sequences = [one for one in arguments.sequences if one > 1] or [1]
     return arguments
 
