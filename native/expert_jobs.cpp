@@ -111,6 +111,7 @@ void Core::lay_out_jobs() {
         Forms own;
         own.wide = true;
         own_.take(own, 0, size_t(threads) * group_rows * widest, size_t(threads) * group_rows * div_up(widest, kSuperBlocks));
+        own_blocks_ = widest;
     }
     float* const mlp = grown(mlp_, all.mlp);
     for (size_t i = 0; i < jobs_.size(); i++) {
@@ -126,10 +127,11 @@ void Core::lay_out_jobs() {
     }
 }
 
-// A worker's own rows in the wide form, as many as a panel's group has.
-WideActivations Core::own_rows(int worker, int blocks) {
-    const size_t first = size_t(worker) * table_.pair_rows, superblocks = div_up(blocks, kSuperBlocks);
-    return {own_.wide_q.data() + first * blocks * kBlock, own_.wide_scale.data() + first * superblocks, own_.wide_sum8.data() + first * blocks};
+// A worker's own rows in the wide form, as many as a panel's group has. They begin at the same place for every job, since workers are
+// at jobs of different widths at the same time.
+WideActivations Core::own_rows(int worker) {
+    const size_t first = size_t(worker) * table_.pair_rows, blocks = first * own_blocks_, superblocks = first * div_up(own_blocks_, kSuperBlocks);
+    return {own_.wide_q.data() + blocks * kBlock, own_.wide_scale.data() + superblocks, own_.wide_sum8.data() + blocks};
 }
 
 // The tasks of a loop over all jobs.
@@ -155,7 +157,7 @@ void Core::gather_inputs() {
                 continue;
             }
             Activations own;
-            own.blocks = x_.blocks, own.wide = own_rows(worker, x_.blocks);
+            own.blocks = x_.blocks, own.wide = own_rows(worker);
             const int first = which * group_rows, count = std::min(group_rows, job.rows - first);
             for (int i = 0; i < count; i++) copy_row(x_, source(job, first + i), own, i);
             table_.pack(own, count, job.in.panel, which, 0, own.superblocks());
@@ -214,7 +216,7 @@ void Core::quantise_middles() {
             const int first = group * step(job), count = std::min(step(job), job.rows - first);
             const bool packed = job.middle.panel.values;
             Activations to = job.middle;
-            if (packed) to.wide = own_rows(worker, to.blocks);
+            if (packed) to.wide = own_rows(worker);
             const ptrdiff_t apart = ptrdiff_t(job.inner_rows.group_rows) * kTileRows;
             for (int i = 0; i < count; i++) table_.quantise(job.inner_rows.tile(first + i, 0), apart, job.inner, to, packed ? i : first + i, part, part + 1);
             if (packed) table_.pack(to, count, to.panel, group, part, part + 1);
