@@ -97,6 +97,16 @@ def test_every_way_to_choose_agrees_across_sets_and_threads_and_with_the_referen
     assert len({result.tobytes() for result in results}) == 1
 
 
+def test_threads_at_experts_of_different_widths_do_not_disturb_each_other() -> None:
+    """Many rows go through panels: those of the shared experts in other places than those of the narrow ones."""
+    moe = MoeShape(num_experts=8, experts_per_token=3, expert_size=96, shared_size=192)
+    model = RandomModel("q4p", moe_config(moe, num_layers=4))
+    tokens = tokens_of(model, 200)
+    expected = native(model, threads=1).run(("a", 0, tokens))["a"].tobytes()
+    runner = native(model, threads=2)
+    assert {runner.run(("a", 0, tokens))["a"].tobytes() for _ in range(50)} == {expected}
+
+
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_company_cuts_and_threads_change_no_bit(data: st.DataObject) -> None:
