@@ -110,8 +110,8 @@ void Core::lay_out_jobs() {
     if (all.in.panels || all.middle.panels) {
         Forms own;
         own.wide = true;
-        own_.take(own, 0, size_t(threads) * group_rows * widest, size_t(threads) * group_rows * div_up(widest, kSuperBlocks));
-        own_blocks_ = widest;
+        own_blocks_ = div_up(widest, kSuperBlocks) * kSuperBlocks;
+        own_.take(own, 0, size_t(threads) * group_rows * own_blocks_, size_t(threads) * group_rows * (own_blocks_ / kSuperBlocks));
     }
     float* const mlp = grown(mlp_, all.mlp);
     for (size_t i = 0; i < jobs_.size(); i++) {
@@ -127,11 +127,10 @@ void Core::lay_out_jobs() {
     }
 }
 
-// A worker's own rows in the wide form, as many as a panel's group has. They begin at the same place for every job, since workers are
-// at jobs of different widths at the same time.
+// A worker's own rows in the wide form, as many as a panel's group has, of any width up to the widest.
 WideActivations Core::own_rows(int worker) {
-    const size_t first = size_t(worker) * table_.pair_rows, blocks = first * own_blocks_, superblocks = first * div_up(own_blocks_, kSuperBlocks);
-    return {own_.wide_q.data() + blocks * kBlock, own_.wide_scale.data() + superblocks, own_.wide_sum8.data() + blocks};
+    const size_t first = size_t(worker) * table_.pair_rows * own_blocks_;
+    return {own_.wide_q.data() + first * kBlock, own_.wide_scale.data() + first / kSuperBlocks, own_.wide_sum8.data() + first};
 }
 
 // The tasks of a loop over all jobs.

@@ -243,7 +243,7 @@ private:
     Forms x_forms_;   // that x_ has
     Activations x_;   // the normed rows of the layer with experts, as f32 and in the forms that were asked for so far
     ActivationBuffers x_buffers_, gathered_, middle_, own_;  // own_: of each worker, rows on their way into a panel
-    int own_blocks_ = 0;                                     // that there is room for in each of them
+    int own_blocks_ = 0;  // of a worker's place in own_: jobs of unequal widths are done at the same time
     PanelBuffers middle_panel_;
     std::vector<float> scores_of_experts_, outputs_, shared_;
     std::vector<MlpJob> jobs_;    // of a wave
