@@ -1,5 +1,6 @@
 """An engine whose experts do not all fit: the same bytes, in changing memory, sealed, and on storage that fails."""
 
+import gc
 import os
 import shutil
 import threading
@@ -11,6 +12,7 @@ import pytest
 from bad_storage import FOR_EVER, Disk, Meddler, do_damage, overwrite
 from runtime.residency.test_engine_in_changing_memory import least_bytes
 from streaming_engine import (
+    Held,
     MovingLimit,
     chunk_paths,
     held,
@@ -51,6 +53,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("POCKETSEEK_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("pocketseek.runtime.residency.chunk_files.RETRY_PAUSE_S", 0.0)
     (tmp_path / "home").mkdir()
+    gc.collect()  # what tests before left is not counted
     return tmp_path / "home"
 
 
@@ -154,7 +157,7 @@ def test_slots_are_not_counted_twice(package: Path, monkeypatch: pytest.MonkeyPa
     keep_in_memory(monkeypatch, 0.9)
     with load(package, prefix_store_bytes=0) as engine:
         run_together(engine, REQUESTS)
-        assert weights_of[-1].ring_bytes > 0.7 * weights_of[-1].num_bytes
+        assert weights_of[-1].ring_bytes > 0.6 * weights_of[-1].num_bytes
     assert max(base) - base[0] < weights_of[-1].num_bytes // 2
 
 
@@ -255,8 +258,8 @@ def test_a_damaged_chunk_is_an_error_until_a_good_one_is_in_its_place(
     watch_experts(monkeypatch)
     with load(package, prefix_store_bytes=0) as engine:
         assert outcomes(engine, REQUESTS) == expected
-        before = held(package)
-        for path in (expert_paths(package)[0], chunk_paths(package)[1]):
+        before: Held | None = None  # from the first damage on there are readers, also where everything is in memory
+        for path in (expert_paths(package)[0], chunk_paths(package)[1], expert_paths(package)[-1]):
             good = path.read_bytes()
             do_damage(path, damage)
             assert set(outcomes(engine, REQUESTS[:3])) <= {IntegrityError, StorageError}
@@ -264,6 +267,7 @@ def test_a_damaged_chunk_is_an_error_until_a_good_one_is_in_its_place(
             path.unlink()
             path.write_bytes(good)
             assert outcomes(engine, REQUESTS[:1]) == expected[:1]
+            before = before or held(package)
             assert held(package) == before
         assert outcomes(engine, REQUESTS) == expected
 

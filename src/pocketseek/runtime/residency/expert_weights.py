@@ -33,7 +33,7 @@ from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.always_parts import HEAD_STAGE, AlwaysParts
 from pocketseek.runtime.residency.expert_policies import DEFAULT_POLICY, ExpertPolicy, make_policy
 from pocketseek.runtime.residency.expert_reader import ExpertReader
-from pocketseek.runtime.residency.expert_slots import ExpertExtents, ExpertSlots, MappedExperts
+from pocketseek.runtime.residency.expert_slots import ExpertExtents, ExpertSlots, MappedExperts, least_slots
 from pocketseek.runtime.residency.expert_store import ExpertStore
 from pocketseek.runtime.residency.guarded_maps import GuardedMaps
 from pocketseek.runtime.residency.loss_watch import LossWatch
@@ -45,7 +45,6 @@ from pocketseek.runtime.residency.table_rows import TableRows
 from pocketseek.runtime.residency.weight_files import WeightFiles, open_files
 
 LEARN_EVERY = 16  # passes
-_LEAST_ROUNDS = 2  # of slots: as many experts as a token needs, being read while others are computed
 _CACHED_SHARE = 16  # of all weights, at most, that the system keeps of what is read through its cache
 _SAMPLE_BYTES = 65_536
 
@@ -79,7 +78,7 @@ class ExpertWeights:
         moe = self._config.moe
         assert moe is not None  # the caller has seen to it
         self.policy = policy or make_policy(DEFAULT_POLICY, self._extents.layers, moe.num_experts)
-        self._least_slots = min(self._extents.count, _LEAST_ROUNDS * moe.experts_per_token)
+        self._least_slots = least_slots(moe, self._extents.count)
         self._num_experts = moe.num_experts
         self._layers = [self._parts.layer(index, with_experts=False) for index in range(self._config.num_layers)]
         self._whole: list[object] = []  # the same with their experts, once they are all there
