@@ -26,6 +26,7 @@ from pocketseek.runtime.onnx.providers import ProviderChoice
 from pocketseek.runtime.opening import available_bytes, cool_cores, has_address_limit
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore
+from pocketseek.runtime.routing_log import RoutingLog
 from pocketseek.runtime.work import pages_for
 from pocketseek.settings import Settings
 from pocketseek.text.chat_template import ChatTemplate
@@ -73,6 +74,7 @@ class EngineWishes:
     cache_key: bytes | None = None
     speculation: bool = True
     temperature_limit_c: float | None = None
+    routing_log: RoutingLog | None = None
 
 
 def start_engine(
@@ -109,6 +111,8 @@ def start_engine(
         screen_off=settings.screen_off,
     )
     try:
+        if wishes.routing_log is not None:
+            wishes.routing_log.base_bytes = use.base_bytes
         limits = heat.governor.limits()  # the first look at heat, too
         executor.set_weight_bytes(limits.weight_bytes)
         model.warm()

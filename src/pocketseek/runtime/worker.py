@@ -210,7 +210,7 @@ class Worker:
         limits = self._governor.limits()
         self._applied.apply(limits)
         policy = self._scheduler.policy
-        policy.costs.storage_s = self._executor.storage_s
+        policy.costs.storage_s, policy.costs.kind = self._executor.storage_s, self._executor.pass_kind
         duty = limits.duty if policy.has_interactive else limits.duty * limits.background_duty
         self._pace.set_duty(duty, self._clock())
         self._may_hurry = limits.may_hurry
