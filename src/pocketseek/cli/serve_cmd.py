@@ -18,7 +18,7 @@ from pocketseek.cli import messages, options
 from pocketseek.cli.console import ShowProgress, print_json, print_text, progress_bar
 from pocketseek.cli.engine_choice import EngineOptions, prepare_engine, tell_provider
 from pocketseek.cli.heat_limit import LimitNote
-from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
+from pocketseek.cli.key_options import KeptSecrets, KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
 from pocketseek.cli.state_key import cache_key, state_key
@@ -116,6 +116,7 @@ def serve(
     from pocketseek.apps.serve.voice_priority import giving_way_to_voice
     from pocketseek.package.audit import AuditLog
     from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.store import ModelStore
 
     settings = read_settings()
     gate = Gatekeeper.of(settings)
@@ -150,7 +151,10 @@ def serve(
 
     data_key, pages_key = state_key(settings), cache_key(settings)  # asked for now, while somebody is there
 
-    voice = installed_voice(settings)
+    voice_keys = KeptSecrets(settings, KeyOptions(key_file, key_command))
+    for part in ModelStore(settings.models_dir).list_parts():
+        voice_keys(part.path)  # of sealed ones: asked now, nobody can be asked later
+    voice = installed_voice(settings, voice_keys)
 
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
         from pocketseek.runtime.load import load
@@ -199,6 +203,7 @@ def serve(
         with (
             closing(ConversationStore(settings.conversations_path, key=data_key, erase=erase)) as conversations,
             closing(PrivateFiles(settings.uploads_dir, key=data_key)) as files,
+            closing(voice_keys),
             closing(voice),
             closing(
                 ModelUpdates(

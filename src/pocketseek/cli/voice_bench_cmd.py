@@ -12,7 +12,7 @@ import typer
 
 from pocketseek.cli import options, voice_bench_messages, voice_bench_view
 from pocketseek.cli.console import note, print_json, print_table, progress_bar
-from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions
+from pocketseek.cli.key_options import KeptSecrets, KeyCommand, KeyFile, KeyOptions
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine, opened_sampling
 from pocketseek.cli.report_run import check_page
@@ -196,9 +196,11 @@ class _Run:
         w = self._wishes
         languages = {w.language or file.language for file in self._files}
         common = languages.pop() if len(languages) == 1 else None
-        listening = choose_recogniser(self._settings, common, name=w.recogniser)
-        speaking = choose_synthesiser(self._settings, common or "en", name=w.voice)
-        noticing = choose_detector(self._settings)
+        keys = KeptSecrets(self._settings, self._key)
+        stack.callback(keys.close)
+        listening = choose_recogniser(self._settings, common, name=w.recogniser, secret_of=keys)
+        speaking = choose_synthesiser(self._settings, common or "en", name=w.voice, secret_of=keys)
+        noticing = choose_detector(self._settings, secret_of=keys)
         self._parts = {"recogniser": listening.name, "voice": speaking.name, "detector": noticing.name}
         recogniser = stack.enter_context(closing(listening.open()))
         synthesiser = stack.enter_context(closing(speaking.open()))

@@ -12,7 +12,7 @@ from pocketseek.cli import options, voice_messages
 from pocketseek.cli.chat_model import ModelOptions, ModelSlot
 from pocketseek.cli.console import note, print_json
 from pocketseek.cli.engine_choice import EngineOptions
-from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions
+from pocketseek.cli.key_options import KeptSecrets, KeyCommand, KeyFile, KeyOptions
 from pocketseek.cli.messages import Words
 from pocketseek.cli.voice_languages import voice_language
 from pocketseek.device.memory import process_memory
@@ -115,10 +115,11 @@ def listen(
     by_android = recogniser == ANDROID  # which listens by itself
     if by_android and (wav or push_to_talk):
         raise UsageError("Android's own recognition listens by itself; leave out --wav and --push-to-talk")
+    keys = KeptSecrets(settings, KeyOptions(key_file, key_command))
     engines = _Engines(
-        Chosen("", "named", NoDetector) if by_android else choose_detector(settings),
-        choose_recogniser(settings, spoken, name=recogniser),
-        choose_synthesiser(settings, spoken, name=voice, may_play_itself=out is None),
+        Chosen("", "named", NoDetector) if by_android else choose_detector(settings, secret_of=keys),
+        choose_recogniser(settings, spoken, name=recogniser, secret_of=keys),
+        choose_synthesiser(settings, spoken, name=voice, may_play_itself=out is None, secret_of=keys),
         memory,
     )
     model_options = ModelOptions(
@@ -137,6 +138,7 @@ def listen(
         yes=yes,
     )
     with ExitStack() as stack:
+        stack.callback(keys.close)
         edge = stack.enter_context(
             open_edge(
                 wav or [],

@@ -75,12 +75,15 @@ class Manifest:
     def model(self) -> ModelConfig:
         """Raises UnsupportedError of what is no language model."""
         if self.config is None:
-            kind = "a package without a model" if self.part is None else f"a speech part ({self.part.kind})"
-            raise UnsupportedError(
-                f"{self.name} is {kind}, not a language model; "
-                "`pocketseek voice` uses it, `pocketseek models` lists the models"
-            )
+            raise self.no_model_error()
         return self.config
+
+    def no_model_error(self) -> UnsupportedError:
+        kind = "something else" if self.part is None else f"a speech part ({self.part.kind})"
+        return UnsupportedError(
+            f"{self.name} is {kind}, not a language model; "
+            "`pocketseek voice` uses it, `pocketseek models` lists the models"
+        )
 
     @property
     def num_parameters(self) -> int:
@@ -100,7 +103,7 @@ class Manifest:
         return tuple(found.values())
 
     def tensors_between(self, sha256: str, start: int, stop: int) -> tuple[str, ...]:
-        """Names of the tensors with a byte in [start, stop) of a chunk; of a speech part, of its files with the chunk."""
+        """Names of the tensors with a byte in [start, stop) of a chunk; of a speech part, of its files that have it."""
         if self.part is not None:
             return self.part.files_with(self.chunks, sha256)
         return tuple(

@@ -92,9 +92,9 @@ def open_part(
             views_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             if (record := read_record(package_dir)) is not None:
                 return _sealed_view(package_dir, views_dir, manifest, manifest.part, asked, record, secret)
-        folder = views_dir / f"{package_dir.name}-{version_id(asked)[:_VERSION_CHARS]}"
-        _make_plain(package_dir, folder, manifest)
-        return PartView(folder, manifest.part, ExitStack())
+        place = views_dir / f"{package_dir.name}-{version_id(asked)[:_VERSION_CHARS]}"
+        _make_plain(package_dir, place, manifest)
+        return PartView(place / package_dir.name, manifest.part, ExitStack())
 
     return on_settled_manifest(package_dir, check_and_view, ask)
 
@@ -115,29 +115,30 @@ def _contents(manifest: Manifest) -> Iterator[tuple[PartFile, Sequence[ChunkEntr
     return manifest.part.files_with_chunks(manifest.chunks) if manifest.part is not None else iter(())
 
 
-def _make_plain(package_dir: Path, folder: Path, manifest: Manifest) -> None:
-    """Made beside it and renamed, so that a folder of that name is whole; of two who make it the first one wins."""
-    with storage_errors(folder):
-        if _is_whole(package_dir, folder, manifest):
-            return
+def _make_plain(package_dir: Path, place: Path, manifest: Manifest) -> None:
+    """Made beside it and renamed, so that a place of that name is whole; of two who make it the first one wins. The
+    folder in it is called like the package: engines show its name."""
+    if _is_whole(package_dir, place, manifest):
+        return
     copied_bytes = sum(sum(one.num_bytes for one in chunks) for _, chunks in _contents(manifest) if len(chunks) > 1)
-    check_free_space(folder.parent, copied_bytes)
-    with storage_errors(folder, needed_bytes=copied_bytes):
-        made = _new_folder(folder.parent)
+    check_free_space(place.parent, copied_bytes)
+    with storage_errors(place, needed_bytes=copied_bytes):
+        made = _new_place(place.parent)
         try:
-            _fill(package_dir, made, manifest)
-            shutil.rmtree(folder, ignore_errors=True)
+            stamps = _fill(package_dir, made / package_dir.name, manifest)
+            (made / _COPIES_NAME).write_text(json.dumps(stamps), encoding="utf-8")
+            shutil.rmtree(place, ignore_errors=True)
             try:
-                made.rename(folder)
+                made.rename(place)
             except OSError:
-                if not _is_whole(package_dir, folder, manifest):
+                if not _is_whole(package_dir, place, manifest):
                     raise
         finally:
             shutil.rmtree(made, ignore_errors=True)
-        _remove_older(folder)
+        _remove_older(place)
 
 
-def _new_folder(views_dir: Path) -> Path:
+def _new_place(views_dir: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{_OPEN_PREFIX}{os.getpid()}-", dir=views_dir))
 
 
@@ -155,7 +156,8 @@ def _is_left_over(folder: Path) -> bool:
     return False
 
 
-def _fill(package_dir: Path, folder: Path, manifest: Manifest) -> None:
+def _fill(package_dir: Path, folder: Path, manifest: Manifest) -> dict[str, str]:
+    """Stamps of the copies."""
     stamps: dict[str, str] = {}
     for file, chunks in _contents(manifest):
         path = folder / file.name
@@ -168,12 +170,13 @@ def _fill(package_dir: Path, folder: Path, manifest: Manifest) -> None:
                 _copy(package_dir, chunk, target.fileno())
             os.fsync(target.fileno())
         stamps[file.name] = stamp_of(path.stat())
-    (folder / _COPIES_NAME).write_text(json.dumps(stamps), encoding="utf-8")
+    return stamps
 
 
-def _is_whole(package_dir: Path, folder: Path, manifest: Manifest) -> bool:
+def _is_whole(package_dir: Path, place: Path, manifest: Manifest) -> bool:
+    folder = place / package_dir.name
     try:
-        stamps = json.loads((folder / _COPIES_NAME).read_bytes())
+        stamps = json.loads((place / _COPIES_NAME).read_bytes())
         return all(
             os.readlink(folder / file.name) == str(chunk_path(package_dir.absolute(), chunks[0].sha256))
             if len(chunks) == 1
@@ -184,11 +187,11 @@ def _is_whole(package_dir: Path, folder: Path, manifest: Manifest) -> bool:
         return False
 
 
-def _remove_older(folder: Path) -> None:
+def _remove_older(place: Path) -> None:
     """Views of other versions: who has one open has read it, or goes on with what it has open."""
-    name = folder.name.rpartition("-")[0]
-    for other in folder.parent.iterdir():
-        if other != folder and other.name.rpartition("-")[0] == name and not other.name.startswith("."):
+    name = place.name.rpartition("-")[0]
+    for other in place.parent.iterdir():
+        if other != place and other.name.rpartition("-")[0] == name and not other.name.startswith("."):
             shutil.rmtree(other, ignore_errors=True)
 
 
@@ -212,8 +215,9 @@ def _sealed_view(
     secret: Secret | None,
 ) -> PartView:
     with ExitStack() as undo:
-        folder = _new_folder(views_dir)
-        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        place = _new_place(views_dir)
+        undo.callback(shutil.rmtree, place, ignore_errors=True)
+        folder = place / package_dir.name
         seal = OpenedSeal.open(package_dir, manifest, manifest_bytes, record, secret)
         heavy: list[int] = []
         undo.callback(_close_all, heavy)

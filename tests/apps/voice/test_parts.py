@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from pocketseek.apps.voice.parts import Part, PartFile, fetch_part, known_parts, part_by_id, recommended_parts
-from pocketseek.errors import DownloadError, NotFoundError
+from pocketseek.errors import DownloadError, NotFoundError, UsageError
+from pocketseek.package.part_view import open_part
+from pocketseek.package.store import ModelStore
+from pocketseek.package.verify import verify_package
+from pocketseek.settings import Settings
+from tests.package.packages import write_sample  # noqa: F401
 
 FIRST, SECOND = b"first half, ", b"second half"
 WHOLE = FIRST + SECOND
