@@ -129,6 +129,11 @@ class KeptSecrets:
                 self._secrets[path] = secret_for(path, self._settings, self._options)
             return nullcontext(self._secrets[path])
 
+    def known(self, path: Path) -> Secret | None:
+        """Nobody is asked."""
+        with self._lock:
+            return self._secrets.get(path)
+
     def close(self) -> None:
         with self._lock:
             for secret in self._secrets.values():

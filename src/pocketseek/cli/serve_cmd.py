@@ -151,8 +151,8 @@ def serve(
 
     data_key, pages_key = state_key(settings), cache_key(settings)  # asked for now, while somebody is there
 
-    voice_keys = KeptSecrets(settings, KeyOptions(key_file, key_command))
-    for part in ModelStore(settings.models_dir).list_parts():
+    voice_keys, store = KeptSecrets(settings, KeyOptions(key_file, key_command)), ModelStore(settings.models_dir)
+    for part in store.list_parts():
         voice_keys(part.path)  # of sealed ones: asked now, nobody can be asked later
     voice = installed_voice(settings, voice_keys)
 
@@ -229,10 +229,10 @@ def serve(
             _announce(serve_options, listener.getsockname()[1], pool, words, qr=show_qr, json=json)
             with keeping_up(
                 settings,
-                lambda: [model.path for model in served],
+                lambda: [*(model.path for model in served), *(part.path for part in store.list_parts())],
                 is_idle=lambda: not services.admission.num_here,
                 report=_log.warning,
-                unlock=lambda path: secrets.get(path.name),
+                unlock=lambda path: secrets.get(path.name) or voice_keys.known(path),
             ):
                 code = run_server(server, listener)
             services.refusals.close()

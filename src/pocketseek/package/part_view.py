@@ -44,18 +44,17 @@ _VERSION_CHARS = 16
 class PartView:
     """folder: has the part's files by their names."""
 
-    def __init__(self, folder: Path, part: SpeechPart, resources: ExitStack, heavy: Sequence[int] = ()) -> None:
-        """heavy: descriptors of files that engines read when they open."""
+    def __init__(self, folder: Path, part: SpeechPart, resources: ExitStack, heavy: list[int] | None = None) -> None:
+        """heavy: descriptors of files that engines read when they open; taken out of this list as they are closed."""
         self.folder = folder
         self.part = part
         self._resources = resources
-        self._heavy = list(heavy)
+        self._heavy = [] if heavy is None else heavy
 
     def was_read(self) -> None:
         """The engine is open, and has read what lies in the folder itself: the memory of decrypted files is given back.
         What lies in folders below it, such as eSpeak NG's data, is read later and stays."""
-        while self._heavy:
-            os.close(self._heavy.pop())
+        _close_all(self._heavy)
 
     def close(self) -> None:
         self.was_read()
