@@ -105,6 +105,7 @@ def listen(
         choose_synthesiser,
     )
     from pocketseek.apps.voice.session import VoiceSettings
+    from pocketseek.apps.voice.shared_room import SharedRoom
     from pocketseek.cli.voice_edges import open_edge
 
     if push_to_talk and wav:
@@ -116,10 +117,12 @@ def listen(
     if by_android and (wav or push_to_talk):
         raise UsageError("Android's own recognition listens by itself; leave out --wav and --push-to-talk")
     keys = KeptSecrets(settings, KeyOptions(key_file, key_command))
+    slots: list[ModelSlot] = []
+    room = SharedRoom(lambda: [one.current.engine.guests for one in slots])
     engines = _Engines(
         Chosen("", "named", NoDetector) if by_android else choose_detector(settings, secret_of=keys),
-        choose_recogniser(settings, spoken, name=recogniser, secret_of=keys),
-        choose_synthesiser(settings, spoken, name=voice, may_play_itself=out is None, secret_of=keys),
+        choose_recogniser(settings, spoken, name=recogniser, secret_of=keys, room=room),
+        choose_synthesiser(settings, spoken, name=voice, may_play_itself=out is None, secret_of=keys, room=room),
         memory,
     )
     model_options = ModelOptions(
@@ -151,6 +154,7 @@ def listen(
             )
         )
         slot = stack.enter_context(closing(_opened_slot(model_options, model)))
+        slots.append(slot)
         voice_settings = VoiceSettings(language=spoken, barge_in=barge_in, push_to_talk=push_to_talk)
         session = stack.enter_context(
             closing(engines.session(stack, slot, voice_settings, spoken, system=system or "", max_tokens=max_tokens))

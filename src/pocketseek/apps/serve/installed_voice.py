@@ -9,7 +9,7 @@ from pocketseek.apps.serve.voice_chat import SpokenManner
 from pocketseek.apps.serve.voice_desk import VoiceDesk, VoiceMakers
 from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
 from pocketseek.apps.voice.installed_parts import SecretOf
-from pocketseek.apps.voice.on_demand import prepare
+from pocketseek.apps.voice.on_demand import Room, prepare
 from pocketseek.apps.voice.style import DEFAULT_MAX_TOKENS, ReadAloud, spoken_style
 from pocketseek.settings import Settings
 
@@ -18,8 +18,8 @@ _ANY = "en"  # where the language is found out only when somebody speaks
 P = TypeVar("P")
 
 
-def installed_voice(settings: Settings, secret_of: SecretOf | None = None) -> VoiceDesk:
-    """Opens nothing, and looks for nothing yet. secret_of: of sealed parts."""
+def installed_voice(settings: Settings, secret_of: SecretOf | None = None, room: Room | None = None) -> VoiceDesk:
+    """Opens nothing, and looks for nothing yet. secret_of: of sealed parts. room: what they take memory of."""
 
     def check(language: str | None) -> None:
         choose_detector(settings)
@@ -33,8 +33,10 @@ def installed_voice(settings: Settings, secret_of: SecretOf | None = None) -> Vo
     )
     return VoiceDesk(
         VoiceMakers(
-            lambda language: _ready(choose_recogniser(settings, language, secret_of=secret_of).open()),
-            lambda language: _ready(choose_synthesiser(settings, language or _ANY, secret_of=secret_of).open()),
+            lambda language: _ready(choose_recogniser(settings, language, secret_of=secret_of, room=room).open()),
+            lambda language: _ready(
+                choose_synthesiser(settings, language or _ANY, secret_of=secret_of, room=room).open()
+            ),
             lambda: choose_detector(settings, secret_of=secret_of).open(),
             manner,
             check,

@@ -28,14 +28,13 @@ from pocketseek.apps.voice.candidates import (
 )
 from pocketseek.apps.voice.contract import Recogniser, SpeechDetector, Synthesiser
 from pocketseek.apps.voice.installed_parts import InstalledParts, SecretOf
-from pocketseek.apps.voice.on_demand import OnDemand, OnDemandRecogniser, OnDemandSynthesiser
+from pocketseek.apps.voice.on_demand import OnDemand, OnDemandRecogniser, OnDemandSynthesiser, Room
 from pocketseek.apps.voice.tts_espeak import EspeakSynthesiser
 from pocketseek.apps.voice.tts_termux import PROGRAM as TERMUX_SPEAK
 from pocketseek.apps.voice.tts_termux import TermuxSynthesiser
 from pocketseek.apps.voice.vad import SileroDetector
 from pocketseek.apps.voice.voices import Voices
 from pocketseek.errors import VoiceError
-from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.libraries import is_termux
 from pocketseek.settings import Settings
 
@@ -65,18 +64,18 @@ def choose_recogniser(
     language: str | None,
     *,
     name: str | None = None,
-    budget: MemoryBudget | None = None,
+    room: Room | None = None,
     secret_of: SecretOf | None = None,
 ) -> Chosen[Recogniser]:
     """name: of a part or folder, instead of choosing; `android` is one, too. secret_of: of sealed parts. Opened on
-    demand. Raises VoiceError if there is none."""
+    demand, in a room. Raises VoiceError if there is none."""
     if name == ANDROID:
         return Chosen(NoRecogniser.name, "named", NoRecogniser)
     found = [one for one in recognisers(settings, secret_of) if name is None or one.name == name]
     best, reason, missing = _best(found, language, name, "speech recogniser")
 
     def opened() -> Recogniser:
-        engine = OnDemand(best.name, best.open, num_bytes=best.num_bytes + _WORK_BYTES, budget=budget)
+        engine = OnDemand(best.name, best.open, num_bytes=best.num_bytes + _WORK_BYTES, room=room)
         return OnDemandRecogniser(engine, best.languages)
 
     return Chosen(best.name, reason, opened, missing)
@@ -87,7 +86,7 @@ def choose_synthesiser(
     language: str,
     *,
     name: str | None = None,
-    budget: MemoryBudget | None = None,
+    room: Room | None = None,
     secret_of: SecretOf | None = None,
     may_play_itself: bool = False,
 ) -> Chosen[Synthesiser]:
@@ -100,8 +99,8 @@ def choose_synthesiser(
     usable = [one for one in every if one.is_usable and one != best]
 
     def opened() -> Synthesiser:
-        rest = [(one.languages, _on_demand(one, budget)) for one in usable]
-        return Voices([((*best.languages, *((language,) if name else ())), _on_demand(best, budget)), *rest])
+        rest = [(one.languages, _on_demand(one, room)) for one in usable]
+        return Voices([((*best.languages, *((language,) if name else ())), _on_demand(best, room)), *rest])
 
     return Chosen(best.name, reason, opened, missing)
 
@@ -183,8 +182,8 @@ def _none_error(
 _PACKAGES = {"faster_whisper": "faster-whisper", "sherpa_onnx": "sherpa-onnx", "piper": "piper-tts"}
 
 
-def _on_demand(one: Candidate[Synthesiser], budget: MemoryBudget | None) -> Synthesiser:
+def _on_demand(one: Candidate[Synthesiser], room: Room | None) -> Synthesiser:
     if not one.library:
         return one.open()
-    engine = OnDemand(one.name, one.open, num_bytes=2 * one.num_bytes, budget=budget)
+    engine = OnDemand(one.name, one.open, num_bytes=2 * one.num_bytes, room=room)
     return OnDemandSynthesiser(engine, one.sample_rate)
