@@ -114,7 +114,7 @@ def serve(
     from pocketseek.apps.serve.server import ApiServer, bind, run_server
     from pocketseek.apps.serve.services import ServeOptions, Services
     from pocketseek.apps.serve.voice_priority import giving_way_to_voice
-    from pocketseek.apps.voice.shared_room import SharedRoom
+    from pocketseek.apps.voice.shared_room import SharedRoom, heat_share
     from pocketseek.package.audit import AuditLog
     from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.store import ModelStore
@@ -156,7 +156,10 @@ def serve(
     for part in store.list_parts():
         voice_keys(part.path)  # of sealed ones: asked now, nobody can be asked later
     voice = installed_voice(
-        settings, voice_keys, SharedRoom(lambda: [engine.guests for engine in pool.loaded_engines().values()])
+        settings,
+        voice_keys,
+        SharedRoom(lambda: [engine.guests for engine in pool.loaded_engines().values()]),
+        lambda: heat_share(pool.loaded_engines().values()),
     )
 
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:

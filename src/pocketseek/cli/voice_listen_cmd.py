@@ -190,6 +190,7 @@ class _Engines:
         from pocketseek.apps.voice.engine_chat import EngineChat
         from pocketseek.apps.voice.on_demand import prepare, release_idle
         from pocketseek.apps.voice.session import VoiceSession
+        from pocketseek.apps.voice.shared_room import heat_share
         from pocketseek.apps.voice.style import ReadAloud, spoken_style
 
         style = spoken_style(language, system=system, max_tokens=max_tokens)
@@ -208,6 +209,7 @@ class _Engines:
             ReadAloud(),
             voice_settings,
             when_quiet=lambda: release_idle(recogniser, voice),
+            heat_share=lambda: heat_share([slot.current.engine]),
         )
 
 

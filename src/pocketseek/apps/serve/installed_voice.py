@@ -3,6 +3,7 @@ setup` brings is used without a restart."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from pocketseek.apps.serve.voice_chat import SpokenManner
@@ -18,8 +19,14 @@ _ANY = "en"  # where the language is found out only when somebody speaks
 P = TypeVar("P")
 
 
-def installed_voice(settings: Settings, secret_of: SecretOf | None = None, room: Room | None = None) -> VoiceDesk:
-    """Opens nothing, and looks for nothing yet. secret_of: of sealed parts. room: what they take memory of."""
+def installed_voice(
+    settings: Settings,
+    secret_of: SecretOf | None = None,
+    room: Room | None = None,
+    heat_share: Callable[[], float] = lambda: 1.0,
+) -> VoiceDesk:
+    """Opens nothing, and looks for nothing yet. secret_of: of sealed parts. room: what they take memory of.
+    heat_share: as of VoiceSession."""
 
     def check(language: str | None) -> None:
         choose_detector(settings)
@@ -40,6 +47,7 @@ def installed_voice(settings: Settings, secret_of: SecretOf | None = None, room:
             lambda: choose_detector(settings, secret_of=secret_of).open(),
             manner,
             check,
+            heat_share,
         )
     )
 

@@ -51,6 +51,8 @@ from pocketseek.apps.voice.speaking import SpeakingStage
 from pocketseek.errors import OverloadedError
 
 _QUIET_EVERY_S = 10.0
+LEAST_SHARE_TO_TRY = 0.7
+"""Of the heat of full speed: when it is warmer than that no answer is tried that speech going on would make useless."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,11 @@ class VoiceSession:
         settings: VoiceSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
         when_quiet: Callable[[], None] = lambda: None,
+        heat_share: Callable[[], float] = lambda: 1.0,
     ) -> None:
-        """when_quiet: called now and then while nobody speaks and nothing is answered; it must not take long."""
+        """when_quiet: called now and then while nobody speaks and nothing is answered; it must not take long.
+        heat_share: of the heat of full speed, what may be made now; then less is done that might be of no use."""
+        self._heat_share = heat_share
         self._when_quiet = when_quiet
         self._quiet_due_s = _QUIET_EVERY_S
         self._settings = settings or VoiceSettings()
@@ -110,7 +115,7 @@ class VoiceSession:
             self._attempt_failed,
             clause_wise=self._settings.clause_wise,
         )
-        self._recognition = RecognitionStage(recogniser, self._settings.language, self, self._clock)
+        self._recognition = RecognitionStage(recogniser, self._settings.language, self, self._clock, heat_share)
         self._listening = ListeningStage(
             detector, self._endpointer, self, self._clock, push_to_talk=self._settings.push_to_talk
         )
@@ -255,7 +260,8 @@ class VoiceSession:
     def seems_done(self, turn: int, text: str) -> None:
         with self._lock:
             marks = self._marks.get(turn)
-        if self._settings.try_early and text and marks is not None:
+        may_try = self._settings.try_early and self._heat_share() >= LEAST_SHARE_TO_TRY
+        if may_try and text and marks is not None:
             self._answering.try_answer(turn, text, self._language_of(text), marks)
 
     def goes_on(self, turn: int) -> None:

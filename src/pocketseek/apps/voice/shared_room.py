@@ -1,4 +1,4 @@
-"""Memory beside the language models that are open in this process: one lease is a lease with each of them.
+"""Memory and heat beside the language models that are open in this process: one lease is a lease with each of them.
 
 Each engine's governor sees all of the process, so each has to make way for what comes; a model that is opened later
 finds what is there by then.
@@ -8,9 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from typing import Protocol
 
 from pocketseek.apps.voice.on_demand import Room
+from pocketseek.govern.thermal_governor import ThermalStatus
 from pocketseek.runtime.guests import GuestLease
+
+
+class _Heated(Protocol):
+    def thermal_status(self) -> ThermalStatus | None: ...
+
+
+def heat_share(engines: Iterable[_Heated]) -> float:
+    """Of the heat of full speed, what the hottest of them may make; 1 where nobody watches heat."""
+    shares = [status.share for engine in engines if (status := engine.thermal_status()) is not None]
+    return min(shares, default=1.0)
 
 
 class SharedRoom:
