@@ -81,7 +81,7 @@ def _packaged(one: InstalledModel, part: SpeechPart, library: str, open_engine: 
 def _piper(folder: Path) -> PiperSynthesiser:
     """Raises FormatError."""
     for description in sorted(folder.glob("*.onnx.json")):
-        return PiperSynthesiser(description.with_suffix(""))
+        return PiperSynthesiser(description.with_suffix(""), num_threads=num_threads())
     raise FormatError(f"{folder.name} has no Piper voice in it; get it again")
 
 
@@ -126,7 +126,7 @@ def voice_folders(voice_dir: Path) -> Iterator[Candidate[Synthesiser]]:
                     "piper",
                     (facts.language,),
                     voice.stat().st_size,
-                    partial(PiperSynthesiser, voice),
+                    partial(PiperSynthesiser, voice, num_threads=num_threads()),
                     facts.sample_rate,
                 )
 

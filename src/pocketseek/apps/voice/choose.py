@@ -43,7 +43,9 @@ T_co = TypeVar("T_co", covariant=True)
 
 ANDROID = "android"
 """Name of what Android itself has: its recognition (asr_termux.py) and its voice."""
-_WORK_BYTES = 80_000_000  # of a recogniser, besides its weights
+_WORK_BYTES = {"faster_whisper": 50_000_000, "piper": 130_000_000}
+"""What an engine takes at the most besides its weights as they are on the disk, as measured (docs/lab-notes.md)."""
+_UNKNOWN_WORK_BYTES = 80_000_000
 _SILERO = "silero_vad.onnx"
 
 
@@ -75,7 +77,7 @@ def choose_recogniser(
     best, reason, missing = _best(found, language, name, "speech recogniser")
 
     def opened() -> Recogniser:
-        engine = OnDemand(best.name, best.open, num_bytes=best.num_bytes + _WORK_BYTES, room=room)
+        engine = OnDemand(best.name, best.open, num_bytes=_memory_bytes(best), room=room)
         return OnDemandRecogniser(engine, best.languages)
 
     return Chosen(best.name, reason, opened, missing)
@@ -185,5 +187,10 @@ _PACKAGES = {"faster_whisper": "faster-whisper", "sherpa_onnx": "sherpa-onnx", "
 def _on_demand(one: Candidate[Synthesiser], room: Room | None) -> Synthesiser:
     if not one.library:
         return one.open()
-    engine = OnDemand(one.name, one.open, num_bytes=2 * one.num_bytes, room=room)
+    engine = OnDemand(one.name, one.open, num_bytes=_memory_bytes(one), room=room)
     return OnDemandSynthesiser(engine, one.sample_rate)
+
+
+def _memory_bytes(one: Candidate[T_co]) -> int:
+    """What it will take."""
+    return one.num_bytes + _WORK_BYTES.get(one.library, _UNKNOWN_WORK_BYTES)
