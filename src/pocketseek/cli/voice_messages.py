@@ -27,6 +27,11 @@ DEVICE_AWAY = Message("{problem}. Trying it again ...", "{problem}。正在重�
 DEVICE_BACK = Message("It is back.", "已恢复。")
 WRITTEN = Message("{seconds:.1f} s of speech written to {path}.", "已将 {seconds:.1f} 秒语音写入 {path}。")
 NOTHING_SAID = Message("No answer was spoken, so {path} was not written.", "没有说出回答,因此未写入 {path}。")
+NOISY = Message(
+    "It is noisy here: only what is louder than the noise is listened to. Speak up, or use --push-to-talk.",
+    "这里很吵:只听比噪声更响的声音。请大声一些,或使用 --push-to-talk。",
+)
+QUIET_AGAIN = Message("It is quiet again.", "已恢复安静。")
 ENDED = Message("Ended.", "已结束。")
 
 SETUP_TITLES = (

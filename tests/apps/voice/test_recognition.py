@@ -19,6 +19,9 @@ class Reader:
     def heard_so_far(self, turn: int, text: str) -> None:
         self.texts.append(text)
 
+    def nothing_so_far(self, turn: int, seconds: float) -> None:
+        pass
+
     def seems_done(self, turn: int, text: str) -> None:
         pass
 

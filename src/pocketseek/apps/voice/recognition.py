@@ -38,6 +38,9 @@ class RecognitionReader(Protocol):
 
     def heard_so_far(self, turn: int, text: str) -> None: ...
 
+    def nothing_so_far(self, turn: int, seconds: float) -> None:
+        """There is no word in all that was heard of the turn: so many seconds."""
+
     def seems_done(self, turn: int, text: str) -> None:
         """Silence: this is likely all."""
 
@@ -75,6 +78,7 @@ class RecognitionStage:
         self._turn = 0
         self._new_s = 0.0  # sound that no text was asked for yet
         self._text = ""
+        self._heard_s = 0.0
         self._rest_until_s = 0.0
         self._thread = threading.Thread(target=self._live, name="voice-recognition", daemon=True)
         self._thread.start()
@@ -149,10 +153,11 @@ class RecognitionStage:
             if self._utterance is not None:
                 self._utterance.feed(item)
                 self._new_s += len(item) / SAMPLE_RATE
+                self._heard_s += len(item) / SAMPLE_RATE
             return
         if item.kind == "start":
             self._drop()
-            self._turn, self._text, self._new_s = item.turn, "", 0.0
+            self._turn, self._text, self._new_s, self._heard_s = item.turn, "", 0.0, 0.0
             self._utterance = self._recogniser.start(self._language)
         elif self._utterance is None or item.turn != self._turn:
             return  # of a turn that failed
@@ -188,6 +193,8 @@ class RecognitionStage:
         self._new_s = 0.0
         now_s = self._clock()
         self._rest_until_s = now_s + _REST_FACTOR * (now_s - began_s) / max(_LEAST_SHARE, self._heat_share())
+        if not text:
+            self._reader.nothing_so_far(self._turn, self._heard_s)
         if text != self._text:
             self._text = text
             self._reader.heard_so_far(self._turn, text)

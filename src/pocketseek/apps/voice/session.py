@@ -35,6 +35,7 @@ from pocketseek.apps.voice.contract import (
 from pocketseek.apps.voice.endpoint import Endpointer, EndpointSettings, hint_of
 from pocketseek.apps.voice.event_queue import EventQueue
 from pocketseek.apps.voice.events import (
+    NoiseChanged,
     PartialTranscript,
     SpeechEnded,
     SpeechStarted,
@@ -46,6 +47,7 @@ from pocketseek.apps.voice.events import (
 )
 from pocketseek.apps.voice.failures import failure_line
 from pocketseek.apps.voice.listening import MOST_BACKLOG_S, ListeningStage
+from pocketseek.apps.voice.noise_gate import MOST_WORDLESS_S, SpeechLevel
 from pocketseek.apps.voice.recognition import RecognitionStage
 from pocketseek.apps.voice.speaking import SpeakingStage
 from pocketseek.errors import OverloadedError
@@ -103,6 +105,7 @@ class VoiceSession:
         self._wordless: set[int] = set()  # turns that do not count as somebody speaking again
         self._spoken_turn = 0  # the last one that was not asked in writing; the listening thread has it alone
         self._last_partial = (0, "")  # of which turn; the recogniser's thread has it alone
+        self._tells_partials = False  # likewise; else that there is no text so far means nothing
         self._endpointer = Endpointer(detector.frame_samples / SAMPLE_RATE, self._settings.endpoint)
         detector.reset()
         self._speaking = SpeakingStage(synthesiser, shape, self._clock, self._attempt_failed)
@@ -226,12 +229,13 @@ class VoiceSession:
     def speech_resumed(self) -> None:
         self._recognition.resume(self._spoken_turn)
 
-    def speech_ended(self, end_s: float, *, is_voiced: bool) -> None:
+    def speech_ended(self, end_s: float, level: SpeechLevel, *, is_voiced: bool) -> None:
         turn = self._spoken_turn
         with self._lock:
             marks = self._marks.get(turn)
             if marks is None:  # it failed, and was told so
                 return
+            marks.level = level
             marks.speech_end_s, marks.endpoint_s = end_s, self._clock()
             self._queue.put(SpeechEnded(marks.endpoint_s, turn, end_s))
         if is_voiced:
@@ -239,6 +243,9 @@ class VoiceSession:
         else:
             self._recognition.cancel(turn)
             self.heard(turn, "")
+
+    def noise_changed(self, is_noisy: bool) -> None:
+        self._queue.put(NoiseChanged(self._clock(), self._spoken_turn, is_noisy))
 
     def listening_failed(self, error: Exception) -> None:
         self._queue.close(error)
@@ -250,12 +257,17 @@ class VoiceSession:
             if (marks := self._marks.get(turn)) is None:
                 return
             self._queue.put(PartialTranscript(self._clock(), turn, text))
+        self._tells_partials = True
         if turn == self._spoken_turn:
             self._listening.hint(hint_of(text))
         before, self._last_partial = self._last_partial, (turn, text)
         stays = likely_to_stay(before[1] if before[0] == turn else "", text)
         if self._settings.warm and stays:
             self._answering.warm(stays, marks)
+
+    def nothing_so_far(self, turn: int, seconds: float) -> None:
+        if self._tells_partials and turn == self._spoken_turn and seconds >= MOST_WORDLESS_S:
+            self._listening.give_up()
 
     def seems_done(self, turn: int, text: str) -> None:
         with self._lock:
@@ -282,6 +294,8 @@ class VoiceSession:
         with self._lock:
             if (marks := self._marks.pop(turn, None)) is None:
                 return None
+            if marks.level is not None:
+                self._listening.judge(marks.level, has_words=bool(text))
             if not text:
                 self._wordless.add(turn)
             oldest = min([turn, *self._marks])
