@@ -104,6 +104,11 @@ class Settings:
         return self.home / "voice"
 
     @property
+    def views_dir(self) -> Path:
+        """Speech parts as folders of files."""
+        return self.home / "cache" / "voice"
+
+    @property
     def prefix_dir(self) -> Path:
         """Computed pages of prompts."""
         return self.home / "cache" / "prefix"

@@ -18,7 +18,7 @@ from pocketseek.cli import messages, options
 from pocketseek.cli.console import ShowProgress, print_json, print_text, progress_bar
 from pocketseek.cli.engine_choice import EngineOptions, prepare_engine, tell_provider
 from pocketseek.cli.heat_limit import LimitNote
-from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
+from pocketseek.cli.key_options import KeptSecrets, KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
 from pocketseek.cli.state_key import cache_key, state_key
@@ -114,8 +114,10 @@ def serve(
     from pocketseek.apps.serve.server import ApiServer, bind, run_server
     from pocketseek.apps.serve.services import ServeOptions, Services
     from pocketseek.apps.serve.voice_priority import giving_way_to_voice
+    from pocketseek.apps.voice.shared_room import SharedRoom, heat_share
     from pocketseek.package.audit import AuditLog
     from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.store import ModelStore
 
     settings = read_settings()
     gate = Gatekeeper.of(settings)
@@ -150,7 +152,15 @@ def serve(
 
     data_key, pages_key = state_key(settings), cache_key(settings)  # asked for now, while somebody is there
 
-    voice = installed_voice(settings)
+    voice_keys, store = KeptSecrets(settings, KeyOptions(key_file, key_command)), ModelStore(settings.models_dir)
+    for part in store.list_parts():
+        voice_keys(part.path)  # of sealed ones: asked now, nobody can be asked later
+    voice = installed_voice(
+        settings,
+        voice_keys,
+        SharedRoom(lambda: [engine.guests for engine in pool.loaded_engines().values()]),
+        lambda: heat_share(pool.loaded_engines().values()),
+    )
 
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
         from pocketseek.runtime.load import load
@@ -199,6 +209,7 @@ def serve(
         with (
             closing(ConversationStore(settings.conversations_path, key=data_key, erase=erase)) as conversations,
             closing(PrivateFiles(settings.uploads_dir, key=data_key)) as files,
+            closing(voice_keys),
             closing(voice),
             closing(
                 ModelUpdates(
@@ -224,10 +235,10 @@ def serve(
             _announce(serve_options, listener.getsockname()[1], pool, words, qr=show_qr, json=json)
             with keeping_up(
                 settings,
-                lambda: [model.path for model in served],
+                lambda: [*(model.path for model in served), *(part.path for part in store.list_parts())],
                 is_idle=lambda: not services.admission.num_here,
                 report=_log.warning,
-                unlock=lambda path: secrets.get(path.name),
+                unlock=lambda path: secrets.get(path.name) or voice_keys.known(path),
             ):
                 code = run_server(server, listener)
             services.refusals.close()

@@ -68,8 +68,12 @@ class ModelStore:
         self.models_dir = models_dir
 
     def list(self) -> builtins.list[InstalledModel]:
-        """The usable models by name (quick check only: nothing is hashed)."""
-        return [model for model in self._survey() if isinstance(model, InstalledModel)]
+        """The usable language models by name (quick check only: nothing is hashed)."""
+        return [model for model in self._usable() if model.manifest.config is not None]
+
+    def list_parts(self) -> builtins.list[InstalledModel]:
+        """The usable speech parts (format 3) by name, likewise."""
+        return [model for model in self._usable() if model.manifest.part is not None]
 
     def list_broken(self) -> builtins.list[BrokenModel]:
         """What lies among the models and cannot be used."""
@@ -155,6 +159,9 @@ class ModelStore:
                 return False
         return True
 
+    def _usable(self) -> builtins.list[InstalledModel]:
+        return [model for model in self._survey() if isinstance(model, InstalledModel)]
+
     def _survey(self) -> builtins.list[InstalledModel | BrokenModel]:
         return [_inspect(path) for path in self._entries() if NAME_PATTERN.fullmatch(path.name) and _is_dir(path)]
 
@@ -166,7 +173,7 @@ class ModelStore:
                 return []
 
     def _not_found(self, name: str) -> NotFoundError:
-        names = ", ".join(model.name for model in self.list())
+        names = ", ".join(model.name for model in self._usable())
         hint = (
             f"installed: {names}" if names else "nothing is installed yet; `pocketseek chat demo` installs a small one"
         )

@@ -25,6 +25,7 @@ from pocketseek.runtime.closing import Closeable
 from pocketseek.runtime.counts import EngineStatistics, PageDemand
 from pocketseek.runtime.embedding import Embedding, PendingEmbedding
 from pocketseek.runtime.frequency_caps import FrequencyCaps
+from pocketseek.runtime.guests import Guests
 from pocketseek.runtime.onnx.providers import ProviderChoice
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore
@@ -112,6 +113,8 @@ class Engine:
         closeables = (*((parts.swap,) if parts.swap is not None else ()), *resources)
         self._worker = Worker(parts.scheduler, executor, governor, closeables, parts.archive, following, clocks)
         self._governor = governor
+        self.guests = following.guests if following is not None else Guests()
+        """Room beside it, for what else works in this process."""
         # Also runs at interpreter exit, while the worker can still finish its pass in peace.
         self._finalizer = weakref.finalize(self, self._worker.close)
 
@@ -362,6 +365,10 @@ class Engine:
     def apply_limits(self) -> None:
         """Have the governor asked soon, even if nothing is running: an idle engine then gives memory back, too."""
         self._worker.apply_limits()
+
+    def limits_source(self) -> Callable[[Callable[[], None]], bool]:
+        """The same, and to be told when that is done; False if the engine is closed. It does not hold the engine."""
+        return self._worker.apply_limits
 
     def close(self) -> None:
         """Stop after the running pass and free the memory. Waiting requests get EngineClosedError. May be repeated."""

@@ -20,6 +20,7 @@ from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.closing import Closeable
 from pocketseek.runtime.cost_file import CostFile
 from pocketseek.runtime.engine import Engine
+from pocketseek.runtime.guests import RoomState
 from pocketseek.runtime.heat import connect, watch_heat
 from pocketseek.runtime.memory_use import MeasuredExecutor, MemoryUse, kv_budget_bytes
 from pocketseek.runtime.onnx.providers import ProviderChoice
@@ -133,17 +134,30 @@ def start_engine(
             speculation=wishes.speculation,
             resources=[heat, *model.resources, model.cost_file],  # clocks concern all programs: they first
             policy=Policy(model.cost_file.costs),
-            following=MemoryFollowing(budget, lambda: use.base_bytes, governor.rest_s),
+            following=MemoryFollowing(budget, lambda: use.base_bytes, governor.rest_s, use.guests),
             clocks=heat.clocks,
             gives_states=model.gives_states,
         )
         engine.provider_source = model.provider
         connect(heat, engine.busy_source())
         use.demand = engine.demand_source()
+        use.guests.connect(engine.limits_source(), partial(_room, use, governor, budget), partial(_is_tight, governor))
         return engine
     except BaseException:  # also Ctrl-C: nothing stays open, and it is raised again
         heat.close()
         raise
+
+
+def _room(use: MemoryUse, governor: MemoryGovernor, budget: MemoryBudget) -> RoomState:
+    """Whether guests have what they leased, once the limits were applied."""
+    status = governor.status
+    short_bytes = 0 if status is None else status.split.short_bytes
+    return RoomState(short_bytes, budget.of("process") >= use.base_bytes and not budget.over_bytes)
+
+
+def _is_tight(governor: MemoryGovernor) -> bool:
+    status = governor.status
+    return status is not None and (status.bound == "pressure" or status.split.short_bytes > 0)
 
 
 def _room_pages(use: MemoryUse, status: MemoryStatus | None, judged: Callable[[int], KvVerdict]) -> int:
