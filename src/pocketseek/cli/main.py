@@ -109,6 +109,8 @@ def start(
     _keep_private(context)
     if context.invoked_subcommand is None:
         start_cmd.start()
+        if not start_cmd.is_guided():
+            print(context.get_help(), end="")
     else:
         return
     raise typer.Exit

@@ -235,10 +235,14 @@ def serve(
         raise typer.Exit(code)
 
 
+def missing_libraries() -> list[str]:
+    """Of those that serving needs."""
+    return [name for name in _EXTRA if find_spec(name) is None]
+
+
 def _require_libraries() -> None:
     """Raises UnsupportedError."""
-    missing = [name for name in _EXTRA if find_spec(name) is None]
-    if missing:
+    if missing := missing_libraries():
         raise UnsupportedError(
             f"the server needs libraries that are not here ({', '.join(missing)}); pip install 'pocketseek[serve]'"
         )
