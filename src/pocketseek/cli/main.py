@@ -23,6 +23,7 @@ from pocketseek.cli import (
     audit_cmd,
     bench_cmd,
     chat_cmd,
+    completion_cmd,
     convert_cmd,
     device_cmd,
     diff_cmd,
@@ -49,11 +50,13 @@ from pocketseek.cli import (
     verify_cmd,
     voice_cmd,
 )
+from pocketseek.cli.command_tree import dress
+from pocketseek.cli.completion_cmd import complete_line
 from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
 from pocketseek.cli.key_options import HOW_MODELS_OPEN
 from pocketseek.cli.state_key import HOW_DATA_OPENS
 from pocketseek.errors import PocketseekError, StorageError
-from pocketseek.settings import read_settings
+from pocketseek.settings import is_completing, read_settings
 
 PROGRAM = "pocketseek"
 USAGE_EXIT_CODE = 2
@@ -96,6 +99,8 @@ app.add_typer(doc_cmd.app, name="doc")
 app.add_typer(voice_cmd.app, name="voice")
 app.command("device")(device_cmd.device)
 app.command("doctor")(doctor_cmd.doctor)
+app.command("completion")(completion_cmd.completion)
+dress(app)
 
 
 @app.callback()
@@ -158,6 +163,8 @@ def _ended(words: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     """Typer's own `main` would print errors its own way, so the two steps inside it are taken here."""
+    if is_completing():
+        complete_line(app)
     command = get_command(app)
     try:
         with command.make_context(PROGRAM, arguments) as context:
