@@ -9,7 +9,7 @@ Command modules import what is heavy inside their functions, so that `pocketseek
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated
 
@@ -53,6 +53,7 @@ from pocketseek.cli import (
 from pocketseek.cli.command_tree import dress
 from pocketseek.cli.completion_cmd import complete_line
 from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
+from pocketseek.cli.habits import translate
 from pocketseek.cli.key_options import HOW_MODELS_OPEN
 from pocketseek.cli.state_key import HOW_DATA_OPENS
 from pocketseek.errors import PocketseekError, StorageError
@@ -143,6 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _ended(words: list[str]) -> int:
     try:
         with ending_signals():
+            words = translate(words, commands_of(app))
             code = _run(words)
             sys.stdout.flush()
     except PocketseekError as error:
@@ -151,7 +153,8 @@ def _ended(words: list[str]) -> int:
         problem = error.format_message().rstrip(".")
         if not problem:  # a group without a command, whose help has just been printed
             return USAGE_EXIT_CODE
-        return _fail(f"{problem}; see `{_helpful_command(words)}`", USAGE_EXIT_CODE)
+        see = "; see" if not problem.endswith("?") else " See"
+        return _fail(f"{problem}{see} `{_helpful_command(words)}`", USAGE_EXIT_CODE)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED_EXIT_CODE
     except BrokenPipeError:
@@ -159,6 +162,11 @@ def _ended(words: list[str]) -> int:
     except OSError as error:
         return _fail(str(as_storage_error(error)), StorageError.exit_code)
     return code
+
+
+def commands_of(app: typer.Typer) -> Mapping[str, object]:
+    command = get_command(app)
+    return command.commands if isinstance(command, TyperGroup) else {}
 
 
 def _run(arguments: list[str]) -> int:
