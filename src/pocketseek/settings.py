@@ -181,6 +181,11 @@ def is_completing() -> bool:
     return bool(os.environ.get(COMPLETE_VARIABLE))
 
 
+def termux_source() -> str | None:
+    """Where this Termux was installed from, as it says itself: F_DROID, GITHUB, GOOGLE_PLAY_STORE ..."""
+    return os.environ.get("TERMUX_APK_RELEASE") or None
+
+
 def read_network_settings() -> NetworkSettings:
     """Raises UsageError for an impossible address of the hub or of a proxy."""
     proxies = {scheme: _either(f"{scheme}_proxy") for scheme in ("http", "https", "all")}

@@ -94,8 +94,6 @@ COLUMN_PATH = Message("path", "路径")
 COLUMN_TENSOR = Message("tensor", "张量")
 COLUMN_SHAPE = Message("shape", "形状")
 COLUMN_FORMAT = Message("format", "格式")
-COLUMN_CHECK = Message("check", "检查项")
-COLUMN_RESULT = Message("result", "结果")
 INSTALLED = Message(
     "Installed {name} ({size}) at {path}; use it: pocketseek chat {name}",
     "已安装 {name}({size}):{path};使用:pocketseek chat {name}",
