@@ -35,6 +35,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Links of a page in docs/ to the front pages."""
+    for name, page in FRONT_PAGES.items():
+        markdown = markdown.replace(f"](../{name}", f"]({page}")
+    return markdown
+
+
 def _existing(nav: list[Any], pages: set[str], listed: set[str]) -> list[Any]:
     """Without the pages that are not there; adds the others to listed."""
     kept: list[Any] = []
