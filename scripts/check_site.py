@@ -31,6 +31,8 @@ LOADING = {
 NOT_LOADED = {"canonical", "next", "prev", "alternate", "license"}  # a <link> that is only told
 IN_STYLE = re.compile(r"""url\(\s*["']?(?:https?:)?//[^)]*\)|@import\s+["'](?:https?:)?//[^"']*""", re.IGNORECASE)
 
+STYLE = re.compile(r"<style.*?</style>", re.DOTALL | re.IGNORECASE)
+
 
 class _Page(HTMLParser):
     def __init__(self) -> None:
@@ -52,8 +54,9 @@ def loaded_from_elsewhere(folder: Path) -> Iterator[str]:
     for path in sorted(folder.rglob("*")):
         if path.suffix in (".html", ".svg"):
             page = _Page()
-            page.feed(path.read_text("utf-8"))
-            yield from (f"{path.relative_to(folder)}: {one}" for one in page.found)
+            page.feed(text := path.read_text("utf-8"))
+            in_styles = [one for style in STYLE.findall(text) for one in IN_STYLE.findall(style)]
+            yield from (f"{path.relative_to(folder)}: {one}" for one in (*page.found, *in_styles))
         elif path.suffix == ".css":
             yield from (f"{path.relative_to(folder)}: {one}" for one in IN_STYLE.findall(path.read_text("utf-8")))
 

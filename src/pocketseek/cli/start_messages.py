@@ -44,15 +44,15 @@ NO_CHOICE = Message(
 )
 
 # of a choice
-DETAIL_DOWNLOAD = Message("{size} to fetch ({minutes} at 20\u00a0Mbit/s)", "下载 {size}(20\u00a0Mbit/s 时{minutes})")
+DETAIL_DOWNLOAD = Message("{size} to fetch ({minutes} at 20 Mbit/s)", "下载 {size}(20 Mbit/s 时{minutes})")
 DETAIL_KEPT = Message("{size} on disk", "占用 {size}")
-DETAIL_RATE = Message("about {rate}\u00a0tokens/s", "约每秒 {rate} 词元")
-DETAIL_AT_MOST = Message("at most {rate}\u00a0tokens/s", "每秒至多 {rate} 词元")
+DETAIL_RATE = Message("about {rate} tokens/s", "约每秒 {rate} 词元")
+DETAIL_AT_MOST = Message("at most {rate} tokens/s", "每秒至多 {rate} 词元")
 DETAIL_SLOW = Message("slower than one reads", "比阅读速度慢")
 DETAIL_DEMO = Message("small: quick, in English, often wrong", "很小:快,但常出错,以英文为主")
 DETAIL_COMMA = Message(", ", ",")
-MINUTES = Message("{minutes}\u00a0min", "约 {minutes} 分钟")
-HOURS = Message("{hours:.1f}\u00a0h", "约 {hours:.1f} 小时")
+MINUTES = Message("{minutes} min", "约 {minutes} 分钟")
+HOURS = Message("{hours:.1f} h", "约 {hours:.1f} 小时")
 NOTHING_FITS = Message(
     "No DeepSeek model of the catalogue runs well here now: `pocketseek device --models` says why.",
     "目录中的 DeepSeek 模型目前都不适合此设备:`pocketseek device --models` 会说明原因。",

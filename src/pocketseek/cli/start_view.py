@@ -94,7 +94,7 @@ def detail_of(offer: Offer, words: Words) -> str:
         parts.append(repository_name(needs.name))
         if needs.checkpoint_bytes is not None:
             parts.append(_download(needs.checkpoint_bytes, words))
-        parts.append(words(says.DETAIL_KEPT, size=_size(needs.package_bytes)))
+        parts.append(words(says.DETAIL_KEPT, size=format_bytes(needs.package_bytes)))
     if offer.act in ("fetch", "talk") and offer.verdict is not None:
         parts += _rate(offer.verdict, words)
     return words(says.DETAIL_COMMA).join(parts)
@@ -113,11 +113,7 @@ def _download(num_bytes: int, words: Words) -> str:
         told = words(says.HOURS, hours=minutes / 60)
     else:
         told = words(says.MINUTES, minutes=max(1, round(minutes)))
-    return words(says.DETAIL_DOWNLOAD, size=_size(num_bytes), minutes=told)
-
-
-def _size(num_bytes: int) -> str:
-    return format_bytes(num_bytes).replace(" ", "\u00a0")  # a figure and its unit stay on one line
+    return words(says.DETAIL_DOWNLOAD, size=format_bytes(num_bytes), minutes=told)
 
 
 def _rate(verdict: ModelVerdict, words: Words) -> list[str]:
