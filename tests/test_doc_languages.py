@@ -29,7 +29,7 @@ def code(text: str) -> list[str]:
 def targets(text: str) -> list[str]:
     """Of links and pictures, wherever the page lies; links between the two languages apart."""
     found = re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", text)
-    names = [re.sub(r"^(\.\./|zh/)+", "", one or other) for one, other in found]
+    names = [re.sub(r"^(\.\./|zh/)+", "", one or other).replace("-zh.svg", ".svg") for one, other in found]
     return sorted(name for name in names if name != "index.md")
 
 
