@@ -1,12 +1,17 @@
 """The documentation's site can be built, every page is in it, and nothing is loaded from elsewhere."""
 
+import functools
 import importlib.util
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from page_browser import CHROMIUM, PATIENT_MS, chromium
 
 ROOT = Path(__file__).parents[2]
 CHECK = ROOT / "scripts" / "check_site.py"
@@ -71,3 +76,36 @@ def test_every_page_is_in_it_and_the_front_pages_too(site: Path) -> None:
 
 def test_docstrings_are_on_the_page_of_the_api(site: Path) -> None:
     assert "Open an installed model by name" in (site / "api.html").read_text("utf-8")
+
+
+class _Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def served(site: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Silent, directory=str(site)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_a_browser_asks_nobody_else_for_anything_and_the_search_finds(served: str) -> None:
+    asked: list[str] = []
+    with chromium() as browser:
+        page = browser.new_page()
+        page.set_default_timeout(PATIENT_MS)
+        page.on("request", lambda request: asked.append(request.url))
+        for name in ("index", "concepts", "api", "zh/index"):
+            page.goto(f"{served}/{name}.html")
+            page.wait_for_load_state("networkidle")
+        page.goto(f"{served}/index.html")
+        page.click(".md-search__input")
+        page.fill(".md-search__input", "memory")
+        page.wait_for_selector(".md-search-result__item")
+    assert [url for url in asked if not url.startswith((served, "data:", "blob:"))] == []
