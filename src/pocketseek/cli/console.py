@@ -93,6 +93,18 @@ def print_paragraph(text: str) -> None:
     Console().print(Text(safe_text(text), overflow="fold"))
 
 
+def print_indented(text: str) -> None:
+    """Four columns in, as many lines as it needs on a terminal."""
+    if not sys.stdout.isatty():
+        print_text(f"    {text}")
+        return
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    Console().print(Padding(Text(safe_text(text), overflow="fold"), (0, 0, 0, 4)))
+
+
 def print_facts(rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> None:
     """(label, value) or (label, value, remark): aligned on a terminal, the value over as many lines as it needs and the
     remark below it; tab-separated otherwise, one line each."""
