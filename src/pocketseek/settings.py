@@ -32,6 +32,7 @@ from pocketseek.errors import UsageError
 from pocketseek.types import EngineKind
 
 DEFAULT_CHECK_DAYS = 30.0
+COMPLETE_VARIABLE = "_POCKETSEEK_COMPLETE"  # set by the lines that `pocketseek completion` prints
 _HUB = "https://huggingface.co"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -178,6 +179,16 @@ def read_settings(complaints: list[str] | None = None) -> Settings:
         data_key_file=Path(path) if (path := os.environ.get("POCKETSEEK_DATA_KEY")) else None,
         check_days=check_days,
     )
+
+
+def is_completing() -> bool:
+    """Whether a shell asks what could be typed next."""
+    return bool(os.environ.get(COMPLETE_VARIABLE))
+
+
+def termux_source() -> str | None:
+    """Where this Termux was installed from, as it says itself: F_DROID, GITHUB, GOOGLE_PLAY_STORE ..."""
+    return os.environ.get("TERMUX_APK_RELEASE") or None
 
 
 def read_network_settings() -> NetworkSettings:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import messages, options
+from pocketseek.cli.completion import complete_model
 from pocketseek.cli.console import ShowProgress, print_json, print_text, progress_bar
 from pocketseek.cli.engine_choice import EngineOptions, prepare_engine, tell_provider
 from pocketseek.cli.heat_limit import LimitNote
@@ -48,7 +49,12 @@ _NOWHERE = "192.0.2.1"  # an address for documentation; nothing is sent to it
 
 Models = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[MODEL]...", help="Models to serve, the first by default.", show_default="all installed"),
+    typer.Argument(
+        metavar="[MODEL]...",
+        help="Models to serve, the first by default.",
+        show_default="all installed",
+        autocompletion=complete_model,
+    ),
 ]
 Host = Annotated[str, typer.Option("--host", help="Address to listen on; another than this machine's needs a token.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")]
@@ -246,10 +252,14 @@ def serve(
         raise typer.Exit(code)
 
 
+def missing_libraries() -> list[str]:
+    """Of those that serving needs."""
+    return [name for name in _EXTRA if find_spec(name) is None]
+
+
 def _require_libraries() -> None:
     """Raises UnsupportedError."""
-    missing = [name for name in _EXTRA if find_spec(name) is None]
-    if missing:
+    if missing := missing_libraries():
         raise UnsupportedError(
             f"the server needs libraries that are not here ({', '.join(missing)}); pip install 'pocketseek[serve]'"
         )
