@@ -157,7 +157,16 @@ def test_check_changes_nothing(termux: FakeTermux) -> None:
     ]
 
 
-@pytest.mark.parametrize("arguments", [("--fast",), ("--with", "everything"), ("--with",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--fast",),
+        ("--with", "everything"),
+        ("--with",),
+        ("--debian", "--wheel", "nowhere.whl"),
+        ("--wheel", str(Path(__file__))),
+    ],
+)
 def test_wrong_options_are_refused_before_anything_is_done(termux: FakeTermux, arguments: tuple[str, ...]) -> None:
     done = termux.run(*arguments)
     assert done.code == 2
@@ -219,6 +228,14 @@ def test_the_way_through_debian(termux: FakeTermux) -> None:
     assert "proot-distro login pocketseek" in (termux.prefix / "bin" / "pocketseek").read_text()
     termux.run("--debian", "--with", "serve")
     assert not [call for call in termux.calls() if "apt-get" in call or "install debian" in call]
+
+
+def test_a_wheel_from_a_computer_needs_no_compiler(termux: FakeTermux, tmp_path: Path) -> None:
+    wheel = tmp_path / "pocketseek-0.1.0-cp311-cp311-manylinux_2_34_aarch64.whl"
+    wheel.write_bytes(b"wheel")
+    assert termux.run("--debian", "--wheel", str(wheel)).code == 0
+    assert any(f"{wheel}[serve,doc,pull,update]" in call for call in termux.calls())
+    assert not any("g++" in call for call in termux.calls())
 
 
 @pytest.mark.parametrize(
