@@ -8,7 +8,7 @@ on_phone() {
   "${limited[@]}" "$SCRIPTS/enter-arm64" --cwd "$TERMUX/home" "${binds[@]}" --set HOME="$TERMUX/home" --set PREFIX="$TERMUX/usr" \
     --set TMPDIR="$TERMUX/usr/tmp" --set TERMUX_VERSION=0.118.3 --set LANG=en_US.UTF-8 --set LC_ALL=C.UTF-8 --set COLUMNS=110 \
     --set PATH="$TERMUX/usr/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/system/bin" \
-    --set PIP_NO_INDEX=1 --set PIP_FIND_LINKS=/wheels --set PYTHONDONTWRITEBYTECODE=1 "$DIR/phone" "$@"
+    --set PIP_NO_INDEX=1 --set PIP_FIND_LINKS=/wheels --set PIP_NO_COMPILE=1 "$DIR/phone" "$@"
 }
 
 # By the pip of this machine, for the root's processor and Python: pip's TLS would take minutes under emulation.
@@ -55,7 +55,8 @@ make_phone() {
   mkdir -p "$DIR/phone$TERMUX"/{home,usr/bin,usr/tmp} "$DIR"/phone/{sdcard/Download,system/bin,wheels,clone.git}
   cp "$DIR"/wheels/pocketseek-*.whl "$DIR/phone/sdcard/Download/"
   cp "$DIR/planted/getprop.txt" "$DIR/phone/system/"
-  echo 'APT::Sandbox::User "root";' >"$DIR/phone/etc/apt/apt.conf.d/99proot" # proot cannot become another user
+  printf 'APT::Sandbox::User "root";\nAcquire::Languages "none";\n' >"$DIR/phone/etc/apt/apt.conf.d/99proot" # proot cannot become another user
+  echo force-unsafe-io >"$DIR/phone/etc/dpkg/dpkg.cfg.d/unsafe-io" # nobody pulls the plug of this phone
   write_stand_ins
   binds=(--bind "$DIR/wheels:/wheels" --bind "$DIR/clone.git:/clone.git" --bind "$DIR/planted/sys:/sys")
   for file in cpuinfo meminfo swaps sys/kernel/osrelease; do
@@ -101,7 +102,7 @@ action=$1; shift
 for word; do
   case $word in -* | *=*) ;; git) packages+=" git-core-stand-in" ;; esac
 done
-case $packages in *git*) [ -x /usr/bin/git ] || { apt-get -qq update && apt-get -qq install -y --no-install-recommends git; } >/dev/null 2>&1 ;; esac
+case $packages in *git*) [ -x /usr/bin/git ] || apt-get -qq install -y --no-install-recommends git >/dev/null 2>&1 ;; esac
 echo "(stand-in for Termux's pkg: $action)"
 END
   stand_in $TERMUX/usr/bin/proot-distro <<'END'
