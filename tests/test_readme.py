@@ -83,13 +83,6 @@ def test_every_command_is_documented() -> None:
 
 
 def test_scripts_exist_and_can_be_run() -> None:
-    for name in (
-        "scripts/demo",
-        "scripts/test",
-        "scripts/check",
-        "scripts/arm64",
-        "scripts/enter-arm64",
-        "scripts/man",
-        ".ci/run",
-    ):
+    scripts = ("demo", "test", "check", "arm64", "enter-arm64", "setup-termux", "wheels", "phone-sim", "man")
+    for name in (*(f"scripts/{script}" for script in scripts), ".ci/run"):
         assert os.access(ROOT / name, os.X_OK), name

@@ -298,3 +298,5 @@ SERVE_SCAN_HERE = Message(
     "此地址仅本机可用(要供其他设备使用,请加 --host 0.0.0.0):",
 )
 SERVE_STOP = Message("Ctrl-C ends it.", "按 Ctrl-C 结束。")
+SERVE_NOTICE = Message("pocketseek is serving", "pocketseek 服务运行中")
+SERVE_NOTICE_STOP = Message("Stop", "停止")

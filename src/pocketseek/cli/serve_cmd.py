@@ -22,6 +22,7 @@ from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.key_options import KeptSecrets, KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
+from pocketseek.cli.serve_notice import serving_notice
 from pocketseek.cli.state_key import cache_key, state_key
 from pocketseek.cli.upkeep import keeping_up
 from pocketseek.errors import UnsupportedError, UsageError
@@ -238,13 +239,16 @@ def serve(
             server = ApiServer(services)
             _start_log()
             show_qr = qr if qr is not None else not is_loopback(host)
-            _announce(serve_options, listener.getsockname()[1], pool, words, qr=show_qr, json=json)
-            with keeping_up(
-                settings,
-                lambda: [*(model.path for model in served), *(part.path for part in store.list_parts())],
-                is_idle=lambda: not services.admission.num_here,
-                report=_log.warning,
-                unlock=lambda path: secrets.get(path.name) or voice_keys.known(path),
+            url = _announce(serve_options, listener.getsockname()[1], pool, words, qr=show_qr, json=json)
+            with (
+                keeping_up(
+                    settings,
+                    lambda: [*(model.path for model in served), *(part.path for part in store.list_parts())],
+                    is_idle=lambda: not services.admission.num_here,
+                    report=_log.warning,
+                    unlock=lambda path: secrets.get(path.name) or voice_keys.known(path),
+                ),
+                serving_notice(words, url, [model.name for model in served]),
             ):
                 code = run_server(server, listener)
             services.refusals.close()
@@ -326,13 +330,14 @@ def _start_log() -> None:
     logging.getLogger("pocketseek").setLevel(logging.INFO)
 
 
-def _announce(options: ServeOptions, port: int, pool: ModelPool, words: Words, *, qr: bool, json: bool) -> None:
+def _announce(options: ServeOptions, port: int, pool: ModelPool, words: Words, *, qr: bool, json: bool) -> str:
+    """Returns the address that it told."""
     names = [model.name for model in pool.models]
     url = url_of(reachable_address(options.host), port)
     if json:
         print_json({"url": url, "port": port, "models": names, "require_token": options.require_token})
         sys.stdout.flush()
-        return
+        return url
     print_text(words(messages.SERVE_READY, url=url, models=", ".join(names)))
     if options.require_token:
         print_text(words(messages.SERVE_TOKEN))
@@ -341,6 +346,7 @@ def _announce(options: ServeOptions, port: int, pool: ModelPool, words: Words, *
         _print_qr_code(url)
     print_text(words(messages.SERVE_STOP))
     sys.stdout.flush()
+    return url
 
 
 def url_of(host: str, port: int) -> str:
