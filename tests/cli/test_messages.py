@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from pocketseek.cli import (
+    adapt_messages,
     convert_messages,
     device_messages,
     doc_library_messages,
@@ -36,6 +37,7 @@ ALL = (
         f"{module.__name__}.{name}": value
         for module in (
             messages,
+            adapt_messages,
             convert_messages,
             device_messages,
             doc_library_messages,

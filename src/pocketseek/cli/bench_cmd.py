@@ -10,7 +10,7 @@ import typer
 
 from pocketseek.cli import options
 from pocketseek.cli.bench_once import run_bench
-from pocketseek.cli.engine_choice import EngineOptions, prepare_engine, tell_provider
+from pocketseek.cli.engine_choice import EngineOptions, check_adapter, prepare_engine, tell_provider
 from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.load_bench_run import run_load_bench
@@ -95,6 +95,7 @@ def bench(
         ),
     ] = None,
     min_speed: options.MinSpeed = None,
+    adapter: options.Adapter = None,
     memory_group: Annotated[Path | None, typer.Option(hidden=True)] = None,
     kv: options.Kv = None,
     speculation: options.Speculation = False,
@@ -147,6 +148,7 @@ def bench(
         if code is not None:
             raise typer.Exit(code)
     engine_options = EngineOptions(engine, provider)
+    check_adapter(settings, path, engine_options, adapter)
     kind = prepare_engine(settings, path, engine_options, quiet=json)
     if kind == "onnx" and ((report is not None and profile is None) or minutes is not None):
         raise UsageError("--report and --minutes measure the native core; leave them out, or use --engine native")
@@ -181,6 +183,7 @@ def bench(
             engine=kind,
             options=engine_options,
             secret=secret,
+            adapter=adapter,
             as_json=json,
         )
         return
@@ -201,6 +204,7 @@ def bench(
             provider=provider,
             secret=secret,
             routing_log=None if recording is None else recording.log,
+            adapter=adapter,
         )
         tell_provider(opened.provider_choice, words, engine_options, quiet=json)
         return limit_note.watch(opened)

@@ -83,6 +83,7 @@ def ask(
     seed: options.Seed = None,
     kv: options.Kv = None,
     memory: options.Memory = None,
+    adapter: options.Adapter = None,
     temperature_limit: options.TemperatureLimit = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
@@ -109,7 +110,7 @@ def ask(
             name, path = choose_model(settings, model, yes=yes, may_be_onnx=True, trust=trust)
             sampling_params(path, temperature=temperature, seed=seed)  # a mistake is told before anything is opened
             engine_options = EngineOptions(engine, provider, verbose)
-            identity = answering_identity(settings, path, engine_options, kv)
+            identity = answering_identity(settings, path, engine_options, kv, adapter)
             engine_of_it = open_engine(
                 settings,
                 path,
@@ -119,6 +120,7 @@ def ask(
                 temperature_limit_c=temperature_limit,
                 engine=engine_options,
                 key=KeyOptions(key_file, key_command),
+                adapter=adapter,
                 quiet=json,
             )
             stack.enter_context(closing(engine_of_it))

@@ -20,6 +20,7 @@ from typer.main import get_command
 from pocketseek import __version__
 from pocketseek.apps.data_directory import mend_modes
 from pocketseek.cli import (
+    adapt_cmd,
     audit_cmd,
     bench_cmd,
     chat_cmd,
@@ -96,6 +97,7 @@ app.command("keygen")(keygen_cmd.keygen)
 app.command("sign")(sign_cmd.sign)
 app.add_typer(trust_cmd.app, name="trust")
 app.add_typer(audit_cmd.app, name="audit")
+app.add_typer(adapt_cmd.app, name="adapt")
 app.add_typer(doc_cmd.app, name="doc")
 app.add_typer(voice_cmd.app, name="voice")
 app.command("device")(device_cmd.device)

@@ -106,6 +106,12 @@ Trust = Annotated[
         show_default=False,
     ),
 ]
+Adapter = Annotated[
+    str | None,
+    typer.Option(
+        "--adapter", metavar="NAME", help="With this adapter of the model (`adapt list`).", show_default=False
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell what ONNX Runtime computes with, and why.")]
 TemperatureLimit = Annotated[
     float | None,

@@ -144,8 +144,10 @@ def serve(
     kinds = {model.name: prepare_engine(settings, model.path, engine_options, quiet=json) for model in served}
 
     def identity_of(model: ServedModel) -> str:
-        setting = provider or settings.provider if kinds[model.name] == "onnx" else kv or settings.kv or "f16"
-        return model_identity(model.path, kinds[model.name], f"{setting} {min_speed}")
+        kind = kinds[model.base_name]
+        setting = provider or settings.provider if kind == "onnx" else kv or settings.kv or "f16"
+        base = model_identity(model.path, kind, f"{setting} {min_speed}")
+        return model_identity(model.own_path, kind, base) if model.adapter else base
 
     words = Words(settings.language)
     limit_note = LimitNote(words)
@@ -231,7 +233,7 @@ def serve(
                 conversations=conversations,
                 files=files,
                 identity_of=identity_of,
-                state_of=lambda model: look_at_model(gate, model.path),
+                state_of=lambda model: look_at_model(gate, model.own_path),
                 audit=AuditLog(settings.audit_path),
                 voice=voice,
                 updates=updates,
@@ -309,6 +311,7 @@ def _pool(
     memory_bytes: int | None,
     released: Callable[[ServedModel, Engine], None],
 ) -> ModelPool:
+    from pocketseek.apps.installed_adapters import InstalledAdapters
     from pocketseek.apps.model_pool import ModelPool
     from pocketseek.device.probe import check_device
     from pocketseek.runtime.opening import available_bytes
@@ -318,6 +321,7 @@ def _pool(
         open_model,
         memory_bytes=memory_bytes,
         released=released,
+        adapters_of=InstalledAdapters(settings.models_dir).of,
         free_bytes=lambda: available_bytes(check_device(data_dir=settings.home)),
     )
 

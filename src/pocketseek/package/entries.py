@@ -55,6 +55,16 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class AdapterBase:
+    """What an adapter was made for: the name of the model's package, its manifest then (`version_id`), and the
+    checkpoint that it came from (adapter_layout.source_id)."""
+
+    name: str
+    manifest_sha256: str
+    source_sha256: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Tensors and chunks are in the order of the stages; two chunks may have the same hash (and are one file then).
 
@@ -70,6 +80,7 @@ class Manifest:
     provenance: Mapping[str, JsonValue] = field(default_factory=dict)
     version: int = 0  # the publisher's counter of releases, see package/signing.py
     part: SpeechPart | None = None
+    adapter: AdapterBase | None = None  # of an adapter (format 4); `model` is then what its base looks like
 
     @property
     def model(self) -> ModelConfig:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pocketseek.errors import FormatError, NotFoundError
 from pocketseek.formats import MAX_CHUNK_BYTES
+from pocketseek.package.entries import AdapterBase as AdapterBase
 from pocketseek.package.entries import ChunkEntry as ChunkEntry
 from pocketseek.package.entries import Extent as Extent
 from pocketseek.package.entries import FileEntry as FileEntry
@@ -37,6 +38,7 @@ MAGIC = "pocketseek-package"
 FORMAT_VERSION = 1
 SPARSE_FORMAT_VERSION = 2  # of models with experts or latents, which readers of format 1 cannot use
 PART_FORMAT_VERSION = 3  # of speech parts (speech_part.py)
+ADAPTER_FORMAT_VERSION = 4  # of adapters, see package/adapter_layout.py
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 MAX_FILE_BYTES = 256 * 1024 * 1024
 MAX_VERSION = 2**53
@@ -49,6 +51,7 @@ _TOP = frozenset(
 )
 _OPTIONAL = frozenset({"version"})
 _PART_TOP = frozenset({"magic", "format_version", "kind", "name", "part", "chunks", "files", "provenance"})
+_ADAPTER = frozenset({"base", "base_manifest", "base_source"})
 _TENSOR = frozenset({"name", "format", "shape", "stage", "extents"})
 _EXTENT = frozenset({"chunk", "offset", "num_bytes", "first_tile"})
 _CHUNK = frozenset({"sha256", "num_bytes", "stage", "segments"})
@@ -61,10 +64,11 @@ def parse_manifest(data: bytes) -> Manifest:
     version = _checked_version(value)
     if version == PART_FORMAT_VERSION:
         return _parse_part_manifest(value)
-    top = Fields(value, MANIFEST_NAME, _TOP, _OPTIONAL)
+    is_adapter = version == ADAPTER_FORMAT_VERSION
+    top = Fields(value, MANIFEST_NAME, _TOP | {"adapter"} if is_adapter else _TOP, _OPTIONAL)
     manifest = Manifest(
         name=top.text("name", NAME_PATTERN),
-        config=parse_model(top.raw("model"), allow_sparse=version == SPARSE_FORMAT_VERSION),
+        config=parse_model(top.raw("model"), allow_sparse=version != FORMAT_VERSION),
         recipe=top.free_mapping("recipe"),
         tensors=tuple(parse_tensor_entry(item, index) for index, item in enumerate(top.items("tensors"))),
         chunks=tuple(parse_chunk_entry(item, index) for index, item in enumerate(top.items("chunks"))),
@@ -72,6 +76,7 @@ def parse_manifest(data: bytes) -> Manifest:
         quality=top.free_mapping("quality"),
         provenance=top.free_mapping("provenance"),
         version=_version_of(top),
+        adapter=_parse_adapter(top.mapping("adapter")) if is_adapter else None,
     )
     check_layout(manifest)
     return manifest
@@ -113,13 +118,20 @@ def render_manifest(manifest: Manifest) -> bytes:
     }
     if manifest.version:  # 0 is not written: manifests from before there were versions keep their bytes and hash
         tree["version"] = manifest.version
+    if manifest.adapter is not None:
+        base = manifest.adapter
+        tree["adapter"] = {
+            "base": base.name,
+            "base_manifest": base.manifest_sha256,
+            "base_source": base.source_sha256,
+        }
     text = json.dumps(tree, ensure_ascii=True, allow_nan=False, sort_keys=True, separators=(",", ":"))
     return text.encode("ascii") + b"\n"
 
 
 def _model_tree(manifest: Manifest) -> dict[str, JsonValue]:
     return {
-        "format_version": SPARSE_FORMAT_VERSION if manifest.model.is_sparse else FORMAT_VERSION,
+        "format_version": _format_version(manifest),
         "model": render_model(manifest.model),
         "recipe": _plain(manifest.recipe),
         "tensors": [asdict(tensor) for tensor in manifest.tensors],
@@ -129,6 +141,12 @@ def _model_tree(manifest: Manifest) -> dict[str, JsonValue]:
 
 def _part_tree(part: SpeechPart) -> dict[str, JsonValue]:
     return {"format_version": PART_FORMAT_VERSION, "kind": PART_KIND, "part": render_part(part)}
+
+
+def _format_version(manifest: Manifest) -> int:
+    if manifest.adapter is not None:
+        return ADAPTER_FORMAT_VERSION
+    return SPARSE_FORMAT_VERSION if manifest.model.is_sparse else FORMAT_VERSION
 
 
 def read_manifest_bytes(package_dir: Path) -> bytes:
@@ -175,7 +193,7 @@ def _checked_version(value: Mapping[str, JsonValue]) -> int:
     if value.get("magic") != MAGIC:
         raise format_error(MANIFEST_NAME, f"no {MAGIC!r} magic")
     version = as_integer(value.get("format_version"), f"{MANIFEST_NAME}: format_version", 1, 2**31)
-    if version not in (FORMAT_VERSION, SPARSE_FORMAT_VERSION, PART_FORMAT_VERSION):
+    if version not in (FORMAT_VERSION, SPARSE_FORMAT_VERSION, PART_FORMAT_VERSION, ADAPTER_FORMAT_VERSION):
         raise FormatError(f"{MANIFEST_NAME}: format {version} is newer than this program; update pocketseek")
     return version
 
@@ -219,6 +237,15 @@ def _parse_segments(values: Sequence[JsonValue], where: str) -> tuple[str, ...]:
     if len(segments) != len(values):
         raise format_error(f"{where}.segments", "not all SHA-256 in lower-case hexadecimal")
     return segments
+
+
+def _parse_adapter(value: Mapping[str, JsonValue]) -> AdapterBase:
+    fields = Fields(value, f"{MANIFEST_NAME}: adapter", _ADAPTER)
+    return AdapterBase(
+        name=fields.text("base", NAME_PATTERN),
+        manifest_sha256=fields.text("base_manifest", SHA256_PATTERN),
+        source_sha256=fields.text("base_source", SHA256_PATTERN),
+    )
 
 
 def _parse_files(values: Mapping[str, JsonValue]) -> dict[str, FileEntry]:

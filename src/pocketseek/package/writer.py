@@ -28,6 +28,7 @@ from pocketseek.package.journal import Floats, Journal, Refusal, ResumeKey, is_u
 from pocketseek.package.layout import check_tensor, cut_bytes
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import (
+    AdapterBase,
     ChunkEntry,
     FileEntry,
     JsonValue,
@@ -205,9 +206,13 @@ class PackageWriter:
         recipe: Mapping[str, JsonValue],
         quality: Mapping[str, JsonValue],
         provenance: Mapping[str, JsonValue],
+        adapter: AdapterBase | None = None,
     ) -> None:
-        """Put the package in place. FormatError, and no change, if what was added is no consistent package."""
-        self._commit(lambda: self._manifest(name, model, recipe, quality, provenance))
+        """Put the package in place. FormatError, and no change, if what was added is no consistent package.
+
+        adapter: of an adapter, whose base looks like `model`.
+        """
+        self._commit(lambda: self._manifest(name, model, recipe, quality, provenance, adapter))
 
     def commit_part(self, *, name: str, part: SpeechPart, provenance: Mapping[str, JsonValue]) -> None:
         """The same of a speech part, whose files were added. part: without its files."""
@@ -255,9 +260,10 @@ class PackageWriter:
         recipe: Mapping[str, JsonValue],
         quality: Mapping[str, JsonValue],
         provenance: Mapping[str, JsonValue],
+        adapter: AdapterBase | None,
     ) -> Manifest:
         tensors, chunks = tuple(self._tensors), tuple(self._chunks.entries)
-        return Manifest(name, model, recipe, tensors, chunks, self._files, quality, provenance)
+        return Manifest(name, model, recipe, tensors, chunks, self._files, quality, provenance, adapter=adapter)
 
     def _put_manifest(self, manifest: Manifest) -> None:
         data = render_manifest(manifest)

@@ -5,14 +5,14 @@ Where the weights are is the business of residency/weights.py. K and V live here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.errors import StorageError, UsageError
 from pocketseek.kernels.choose import KernelChoice
-from pocketseek.kernels.contract import Floats, LogitsMath, RowSpan
+from pocketseek.kernels.contract import Floats, LogitsMath, LowRank, RowSpan
 from pocketseek.kernels.kv_memory import DEFAULT_KV_FORMAT, PAGE_TOKENS, KvFormat, KvMemory
 from pocketseek.package.reader import Package
 from pocketseek.runtime.pooling import NO_STATES, States, normed
@@ -168,13 +168,17 @@ class KernelExecutor:
     def set_cores(self, cores: tuple[int, ...]) -> None:
         self._kernels.set_cores(cores)
 
+    def load_adapter(self, layers: Sequence[Mapping[str, LowRank]]) -> object:
+        """For `Slice.adapter`. May be called while a pass runs."""
+        return self._kernels.load_adapter(layers)
+
     def run(self, work: Work) -> Floats:
         """One pass; returns logits float32 (work.num_logits, vocab_size), which the next pass overwrites."""
         weights, before_s = self._weights, self._weights.waited_s
         was_warm, before = weights.is_warm, (weights.num_warmings, major_faults())
         for part in work.slices:
             self._touched_pages.update(part.pages[part.first_position // PAGE_TOKENS :])
-        spans = [RowSpan(part.first_position, part.num_tokens, part.pages) for part in work.slices]
+        spans = [RowSpan(part.first_position, part.num_tokens, part.pages, part.adapter) for part in work.slices]
         rows = self._kernels.begin(spans, weights.inv_freq, self._memory)
         token_ids = np.array([token for part in work.slices for token in part.token_ids], np.int32)
         hidden = self._hidden.rows(len(token_ids))

@@ -14,13 +14,16 @@ from pocketseek.errors import UsageError
 from pocketseek.govern.governor import MAX_SEQUENCES, FixedGovernor
 from pocketseek.kernels.choose import KernelChoice, build_of, choose_kernels
 from pocketseek.kernels.kv_memory import KvFormat, choose_kv_format, used_page_bytes
+from pocketseek.package.adapter_layout import refuse_adapter
 from pocketseek.package.audit import AuditLog
 from pocketseek.package.data_seal import DATA_SEAL_NAME
 from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.key_slots import Secret
+from pocketseek.package.manifest import read_manifest
 from pocketseek.package.paths import MANIFEST_NAME, SEAL_NAME
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
+from pocketseek.runtime.adapters import AdapterShelf, no_adapters
 from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor
@@ -63,6 +66,7 @@ def load(
     provider: str | None = None,
     secret: Secret | None = None,
     routing_log: RoutingLog | None = None,
+    adapter: str | None = None,
     progress: Progress | None = None,
 ) -> Engine:
     """Open an installed model by name, a package or an ONNX model by path, and return an engine for it.
@@ -85,6 +89,7 @@ def load(
     engine: "native" or "onnx" (ONNX Runtime; by default what the environment says, else what the model is made for). Of
     an installed model, "onnx" takes the export in the data directory's cache. provider: the execution provider of ONNX
     Runtime, instead of what fits the device.
+    adapter: the name of an adapter of the model (docs/adapt.md), for all requests that do not say otherwise.
     secret: what opens a sealed model (by default POCKETSEEK_PASSPHRASE); of such a model nothing is left on disk in the
     clear.
     routing_log: gathers which experts passes choose, of a model that has some (docs/moe.md).
@@ -116,6 +121,8 @@ def load(
     if onnx_path is not None:
         if routing_log is not None:
             raise UsageError("routing is traced with the native core; use --engine native, or leave --trace out")
+        if adapter:
+            raise no_adapters(adapter)
         refuse_native_options(kernels=kernels, kv=kv, min_speed=min_speed)
         opened = open_onnx_model(
             onnx_path, settings, facts, num_threads=fixed.num_threads, provider=provider, progress=progress
@@ -145,13 +152,33 @@ def load(
         wishes = replace(wishes, kv_bytes=plan.kv_bytes)
     choice = choose_kernels(kernels or settings.kernels)
     kv_format = choose_kv_format(kv or settings.kv)
+    refuse_adapter(read_manifest(path), str(model), "use it with `--adapter` and that model")
     package = Package.open(path, secret=secret, progress=progress, admit=gate.admit)
+    shelf_of = partial(_shelf, package=package, settings=settings, gate=gate, secret=secret, first=adapter or "")
     opened = _open_package(
-        package, settings, facts, choice, kv_format, num_threads=fixed.num_threads, routing_log=routing_log
+        package, settings, facts, choice, kv_format, shelf_of, num_threads=fixed.num_threads, routing_log=routing_log
     )
     started = _started(opened, settings, facts, fixed, wishes, path, package)
-    started.speed_choice = speed_choice
+    started.speed_choice, started.adapter = speed_choice, adapter or ""
     return started
+
+
+def _shelf(
+    executor: KernelExecutor, package: Package, settings: Settings, gate: Gatekeeper, secret: Secret | None, first: str
+) -> AdapterShelf:
+    """first: loaded now, so that the memory is shared out with it; empty: none."""
+    find = ModelStore(settings.models_dir).resolve_adapter
+    shelf = AdapterShelf(
+        package.manifest,
+        find,
+        executor.load_adapter,
+        is_sealed=package.seal is not None,
+        secret=secret,
+        admit=gate.admit,
+    )
+    if first:
+        shelf.take(first)
+    return shelf
 
 
 def _started(
@@ -191,6 +218,7 @@ def _open_package(
     facts: DeviceFacts,
     choice: KernelChoice,
     kv_format: KvFormat,
+    shelf_of: Callable[[KernelExecutor], AdapterShelf],
     *,
     num_threads: int,
     routing_log: RoutingLog | None,
@@ -231,6 +259,7 @@ def _open_package(
             pages_key=None if package.seal is None else package.seal.pages_key(),
             is_current=partial(_lies_there, package.path, is_sealed=package.seal is not None),
             resources=tuple(resources),
+            adapters=shelf_of(executor),
         )
     except BaseException:  # as above
         close_all(opened)

@@ -16,6 +16,7 @@ from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.govern.verdict import KvVerdict, judge_kv_pages
 from pocketseek.package.data_seal import DATA_SEAL_NAME
 from pocketseek.package.seal import RecordCipher, joined_key
+from pocketseek.runtime.adapters import AdapterShelf
 from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.closing import Closeable
 from pocketseek.runtime.cost_file import CostFile
@@ -61,6 +62,7 @@ class OpenedModel:
     pages_owner: str = ""
     pages_key: bytes | None = None
     is_current: Callable[[], bool] = lambda: True
+    adapters: AdapterShelf | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def start_engine(
     """
     executor, kv_bytes, memory_bytes = model.executor, wishes.kv_bytes, wishes.memory_bytes
     use = MemoryUse(executor, model.config, max_tokens_per_pass=fixed.max_tokens_per_pass)
+    if (adapters := model.adapters) is not None:
+        use.has_adapters = lambda: adapters.num_bytes > 0
     usual_bytes = kv_bytes if kv_bytes is not None else default_kv_budget_bytes(available_bytes(facts))
     allowed_bytes = min(known_bounds(use.look(), memory_bytes).values(), default=UNKNOWN_MEMORY_BYTES)
     elastic_bytes = kv_budget_bytes(use, allowed_bytes, usual_bytes)
@@ -137,11 +141,14 @@ def start_engine(
             following=MemoryFollowing(budget, lambda: use.base_bytes, governor.rest_s, use.guests),
             clocks=heat.clocks,
             gives_states=model.gives_states,
+            adapters=model.adapters,
         )
         engine.provider_source = model.provider
         connect(heat, engine.busy_source())
         use.demand = engine.demand_source()
         use.guests.connect(engine.limits_source(), partial(_room, use, governor, budget), partial(_is_tight, governor))
+        if model.adapters is not None:
+            model.adapters.room = partial(_adapter_room, use, governor)
         return engine
     except BaseException:  # also Ctrl-C: nothing stays open, and it is raised again
         heat.close()
@@ -158,6 +165,14 @@ def _room(use: MemoryUse, governor: MemoryGovernor, budget: MemoryBudget) -> Roo
 def _is_tight(governor: MemoryGovernor) -> bool:
     status = governor.status
     return status is not None and (status.bound == "pressure" or status.split.short_bytes > 0)
+
+
+def _adapter_room(use: MemoryUse, governor: MemoryGovernor) -> tuple[int, int] | None:
+    """What is left for one more when all weights are streamed, and the budget; None while that is unknown."""
+    status = governor.status
+    if status is None or status.bound == "unknown":
+        return None
+    return status.budget_bytes - use.least_bytes, status.budget_bytes
 
 
 def _room_pages(use: MemoryUse, status: MemoryStatus | None, judged: Callable[[int], KvVerdict]) -> int:

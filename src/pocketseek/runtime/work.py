@@ -31,6 +31,7 @@ class Slice:
         They may have written some of these, too, with the wrong tokens of a draft: write them anew.
     num_logits: logits are wanted for the last num_logits rows; 0 for a prompt chunk that is not the last.
     wants_states: the hidden states of all its rows are wanted, see `Executor.states`.
+    adapter: what the executor loaded, for all its rows; None: without.
     """
 
     request_id: int
@@ -39,6 +40,7 @@ class Slice:
     pages: tuple[int, ...]
     num_logits: int
     wants_states: bool = False
+    adapter: object | None = None
 
     @property
     def num_tokens(self) -> int:
