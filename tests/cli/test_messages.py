@@ -7,6 +7,7 @@ import pytest
 
 from pocketseek.cli import (
     adapt_messages,
+    adapt_train_messages,
     convert_messages,
     device_messages,
     doc_library_messages,
@@ -38,6 +39,7 @@ ALL = (
         for module in (
             messages,
             adapt_messages,
+            adapt_train_messages,
             convert_messages,
             device_messages,
             doc_library_messages,
@@ -69,6 +71,7 @@ ALL = (
         for name, value in getattr(device_messages, group).items()
     }
     | {f"AUDIT_PROBLEMS.{name}": value for name, value in trust_messages.AUDIT_PROBLEMS.items()}
+    | {f"distill {name}": value for name, value in adapt_train_messages.DISTILLING.items()}
     | {f"doc REASONS.{name}": value for name, value in doc_messages.REASONS.items()}
     | {
         f"{group}.{name}": value

@@ -1,4 +1,5 @@
-"""`pocketseek adapt add|list|remove|merge`: adapters (LoRA) of installed models."""
+"""`pocketseek adapt add|list|remove|merge`: adapters (LoRA) of installed models; `train` and `distill` have modules of
+their own."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketseek.cli import adapt_messages, messages, options
+from pocketseek.cli import adapt_distill_cmd, adapt_messages, adapt_train_cmd, messages, options
 from pocketseek.cli.console import format_bytes, note, print_json, print_table, print_text, progress_bar
 from pocketseek.cli.messages import Words
 from pocketseek.cli.remove_cmd import remove as remove_installed
@@ -19,7 +20,12 @@ from pocketseek.settings import read_settings
 if TYPE_CHECKING:
     from pocketseek.package.store import InstalledModel, ModelStore
 
-app = typer.Typer(help="Adapters (LoRA) of installed models: add, list, remove, merge.", no_args_is_help=True)
+app = typer.Typer(
+    help="Adapters (LoRA) of installed models, training them, and smaller students.", no_args_is_help=True
+)
+
+app.command("train")(adapt_train_cmd.train)
+app.command("distill")(adapt_distill_cmd.distill)
 
 Base = Annotated[
     str, typer.Argument(metavar="MODEL", help="The model that it is for: a name, or a path.", show_default=False)
