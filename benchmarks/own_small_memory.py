@@ -30,9 +30,9 @@ def measure(job: SmallJob) -> None:
         rows = small_workload.rows_of(job, engine.tokenizer.vocab_size)
         if not job.memory_bytes:
             warm_up(engine, requests(job, rows[:1]))
-        single, texts = timed_passes(engine, requests(job, rows[:1]), started_s)
-        tell(single=single)
-        many, many_texts = timed_passes(engine, requests(job, rows), None)
+        single, single_cpu_s, texts = timed_passes(engine, requests(job, rows[:1]), started_s)
+        tell(single=single, single_cpu_s=single_cpu_s)
+        many, _, many_texts = timed_passes(engine, requests(job, rows), None)
         tell(many=many, num_sequences=job.num_sequences, texts=many_texts, same_alone=texts[0] == many_texts[0])
         if job.texts:
             tell(same_texts=many_texts == [row[: job.prompt_tokens + job.passes] for row in rows])
@@ -76,9 +76,9 @@ def requests(job: SmallJob, rows: list[list[int]]) -> list[Request]:
 
 def timed_passes(
     engine: Engine, asked: list[Request], started_s: float | None
-) -> tuple[list[tuple[float, int]], list[list[int]]]:
-    """Seconds and bytes of a pass with one token of each, the mean over the answers; and prompts with their answers,
-    without the last token, which no pass read.
+) -> tuple[list[tuple[float, int]], float, list[list[int]]]:
+    """Seconds and bytes of a pass with one token of each, the mean over the answers; its processor seconds; prompts
+    with their answers, without the last token, which no pass read.
 
     started_s: when loading began, to tell when the first token was there.
     """
@@ -86,13 +86,15 @@ def timed_passes(
     answers = [[next(stream).token_id] for stream in streams]
     if started_s is not None:
         tell(first_token_s=time.monotonic() - started_s, system=f"pocketseek {pocketseek.__version__}")
-    before, before_bytes, before_s = engine.statistics().load, storage_bytes(), time.perf_counter()
+    before, before_bytes = engine.statistics().load, storage_bytes()
+    before_s, before_cpu_s = time.perf_counter(), time.process_time()
     for stream, answer in zip(streams, answers, strict=True):
         answer.extend(event.token_id for event in stream)
-    elapsed_s = time.perf_counter() - before_s
+    elapsed_s, cpu_s = time.perf_counter() - before_s, time.process_time() - before_cpu_s
     num_passes = (engine.statistics().load.num_tokens - before.num_tokens) / len(asked)
     passes = [(elapsed_s / num_passes, round((storage_bytes() - before_bytes) / num_passes))]
-    return passes, [[*request.prompt_ids, *answer[:-1]] for request, answer in zip(asked, answers, strict=True)]
+    texts = [[*request.prompt_ids, *answer[:-1]] for request, answer in zip(asked, answers, strict=True)]
+    return passes, cpu_s / num_passes, texts
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ Runs under the peers' interpreters too, so it imports the standard library only.
 known, since a process in a small memory group may be killed at any moment:
 
     {"first_token_s": 1.2}                                               from the call that loads
-    {"single": [[0.9, 750000000], ...]}                                  each pass: seconds, bytes from storage; told
-                                                                         again after each of them
+    {"single": [[0.9, 750000000], ...], "single_cpu_s": 1.7}             each pass: seconds, bytes from storage; what a
+                                                                         pass took of processors; after each of them
     {"many": [[1.1, 750000000], ...], "num_sequences": 8}                passes with one token of every sequence
 
 Token ids are random and given, nothing is sampled; every pass ends with an argmax over the logits. Ours goes through
@@ -92,9 +92,10 @@ def measure(job: SmallJob, open_runner: Callable[[workload.Job], workload.Runner
     runner.run([rows[0][: job.prompt_tokens]], 0)
     tell(first_token_s=time.monotonic() - started_s, system=runner.system)
     single: list[tuple[float, int]] = []
+    before_s = time.process_time()
     for p in positions(job):
         single.append(timed_pass(runner, [[rows[0][p]]], p))
-        tell(single=single)
+        tell(single=single, single_cpu_s=(time.process_time() - before_s) / len(single))
     runner.forget()
     runner.run([row[: job.prompt_tokens] for row in rows], 0)
     many = [timed_pass(runner, [[row[p]] for row in rows], p) for p in positions(job)]

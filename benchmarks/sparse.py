@@ -9,9 +9,11 @@ with seeds; llama.cpp is given the same tokens, so both choose the same experts 
 in memory and warm; llama.cpp repacks its weights then, as it does by default. In less it maps them, as repacked copies
 would be anonymous memory. What ours has learnt of experts in one process is not there in the next.
 
-Told: tokens per second, what is read from storage for a token, the group's peak, whether ours wrote the same text in
-every size, alone and with others; then, for ours in less memory, experts read for a token with one and with more
-sequences, what a replay of the trace expected of the best plain read of the same storage, and the bound of that trace.
+Told: tokens per second; processor seconds of a token of one sequence (with --threads 1 a fair measure where others use
+the machine, too: threads that wait for each other burn more); what is read from storage for a token; the group's peak;
+whether ours wrote the same text in every size, alone and with others. Then, for ours in less memory, experts read for
+a token with one and with more sequences, what a replay of the trace expected of the best plain read of the same
+storage, and the bound of that trace.
 Medians over rounds, ratios above 1 are better for pocketseek, JSON on the last line. Traces and texts stay in DIR.
 Needs the right to make a memory control group.
 """
@@ -33,7 +35,7 @@ import compare
 import engines
 import plain_read
 from engines import LLAMA_CPP, OURS, Engine
-from group_worker import Outcome
+from group_worker import Outcome, median_of
 from small_memory import Summary, parse_memory, ratios, run_job, summarise
 from small_workload import SmallJob
 
@@ -196,12 +198,24 @@ def same_texts(outcomes: Mapping[tuple[str, int], Mapping[str, Sequence[Outcome]
     return all(texts == found[0] for found in by_sequences.values() for texts in found)
 
 
-def print_size(size: str, sequences: int, by_engine: Mapping[str, Summary], figures: TraceFigures | None) -> None:
-    print(f"\n{size}, {sequences} sequences{'':8}tokens/s   all together   MB/token    peak MB")
+def cpu_s(outcomes: Sequence[Outcome]) -> float | None:
+    """Of a token of one sequence; the median over rounds."""
+    return median_of([one.facts["single_cpu_s"] for one in outcomes if "single_cpu_s" in one.facts])
+
+
+def print_size(
+    size: str,
+    sequences: int,
+    by_engine: Mapping[str, Summary],
+    cpu: Mapping[str, float | None],
+    figures: TraceFigures | None,
+) -> None:
+    title = f"{size}, {sequences} sequences"
+    print(f"\n{title:18}    tokens/s    together  CPU s/token    MB/token    peak MB")
     for name, one in by_engine.items():
         alone = None if not one.token_s else 1 / one.token_s
-        cells = (alone, one.many_tokens_per_s, one.token_bytes and one.token_bytes / 1e6)
-        text = "".join("           -" if cell is None else f"{cell:12.2f}" for cell in cells)
+        cells = (alone, one.many_tokens_per_s, cpu[name], one.token_bytes and one.token_bytes / 1e6)
+        text = "".join("           -" if cell is None else f"{cell:12.3f}" for cell in cells)
         peak = "-" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:.0f}"
         print(f"{name:18}{text}{peak:>11}" + "".join(f"  {reason}" for reason in one.ended[:1]))
     if len(by_engine) > 1:
@@ -279,12 +293,14 @@ def main() -> None:
         path = trace_path(arguments.folder, size, sequences)
         ours = by_engine[OURS][-1]
         figures = trace_figures(path, size, ours, best_plain) if size != RESIDENT and not ours.ended else None
-        print_size(size, sequences, summed, figures)
+        cpu = {name: cpu_s(runs) for name, runs in by_engine.items()}
+        print_size(size, sequences, summed, cpu, figures)
         sizes.append(
             {
                 "size": size,
                 "sequences": sequences,
                 "engines": {name: asdict(one) for name, one in summed.items()},
+                "single_cpu_s": cpu,
                 "ratios": ratios(summed) if len(summed) > 1 else None,
                 "trace": None if figures is None else asdict(figures),
                 "runs": {name: [without_texts(one) for one in runs] for name, runs in by_engine.items()},
