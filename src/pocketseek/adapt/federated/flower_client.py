@@ -72,7 +72,9 @@ def _check_shares(config: ConfigRecord) -> None:
         return
     clients, shares, threshold = (config.get(key) for key in (Key.SAMPLE_NUMBER, Key.SHARE_NUMBER, Key.THRESHOLD))
     if not (isinstance(clients, int) and isinstance(shares, int) and isinstance(threshold, int)):
-        raise FormatError("the server's set-up of secure aggregation cannot be read; use the same version of pocketseek")
+        raise FormatError(
+            "the server's set-up of secure aggregation cannot be read; use the same version of pocketseek"
+        )
     if clients < 3 or not shares / 2 < threshold <= shares <= clients:
         raise UnsupportedError(
             f"the server's set-up of secure aggregation ({clients} clients, {threshold} of {shares} shares) hides too "

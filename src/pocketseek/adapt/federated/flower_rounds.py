@@ -105,7 +105,7 @@ class Rounds:
             self.tell_waiting(Waiting(len(there), len(ready), plan.min_clients, refusals))
             if time.monotonic() - begun_s > self.patience.give_up_s:
                 raise BusyError(
-                    f"{len(ready)} of the {plan.min_clients} devices that a round needs were ready; start more devices, "
+                    f"{len(ready)} of the {plan.min_clients} devices that a round needs were ready; start more, "
                     "or run the same command again later: it goes on where it was"
                 )
             time.sleep(self.patience.pause_s)
@@ -159,7 +159,7 @@ class Rounds:
             try:
                 self._workflow(len(remaining))(_StagesGrid(self.grid, once), self._context(once, number))
                 break
-            except _LostEarly:
+            except _LostEarlyError:
                 remaining = [node for node in remaining if node in once.answered]
                 if len(remaining) < self.federation.plan.min_clients:
                     break
@@ -242,9 +242,9 @@ class _StagesGrid:
         self._num_stages += 1
         if self._num_stages <= _SHARED_AFTER and answered < self._once.answered:
             self._once.answered = answered
-            raise _LostEarly
+            raise _LostEarlyError
         return replies
 
 
-class _LostEarly(Exception):
+class _LostEarlyError(Exception):
     """Somebody went before keys were shared: the sum could not be unmasked at the end."""
