@@ -27,7 +27,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.errors import IntegrityError, PocketseekError
+from pocketseek.errors import IntegrityError, MemoryLimitError, StorageError
 from pocketseek.kernels.contract import Floats, ModelKernels
 from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.always_parts import HEAD_STAGE, AlwaysParts
@@ -268,7 +268,7 @@ class ExpertWeights:
             self.policy.end_pass()
             if self._slots is not None and not self._config.tied_embeddings:
                 self._rows.drop_if_many()
-        except (PocketseekError, MemoryError):
+        except (StorageError, IntegrityError, MemoryLimitError, MemoryError):
             self._start_over()
             raise
         self._losses.pass_ended()
