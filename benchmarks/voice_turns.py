@@ -4,7 +4,8 @@
 
 The files are spoken in turn, as fast as they are understood; every answer is written and spoken to its end. Told every
 ten turns: anonymous memory and files in memory (MB), threads, open files. The conversation itself grows with every turn
-until it fills the context, so it begins anew every --forget turns. Prints a table and ends in one JSON line with how
+until it fills the context, so it begins anew every --forget turns; pages of prompts that are kept grow to --kv-mb and
+are memory, too. Prints a table and ends in one JSON line with how
 much the memory grew from the 40th turn to the last.
 """
 
@@ -56,11 +57,12 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=200)
     parser.add_argument("--forget", type=int, default=20)
     parser.add_argument("--max-tokens", type=int, default=12)
+    parser.add_argument("--kv-mb", type=int, default=24, help="pages of K and V: what is kept of prompts fills them")
     options = parser.parse_args()
     settings = read_settings()
     sounds = [read_sound(path).at(SAMPLE_RATE) for path in options.sounds]
     states: list[State] = []
-    with closing(pocketseek.load(options.model)) as engine:
+    with closing(pocketseek.load(options.model, kv_bytes=options.kv_mb << 20, prefix_store_bytes=0)) as engine:
         recogniser = choose_recogniser(settings, options.language, room=engine.guests).open()
         voice = choose_synthesiser(settings, options.language, room=engine.guests).open()
         with closing(recogniser), closing(voice):
