@@ -110,7 +110,8 @@ void Core::lay_out_jobs() {
     if (all.in.panels || all.middle.panels) {
         Forms own;
         own.wide = true;
-        own_.take(own, 0, size_t(threads) * group_rows * widest, size_t(threads) * group_rows * div_up(widest, kSuperBlocks));
+        own_blocks_ = div_up(widest, kSuperBlocks) * kSuperBlocks;
+        own_.take(own, 0, size_t(threads) * group_rows * own_blocks_, size_t(threads) * group_rows * (own_blocks_ / kSuperBlocks));
     }
     float* const mlp = grown(mlp_, all.mlp);
     for (size_t i = 0; i < jobs_.size(); i++) {
@@ -126,10 +127,10 @@ void Core::lay_out_jobs() {
     }
 }
 
-// A worker's own rows in the wide form, as many as a panel's group has.
-WideActivations Core::own_rows(int worker, int blocks) {
-    const size_t first = size_t(worker) * table_.pair_rows, superblocks = div_up(blocks, kSuperBlocks);
-    return {own_.wide_q.data() + first * blocks * kBlock, own_.wide_scale.data() + first * superblocks, own_.wide_sum8.data() + first * blocks};
+// A worker's own rows in the wide form, as many as a panel's group has, of any width up to the widest.
+WideActivations Core::own_rows(int worker) {
+    const size_t first = size_t(worker) * table_.pair_rows * own_blocks_;
+    return {own_.wide_q.data() + first * kBlock, own_.wide_scale.data() + first / kSuperBlocks, own_.wide_sum8.data() + first};
 }
 
 // The tasks of a loop over all jobs.
@@ -155,7 +156,7 @@ void Core::gather_inputs() {
                 continue;
             }
             Activations own;
-            own.blocks = x_.blocks, own.wide = own_rows(worker, x_.blocks);
+            own.blocks = x_.blocks, own.wide = own_rows(worker);
             const int first = which * group_rows, count = std::min(group_rows, job.rows - first);
             for (int i = 0; i < count; i++) copy_row(x_, source(job, first + i), own, i);
             table_.pack(own, count, job.in.panel, which, 0, own.superblocks());
@@ -214,7 +215,7 @@ void Core::quantise_middles() {
             const int first = group * step(job), count = std::min(step(job), job.rows - first);
             const bool packed = job.middle.panel.values;
             Activations to = job.middle;
-            if (packed) to.wide = own_rows(worker, to.blocks);
+            if (packed) to.wide = own_rows(worker);
             const ptrdiff_t apart = ptrdiff_t(job.inner_rows.group_rows) * kTileRows;
             for (int i = 0; i < count; i++) table_.quantise(job.inner_rows.tile(first + i, 0), apart, job.inner, to, packed ? i : first + i, part, part + 1);
             if (packed) table_.pack(to, count, to.panel, group, part, part + 1);

@@ -159,7 +159,7 @@ private:
     void multiply_downs();
     bool expands(int rows, const Matrix& matrix) const { return table_.pair && rows >= kExpandRows && matrix.format == Format::q4p; }
     bool expands_in(const MlpJob& job) const { return expands(job.rows, job.weights->gate) && expands(job.rows, job.weights->up); }
-    WideActivations own_rows(int worker, int blocks);
+    WideActivations own_rows(int worker);
     template <class Count> int count_tasks(Count count);
     int job_of(int task) const;
     template <class Input, class Find, class Finish> void multiply_jobs(int tasks, size_t pair_bytes, int width, Input input, Find find, Finish finish);
@@ -243,6 +243,7 @@ private:
     Forms x_forms_;   // that x_ has
     Activations x_;   // the normed rows of the layer with experts, as f32 and in the forms that were asked for so far
     ActivationBuffers x_buffers_, gathered_, middle_, own_;  // own_: of each worker, rows on their way into a panel
+    int own_blocks_ = 0;  // of a worker's place in own_: jobs of unequal widths are done at the same time
     PanelBuffers middle_panel_;
     std::vector<float> scores_of_experts_, outputs_, shared_;
     std::vector<MlpJob> jobs_;    // of a wave

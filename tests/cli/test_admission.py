@@ -113,8 +113,8 @@ def test_another_model_of_the_same_signer_is_no_update(
     assert read_manifest(home / "models" / "mine").name == manifest.name
     ended = run("pull", other, "--name", "mine")
     assert ended.code == UsageError.exit_code  # nobody consents
-    for said in (f"here is {manifest.name} (signed by alice ({fingerprint})", f"{other} is other (signed by alice ("):
-        assert said in ended.error
+    assert f"here is {manifest.name}, version 1 (signed by alice ({fingerprint})" in ended.error
+    assert f"{other} is other, version 2 (signed by alice (" in ended.error
     assert run("pull", other, "--name", "mine", "--yes", "--trust", fingerprint).code == 0
     assert read_manifest(home / "models" / "mine").name == "other"
 
@@ -174,3 +174,20 @@ def test_a_signature_of_somebody_who_is_not_trusted_is_not_taken(
     assert run("sign", published, "--key", home / "keys" / "mallory.key").code == 0
     assert run("update", "mine", "--from", published, "--yes").code == TrustError.exit_code
     assert (home / "models" / "mine" / "manifest.sig").read_bytes() == before
+
+
+def test_who_is_asked_to_replace_a_model_is_told_the_versions(
+    run: Run, tmp_path: Path, release: Callable[[int], Path], fingerprint: str
+) -> None:
+    assert run("pull", tmp_path / "published-1", "--name", "mine", "--trust", fingerprint).code == 0
+    asked = run("pull", release(2), "--name", "mine").error
+    assert "here is tiny, version 1 (signed by alice" in asked
+    assert "is tiny, version 2 (signed by alice" in asked
+
+
+def test_what_is_not_here_yet_cannot_be_signed_here(run: Run, tmp_path: Path, release: Callable[[int], Path]) -> None:
+    folder = release(1)
+    (folder / "manifest.sig").unlink()
+    run("trust", "require-signed", "on")
+    refused = run("pull", folder, "--name", "mine").error
+    assert "get it with its manifest.sig from who publishes it, or `pocketseek trust require-signed off`" in refused

@@ -1,7 +1,11 @@
 """`inspect` tells what a package says about itself, by name or path."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from pocketseek.errors import FormatError, NotFoundError
 
@@ -28,3 +32,20 @@ def test_tensors_can_be_listed(run: Callable, tiny_package: Path) -> None:
 def test_a_missing_model_and_a_folder_that_is_none_are_told_apart(run: Callable, tmp_path: Path) -> None:
     assert run("inspect", "absent").code == NotFoundError.exit_code
     assert run("inspect", tmp_path).code == FormatError.exit_code
+
+
+SIDE_FILES = ("verified.json", "checked.json", "origin.json", "previous.json", "previous.back", "previous.answered")
+
+
+@pytest.mark.parametrize("name", SIDE_FILES)
+def test_a_pipe_in_the_place_of_a_small_file_keeps_nobody_waiting(
+    run: Callable, tiny_package: Path, tmp_path: Path, name: str
+) -> None:
+    """Whoever offers a package may put one there; reading it would wait for ever."""
+    package = shutil.copytree(tiny_package, tmp_path / "package")
+    (package / name).unlink(missing_ok=True)
+    os.mkfifo(package / name)
+    assert "tiny" in run("inspect", package).out
+    for command in (("verify", package), ("generate", package, "Hi", "--max-tokens", 1)):
+        ended = run(*command)
+        assert ended.code == 0 or "not a plain file" in ended.error

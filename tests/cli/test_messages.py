@@ -60,6 +60,7 @@ ALL = (
         for group in ("PERMISSIONS", "KINDS", "REASONS")
         for name, value in getattr(device_messages, group).items()
     }
+    | {f"AUDIT_PROBLEMS.{name}": value for name, value in trust_messages.AUDIT_PROBLEMS.items()}
     | {f"doc REASONS.{name}": value for name, value in doc_messages.REASONS.items()}
     | {
         f"{group}.{name}": value

@@ -91,6 +91,7 @@ def test_a_passphrase_becomes_a_key_file_and_back(
     assert run("seal", "tiny").code == 0
     assert run("passwd", "tiny", "--new-key-file", key, "--json").json["state"] == "sealed"
     assert "with a key file" in run(*ASK).error
+    assert "--to-key-file or --new-key-file" in run("passwd", "tiny", "--key-file", key).error
     assert text_of(run, "--key-file", key)
     monkeypatch.setenv("POCKETSEEK_NEW_PASSPHRASE", "three")
     assert run("passwd", "tiny", "--key-file", key).code == 0
@@ -135,6 +136,10 @@ def test_a_wrong_secret_makes_no_key_file(
     monkeypatch.setenv("POCKETSEEK_PASSPHRASE", "wrong")
     assert run("passwd", "tiny", "--new-key-file", tmp_path / "key").code == SealError.exit_code
     assert not (tmp_path / "key").exists()
+
+
+def test_an_empty_key_command_is_called_empty(run: Callable, installed: Path) -> None:
+    assert "the key command is empty" in run("seal", "tiny", "--key-command", " ").error
 
 
 @pytest.mark.parametrize(

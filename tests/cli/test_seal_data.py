@@ -70,9 +70,16 @@ def test_a_key_file_serves_as_well(
     run("seal", "--data", "--new-key-file", key)
     state_key._keys_of.cache_clear()
     assert run("doc", "search", "herons").code == SealError.exit_code
+    monkeypatch.setenv("POCKETSEEK_PASSPHRASE", "one")
+    assert "give it with POCKETSEEK_DATA_KEY=FILE" in run("doc", "search", "herons").error
     monkeypatch.setenv("POCKETSEEK_DATA_KEY", str(key))
     assert found(run) == 1
-    assert run("unseal", "--data", "--key-file", key).code == 0
+    assert "--to-key-file or --new-key-file" in run("passwd", "--data").error
+    assert run("passwd", "--data", "--new-key-file", tmp_path / "new").code == 0
+    assert run("unseal", "--data", "--key-file", tmp_path / "new").code == 0
+    events = run("audit", "--json").json["events"]
+    assert isinstance(events, list)
+    assert [event["event"] for event in events] == ["data-sealed", "data-secret-changed", "data-unsealed"]
 
 
 def test_a_model_or_the_data_but_not_both_or_none(run: Callable, installed: Path) -> None:

@@ -289,6 +289,19 @@ def test_an_expired_signature_is_told_with_its_remedy(
     assert "expired; update it, or sign it" in run("inspect", "tiny").err or "expired" in run("inspect", "tiny").out
 
 
+def test_verify_tells_a_manifest_that_was_changed_after_it_was_signed(run: Run, signed: str, installed: Path) -> None:
+    assert run("verify", "tiny", "--json").json["ok"] is True, "whoever signed it"
+    manifest = installed / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"context_length":', b'"context_length": '))
+    for options in ((), ("--quick",), ("--repair",)):
+        ended = run("verify", "tiny", *options)
+        assert ended.code == 6
+        assert "changed after it was signed" in ended.error
+        assert json.loads(run("verify", "tiny", *options, "--json").out)["ok"] is False
+    (installed / "manifest.sig").unlink()
+    assert run("verify", "tiny").code == 0, "nobody vouched for it"
+
+
 def test_the_audit_log_tells_what_was_done(run: Run, installed: Path) -> None:
     run("keygen", "--name", "me")
     run("sign", "tiny", "--version", "2")
@@ -336,6 +349,22 @@ def test_a_changed_log_ends_with_the_code_for_damage(run: Run, home: Path) -> No
     report = json.loads(run("audit", "verify", "--json").out)
     assert report["ok"] is False
     assert run("doctor").code == 1
+
+
+def test_what_is_wrong_with_the_log_is_told_in_chinese_too(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("keygen")
+    run("token", "create", "phone")
+    path = home / "audit.log"
+    path.write_bytes(path.read_bytes().replace(b"phone", b"other") + b"{\n")
+    monkeypatch.setenv("POCKETSEEK_LANG", "zh")
+    ended = run("audit", "verify", "--head", "0" * 63 + "1")
+    assert "第 2 行之后的一行无法读取" in ended.out
+    assert "最后一行(第 2 行)被更改" in ended.out
+    assert "没有哪一行的哈希是所记下的" in ended.out
+    assert "the line" not in ended.out + run("doctor").out
+    assert "the line after 2 cannot be read" in json.loads(run("audit", "verify", "--json").out)["problems"]
 
 
 def test_doctor_counts_keys_and_signed_models(run: Run, installed: Path) -> None:

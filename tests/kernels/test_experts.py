@@ -127,6 +127,19 @@ def test_long_passes_in_waves_and_sweeps_give_the_bits_of_short_ones(format_name
     assert np.concatenate(parts).tobytes() == whole.tobytes()
 
 
+def test_threads_round_jobs_of_unequal_widths_without_touching_each_others_rows() -> None:
+    """Shared and chosen experts of one wave, packed into panels; where threads meet is chance, so more than once."""
+    moe = MoeShape(
+        num_experts=4, experts_per_token=2, expert_size=300, shared_size=1100, score="sigmoid", score_bias=True
+    )
+    model = RandomModel("q4p", moe_config(moe))
+    model.layers[0]["router_bias"].vector()[:] = [0, 9, 0, 8]
+    tokens = tokens_of(model, 120)
+    expected = native(model, threads=1).run(("a", 0, tokens))["a"].tobytes()
+    for threads in (2, 3, 4) * 15:
+        assert native(model, threads=threads).run(("a", 0, tokens))["a"].tobytes() == expected, threads
+
+
 class Steps:
     """Layer 0 of a random model in steps, on kernels of its own, at the beginning of a sequence."""
 

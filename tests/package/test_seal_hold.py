@@ -53,7 +53,7 @@ def test_a_version_that_was_not_admitted_does_not_open(path: Path, memory_dir: P
 
 
 def test_only_the_key_opens_it(path: Path) -> None:
-    with pytest.raises(SealError, match="give its passphrase"):
+    with pytest.raises(SealError, match="give --key-file or --key-command"):
         SealHold.open(path, record_of(path), None)
     with pytest.raises(SealError, match="does not open it"):
         SealHold.open(path, record_of(path), key("x"))

@@ -518,7 +518,7 @@ def test_a_missing_or_cut_file_is_found_quickly(tmp_path: Path) -> None:
 
 def test_without_a_key_it_does_not_open(tmp_path: Path) -> None:
     path = write_sealed_sample(tmp_path / "m")
-    with pytest.raises(SealError, match="is sealed; give"):
+    with pytest.raises(SealError, match="is sealed with"):
         Package.open(path)
     with Package.open(path, secret=key()) as package:
         assert package.file("LICENSE") == FILES["LICENSE"]

@@ -58,10 +58,12 @@ def unseal_model(path: Path, secret: Secret, settings: Settings, progress: Progr
 
 def run_key_command(command: str) -> Secret:
     """Raises UsageError if it cannot be run, SealError if it gives no key."""
+    if not command.strip():
+        raise UsageError("the key command is empty; give --key-command a program that prints the key")
     try:
         words = shlex.split(command)
         done = subprocess.run(words, stdout=subprocess.PIPE, timeout=_PATIENCE_S, check=False)
-    except (ValueError, OSError, IndexError) as error:
+    except (ValueError, OSError) as error:
         raise UsageError(f"the key command cannot be run ({error}); check --key-command") from error
     except subprocess.TimeoutExpired as error:
         raise SealError(

@@ -59,8 +59,8 @@ def verify(head: Head = None, json: options.Json = False) -> None:
         print_text(words(messages.AUDIT_HINT))
     else:
         print_text(words(messages.AUDIT_BAD))
-        for problem in report.problems:
-            print_text(f"  {problem}")
+        for found in report.found:
+            print_text(f"  {words(messages.AUDIT_PROBLEMS[found.kind], **found.values)}")
     if report.problems:
         raise typer.Exit(IntegrityError.exit_code)
 

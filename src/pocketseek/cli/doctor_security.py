@@ -60,6 +60,8 @@ def _audit(settings: Settings, words: Words) -> Check:
         report = log.verify()
     except (FormatError, StorageError, BusyError) as error:  # as above
         return Check(label, False, str(error))
-    if report.problems:
-        return Check(label, False, words(messages.DOCTOR_AUDIT_BAD, problem=report.problems[0]))
+    if report.found:
+        first = report.found[0]
+        problem = words(messages.AUDIT_PROBLEMS[first.kind], **first.values)
+        return Check(label, False, words(messages.DOCTOR_AUDIT_BAD, problem=problem))
     return Check(label, True, words(messages.DOCTOR_AUDIT_GOOD, lines=report.num_lines))

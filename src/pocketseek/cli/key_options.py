@@ -55,6 +55,9 @@ PresentKeyCommand = Annotated[
 ]
 
 
+NEW_KEY_OPTIONS = "--to-key-file or --new-key-file"  # of `passwd`
+
+
 @dataclass(frozen=True)
 class KeyOptions:
     """As given on the command line."""
@@ -133,16 +136,21 @@ def needed_secret(path: Path, settings: Settings, options: KeyOptions) -> Secret
     return secret
 
 
-def new_passphrase(name: str, settings: Settings, known: str | None, variable: str) -> Secret:
-    """What a model shall open with from now on: known from the environment, or typed twice. Raises UsageError."""
+def new_passphrase(
+    name: str,
+    settings: Settings,
+    known: str | None,
+    variable: str,
+    options: str = "--key-file or --new-key-file",
+) -> Secret:
+    """What a model shall open with from now on: known from the environment, or typed twice. options: what else the
+    command takes. Raises UsageError."""
     from pocketseek.package.key_slots import passphrase_secret
 
     if known:
         return passphrase_secret(known)
     if not is_interactive():
-        raise UsageError(
-            f"there is nobody to ask for a passphrase; set {variable}, or give --key-file or --new-key-file"
-        )
+        raise UsageError(f"there is nobody to ask for a passphrase; set {variable}, or give {options}")
     words = Words(settings.language)
     passphrase = ask_passphrase(words(seal_messages.ASK_NEW_PASSPHRASE, name=name))
     if passphrase != ask_passphrase(words(seal_messages.ASK_AGAIN)):

@@ -12,6 +12,7 @@ import typer
 from pocketseek.cli import options, seal_messages
 from pocketseek.cli.console import print_json, print_text
 from pocketseek.cli.key_options import (
+    NEW_KEY_OPTIONS,
     KeyOptions,
     PresentKeyCommand,
     PresentKeyFile,
@@ -66,7 +67,9 @@ def passwd(
         raise UsageError(f"{model} is not sealed; seal it first (`pocketseek seal {model}`)")
     get_new = new_key(to_key_file, new_key_file, to_key_command)
     if get_new is None:
-        get_new = partial(new_passphrase, path.name, settings, settings.new_passphrase, _NEW_PASSPHRASE)
+        get_new = partial(
+            new_passphrase, path.name, settings, settings.new_passphrase, _NEW_PASSPHRASE, NEW_KEY_OPTIONS
+        )
     with ExitStack() as secrets:
         secret = secrets.enter_context(closing(needed_secret(path, settings, KeyOptions(key_file, key_command))))
         change_secret(path, secret, lambda: secrets.enter_context(closing(get_new())))

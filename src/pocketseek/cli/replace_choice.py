@@ -16,6 +16,7 @@ from pocketseek.settings import Settings
 if TYPE_CHECKING:
     from pocketseek.apps.repository.pull import Replacing
     from pocketseek.apps.repository.receive import Offer
+    from pocketseek.package.entries import Manifest
     from pocketseek.package.gatekeeper import Gatekeeper
 
 
@@ -35,15 +36,19 @@ def _told(message: Message, replacing: Replacing, settings: Settings, words: Wor
 
     gate, offer = Gatekeeper.of(settings), replacing.offer
     state = look_by_path(gate, replacing.path, replacing.old)
-    old = _model(replacing.old.name, state if isinstance(state, str) else describe(state, words), words)
+    old = _model(replacing.old, state if isinstance(state, str) else describe(state, words), words)
     new = words(pull_messages.A_CHECKPOINT)
     if offer is not None:
-        new = _model(offer.manifest.name, _offered(gate, offer, replacing.name, words), words)
+        new = _model(offer.manifest, _offered(gate, offer, replacing.name, words), words)
     return words(message, name=replacing.name, old=old, address=replacing.address, new=new)
 
 
-def _model(name: str, signed: str, words: Words) -> str:
-    return words(pull_messages.MODEL_AND_SIGNER, name=name, signed=signed)
+def _model(manifest: Manifest, signed: str, words: Words) -> str:
+    """With its version, if the publisher counts them: it may be all that differs."""
+    if manifest.version:
+        values = {"name": manifest.name, "version": manifest.version, "signed": signed}
+        return words(pull_messages.MODEL_VERSION_AND_SIGNER, **values)
+    return words(pull_messages.MODEL_AND_SIGNER, name=manifest.name, signed=signed)
 
 
 def _offered(gate: Gatekeeper, offer: Offer, place: str, words: Words) -> str:

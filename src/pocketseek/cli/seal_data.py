@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pocketseek.cli import seal_messages
 from pocketseek.cli.console import print_json, print_text, progress_bar
-from pocketseek.cli.key_options import KeyOptions, new_key, new_passphrase, tell_key_file
+from pocketseek.cli.key_options import NEW_KEY_OPTIONS, KeyOptions, new_key, new_passphrase, tell_key_file
 from pocketseek.cli.messages import Message, Words
 from pocketseek.cli.state_key import data_secret
 from pocketseek.errors import UsageError
@@ -50,7 +50,7 @@ def seal_data_here(key: KeyOptions, new_key_file: Path | None, *, json: bool) ->
             lambda done, total: show(label, done, total),
         )
     tell_key_file(new_key_file, words)
-    _tell(settings, seal_messages.DATA_SEALED, "sealed", report.num_databases, json=json)
+    _tell(settings, seal_messages.DATA_SEALED, "data-sealed", "sealed", report.num_databases, json=json)
 
 
 def unseal_data_here(key: KeyOptions, *, json: bool) -> None:
@@ -64,7 +64,7 @@ def unseal_data_here(key: KeyOptions, *, json: bool) -> None:
     with closing(data_secret(settings, found, key)) as secret, progress_bar() as show:
         label = words(seal_messages.UNSEALING)
         report = unseal_data(settings, secret, lambda done, total: show(label, done, total))
-    _tell(settings, seal_messages.DATA_UNSEALED, "plain", report.num_databases, json=json)
+    _tell(settings, seal_messages.DATA_UNSEALED, "data-unsealed", "plain", report.num_databases, json=json)
 
 
 def change_data_here(
@@ -77,21 +77,26 @@ def change_data_here(
     found = read_data_seal(settings.home)
     if found is None:
         raise UsageError("the data directory is not sealed; seal it first (`pocketseek seal --data`)")
-    chosen = get_new or _typed(settings, settings.new_passphrase, "POCKETSEEK_NEW_PASSPHRASE")
+    chosen = get_new or _typed(settings, settings.new_passphrase, "POCKETSEEK_NEW_PASSPHRASE", NEW_KEY_OPTIONS)
     with ExitStack() as secrets:
         secret = secrets.enter_context(closing(data_secret(settings, found, key)))
         change_data_secret(settings.home, secret, lambda: secrets.enter_context(closing(chosen())))
     tell_key_file(new_key_file, Words(settings.language))
-    _tell(settings, seal_messages.DATA_CHANGED, "sealed", 0, json=json)
+    _tell(settings, seal_messages.DATA_CHANGED, "data-secret-changed", "sealed", 0, json=json)
 
 
-def _typed(settings: Settings, known: str | None, variable: str = "POCKETSEEK_PASSPHRASE") -> Callable[[], Secret]:
+def _typed(
+    settings: Settings,
+    known: str | None,
+    variable: str = "POCKETSEEK_PASSPHRASE",
+    options: str = "--key-file or --new-key-file",
+) -> Callable[[], Secret]:
     name = Words(settings.language)(seal_messages.YOUR_DATA)
-    return partial(new_passphrase, name, settings, known, variable)
+    return partial(new_passphrase, name, settings, known, variable, options)
 
 
-def _tell(settings: Settings, said: Message, state: str, num_databases: int, *, json: bool) -> None:
-    AuditLog(settings.audit_path).note("data-sealed" if state == "sealed" else "data-unsealed")
+def _tell(settings: Settings, said: Message, event: str, state: str, num_databases: int, *, json: bool) -> None:
+    AuditLog(settings.audit_path).note(event)
     if json:
         print_json({"path": str(settings.home), "state": state, "num_databases": num_databases})
         return

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pocketseek.cli.messages import Message
+from pocketseek.package.audit_chain import SENTENCES, ProblemKind
 
 # the state of a model
 SIGNED_BY = Message("signed by {name} ({fingerprint})", "由 {name} 签名({fingerprint})")
@@ -100,6 +103,18 @@ AUDIT_HINT = Message(
     "Note the head elsewhere; `pocketseek audit verify --head HASH` tells later whether it is still there.",
     "请将末尾值另存他处;以后可用 `pocketseek audit verify --head HASH` 核对。",
 )
+_PROBLEMS_ZH: Mapping[ProblemKind, str] = {
+    "unreadable": "第 {number} 行之后的一行无法读取",
+    "gap": "第 {number} 行之后是第 {found} 行:有行缺失、被插入或移动",
+    "changed": "第 {number} 行或第 {found} 行被更改",
+    "cut": "应以第 {due} 行结束,实际以第 {number} 行结束",
+    "last-changed": "最后一行(第 {number} 行)被更改",
+    "head-missing": "{head} 缺失,无从得知应有多少行",
+    "head-damaged": "{head} 已损坏,无从得知应有多少行",
+    "head-was-lost": "第 {number} 行:当时 {head} 缺失或损坏;之前的行可能已丢失",
+    "no-such-line": "没有哪一行的哈希是所记下的 {noted}",
+}
+AUDIT_PROBLEMS = {kind: Message(sentence, _PROBLEMS_ZH[kind]) for kind, sentence in SENTENCES.items()}
 COLUMN_WHEN = Message("when", "时间")
 COLUMN_EVENT = Message("event", "事件")
 COLUMN_ABOUT = Message("about", "内容")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketseek.cli import messages, options, pull_messages, seal_messages
-from pocketseek.cli.console import format_bytes, print_json, print_text, progress_bar
+from pocketseek.cli import messages, options, pull_messages, seal_messages, trust_messages
+from pocketseek.cli.console import format_bytes, note, print_json, print_text, progress_bar
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_at_hand, unlocked
 from pocketseek.cli.messages import Words
 from pocketseek.cli.metered import check_metered
-from pocketseek.errors import IntegrityError
+from pocketseek.errors import IntegrityError, UnsupportedError
 from pocketseek.settings import Settings, read_network_settings, read_settings
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def verify(
     key_command: KeyCommand = None,
     json: options.Json = False,
 ) -> None:
-    """Check a model against its manifest, or an export against its model.json. A sealed model is checked without its
-    key, or with it, if one is given, by decrypting all of it. Exit code 6: it is damaged; 4: the manifest itself cannot
-    be read."""
+    """Check a model against its manifest, and the manifest against its signature, or an export against its model.json.
+    A sealed model is checked without its key, or with it, if one is given, by decrypting all of it. Exit code 6: it is
+    damaged, or was changed after it was signed; 4: the manifest itself cannot be read."""
     from pocketseek.cli.onnx_view import find_onnx_path, verify_onnx
     from pocketseek.package.store import ModelStore
 
@@ -46,18 +46,19 @@ def verify(
         return
     path = store.resolve(model)
     key = KeyOptions(key_file, key_command)
-    if repair:
-        _repair(path, model, settings, key, words, allow_metered=allow_metered, json=json)
-        return
-    with progress_bar() as show:
-        label = words(messages.VERIFYING)
-        try:
+    try:
+        _check_signature(path, words)
+        if repair:
+            _repair(path, model, settings, key, words, allow_metered=allow_metered, json=json)
+            return
+        with progress_bar() as show:
+            label = words(messages.VERIFYING)
             report = _verified(path, settings, key, lambda done, total: show(label, done, total), full=full)
-        except IntegrityError as error:
-            if not json:
-                raise
-            print_json({"ok": False, "path": str(path), "error": str(error)})
-            raise typer.Exit(IntegrityError.exit_code) from error
+    except IntegrityError as error:
+        if not json:
+            raise
+        print_json({"ok": False, "path": str(path), "error": str(error)})
+        raise typer.Exit(IntegrityError.exit_code) from error
     if json:
         print_json({"ok": True, "path": str(path), **dataclasses.asdict(report)})
         return
@@ -72,6 +73,16 @@ def verify(
         "seconds": report.duration_s,
     }
     print_text(words(message, **values))
+
+
+def _check_signature(path: Path, words: Words) -> None:
+    """Who signed it is not asked here: whoever opens a model decides that."""
+    from pocketseek.package.gatekeeper import check_signature
+
+    try:
+        check_signature(path)
+    except UnsupportedError as error:
+        note(words(trust_messages.UNCHECKED, reason=error))
 
 
 def _verified(path: Path, settings: Settings, key: KeyOptions, progress: Progress, *, full: bool) -> VerifyReport:

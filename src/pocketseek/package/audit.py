@@ -34,6 +34,7 @@ from pocketseek.package.audit_chain import (
     MAX_FILE_BYTES,
     MAX_LINE_BYTES,
     START,
+    ChainProblem,
     Event,
     Head,
     chain_problems,
@@ -42,6 +43,7 @@ from pocketseek.package.audit_chain import (
     line_hash,
     parse_head,
     parse_line,
+    problem,
 )
 from pocketseek.package.private_file import open_private, private_lock, read_private, write_private
 from pocketseek.package.storage import storage_errors, sync_dir, write_all
@@ -58,13 +60,18 @@ Value = str | int | bool | None
 
 @dataclass(frozen=True)
 class AuditReport:
-    """first: number of the oldest line that is kept. head: hash of the last line, to be noted elsewhere. problems: one
-    line each; empty if the log is as it was written."""
+    """first: number of the oldest line that is kept. head: hash of the last line, to be noted elsewhere. found: what is
+    wrong; empty if the log is as it was written."""
 
     num_lines: int
     first: int
     head: str
-    problems: tuple[str, ...] = ()
+    found: tuple[ChainProblem, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A sentence for each, in English."""
+        return tuple(map(str, self.found))
 
 
 class AuditLog:
@@ -121,24 +128,21 @@ class AuditLog:
         """noted_head: the hash of a line that was noted before; it must be there still. Raises StorageError, BusyError,
         FormatError (a log so large that it is not ours)."""
         if not self.exists():  # nothing is made by asking
-            return AuditReport(
-                0, 1, START, (f"no line has the hash {noted_head} that was noted",) if noted_head else ()
-            )
+            return AuditReport(0, 1, START, (problem("no-such-line", noted=noted_head),) if noted_head else ())
         with private_lock(self.path):
             lines = list(self._lines())
             found, is_damaged = self._head()
         head = found or head_of(lines)
         problems = chain_problems(head, lines)
         if is_damaged or (found is None and len(lines) > 1):
-            what = "damaged" if is_damaged else "missing"
-            problems.append(f"{self.head_path.name} is {what}, so nobody knows how many lines there should be")
+            problems.append(problem("head-damaged" if is_damaged else "head-missing", head=self.head_path.name))
         problems += [
-            f"line {event.number}: {self.head_path.name} was missing or damaged then; lines before it may be gone"
+            problem("head-was-lost", number=event.number, head=self.head_path.name)
             for event in self._events(lines)
             if event.name == HEAD_LOST
         ]
         if noted_head is not None and noted_head != head.before_first and noted_head not in map(line_hash, lines):
-            problems.append(f"no line has the hash {noted_head} that was noted")
+            problems.append(problem("no-such-line", noted=noted_head))
         num_lines = max(head.num_lines, head.first - 1 + len(lines))
         return AuditReport(num_lines, head.first, line_hash(lines[-1]) if lines else head.last, tuple(problems))
 

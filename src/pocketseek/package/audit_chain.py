@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from pocketseek.errors import FormatError
 from pocketseek.package.paths import SHA256_PATTERN
@@ -21,6 +22,44 @@ LINE_FIELDS = frozenset({"n", "time", "event", "prev"})
 _HEAD = frozenset({"num_lines", "last", "first", "before_first", "num_bytes"})
 _MAX_NUMBER = 2**53
 _MOST_PROBLEMS = 20
+
+ProblemKind = Literal[
+    "unreadable",
+    "gap",
+    "changed",
+    "cut",
+    "last-changed",
+    "head-missing",
+    "head-damaged",
+    "head-was-lost",
+    "no-such-line",
+]
+SENTENCES: Mapping[ProblemKind, str] = {
+    "unreadable": "the line after {number} cannot be read",
+    "gap": "line {found} follows line {number}: lines are missing, put in or moved",
+    "changed": "line {number} was changed, or line {found} was",
+    "cut": "it should end with line {due} and ends with line {number}",
+    "last-changed": "its last line, {number}, was changed",
+    "head-missing": "{head} is missing, so nobody knows how many lines there should be",
+    "head-damaged": "{head} is damaged, so nobody knows how many lines there should be",
+    "head-was-lost": "line {number}: {head} was missing or damaged then; lines before it may be gone",
+    "no-such-line": "no line has the hash {noted} that was noted",
+}
+
+
+@dataclass(frozen=True)
+class ChainProblem:
+    """What is wrong, as a sentence in English (`str`), and as what it is made of, to be told in another language."""
+
+    kind: ProblemKind
+    values: Mapping[str, str | int]
+
+    def __str__(self) -> str:
+        return SENTENCES[self.kind].format(**self.values)
+
+
+def problem(kind: ProblemKind, **values: str | int) -> ChainProblem:
+    return ChainProblem(kind, values)
 
 
 @dataclass(frozen=True)
@@ -45,15 +84,15 @@ class Event:
     fields: Mapping[str, JsonValue]
 
 
-def chain_problems(head: Head, lines: list[bytes]) -> list[str]:
-    """lines: all that are kept, the oldest first. One sentence for each thing that is wrong, the first 20."""
-    problems: list[str] = []
+def chain_problems(head: Head, lines: list[bytes]) -> list[ChainProblem]:
+    """lines: all that are kept, the oldest first. The first 20 things that are wrong."""
+    problems: list[ChainProblem] = []
     number, before, is_counted = head.first - 1, head.before_first, head.num_lines == head.first - 1
     for line in lines:
         try:
             read = parse_line(line)
         except FormatError:
-            problems.append(f"the line after {number} cannot be read")
+            problems.append(problem("unreadable", number=number))
             continue
         if read.event.number < head.first and not problems:
             continue  # a file that a crash kept from being deleted
@@ -61,16 +100,18 @@ def chain_problems(head: Head, lines: list[bytes]) -> list[str]:
         number, before = read.event.number, line_hash(line)
         is_counted = is_counted or (number == head.num_lines and before == head.last)
     if not is_counted:
-        end = f"it should end with line {head.num_lines} and ends with line {number}"
-        problems.append(end if number != head.num_lines else f"its last line, {number}, was changed")
+        if number != head.num_lines:
+            problems.append(problem("cut", due=head.num_lines, number=number))
+        else:
+            problems.append(problem("last-changed", number=number))
     return problems[:_MOST_PROBLEMS]
 
 
-def _link_problems(number: int, before: str, line: _Line) -> list[str]:
+def _link_problems(number: int, before: str, line: _Line) -> list[ChainProblem]:
     found = line.event.number
     if found != number + 1:
-        return [f"line {found} follows line {number}: lines are missing, put in or moved"]
-    return [] if line.prev == before else [f"line {number} was changed, or line {found} was"]
+        return [problem("gap", found=found, number=number)]
+    return [] if line.prev == before else [problem("changed", number=number, found=found)]
 
 
 def head_of(lines: Sequence[bytes], num_bytes: int = 0) -> Head:

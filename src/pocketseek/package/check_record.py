@@ -26,5 +26,12 @@ def note_checked(package_dir: Path, chunks: Iterable[str], time_s: int) -> None:
     write_checked(package_dir, {**read_checked(package_dir), **dict.fromkeys(chunks, time_s)})
 
 
+def forget_checked(package_dir: Path, sha256: str) -> None:
+    """This chunk was found damaged."""
+    times = read_checked(package_dir)
+    if sha256 in times:
+        write_checked(package_dir, {one: time_s for one, time_s in times.items() if one != sha256})
+
+
 def write_checked(package_dir: Path, times: Mapping[str, int]) -> None:
     write_side_record(package_dir, CHECKED_NAME, times)

@@ -32,6 +32,7 @@ from pocketseek.package.strict_json import Fields, format_error, load_object
 
 DATA_SEAL_NAME = "seal.json"
 MAGIC = "pocketseek-data"
+_HOW = "POCKETSEEK_DATA_KEY=FILE"  # which every command takes that opens conversations or documents
 FORMAT_VERSION = 1
 _MAX_BYTES = 64 * 1024
 _TOP = frozenset({"magic", "format_version", "sealing", "slots"})
@@ -94,7 +95,7 @@ class DataSeal:
 
     def open(self, secret: Secret, where: str) -> DataKeys:
         """Raises SealError, UnsupportedError."""
-        data_key = open_slots(self.slots, secret, self.sealing, where)
+        data_key = open_slots(self.slots, secret, self.sealing, where, how=_HOW)
         try:
             return _keys(data_key, self.sealing, self.home)
         finally:
@@ -169,7 +170,7 @@ def change_data_secret(home: Path, secret: Secret, get_new: Callable[[], Secret]
         seal = read_data_seal(home)
         if seal is None:
             raise UsageError(f"{home} is not sealed; seal it first (`pocketseek seal --data`)")
-        data_key = open_slots(seal.slots, secret, seal.sealing, str(home))
+        data_key = open_slots(seal.slots, secret, seal.sealing, str(home), how=_HOW)
         try:
             _write(home, replace(seal, slots=(new_slot(get_new(), seal.sealing, data_key),)))
         finally:

@@ -14,7 +14,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from pocketseek.errors import BusyError, FormatError, NotFoundError, StorageError, TrustError, UnsupportedError
+from pocketseek.errors import (
+    BusyError,
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    StorageError,
+    TrustError,
+    UnsupportedError,
+)
 from pocketseek.package.audit import AuditLog
 from pocketseek.package.entries import Manifest
 from pocketseek.package.manifest import parse_manifest_of, read_manifest_bytes
@@ -147,6 +155,23 @@ class Gatekeeper:
         signature = _signature_of(package_dir)
         state = judge(manifest_bytes, signature, trust, manifest=manifest, places=places, now_s=int(self._clock()))
         return replace(state, marker_counts=state.key is None or self._is_kept_here(package_dir))
+
+
+def check_signature(package_dir: Path) -> None:
+    """Whether what signatures there are belong to the manifest beside them, whoever made them.
+
+    Raises IntegrityError, UnsupportedError (there is one and nothing to check it with), and what reading raises.
+    """
+    while True:
+        found = data, signature = read_manifest_bytes(package_dir), _signature_of(package_dir)
+        manifest = parse_manifest_of(package_dir, data)
+        state = judge(data, signature, TrustList(), manifest=manifest, places=(), now_s=int(time.time()))
+        if state.status != "wrong":
+            return
+        if found == (read_manifest_bytes(package_dir), _signature_of(package_dir)):  # nobody is replacing it
+            raise IntegrityError(
+                f"{package_dir}: {state.problem}; it was changed after it was signed: install or sign it again"
+            )
 
 
 def _signature_of(package_dir: Path) -> bytes | None:

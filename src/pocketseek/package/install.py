@@ -43,7 +43,7 @@ from pocketseek.package.paths import (
     update_path,
 )
 from pocketseek.package.signature import join_signatures
-from pocketseek.package.storage import sync_dir, tree_bytes, write_file
+from pocketseek.package.storage import read_plain, sync_dir, tree_bytes, write_file
 
 PREVIOUS_NAMES = (
     PREVIOUS_NAME, PREVIOUS_SIGNATURE_NAME, PREVIOUS_ORIGIN_NAME, KEEP_NAME, ANSWERED_NAME, GOING_BACK_NAME
@@ -176,7 +176,7 @@ def prune(package_dir: Path) -> int:
         return 0
     for path in (package_dir / PREVIOUS_NAME, update_path(package_dir) / MANIFEST_NAME):
         with suppress(FormatError, OSError):  # what cannot be read cannot be gone back to, or on with
-            manifests.append(parse_manifest(path.read_bytes()))
+            manifests.append(parse_manifest(read_plain(path, MAX_MANIFEST_BYTES)))
     wanted = {
         CHUNKS_NAME: {entry.sha256 for manifest in manifests for entry in manifest.chunks},
         FILES_NAME: {entry.sha256 for manifest in manifests for entry in manifest.files.values()},

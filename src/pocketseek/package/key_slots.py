@@ -177,14 +177,16 @@ def parse_slot(value: JsonValue, where: str) -> KeySlot:
     return KeySlot("passphrase", salt, wrapped, memory_kib, passes, fields.integer("lanes", 1, _MOST_LANES))
 
 
-def open_slots(slots: tuple[KeySlot, ...], secret: Secret, sealing: bytes, where: str) -> bytearray:
-    """The data key. Raises SealError."""
+def open_slots(
+    slots: tuple[KeySlot, ...], secret: Secret, sealing: bytes, where: str, *, how: str = "--key-file"
+) -> bytearray:
+    """The data key. how: a key file is given, for the message. Raises SealError."""
     for slot in slots:
         if (data_key := slot.open(secret, sealing)) is not None:
             return data_key
     kinds = {slot.kind for slot in slots}
     if secret.kind == "passphrase" and kinds == {"key"}:
-        raise SealError(f"{where} is sealed with a key file or key command, not a passphrase; give it with --key-file")
+        raise SealError(f"{where} is sealed with a key file or key command, not a passphrase; give it with {how}")
     what = "passphrase" if secret.kind == "passphrase" else "key"
     raise SealError(f"{where}: this {what} does not open it; try another {what}")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pocketseek.errors import FormatError
 from pocketseek.package.paths import ORIGIN_NAME
-from pocketseek.package.storage import write_file
+from pocketseek.package.storage import read_plain, write_file
 from pocketseek.package.strict_json import Fields, load_object
 
 _MAX_BYTES = 16 * 1024
@@ -37,8 +37,7 @@ class Origin:
 def read_origin(package_dir: Path) -> Origin | None:
     """None if nobody knows."""
     try:
-        with (package_dir / ORIGIN_NAME).open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+        data = read_plain(package_dir / ORIGIN_NAME, _MAX_BYTES)
         required = frozenset({"address", "pulled_at"})
         fields = Fields(load_object(data, ORIGIN_NAME, max_bytes=_MAX_BYTES), ORIGIN_NAME, required)
         return Origin(fields.text("address", _ADDRESS), fields.text("pulled_at", _TIME))

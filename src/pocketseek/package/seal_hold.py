@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pocketseek.errors import FormatError, IntegrityError, NotFoundError, UsageError
 from pocketseek.package.key_slots import Secret
-from pocketseek.package.manifest import Manifest, parse_manifest, read_manifest_bytes
+from pocketseek.package.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest, read_manifest_bytes
 from pocketseek.package.opened_seal import SegmentFile, no_secret
 from pocketseek.package.paths import PREVIOUS_NAME
 from pocketseek.package.seal import require_ciphers, wipe
@@ -31,7 +31,7 @@ from pocketseek.package.seal_record import (
     write_record,
 )
 from pocketseek.package.sealed_file import Report, SealKey, check_sealed, damaged
-from pocketseek.package.storage import storage_errors
+from pocketseek.package.storage import read_plain, storage_errors
 
 
 class SealHold:
@@ -117,7 +117,7 @@ def read_whole_record(package_dir: Path, manifest: Manifest) -> SealRecord | Non
 def _previous(package_dir: Path) -> list[bytes]:
     """The manifest of the version before, if it can be gone back to."""
     with suppress(FormatError, NotFoundError, FileNotFoundError):
-        data = (package_dir / PREVIOUS_NAME).read_bytes()
+        data = read_plain(package_dir / PREVIOUS_NAME, MAX_MANIFEST_BYTES)
         parse_manifest(data)
         return [data]
     return []

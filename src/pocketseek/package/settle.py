@@ -25,7 +25,7 @@ from pocketseek.package.paths import (
     SIGNATURE_NAME,
     update_path,
 )
-from pocketseek.package.storage import sync_dir, write_file
+from pocketseek.package.storage import read_plain, sync_dir, write_file
 
 UNSIGNED_NAME = "unsigned"
 SWITCHING_NAME = "switching"
@@ -162,9 +162,9 @@ def put(path: Path, data: bytes) -> None:
 
 
 def read_small(path: Path, max_bytes: int) -> bytes | None:
-    """None if there is no such file. What is longer is cut, and then equals nothing."""
+    """None if there is no such file. What is longer is cut, and then equals nothing. Raises OSError, also for what is
+    no plain file."""
     try:
-        with path.open("rb") as file:
-            return file.read(max_bytes + 1)
+        return read_plain(path, max_bytes)
     except FileNotFoundError:
         return None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pocketseek.errors import FormatError
 from pocketseek.package.paths import MARKER_TEMP_PREFIX, SHA256_PATTERN
-from pocketseek.package.storage import write_all
+from pocketseek.package.storage import read_plain, write_all
 from pocketseek.package.strict_json import Fields, JsonValue, load_object
 
 _MAX_BYTES = 4 * 1024 * 1024
@@ -24,8 +24,7 @@ _MAX_BYTES = 4 * 1024 * 1024
 def read_side_record(package_dir: Path, name: str) -> Mapping[str, JsonValue]:
     """Values by chunk hash, not checked; empty if there is no usable record."""
     try:
-        with (package_dir / name).open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+        data = read_plain(package_dir / name, _MAX_BYTES)
         fields = Fields(load_object(data, name, max_bytes=_MAX_BYTES), name, frozenset({"chunks"}))
         chunks = fields.mapping("chunks")
     except (OSError, FormatError):

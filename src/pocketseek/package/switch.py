@@ -78,7 +78,7 @@ from pocketseek.package.settle import (
     settle,
     was_switched,
 )
-from pocketseek.package.storage import sync_dir, write_file
+from pocketseek.package.storage import read_plain, sync_dir, write_file
 from pocketseek.package.verify import check_chunks, read_checked_file
 
 _SIGNED = b"signed"
@@ -174,7 +174,7 @@ def go_back(package_dir: Path) -> Manifest:
 def _check_previous(package_dir: Path, manifest: Manifest) -> None:
     """Raises IntegrityError, FormatError. Files and what is sealed are hashed: no marker vouches for them."""
     record = read_record(package_dir)
-    if record is not None and not record.is_of((package_dir / PREVIOUS_NAME).read_bytes()):
+    if record is not None and not record.is_of(read_plain(package_dir / PREVIOUS_NAME, MAX_MANIFEST_BYTES)):
         raise IntegrityError(f"{package_dir}: {PREVIOUS_NAME} is not the one that was sealed; pull the model again")
     check_chunks(package_dir, manifest, mode="auto" if record is None else "full")
     for name, entry in manifest.files.items():

@@ -130,9 +130,10 @@ def check_allowed(
         meant = "" if is_offered and state.key is None else "if that is meant to be, "
         raise TrustError(f"{what} was signed by {was} and {now}; {meant}{accept}")
     if state.status == "unsigned" and trust.require_signed:
+        signed = accept if is_offered else "sign it (`pocketseek sign`)"
         raise TrustError(
             f"{what} is not signed by someone you trust, and only signed models may run here; "
-            "sign it (`pocketseek sign`), or `pocketseek trust require-signed off`"
+            f"{signed}, or `pocketseek trust require-signed off`"
         )
     if state.is_older and not allow_older:
         raise TrustError(

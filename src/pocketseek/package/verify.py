@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pocketseek.errors import IntegrityError, StorageError, TrustError
 from pocketseek.formats import SEGMENT_BYTES
-from pocketseek.package.check_record import note_checked
+from pocketseek.package.check_record import forget_checked, note_checked
 from pocketseek.package.manifest import (
     ChunkEntry,
     FileEntry,
@@ -40,7 +40,7 @@ from pocketseek.package.marker import (
 from pocketseek.package.paths import chunk_path, file_path
 from pocketseek.package.seal_record import PackageFile, SealRecord, files_of, read_record
 from pocketseek.package.sealed_file import REMEDY, hash_sealed, sealed_bytes
-from pocketseek.package.storage import storage_errors
+from pocketseek.package.storage import read_plain, storage_errors
 
 if TYPE_CHECKING:
     from pocketseek.package.trust import TrustState
@@ -153,6 +153,7 @@ def check_chunks(
     for damage in find_damage(package_dir, manifest, doubtful, progress, keep_cached=mode == "auto"):
         marked = read_marker(package_dir)
         write_marker(package_dir, {sha256: stamp for sha256, stamp in marked.items() if sha256 != damage.sha256})
+        forget_checked(package_dir, damage.sha256)
         raise IntegrityError(f"{package_dir}: {damage.describe()}; {REMEDY}")
     held = {sha256: stamp for sha256, stamp in stamps.items() if _holds(package_dir, sha256, stamp, began_ns)}
     write_marker(package_dir, held)
@@ -224,7 +225,7 @@ def read_checked_file(package_dir: Path, name: str, entry: FileEntry) -> bytes:
     path = file_path(package_dir, entry.sha256)
     _check_size(path, entry.num_bytes, f"{package_dir}: file {name}")
     with storage_errors(path):
-        data = path.read_bytes()
+        data = read_plain(path, entry.num_bytes)
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise IntegrityError(f"{package_dir}: file {name} is damaged; {REMEDY}")
     return data
@@ -316,6 +317,7 @@ def _check_sealed(
     report = _Counter(sum(file.num_bytes for file in files), progress)
     for file in files if full else ():
         if hash_sealed(file.sealed_path(package_dir), report.add) != record.files[file.name]:
+            forget_checked(package_dir, file.sha256)
             raise IntegrityError(f"{package_dir}: sealed {file.name} is damaged; {REMEDY}")
 
 

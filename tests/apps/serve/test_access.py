@@ -62,8 +62,18 @@ def test_a_revoked_token_ends_at_the_next_request(closed: Served, store: TokenSt
 
 
 def test_a_wrong_token_is_noticed_also_where_none_is_needed(served: Served) -> None:
-    assert served.client.get("/v1/models", headers=bearer("ps-wrong")).status_code == 401
-    assert served.client.get("/v1/models", headers=bearer("sk-some-client-wants-one")).status_code == 200
+    def ask(value: str) -> int:
+        return served.client.get("/v1/models", headers={"Authorization": value}).status_code
+
+    assert ask("Bearer ps-wrong") == ask("ps-wrong") == ask("Token ps-wrong") == ask('Bearer "ps-wrong"') == 401
+    assert ask("Bearer sk-some-client-wants-one") == ask("Bearer none") == ask("Basic dTpw") == 200
+    store = TokenStore(served.folder / "tokens.json")
+    _, secret = store.create("phone")
+    try:
+        assert ask(f"Bearer {secret[1:]}") == ask(f"Bearer {secret[:-1]}") == ask("Bearer sk-any") == 401
+        assert ask(f"Bearer {secret}") == ask("Bearer none") == ask("Basic dTpw") == 200
+    finally:
+        (served.folder / "tokens.json").unlink()
 
 
 def test_requests_per_minute_are_counted_for_each_token(closed: Served, store: TokenStore) -> None:

@@ -163,7 +163,7 @@ def test_an_engine_that_was_open_when_its_model_was_sealed_writes_nothing_more(
 
 
 def test_without_a_secret_or_with_the_wrong_one_it_does_not_open(sealed: Path) -> None:
-    with pytest.raises(SealError, match="is sealed; give"):
+    with pytest.raises(SealError, match="is sealed with"):
         load(sealed)
     with pytest.raises(SealError, match="does not open it"):
         load(sealed, secret=Secret("key", bytearray(b"x" * 32)))

@@ -17,6 +17,7 @@ from pocketseek.apps.serve.replies import RefusedError
 
 PROTECTED = ("/v1/", "/api/", "/metrics")
 NOBODY = "local"
+NO_KEY = "none"  # what clients that insist on a key may always send where none is needed
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,23 @@ class Caller:
 
 
 def identify(headers: Mapping[str, str], tokens: TokenStore, *, required: bool) -> Caller:
-    """Raises RefusedError (401). Any key that does not look like ours counts as none where none is needed: clients
-    that insist on a key send a made-up one."""
-    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    """Raises RefusedError (401). Where none is needed, a made-up key counts as none, since some clients insist on one:
+    any as long as nobody has a token, later `NO_KEY` alone, so that a mistyped token is not taken for it."""
+    sent = headers.get("authorization", "")
+    scheme, _, secret = sent.partition(" ")
     secret = secret.strip() if scheme.lower() == "bearer" else ""
-    if secret and (required or secret.startswith(TOKEN_PREFIX)):
-        if (token := tokens.find(secret)) is None:
-            raise _unknown("this token is unknown or was revoked; ask for a new one (`pocketseek token create`)")
+    if not required and secret.lower() == NO_KEY:
+        return Caller()
+    if secret and (token := tokens.find(secret)) is not None:
         return Caller(token.name, token.limits, has_token=True, digest=token.digest)
-    if required:
+    if required and not secret:
         raise _unknown("an access token is needed; send it as `Authorization: Bearer ps-...`")
+    if required or TOKEN_PREFIX in sent:
+        raise _unknown("this token is unknown or was revoked; ask for a new one (`pocketseek token create`)")
+    if secret and tokens.list():
+        raise _unknown(
+            f"this token is unknown; send one as `Authorization: Bearer ps-...`, or on this machine none, or `{NO_KEY}`"
+        )
     return Caller()
 
 
