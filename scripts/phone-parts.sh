@@ -44,6 +44,7 @@ make_phone() {
   wanted="$(cat "$DIR/root.done") $phone"
   rm -rf "$DIR/planted" "$DIR/clone.git"
   git clone --quiet --bare "$ROOT" "$DIR/clone.git"
+  git -C "$ROOT" rev-parse --short HEAD >"$DIR/phone.commit"
   plant_phone
   if [ "$again" = yes ] || ! is_done phone "$wanted"; then
     stage "making the phone, a $phone"
@@ -51,13 +52,17 @@ make_phone() {
     cp -a --reflink=auto "$DIR/root" "$DIR/phone"
     mark_done phone "$wanted"
   fi
-  rm -rf "$DIR/phone$TERMUX" "$DIR/phone/sdcard" "$DIR"/phone/tmp/notification*
+  rm -rf "$DIR/phone$TERMUX" "$DIR/phone/sdcard" "$DIR"/phone/tmp/notification* "$DIR/phone/opt/termux-packages" "$DIR/phone/opt/debian-installed"
   mkdir -p "$DIR/phone$TERMUX"/{home,usr/bin,usr/tmp} "$DIR"/phone/{sdcard/Download,system/bin,wheels,clone.git}
   cp "$DIR"/wheels/pocketseek-*.whl "$DIR/phone/sdcard/Download/"
   cp "$DIR/planted/getprop.txt" "$DIR/phone/system/"
   printf 'APT::Sandbox::User "root";\nAcquire::Languages "none";\n' >"$DIR/phone/etc/apt/apt.conf.d/99proot" # proot cannot become another user
   echo force-unsafe-io >"$DIR/phone/etc/dpkg/dpkg.cfg.d/unsafe-io" # nobody pulls the plug of this phone
   write_stand_ins
+  choose_binds
+}
+
+choose_binds() {
   binds=(--bind "$DIR/wheels:/wheels" --bind "$DIR/clone.git:/clone.git" --bind "$DIR/planted/sys:/sys")
   for file in cpuinfo meminfo swaps sys/kernel/osrelease; do
     if [ -e "$DIR/planted/proc/$file" ]; then binds+=(--bind "$DIR/planted/proc/$file:/proc/$file"); fi
@@ -103,7 +108,13 @@ for word; do
   case $word in -* | *=*) ;; git) packages+=" git-core-stand-in" ;; esac
 done
 case $packages in *git*) [ -x /usr/bin/git ] || apt-get -qq install -y --no-install-recommends git >/dev/null 2>&1 ;; esac
+if [ "$action" = install ]; then printf '%s\n' "$@" >>/opt/termux-packages; fi
 echo "(stand-in for Termux's pkg: $action)"
+END
+  stand_in $TERMUX/usr/bin/dpkg-query <<'END'
+#!/bin/sh
+for last; do :; done
+if grep -qx "$last" /opt/termux-packages; then echo "install ok installed"; fi
 END
   stand_in $TERMUX/usr/bin/proot-distro <<'END'
 #!/bin/bash
@@ -122,6 +133,7 @@ case $1 in
     exec "$@" ;;
 esac
 END
+  for name in sh bash grep curl; do ln -sfn "/usr/bin/$name" "$DIR/phone$TERMUX/usr/bin/$name"; done
   for name in termux-wake-lock termux-wake-unlock termux-open-url; do printf '#!/bin/sh\n' | stand_in "$TERMUX/usr/bin/$name"; done
   for name in notification notification-remove; do
     printf '#!/bin/sh\nprintf "%%s\\n" "$@" >/tmp/%s\n' "$name" | stand_in "$TERMUX/usr/bin/termux-$name"
@@ -147,7 +159,7 @@ choose_memory() {
 write_page() {
   {
     cat "$ROOT/docs/phone-sim.head.md"
-    printf 'Last run: %s, of commit %s, on %s, phone %s, memory %s.\n\n````\n' "$(date +%F)" "$(git -C "$ROOT" rev-parse --short HEAD)" \
+    printf 'Last run: %s, of commit %s, on %s, phone %s, memory %s.\n\n````\n' "$(date +%F)" "$(cat "$DIR/phone.commit")" \
       "$(uname -m), $(nproc) processors, load $(cut -d' ' -f1 /proc/loadavg)" "$phone" "$memory_said"
     sed -e 's/^### \(.*\)/````\n\n### \1\n\n````/' "$TRANSCRIPT"
     printf '````\n'
