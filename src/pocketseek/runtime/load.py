@@ -131,6 +131,7 @@ def load(
     if provider is not None:
         raise UsageError("an execution provider belongs to ONNX Runtime; use --engine onnx, or leave --provider out")
     path = ModelStore(settings.models_dir).resolve(str(model))
+    refuse_adapter(read_manifest(path), str(model), "use it with `--adapter` and that model")
     secret = secret or usual_secret(settings)
     speed_choice = None
     if min_speed is not None:
@@ -152,7 +153,6 @@ def load(
         wishes = replace(wishes, kv_bytes=plan.kv_bytes)
     choice = choose_kernels(kernels or settings.kernels)
     kv_format = choose_kv_format(kv or settings.kv)
-    refuse_adapter(read_manifest(path), str(model), "use it with `--adapter` and that model")
     package = Package.open(path, secret=secret, progress=progress, admit=gate.admit)
     shelf_of = partial(_shelf, package=package, settings=settings, gate=gate, secret=secret, first=adapter or "")
     opened = _open_package(
