@@ -49,7 +49,7 @@ def test_the_same_training_gives_the_same_bits_and_another_seed_others(package: 
 def test_memory_that_is_scarce_changes_sums_only_in_their_last_bits(package: Path) -> None:
     plenty = train_adapter(package, conversations(), SETTINGS)
     scarce = train_adapter(
-        package, conversations(), TrainSettings(**{**SETTINGS.__dict__, "memory_bytes": 354_000_000})
+        package, conversations(), TrainSettings(**{**SETTINGS.__dict__, "memory_bytes": 424_000_000})
     )
     np.testing.assert_allclose(plenty.losses, scarce.losses, atol=1e-4)
 

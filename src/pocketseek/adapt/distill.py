@@ -252,7 +252,7 @@ class _Distillation:
             self._kept_steps = run.steps_done
             found = kept.facts["validations"]
             assert isinstance(found, list)
-            self._validations = [(_whole(step), float(nats)) for step, nats in found]  # type: ignore[misc, arg-type]
+            self._validations = [(_whole(step), float(nats)) for step, nats in found]
         return run
 
     @property

@@ -246,7 +246,7 @@ class _Training:
         validations, parts = facts["validations"], facts["parts"]
         assert isinstance(validations, list)
         assert isinstance(parts, list)
-        self._validations = [Validated(**one) for one in validations]  # type: ignore[arg-type]
+        self._validations = [Validated(**one) for one in validations]
         self._parts = list(parts)
 
     def _keep(self) -> None:
