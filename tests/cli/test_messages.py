@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from pocketseek.cli import (
+    adapt_federate_messages,
     adapt_messages,
     adapt_train_messages,
     convert_messages,
@@ -38,6 +39,7 @@ ALL = (
         f"{module.__name__}.{name}": value
         for module in (
             messages,
+            adapt_federate_messages,
             adapt_messages,
             adapt_train_messages,
             convert_messages,
@@ -71,6 +73,7 @@ ALL = (
         for name, value in getattr(device_messages, group).items()
     }
     | {f"AUDIT_PROBLEMS.{name}": value for name, value in trust_messages.AUDIT_PROBLEMS.items()}
+    | {f"federate {name}": value for name, value in adapt_federate_messages.OUTCOMES.items()}
     | {f"distill {name}": value for name, value in adapt_train_messages.DISTILLING.items()}
     | {f"doc REASONS.{name}": value for name, value in doc_messages.REASONS.items()}
     | {

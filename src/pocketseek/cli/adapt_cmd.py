@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketseek.cli import adapt_distill_cmd, adapt_messages, adapt_train_cmd, messages, options
+from pocketseek.cli import adapt_distill_cmd, adapt_federate_cmd, adapt_messages, adapt_train_cmd, messages, options
 from pocketseek.cli.console import format_bytes, note, print_json, print_table, print_text, progress_bar
 from pocketseek.cli.messages import Words
 from pocketseek.cli.remove_cmd import remove as remove_installed
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from pocketseek.package.store import InstalledModel, ModelStore
 
 app = typer.Typer(
-    help="Adapters (LoRA) of installed models, training them, and smaller students.", no_args_is_help=True
+    help="Adapters (LoRA): add, list, remove, merge, train, alone or together; distill.", no_args_is_help=True
 )
-
 app.command("train")(adapt_train_cmd.train)
 app.command("distill")(adapt_distill_cmd.distill)
+app.add_typer(adapt_federate_cmd.app, name="federate")
 
 Base = Annotated[
     str, typer.Argument(metavar="MODEL", help="The model that it is for: a name, or a path.", show_default=False)

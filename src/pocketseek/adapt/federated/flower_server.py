@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from flwr.app import Message
 from flwr.app.message import remove_content_from_message
 from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, SUPERLINK_NODE_ID, Status
+from flwr.proto.message_pb2 import ObjectTree
 from flwr.proto.task_pb2 import TaskStatus
 from flwr.server.superlink.linkstate import InMemoryLinkState, LinkStateFactory
 from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, TaskType
@@ -30,7 +31,8 @@ from flwr.supercore.inflatable.inflatable_object import (
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
-from flwr.supercore.object_store import NoObjectInStoreError, ObjectStoreFactory
+from flwr.supercore.object_store import NoObjectInStoreError, ObjectStore, ObjectStoreFactory
+from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supercore.protobuf.translation import ProtobufTranslationMiddleware
 from flwr.supercore.task_identity import TaskIdentity
@@ -55,7 +57,7 @@ class Fleet:
         """keys_dir: with the keys of devices that may take part; None: any device may, for tests on one machine."""
         self._keys_dir = keys_dir
         self._names: dict[int, str] = {}
-        self.factory = LinkStateFactory(FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory())
+        self.factory = LinkStateFactory(FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), _OneStore())
         state = self.factory.state()
         assert isinstance(state, InMemoryLinkState)
         self.state = state
@@ -92,6 +94,28 @@ class Fleet:
 
     def name_of(self, node: int) -> str:
         return self._names.get(node) or f"node-{node}"
+
+
+class _AtomicStore(InMemoryObjectStore):
+    """Devices that say the same share what they say; Flower's store may lose it when one is done with it while another
+    announces it, since it locks each part of a tree for itself."""
+
+    def preregister(self, run_id: int, object_tree: ObjectTree) -> list[str]:
+        with self.lock_store:
+            return list(super().preregister(run_id, object_tree))
+
+    def delete(self, object_id: str) -> None:
+        with self.lock_store:
+            super().delete(object_id)
+
+
+class _OneStore(ObjectStoreFactory):
+    def __init__(self) -> None:
+        super().__init__()
+        self._store = _AtomicStore()
+
+    def store(self) -> ObjectStore:
+        return self._store
 
 
 class FleetGrid(InMemoryGrid):
