@@ -260,7 +260,7 @@ class PackageWriter:
         recipe: Mapping[str, JsonValue],
         quality: Mapping[str, JsonValue],
         provenance: Mapping[str, JsonValue],
-        adapter: AdapterBase | None,
+        adapter: AdapterBase | None = None,
     ) -> Manifest:
         tensors, chunks = tuple(self._tensors), tuple(self._chunks.entries)
         return Manifest(name, model, recipe, tensors, chunks, self._files, quality, provenance, adapter=adapter)
