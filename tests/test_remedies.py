@@ -18,7 +18,7 @@ ERRORS = {
     if isinstance(node, ast.ClassDef) and node.name.endswith("Error")
 }
 REMEDY = re.compile(r"; |`|\bmust be\b|\bneeds\b|\bgive\b|\bname what\b")
-INNER = re.compile(r"\{(error|problem|remedy|rest|_NO_\w+\[\w+\])\}")  # the remedy of what is told on
+INNER = re.compile(r"\{(error|problem|reason|remedy|rest|_NO_\w+\[\w+\])\}")  # the remedy of what is told on
 
 
 def text_of(node: ast.expr) -> str | None:
