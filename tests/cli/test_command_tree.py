@@ -17,7 +17,7 @@ assert isinstance(ROOT, TyperGroup)
 COMMANDS = dict(commands(ROOT))
 WORKING = sorted(name for name, command in COMMANDS.items() if not isinstance(command, TyperGroup))
 # What examples read; the rest of their names need not be there.
-FILES = ("model.gguf", "texts.txt", "letter.txt", "book.txt", "report.pdf", "ada.pub")
+FILES = ("model.gguf", "notes.jsonl", "texts.txt", "letter.txt", "book.txt", "report.pdf", "ada.pub")
 
 
 @pytest.mark.parametrize("name", WORKING)
@@ -42,7 +42,7 @@ def test_an_example_is_what_its_command_takes(example: str, tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     for name in FILES:
         (tmp_path / name).touch()
-    for name in ("CHECKPOINT_FOLDER", "RECORDINGS", "TEXTS"):
+    for name in ("CHECKPOINT_FOLDER", "PEFT_FOLDER", "RECORDINGS", "TEXTS"):
         (tmp_path / name).mkdir()
     words, command = own_words(example), ROOT
     while words and isinstance(command, TyperGroup) and words[0] in command.commands:

@@ -14,6 +14,7 @@ from pocketseek.cli.examples import EXAMPLES
 PANELS: dict[str, tuple[str, ...]] = {
     "Talk and ask": ("chat", "generate", "doc", "voice", "serve", "token"),
     "Models": ("pull", "convert", "models", "inspect", "verify", "remove", "update", "rollback", "diff", "export"),
+    "Teach them": ("adapt",),
     "Guard them": ("seal", "unseal", "passwd", "keygen", "sign", "trust", "audit"),
     "This device": ("device", "doctor", "bench", "eval", "completion"),
 }
@@ -23,31 +24,36 @@ _REST = "More"
 def dress(app: Typer) -> None:
     """Add panels and examples to every command that was registered; once, after all of them."""
     app.info.epilog = _with_examples("", "")
-    for command in app.registered_commands:
+    for command in (*app.registered_commands, *app.registered_groups):
         command.rich_help_panel = _panel(command.name)
-        _dress_command(command, str(command.name))
+    _dress_all(app, "")
+
+
+def _dress_all(app: Typer, before: str) -> None:
+    """before: the words after the program's name that lead to the group."""
+    for command in app.registered_commands:
+        _dress_command(command, f"{before}{command.name}")
     for group in app.registered_groups:
-        group.rich_help_panel = _panel(group.name)
-        inner = group.typer_instance
-        if inner is None:
-            continue
-        for command in inner.registered_commands:
-            _dress_command(command, f"{group.name} {command.name}")
-        if str(group.name) in EXAMPLES:  # a group that does something itself
-            group.epilog = _with_examples(str(group.name), "")
+        name = f"{before}{group.name}"
+        if group.typer_instance is not None:
+            _dress_all(group.typer_instance, f"{name} ")
+        if name in EXAMPLES:  # a group that does something itself
+            group.epilog = _with_examples(name, "")
 
 
 def commands(root: TyperGroup) -> Iterator[tuple[str, TyperCommand | TyperGroup]]:
     """(words after the program's name, command) of every command that a person sees, groups too; the program is ""."""
     yield "", root
-    for name, command in root.commands.items():
+    yield from _inner_commands(root, "")
+
+
+def _inner_commands(group: TyperGroup, before: str) -> Iterator[tuple[str, TyperCommand | TyperGroup]]:
+    for name, command in group.commands.items():
         if command.hidden or not isinstance(command, TyperCommand | TyperGroup):
             continue
-        yield name, command
+        yield f"{before}{name}", command
         if isinstance(command, TyperGroup):
-            for inner_name, inner in command.commands.items():
-                if isinstance(inner, TyperCommand) and not inner.hidden:
-                    yield f"{name} {inner_name}", inner
+            yield from _inner_commands(command, f"{before}{name} ")
 
 
 def _panel(name: str | None) -> str:

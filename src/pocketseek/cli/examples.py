@@ -61,4 +61,21 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "voice listen": ("pocketseek voice listen mine --language zh",),
     "voice setup": ("pocketseek voice setup",),
     "voice bench": ("pocketseek voice bench mine --wav RECORDINGS --transcripts TEXTS",),
+    "adapt add": ("pocketseek adapt add mine PEFT_FOLDER --name letters",),
+    "adapt list": ("pocketseek adapt list",),
+    "adapt remove": ("pocketseek adapt remove letters",),
+    "adapt merge": ("pocketseek adapt merge mine letters --name mine-letters",),
+    "adapt train": ("pocketseek adapt train mine --data notes.jsonl --name letters --while-charging",),
+    "adapt distill": ("pocketseek adapt distill mine --student layers=14 --data texts.txt --name small",),
+    "adapt federate setup": ("pocketseek adapt federate setup",),
+    "adapt federate keygen": (
+        "pocketseek adapt federate keygen server-keys --host hub.example.org",
+        "pocketseek adapt federate keygen phone-keys --device phone",
+    ),
+    "adapt federate server": ("pocketseek adapt federate server mine --keys server-keys --host 0.0.0.0 --rounds 10",),
+    "adapt federate client": (
+        "pocketseek adapt federate client mine --data notes.jsonl --server hub.example.org:9092 --keys phone-keys",
+    ),
+    "adapt federate simulate": ("pocketseek adapt federate simulate mine --data TEXTS --rounds 5",),
+    "adapt federate log": ("pocketseek adapt federate log",),
 }
