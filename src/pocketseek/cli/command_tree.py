@@ -24,8 +24,10 @@ _REST = "More"
 def dress(app: Typer) -> None:
     """Add panels and examples to every command that was registered; once, after all of them."""
     app.info.epilog = _with_examples("", "")
-    for command in (*app.registered_commands, *app.registered_groups):
+    for command in app.registered_commands:
         command.rich_help_panel = _panel(command.name)
+    for group in app.registered_groups:
+        group.rich_help_panel = _panel(group.name)
     _dress_all(app, "")
 
 
