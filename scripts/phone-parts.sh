@@ -158,7 +158,7 @@ choose_memory() {
 
 write_page() {
   {
-    cat "$ROOT/docs/phone-sim.head.md"
+    cat "$SCRIPTS/phone-sim-head.md"
     printf 'Last run: %s, of commit %s, on %s, phone %s, memory %s.\n\n````\n' "$(date +%F)" "$(cat "$DIR/phone.commit")" \
       "$(uname -m), $(nproc) processors, load $(cut -d' ' -f1 /proc/loadavg)" "$phone" "$memory_said"
     sed -e 's/^### \(.*\)/````\n\n### \1\n\n````/' "$TRANSCRIPT"

@@ -27,4 +27,4 @@ def test_what_a_reader_looks_for_is_there() -> None:
 
 
 def test_its_beginning_is_the_one_in_the_tree() -> None:
-    assert PAGE.startswith((ROOT / "docs" / "phone-sim.head.md").read_text(encoding="utf-8"))
+    assert PAGE.startswith((ROOT / "scripts" / "phone-sim-head.md").read_text(encoding="utf-8"))
