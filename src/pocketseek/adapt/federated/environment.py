@@ -18,12 +18,11 @@ from typing import Any
 
 import pocketseek
 from pocketseek import errors
-from pocketseek.adapt.federated.jobs import Job, to_json
+from pocketseek.adapt.federated.jobs import FLOWER, Job, to_json
 from pocketseek.errors import DownloadError, PocketseekError, UnsupportedError
 from pocketseek.libraries import is_termux
 from pocketseek.package.storage import storage_errors
 
-FLOWER = "1.42"
 REQUIREMENTS = (
     "torch>=2.1",
     "accelerate>=1",

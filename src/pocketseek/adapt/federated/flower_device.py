@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.app.message import remove_content_from_message
@@ -22,10 +22,11 @@ from flwr.common.constant import ErrorCode
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
+    iterate_object_tree,
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree
-from flwr.supernode.fleet_http_connection import http_request_response
+from flwr.supernode import fleet_http_connection
 
 from pocketseek.adapt.federated.keys import ClientKeys
 from pocketseek.errors import DownloadError
@@ -91,15 +92,30 @@ def _connected(server: Server) -> Iterator[_Line]:
     """Errors of the line end it quietly, as Flower has it."""
     roots = None if server.root_certificates is None else str(server.root_certificates)
     keys = None if server.keys is None else (server.keys.private, server.keys.public)
-    connection = http_request_response(server.address, server.insecure, roots, keys, max_retries=2, max_wait_time=30.0)
+    connection = fleet_http_connection.http_request_response(
+        server.address, server.insecure, roots, keys, max_retries=2, max_wait_time=30.0
+    )
     try:
         with connection as (node, receive, send, _run, _code, pull_object, push_object, confirm):
             yield _Line(node, receive, send, pull_object, push_object, confirm)
-    except SystemExit as error:  # Flower's way to say that it could not connect; the reason is in its log
+    except _UnreachableError as error:
         raise DownloadError(
-            f"the server {server.address} cannot be reached or does not know this device; see that it runs, that its "
-            "certificate is the one that --keys has, and that this device's public key is among its keys"
+            f"the server {server.address} cannot be reached or does not know this device ({error}); see that it runs, "
+            "that its certificate is of the ca.pem that is here, and that this device's public key is among its keys"
         ) from error
+
+
+class _UnreachableError(Exception):
+    """What Flower would end the process for, within seconds and by force."""
+
+
+def _raise_instead(code: int, message: str = "", *others: object, **options: object) -> NoReturn:
+    raise _UnreachableError(
+        " ".join(message.split()).removeprefix("Failed to initialize the connection to the SuperLink. ")
+    )
+
+
+fleet_http_connection.flwr_exit = _raise_instead  # Flower pins nothing else to that name; its version is pinned here
 
 
 def _answer_messages(line: _Line, app: ClientApp, tell: Tell, poll_s: float) -> None:
@@ -141,8 +157,9 @@ def _bring(line: _Line, reply: Message, run_id: int, seconds: float) -> None:
     with no_object_id_recompute():
         objects, tree = get_all_nested_objects(reply), get_object_tree(reply)
         wanted, session = line.send(remove_content_from_message(reply) if reply.has_content() else reply, tree, seconds)
-        for object_id in sorted(wanted):
-            line.push_object(run_id, session, object_id, objects[object_id].deflate())
+        for part in iterate_object_tree(tree):  # the whole comes last: when it is there, all of it is
+            if part.object_id in wanted:
+                line.push_object(run_id, session, part.object_id, objects[part.object_id].deflate())
 
 
 @contextmanager

@@ -5,6 +5,7 @@ This module needs no Flower; what it does imports it (flower_*.py).
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,7 +19,8 @@ from pocketseek.adapt.federated.plan import FederatedPlan, parse_plan
 from pocketseek.adapt.train import opened_run, tokens_of
 from pocketseek.adapt.train_output import check_output, write_adapter
 from pocketseek.adapt.train_tensors import AdapterTensors, adapter_shapes, initial_tensors
-from pocketseek.errors import UsageError
+from pocketseek.errors import UnsupportedError, UsageError
+from pocketseek.libraries import load_library
 from pocketseek.package.audit import AuditLog
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import JsonValue, read_manifest
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str, dict[str, Any]], None]
 ADAPTER, LOG = "adapter", "rounds.log"
+FLOWER = "1.42"
 _SUFFIXES = (".jsonl", ".txt")
 
 
@@ -108,13 +111,23 @@ def data_files(folder: Path) -> list[Path]:
 
 
 def run_job(job: Job, tell: Tell) -> None:
-    """Raises what it is about."""
+    """Raises UnsupportedError (no Flower here, or another version), and what it is about."""
+    _require_flower()
     if isinstance(job, ServerJob):
         _serve(job, tell)
     elif isinstance(job, SimulateJob):
         _simulate(job, tell)
     else:
         _take_part(job, tell)
+
+
+def _require_flower() -> None:
+    """Parts of it are used that may be others in another version."""
+    remedy = "run `pocketseek adapt federate setup`, or set POCKETSEEK_FEDERATED_PYTHON"
+    load_library("flwr", remedy, needed_for="federated learning")
+    version = importlib.metadata.version("flwr")
+    if not version.startswith(f"{FLOWER}."):
+        raise UnsupportedError(f"this is Flower {version}, and {FLOWER} is needed; {remedy}")
 
 
 def _serve(job: ServerJob, tell: Tell) -> None:
