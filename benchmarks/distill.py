@@ -1,6 +1,6 @@
 """Distil a student of half the layers, and compare it with dropping layers alone and with learning from the text alone.
 
-    python benchmarks/distill.py PACKAGE [--packages FOLDER_WITH_DEB_FILES] [--steps 40] [--layers 15] [--threads 2]
+    python benchmarks/distill.py PACKAGE [--packages FOLDER_WITH_DEB_FILES] [--steps 30] [--layers 15] [--threads 2]
 
 Texts as in adapt_train.py: learnt from are windows of the first nine tenths of the Debian Policy Manual, judged on its
 last tenth. All three students begin with the same layers; two learn for the same number of steps from the same tokens
@@ -35,15 +35,15 @@ from pocketseek.package.reader import Package
 from pocketseek.runtime.window_logits import WindowLogits
 
 WINDOW, BATCH, RATE = 128, 4, 3e-4
-NUM_CHECKED = 12  # windows
-TRAIN_CHARACTERS = 120_000
+NUM_CHECKED = 8  # windows
+TRAIN_CHARACTERS = 70_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", type=Path)
     parser.add_argument("--packages", type=Path)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--layers", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154
 # Sourced by scripts/arm64: the arm64 Debian root in $DIR/root, made once. Needs say (venv.sh), fail, stage, logged.
 
 ROOT_PACKAGES=python3-venv,libpython3-dev,libstdc++6

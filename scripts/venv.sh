@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts beside it: the project's own virtual environment, made once and kept up to date.
 #
 # The install is an editable one: changes to Python files count at once, and only a change of pyproject.toml, native/ or

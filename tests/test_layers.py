@@ -50,7 +50,7 @@ OWNERS = {
     "certifi": {"apps/repository/http_transport.py"},
     "torch": {"adapt/torch_*.py", "adapt/train_run.py", "adapt/train_team.py"},
     "accelerate": {"adapt/train_team.py"},
-    "safetensors": {"adapt/train_checkpoint.py", "adapt/train_output.py"},
+    "safetensors": {"adapt/distill_cache.py", "adapt/train_checkpoint.py", "adapt/train_output.py"},
     "sqlite3": {"apps/database.py"},
     "sqlcipher3": {"apps/sealed_database.py"},
     "pypdfium2": {"apps/doc/pdf_page.py", "apps/doc/pdf_rules.py", "apps/doc/pdf_runs.py"},

@@ -33,6 +33,7 @@ from pocketseek.errors import UsageError
 from pocketseek.types import EngineKind
 
 DEFAULT_CHECK_DAYS = 30.0
+COMPLETE_VARIABLE = "_POCKETSEEK_COMPLETE"  # set by the lines that `pocketseek completion` prints
 _HUB = "https://huggingface.co"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -104,6 +105,11 @@ class Settings:
     @property
     def voice_dir(self) -> Path:
         return self.home / "voice"
+
+    @property
+    def views_dir(self) -> Path:
+        """Speech parts as folders of files."""
+        return self.home / "cache" / "voice"
 
     @property
     def prefix_dir(self) -> Path:
@@ -180,6 +186,16 @@ def read_settings(complaints: list[str] | None = None) -> Settings:
         check_days=check_days,
         federated_python=Path(python) if (python := os.environ.get("POCKETSEEK_FEDERATED_PYTHON")) else None,
     )
+
+
+def is_completing() -> bool:
+    """Whether a shell asks what could be typed next."""
+    return bool(os.environ.get(COMPLETE_VARIABLE))
+
+
+def termux_source() -> str | None:
+    """Where this Termux was installed from, as it says itself: F_DROID, GITHUB, GOOGLE_PLAY_STORE ..."""
+    return os.environ.get("TERMUX_APK_RELEASE") or None
 
 
 def flower_environment(flower_home: Path) -> dict[str, str]:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from adapt.training_models import conversations, tiny_package
+from package.sealed_samples import GCM
+from package.sealed_samples import key as sealing_key
 from tiny_models import write_hf
 from tiny_sparse import tiny_sparse
 
@@ -17,6 +19,7 @@ from pocketseek.adapt.train_tensors import adapter_shapes
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.errors import FormatError, MemoryLimitError, ModelOutputError, UnsupportedError, UsageError
 from pocketseek.package.manifest import read_manifest
+from pocketseek.package.sealing import seal_package
 
 SETTINGS = TrainSettings(rank=4, steps=6, learning_rate=1e-2, batch=4, context=64)
 
@@ -49,7 +52,7 @@ def test_the_same_training_gives_the_same_bits_and_another_seed_others(package: 
 def test_memory_that_is_scarce_changes_sums_only_in_their_last_bits(package: Path) -> None:
     plenty = train_adapter(package, conversations(), SETTINGS)
     scarce = train_adapter(
-        package, conversations(), TrainSettings(**{**SETTINGS.__dict__, "memory_bytes": 354_000_000})
+        package, conversations(), TrainSettings(**{**SETTINGS.__dict__, "memory_bytes": 424_000_000})
     )
     np.testing.assert_allclose(plenty.losses, scarce.losses, atol=1e-4)
 
@@ -145,3 +148,10 @@ def test_sparse_models_are_refused(tmp_path: Path) -> None:
     package = convert_checkpoint(source, tmp_path / "package")
     with pytest.raises(UnsupportedError, match="dense"):
         train_adapter(package, conversations(), SETTINGS)
+
+
+def test_sealed_models_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tiny_package(tmp_path)
+    seal_package(path, sealing_key, GCM)
+    with pytest.raises(UnsupportedError, match="pocketseek unseal"):
+        train_adapter(path, conversations(), SETTINGS)

@@ -1,1 +1,4 @@
-"""Changing what a model does: adapters, training them, and smaller students. Packages themselves are never changed."""
+"""Changing what a model does: adapters (LoRA) that are added to it or merged, training them, and smaller students.
+
+Packages themselves are never changed.
+"""

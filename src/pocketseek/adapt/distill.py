@@ -20,7 +20,7 @@ from pocketseek.adapt.data_tokens import TokenSequence
 from pocketseek.adapt.distill_cache import TaughtSequence, TeacherCache
 from pocketseek.adapt.distill_package import write_student
 from pocketseek.adapt.distill_plan import StudentPlan, plan_student
-from pocketseek.adapt.train import tokens_of, training_budget
+from pocketseek.adapt.train import open_plain, tokens_of, training_budget
 from pocketseek.adapt.train_batches import set_aside
 from pocketseek.adapt.train_checkpoint import Checkpoint
 from pocketseek.adapt.train_libraries import require_training_libraries
@@ -109,7 +109,7 @@ def distill_student(
     data = read_data(job.data)
     validation = None if job.validation is None else read_data(job.validation)
     require_training_libraries("distilling")
-    with Package.open(job.teacher) as package, ExitStack() as resources:
+    with open_plain(job.teacher) as package, ExitStack() as resources:
         plan = plan_student(job.student, package.manifest.model)
         tokens = tokens_of(package, data.examples, job.settings, str(job.data))
         if validation is None:
@@ -219,6 +219,7 @@ class _Distillation:
             hidden_size=model.hidden_size,
             weight_bytes=None if total_bytes <= room_bytes else max(0, room_bytes),
             num_threads=self._job.settings.num_threads,
+            first_needed=len(self._learnt) if self._by_text else 0,
             between=between,
         )
 
@@ -252,7 +253,7 @@ class _Distillation:
             self._kept_steps = run.steps_done
             found = kept.facts["validations"]
             assert isinstance(found, list)
-            self._validations = [(_whole(step), float(nats)) for step, nats in found]  # type: ignore[misc, arg-type]
+            self._validations = [(_whole(step), float(nats)) for step, nats in found]
         return run
 
     @property

@@ -66,15 +66,18 @@ class TeacherCache:
         hidden_size: int,
         weight_bytes: int | None = None,
         num_threads: int | None = None,
+        first_needed: int = 0,
         between: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        """Let the teacher run over what it has not seen yet. between(done, total): sequences, after each file.
+        """Let the teacher run over what it has not seen yet. first_needed: sequences before it may be left out.
+        between(done, total): sequences, after each file.
 
         Raises StorageError (before the teacher runs, if the disk is too small), ModelOutputError, and what opening a
         package raises.
         """
         total = len(self.sequences)
-        missing = [first for first in range(0, total, _IN_A_FILE) if not self._path(first).exists()]
+        begin = first_needed // _IN_A_FILE * _IN_A_FILE
+        missing = [first for first in range(begin, total, _IN_A_FILE) if not self._path(first).exists()]
         if not missing:
             return
         with storage_errors(self._folder):

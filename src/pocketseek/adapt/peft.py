@@ -169,7 +169,7 @@ def _pair(
         )
     if (b.shape[0], a.shape[1]) != (outputs, inputs):
         raise UsageError(
-            f"{where} is {b.shape[0]} x {a.shape[1]}, and that of the model {outputs} x {inputs}: "
+            f"{where} is {b.shape[0]} x {a.shape[1]}, and that of the model {outputs} x {inputs}; "
             "name the model it was made for"
         )
     return AdapterPair(layer, target, rank, config.scale_of(module), a.name, b.name)

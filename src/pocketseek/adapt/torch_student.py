@@ -28,7 +28,7 @@ _LAYER_NAME = re.compile(r"layer\.(\d+)\.(.+)")
 
 def student_start(plan: StudentPlan, teacher: TorchWeights) -> dict[str, torch.Tensor]:
     """The student's tensors to begin with, by the package's names; the teacher's own."""
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for index, origin in enumerate(plan.layers):
         layer = _narrowed(teacher.layer(origin), plan.model.intermediate_size)
         tensors |= {f"layer.{index}.{name}": values.clone() for name, values in layer.items()}

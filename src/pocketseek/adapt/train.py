@@ -26,9 +26,10 @@ from pocketseek.adapt.train_tensors import (
 )
 from pocketseek.convert.dense_only import require_dense
 from pocketseek.device.memory_watch import MemoryWatch
-from pocketseek.errors import UsageError
+from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.govern.elastic import ElasticBudget
 from pocketseek.package.reader import Package
+from pocketseek.package.seal_record import read_record
 from pocketseek.runtime.opening import template_of
 from pocketseek.text.settings_file import parse_text_settings
 from pocketseek.text.tokenizer import Tokenizer
@@ -69,7 +70,7 @@ def train_adapter(
     if not (math.isfinite(proximal_mu) and proximal_mu >= 0):
         raise UsageError(f"proximal_mu is {proximal_mu}; use 0 (off) or a positive number such as 0.01")
     require_training_libraries()
-    with Package.open(package_dir) as package:
+    with open_plain(package_dir) as package:
         data = tokens_of(package, examples, settings)
         with opened_run(package, data.sequences, settings, start=start, proximal_mu=proximal_mu) as opened:
             run = opened.run
@@ -78,6 +79,15 @@ def train_adapter(
                 if tell is not None:
                     tell(report)
             return TrainedAdapter(run.tensors(), tuple(run.losses), run.num_tokens)
+
+
+def open_plain(package_dir: Path) -> Package:
+    """As `Package.open`; UnsupportedError for a sealed one, whose weights exist in the clear in the runtime alone."""
+    if read_record(package_dir) is not None:
+        raise UnsupportedError(
+            f"{package_dir} is sealed, and sealed models cannot be trained on yet; open it with `pocketseek unseal`"
+        )
+    return Package.open(package_dir)
 
 
 def tokens_of(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pocketseek.adapt.data_file import DataFile, read_data
 from pocketseek.adapt.data_tokens import TokenSequence
-from pocketseek.adapt.train import OpenedRun, opened_run, tokens_of
+from pocketseek.adapt.train import OpenedRun, open_plain, opened_run, tokens_of
 from pocketseek.adapt.train_batches import set_aside
 from pocketseek.adapt.train_checkpoint import Checkpoint
 from pocketseek.adapt.train_libraries import require_training_libraries
@@ -113,7 +113,7 @@ def train_to_directory(
     data = read_data(job.data)
     validation = None if job.validation is None else read_data(job.validation)
     require_training_libraries()
-    with Package.open(job.package) as package, ExitStack() as resources:
+    with open_plain(job.package) as package, ExitStack() as resources:
         tokens = tokens_of(package, data.examples, job.settings, str(job.data))
         if validation is None:
             learnt, checked = set_aside(tokens.sequences, VALIDATION_SHARE)
@@ -246,7 +246,7 @@ class _Training:
         validations, parts = facts["validations"], facts["parts"]
         assert isinstance(validations, list)
         assert isinstance(parts, list)
-        self._validations = [Validated(**one) for one in validations]  # type: ignore[arg-type]
+        self._validations = [Validated(**one) for one in validations]
         self._parts = list(parts)
 
     def _keep(self) -> None:

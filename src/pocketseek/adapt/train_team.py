@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from pocketseek.adapt.heap import give_large_memory_back
+
 
 @contextmanager
 def torch_threads(num_threads: int | None) -> Iterator[None]:
@@ -31,6 +33,7 @@ class Team:
     def __init__(self) -> None:
         import accelerate
 
+        give_large_memory_back()
         self._accelerator: Any = accelerate.Accelerator()
         self.rank = int(self._accelerator.process_index)
         self.size = int(self._accelerator.num_processes)

@@ -1,4 +1,5 @@
-"""`pocketseek adapt`: adapters (LoRA) of installed models. Training and what else is long is in modules of its own."""
+"""`pocketseek adapt add|list|remove|merge`: adapters (LoRA) of installed models; `train` and `distill` have modules of
+their own."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import typer
 
 from pocketseek.cli import doc_library_messages as said
 from pocketseek.cli import options
+from pocketseek.cli.completion import complete_model
 from pocketseek.cli.doc_collection_cmd import open_store
 from pocketseek.cli.doc_extraction import run_extraction
 from pocketseek.cli.doc_reading import Comments, FileReader, Ocr, Password, file_reader
@@ -51,7 +52,14 @@ def ask(
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="MODEL", help="Who answers.", show_default="the installed one")
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Who answers.",
+            show_default="the installed one",
+            autocompletion=complete_model,
+        ),
     ] = None,
     go_on: Annotated[bool, typer.Option("--continue", help="The question follows the last one about this.")] = False,
     keep: Annotated[

@@ -14,6 +14,7 @@ import typer
 from pocketseek.apps.doc.chunk import DEFAULT_CHUNK_TOKENS
 from pocketseek.apps.doc.summary_events import LEAST_WORDS, LENGTHS, MEDIUM_WORDS, MOST_WORDS
 from pocketseek.cli import doc_messages, options
+from pocketseek.cli.completion import complete_model
 from pocketseek.cli.console import AnswerPrinter, note, print_json, print_text
 from pocketseek.cli.doc_reading import Comments, Ocr, Password, file_reader
 from pocketseek.cli.engine_choice import EngineOptions, engine_facts, is_onnx, tell_change
@@ -51,7 +52,13 @@ def summarize(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The document.", show_default=False)],
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="MODEL", help="As for chat.", show_default="the one that is installed"),
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="As for chat.",
+            show_default="the one that is installed",
+            autocompletion=complete_model,
+        ),
     ] = None,
     focus: Annotated[
         str, typer.Option("--focus", metavar="QUESTION", help="What the summary is to answer.", show_default=False)

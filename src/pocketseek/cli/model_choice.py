@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from pocketseek.cli.key_options import NO_KEY, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.state_key import cache_key
 from pocketseek.cli.trust_choice import settle_trust
-from pocketseek.errors import NotFoundError, UsageError
+from pocketseek.errors import FormatError, NotFoundError, StorageError, UsageError
 from pocketseek.settings import Settings
 from pocketseek.types import SamplingParams
 
@@ -63,8 +63,21 @@ def choose_model(
             raise UsageError("an ONNX model cannot be signed; leave out --trust")
         return path.resolve().stem, path
     path = locate(store, name, lambda: _install_demo(settings, words, yes=yes))
+    _refuse_adapter(name, path)
     settle_trust(settings, path, trust)
     return name, path
+
+
+def _refuse_adapter(name: str, path: Path) -> None:
+    """What else may be wrong with the package is told by whoever opens it."""
+    from pocketseek.package.adapter_layout import refuse_adapter
+    from pocketseek.package.manifest import Manifest, read_manifest
+
+    manifest: Manifest | None = None
+    with suppress(FormatError, NotFoundError, StorageError):
+        manifest = read_manifest(path)
+    if manifest is not None:
+        refuse_adapter(manifest, name, f"use it with that model: --adapter {name}")
 
 
 def _install_demo(settings: Settings, words: Words, *, yes: bool) -> Path:

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import messages, options
+from pocketseek.cli.completion import complete_model
 from pocketseek.cli.console import ShowProgress, print_json, print_text, progress_bar
 from pocketseek.cli.engine_choice import EngineOptions, prepare_engine, tell_provider
 from pocketseek.cli.heat_limit import LimitNote
-from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
+from pocketseek.cli.key_options import KeptSecrets, KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
+from pocketseek.cli.serve_notice import serving_notice
 from pocketseek.cli.state_key import cache_key, state_key
 from pocketseek.cli.upkeep import keeping_up
 from pocketseek.errors import UnsupportedError, UsageError
@@ -48,7 +50,12 @@ _NOWHERE = "192.0.2.1"  # an address for documentation; nothing is sent to it
 
 Models = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[MODEL]...", help="Models to serve, the first by default.", show_default="all installed"),
+    typer.Argument(
+        metavar="[MODEL]...",
+        help="Models to serve, the first by default.",
+        show_default="all installed",
+        autocompletion=complete_model,
+    ),
 ]
 Host = Annotated[str, typer.Option("--host", help="Address to listen on; another than this machine's needs a token.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")]
@@ -114,8 +121,10 @@ def serve(
     from pocketseek.apps.serve.server import ApiServer, bind, run_server
     from pocketseek.apps.serve.services import ServeOptions, Services
     from pocketseek.apps.serve.voice_priority import giving_way_to_voice
+    from pocketseek.apps.voice.shared_room import SharedRoom, heat_share
     from pocketseek.package.audit import AuditLog
     from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.store import ModelStore
 
     settings = read_settings()
     gate = Gatekeeper.of(settings)
@@ -152,7 +161,15 @@ def serve(
 
     data_key, pages_key = state_key(settings), cache_key(settings)  # asked for now, while somebody is there
 
-    voice = installed_voice(settings)
+    voice_keys, store = KeptSecrets(settings, KeyOptions(key_file, key_command)), ModelStore(settings.models_dir)
+    for part in store.list_parts():
+        voice_keys(part.path)  # of sealed ones: asked now, nobody can be asked later
+    voice = installed_voice(
+        settings,
+        voice_keys,
+        SharedRoom(lambda: [engine.guests for engine in pool.loaded_engines().values()]),
+        lambda: heat_share(pool.loaded_engines().values()),
+    )
 
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
         from pocketseek.runtime.load import load
@@ -201,6 +218,7 @@ def serve(
         with (
             closing(ConversationStore(settings.conversations_path, key=data_key, erase=erase)) as conversations,
             closing(PrivateFiles(settings.uploads_dir, key=data_key)) as files,
+            closing(voice_keys),
             closing(voice),
             closing(
                 ModelUpdates(
@@ -223,13 +241,16 @@ def serve(
             server = ApiServer(services)
             _start_log()
             show_qr = qr if qr is not None else not is_loopback(host)
-            _announce(serve_options, listener.getsockname()[1], pool, words, qr=show_qr, json=json)
-            with keeping_up(
-                settings,
-                lambda: [model.path for model in served],
-                is_idle=lambda: not services.admission.num_here,
-                report=_log.warning,
-                unlock=lambda path: secrets.get(path.name),
+            url = _announce(serve_options, listener.getsockname()[1], pool, words, qr=show_qr, json=json)
+            with (
+                keeping_up(
+                    settings,
+                    lambda: [*(model.path for model in served), *(part.path for part in store.list_parts())],
+                    is_idle=lambda: not services.admission.num_here,
+                    report=_log.warning,
+                    unlock=lambda path: secrets.get(path.name) or voice_keys.known(path),
+                ),
+                serving_notice(words, url, [model.name for model in served]),
             ):
                 code = run_server(server, listener)
             services.refusals.close()
@@ -237,10 +258,14 @@ def serve(
         raise typer.Exit(code)
 
 
+def missing_libraries() -> list[str]:
+    """Of those that serving needs."""
+    return [name for name in _EXTRA if find_spec(name) is None]
+
+
 def _require_libraries() -> None:
     """Raises UnsupportedError."""
-    missing = [name for name in _EXTRA if find_spec(name) is None]
-    if missing:
+    if missing := missing_libraries():
         raise UnsupportedError(
             f"the server needs libraries that are not here ({', '.join(missing)}); pip install 'pocketseek[serve]'"
         )
@@ -309,13 +334,14 @@ def _start_log() -> None:
     logging.getLogger("pocketseek").setLevel(logging.INFO)
 
 
-def _announce(options: ServeOptions, port: int, pool: ModelPool, words: Words, *, qr: bool, json: bool) -> None:
+def _announce(options: ServeOptions, port: int, pool: ModelPool, words: Words, *, qr: bool, json: bool) -> str:
+    """Returns the address that it told."""
     names = [model.name for model in pool.models]
     url = url_of(reachable_address(options.host), port)
     if json:
         print_json({"url": url, "port": port, "models": names, "require_token": options.require_token})
         sys.stdout.flush()
-        return
+        return url
     print_text(words(messages.SERVE_READY, url=url, models=", ".join(names)))
     if options.require_token:
         print_text(words(messages.SERVE_TOKEN))
@@ -324,6 +350,7 @@ def _announce(options: ServeOptions, port: int, pool: ModelPool, words: Words, *
         _print_qr_code(url)
     print_text(words(messages.SERVE_STOP))
     sys.stdout.flush()
+    return url
 
 
 def url_of(host: str, port: int) -> str:

@@ -69,11 +69,17 @@ class ModelStore:
         self.models_dir = models_dir
 
     def list(self) -> builtins.list[InstalledModel]:
-        """The usable models by name (quick check only: nothing is hashed), without adapters."""
-        return [model for model in self._usable() if model.manifest.adapter is None]
+        """The usable language models by name (quick check only: nothing is hashed)."""
+        return [
+            model for model in self._usable() if model.manifest.config is not None and model.manifest.adapter is None
+        ]
+
+    def list_parts(self) -> builtins.list[InstalledModel]:
+        """The usable speech parts (format 3) by name, likewise."""
+        return [model for model in self._usable() if model.manifest.part is not None]
 
     def list_adapters(self) -> builtins.list[InstalledModel]:
-        """The usable adapters by name, likewise."""
+        """The usable adapters (format 4) by name, likewise."""
         return [model for model in self._usable() if model.manifest.adapter is not None]
 
     def list_broken(self) -> builtins.list[BrokenModel]:
@@ -183,7 +189,7 @@ class ModelStore:
                 return []
 
     def _not_found(self, name: str) -> NotFoundError:
-        names = ", ".join(model.name for model in self.list())
+        names = ", ".join(model.name for model in self._usable())
         hint = (
             f"installed: {names}" if names else "nothing is installed yet; `pocketseek chat demo` installs a small one"
         )

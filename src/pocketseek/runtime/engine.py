@@ -28,6 +28,7 @@ from pocketseek.runtime.closing import Closeable
 from pocketseek.runtime.counts import EngineStatistics, PageDemand
 from pocketseek.runtime.embedding import Embedding, PendingEmbedding
 from pocketseek.runtime.frequency_caps import FrequencyCaps
+from pocketseek.runtime.guests import Guests
 from pocketseek.runtime.onnx.providers import ProviderChoice
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore
@@ -82,16 +83,14 @@ class Engine:
         adapters: AdapterSource | None = None,
     ) -> None:
         """num_pages: pages of KV memory, shared by all; max_pages: as in `Limits`, until the governor was asked.
-        following: by default the governor is asked before passes only.
-        clocks: what `Limits.frequency_share` acts on; whoever made them restores them (as one of `resources`).
-        The text settings are the tokenizer's. gives_states: whether the executor has what embeddings are made of.
-        adapters: of requests that name one.
+        following: by default the governor is asked before passes only. clocks: what `Limits.frequency_share` acts on;
+        whoever made them restores them (as one of `resources`). gives_states: whether the executor has what embeddings
+        are made of. adapters: of requests that name one. The text settings are the tokenizer's.
 
-        recommended_sampling: used for answers that ask for no other. prefix_cache: do not compute again what is still
-        in the KV memory; prefix_store: nor what an earlier engine left on disk. swap_folder: where the pages of
-        requests that have to give way may go (None: they are computed again). speculation: let passes check guesses of
-        what comes next, which changes how fast an answer comes and never the answer. policy: by default one that knows
-        no costs.
+        recommended_sampling: of answers that ask for no other. prefix_cache: do not compute again what is still in the
+        KV memory; prefix_store: nor what an earlier engine left on disk. swap_folder: where pages of requests that give
+        way may go (None: they are computed again). speculation: let passes check guesses of what comes next, which
+        changes how fast an answer comes and never the answer. policy: by default one that knows no costs.
         """
         parts = assemble(
             executor,
@@ -120,6 +119,8 @@ class Engine:
         closeables = (*((parts.swap,) if parts.swap is not None else ()), *resources)
         self._worker = Worker(parts.scheduler, executor, governor, closeables, parts.archive, following, clocks)
         self._governor = governor
+        self.guests = following.guests if following is not None else Guests()
+        """Room beside it, for what else works in this process."""
         # Also runs at interpreter exit, while the worker can still finish its pass in peace.
         self._finalizer = weakref.finalize(self, self._worker.close)
 
@@ -374,16 +375,16 @@ class Engine:
         return lambda: worker.total_s
 
     def demand_source(self) -> Callable[[], PageDemand]:
-        """`page_demand` for somebody whom the engine holds: it does not hold the engine."""
+        """How much KV memory is in use and wanted, for a governor; cheap, from any thread; does not hold the engine."""
         return self._scheduler.page_demand
 
-    def page_demand(self) -> PageDemand:
-        """How much KV memory is in use and wanted, for the governor; cheap, from any thread."""
-        return self._scheduler.page_demand()
-
     def apply_limits(self) -> None:
-        """Have the governor asked soon, even if nothing is running: an idle engine then gives memory back, too."""
+        """Have the governor asked soon, even if nothing is running: idle engines give memory back, too."""
         self._worker.apply_limits()
+
+    def limits_source(self) -> Callable[[Callable[[], None]], bool]:
+        """The same, and to be told when that is done; False if the engine is closed. It does not hold the engine."""
+        return self._worker.apply_limits
 
     def close(self) -> None:
         """Stop after the running pass and free the memory. Waiting requests get EngineClosedError. May be repeated."""

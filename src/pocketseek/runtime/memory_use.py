@@ -21,6 +21,7 @@ from pocketseek.govern.governor import BASE_STEP_BYTES
 from pocketseek.govern.split import Footprint
 from pocketseek.runtime.counts import PageDemand
 from pocketseek.runtime.executor import KEPT_ROWS
+from pocketseek.runtime.guests import Guests
 from pocketseek.runtime.residency.table_rows import KEPT_ROWS_BYTES
 from pocketseek.runtime.work import Executor
 from pocketseek.shapes import MoeShape
@@ -79,6 +80,8 @@ class MemoryUse:
         max_tokens_per_pass: int,
         watch: MemoryWatch | None = None,
     ) -> None:
+        self.guests = Guests()
+        """What else works in this process."""
         self._executor = executor
         self._watch = watch or MemoryWatch()
         give_back_freed_memory()
@@ -119,9 +122,10 @@ class MemoryUse:
         return self._base_bytes(min(self._max_tokens, max(FEWEST_TOKENS, self.demand().tokens_wanted)))
 
     def _base_bytes(self, num_tokens: int) -> int:
+        guests = self.guests
         work_bytes = workspace_bytes(self._config, num_tokens, adapted=self.has_adapters())
-        least_bytes = self._opened_bytes + GROWTH_BYTES + work_bytes
-        return max(self._anonymous_bytes, least_bytes) + self._code_bytes + KEPT_ROWS_BYTES
+        least_bytes = self._opened_bytes + GROWTH_BYTES + work_bytes + guests.here_bytes
+        return max(self._anonymous_bytes, least_bytes) + guests.coming_bytes + self._code_bytes + KEPT_ROWS_BYTES
 
     @property
     def least_bytes(self) -> int:

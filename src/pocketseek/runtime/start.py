@@ -21,12 +21,14 @@ from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.closing import Closeable
 from pocketseek.runtime.cost_file import CostFile
 from pocketseek.runtime.engine import Engine
+from pocketseek.runtime.guests import RoomState
 from pocketseek.runtime.heat import connect, watch_heat
 from pocketseek.runtime.memory_use import MeasuredExecutor, MemoryUse, kv_budget_bytes
 from pocketseek.runtime.onnx.providers import ProviderChoice
 from pocketseek.runtime.opening import available_bytes, cool_cores, has_address_limit
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore
+from pocketseek.runtime.routing_log import RoutingLog
 from pocketseek.runtime.work import pages_for
 from pocketseek.settings import Settings
 from pocketseek.text.chat_template import ChatTemplate
@@ -75,6 +77,7 @@ class EngineWishes:
     cache_key: bytes | None = None
     speculation: bool = True
     temperature_limit_c: float | None = None
+    routing_log: RoutingLog | None = None
 
 
 def start_engine(
@@ -113,6 +116,8 @@ def start_engine(
         screen_off=settings.screen_off,
     )
     try:
+        if wishes.routing_log is not None:
+            wishes.routing_log.base_bytes = use.base_bytes
         limits = heat.governor.limits()  # the first look at heat, too
         executor.set_weight_bytes(limits.weight_bytes)
         model.warm()
@@ -133,7 +138,7 @@ def start_engine(
             speculation=wishes.speculation,
             resources=[heat, *model.resources, model.cost_file],  # clocks concern all programs: they first
             policy=Policy(model.cost_file.costs),
-            following=MemoryFollowing(budget, lambda: use.base_bytes, governor.rest_s),
+            following=MemoryFollowing(budget, lambda: use.base_bytes, governor.rest_s, use.guests),
             clocks=heat.clocks,
             gives_states=model.gives_states,
             adapters=model.adapters,
@@ -141,12 +146,25 @@ def start_engine(
         engine.provider_source = model.provider
         connect(heat, engine.busy_source())
         use.demand = engine.demand_source()
+        use.guests.connect(engine.limits_source(), partial(_room, use, governor, budget), partial(_is_tight, governor))
         if model.adapters is not None:
             model.adapters.room = partial(_adapter_room, use, governor)
         return engine
     except BaseException:  # also Ctrl-C: nothing stays open, and it is raised again
         heat.close()
         raise
+
+
+def _room(use: MemoryUse, governor: MemoryGovernor, budget: MemoryBudget) -> RoomState:
+    """Whether guests have what they leased, once the limits were applied."""
+    status = governor.status
+    short_bytes = 0 if status is None else status.split.short_bytes
+    return RoomState(short_bytes, budget.of("process") >= use.base_bytes and not budget.over_bytes)
+
+
+def _is_tight(governor: MemoryGovernor) -> bool:
+    status = governor.status
+    return status is not None and (status.bound == "pressure" or status.split.short_bytes > 0)
 
 
 def _adapter_room(use: MemoryUse, governor: MemoryGovernor) -> tuple[int, int] | None:

@@ -153,6 +153,12 @@ class Executor(PageMemory, Protocol):
         ...
 
     @property
+    def pass_kind(self) -> str:
+        """What the time of a pass depends on besides threads, cores and tokens, in a word: "" for most models. With
+        experts on demand it is how many are in memory; what a pass lacks is read in its own time, not in waited_s."""
+        ...
+
+    @property
     def is_typical(self) -> bool:
         """Whether the rest of the last `run` tells how long such a pass takes to compute: no page came from storage by
         a fault, none was being read in meanwhile, and nothing was computed twice."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,19 @@ def test_what_is_damaged_or_short_is_told(arriving: Arriving, tmp_path: Path, nu
     assert not _copied(here, arriving.wanted, lambda _: arriving.part())
     here.write_bytes(bytes(len(DATA)))
     assert not _copied(here, arriving.wanted, lambda _: arriving.part())
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_plain_chunk_is_taken_with_and_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    """Termux's Python is made without os.link."""
+    if not has_links:
+        monkeypatch.delattr(os, "link")
+    here = tmp_path / "here"
+    here.write_bytes(DATA)
+    arriving = Arriving(tmp_path)
+    arriving.wanted.target.parent.mkdir(exist_ok=True)
+    assert take(LocalChunk(here, None), entry_of(arriving), arriving.wanted)
+    assert arriving.wanted.target.read_bytes() == DATA
+    assert here.samefile(arriving.wanted.target) is has_links

@@ -70,7 +70,9 @@ def take(
         return False
     if open_part is not PartFile:
         return _copied(local.path, wanted, open_part)
-    with suppress(OSError):  # no hard links here, or another disk
+    with suppress(
+        OSError, AttributeError
+    ):  # no hard links here, another disk, or Termux's Python, which has no os.link
         os.link(local.path, wanted.target, follow_symlinks=False)
         return True
     return _copied(local.path, wanted, open_part)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 def give_way(by: int) -> None:
     """The calling thread does, and those that it starts from now on."""
-    if not sys.platform.startswith("linux"):
+    if not sys.platform.startswith(("linux", "android")):  # where each thread has a nice value of its own
         return
     with suppress(OSError):  # a sandbox may forbid it; then all are equal
         thread_id = threading.get_native_id()
