@@ -11,6 +11,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,11 +49,12 @@ def make_server_keys(folder: Path, hosts: Sequence[str]) -> None:
     """hosts: names and addresses under which devices reach it. Raises UsageError (something is there), StorageError."""
     if not hosts:
         raise UsageError("no host is given; name the server as devices reach it, such as --host 192.168.1.10")
+    names = [_host(load_library("cryptography.x509", _REMEDY), host) for host in hosts]
     _check_new(folder / CA, folder / SERVER_KEY)
     authority, server = _new_key(), _new_key()
     authority_name = "pocketseek federation"
-    ca = _certificate(authority_name, authority, authority_name, authority, hosts=None)
-    leaf = _certificate(hosts[0], server, authority_name, authority, hosts=hosts)
+    ca = _certificate(authority_name, authority, authority_name, authority, names=None)
+    leaf = _certificate(hosts[0], server, authority_name, authority, names=names)
     forms = _serialization()
     _write(folder / CA, ca.public_bytes(forms.Encoding.PEM), 0o644)
     _write(folder / CERTIFICATE, leaf.public_bytes(forms.Encoding.PEM), 0o644)
@@ -119,9 +121,9 @@ def read_client_keys(folder: Path) -> Mapping[str, EllipticCurvePublicKey]:
 
 
 def _certificate(
-    name: str, key: EllipticCurvePrivateKey, issuer: str, signer: EllipticCurvePrivateKey, hosts: Sequence[str] | None
+    name: str, key: EllipticCurvePrivateKey, issuer: str, signer: EllipticCurvePrivateKey, names: Sequence[Any] | None
 ) -> Any:
-    """hosts None: of an authority."""
+    """names: alternative ones of a server; None: of an authority."""
     x509 = load_library("cryptography.x509", _REMEDY)
     hashes = load_library("cryptography.hazmat.primitives.hashes", _REMEDY)
     now = datetime.now(UTC)
@@ -137,13 +139,12 @@ def _certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=VALID_DAYS))
-        .add_extension(x509.BasicConstraints(ca=hosts is None, path_length=0 if hosts is None else None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=names is None, path_length=0 if names is None else None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-        .add_extension(_usage(x509, signs=hosts is None), critical=True)
+        .add_extension(_usage(x509, signs=names is None), critical=True)
     )
-    if hosts is not None:
-        names = [_host(x509, host) for host in hosts]
+    if names is not None:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(signer, hashes.SHA384())
 
@@ -163,10 +164,8 @@ def _usage(x509: Any, *, signs: bool) -> Any:
 
 
 def _host(x509: Any, host: str) -> Any:
-    try:
+    with suppress(ValueError):
         return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        pass
     if not re.fullmatch(r"[A-Za-z0-9*][A-Za-z0-9.*-]{0,252}", host):
         raise UsageError(f"{host[:80]!r} is no name or address of a host; write it without http:// and port")
     return x509.DNSName(host)
