@@ -18,19 +18,16 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import random_tokenizer
+from gguf_bytes import ALIGNMENT_BYTES, FILE_TYPE_Q4_0, GgufTensor, pad, render_header
 
 SLAB_VALUES = 8 * 1024 * 1024  # values made at a time, a multiple of the Q4_0 block
 WEIGHT_STD = 0.02
 Q4_0_BLOCK_VALUES, Q4_0_BLOCK_BYTES = 32, 18
 Q4_0_STD = 4.18  # of q - 8 with q uniform in 0..15 and 0 taken as 8
-GGML_F32, GGML_Q4_0 = 0, 2
-GGUF_ALIGNMENT_BYTES = 32
-GGUF_FILE_TYPE_Q4_0 = 2
 
 
 @dataclass(frozen=True)
@@ -162,35 +159,29 @@ def write_gguf(path: Path, shape: Shape, seed: int) -> None:
     with path.open("wb") as file:
         file.write(gguf_header(shape, plans))
         for plan in plans:
-            _pad(file)
+            pad(file)
             if len(plan.shape) == 1:
                 file.write(random_vector(plan, rng).data)
                 continue
             for slab in random_q4_0(plan.num_values, rng):
                 file.write(slab.data)
-        _pad(file)
+        pad(file)
 
 
 def gguf_header(shape: Shape, plans: list[TensorPlan]) -> bytes:
-    metadata = gguf_metadata(shape)
-    parts = [b"GGUF", struct.pack("<IQQ", 3, len(plans), len(metadata))]
-    parts += [_gguf_string(key) + _gguf_value(value) for key, value in metadata.items()]
-    offset = 0
-    for plan in plans:
-        kind = GGML_F32 if len(plan.shape) == 1 else GGML_Q4_0
-        dimensions = plan.shape[::-1]
-        numbers = struct.pack(f"<I{len(dimensions)}QIQ", len(dimensions), *dimensions, kind, offset)
-        parts.append(_gguf_string(plan.gguf_name) + numbers)
-        offset = _aligned(offset + plan.q4_0_bytes)
-    return b"".join(parts)
+    tensors = [
+        GgufTensor(plan.gguf_name, plan.shape, "F32" if len(plan.shape) == 1 else "Q4_0", plan.q4_0_bytes)
+        for plan in plans
+    ]
+    return render_header(gguf_metadata(shape), tensors)
 
 
 def gguf_metadata(shape: Shape) -> dict[str, object]:
     return {
         "general.architecture": "qwen2",
         "general.name": "random weights",
-        "general.alignment": GGUF_ALIGNMENT_BYTES,
-        "general.file_type": GGUF_FILE_TYPE_Q4_0,
+        "general.alignment": ALIGNMENT_BYTES,
+        "general.file_type": FILE_TYPE_Q4_0,
         "general.quantization_version": 2,
         "qwen2.block_count": shape.num_layers,
         "qwen2.context_length": shape.context_length,
@@ -202,36 +193,6 @@ def gguf_metadata(shape: Shape) -> dict[str, object]:
         "qwen2.attention.layer_norm_rms_epsilon": shape.rms_norm_eps,
         **random_tokenizer.gguf_metadata(shape.vocab_size),
     }
-
-
-def _gguf_string(text: str) -> bytes:
-    data = text.encode()
-    return struct.pack("<Q", len(data)) + data
-
-
-def _gguf_value(value: object) -> bytes:
-    """Type number and value: uint32 4, int32 5, float32 6, bool 7, string 8, array 9."""
-    if isinstance(value, bool):
-        return struct.pack("<I?", 7, value)
-    if isinstance(value, int):
-        return struct.pack("<II", 4, value)
-    if isinstance(value, float):
-        return struct.pack("<If", 6, value)
-    if isinstance(value, str):
-        return struct.pack("<I", 8) + _gguf_string(value)
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return struct.pack("<IIQ", 9, 8, len(value)) + b"".join(map(_gguf_string, value))
-    if isinstance(value, list):
-        return struct.pack(f"<IIQ{len(value)}i", 9, 5, len(value), *value)
-    raise TypeError(f"no GGUF type for {type(value).__name__}")
-
-
-def _aligned(offset: int) -> int:
-    return -(-offset // GGUF_ALIGNMENT_BYTES) * GGUF_ALIGNMENT_BYTES
-
-
-def _pad(file: BinaryIO) -> None:
-    file.write(bytes(_aligned(file.tell()) - file.tell()))
 
 
 # --- safetensors -----------------------------------------------------------------------------------------------------

@@ -8,12 +8,8 @@ of ordinary size; the text is noise. Memory stays below 200 MB, the disk takes t
 two, most of it hashing). The same seed writes the same bytes.
 
 Shapes with experts and latent attention (deepseek-v2-lite: 8.9 GB; deepseek-v2-tiny: the same form in 10 MB) have what
-`--quant q4-pure` gives them: routers in f32, k_b and v_b in q8s. Real models choose some experts far more often than
-others; here the rows of a router have lengths that are spread log-normally (ROUTER_SPREAD), the longer ones winning
-more often, and embeddings are large beside what layers add (EMBEDDING_FACTOR), so that tokens choose for themselves.
-On 200 random tokens the eight busiest of the tiny shape's 64 experts do 30 to 35 % of the work, three to five are
-chosen by nobody, and 14 to 17 % of a token's experts are those of the token before. That is skewed, but not measured
-on a real model: compare with the traces and figures of one before drawing conclusions from caches.
+`--quant q4-pure` gives them: routers in f32, k_b and v_b in q8s. Tokens choose experts unevenly: skewed_routing.py. The
+same shapes as GGUF files, for other engines: random_sparse_gguf.py.
 """
 
 from __future__ import annotations
@@ -21,7 +17,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -30,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import random_tokenizer
 from random_checkpoint import CENTRED_NIBBLES, Q4_0_STD, SHAPES, WEIGHT_STD, Shape
+from skewed_routing import NUM_TOPICS, num_topic_blocks, router_rows, size_factor
 
 from pocketseek.convert.pack import pack_values
 from pocketseek.convert.recipe import choose_format
@@ -42,8 +39,6 @@ from pocketseek.shapes import MlaShape, MoeShape
 from pocketseek.text.settings_file import render_text_settings
 from pocketseek.types import ModelConfig, RopeScaling, TextSettings
 
-ROUTER_STD, ROUTER_SPREAD = 2.0, 0.4  # of a router's outputs, and of the logarithm of its rows' lengths
-EMBEDDING_FACTOR = 20.0  # else what all tokens of a text have in common would choose the experts of all
 BYTE_RMS = 73.9  # of bytes -128..127 at random
 STEP_RMS = (sum(step * step for step in range(16)) / 16) ** 0.5
 SCALE = WEIGHT_STD / (Q4_0_STD * STEP_RMS)
@@ -127,12 +122,32 @@ def add_tensor(
     if len(shape) == 1:
         writer.add_tensor(name, "f32", shape, [vector(name, shape[0], model, rng).tobytes()])
     elif name.endswith(".router"):
-        lengths = np.exp(ROUTER_SPREAD * rng.standard_normal((shape[0], 1))) * ROUTER_STD / math.sqrt(shape[1])
-        values = (rng.standard_normal(shape) * lengths).astype(np.float32)
-        writer.add_tensor(name, "f32", shape, [pack_values("f32", values).reshape(-1)])
+        writer.add_tensor(name, "f32", shape, [pack_values("f32", router_rows(shape, rng)).reshape(-1)])
     else:
-        factor = EMBEDDING_FACTOR if model.is_sparse and name == "embed.weight" else 1.0
-        writer.add_tensor(name, format_of(name), shape, tile_rows(format_of(name), shape, rng, factor))
+        part = name.removesuffix(".weight").rsplit(".", 1)[-1]
+        factor = size_factor(part) if model.is_sparse else 1.0
+        rows = tile_rows(format_of(name), shape, rng, factor)
+        if model.is_sparse and part in ("embed", "head"):
+            rows = with_topics(rows, shape[1])
+        writer.add_tensor(name, format_of(name), shape, rows)
+
+
+def with_topics(slabs: Iterable[npt.NDArray[np.uint8]], cols: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """q4p tile rows whose first blocks are those of their rows' topics. A tile row has as many topics as rows."""
+    row_bytes, count = tile_row_bytes("q4p", cols), num_topic_blocks(num_blocks(cols))
+    rng = np.random.Generator(np.random.SFC64(0))  # the same topics in embedding and head
+    steps_start = num_blocks(cols) * BLOCK_QUANT_BYTES
+    num_kinds = NUM_TOPICS // TILE_ROWS
+    quants = CENTRED_NIBBLES[np.frombuffer(rng.bytes(num_kinds * count * BLOCK_QUANT_BYTES), np.uint8)]
+    steps = np.frombuffer(rng.bytes(num_kinds * count * BLOCK_STEP_BYTES), np.uint8)
+    first = 0
+    for slab in slabs:
+        packed = slab.reshape(-1, row_bytes)
+        kinds = np.arange(first, first + len(packed)) % num_kinds
+        packed[:, : count * BLOCK_QUANT_BYTES] = quants.reshape(num_kinds, -1)[kinds]
+        packed[:, steps_start : steps_start + count * BLOCK_STEP_BYTES] = steps.reshape(num_kinds, -1)[kinds]
+        first += len(packed)
+        yield slab
 
 
 def model_config(shape: Shape) -> ModelConfig:

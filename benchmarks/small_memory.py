@@ -107,11 +107,16 @@ def run_rounds(arguments: argparse.Namespace, models: Mapping[Engine, Path]) -> 
 
 def run_engine(engine: Engine, model: Path, limit_bytes: int, arguments: argparse.Namespace) -> Outcome:
     job = SmallJob(str(model), limit_bytes, arguments.threads, arguments.passes, num_sequences=arguments.sequences)
+    return run_job(engine, job, limit_bytes, arguments.patience, repack=arguments.repack)
+
+
+def run_job(engine: Engine, job: SmallJob, limit_bytes: int, patience_s: float, *, repack: bool) -> Outcome:
+    """In a process and a group of its own. repack: if the engine is llama.cpp."""
     command = [engine.python, str(HERE / SCRIPTS[engine.name]), json.dumps(asdict(job))]
-    if arguments.repack and engine.name == LLAMA_CPP:
+    if repack and engine.name == LLAMA_CPP:
         command.append(REPACK)
     with MemoryGroup(limit_bytes) as group:
-        return run_worker(command, group, arguments.patience)
+        return run_worker(command, group, patience_s)
 
 
 def summarise(outcomes: Sequence[Outcome], best_plain: float) -> Summary:

@@ -4,7 +4,8 @@ Runs under the peers' interpreters too, so it imports the standard library only.
 known, since a process in a small memory group may be killed at any moment:
 
     {"first_token_s": 1.2}                                               from the call that loads
-    {"single": [[0.9, 750000000], ...]}                                  each pass: seconds, bytes from storage
+    {"single": [[0.9, 750000000], ...], "single_cpu_s": 1.7}             each pass: seconds, bytes from storage; what a
+                                                                         pass took of processors; after each of them
     {"many": [[1.1, 750000000], ...], "num_sequences": 8}                passes with one token of every sequence
 
 Token ids are random and given, nothing is sampled; every pass ends with an argmax over the logits. Ours goes through
@@ -27,7 +28,12 @@ OWN_IO = Path("/proc/self/io")
 
 @dataclass(frozen=True)
 class SmallJob:
-    """memory_bytes: the limit of the group, for engines that can be told. passes: measured ones, of each kind."""
+    """memory_bytes: the limit of the group, for engines that can be told; 0: none. passes: measured ones, of each kind.
+
+    texts: a JSON file with a list of token ids for each sequence, of prompt and measured passes; "": random ones.
+    temperature: that ours samples with, 0 for the likeliest token. trace: where ours writes whom its router chose; "":
+    nowhere.
+    """
 
     model: str
     memory_bytes: int
@@ -36,6 +42,9 @@ class SmallJob:
     prompt_tokens: int = 8
     num_sequences: int = 8
     seed: int = 1
+    texts: str = ""
+    temperature: float = 0.0
+    trace: str = ""
 
     @staticmethod
     def from_json(text: str) -> SmallJob:
@@ -57,6 +66,15 @@ class SmallJob:
         )
 
 
+def rows_of(job: SmallJob, vocab_size: int) -> list[list[int]]:
+    """Token ids of every sequence."""
+    if job.texts:
+        rows: list[list[int]] = json.loads(Path(job.texts).read_text())
+        return rows
+    ids, length = workload.random_ids(job.as_job(), vocab_size), job.prompt_tokens + job.passes
+    return [ids[length * index : length * (index + 1)] for index in range(job.num_sequences)]
+
+
 def tell(**facts: object) -> None:
     print(json.dumps(facts), flush=True)
 
@@ -70,13 +88,15 @@ def storage_bytes() -> int:
 def measure(job: SmallJob, open_runner: Callable[[workload.Job], workload.Runner]) -> None:
     started_s = time.monotonic()
     runner = open_runner(job.as_job())
-    ids = workload.random_ids(job.as_job(), runner.vocab_size)
-    runner.run([ids[: job.prompt_tokens]], 0)
+    rows = rows_of(job, runner.vocab_size)
+    runner.run([rows[0][: job.prompt_tokens]], 0)
     tell(first_token_s=time.monotonic() - started_s, system=runner.system)
-    tell(single=[timed_pass(runner, [[ids[p]]], p) for p in positions(job)])
+    single: list[tuple[float, int]] = []
+    before_s = time.process_time()
+    for p in positions(job):
+        single.append(timed_pass(runner, [[rows[0][p]]], p))
+        tell(single=single, single_cpu_s=(time.process_time() - before_s) / len(single))
     runner.forget()
-    length = job.prompt_tokens + job.passes
-    rows = [ids[length * index : length * (index + 1)] for index in range(job.num_sequences)]
     runner.run([row[: job.prompt_tokens] for row in rows], 0)
     many = [timed_pass(runner, [[row[p]] for row in rows], p) for p in positions(job)]
     tell(many=many, num_sequences=job.num_sequences)

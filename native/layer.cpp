@@ -46,7 +46,7 @@ void dequantise_row(const Matrix& m, int row, float* out) {
 
 size_t Core::workspace_bytes() const {
     return capacity_bytes(pair_, qkv_, mixed_, mlp_, scratch_, partial_, q_, latents_, packed_, scores_, tasks_, span_tasks_, latent_tasks_, latent_parts_) +
-           capacity_bytes(scores_of_experts_, outputs_, shared_, jobs_, job_tasks_) + input_.bytes() + panel_.bytes() + mixture_.bytes() +
+           capacity_bytes(scores_of_experts_, outputs_, shared_, jobs_, job_tasks_, raise_inputs_, raise_partial_, projections_) + input_.bytes() + panel_.bytes() + mixture_.bytes() +
            x_buffers_.bytes() + gathered_.bytes() + middle_.bytes() + own_.bytes() + middle_panel_.bytes();
 }
 
@@ -56,9 +56,10 @@ void Core::embed(const Matrix& table, const int32_t* ids, int rows, float* hidde
     for (int row = 0; row < rows; row++) dequantise_row(table, ids[row], hidden + size_t(row) * table.cols);
 }
 
-// Buffers for the forms of the input that its consumers need. Many rows of the wide form go into a panel, group by group, if `expand`.
-Activations Core::activations(int rows, int cols, std::initializer_list<const Matrix*> consumers, bool expand) {
-    const Forms forms(consumers);
+// Buffers for the forms of the input that its consumers need; floats: f32 too. Many rows of the wide form go into a panel, group by group, if `expand`.
+Activations Core::activations(int rows, int cols, std::initializer_list<const Matrix*> consumers, bool expand, bool floats) {
+    Forms forms(consumers);
+    forms.floats |= floats;
     const int blocks = div_up(cols, kBlock), superblocks = div_up(blocks, kSuperBlocks);
     Panel panel;
     int wide_rows = rows;
@@ -97,27 +98,34 @@ void Core::normalise(const float* x, const float* weight, float eps, int n, int 
 }
 
 // The input of a step, from what the steps before left.
-void Core::begin_step(const ModelShape& s, const LayerWeights& w, LayerStep step, int rows, const float* hidden) {
+void Core::begin_step(const ModelShape& s, const LayerWeights& w, int layer_index, LayerStep step, const Batch& batch, const float* hidden) {
+    if (step == LayerStep::up) return;  // its input is gate's
+    const bool raises = plan_raise(batch, layer_index, step);
+    prepare_input(s, w, step, batch.rows, hidden, raises);
+    if (raises) project();
+}
+
+void Core::prepare_input(const ModelShape& s, const LayerWeights& w, LayerStep step, int rows, const float* hidden, bool floats) {
     const int q_width = s.heads * s.head_dim, width = q_width + 2 * s.kv_heads * s.head_dim;
     switch (step) {
         case LayerStep::qkv:
             grown(qkv_, size_t(rows) * width);
             grown(mixed_, size_t(rows) * q_width);
-            in_ = activations(rows, s.hidden, {&w.q, &w.k, &w.v});
+            in_ = activations(rows, s.hidden, {&w.q, &w.k, &w.v}, true, floats);
             return normalise(hidden, w.attn_norm, s.eps, s.hidden, rows, nullptr, in_);
         case LayerStep::o:
-            in_ = activations(rows, s.attended(), {&w.o});
+            in_ = activations(rows, s.attended(), {&w.o}, true, floats);
             return quantise_rows(s.attended(), rows, in_, [&](int row, int) { return mixed_.data() + size_t(row) * s.attended(); });
         case LayerStep::gate: {
-            in_ = activations(rows, s.hidden, {&w.gate, &w.up}, w.gate.format == w.up.format);
+            in_ = activations(rows, s.hidden, {&w.gate, &w.up}, w.gate.format == w.up.format, floats);
             normalise(hidden, w.mlp_norm, s.eps, s.hidden, rows, nullptr, in_);
             const int group_rows = in_.panel.values ? in_.panel.group_rows : kGroup, tiles = w.gate.tiles();
             mlp_rows_ = {group_rows, tiles, grown(mlp_, size_t(div_up(rows, group_rows)) * group_rows * tiles * kTileRows)};
             return;
         }
-        case LayerStep::up: return;  // its input is gate's
+        case LayerStep::up: return;
         case LayerStep::down:
-            in_ = activations(rows, s.intermediate, {&w.down});
+            in_ = activations(rows, s.intermediate, {&w.down}, true, floats);
             return quantise_mlp(s.intermediate, rows, in_, mlp_rows_);
     }
 }
@@ -128,17 +136,17 @@ void Core::multiply_part(const ModelShape& s, const LayerWeights& w, const Layer
         case LayerStep::qkv: {
             const int q_width = s.heads * s.head_dim, kv_width = s.kv_heads * s.head_dim, width = q_width + 2 * kv_width;
             float *q = qkv_.data(), *k = q + q_width, *v = k + kv_width;
-            return products({{&w.q, q, width, Mode::store}, {&w.k, k, width, Mode::store}, {&w.v, v, width, Mode::store}});
+            return products({{&w.q, q, width, Mode::store, Target::q}, {&w.k, k, width, Mode::store, Target::k}, {&w.v, v, width, Mode::store, Target::v}});
         }
-        case LayerStep::o: return products({{&w.o, hidden, s.hidden, Mode::add}});
+        case LayerStep::o: return products({{&w.o, hidden, s.hidden, Mode::add, Target::o}});
         case LayerStep::gate: return multiply_gate(w.gate, part.first_tile, part.num_tiles, in_, rows, mlp_rows_);
         case LayerStep::up: return multiply_up(w.up, part.first_tile, part.num_tiles, in_, rows, mlp_rows_);
-        case LayerStep::down: return products({{&w.down, hidden, s.hidden, Mode::add}});
+        case LayerStep::down: return products({{&w.down, hidden, s.hidden, Mode::add, Target::down}});
     }
 }
 
 void Core::run_part(const ModelShape& s, const LayerWeights& w, int layer_index, const LayerPart& part, const Batch& batch, float* hidden) {
-    if (part.first_tile == 0) begin_step(s, w, part.step, batch.rows, hidden);
+    if (part.first_tile == 0) begin_step(s, w, layer_index, part.step, batch, hidden);
     multiply_part(s, w, part, batch.rows, hidden);
     if (part.step == LayerStep::qkv && part.first_tile + part.num_tiles == step_tiles(s, part.step)) {
         store_keys_values(s, w, layer_index, batch);
@@ -164,7 +172,7 @@ void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, co
     if (!batch.rows) return;
     const ExactFloats exact;
     if (w.router.present()) return mixture_layer(s, w, batch.rows, hidden);
-    begin_step(s, w, LayerStep::gate, batch.rows, hidden);
+    begin_step(s, w, layer_index, LayerStep::gate, batch, hidden);
     multiply_swiglu(w.gate, w.up, in_, batch.rows, mlp_rows_);
     run_step(s, w, layer_index, LayerStep::down, batch, hidden);
 }

@@ -84,14 +84,15 @@ private:
         float* out;
         int stride;
         Mode mode;
+        std::optional<Target> target = std::nullopt;  // what adapters call the matrix, if they may raise its outputs
     };
     struct AttentionTask { int span, first_row, num_rows, kv_head; };
     struct SpanTask { int task, start; size_t first_result; };
     struct AttentionScratch;
 
-    using Results = std::array<const float*, 2>;  // of a pair of tiles
+    using Results = std::array<float*, 2>;  // of a pair of tiles
 
-    Activations activations(int rows, int cols, std::initializer_list<const Matrix*> consumers, bool expand = true);
+    Activations activations(int rows, int cols, std::initializer_list<const Matrix*> consumers, bool expand = true, bool floats = false);
     template <class Values> void quantise_rows(int n, int rows, const Activations& out, Values values);
     void normalise(const float* x, const float* weight, float eps, int n, int rows, const int32_t* chosen, const Activations& out);
     // Two tile rows that are worked on together: neighbours in a matrix, or a gate tile and its up tile.
@@ -123,6 +124,23 @@ private:
     };
     void quantise_mlp(int n, int rows, const Activations& out, const MlpRows& mlp);
     // out = values of gate; out = silu(out) * values of up; or both at once
+    // What the adapters of the pass bring to the step that is being done, in low_rank.cpp: u = scale * (A x) of every adapted row and each
+    // of the step's targets, which are neighbours among Target. Values are raised where a tile of a product is finished.
+    struct Raise {
+        const Batch* batch = nullptr;  // null: nothing is raised
+        int layer = 0, first_target = 0, num_targets = 0;
+        int width = 0;                 // floats of a row and target
+        float* data = nullptr;         // [target][row][width]
+
+        float* of(int target, int row) const { return data + (size_t(target - first_target) * batch->rows + row) * width; }
+    };
+    struct Projection { int group, target, tile, first, count; size_t partial; };  // rows [first, first + count) of the group
+    static int widest_rank(const Batch& batch, int layer, int first_target, int num_targets);
+    bool plan_raise(const Batch& batch, int layer, LayerStep step);
+    void project();
+    void project_span(const Projection& one, int span, float* out) const;
+    void store_projection(const Projection& one, float* total) const;
+    void raise(std::optional<Target> target, int tile, int row, int count, float* values) const;
     void multiply_gate(const Matrix& gate, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out);
     void multiply_up(const Matrix& up, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out);
     // Some rows of a pass through one MLP, in experts.cpp.
@@ -179,7 +197,8 @@ private:
     void check_expected(const ModelShape& s, const LayerWeights& w, int layer_index, const LayerPart& part, const Batch& batch, const float* hidden) const;
     void run_part(const ModelShape& s, const LayerWeights& w, int layer_index, const LayerPart& part, const Batch& batch, float* hidden);
     void run_step(const ModelShape& s, const LayerWeights& w, int layer_index, LayerStep step, const Batch& batch, float* hidden);
-    void begin_step(const ModelShape& s, const LayerWeights& w, LayerStep step, int rows, const float* hidden);
+    void begin_step(const ModelShape& s, const LayerWeights& w, int layer_index, LayerStep step, const Batch& batch, const float* hidden);
+    void prepare_input(const ModelShape& s, const LayerWeights& w, LayerStep step, int rows, const float* hidden, bool floats);
     void multiply_part(const ModelShape& s, const LayerWeights& w, const LayerPart& part, int rows, float* hidden);
     template <class Finish> void multiply_inner(const Matrix& matrix, const Activations& in, int rows, Finish finish);
     template <class Find, class Finish> void multiply_pairs(int pairs, size_t stride, const Activations& in, int rows, Find find, Finish finish);
@@ -234,6 +253,9 @@ private:
     std::optional<Expected> expected_;  // within a layer that is done in parts
     Activations in_;                    // of the step that is being done
     MlpRows mlp_rows_;                  // of this layer, from gate on
+    Raise raise_;                       // of the step that is being done
+    std::vector<float> raise_inputs_, raise_partial_;
+    std::vector<Projection> projections_;
     std::vector<AttentionTask> tasks_;
     std::vector<SpanTask> span_tasks_;
     std::vector<LatentTask> latent_tasks_;

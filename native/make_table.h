@@ -6,6 +6,7 @@
 #include "expanded.h"
 #include "latent.h"
 #include "logits.h"
+#include "low_rank.h"
 #include "matmul.h"
 #include "measure_loops.h"
 #include "router.h"
@@ -39,6 +40,10 @@ constexpr KernelTable make_table() {
         .merge_latent_states = merge_latent_states,
         .merge_latent_sums = merge_latent_sums,
         .finish_latents = finish_latents,
+        .low_rank_project = low_rank_project,
+        .low_rank_add = low_rank_add,
+        .low_rank_merge = low_rank_merge,
+        .low_rank_scale = low_rank_scale,
         .softmax = softmax,
         .sigmoid = sigmoid,
         .mix_outputs = mix_outputs,

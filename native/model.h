@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "adapters.h"
 #include "experts.h"
 #include "formats.h"
 #include "kv_layout.h"
@@ -75,10 +76,24 @@ struct Batch {
     int rows = 0;
     std::vector<RowSpan> spans;
     const float *cosine = nullptr, *sine = nullptr;  // [rows][head_dim / 2]
+    std::vector<AdaptedRows> adapted;    // none: no row has an adapter
+    std::vector<int32_t> adapter_of_row; // [rows] index into `adapted`, or -1; empty if there are none
 
     const RowSpan& span_of(int row) const {
         const auto after = std::upper_bound(spans.begin(), spans.end(), row, [](int r, const RowSpan& span) { return r < span.first_row; });
         return *(after - 1);
+    }
+    // The next rows, all of one sequence; adapter: null for none.
+    void add_rows(int count, const Adapter* adapter) {
+        int group = -1;
+        if (adapter) {
+            const auto same = std::find_if(adapted.begin(), adapted.end(), [=](const AdaptedRows& one) { return one.adapter == adapter; });
+            group = int(same - adapted.begin());
+            if (same == adapted.end()) adapted.push_back({adapter, {}});
+        }
+        if (adapter || !adapted.empty()) adapter_of_row.resize(rows, -1);
+        for (int i = 0; i < count; i++, rows++)
+            if (!adapted.empty()) adapter_of_row.push_back(group), group < 0 ? void() : adapted[group].rows.push_back(rows);
     }
 };
 

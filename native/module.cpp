@@ -43,14 +43,19 @@ KvFormat kv_format_of(const std::string& name) {
 }
 
 // One pass's rows: spans (first_position, number of rows, page ids) in row order, rope tables for all rows.
-// addresses: of all pages, by id.
+// addresses: of all pages, by id. adapters: of each span, None for none; an empty list if no span has one.
 struct PyBatch {
     Batch batch;
     std::vector<std::vector<const uint8_t*>> pages;
     std::vector<float> cosine, sine;
+    std::vector<nb::object> adapters;
+    size_t most_layers = SIZE_MAX;  // that the adapters have
 
-    PyBatch(const std::vector<std::tuple<int, int, std::vector<int>>>& spans, Addresses addresses, size_t page_bytes, Floats inv_freq, float rope_factor)
-        : page_bytes(page_bytes) {
+    PyBatch(const std::vector<std::tuple<int, int, std::vector<int>>>& spans, Addresses addresses, size_t page_bytes, Floats inv_freq, float rope_factor,
+            std::vector<nb::object> adapters_of_spans)
+        : adapters(std::move(adapters_of_spans)), page_bytes(page_bytes) {
+        require(adapters.empty() || adapters.size() == spans.size(), "adapters must be those of the spans");
+        size_t number = 0;
         std::vector<int32_t> positions;
         pages.reserve(spans.size());
         for (const auto& [first_position, num_rows, page_ids] : spans) {
@@ -64,13 +69,19 @@ struct PyBatch {
             }
             batch.spans.push_back({batch.rows, num_rows, first_position, pages.back().data()});
             for (int i = 0; i < num_rows; i++) positions.push_back(first_position + i);
-            batch.rows += num_rows;
+            batch.add_rows(num_rows, adapters.empty() ? nullptr : adapter_of(adapters[number++]));
         }
         const int half = int(inv_freq.size());
         cosine.resize(size_t(batch.rows) * half), sine.resize(size_t(batch.rows) * half);
         rope_table(positions.data(), batch.rows, inv_freq.data(), half, rope_factor, cosine.data(), sine.data());
         batch.cosine = cosine.data(), batch.sine = sine.data();
         half_dim = half;
+    }
+    const Adapter* adapter_of(const nb::object& object) {
+        if (object.is_none()) return nullptr;
+        const Adapter& adapter = nb::cast<const PyAdapter&>(object).adapter;
+        most_layers = std::min(most_layers, adapter.layers.size());
+        return &adapter;
     }
     int half_dim = 0;
     size_t page_bytes;
@@ -91,6 +102,7 @@ void require_rows(const ModelShape& shape, int first, size_t num_layers, const P
     require(first >= 0, "layers are counted from 0");
     require(int(hidden.shape(0)) == batch.batch.rows && int(hidden.shape(1)) == shape.hidden, "hidden must be (rows, hidden size)");
     require(batch.half_dim * 2 == shape.rotated(), "rope frequencies must be half of what is rotated of a head");
+    require(size_t(first) + num_layers <= batch.most_layers, "an adapter has fewer layers than the model");
     require((size_t(first) + num_layers) * shape.layer_bytes() <= batch.page_bytes, "the pages have no room for these layers");
 }
 
@@ -182,7 +194,7 @@ template <auto Peak> double measure_peak(const std::string& set, int num_threads
 NB_MODULE(_native, m) {
     nb::set_leak_warnings(false);  // at interpreter exit the engine may still hold its weights, and that is fine
     m.doc() = "The compiled core of pocketseek: one pass over the weights.";
-    m.attr("abi") = 9;
+    m.attr("abi") = 10;
     m.def("supported_sets", &supported_sets, "Instruction sets that this build and this processor have, slowest first.");
 
     m.def("rope_table", [](Ints positions, Floats inv_freq, float factor, Rows cosine, Rows sine) {
@@ -227,8 +239,10 @@ NB_MODULE(_native, m) {
         .def(nb::init<const std::string&, int, int, std::vector<std::tuple<int, Bytes>>>(), "format"_a, "rows"_a, "cols"_a, "parts"_a);
     nb::class_<PyLayer>(m, "Layer").def(nb::init<const ModelShape&, const nb::dict&>(), "shape"_a, "entries"_a);
     nb::class_<PyExpert>(m, "Expert").def(nb::init<const ModelShape&, const nb::dict&>(), "shape"_a, "entries"_a);
+    nb::class_<PyAdapter>(m, "Adapter").def(nb::init<const ModelShape&, const std::vector<nb::dict>&>(), "shape"_a, "layers"_a);
     nb::class_<PyBatch>(m, "Batch")
-        .def(nb::init<const std::vector<std::tuple<int, int, std::vector<int>>>&, Addresses, size_t, Floats, float>(), "spans"_a, "addresses"_a, "page_bytes"_a, "inv_freq"_a, "rope_factor"_a);
+        .def(nb::init<const std::vector<std::tuple<int, int, std::vector<int>>>&, Addresses, size_t, Floats, float, std::vector<nb::object>>(), "spans"_a, "addresses"_a, "page_bytes"_a,
+             "inv_freq"_a, "rope_factor"_a, "adapters"_a = std::vector<nb::object>());
     nb::class_<Core>(m, "Core")
         .def("__init__", [](Core* self, const std::string& name, int num_threads) {
                 require_threads(num_threads);

@@ -54,13 +54,15 @@ void Core::multiply(const std::vector<Product>& whole, int first_tile, int num_t
         float* out;
         int stride;
         Mode mode;
+        std::optional<Target> target;
+        int first_tile;  // of the whole matrix
     };
     std::vector<Slice> products;
     products.reserve(whole.size());
     int before = 0;
     for (const Product& p : whole) {
         const int begin = std::max(0, first_tile - before), end = std::min(p.matrix->tiles(), first_tile + num_tiles - before);
-        if (begin < end) products.push_back({p.matrix->slice(begin, end - begin), p.out + begin * kTileRows, p.stride, p.mode});
+        if (begin < end) products.push_back({p.matrix->slice(begin, end - begin), p.out + begin * kTileRows, p.stride, p.mode, p.target, begin});
         before += p.matrix->tiles();
     }
     const int together = in.panel.values ? 2 : 1;  // without a panel the unit is one tile, and `gather` puts four together
@@ -78,6 +80,7 @@ void Core::multiply(const std::vector<Product>& whole, int first_tile, int num_t
         while (&p->matrix != pair.matrix[0]) p++;
         for (int t = 0; t < pair.count; t++) {
             const int column = pair.tile[t] * kTileRows, width = std::min(kTileRows, p->matrix.rows - column);
+            raise(p->target, p->first_tile + pair.tile[t], row, count, values[t]);
             (p->mode == Mode::add ? table_.add_tile : table_.store_tile)(p->out + size_t(row) * p->stride + column, p->stride, values[t], count, width);
         }
     };
@@ -98,11 +101,15 @@ template <class Finish> void Core::multiply_inner(const Matrix& matrix, const Ac
 
 void Core::multiply_gate(const Matrix& gate, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out) {
     multiply_inner(gate.slice(first_tile, num_tiles), in, rows,
-                   [&](int tile, int row, int count, const float* values) { std::copy_n(values, count * kTileRows, out.tile(row, first_tile + tile)); });
+                   [&](int tile, int row, int count, float* values) {
+                       raise(Target::gate, first_tile + tile, row, count, values);
+                       std::copy_n(values, count * kTileRows, out.tile(row, first_tile + tile));
+                   });
 }
 
 void Core::multiply_up(const Matrix& up, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out) {
-    multiply_inner(up.slice(first_tile, num_tiles), in, rows, [&](int tile, int row, int count, const float* values) {
+    multiply_inner(up.slice(first_tile, num_tiles), in, rows, [&](int tile, int row, int count, float* values) {
+        raise(Target::up, first_tile + tile, row, count, values);
         float* const gate = out.tile(row, first_tile + tile);
         table_.swiglu(gate, values, gate, count * kTileRows);
     });
@@ -111,6 +118,8 @@ void Core::multiply_up(const Matrix& up, int first_tile, int num_tiles, const Ac
 void Core::multiply_swiglu(const Matrix& gate, const Matrix& up, const Activations& in, int rows, const MlpRows& out) {
     const auto find = [&](int index) { return TilePair{{&gate, &up}, {index, index}, 2}; };
     const auto finish = [&](const TilePair& pair, int row, int count, const Results& values) {
+        raise(Target::gate, pair.tile[0], row, count, values[0]);
+        raise(Target::up, pair.tile[0], row, count, values[1]);
         table_.swiglu(values[0], values[1], out.tile(row, pair.tile[0]), count * kTileRows);
     };
     multiply_pairs(gate.tiles(), gate.stride(), in, rows, find, finish);

@@ -52,7 +52,7 @@ int Core::multiply_together(int begin, int end, int piece_end, int num_pairs, co
     for (int row = first; row < last; row += kGroup) {
         const int count = std::min(kGroup, last - row);
         multiply_tiles(tiles, row + count == last ? &following : nullptr, in, row, count, out);
-        const float* values = out;
+        float* values = out;
         for (int p = 0; p < tiles.num_pairs; values += tiles.pairs[p++].count * count * kTileRows)
             finish(tiles.pairs[p], row, count, {values, values + count * kTileRows});
     }

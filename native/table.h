@@ -114,6 +114,8 @@ struct LatentSpan {
 };
 inline constexpr int latent_values(int padded_dim) { return std::max(kLatentPositions * padded_dim, kPageTokens * kMixedValues); }
 
+inline constexpr int kLowRankSpan = 512;  // inputs of an adapter that are summed together, from multiples of it on (low_rank.h)
+
 inline constexpr size_t kPairScratchBytes = 2 * kExpandedBytes;
 
 // Loops that only read or only multiply, for measure.h: what they reach no kernel can pass.
@@ -162,6 +164,11 @@ struct KernelTable {
     void (*merge_latent_states)(LatentState& running, const LatentState& span, LatentFactors& factors);
     void (*merge_latent_sums)(const LatentFactors& factors, float* sums, const float* span_sums, int count);
     void (*finish_latents)(const LatentState& state, const float* sums, int count, int heads, float* out, ptrdiff_t stride);
+    // An adapter (low_rank.h): a span of sixteen ranks, what sixteen outputs are raised by, and sums of spans. Rows are named by address.
+    void (*low_rank_project)(const uint16_t* a, int n, const float* const* x, int count, float* out);
+    void (*low_rank_add)(const uint16_t* b, int rank, const float* const* u, int count, float* values);
+    void (*low_rank_merge)(float* total, const float* span, int count);
+    void (*low_rank_scale)(float* total, float scale);
     // A row of a layer with experts (router.h): scores in place of the router's n outputs; hidden += base (null: zeros) + the weighted outputs.
     void (*softmax)(float* x, int n);
     void (*sigmoid)(float* x, int n);

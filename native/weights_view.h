@@ -17,6 +17,7 @@ namespace pocketseek {
 namespace {
 
 using Bytes = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Halves = nb::ndarray<const uint16_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 void require(bool condition, const char* message) {
@@ -129,6 +130,48 @@ private:
         vectors.push_back(nb::cast<Floats>(entries[name]));
         require(int(vectors.back().size()) == size, "a layer's vector does not have the model's shape");
         return vectors.back().data();
+    }
+};
+
+// An adapter: of each layer a dict from target to (rank, scale, a, b) in the order of adapters.h.
+struct PyAdapter {
+    Adapter adapter;
+    std::vector<Halves> owners;
+
+    PyAdapter(const ModelShape& s, const std::vector<nb::dict>& layers) {
+        adapter.layers.resize(layers.size());
+        for (size_t i = 0; i < layers.size(); i++)
+            for (const auto& [name, entry] : layers[i]) take(s, adapter.layers[i], nb::cast<std::string>(name), nb::cast<std::tuple<int, float, Halves, Halves>>(entry));
+    }
+
+private:
+    void take(const ModelShape& s, std::array<LowRank, kNumTargets>& layer, const std::string& name, const std::tuple<int, float, Halves, Halves>& entry) {
+        const auto& [rank, scale, a, b] = entry;
+        LowRank& part = layer[int(target_of(name))];
+        require(rank >= 1 && rank <= kMaxRank, "an adapter's rank must be from 1 to 256");
+        part.rank = rank, part.scale = scale;
+        std::tie(part.outputs, part.inputs) = sizes(s, target_of(name));
+        require(a.size() == size_t(part.rank_tiles()) * part.inputs * kTileRows, "an adapter's A does not have the model's shape");
+        require(b.size() == size_t(div_up(part.outputs, kTileRows)) * rank * kTileRows, "an adapter's B does not have the model's shape");
+        part.a = a.data(), part.b = b.data();
+        owners.push_back(a), owners.push_back(b);
+    }
+    static Target target_of(const std::string& name) {
+        for (int i = 0; i < kNumTargets; i++)
+            if (name == kTargetNames[i]) return Target(i);
+        throw std::invalid_argument("an adapter cannot have " + name);
+    }
+    static std::pair<int, int> sizes(const ModelShape& s, Target target) {
+        const int queries = s.heads * s.head_dim, keys = s.kv_heads * s.head_dim;
+        require(!s.latent.rank || target == Target::gate || target == Target::up || target == Target::down, "adapters of latent attention are not supported");
+        switch (target) {
+            case Target::q: return {queries, s.hidden};
+            case Target::k:
+            case Target::v: return {keys, s.hidden};
+            case Target::o: return {s.hidden, queries};
+            case Target::down: return {s.hidden, s.intermediate};
+            default: return {s.intermediate, s.hidden};
+        }
     }
 };
 

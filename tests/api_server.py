@@ -121,6 +121,7 @@ def serving(
     audit: AuditLog | None = None,
     voice: VoiceDesk | None = None,
     updates: ModelUpdates | None = None,
+    adapters_of: Callable[[ServedModel], Sequence[ServedModel]] = lambda model: (),
 ) -> Iterator[Served]:
     executor = FakeExecutor(logits=logits, before_run=before_run, context_length=context_length)
 
@@ -131,7 +132,7 @@ def serving(
 
     folder.mkdir(parents=True, exist_ok=True)
     services = Services(
-        ModelPool(models, open_model),
+        ModelPool(models, open_model, adapters_of=adapters_of),
         tokens or TokenStore(folder / "tokens.json"),
         options or ServeOptions(),
         conversations=ConversationStore(folder / "conversations.db"),

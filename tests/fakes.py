@@ -75,6 +75,7 @@ class FakeExecutor:
         self.weight_bytes: list[int | None] = []
         self.storage_s = 0.0
         self.waited_s = 0.0
+        self.pass_kind = ""
         self.is_typical = True
         self.num_closed = 0
         self._before_run = before_run

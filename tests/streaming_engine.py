@@ -29,6 +29,7 @@ from pocketseek.package.paths import chunk_path
 from pocketseek.package.reader import Package
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.residency.chunk_files import ChunkFiles, ReadInto
+from pocketseek.runtime.residency.expert_weights import ExpertWeights
 from pocketseek.runtime.residency.read_mode import ReadMode
 from pocketseek.runtime.residency.weight_files import WeightFiles, open_files
 from pocketseek.runtime.residency.weights import Weights
@@ -86,6 +87,22 @@ def small_units(
     for module in ("govern.governor", "runtime.memory_use"):
         monkeypatch.setattr(f"pocketseek.{module}.BASE_STEP_BYTES", unit_bytes)
     monkeypatch.setattr("pocketseek.govern.elastic._LEAST_GROW_MARGIN_BYTES", unit_bytes)
+    return made
+
+
+def watch_experts(monkeypatch: pytest.MonkeyPatch, read_into: ReadInto = os.preadv) -> list[ExpertWeights]:
+    """The same for a model with experts."""
+    made: list[ExpertWeights] = []
+
+    def make(package: Package, kernels: ModelKernels, **options: Any) -> ExpertWeights:
+        files: WeightFiles = ChunkFiles(package, read_into=read_into) if package.seal is None else open_files(package)
+        made.append(ExpertWeights(package, kernels, files=files, policy=options["policy"]))
+        return made[-1]
+
+    monkeypatch.setattr("pocketseek.runtime.executor.ExpertWeights", make)
+    for module in ("govern.governor", "runtime.memory_use"):
+        monkeypatch.setattr(f"pocketseek.{module}.BASE_STEP_BYTES", SMALL_UNIT_BYTES)
+    monkeypatch.setattr("pocketseek.govern.elastic._LEAST_GROW_MARGIN_BYTES", SMALL_UNIT_BYTES)
     return made
 
 

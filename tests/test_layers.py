@@ -43,11 +43,14 @@ OWNERS = {
     "tokenizers": {"text/tokenizer.py", "text/gguf_tokenizer.py"},
     "onnxruntime": {"runtime/onnx_executor.py", "convert/onnx_export.py", "apps/voice/vad.py"},
     "onnx": {"convert/onnx/*", "convert/static_export.py"},
-    "cryptography": {"package/seal.py", "package/sign.py"},
+    "cryptography": {"package/seal.py", "package/sign.py", "adapt/federated/keys.py"},
     "zstandard": {"package/zstd.py"},
     "llguidance": {"runtime/constrain.py"},
     "urllib3": {"apps/repository/http_client.py", "apps/repository/http_transport.py"},
     "certifi": {"apps/repository/http_transport.py"},
+    "torch": {"adapt/torch_*.py", "adapt/train_run.py", "adapt/train_team.py"},
+    "accelerate": {"adapt/train_team.py"},
+    "safetensors": {"adapt/distill_cache.py", "adapt/train_checkpoint.py", "adapt/train_output.py"},
     "sqlite3": {"apps/database.py"},
     "sqlcipher3": {"apps/sealed_database.py"},
     "pypdfium2": {"apps/doc/pdf_page.py", "apps/doc/pdf_rules.py", "apps/doc/pdf_runs.py"},
@@ -60,8 +63,10 @@ OWNERS = {
     "typer": {"cli/*"},
     "rich": {"cli/*"},
     "prompt_toolkit": {"cli/*"},
-    "starlette": {"apps/serve/*"},
-    "uvicorn": {"apps/serve/*"},
+    "flwr": {"adapt/federated/flower_*.py"},
+    "fastapi": {"adapt/federated/flower_server.py"},
+    "starlette": {"apps/serve/*", "adapt/federated/flower_server.py"},
+    "uvicorn": {"apps/serve/*", "adapt/federated/flower_server.py"},
     "h11": {"apps/serve/connection.py"},
     "msgspec": {"apps/serve/*"},
     "python_multipart": {"apps/serve/upload.py"},
@@ -172,4 +177,4 @@ def test_only_the_edges_catch_the_whole_error_tree() -> None:
         and node.type is not None
         and any(isinstance(name, ast.Name) and name.id == "PocketseekError" for name in ast.walk(node.type))
     }
-    assert catchers <= {"cli/main.py", "apps/serve/app.py"}
+    assert catchers <= {"cli/main.py", "apps/serve/app.py", "adapt/federated/process.py"}

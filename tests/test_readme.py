@@ -13,7 +13,13 @@ from pocketseek.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 READMES = ("README.md", "README.zh-CN.md")
-PAGES = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md", *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md"))))
+PAGES = (
+    *READMES,
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md"))),
+)
 
 COMMANDS = {command.name for command in (*app.registered_commands, *app.registered_groups)}
 
@@ -77,6 +83,6 @@ def test_every_command_is_documented() -> None:
 
 
 def test_scripts_exist_and_can_be_run() -> None:
-    scripts = ("demo", "test", "check", "arm64", "enter-arm64", "setup-termux", "wheels", "phone-sim")
+    scripts = ("demo", "test", "check", "arm64", "enter-arm64", "setup-termux", "wheels", "phone-sim", "man")
     for name in (*(f"scripts/{script}" for script in scripts), ".ci/run"):
         assert os.access(ROOT / name, os.X_OK), name

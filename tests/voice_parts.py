@@ -146,6 +146,7 @@ def session_of(
     synthesiser: ToneSynthesiser | None = None,
     chat: ScriptedChat | None = None,
     settings: VoiceSettings | None = None,
+    heat_share: Callable[[], float] = lambda: 1.0,
 ) -> VoiceSession:
     return VoiceSession(
         recogniser or CountingRecogniser(),
@@ -154,4 +155,5 @@ def session_of(
         chat or ScriptedChat(),
         ReadAloud(),
         settings or VoiceSettings(language="en"),
+        heat_share=heat_share,
     )

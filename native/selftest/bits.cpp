@@ -92,7 +92,8 @@ void flush_subnormals(bool on) {
 // size: of the embedding's values; 1e-41 makes them subnormal, which flush-to-zero would turn into zeros. mixed: every matrix of the
 // layer has a format of its own, `format` is that of the embedding. head_dim: with 6 heads. k_q8s: k has another format than q and v, so
 // that tiles that are expanded lie around some that are not. latent: attention over latents, with `heads` heads. moe: experts, each with
-// other formats if `mixed`.
+// other formats if `mixed`. rank: the first sequence has an adapter of it for all targets, the third one of rank 3 for some. intermediate: if
+// not 300.
 struct Case {
     const char* name;
     Format format;
@@ -105,6 +106,7 @@ struct Case {
     LatentShape latent{};
     int heads = 6;
     MoeShape moe{};
+    int rank = 0, intermediate = 0;
 };
 constexpr Case kCases[] = {
     {"q4s", Format::q4s}, {"q4a", Format::q4a}, {"q4p", Format::q4p}, {"q6s", Format::q6s}, {"q8s", Format::q8s}, {"f16", Format::f16}, {"f32", Format::f32},
@@ -116,6 +118,9 @@ constexpr Case kCases[] = {
     {"experts-q4p", Format::q4p, 1.0f, false, KvFormat::f16, false, 24, false, {}, 6, {7, 3, 300, 520}},  // whole and part superblocks
     {"experts-mixed", Format::q4a, 1.0f, false, KvFormat::q8, true, 24, false, {}, 6, {24, 4, 40, 0, true, 4, 2, true, true, 2.5f}},  // biased groups
     {"experts-latents", Format::q6s, 1.0f, false, KvFormat::f16, false, 0, false, {48, 24, 8, 16, 0, 1.3f}, 6, {20, 2, 24, 33, false, 5, 3, false, false, 16.0f}},
+    {"adapters-q4p", Format::q4p, 1.0f, false, KvFormat::f16, false, 24, false, {}, 6, {}, 16, 1200},  // three spans of inputs
+    {"adapters-mixed", Format::q8s, 1.0f, false, KvFormat::q8, true, 24, false, {}, 6, {}, 37},
+    {"adapters-experts", Format::q4s, 1.0f, false, KvFormat::f16, false, 24, false, {}, 6, {7, 3, 300, 520}, 16},  // of attention
 };
 
 // Three sequences; a pass takes `count` more tokens of each. Every way must give every token the same logits.
@@ -142,10 +147,13 @@ struct RandomModel : Model {
     Matrix embedding;
     const float* norm;
     std::vector<float> inv_freq;
+    std::vector<std::vector<uint16_t>> halves;
+    Adapter adapters[2];  // of the first and the third sequence
 
     explicit RandomModel(const Case& what) {
         const Format format = what.format;
         shape.kv_format = what.kv, shape.head_dim = what.head_dim;
+        if (what.intermediate) shape.intermediate = what.intermediate;
         if (what.latent.rank) shape.latent = what.latent, shape.heads = what.heads, shape.kv_heads = 1, shape.head_dim = what.latent.nope_dim + what.latent.rope_dim;
         const ModelShape& s = shape;
         const auto of = [&](Format one) { return what.mixed ? one : format; };
@@ -167,7 +175,27 @@ struct RandomModel : Model {
         }
         norm = vector(s.hidden, 1);
         for (int i = 0; i < s.rotated() / 2; i++) inv_freq.push_back(1.0f / float(1 + i * i));
+        if (what.rank) take_adapters(what);
     }
+    void take_adapters(const Case& what) {
+        const Matrix* matrices_of[kNumTargets] = {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down};
+        const auto some = [&](size_t count) {
+            halves.emplace_back(count);
+            for (uint16_t& x : halves.back()) x = float_to_half(random.uniform() * 0.3f);
+            return halves.back().data();
+        };
+        for (int i = 0; i < 2; i++) {
+            auto& layer = adapters[i].layers.emplace_back();
+            for (int t = 0; t < kNumTargets; t += i + 1) {  // the second: q, v, gate, down
+                const Matrix& m = *matrices_of[t];
+                if (!m.present()) continue;
+                LowRank& part = layer[t];
+                part.rank = i ? 3 : what.rank, part.inputs = m.cols, part.outputs = m.rows, part.scale = 0.1f + 0.3f * float(t);
+                part.a = some(size_t(part.rank_tiles()) * m.cols * kTileRows), part.b = some(size_t(m.tiles()) * part.rank * kTileRows);
+            }
+        }
+    }
+    const Adapter* adapter_of(int sequence) const { return adapters[0].layers.empty() || sequence == 1 ? nullptr : &adapters[sequence / 2]; }
     void take_experts(const Case& what) {
         const MoeShape& moe = shape.moe = what.moe;
         int next = 0;
@@ -249,8 +277,9 @@ void run_pass(Core& core, const RandomModel& model, std::vector<Sequence>& seque
         batch.spans.push_back({batch.rows, pass.count[n], sequence.done, sequence.addresses.data()});
         for (int i = 0; i < pass.count[n]; i++) {
             ids.push_back(sequence.ids[sequence.done + i]), positions.push_back(sequence.done + i);
-            chosen.push_back(batch.rows++);
+            chosen.push_back(batch.rows + i);
         }
+        batch.add_rows(pass.count[n], model.adapter_of(n));
     }
     std::vector<float> cosine(size_t(batch.rows) * half), sine(cosine.size()), hidden(size_t(batch.rows) * s.hidden), logits(size_t(batch.rows) * model.vocabulary);
     rope_table(positions.data(), batch.rows, model.inv_freq.data(), half, 1.1f, cosine.data(), sine.data());

@@ -17,6 +17,7 @@ HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY   as other programs read them (lowe
 HF_ENDPOINT         the model hub (default: https://huggingface.co); HF_TOKEN: what it lets you read with
 POCKETSEEK_CHECK_DAYS  while a model is in use and idle, its chunks are hashed again within so many days (default: 30;
                     0 or off: never)
+POCKETSEEK_FEDERATED_PYTHON  Python of an environment with Flower (default: the one that `adapt federate setup` makes)
 POCKETSEEK_LANG     language of messages: en or zh (default: from LC_ALL, LC_MESSAGES, LANG)
 """
 
@@ -32,6 +33,7 @@ from pocketseek.errors import UsageError
 from pocketseek.types import EngineKind
 
 DEFAULT_CHECK_DAYS = 30.0
+COMPLETE_VARIABLE = "_POCKETSEEK_COMPLETE"  # set by the lines that `pocketseek completion` prints
 _HUB = "https://huggingface.co"
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -78,6 +80,7 @@ class Settings:
     new_passphrase: str | None = field(default=None, repr=False)
     data_key_file: Path | None = None
     check_days: float = DEFAULT_CHECK_DAYS
+    federated_python: Path | None = None
 
     @property
     def models_dir(self) -> Path:
@@ -104,6 +107,11 @@ class Settings:
         return self.home / "voice"
 
     @property
+    def views_dir(self) -> Path:
+        """Speech parts as folders of files."""
+        return self.home / "cache" / "voice"
+
+    @property
     def prefix_dir(self) -> Path:
         """Computed pages of prompts."""
         return self.home / "cache" / "prefix"
@@ -119,6 +127,10 @@ class Settings:
     @property
     def audit_path(self) -> Path:
         return self.home / "audit.log"
+
+    @property
+    def federations_dir(self) -> Path:
+        return self.home / "federations"
 
     @property
     def keys_dir(self) -> Path:
@@ -172,7 +184,24 @@ def read_settings(complaints: list[str] | None = None) -> Settings:
         new_passphrase=os.environ.get("POCKETSEEK_NEW_PASSPHRASE") or None,
         data_key_file=Path(path) if (path := os.environ.get("POCKETSEEK_DATA_KEY")) else None,
         check_days=check_days,
+        federated_python=Path(python) if (python := os.environ.get("POCKETSEEK_FEDERATED_PYTHON")) else None,
     )
+
+
+def is_completing() -> bool:
+    """Whether a shell asks what could be typed next."""
+    return bool(os.environ.get(COMPLETE_VARIABLE))
+
+
+def termux_source() -> str | None:
+    """Where this Termux was installed from, as it says itself: F_DROID, GITHUB, GOOGLE_PLAY_STORE ..."""
+    return os.environ.get("TERMUX_APK_RELEASE") or None
+
+
+def flower_environment(flower_home: Path) -> dict[str, str]:
+    """Of processes that use Flower: they send no telemetry, look for no updates, and keep their files there."""
+    quiet = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    return {**os.environ, **quiet, "FLWR_HOME": str(flower_home), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
 def read_network_settings() -> NetworkSettings:

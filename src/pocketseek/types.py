@@ -173,6 +173,7 @@ class Request:
     constraint: only tokens that it allows are chosen; the answer ends with "stop" when nothing can follow.
     keep_on_disk: what was computed of the prompt may be kept there for the next one that begins so. kept_for: what it
     goes with when that is deleted (runtime/prefix/forgotten.py), the id of a conversation say.
+    adapter: the name of an adapter of the model; empty: without; None: that of the engine that is asked.
     """
 
     prompt_ids: tuple[int, ...]
@@ -191,6 +192,7 @@ class Request:
     constraint: Constraint | None = None
     keep_on_disk: bool = True
     kept_for: str = ""
+    adapter: str | None = None
 
 
 @dataclass(frozen=True)

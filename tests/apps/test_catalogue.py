@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_models import tiny_hf_directory
+from tiny_models import tiny_model, write_hf
+from tiny_sparse import FAMILY_CONFIGS, tiny_sparse
 
 from pocketseek.apps.catalogue import QUANTS, CatalogueModel, catalogue, needs_of_installed, parse_catalogue
 from pocketseek.convert.pipeline import convert_checkpoint
@@ -29,10 +30,11 @@ def test_the_shape_has_as_many_weights_as_are_published(model: CatalogueModel) -
 
 
 @pytest.mark.parametrize("quant", QUANTS)
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "deepseek_v2", "deepseek_v3", "qwen3_moe"])
 def test_computed_sizes_are_those_of_a_package(family: str, quant: Quant, tmp_path: Path) -> None:
+    tiny = tiny_sparse(family) if family in FAMILY_CONFIGS else tiny_model(family)
     package = convert_checkpoint(
-        tiny_hf_directory(tmp_path / "source", family, dtype="BF16"), tmp_path / "package", quant=quant
+        write_hf(tmp_path / "source", tiny, dtype="BF16"), tmp_path / "package", quant=quant, models_dir=tmp_path
     )
     manifest = read_manifest(package)
     real = needs_of_installed(manifest)
@@ -52,6 +54,7 @@ def test_computed_sizes_are_those_of_a_package(family: str, quant: Quant, tmp_pa
     assert computed.package_bytes == chunk_bytes + manifest.files["tokenizer.json"].num_bytes
     assert computed.weights_bytes == real.weights_bytes
     assert computed.multiply_adds == real.multiply_adds
+    assert computed.experts == real.experts
     assert computed.attention_multiply_adds == real.attention_multiply_adds > 0
     assert computed.vocab_size == real.vocab_size
     assert (computed.page_bytes, computed.base_bytes) == (real.page_bytes, real.base_bytes)
@@ -62,7 +65,11 @@ def test_fewer_bits_are_smaller_and_larger_models_larger() -> None:
     sizes = [by_name[name].needs("q4").package_bytes for name in ("r1-1.5b", "r1-7b", "r1-14b", "r1-32b")]
     assert sizes == sorted(sizes)
     assert by_name["r1-7b"].needs("q4").package_bytes < 0.65 * by_name["r1-7b"].needs("q8").package_bytes
-    assert not by_name["v2-lite"].needs("q4").can_run
+    assert not by_name["v3"].needs("q4").can_run
+    lite = by_name["v2-lite"].needs("q4-pure")
+    assert lite.can_run
+    assert lite.token_bytes < lite.weights_bytes / 6
+    assert lite.least_weight_bytes < 0.7e9
 
 
 def broken(change: object) -> bytes:
@@ -90,6 +97,6 @@ def test_a_catalogue_that_is_not_as_it_should_be_is_refused(change: object) -> N
 def test_the_whole_family_is_in_it_and_what_cannot_run_is_marked() -> None:
     by_name = {model.name: model for model in catalogue()}
     assert len(by_name) == 14
-    assert {name for name, model in by_name.items() if model.shape is None} == {"v2-lite", "r1", "v3"}
+    assert {name for name, model in by_name.items() if model.shape is None} == {"r1", "v3"}
     assert by_name["v3"].needs("q4").package_bytes > 300e9
     assert by_name["demo"].needs("q4").checkpoint_bytes == 98_362_432 + by_name["demo"].tokenizer_bytes

@@ -106,5 +106,5 @@ def test_every_runner_does_the_same_passes(capsys: pytest.CaptureFixture[str]) -
     small_workload.measure(SmallJob("model", 1, passes=2, prompt_tokens=4, num_sequences=3), open_runner)
     assert runners[0].passes == [(1, 4, 0), (1, 1, 4), (1, 1, 5), (0, 0, 0), (3, 4, 0), (3, 1, 4), (3, 1, 5)]
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [next(iter(line)) for line in lines] == ["first_token_s", "single", "many"]
-    assert [len(lines[1]["single"]), len(lines[2]["many"]), lines[2]["num_sequences"]] == [2, 2, 3]
+    assert [next(iter(line)) for line in lines] == ["first_token_s", "single", "single", "many"]
+    assert [len(lines[2]["single"]), len(lines[3]["many"]), lines[3]["num_sequences"]] == [2, 2, 3]

@@ -53,7 +53,7 @@ def test_little_space_is_only_a_warning_once_a_model_is_installed(
     run: Callable, installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor_cmd, "_SMALL_MODEL_BYTES", 10**18)
-    assert [check["name"] for check in run("doctor", "--json").json["checks"] if check["warning"]] == ["free storage"]
+    assert "free storage" in [check["name"] for check in run("doctor", "--json").json["checks"] if check["warning"]]
 
 
 @pytest.mark.parametrize("variable", ["POCKETSEEK_THREADS", "POCKETSEEK_KERNELS", "POCKETSEEK_KV"])

@@ -6,10 +6,14 @@ from collections.abc import Callable
 import pytest
 
 from pocketseek.cli import (
+    adapt_federate_messages,
+    adapt_messages,
+    adapt_train_messages,
     convert_messages,
     device_messages,
     doc_library_messages,
     doc_messages,
+    doctor_messages,
     export_messages,
     heat_messages,
     messages,
@@ -17,8 +21,10 @@ from pocketseek.cli import (
     pull_messages,
     quality_messages,
     report_messages,
+    routing_messages,
     seal_messages,
     sensors_messages,
+    start_messages,
     token_messages,
     trust_messages,
     update_messages,
@@ -33,18 +39,24 @@ ALL = (
         f"{module.__name__}.{name}": value
         for module in (
             messages,
+            adapt_federate_messages,
+            adapt_messages,
+            adapt_train_messages,
             convert_messages,
             device_messages,
             doc_library_messages,
             doc_messages,
+            doctor_messages,
             export_messages,
             heat_messages,
             onnx_messages,
             pull_messages,
             quality_messages,
             report_messages,
+            routing_messages,
             seal_messages,
             sensors_messages,
+            start_messages,
             token_messages,
             trust_messages,
             update_messages,
@@ -61,6 +73,8 @@ ALL = (
         for name, value in getattr(device_messages, group).items()
     }
     | {f"AUDIT_PROBLEMS.{name}": value for name, value in trust_messages.AUDIT_PROBLEMS.items()}
+    | {f"federate {name}": value for name, value in adapt_federate_messages.OUTCOMES.items()}
+    | {f"distill {name}": value for name, value in adapt_train_messages.DISTILLING.items()}
     | {f"doc REASONS.{name}": value for name, value in doc_messages.REASONS.items()}
     | {
         f"{group}.{name}": value

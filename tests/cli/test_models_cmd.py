@@ -7,7 +7,7 @@ from pathlib import Path
 
 def test_nothing_installed_is_said_with_what_to_do(run: Callable) -> None:
     assert "pocketseek chat demo" in run("models").out
-    assert run("models", "--json").json == {"models": [], "broken": [], "unfinished": []}
+    assert run("models", "--json").json == {"models": [], "speech_parts": [], "broken": [], "unfinished": []}
 
 
 def test_an_installed_model_is_listed(run: Callable, installed: Path) -> None:

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.usefixtures("home")
 @pytest.fixture
 def engines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voice_sources, "_QUIET_S", 0.9)  # files are played in real time
-    monkeypatch.setattr(choose, "choose_detector", lambda settings: Chosen("loud", "only", LoudnessDetector))
+    monkeypatch.setattr(choose, "choose_detector", lambda settings, **_: Chosen("loud", "only", LoudnessDetector))
     monkeypatch.setattr(
-        choose, "choose_recogniser", lambda settings, language, name: Chosen("counting", "language", CountingRecogniser)
+        choose, "choose_recogniser", lambda settings, language, **_: Chosen("counting", "language", CountingRecogniser)
     )
     monkeypatch.setattr(
         choose, "choose_synthesiser", lambda settings, language, **_: Chosen("tone", "only", ToneSynthesiser)
@@ -73,6 +73,18 @@ def test_mistakes_are_told_before_a_model_is_opened(run: Callable, tmp_path: Pat
     assert run("voice", "listen", "--wav", damaged).code == 4
 
 
+@pytest.mark.usefixtures("engines")
+def test_an_answer_never_overwrites_the_question(run: Callable, tmp_path: Path) -> None:
+    other, sound, link = sound_file(tmp_path, 5), sound_file(tmp_path), tmp_path / "link.wav"
+    link.symlink_to(sound)
+    before = sound.read_bytes()
+    for out in (sound, link, tmp_path / "." / sound.name):
+        ended = run("voice", "listen", "--wav", other, "--wav", sound, "--out", out)
+        assert ended.code == 2
+        assert "name another file" in ended.error
+    assert sound.read_bytes() == before
+
+
 @pytest.mark.usefixtures("engines", "installed")
 def test_silence_ends_without_an_answer(run: Callable, tmp_path: Path) -> None:
     path = tmp_path / "silence.wav"
@@ -102,14 +114,15 @@ def test_setup_lists_parts_and_fetches_nothing_unasked(run: Callable, home: Path
     assert all(part.id in ended.out for part in known_parts())
     assert "pocketseek voice setup silero-vad" in ended.err
     assert not (home / "voice").exists()
+    assert not (home / "models").exists()
 
 
 def test_setup_fetches_what_is_named(run: Callable, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[str] = []
     monkeypatch.setattr(
-        parts, "fetch_part", lambda part, voice_dir, *, progress: fetched.append(f"{voice_dir.name}/{part.id}")
+        parts, "fetch_part", lambda part, settings, *, progress: fetched.append(f"{settings.models_dir.name}/{part.id}")
     )
     ended = run("voice", "setup", "silero-vad", "--json")
-    assert fetched == ["voice/silero-vad"]
+    assert fetched == ["models/silero-vad"]
     assert {part["id"] for part in ended.json["parts"]} == {part.id for part in known_parts()}
     assert "silero-vad" in run("voice", "setup", "nothing").error

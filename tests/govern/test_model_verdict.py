@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pocketseek.govern.expected_speed import MachineFigures, decode_overhead_s
 from pocketseek.govern.model_verdict import (
     LARGE_STORAGE_BYTES,
+    ExpertNeeds,
     ModelNeeds,
     Room,
     judge_model,
@@ -65,6 +66,25 @@ def test_what_does_not_fit_streams_the_rest_in_every_pass() -> None:
     assert verdict.decode_tokens_per_s == pytest.approx(
         1 / (verdict.streamed_bytes / (0.9 * 2e9) + decode_overhead_s(LARGE.vocab_size, LARGE.num_layers))
     )
+
+
+SPARSE = replace(
+    LARGE, name="sparse", weights_bytes=8_000_000_000, experts=ExpertNeeds(7_500_000_000, 6 / 64, 55_000_000)
+)
+
+
+def test_of_experts_a_token_reads_those_that_it_chooses_and_memory_lacks() -> None:
+    room = Room(4_000_000_000, 100_000_000_000, 1_000_000_000)
+    resident, partly, least = (
+        judge_model(SPARSE, replace(room, memory_bytes=gigabytes * 1_000_000_000), FIGURES) for gigabytes in (12, 4, 1)
+    )
+    assert (resident.fit, partly.fit, least.fit) == ("resident", "streams", "streams")
+    assert 0 == resident.streamed_bytes < partly.streamed_bytes < least.streamed_bytes < 7.5e9 * 6 / 64
+    rates = [one.decode_tokens_per_s or 0.0 for one in (resident, partly, least)]
+    assert rates[0] > 4 * rates[1] > 4 * rates[2] > 8.0
+    assert least.least_memory_bytes < 1_000_000_000
+    none = judge_model(SPARSE, replace(room, memory_bytes=600_000_000), FIGURES)
+    assert (none.fit, none.least_memory_bytes) == ("no memory", least.least_memory_bytes)
 
 
 def test_too_little_memory_or_storage_says_how_much_is_needed() -> None:

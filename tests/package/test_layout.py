@@ -105,7 +105,7 @@ TAMPERED: list[tuple[str, Callable[[Manifest], Manifest], str]] = [
     ("dimensions", lambda m: change_tensor(m, 0, shape=(1, 2, 3)), "3 dimensions"),
     (
         "empty stage",
-        lambda m: replace(m, model=replace(m.model, family="toy", num_layers=3)),
+        lambda m: replace(m, config=replace(m.model, family="toy", num_layers=3)),
         "stage layer.2 holds none",
     ),
 ]
@@ -124,7 +124,7 @@ def test_an_untouched_manifest_passes(sample: Manifest) -> None:
 
 
 def test_an_unknown_family_may_have_any_tensors(tmp_path: Path, sample: Manifest) -> None:
-    other = replace(sample, model=replace(sample.model, family="toy"))
+    other = replace(sample, config=replace(sample.model, family="toy"))
     check_layout(change_tensor(other, 2, name="layer.0.router"))
 
 

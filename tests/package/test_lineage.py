@@ -58,9 +58,9 @@ def test_a_broken_sibling_is_none(store: ModelStore) -> None:
 def test_another_template_or_vocabulary_is_another_line(store: ModelStore) -> None:
     manifest = read_manifest(store.models_dir / "small")
     assert are_of_one_line(manifest, manifest)
-    padded = replace(manifest, model=replace(manifest.model, vocab_size=manifest.model.vocab_size + 4))
+    padded = replace(manifest, config=replace(manifest.model, vocab_size=manifest.model.vocab_size + 4))
     assert are_of_one_line(manifest, padded)
-    other = replace(manifest, model=replace(manifest.model, vocab_size=2 * manifest.model.vocab_size))
+    other = replace(manifest, config=replace(manifest.model, vocab_size=2 * manifest.model.vocab_size))
     assert not are_of_one_line(manifest, other)
     for name in ("chat_template.jinja", "text.json"):
         changed = replace(manifest, files={**manifest.files, name: FileEntry("0" * 64, 10)})

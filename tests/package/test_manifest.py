@@ -200,7 +200,7 @@ Change = Callable[[dict[str, Any]], object]
     ("change", "words"),
     [
         (lambda tree: tree.update(magic="PK"), "no 'pocketseek-package' magic"),
-        (lambda tree: tree.update(format_version=3), "newer than this program; update pocketseek"),
+        (lambda tree: tree.update(format_version=9), "newer than this program; update pocketseek"),
         (lambda tree: tree.update(format_version=True), "format_version"),
         (lambda tree: tree.pop("model"), "lacks 'model'"),
         (lambda tree: tree.update(extra=1), "unknown field 'extra'"),

@@ -34,7 +34,7 @@ class OnDemand:
 
     def limits(self) -> Limits:
         if self.engine is not None:
-            wanted = min(MAX_PAGES, self.engine.page_demand().pages_wanted)
+            wanted = min(MAX_PAGES, self.engine.demand_source()().pages_wanted)
             if wanted > self.num_pages and self.num_late:
                 self.num_late -= 1
             else:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from pocketseek.apps.bench_runs import Run, check_fits, first_token, run_once
+from pocketseek.apps.bench_runs import RequestMaker, Run, check_fits, first_token, run_once
 from pocketseek.apps.energy import ModelWork, joules
 from pocketseek.device.memory import process_memory
 from pocketseek.errors import UsageError
@@ -68,9 +68,13 @@ def bench_model(
     new_tokens: int = 128,
     concurrency: int = 1,
     repeats: int = 3,
+    make_request: RequestMaker | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> BenchReport:
-    """Measure. progress(done, total) counts runs. Raises UsageError for figures that make no sense or do not fit."""
+    """Measure. make_request: instead of made-up ones. progress(done, total) counts runs.
+
+    Raises UsageError for figures that make no sense or do not fit.
+    """
     for name, value, least in (("prompt tokens", prompt_tokens, 1), ("new tokens", new_tokens, 2)):
         if value < least:
             raise UsageError(f"the number of {name} is {value}; use {least} or more")
@@ -85,7 +89,7 @@ def bench_model(
             check_fits(engine, prompt_tokens + new_tokens)
             runs: list[Run] = []
             for number in range(repeats + 1):
-                runs.append(run_once(engine, number, prompt_tokens, new_tokens, concurrency))
+                runs.append(run_once(engine, number, prompt_tokens, new_tokens, concurrency, make_request))
                 if progress is not None:
                     progress(number + 1, repeats + 1)
     measured = runs[1:]

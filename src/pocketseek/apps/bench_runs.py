@@ -6,6 +6,7 @@ Nothing is averaged here and nothing is warmed up: whoever repeats runs decides 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from pocketseek.errors import UsageError
 from pocketseek.runtime.engine import Engine
 from pocketseek.types import Request, SamplingParams
 
+RequestMaker = Callable[[Engine, int, int, int], Request]
+"""(engine, number, tokens of the prompt, tokens of the answer): different for every number."""
 _OWN_IO = Path("/proc/self/io")
 _PROMPT_STEP = 7919  # a prime: the made-up prompts walk through the vocabulary
 
@@ -52,11 +55,17 @@ def check_fits(engine: Engine, num_tokens: int) -> None:
         )
 
 
-def run_once(engine: Engine, number: int, prompt_tokens: int, new_tokens: int, concurrency: int) -> Run:
+def run_once(
+    engine: Engine,
+    number: int,
+    prompt_tokens: int,
+    new_tokens: int,
+    concurrency: int,
+    make_request: RequestMaker | None = None,
+) -> Run:
     """All prompts are asked at once; decoding is timed from when the last sequence has its first token."""
-    requests = [
-        made_up_request(engine, number * concurrency + i, prompt_tokens, new_tokens) for i in range(concurrency)
-    ]
+    make = make_request or made_up_request
+    requests = [make(engine, number * concurrency + i, prompt_tokens, new_tokens) for i in range(concurrency)]
     before = _counts(engine)
     start_s = time.perf_counter()
     streams = [engine.stream(request) for request in requests]
@@ -107,6 +116,28 @@ def _per_token(start: _Counts, end: _Counts) -> tuple[float, float | None]:
 def made_up_request(engine: Engine, number: int, prompt_tokens: int, new_tokens: int) -> Request:
     prompt = _made_up_prompt(number, prompt_tokens, engine.tokenizer.vocab_size)
     return Request(prompt, new_tokens, SamplingParams(temperature=0), logprobs=False)
+
+
+def sampled_requests(text: str | None) -> RequestMaker:
+    """Answers are sampled at temperature 1, with the number for a seed: greedy ones run in circles sooner or later, and
+    what they ask of a model with them. text: prompts are pieces of it, one behind the other, from the beginning again
+    where it ends; None: made up. Raises UsageError for a text without a token.
+    """
+    token_ids: list[int] = []
+
+    def make(engine: Engine, number: int, prompt_tokens: int, new_tokens: int) -> Request:
+        if text is not None and not token_ids:
+            token_ids.extend(engine.tokenizer.encode(text, add_special=False, parse_special=False))
+            if not token_ids:
+                raise UsageError("the text is empty; use one with some words in it")
+        prompt = (
+            tuple(token_ids[(number * prompt_tokens + index) % len(token_ids)] for index in range(prompt_tokens))
+            if text is not None
+            else _made_up_prompt(number, prompt_tokens, engine.tokenizer.vocab_size)
+        )
+        return Request(prompt, new_tokens, SamplingParams(temperature=1.0, seed=number), logprobs=False)
+
+    return make
 
 
 def _made_up_prompt(number: int, num_tokens: int, vocab_size: int) -> tuple[int, ...]:

@@ -10,19 +10,21 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
-from pocketseek.apps.energy import model_work
 from pocketseek.convert.families.names import LAYER_PARTS
 from pocketseek.convert.recipe import Quant, choose_format
 from pocketseek.formats import tensor_bytes
-from pocketseek.govern.model_verdict import ModelNeeds
+from pocketseek.govern.model_verdict import ExpertNeeds, ModelNeeds
 from pocketseek.kernels.kv_memory import KV_FORMATS, page_bytes
+from pocketseek.package.expert_layout import together_bytes
 from pocketseek.package.layout import cut_bytes, stage_bytes
 from pocketseek.package.manifest import Manifest
 from pocketseek.package.model_fields import expected_tensors, parse_model, stage_of_tensor
 from pocketseek.package.strict_json import Fields, JsonValue, format_error, load_object
 from pocketseek.runtime.memory_use import FEWEST_TOKENS, GROWTH_BYTES, workspace_bytes
+from pocketseek.runtime.residency.expert_slots import least_slots
 from pocketseek.runtime.residency.table_rows import KEPT_ROWS_BYTES
 from pocketseek.types import ModelConfig
 
@@ -48,7 +50,7 @@ _SHAPE_REST: dict[str, JsonValue] = {"rms_norm_eps": 1e-6, "rope_theta": 1e4}  #
 
 @dataclass(frozen=True)
 class CatalogueModel:
-    """shape: None for kinds that the engine does not know yet (mixture of experts). checkpoint_bytes: as published."""
+    """shape: None for kinds that the engine does not know yet. checkpoint_bytes: as published."""
 
     name: str
     repository: str
@@ -69,8 +71,8 @@ class CatalogueModel:
             quant=quant,
             parameters=self.parameters,
             package_bytes=_chunk_bytes(tensors) + self.tokenizer_bytes,
-            weights_bytes=sum(one.num_bytes for one in tensors if stage_of_tensor(one.name) != "embed"),
-            multiply_adds=_by_format((one.format, one.num_weights) for one in tensors if one.is_layer_matrix),
+            weights_bytes=_weights_bytes(tensors),
+            multiply_adds=_multiply_adds(tensors, self.shape),
             attention_multiply_adds=_attention_multiply_adds(self.shape),
             page_bytes=_page_bytes(self.shape),
             base_bytes=_base_bytes(self.shape, self.tokenizer_bytes),
@@ -78,6 +80,7 @@ class CatalogueModel:
             vocab_size=self.shape.vocab_size,
             num_layers=self.shape.num_layers,
             checkpoint_bytes=self.checkpoint_bytes + self.tokenizer_bytes,
+            experts=_experts(tensors, self.shape),
         )
 
     def _roughly(self, quant: Quant) -> ModelNeeds:
@@ -117,8 +120,12 @@ class _Planned:
         return math.prod(self.shape)
 
     @property
+    def is_of_expert(self) -> bool:
+        return self.name.startswith("experts.")
+
+    @property
     def is_layer_matrix(self) -> bool:
-        return self.name.startswith("layer.") and len(self.shape) == 2
+        return (self.name.startswith("layer.") or self.is_of_expert) and len(self.shape) == 2
 
 
 @cache
@@ -150,8 +157,8 @@ def needs_of_installed(manifest: Manifest) -> ModelNeeds:
         quant=str(manifest.recipe.get("quant", "?")),
         parameters=sum(one.num_weights for one in tensors),
         package_bytes=manifest.num_bytes,
-        weights_bytes=model_work(manifest).weight_bytes,
-        multiply_adds=_by_format((one.format, one.num_weights) for one in tensors if one.is_layer_matrix),
+        weights_bytes=_weights_bytes(tensors),
+        multiply_adds=_multiply_adds(tensors, config),
         attention_multiply_adds=_attention_multiply_adds(config),
         page_bytes=_page_bytes(config),
         base_bytes=_base_bytes(config, manifest.files["tokenizer.json"].num_bytes),
@@ -159,7 +166,7 @@ def needs_of_installed(manifest: Manifest) -> ModelNeeds:
         vocab_size=config.vocab_size,
         num_layers=config.num_layers,
         is_installed=True,
-        can_run=not config.is_sparse,
+        experts=_experts(tensors, config),
     )
 
 
@@ -188,6 +195,11 @@ def _model(value: JsonValue, where: str) -> CatalogueModel:
 def _planned(config: ModelConfig, quant: Quant) -> list[_Planned]:
     """The tensors in the order in which they are written."""
     shapes = expected_tensors(config) or {}
+    if config.is_sparse:
+        return [
+            _Planned(name, "f32" if len(shape) == 1 else choose_format(quant, name, "BF16"), shape)
+            for name, shape in shapes.items()
+        ]
     layers = [f"layer.{index}.{part}" for index in range(config.num_layers) for part in LAYER_PARTS]
     names = ["rope.inv_freq", "embed.weight", *layers, "head.norm", "head.weight"]
     return [
@@ -200,10 +212,49 @@ def _planned(config: ModelConfig, quant: Quant) -> list[_Planned]:
 def _chunk_bytes(tensors: Iterable[_Planned]) -> int:
     """A stage has chunks of its own."""
     stages: dict[str, list[tuple[int, int]]] = {}
-    for tensor in tensors:
-        sizes = stages.setdefault(stage_of_tensor(tensor.name), [])
-        sizes.append((tensor.num_bytes, cut_bytes(tensor.format, tensor.shape)))
+    for _, parts in groupby(tensors, _unit_of):
+        together = list(parts)
+        sizes = stages.setdefault(stage_of_tensor(together[0].name), [])
+        if together[0].is_of_expert:  # which is not cut
+            num_bytes = together_bytes((one.format, one.shape) for one in together)
+            sizes.append((num_bytes, num_bytes))
+        else:
+            sizes.append((together[0].num_bytes, cut_bytes(together[0].format, together[0].shape)))
     return sum(stage_bytes(sizes) for sizes in stages.values())
+
+
+def _unit_of(tensor: _Planned) -> str:
+    """What lies in one piece: an expert; of all else, a tensor."""
+    return tensor.name.rpartition(".")[0] if tensor.is_of_expert else tensor.name
+
+
+def _weights_bytes(tensors: Iterable[_Planned]) -> int:
+    return sum(one.num_bytes for one in tensors if stage_of_tensor(one.name) != "embed")
+
+
+def _multiply_adds(tensors: Iterable[_Planned], config: ModelConfig) -> tuple[tuple[str, int], ...]:
+    """Of a token, in layers; of its experts alone."""
+    share = _expert_share(config)
+    counts = (
+        (one.format, round(one.num_weights * (share if one.is_of_expert else 1)))
+        for one in tensors
+        if one.is_layer_matrix
+    )
+    return _by_format(counts)
+
+
+def _expert_share(config: ModelConfig) -> float:
+    return 1.0 if config.moe is None else config.moe.experts_per_token / config.moe.num_experts
+
+
+def _experts(tensors: Iterable[_Planned], config: ModelConfig) -> ExpertNeeds | None:
+    if config.moe is None:
+        return None
+    units = groupby((one for one in tensors if one.is_of_expert), _unit_of)
+    sizes = [together_bytes((one.format, one.shape) for one in parts) for _, parts in units]
+    return ExpertNeeds(
+        sum(sizes), _expert_share(config), least_slots(config.moe.experts_per_token, len(sizes)) * max(sizes)
+    )
 
 
 def _by_format(counts: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:

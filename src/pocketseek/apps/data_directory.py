@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_DIRECTORIES = frozenset({"cache", "costs", "downloads", "keys", "models", "storage", "uploads", "voice"})
+_DIRECTORIES = frozenset({"cache", "costs", "downloads", "experts", "keys", "models", "storage", "uploads", "voice"})
 _FILE = re.compile(
     r"(?:tokens|trust|device|seal)\.json|audit\.head|audit(?:\.\d{12})?\.log|frequency-caps\.(?:json|lock|holders)"
     r"|[a-z]+(?:-[0-9a-f]{16})?\.db(?:-wal|-shm)?"

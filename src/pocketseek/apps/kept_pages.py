@@ -51,4 +51,6 @@ def forget_sealed_pages(record: SealRecord, settings: Settings) -> None:
 
 
 def _plain_owners(manifest: Manifest, settings: Settings) -> set[str]:
+    if manifest.part is not None:
+        return set()
     return {plain_owner(manifest_id(manifest)), onnx_owner(cached_export(settings, manifest))}

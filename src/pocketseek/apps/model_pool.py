@@ -27,12 +27,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model that may be asked for. weight_bytes: what it takes besides its KV memory; created_s: Unix time."""
+    """A model that may be asked for. weight_bytes: what it takes besides its KV memory; created_s: Unix time.
+
+    adapter: the name of an adapter that it is asked with; then `name` is "base:adapter" and adapter_path where that is.
+    """
 
     name: str
     path: Path
     weight_bytes: int = 0
     created_s: int = 0
+    adapter: str = ""
+    adapter_path: Path | None = None
+
+    @property
+    def own_path(self) -> Path:
+        """Of what tells it from its base: the adapter's, if it has one."""
+        return self.adapter_path or self.path
+
+    @property
+    def base_name(self) -> str:
+        return self.name.removesuffix(f":{self.adapter}") if self.adapter else self.name
 
 
 @dataclass
@@ -59,15 +73,18 @@ class ModelPool:
         memory_bytes: int | None = None,
         free_bytes: Callable[[], int | None] = lambda: None,
         released: Callable[[ServedModel, Engine], None] = lambda model, engine: None,
+        adapters_of: Callable[[ServedModel], Sequence[ServedModel]] = lambda model: (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """released: told of every use that has ended, while the engine is still open."""
+        """adapters_of: a model with each adapter that there is for it now. released: told of every use that has
+        ended, while the engine is still open."""
         self.models = tuple(models)
         self._by_name = {model.name: model for model in models}
         self._open_model = open_model
         self._memory_bytes = memory_bytes
         self._free_bytes = free_bytes
         self._released = released
+        self._adapters_of = adapters_of
         self._clock = clock
         self._loaded: dict[str, _Loaded] = {}
         self._lock = Lock()  # guards _loaded, _closed and what is in it
@@ -82,12 +99,19 @@ class ModelPool:
         return self.models[0].name
 
     def model(self, name: str) -> ServedModel:
-        """Raises NotFoundError."""
-        try:
+        """Or a model with an adapter, "base:adapter". Raises NotFoundError."""
+        if name in self._by_name:
             return self._by_name[name]
-        except KeyError:
-            known = ", ".join(self._by_name)
-            raise NotFoundError(f"the model {name[:120]!r} is not served here; use one of: {known}") from None
+        base = self._by_name.get(name.partition(":")[0])
+        found = next((one for one in self._adapters_of(base) if one.name == name), None) if base is not None else None
+        if found is None:
+            known = ", ".join(model.name for model in (self.with_adapters() if base is not None else self.models))
+            raise NotFoundError(f"the model {name[:120]!r} is not served here; use one of: {known}")
+        return found
+
+    def with_adapters(self) -> list[ServedModel]:
+        """All that may be asked for. Asks the disk."""
+        return [one for model in self.models for one in (model, *self._adapters_of(model))]
 
     def loaded_engines(self) -> dict[str, Engine]:
         """Those that are open now, for figures; they may be closed at any time."""
@@ -96,16 +120,16 @@ class ModelPool:
 
     def try_acquire(self, name: str) -> Engine | None:
         """The engine if it is open; give it back with `release`. Raises NotFoundError, EngineClosedError."""
-        self.model(name)
+        model = self.model(name)
         with self._lock:
             if self._closed:
                 raise EngineClosedError("the server is shutting down; try again later")
-            loaded = self._loaded.get(name)
+            loaded = self._loaded.get(model.base_name)
             if loaded is None or loaded.engine.is_closed:
                 return None
             loaded.num_users += 1
             loaded.used_s = self._clock()
-            return loaded.engine
+            return loaded.engine.with_adapter(model.adapter) if model.adapter else loaded.engine
 
     def acquire(self, name: str) -> Engine:
         """The engine, opened if need be; give it back with `release`. Raises NotFoundError and what opening raises."""
@@ -113,10 +137,13 @@ class ModelPool:
         with self._opening:
             if (engine := self.try_acquire(name)) is not None:
                 return engine
-            self._make_room(model)
-            return self._keep(name, self._open(model))
+            base = self._by_name[model.base_name]
+            self._make_room(base)
+            engine = self._keep(base.name, self._open(base))
+            return engine.with_adapter(model.adapter) if model.adapter else engine
 
     def release(self, name: str) -> None:
+        name = name if name in self._by_name else name.partition(":")[0]  # the adapter may be gone
         with self._lock:
             used = self._loaded.get(name)
         if used is not None:

@@ -17,6 +17,7 @@ from pocketseek.device.cpu import has_aes
 from pocketseek.errors import SealError, UsageError
 from pocketseek.package.key_slots import Secret, key_secret
 from pocketseek.package.manifest import read_manifest
+from pocketseek.package.part_view import forget_views
 from pocketseek.package.seal import Cipher
 from pocketseek.package.seal_record import read_record
 from pocketseek.package.sealing import Progress, SealReport, seal_package, unseal_package
@@ -35,12 +36,17 @@ def seal_model(
     path: Path, get_secret: Callable[[], Secret], settings: Settings, progress: Progress | None = None
 ) -> SealReport:
     """`seal_package`; what was made of it in the data directory's cache, which is in the clear, goes as well: exports
-    for ONNX Runtime, and computed pages of prompts. They go when the sealing is begun, so that nothing of them is left
-    once the model counts as sealed, and again in the end: somebody may have had it open. Raises as that."""
+    for ONNX Runtime, computed pages of prompts, and copies of a speech part's files. They go when the sealing is begun,
+    so that nothing of them is left once the model counts as sealed, and again in the end: somebody may have had it
+    open. Raises as that."""
 
     def forget() -> None:
+        manifest = read_manifest(path)
+        if manifest.part is not None:
+            forget_views(path.name, settings.views_dir)
+            return
         sweep_cache(settings)
-        forget_plain_pages(read_manifest(path), settings)
+        forget_plain_pages(manifest, settings)
 
     report = seal_package(path, get_secret, choose_cipher(), progress, begun=forget)
     forget()

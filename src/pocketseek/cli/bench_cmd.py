@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,7 +10,7 @@ import typer
 
 from pocketseek.cli import options
 from pocketseek.cli.bench_once import run_bench
-from pocketseek.cli.engine_choice import EngineOptions, prepare_engine, tell_provider
+from pocketseek.cli.engine_choice import EngineOptions, check_adapter, prepare_engine, tell_provider
 from pocketseek.cli.heat_limit import LimitNote
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.load_bench_run import run_load_bench
@@ -17,8 +18,10 @@ from pocketseek.cli.memory_limit import MemoryLimit, run_limited
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import choose_for_speed
 from pocketseek.cli.model_choice import choose_model
+from pocketseek.cli.rates import parse_rate
 from pocketseek.cli.report_compare import run_compare
 from pocketseek.cli.report_run import IDLE_S, SHORT_IDLE_S, check_page, run_report
+from pocketseek.cli.routing_run import Recording, run_replay
 from pocketseek.cli.sizes import parse_size
 from pocketseek.errors import UsageError
 from pocketseek.settings import read_settings
@@ -67,7 +70,32 @@ def bench(
         bool,
         typer.Option("--drop-caches", help="Begin without the model's files in the page cache (as --memory does)."),
     ] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            help="Record whom the router chooses, of a model with experts, in this file; answers are sampled.",
+            show_default=False,
+        ),
+    ] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(help="With --trace: prompts are pieces of this text.", show_default=False),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure nothing: what such a recording would cost in other memory, by every policy.",
+            show_default=False,
+        ),
+    ] = None,
+    storage_speed: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_rate, metavar="RATE", help="With --replay: of the storage (1.2GB/s).", show_default="1GB/s"
+        ),
+    ] = None,
     min_speed: options.MinSpeed = None,
+    adapter: options.Adapter = None,
     memory_group: Annotated[Path | None, typer.Option(hidden=True)] = None,
     kv: options.Kv = None,
     speculation: options.Speculation = False,
@@ -97,9 +125,19 @@ def bench(
     settings = read_settings()
     words = Words(settings.language)
     if compare is not None:
-        _check_alone(context)
+        _check_alone(context, "compare", ("report", "json"))
         run_compare(*compare, words, page=report, as_json=json)
         return
+    if replay is not None:
+        _check_alone(context, "replay", ("memory", "storage_speed", "json"))
+        run_replay(replay, words, memory_bytes=memory, storage_bytes_per_s=storage_speed, as_json=json)
+        return
+    if storage_speed is not None:
+        raise UsageError("--storage-speed belongs to --replay; leave it out to measure")
+    if trace is None and text is not None:
+        raise UsageError("--text belongs to --trace; leave it out to measure with made-up prompts")
+    if trace is not None and (profile is not None or minutes is not None or report is not None):
+        raise UsageError("--trace records plain runs; leave out --profile, --minutes and --report")
     if minutes is not None and profile is not None:
         raise UsageError("--minutes and --profile are two ways to load a model; use one of them")
     if report is not None and profile is None:
@@ -110,6 +148,7 @@ def bench(
         if code is not None:
             raise typer.Exit(code)
     engine_options = EngineOptions(engine, provider)
+    check_adapter(settings, path, engine_options, adapter)
     kind = prepare_engine(settings, path, engine_options, quiet=json)
     if kind == "onnx" and ((report is not None and profile is None) or minutes is not None):
         raise UsageError("--report and --minutes measure the native core; leave them out, or use --engine native")
@@ -144,11 +183,13 @@ def bench(
             engine=kind,
             options=engine_options,
             secret=secret,
+            adapter=adapter,
             as_json=json,
         )
         return
 
     limit_note = LimitNote(words)
+    recording = None if trace is None else Recording(trace, text)
 
     def open_engine() -> Engine:
         opened = load(
@@ -162,6 +203,8 @@ def bench(
             engine=kind,
             provider=provider,
             secret=secret,
+            routing_log=None if recording is None else recording.log,
+            adapter=adapter,
         )
         tell_provider(opened.provider_choice, words, engine_options, quiet=json)
         return limit_note.watch(opened)
@@ -203,20 +246,24 @@ def bench(
             engine=kind,
             limit=limit,
             as_json=json,
+            make_request=None if recording is None else recording.make_request,
         )
+    if recording is not None:
+        recording.write(words)
     limit_note.look()
     if chosen.floor is not None:
         chosen.floor.tell_measured(tokens_per_s)
 
 
-def _check_alone(context: typer.Context) -> None:
-    """Two reports are compared, nothing is measured."""
+def _check_alone(context: typer.Context, main: str, beside: Collection[str]) -> None:
+    """Files are looked at, nothing is measured."""
+    allowed = " and ".join(f"--{name.replace('_', '-')}" for name in beside)
     for name, value in context.params.items():
         source = context.get_parameter_source(name)
-        if name not in ("compare", "report", "json") and source is not None and source.name == "COMMANDLINE":
+        if name not in (main, *beside) and source is not None and source.name == "COMMANDLINE":
             option = next(one for one in context.command.params if one.name == name)
             called = option.opts[0] if option.param_type_name == "option" else repr(value)[:80]
-            raise UsageError(f"--compare measures nothing; leave out {called} and use only --report and --json")
+            raise UsageError(f"--{main} measures nothing; leave out {called} and use only {allowed}")
 
 
 def _need(num_sequences: int, num_tokens: int) -> SpeedNeed:

@@ -18,6 +18,7 @@ from pocketseek.types import EngineKind
 
 if TYPE_CHECKING:
     from pocketseek.apps.bench import BenchReport
+    from pocketseek.apps.bench_runs import RequestMaker
     from pocketseek.runtime.engine import Engine
     from pocketseek.runtime.onnx.providers import ProviderChoice
 
@@ -35,8 +36,9 @@ def run_bench(
     engine: EngineKind,
     limit: MemoryLimit | None,
     as_json: bool,
+    make_request: RequestMaker | None = None,
 ) -> float:
-    """Returns the decoding speed of one sequence."""
+    """Returns the decoding speed of one sequence. make_request: as for `bench_model`."""
     engines: list[Engine] = []
 
     def opened() -> Engine:
@@ -52,6 +54,7 @@ def run_bench(
         new_tokens=new_tokens,
         concurrency=concurrency,
         repeats=repeats,
+        make_request=make_request,
     )
     provider = engines[-1].provider_choice  # now, since one that failed meanwhile did not compute all of it
     if as_json:
@@ -72,6 +75,7 @@ def _measure(
     new_tokens: int,
     concurrency: int,
     repeats: int,
+    make_request: RequestMaker | None,
 ) -> BenchReport:
     from pocketseek.apps.bench import bench_model
     from pocketseek.apps.energy import model_work
@@ -87,6 +91,7 @@ def _measure(
             new_tokens=new_tokens,
             concurrency=concurrency,
             repeats=repeats,
+            make_request=make_request,
             progress=lambda done, total: show(label, done, total),
         )
 

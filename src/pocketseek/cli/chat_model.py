@@ -11,7 +11,7 @@ from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, is_onnx, tel
 from pocketseek.cli.key_options import NO_KEY, KeyOptions
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
-from pocketseek.cli.model_choice import choose_model, open_engine, opened_sampling, sampling_params
+from pocketseek.cli.model_choice import adapter_paths, choose_model, open_engine, opened_sampling, sampling_params
 from pocketseek.errors import MemoryLimitError
 from pocketseek.settings import Settings
 from pocketseek.types import SamplingParams
@@ -38,18 +38,20 @@ class ModelOptions:
     temperature_limit_c: float | None = None
     engine: EngineOptions = NO_OPTIONS
     key: KeyOptions = NO_KEY
+    adapter: str | None = None  # of the first model, too
     trust: str | None = None  # of the first model, see trust_choice.py
 
 
 @dataclass(frozen=True)
 class OpenModel:
-    """name: of the model that answers, which --min-speed may have chosen."""
+    """name: of the model that answers, which --min-speed may have chosen. used: where it and its adapter are."""
 
     name: str
     path: Path
     engine: Engine
     sampling: SamplingParams
     floor: SpeedFloor | None
+    used: tuple[Path, ...] = ()
 
 
 class ModelSlot:
@@ -59,7 +61,8 @@ class ModelSlot:
     """
 
     def __init__(self, options: ModelOptions, model: str | None) -> None:
-        self._options = replace(options, trust=None)
+        self._options = replace(options, adapter=None, trust=None)
+        self._adapter = options.adapter  # of the model that is open
         self._asked = model
         from pocketseek.apps.repository.versions import VersionNotes
 
@@ -75,7 +78,7 @@ class ModelSlot:
         else:
             self.current.engine.close()
             self.current = opened
-        self._asked = model
+        self._asked, self._adapter = model, None
 
     def _exchange(self, model: str) -> None:
         from pocketseek.runtime.memory_use import give_back_freed_memory
@@ -86,7 +89,7 @@ class ModelSlot:
         try:
             opened = _open(self._options, model, self._notes)
         finally:
-            self.current = opened or _open(self._options, self._asked, self._notes)
+            self.current = opened or _open(replace(self._options, adapter=self._adapter), self._asked, self._notes)
 
     def names(self) -> list[str]:
         """What could be switched to."""
@@ -96,7 +99,8 @@ class ModelSlot:
 
     def note_answer(self) -> None:
         """The current model has answered."""
-        self._notes.answered(self.current.path)
+        for path in self.current.used:
+            self._notes.answered(path)
         words = Words(self._options.settings.language)
         tell_change(self.current.engine.provider_choice, words, self._options.engine)
 
@@ -123,7 +127,9 @@ def _open(options: ModelOptions, model: str | None, notes: VersionNotes) -> Open
         is_onnx=is_onnx(options.settings, path, options.engine),
     )
     sampling_params(chosen.path, **options.sampling)  # a mistake is told before anything is opened
-    notes.opening(chosen.path)
+    used = (chosen.path, *adapter_paths(options.settings, options.adapter))
+    for one in used:
+        notes.opening(one)
     engine = open_engine(
         options.settings,
         chosen.path,
@@ -135,9 +141,10 @@ def _open(options: ModelOptions, model: str | None, notes: VersionNotes) -> Open
         temperature_limit_c=options.temperature_limit_c,
         engine=options.engine,
         key=options.key,
+        adapter=options.adapter,
     )
     sampling = opened_sampling(engine, **options.sampling)
-    return OpenModel(chosen.name, chosen.path, engine, sampling, chosen.floor)
+    return OpenModel(chosen.name, chosen.path, engine, sampling, chosen.floor, used)
 
 
 def _need(system: str) -> SpeedNeed:

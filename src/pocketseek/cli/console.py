@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
+
+from pocketseek.cli.word_wrap import WordWrap
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
 _ANY_WIDTH = 10_000  # a terminal that everything fits
+_NARROW = 80  # columns, below which a line end in the middle of a word is the rule
 _DIM, _PLAIN = "\x1b[2m", "\x1b[22m"
 
 
@@ -89,6 +93,18 @@ def print_paragraph(text: str) -> None:
     Console().print(Text(safe_text(text), overflow="fold"))
 
 
+def print_indented(text: str) -> None:
+    """Four columns in, as many lines as it needs on a terminal."""
+    if not sys.stdout.isatty():
+        print_text(f"    {text}")
+        return
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    Console().print(Padding(Text(safe_text(text), overflow="fold"), (0, 0, 0, 4)))
+
+
 def print_facts(rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> None:
     """(label, value) or (label, value, remark): aligned on a terminal, the value over as many lines as it needs and the
     remark below it; tab-separated otherwise, one line each."""
@@ -147,10 +163,13 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequen
 
 
 class AnswerPrinter:
-    """Prints an answer as it comes, reasoning dimmed (on a terminal) or left out (elsewhere)."""
+    """Prints an answer as it comes, reasoning dimmed (on a terminal) or left out (elsewhere). On a narrow terminal
+    lines end between words."""
 
     def __init__(self) -> None:
         self._terminal = sys.stdout.isatty()
+        columns = shutil.get_terminal_size().columns
+        self._wrap = WordWrap(columns) if self._terminal and columns < _NARROW else None
         self._dimmed = False
         self._line_open = False
 
@@ -162,6 +181,7 @@ class AnswerPrinter:
 
     def end(self) -> None:
         """Close the line and the dimming, whatever state the answer stopped in."""
+        sys.stdout.write(self._held_back())
         if self._dimmed:
             sys.stdout.write(_PLAIN)
             self._dimmed = False
@@ -172,11 +192,19 @@ class AnswerPrinter:
 
     def _put(self, text: str, *, dimmed: bool) -> None:
         if dimmed != self._dimmed:
+            sys.stdout.write(self._held_back())
             sys.stdout.write((_DIM if dimmed else _PLAIN + "\n\n") if self._terminal else "")
             self._dimmed = dimmed
-        sys.stdout.write(safe_text(text))
+        sys.stdout.write(safe_text(text) if self._wrap is None else self._wrap.push(safe_text(text)))
         sys.stdout.flush()
         self._line_open = not text.endswith("\n")
+
+    def _held_back(self) -> str:
+        """The word that might go on; what follows begins a line."""
+        if self._wrap is None:
+            return ""
+        held, self._wrap = self._wrap.flush(), WordWrap(self._wrap.width)
+        return held
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pocketseek.apps.chat_history import ChatHistory
 from pocketseek.apps.conversation import Conversation as KeptConversation
 from pocketseek.apps.conversation import ConversationInfo
 from pocketseek.cli import messages
-from pocketseek.cli.console import AnswerPrinter, note
+from pocketseek.cli.console import AnswerPrinter, note, print_paragraph
 from pocketseek.cli.heat_note import HeatNote
 from pocketseek.cli.history_commands import NAMES, HistoryCommands
 from pocketseek.cli.messages import Words
@@ -94,7 +94,7 @@ class Conversation:
     def run(self, resumed: KeptConversation | None = None) -> None:
         """Until the user leaves. resumed: what to go on with."""
         if self._interactive:
-            self._say(messages.CHAT_WELCOME, name=self._model_name)
+            print_paragraph(self._words(messages.CHAT_WELCOME, name=self._model_name))
         if resumed is not None and self._kept is not None:
             self._kept.resume(resumed, self._model_name)
         self._heat.see(self._thermal_status())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import options, update_messages
+from pocketseek.cli.completion import complete_installed
 from pocketseek.cli.console import format_bytes, print_json, print_table, print_text, progress_bar
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, unlocked
 from pocketseek.cli.messages import Words
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from pocketseek.apps.repository.difference import Difference, StageDifference
 
 _ModelOrPath = Annotated[
-    str, typer.Argument(help="Name of an installed model or path of a package.", show_default=False)
+    str,
+    typer.Argument(
+        help="Name of an installed model or path of a package.", show_default=False, autocompletion=complete_installed
+    ),
 ]
 
 

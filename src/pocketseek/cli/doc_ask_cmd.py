@@ -14,6 +14,7 @@ import typer
 
 from pocketseek.cli import doc_library_messages as said
 from pocketseek.cli import options
+from pocketseek.cli.completion import complete_model
 from pocketseek.cli.doc_collection_cmd import open_store
 from pocketseek.cli.doc_extraction import run_extraction
 from pocketseek.cli.doc_reading import Comments, FileReader, Ocr, Password, file_reader
@@ -51,7 +52,14 @@ def ask(
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="MODEL", help="Who answers.", show_default="the installed one")
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Who answers.",
+            show_default="the installed one",
+            autocompletion=complete_model,
+        ),
     ] = None,
     go_on: Annotated[bool, typer.Option("--continue", help="The question follows the last one about this.")] = False,
     keep: Annotated[
@@ -75,6 +83,7 @@ def ask(
     seed: options.Seed = None,
     kv: options.Kv = None,
     memory: options.Memory = None,
+    adapter: options.Adapter = None,
     temperature_limit: options.TemperatureLimit = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
@@ -101,7 +110,7 @@ def ask(
             name, path = choose_model(settings, model, yes=yes, may_be_onnx=True, trust=trust)
             sampling_params(path, temperature=temperature, seed=seed)  # a mistake is told before anything is opened
             engine_options = EngineOptions(engine, provider, verbose)
-            identity = answering_identity(settings, path, engine_options, kv)
+            identity = answering_identity(settings, path, engine_options, kv, adapter)
             engine_of_it = open_engine(
                 settings,
                 path,
@@ -111,6 +120,7 @@ def ask(
                 temperature_limit_c=temperature_limit,
                 engine=engine_options,
                 key=KeyOptions(key_file, key_command),
+                adapter=adapter,
                 quiet=json,
             )
             stack.enter_context(closing(engine_of_it))

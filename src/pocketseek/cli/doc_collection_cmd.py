@@ -15,7 +15,9 @@ from pocketseek.cli.console import (
     format_bytes,
     is_interactive,
     note,
+    print_indented,
     print_json,
+    print_paragraph,
     print_table,
     print_text,
 )
@@ -155,9 +157,8 @@ def search(
     elif not found:
         print_text(words(said.NOTHING_FOUND))
     for item in () if json else found:
-        print_text(
-            f"{place_line(words, item.document.title, item.place, item.heading)}\n    {snippet(item.text, text)}"
-        )
+        print_paragraph(place_line(words, item.document.title, item.place, item.heading))
+        print_indented(snippet(item.text, text))
 
 
 def _collections_of(store: DocumentStore, paths: list[Path]) -> set[str]:

@@ -14,13 +14,14 @@ import typer
 from pocketseek.apps.doc.chunk import DEFAULT_CHUNK_TOKENS
 from pocketseek.apps.doc.summary_events import LEAST_WORDS, LENGTHS, MEDIUM_WORDS, MOST_WORDS
 from pocketseek.cli import doc_messages, options
+from pocketseek.cli.completion import complete_model
 from pocketseek.cli.console import AnswerPrinter, note, print_json, print_text
 from pocketseek.cli.doc_reading import Comments, Ocr, Password, file_reader
 from pocketseek.cli.engine_choice import EngineOptions, engine_facts, is_onnx, tell_change
 from pocketseek.cli.heat_note import HeatNote, heat_facts
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions
 from pocketseek.cli.messages import Words
-from pocketseek.cli.model_choice import choose_model, open_engine
+from pocketseek.cli.model_choice import adapter_paths, choose_model, open_engine
 from pocketseek.cli.state_key import state_key
 from pocketseek.errors import UsageError
 from pocketseek.settings import Settings, read_settings
@@ -51,7 +52,13 @@ def summarize(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The document.", show_default=False)],
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="MODEL", help="As for chat.", show_default="the one that is installed"),
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="As for chat.",
+            show_default="the one that is installed",
+            autocompletion=complete_model,
+        ),
     ] = None,
     focus: Annotated[
         str, typer.Option("--focus", metavar="QUESTION", help="What the summary is to answer.", show_default=False)
@@ -80,6 +87,7 @@ def summarize(
     ocr: Ocr = False,
     kv: options.Kv = None,
     memory: options.Memory = None,
+    adapter: options.Adapter = None,
     temperature_limit: options.TemperatureLimit = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
@@ -104,7 +112,7 @@ def summarize(
     )
     engine_options = EngineOptions(engine, provider, verbose)
     name, path = choose_model(settings, model, yes=yes, may_be_onnx=True, trust=trust)
-    identity = answering_identity(settings, path, engine_options, kv)
+    identity = answering_identity(settings, path, engine_options, kv, adapter)
     request = _request(file, document, name, identity, summary_options)
     with (
         closing(JobStore(settings.summaries_path, key=state_key(settings))) as store,
@@ -118,6 +126,7 @@ def summarize(
                 temperature_limit_c=temperature_limit,
                 engine=engine_options,
                 key=KeyOptions(key_file, key_command),
+                adapter=adapter,
                 quiet=json,
             )
         ) as opened,
@@ -214,13 +223,18 @@ class _Run:
         }
 
 
-def answering_identity(settings: Settings, path: Path, engine_options: EngineOptions, kv: str | None) -> str:
+def answering_identity(
+    settings: Settings, path: Path, engine_options: EngineOptions, kv: str | None, adapter: str | None
+) -> str:
     """Of a model as it answers here: see model_identity.py."""
     from pocketseek.apps.doc.model_identity import model_identity
 
     if is_onnx(settings, path, engine_options):
         return model_identity(path, "onnx", engine_options.provider or settings.provider or "")
-    return model_identity(path, "native", kv or settings.kv or "f16")
+    identity = model_identity(path, "native", kv or settings.kv or "f16")
+    for adapter_path in adapter_paths(settings, adapter):
+        identity = model_identity(adapter_path, "native", identity)
+    return identity
 
 
 def _request(file: Path, document: Document, model: str, identity: str, options: SummaryOptions) -> JobRequest:

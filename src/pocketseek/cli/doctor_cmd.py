@@ -9,10 +9,12 @@ from pathlib import Path
 import typer
 
 from pocketseek.cli import heat_messages, messages, onnx_messages, options
-from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
+from pocketseek.cli.console import format_bytes, print_json
 from pocketseek.cli.device_cmd import kernels_here
 from pocketseek.cli.doctor_check import Check
 from pocketseek.cli.doctor_security import security_checks
+from pocketseek.cli.doctor_system import system_checks
+from pocketseek.cli.doctor_view import show_checks
 from pocketseek.cli.heat_limit import remedy
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models_cmd import describe_broken
@@ -30,15 +32,17 @@ _LEAST_MEMORY_BYTES = 130_000_000  # of the demo model in a container, see docs/
 
 
 def doctor(json: options.Json = False) -> None:
-    """Check the settings, the compiled core, storage and the installed models; exit code 1 if something is amiss."""
+    """Check everything that a model needs to run, and explain what is amiss. Settings, the compiled core, memory,
+    storage, limits, libraries, models and who can read them; exit code 1 if something keeps a model from running."""
     complaints: list[str] = []
     settings = read_settings(complaints)
     words = Words(settings.language)
     models, num_models = _models(settings, words)
+    core = _core(settings, words)
     checks = [
         Check(words(messages.DOCTOR_PYTHON), True, platform.python_version()),
         _settings([*complaints, *_kv_complaints(settings)], words),
-        _core(settings, words),
+        core,
         _onnx(words),
         _data(settings, words),
         _space(settings, words, num_models),
@@ -46,18 +50,14 @@ def doctor(json: options.Json = False) -> None:
         _heat(settings, words),
         *models,
         *security_checks(settings, words),
+        *system_checks(settings, words, has_core=core.ok and not core.warning),
     ]
     healthy = all(check.ok for check in checks)
     if json:
         found = [{"name": c.name, "ok": c.ok, "warning": c.warning, "detail": c.detail} for c in checks]
         print_json({"ok": healthy, "checks": found})
     else:
-        print_table(
-            (words(messages.COLUMN_CHECK), "", words(messages.COLUMN_RESULT)),
-            [(check.name, check.mark, check.detail) for check in checks],
-        )
-        if healthy:
-            print_text(words(messages.DOCTOR_OK))
+        show_checks(checks, words)
     if not healthy:
         raise typer.Exit(1)
 

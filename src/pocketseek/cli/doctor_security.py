@@ -32,7 +32,8 @@ def _trust(settings: Settings, words: Words) -> list[Check]:
     gate = Gatekeeper.of(settings)
     try:
         trust = gate.store.load()
-        models = ModelStore(settings.models_dir).list()
+        store = ModelStore(settings.models_dir)
+        models = [*store.list(), *store.list_parts()]
     except (FormatError, StorageError) as error:  # findings here, not the end of the command
         return [Check(label, False, str(error))]
     states = {model.name: look_by_path(gate, model.path, model.manifest) for model in models}

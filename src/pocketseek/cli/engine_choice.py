@@ -54,6 +54,14 @@ def is_onnx(settings: Settings, path: Path, options: EngineOptions) -> bool:
     return choose_engine(path, settings, options.engine).kind == "onnx"
 
 
+def check_adapter(settings: Settings, path: Path, options: EngineOptions, adapter: str | None) -> None:
+    """Before anything is exported for nothing. Raises UnsupportedError."""
+    from pocketseek.runtime.adapters import no_adapters
+
+    if adapter is not None and is_onnx(settings, path, options):
+        raise no_adapters(adapter)
+
+
 def prepare_engine(settings: Settings, path: Path, options: EngineOptions, *, quiet: bool = False) -> EngineKind:
     """Choose, and make what it needs: the export of a package, for ONNX Runtime.
 

@@ -49,6 +49,7 @@ def evaluate(
     ] = None,
     kv: options.Kv = None,
     memory: options.Memory = None,
+    adapter: options.Adapter = None,
     engine: options.Engine = None,
     provider: options.Provider = None,
     key_file: KeyFile = None,
@@ -71,8 +72,10 @@ def evaluate(
     engine_options, key = EngineOptions(engine, provider), KeyOptions(key_file, key_command)
     name, path = choose_model(settings, model, yes=yes, may_be_onnx=True, trust=trust)
     if against is not None:
-        if memory is not None or kv is not None:
-            raise UsageError("--against compares weights, with all of them in memory; leave --memory and --kv out")
+        if memory is not None or kv is not None or adapter is not None:
+            raise UsageError(
+                "--against compares weights, with all of them in memory; leave --memory, --kv and --adapter out"
+            )
         other = choose_model(settings, against, yes=yes, may_be_onnx=True)
         kind = prepare_engine(settings, path, engine_options, quiet=json)
         secrets = secret_for(path, settings, key), secret_for(other[1], settings, key)
@@ -81,7 +84,16 @@ def evaluate(
     (content,) = contents.values()
     with (
         closing(
-            open_engine(settings, path, kv=kv, memory_bytes=memory, engine=engine_options, key=key, quiet=json)
+            open_engine(
+                settings,
+                path,
+                kv=kv,
+                memory_bytes=memory,
+                engine=engine_options,
+                key=key,
+                adapter=adapter,
+                quiet=json,
+            )
         ) as opened,
         progress_bar(unit="tokens") as show,
     ):
@@ -89,7 +101,13 @@ def evaluate(
         result = evaluate_text(opened, content, window=window, progress=lambda done, total: show(label, done, total))
     tell_change(opened.provider_choice, words, engine_options, quiet=json)
     if json:
-        facts = {"model": name, "kv": choose_kv_format(kv or settings.kv), **engine_facts(opened.provider_choice)}
+        with_adapter = {} if adapter is None else {"adapter": adapter}
+        facts = {
+            "model": name,
+            **with_adapter,
+            "kv": choose_kv_format(kv or settings.kv),
+            **engine_facts(opened.provider_choice),
+        }
         print_json({**facts, **dataclasses.asdict(result)})
     else:
         print_text(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pocketseek.cli import export_messages, options
+from pocketseek.cli.completion import complete_model
 from pocketseek.cli.console import format_bytes, print_json, print_text, progress_bar
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
@@ -24,7 +25,10 @@ def export(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="An installed model, a package, or a checkpoint as for convert.", show_default=False
+            metavar="MODEL",
+            help="An installed model, a package, or a checkpoint as for convert.",
+            show_default=False,
+            autocompletion=complete_model,
         ),
     ],
     destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to make.", show_default=False)],

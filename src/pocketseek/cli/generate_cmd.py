@@ -17,7 +17,7 @@ from pocketseek.cli.heat_note import HeatNote, heat_facts
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor, choose_for_speed
-from pocketseek.cli.model_choice import choose_model, open_engine, opened_sampling, sampling_params
+from pocketseek.cli.model_choice import adapter_paths, choose_model, open_engine, opened_sampling, sampling_params
 from pocketseek.cli.text_input import read_stdin
 from pocketseek.errors import UsageError
 from pocketseek.settings import Settings, read_settings
@@ -58,6 +58,7 @@ def generate(
     kv: options.Kv = None,
     memory: options.Memory = None,
     min_speed: options.MinSpeed = None,
+    adapter: options.Adapter = None,
     prefix_cache: options.PrefixCache = True,
     speculation: options.Speculation = True,
     temperature_limit: options.TemperatureLimit = None,
@@ -105,7 +106,9 @@ def generate(
     }
     sampling_params(chosen.path, **wished)  # a mistake is told before anything is opened
     notes = VersionNotes()
-    notes.opening(chosen.path)
+    used = [chosen.path, *adapter_paths(settings, adapter)]
+    for one in used:
+        notes.opening(one)
     with closing(
         open_engine(
             settings,
@@ -118,6 +121,7 @@ def generate(
             temperature_limit_c=temperature_limit,
             engine=engine_options,
             key=key,
+            adapter=adapter,
             quiet=json,
         )
     ) as opened:
@@ -127,7 +131,8 @@ def generate(
             heat_note.see(opened.thermal_status())
         with nullcontext() if json else heat_note.watching(opened.thermal_status):
             answer = _Answer(opened, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json, floor=chosen.floor)
-        notes.answered(chosen.path)
+        for one in used:
+            notes.answered(one)
         heat = opened.thermal_status()
         if not json:
             heat_note.see(heat)
@@ -135,7 +140,8 @@ def generate(
     if answer.was_cut and not json:
         note(Words(settings.language)(messages.CUT_BY_ROOM if answer.had_no_room else messages.CHAT_CUT))
     if json:
-        facts = {"model": chosen.name, **answer.facts(), "seed": sampling.seed}
+        with_adapter = {} if adapter is None else {"adapter": adapter}
+        facts = {"model": chosen.name, **with_adapter, **answer.facts(), "seed": sampling.seed}
         print_json({**facts, **engine_facts(opened.provider_choice), **heat_facts(heat), **_speed_facts(chosen.floor)})
 
 

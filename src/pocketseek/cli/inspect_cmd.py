@@ -14,6 +14,7 @@ from pocketseek.cli import messages, options, pull_messages, seal_messages, trus
 from pocketseek.cli.console import format_bytes, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models_cmd import tensor_formats
+from pocketseek.cli.parts_view import manifest_facts, part_rows
 from pocketseek.cli.previous_view import previous_facts, previous_rows
 from pocketseek.cli.quality_view import quality_lines
 from pocketseek.cli.seal_view import is_sealed, sealed_facts, sealed_line
@@ -31,7 +32,7 @@ def inspect(
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor instead.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Show a model's shape, formats, quality report and origin."""
+    """Show a model's shape, formats, quality report and origin; of a speech part what it is for and what runs it."""
     from pocketseek.apps.repository.state import package_state
     from pocketseek.cli.onnx_view import find_onnx_path, inspect_onnx
     from pocketseek.package.gatekeeper import Gatekeeper
@@ -59,7 +60,7 @@ def inspect(
         )
     else:
         print_table(("", ""), _rows(path, manifest, state, trust, words))
-        for line in quality_lines(manifest.quality, words):
+        for line in quality_lines(manifest.quality, words) if manifest.part is None else ():
             print_text(line if sys.stdout.isatty() else f"quality\t{line}")
 
 
@@ -75,10 +76,16 @@ def _facts(path: Path, manifest: Manifest, state: TrustState | str) -> dict[str,
         "num_bytes": manifest.num_bytes,
         "sealed": sealed_facts(path, manifest),
         "previous": previous_facts(path),
-        "num_weights": manifest.num_parameters,
-        "formats": tensor_formats(manifest),
         "num_chunks": len(manifest.unique_chunks()),
         "files": sorted(manifest.files),
+        **(manifest_facts(manifest) if manifest.part is not None else _model_facts(manifest)),
+    }
+
+
+def _model_facts(manifest: Manifest) -> dict[str, object]:
+    return {
+        "num_weights": manifest.num_parameters,
+        "formats": tensor_formats(manifest),
         "model": dataclasses.asdict(manifest.model),
         "recipe": dict(manifest.recipe),
         "quality": dict(manifest.quality),
@@ -138,20 +145,25 @@ def _rows(
         (words(messages.COLUMN_PATH), str(path)),
         (words(messages.COLUMN_SIZE), format_bytes(manifest.num_bytes)),
         (words(seal_messages.STATE), sealed_line(path, manifest, words)),
-        (words(messages.COLUMN_WEIGHTS), f"{manifest.num_parameters / 1e6:.1f} M"),
-        (words(messages.COLUMN_FORMATS), " ".join(tensor_formats(manifest))),
+        *_made_of(manifest, words),
         (words(trust_messages.COLUMN_VERSION), str(manifest.version) if manifest.version else "-"),
         (words(trust_messages.COLUMN_SIGNATURE), signature),
         *previous_rows(path, words),
         *_state_rows(path, manifest, state, words),
     ]
-    for title, values in (
-        ("model", dataclasses.asdict(manifest.model)),
-        ("recipe", manifest.recipe),
-        ("provenance", manifest.provenance),
-    ):
+    model = {} if manifest.config is None else dataclasses.asdict(manifest.config)
+    for title, values in (("model", model), ("recipe", manifest.recipe), ("provenance", manifest.provenance)):
         rows += _flat(title, values)
     return rows
+
+
+def _made_of(manifest: Manifest, words: Words) -> list[tuple[str, str]]:
+    if manifest.part is not None:
+        return part_rows(manifest.part, words)
+    return [
+        (words(messages.COLUMN_WEIGHTS), f"{manifest.num_parameters / 1e6:.1f} M"),
+        (words(messages.COLUMN_FORMATS), " ".join(tensor_formats(manifest))),
+    ]
 
 
 def _flat(title: str, value: object) -> list[tuple[str, str]]:

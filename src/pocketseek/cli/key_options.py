@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from getpass import getpass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -113,6 +114,35 @@ def secret_for(path: Path, settings: Settings, options: KeyOptions = NO_KEY) -> 
         asked = Words(settings.language)(seal_messages.ASK_PASSPHRASE, name=path.name)
         return passphrase_secret(ask_passphrase(asked))
     return None
+
+
+class KeptSecrets:
+    """Of what is opened more than once, in threads that cannot ask: each is asked for once, and kept until `close`."""
+
+    def __init__(self, settings: Settings, options: KeyOptions = NO_KEY) -> None:
+        self._settings = settings
+        self._options = options
+        self._secrets: dict[Path, Secret | None] = {}
+        self._lock = Lock()
+
+    def __call__(self, path: Path) -> AbstractContextManager[Secret | None]:
+        """May ask a person, the first time. Raises as `secret_for`."""
+        with self._lock:
+            if self._secrets.get(path) is None:  # or it was sealed meanwhile
+                self._secrets[path] = secret_for(path, self._settings, self._options)
+            return nullcontext(self._secrets[path])
+
+    def known(self, path: Path) -> Secret | None:
+        """Nobody is asked."""
+        with self._lock:
+            return self._secrets.get(path)
+
+    def close(self) -> None:
+        with self._lock:
+            for secret in self._secrets.values():
+                if secret is not None:
+                    secret.close()
+            self._secrets.clear()
 
 
 @contextmanager

@@ -38,6 +38,7 @@ def run_load_bench(
     engine: EngineKind,
     options: EngineOptions,
     secret: Secret | None,
+    adapter: str | None,
     as_json: bool,
 ) -> None:
     from pocketseek.apps.load_bench import bench_load
@@ -62,6 +63,7 @@ def run_load_bench(
             engine=engine,
             provider=options.provider,
             secret=secret,
+            adapter=adapter,
         )
         tell_provider(opened.provider_choice, words, options, quiet=as_json)
         return limit_note.watch(opened)

@@ -9,7 +9,7 @@ Command modules import what is heavy inside their functions, so that `pocketseek
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated
 
@@ -20,9 +20,11 @@ from typer.main import get_command
 from pocketseek import __version__
 from pocketseek.apps.data_directory import mend_modes
 from pocketseek.cli import (
+    adapt_cmd,
     audit_cmd,
     bench_cmd,
     chat_cmd,
+    completion_cmd,
     convert_cmd,
     device_cmd,
     diff_cmd,
@@ -49,11 +51,14 @@ from pocketseek.cli import (
     verify_cmd,
     voice_cmd,
 )
+from pocketseek.cli.command_tree import dress
+from pocketseek.cli.completion_cmd import complete_line
 from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
+from pocketseek.cli.habits import translate
 from pocketseek.cli.key_options import HOW_MODELS_OPEN
 from pocketseek.cli.state_key import HOW_DATA_OPENS
 from pocketseek.errors import PocketseekError, StorageError
-from pocketseek.settings import read_settings
+from pocketseek.settings import is_completing, read_settings
 
 PROGRAM = "pocketseek"
 USAGE_EXIT_CODE = 2
@@ -92,10 +97,13 @@ app.command("keygen")(keygen_cmd.keygen)
 app.command("sign")(sign_cmd.sign)
 app.add_typer(trust_cmd.app, name="trust")
 app.add_typer(audit_cmd.app, name="audit")
+app.add_typer(adapt_cmd.app, name="adapt")
 app.add_typer(doc_cmd.app, name="doc")
 app.add_typer(voice_cmd.app, name="voice")
 app.command("device")(device_cmd.device)
 app.command("doctor")(doctor_cmd.doctor)
+app.command("completion")(completion_cmd.completion)
+dress(app)
 
 
 @app.callback()
@@ -109,6 +117,8 @@ def start(
     _keep_private(context)
     if context.invoked_subcommand is None:
         start_cmd.start()
+        if not start_cmd.is_guided():
+            print(context.get_help(), end="")
     else:
         return
     raise typer.Exit
@@ -136,6 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _ended(words: list[str]) -> int:
     try:
         with ending_signals():
+            words = translate(words, commands_of(app))
             code = _run(words)
             sys.stdout.flush()
     except PocketseekError as error:
@@ -144,7 +155,8 @@ def _ended(words: list[str]) -> int:
         problem = error.format_message().rstrip(".")
         if not problem:  # a group without a command, whose help has just been printed
             return USAGE_EXIT_CODE
-        return _fail(f"{problem}; see `{_helpful_command(words)}`", USAGE_EXIT_CODE)
+        see = "; see" if not problem.endswith("?") else " See"
+        return _fail(f"{problem}{see} `{_helpful_command(words)}`", USAGE_EXIT_CODE)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED_EXIT_CODE
     except BrokenPipeError:
@@ -154,8 +166,15 @@ def _ended(words: list[str]) -> int:
     return code
 
 
+def commands_of(app: typer.Typer) -> Mapping[str, object]:
+    command = get_command(app)
+    return command.commands if isinstance(command, TyperGroup) else {}
+
+
 def _run(arguments: list[str]) -> int:
     """Typer's own `main` would print errors its own way, so the two steps inside it are taken here."""
+    if is_completing():
+        complete_line(app)
     command = get_command(app)
     try:
         with command.make_context(PROGRAM, arguments) as context:

@@ -41,20 +41,6 @@ _FORMATTER = _Counting()
 UNKNOWN = Message("unknown", "未知")
 NONE = Message("none", "无")
 
-# pocketseek
-START_TITLE = Message(
-    "pocketseek {version}: DeepSeek-family language models on this device, offline",
-    "pocketseek {version}:在本机离线运行 DeepSeek 系列语言模型",
-)
-START_DEVICE = Message("This device: {device}", "本机:{device}")
-START_MODELS = Message("Installed models: {models}", "已安装的模型:{models}")
-START_NEXT = Message("What next:", "下一步:")
-START_TRY_DEMO = Message("talk to the small demo model (about 90 MB)", "与小型演示模型对话(约 90 MB)")
-START_CONVERT = Message("install a model file you have", "安装您已有的模型文件")
-START_CHAT = Message("talk to a model", "与模型对话")
-START_GENERATE = Message("ask one question", "只问一个问题")
-START_HELP = Message("all commands", "全部命令")
-
 # device, doctor
 DEVICE_MEMORY_VALUE = Message("{available} available of {total}", "共 {total},可用 {available}")
 DOCTOR_PYTHON = Message("Python", "Python")
@@ -108,8 +94,6 @@ COLUMN_PATH = Message("path", "路径")
 COLUMN_TENSOR = Message("tensor", "张量")
 COLUMN_SHAPE = Message("shape", "形状")
 COLUMN_FORMAT = Message("format", "格式")
-COLUMN_CHECK = Message("check", "检查项")
-COLUMN_RESULT = Message("result", "结果")
 INSTALLED = Message(
     "Installed {name} ({size}) at {path}; use it: pocketseek chat {name}",
     "已安装 {name}({size}):{path};使用:pocketseek chat {name}",

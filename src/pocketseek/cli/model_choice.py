@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,12 @@ import typer
 
 from pocketseek.cli import messages
 from pocketseek.cli.console import is_interactive, progress_bar
-from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, prepare_engine, tell_provider
+from pocketseek.cli.engine_choice import NO_OPTIONS, EngineOptions, check_adapter, prepare_engine, tell_provider
 from pocketseek.cli.key_options import NO_KEY, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.state_key import cache_key
 from pocketseek.cli.trust_choice import settle_trust
-from pocketseek.errors import NotFoundError, UsageError
+from pocketseek.errors import FormatError, NotFoundError, StorageError, UsageError
 from pocketseek.settings import Settings
 from pocketseek.types import SamplingParams
 
@@ -63,8 +63,21 @@ def choose_model(
             raise UsageError("an ONNX model cannot be signed; leave out --trust")
         return path.resolve().stem, path
     path = locate(store, name, lambda: _install_demo(settings, words, yes=yes))
+    _refuse_adapter(name, path)
     settle_trust(settings, path, trust)
     return name, path
+
+
+def _refuse_adapter(name: str, path: Path) -> None:
+    """What else may be wrong with the package is told by whoever opens it."""
+    from pocketseek.package.adapter_layout import refuse_adapter
+    from pocketseek.package.manifest import Manifest, read_manifest
+
+    manifest: Manifest | None = None
+    with suppress(FormatError, NotFoundError, StorageError):
+        manifest = read_manifest(path)
+    if manifest is not None:
+        refuse_adapter(manifest, name, f"use it with that model: --adapter {name}")
 
 
 def _install_demo(settings: Settings, words: Words, *, yes: bool) -> Path:
@@ -95,6 +108,7 @@ def open_engine(
     temperature_limit_c: float | None = None,
     engine: EngineOptions = NO_OPTIONS,
     key: KeyOptions = NO_KEY,
+    adapter: str | None = None,
     quiet: bool = False,
 ) -> Engine:
     """The engine for a package, with a bar while its bytes are checked (before the first use, or after a change), or
@@ -102,10 +116,13 @@ def open_engine(
     person is asked for a passphrase. quiet: say nothing of who computes."""
     from pocketseek.runtime.load import load
 
+    check_adapter(settings, path, engine, adapter)
     kind = prepare_engine(settings, path, engine, quiet=quiet)
     words = Words(settings.language)
     label = words(messages.VERIFYING)
     secret = secret_for(path, settings, key)
+    for adapter_path in adapter_paths(settings, adapter):
+        secret = secret or secret_for(adapter_path, settings, key)
     with progress_bar() as show, closing(secret) if secret is not None else nullcontext():
         opened = load(
             path,
@@ -119,11 +136,19 @@ def open_engine(
             engine=kind,
             provider=engine.provider,
             secret=secret,
+            adapter=adapter,
             cache_key=cache_key(settings),
             progress=lambda done, total: show(label, done, total),
         )
     tell_provider(opened.provider_choice, words, engine, quiet=quiet)
     return opened
+
+
+def adapter_paths(settings: Settings, adapter: str | None) -> list[Path]:
+    """Of the one that was named. Raises NotFoundError."""
+    from pocketseek.package.store import ModelStore
+
+    return [] if adapter is None else [ModelStore(settings.models_dir).resolve_adapter(adapter)]
 
 
 def sampling_params(path: Path, **chosen: float | None) -> SamplingParams:

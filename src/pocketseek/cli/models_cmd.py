@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from pocketseek.cli import (
     convert_messages,
@@ -17,6 +19,7 @@ from pocketseek.cli import (
 )
 from pocketseek.cli.console import format_bytes, note, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
+from pocketseek.cli.parts_view import part_facts, show_parts, tell_of_parts
 from pocketseek.cli.previous_view import previous_facts
 from pocketseek.cli.seal_view import is_sealed
 from pocketseek.cli.trust_view import day, look_by_path, short, trust_facts
@@ -28,7 +31,10 @@ if TYPE_CHECKING:
     from pocketseek.package.trust import TrustState
 
 
-def models(json: options.Json = False) -> None:
+def models(
+    parts: Annotated[bool, typer.Option("--parts", help="List the speech parts instead.")] = False,
+    json: options.Json = False,
+) -> None:
     """List the installed models."""
     from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.store import ModelStore
@@ -36,10 +42,12 @@ def models(json: options.Json = False) -> None:
     settings = read_settings()
     store, gate = ModelStore(settings.models_dir), Gatekeeper.of(settings)
     installed, broken, unfinished = store.list(), store.list_broken(), store.list_unfinished()
+    speech = store.list_parts()
     if json:
         print_json(
             {
                 "models": [_facts(model, look_by_path(gate, model.path, model.manifest)) for model in installed],
+                "speech_parts": [part_facts(part, gate) for part in speech],
                 "broken": [{"name": m.name, "path": str(m.path), "reason": m.reason} for m in broken],
                 "unfinished": [
                     {"name": m.name, "num_bytes": m.num_bytes, "download": m.is_download} for m in unfinished
@@ -48,11 +56,15 @@ def models(json: options.Json = False) -> None:
         )
         return
     words = Words(settings.language)
+    if parts:
+        show_parts(speech, gate, words)
+        return
     for one in unfinished:
         message = pull_messages.UNFINISHED_DOWNLOAD if one.is_download else convert_messages.UNFINISHED
         note(words(message, name=one.name, size=format_bytes(one.num_bytes)))
     if not installed and not broken:
         print_text(words(messages.NO_MODELS))
+        tell_of_parts(len(speech), words)
         return
     columns = (
         messages.COLUMN_NAME,
@@ -73,6 +85,7 @@ def models(json: options.Json = False) -> None:
     for kept in installed:
         if previous_facts(kept.path) is not None:
             note(words(update_messages.PREVIOUS_LISTED, name=kept.name))
+    tell_of_parts(len(speech), words)
     for model in broken:
         note(describe_broken(model, words))
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from pocketseek.cli.completion import complete_installed, complete_model
 from pocketseek.cli.min_speed import parse_speed
 from pocketseek.cli.sizes import parse_size
 from pocketseek.settings import parse_temperature_limit
@@ -13,22 +14,43 @@ from pocketseek.settings import parse_temperature_limit
 _OWN = "the model's own"  # what its makers recommend, else the defaults of SamplingParams
 
 ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Name of an installed model, path of one, or 'demo'.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="Name of an installed model, path of one, or 'demo'.",
+        show_default=False,
+        autocompletion=complete_model,
+    ),
 ]
 AllowOlder = Annotated[
     bool, typer.Option("--allow-older", help="Also a version that is older than one that was here before.")
 ]
 SealedName = Annotated[
     str | None,
-    typer.Argument(metavar="MODEL", help="Name of an installed model, or path of one.", show_default=False),
+    typer.Argument(
+        metavar="MODEL",
+        help="Name of an installed model, or path of one.",
+        show_default=False,
+        autocompletion=complete_installed,
+    ),
 ]
 DataInstead = Annotated[
     bool, typer.Option("--data", help="Not a model: conversations, documents and what was read of them.")
 ]
-InstalledName = Annotated[str, typer.Argument(metavar="NAME", help="Name of an installed model.", show_default=False)]
+InstalledName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Name of an installed model.", show_default=False, autocompletion=complete_installed
+    ),
+]
 OptionalModelName = Annotated[
     str | None,
-    typer.Argument(metavar="MODEL", help="As for generate; by default the one that is installed.", show_default=False),
+    typer.Argument(
+        metavar="MODEL",
+        help="As for generate; by default the one that is installed.",
+        show_default=False,
+        autocompletion=complete_model,
+    ),
 ]
 Kv = Annotated[
     Literal["f16", "q8"] | None,
@@ -82,6 +104,12 @@ Trust = Annotated[
         metavar="FINGERPRINT",
         help="Trust the key with this fingerprint, which must have signed the model.",
         show_default=False,
+    ),
+]
+Adapter = Annotated[
+    str | None,
+    typer.Option(
+        "--adapter", metavar="NAME", help="With this adapter of the model (`adapt list`).", show_default=False
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell what ONNX Runtime computes with, and why.")]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pocketseek.cli import options, pull_messages, update_messages
+from pocketseek.cli.completion import complete_source
 from pocketseek.cli.console import format_bytes, note, print_json, print_text, progress_bar
 from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, unlocked
 from pocketseek.cli.messages import Words
@@ -37,6 +38,7 @@ def pull(
             help="OWNER/NAME of a model hub, a name that `device --models` lists, the address of a package's folder "
             "(https://...), or a folder.",
             show_default=False,
+            autocompletion=complete_source,
         ),
     ],
     name: Annotated[

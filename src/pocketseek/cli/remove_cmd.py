@@ -18,6 +18,7 @@ def remove(model: options.InstalledName, yes: options.Yes = False, json: options
     from pocketseek.apps.kept_pages import owners_of
     from pocketseek.apps.onnx_models import sweep_cache
     from pocketseek.package.audit import AuditLog
+    from pocketseek.package.part_view import forget_views
     from pocketseek.package.storage import tree_bytes
     from pocketseek.package.store import ModelStore
     from pocketseek.runtime.prefix.forgotten import forget_model
@@ -37,6 +38,7 @@ def remove(model: options.InstalledName, yes: options.Yes = False, json: options
     owners = owners_of(store.path_for_new(model), settings) if store.is_installed(model) else frozenset[str]()
     freed_bytes = store.remove(model) + store.clean()  # whoever removes wants space, so dead writers' leftovers go too
     AuditLog(settings.audit_path).note("model-removed", model=model)
+    freed_bytes += forget_views(model, settings.views_dir)  # and copies of a speech part's files
     freed_bytes += sweep_cache(settings)  # and what was made of the model for ONNX Runtime
     forget_model(settings.prefix_dir, owners)  # and of what it was asked
     if json:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import messages, options
+from pocketseek.cli.completion import complete_model
 from pocketseek.cli.console import ShowProgress, print_json, print_text, progress_bar
 from pocketseek.cli.engine_choice import EngineOptions, prepare_engine, tell_provider
 from pocketseek.cli.heat_limit import LimitNote
-from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
+from pocketseek.cli.key_options import KeptSecrets, KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
 from pocketseek.cli.serve_notice import serving_notice
@@ -49,7 +50,12 @@ _NOWHERE = "192.0.2.1"  # an address for documentation; nothing is sent to it
 
 Models = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[MODEL]...", help="Models to serve, the first by default.", show_default="all installed"),
+    typer.Argument(
+        metavar="[MODEL]...",
+        help="Models to serve, the first by default.",
+        show_default="all installed",
+        autocompletion=complete_model,
+    ),
 ]
 Host = Annotated[str, typer.Option("--host", help="Address to listen on; another than this machine's needs a token.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")]
@@ -115,8 +121,10 @@ def serve(
     from pocketseek.apps.serve.server import ApiServer, bind, run_server
     from pocketseek.apps.serve.services import ServeOptions, Services
     from pocketseek.apps.serve.voice_priority import giving_way_to_voice
+    from pocketseek.apps.voice.shared_room import SharedRoom, heat_share
     from pocketseek.package.audit import AuditLog
     from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.store import ModelStore
 
     settings = read_settings()
     gate = Gatekeeper.of(settings)
@@ -136,8 +144,10 @@ def serve(
     kinds = {model.name: prepare_engine(settings, model.path, engine_options, quiet=json) for model in served}
 
     def identity_of(model: ServedModel) -> str:
-        setting = provider or settings.provider if kinds[model.name] == "onnx" else kv or settings.kv or "f16"
-        return model_identity(model.path, kinds[model.name], f"{setting} {min_speed}")
+        kind = kinds[model.base_name]
+        setting = provider or settings.provider if kind == "onnx" else kv or settings.kv or "f16"
+        base = model_identity(model.path, kind, f"{setting} {min_speed}")
+        return model_identity(model.own_path, kind, base) if model.adapter else base
 
     words = Words(settings.language)
     limit_note = LimitNote(words)
@@ -151,7 +161,15 @@ def serve(
 
     data_key, pages_key = state_key(settings), cache_key(settings)  # asked for now, while somebody is there
 
-    voice = installed_voice(settings)
+    voice_keys, store = KeptSecrets(settings, KeyOptions(key_file, key_command)), ModelStore(settings.models_dir)
+    for part in store.list_parts():
+        voice_keys(part.path)  # of sealed ones: asked now, nobody can be asked later
+    voice = installed_voice(
+        settings,
+        voice_keys,
+        SharedRoom(lambda: [engine.guests for engine in pool.loaded_engines().values()]),
+        lambda: heat_share(pool.loaded_engines().values()),
+    )
 
     def open_model(model: ServedModel, memory_bytes: int | None) -> Engine:
         from pocketseek.runtime.load import load
@@ -200,6 +218,7 @@ def serve(
         with (
             closing(ConversationStore(settings.conversations_path, key=data_key, erase=erase)) as conversations,
             closing(PrivateFiles(settings.uploads_dir, key=data_key)) as files,
+            closing(voice_keys),
             closing(voice),
             closing(
                 ModelUpdates(
@@ -214,7 +233,7 @@ def serve(
                 conversations=conversations,
                 files=files,
                 identity_of=identity_of,
-                state_of=lambda model: look_at_model(gate, model.path),
+                state_of=lambda model: look_at_model(gate, model.own_path),
                 audit=AuditLog(settings.audit_path),
                 voice=voice,
                 updates=updates,
@@ -226,10 +245,10 @@ def serve(
             with (
                 keeping_up(
                     settings,
-                    lambda: [model.path for model in served],
+                    lambda: [*(model.path for model in served), *(part.path for part in store.list_parts())],
                     is_idle=lambda: not services.admission.num_here,
                     report=_log.warning,
-                    unlock=lambda path: secrets.get(path.name),
+                    unlock=lambda path: secrets.get(path.name) or voice_keys.known(path),
                 ),
                 serving_notice(words, url, [model.name for model in served]),
             ):
@@ -239,10 +258,14 @@ def serve(
         raise typer.Exit(code)
 
 
+def missing_libraries() -> list[str]:
+    """Of those that serving needs."""
+    return [name for name in _EXTRA if find_spec(name) is None]
+
+
 def _require_libraries() -> None:
     """Raises UnsupportedError."""
-    missing = [name for name in _EXTRA if find_spec(name) is None]
-    if missing:
+    if missing := missing_libraries():
         raise UnsupportedError(
             f"the server needs libraries that are not here ({', '.join(missing)}); pip install 'pocketseek[serve]'"
         )
@@ -288,6 +311,7 @@ def _pool(
     memory_bytes: int | None,
     released: Callable[[ServedModel, Engine], None],
 ) -> ModelPool:
+    from pocketseek.apps.installed_adapters import InstalledAdapters
     from pocketseek.apps.model_pool import ModelPool
     from pocketseek.device.probe import check_device
     from pocketseek.runtime.opening import available_bytes
@@ -297,6 +321,7 @@ def _pool(
         open_model,
         memory_bytes=memory_bytes,
         released=released,
+        adapters_of=InstalledAdapters(settings.models_dir).of,
         free_bytes=lambda: available_bytes(check_device(data_dir=settings.home)),
     )
 

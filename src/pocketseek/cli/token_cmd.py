@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import messages, options, token_messages
+from pocketseek.cli.completion import complete_model, complete_token
 from pocketseek.cli.console import note, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.settings import read_settings
@@ -18,12 +19,21 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Access tokens of the server: create, list, revoke.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Whose token it is, in your words.", show_default=False)]
+KnownName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Whose token it is, as list shows.", show_default=False, autocompletion=complete_token
+    ),
+]
 PerMinute = Annotated[
     int | None, typer.Option("--requests-per-minute", min=1, help="Requests that may begin in a minute.")
 ]
 Concurrent = Annotated[int | None, typer.Option("--concurrent", min=1, help="Requests at a time.")]
 ForModels = Annotated[
-    list[str] | None, typer.Option("--model", metavar="MODEL", help="Only for this model; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--model", metavar="MODEL", help="Only for this model; may be repeated.", autocompletion=complete_model
+    ),
 ]
 MayUpdate = Annotated[
     bool, typer.Option("--may-update", help="It may look for updates of models, and install them, in the page.")
@@ -85,7 +95,7 @@ def list_tokens(json: options.Json = False) -> None:
 
 
 @app.command("revoke")
-def revoke(name: Name, json: options.Json = False) -> None:
+def revoke(name: KnownName, json: options.Json = False) -> None:
     """End a token. A running server refuses it from the next request on."""
     _store().revoke(name)
     _write_down("token-revoked", name)

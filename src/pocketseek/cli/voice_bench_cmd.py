@@ -12,7 +12,7 @@ import typer
 
 from pocketseek.cli import options, voice_bench_messages, voice_bench_view
 from pocketseek.cli.console import note, print_json, print_table, progress_bar
-from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions
+from pocketseek.cli.key_options import KeptSecrets, KeyCommand, KeyFile, KeyOptions
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model, open_engine, opened_sampling
 from pocketseek.cli.report_run import check_page
@@ -142,6 +142,7 @@ class _Run:
     def __init__(self, settings: Settings, wishes: _Wishes, key: KeyOptions, memory_bytes: int | None) -> None:
         from pocketseek.apps.voice.bench_files import find_files
         from pocketseek.apps.voice.intents import BUILT_IN, read_intents
+        from pocketseek.apps.voice.shared_room import SharedRoom
 
         self._settings = settings
         self._wishes = wishes
@@ -151,6 +152,8 @@ class _Run:
         self._files: list[SpokenFile] = [] if wishes.wav is None else find_files(wishes.wav, wishes.transcripts)
         self._intents: IntentSet = read_intents(wishes.intents or BUILT_IN)
         self._parts: dict[str, str] = {}
+        self._engines: list[Engine] = []
+        self._room = SharedRoom(lambda: [engine.guests for engine in self._engines])
 
     @property
     def _needs_model(self) -> bool:
@@ -167,6 +170,7 @@ class _Run:
             if self._needs_model:
                 name, path = choose_model(self._settings, model, yes=yes)
                 engine = stack.enter_context(closing(self._opened(path)))
+                self._engines.append(engine)
             played = [] if player is None else self._play(player, engine)
             understood = {} if engine is None else self._understanding(engine, played)
         figures = figures_of(played, fast=self._wishes.fast) if self._files else None
@@ -196,9 +200,11 @@ class _Run:
         w = self._wishes
         languages = {w.language or file.language for file in self._files}
         common = languages.pop() if len(languages) == 1 else None
-        listening = choose_recogniser(self._settings, common, name=w.recogniser)
-        speaking = choose_synthesiser(self._settings, common or "en", name=w.voice)
-        noticing = choose_detector(self._settings)
+        keys = KeptSecrets(self._settings, self._key)
+        stack.callback(keys.close)
+        listening = choose_recogniser(self._settings, common, name=w.recogniser, secret_of=keys, room=self._room)
+        speaking = choose_synthesiser(self._settings, common or "en", name=w.voice, secret_of=keys, room=self._room)
+        noticing = choose_detector(self._settings, secret_of=keys)
         self._parts = {"recogniser": listening.name, "voice": speaking.name, "detector": noticing.name}
         recogniser = stack.enter_context(closing(listening.open()))
         synthesiser = stack.enter_context(closing(speaking.open()))

@@ -12,7 +12,7 @@ from pocketseek.cli import options, voice_messages
 from pocketseek.cli.chat_model import ModelOptions, ModelSlot
 from pocketseek.cli.console import note, print_json
 from pocketseek.cli.engine_choice import EngineOptions
-from pocketseek.cli.key_options import KeyCommand, KeyFile, KeyOptions
+from pocketseek.cli.key_options import KeptSecrets, KeyCommand, KeyFile, KeyOptions
 from pocketseek.cli.messages import Words
 from pocketseek.cli.voice_languages import voice_language
 from pocketseek.device.memory import process_memory
@@ -105,6 +105,7 @@ def listen(
         choose_synthesiser,
     )
     from pocketseek.apps.voice.session import VoiceSettings
+    from pocketseek.apps.voice.shared_room import SharedRoom
     from pocketseek.cli.voice_edges import open_edge
 
     if push_to_talk and wav:
@@ -115,10 +116,13 @@ def listen(
     by_android = recogniser == ANDROID  # which listens by itself
     if by_android and (wav or push_to_talk):
         raise UsageError("Android's own recognition listens by itself; leave out --wav and --push-to-talk")
+    keys = KeptSecrets(settings, KeyOptions(key_file, key_command))
+    slots: list[ModelSlot] = []
+    room = SharedRoom(lambda: [one.current.engine.guests for one in slots])
     engines = _Engines(
-        Chosen("", "named", NoDetector) if by_android else choose_detector(settings),
-        choose_recogniser(settings, spoken, name=recogniser),
-        choose_synthesiser(settings, spoken, name=voice, may_play_itself=out is None),
+        Chosen("", "named", NoDetector) if by_android else choose_detector(settings, secret_of=keys),
+        choose_recogniser(settings, spoken, name=recogniser, secret_of=keys, room=room),
+        choose_synthesiser(settings, spoken, name=voice, may_play_itself=out is None, secret_of=keys, room=room),
         memory,
     )
     model_options = ModelOptions(
@@ -137,6 +141,7 @@ def listen(
         yes=yes,
     )
     with ExitStack() as stack:
+        stack.callback(keys.close)
         edge = stack.enter_context(
             open_edge(
                 wav or [],
@@ -149,6 +154,7 @@ def listen(
             )
         )
         slot = stack.enter_context(closing(_opened_slot(model_options, model)))
+        slots.append(slot)
         voice_settings = VoiceSettings(language=spoken, barge_in=barge_in, push_to_talk=push_to_talk)
         session = stack.enter_context(
             closing(engines.session(stack, slot, voice_settings, spoken, system=system or "", max_tokens=max_tokens))
@@ -184,6 +190,7 @@ class _Engines:
         from pocketseek.apps.voice.engine_chat import EngineChat
         from pocketseek.apps.voice.on_demand import prepare, release_idle
         from pocketseek.apps.voice.session import VoiceSession
+        from pocketseek.apps.voice.shared_room import heat_share
         from pocketseek.apps.voice.style import ReadAloud, spoken_style
 
         style = spoken_style(language, system=system, max_tokens=max_tokens)
@@ -202,6 +209,7 @@ class _Engines:
             ReadAloud(),
             voice_settings,
             when_quiet=lambda: release_idle(recogniser, voice),
+            heat_share=lambda: heat_share([slot.current.engine]),
         )
 
 

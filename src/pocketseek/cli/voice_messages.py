@@ -27,6 +27,11 @@ DEVICE_AWAY = Message("{problem}. Trying it again ...", "{problem}。正在重�
 DEVICE_BACK = Message("It is back.", "已恢复。")
 WRITTEN = Message("{seconds:.1f} s of speech written to {path}.", "已将 {seconds:.1f} 秒语音写入 {path}。")
 NOTHING_SAID = Message("No answer was spoken, so {path} was not written.", "没有说出回答,因此未写入 {path}。")
+NOISY = Message(
+    "It is noisy here: only what is louder than the noise is listened to. Speak up, or use --push-to-talk.",
+    "这里很吵:只听比噪声更响的声音。请大声一些,或使用 --push-to-talk。",
+)
+QUIET_AGAIN = Message("It is quiet again.", "已恢复安静。")
 ENDED = Message("Ended.", "已结束。")
 
 SETUP_TITLES = (
@@ -43,7 +48,7 @@ KINDS = {
     "voice": Message("speaking", "说话"),
 }
 ALL_LANGUAGES = Message("all", "全部")
-INSTALLED = Message("installed", "已安装")
+INSTALLED = Message("installed, {state}", "已安装,{state}")
 ABSENT = Message("not installed", "未安装")
 NEEDS_LIBRARY = Message("needs: pip install {library}", "需要:pip install {library}")
 ASK_FETCH = Message("Fetch {parts} ({size})?", "要下载 {parts}({size})吗?")
@@ -56,6 +61,19 @@ USED = Message(
     "{language}:由 {recogniser}({why})聆听,{voice}({voice_why})说话。",
 )
 NOT_READY = Message("For {language} something is missing: {problem}", "{language} 还缺少:{problem}")
+
+ENGINE = Message("engine", "引擎")
+WHOSE = Message("model by", "模型来源")
+SIGNED_BY = Message("signed by {name}", "{name} 签名")
+BY_HAND = Message("put there by hand, not signed", "手动放入,未签名")
+NO_PARTS = Message(
+    "No speech parts are installed. `pocketseek voice setup` shows which there are.",
+    "尚未安装语音部件。`pocketseek voice setup` 会列出可用的部件。",
+)
+PARTS_LISTED = Message(
+    "Speech parts, too: {num}. They are listed by `pocketseek models --parts`.",
+    "另有语音部件 {num} 个,可用 `pocketseek models --parts` 列出。",
+)
 
 REASONS = {
     "named": Message("asked for", "指定"),

@@ -18,12 +18,14 @@ from pocketseek.cli.console import (
     progress_bar,
 )
 from pocketseek.cli.messages import Words
+from pocketseek.cli.parts_view import languages_of, short_state
 from pocketseek.cli.voice_languages import voice_language
 from pocketseek.errors import UnsupportedError, VoiceError
 from pocketseek.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from pocketseek.apps.voice.parts import Part
+    from pocketseek.package.speech_part import PartKind
 
 _LIBRARIES = {"faster-whisper": "faster_whisper", "piper": "piper", "onnxruntime": "onnxruntime"}
 _PACKAGES = {"faster-whisper": "faster-whisper", "piper": "piper-tts", "onnxruntime": "onnxruntime"}
@@ -51,7 +53,7 @@ def setup(
     words = Words(settings.language)
     spoken = voice_language(settings, language)
     wanted = [part_by_id(one) for one in parts or ()] or list(recommended_parts(spoken))
-    missing = [part for part in wanted if not part.is_installed(settings.voice_dir)]
+    missing = [part for part in wanted if not part.is_installed(settings)]
     if not json:
         _show(settings, words, known_parts())
     if missing and not list_only and (parts or yes or _agreed(words, missing)):
@@ -78,7 +80,7 @@ def _fetch(settings: Settings, words: Words, missing: list[Part], *, quiet: bool
 
     for part in missing:
         with progress_bar() as show:
-            fetch_part(part, settings.voice_dir, progress=_Labelled(words, part.id, show))
+            fetch_part(part, settings, progress=_Labelled(words, part.id, show))
         if not quiet:
             note(words(voice_messages.FETCHED, part=part.id))
 
@@ -94,33 +96,80 @@ class _Labelled:
 
 
 def _show(settings: Settings, words: Words, parts: tuple[Part, ...]) -> None:
+    here = _Here(settings, words)
     rows = [
         (
             part.id,
             words(voice_messages.KINDS[part.kind]),
-            _languages(words, part),
+            languages_of(part.languages, words),
             format_bytes(part.num_bytes),
             part.licence,
-            _state(settings, words, part),
+            _state(settings, words, part, here),
         )
         for part in parts
     ]
-    print_table([words(title) for title in voice_messages.SETUP_TITLES], rows, essential=(0, 5))
+    print_table(
+        [words(title) for title in voice_messages.SETUP_TITLES],
+        [*rows, *here.other_rows({part.id for part in parts})],
+        essential=(0, 5),
+    )
 
 
-def _languages(words: Words, part: Part) -> str:
-    from pocketseek.apps.voice.parts import ANY_LANGUAGE
+class _Here:
+    """What is installed, and what somebody put there."""
 
-    is_general = not part.languages or ANY_LANGUAGE in part.languages
-    return words(voice_messages.ALL_LANGUAGES) if is_general else ", ".join(part.languages)
+    def __init__(self, settings: Settings, words: Words) -> None:
+        from pocketseek.apps.voice.candidates import recogniser_folders, voice_folders
+        from pocketseek.package.gatekeeper import Gatekeeper
+        from pocketseek.package.store import ModelStore
+
+        self._words = words
+        self._gate = Gatekeeper.of(settings)
+        self._packages = {one.name: one for one in ModelStore(settings.models_dir).list_parts()}
+        self._folders: dict[str, tuple[PartKind, tuple[str, ...], int]] = {}
+        for listening in recogniser_folders(settings.voice_dir):
+            self._folders[listening.name] = ("recogniser", listening.languages, listening.num_bytes)
+        for speaking in voice_folders(settings.voice_dir):
+            self._folders[speaking.name] = ("voice", speaking.languages, speaking.num_bytes)
+
+    def state(self, name: str) -> str:
+        """In a few words; of what is there."""
+        if (one := self._packages.get(name)) is not None:
+            return short_state(one.path, one.manifest, self._gate, self._words)
+        return self._words(voice_messages.BY_HAND)
+
+    def other_rows(self, known: set[str]) -> list[tuple[str, ...]]:
+        """Of what `voice setup` does not fetch."""
+        rows: list[tuple[str, ...]] = []
+        for name, one in self._packages.items():
+            if name not in known and (part := one.manifest.part) is not None:
+                rows.append(self._row(name, part.kind, part.languages, one.num_bytes, part.licence))
+        for name, (kind, languages, num_bytes) in self._folders.items():
+            if name not in known and name not in self._packages:
+                rows.append(self._row(name, kind, languages, num_bytes, ""))
+        return rows
+
+    def facts(self) -> list[dict[str, object]]:
+        """Of folders, for --json; packages are told by `models --json`."""
+        return [
+            {"name": name, "kind": kind, "languages": list(languages), "bytes": num_bytes}
+            for name, (kind, languages, num_bytes) in self._folders.items()
+        ]
+
+    def _row(
+        self, name: str, kind: PartKind, languages: tuple[str, ...], num_bytes: int, licence: str
+    ) -> tuple[str, ...]:
+        words = self._words
+        spoken = languages_of(languages, words)
+        return (name, words(voice_messages.KINDS[kind]), spoken, format_bytes(num_bytes), licence, self.state(name))
 
 
-def _state(settings: Settings, words: Words, part: Part) -> str:
-    if not part.is_installed(settings.voice_dir):
+def _state(settings: Settings, words: Words, part: Part, here: _Here) -> str:
+    if not part.is_installed(settings):
         return words(voice_messages.ABSENT)
     if not _has_library(part):
         return words(voice_messages.NEEDS_LIBRARY, library=_PACKAGES[part.engine])
-    return words(voice_messages.INSTALLED)
+    return words(voice_messages.INSTALLED, state=here.state(part.id))
 
 
 def _has_library(part: Part) -> bool:
@@ -164,13 +213,14 @@ def _facts(settings: Settings, language: str) -> dict[str, object]:
                 "languages": list(part.languages),
                 "bytes": part.num_bytes,
                 "licence": part.licence,
-                "installed": part.is_installed(settings.voice_dir),
+                "installed": part.is_installed(settings),
                 "library": _PACKAGES[part.engine],
                 "library_installed": _has_library(part),
             }
             for part in known_parts()
         ],
     }
+    facts["folders"] = _Here(settings, Words(settings.language)).facts()
     try:
         choose_detector(settings)
         recogniser = choose_recogniser(settings, language)

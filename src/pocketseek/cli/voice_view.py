@@ -10,6 +10,7 @@ from pocketseek.apps.voice.events import (
     AnswerAudio,
     AnswerText,
     Interrupted,
+    NoiseChanged,
     NotKept,
     PartialTranscript,
     SpeechEnded,
@@ -61,6 +62,8 @@ class TurnView:
             self._clear()
             self._answer.clear()
             note(self._words(voice_messages.FAILED, problem=event.message))
+        elif isinstance(event, NoiseChanged):
+            note(self._words(voice_messages.NOISY if event.is_noisy else voice_messages.QUIET_AGAIN))
         elif isinstance(event, NotKept):
             note(self._words(voice_messages.FAILED, problem=event.message))
         elif isinstance(event, TurnEnded):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from pocketseek.convert.dense_only import require_dense
 from pocketseek.errors import UsageError
 from pocketseek.libraries import check_onnxruntime, load_onnx, load_onnxruntime
+from pocketseek.package.adapter_layout import refuse_adapter
 from pocketseek.package.manifest import JsonValue, Manifest
 from pocketseek.package.model_fields import render_model, stage_names
 from pocketseek.package.reader import Package
@@ -59,6 +60,7 @@ def export_package(
     _check_opset(opset)
     with Package.open(package_path) as package:
         model = package.manifest.model
+        refuse_adapter(package.manifest, str(package_path), "merge it into that model and export the result")
         require_dense(model, "export", "run it as it is, or export a dense model")
         needs = _least_runtime(package.manifest, quant)
         if format == "ort":  # ONNX Runtime must run a graph to convert it

@@ -107,14 +107,16 @@ class MachineFigures:
 
 @dataclass(frozen=True)
 class PassTime:
-    """computing_s: reading weights, keys and values from memory, which computing waits for. storage_s: streaming."""
+    """computing_s: reading weights, keys and values from memory, which computing waits for. storage_s: streaming.
+    waits: neither goes on while the other does, as with experts, which nobody can ask for before they are chosen."""
 
     computing_s: float
     storage_s: float
+    waits: bool = False
 
     @property
     def seconds(self) -> float:
-        return max(self.computing_s, self.storage_s)
+        return self.computing_s + self.storage_s if self.waits else max(self.computing_s, self.storage_s)
 
     @property
     def storage_bound(self) -> bool:
@@ -128,12 +130,14 @@ def pass_time(
     memory_bytes_per_s: float,
     storage_bytes_per_s: float,
     kv_bytes: float = 0.0,
+    waits: bool = False,
 ) -> PassTime:
     """Of a pass with one token. The rates are those that passes reach with weights. kv_bytes: of its context."""
     kv_bytes_per_s = KV_SHARE / READ_SHARE * memory_bytes_per_s
     return PassTime(
         weights_bytes / memory_bytes_per_s + kv_bytes / kv_bytes_per_s,
         streamed_bytes / storage_bytes_per_s if streamed_bytes > 0 else 0.0,
+        waits,
     )
 
 

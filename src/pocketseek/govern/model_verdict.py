@@ -39,13 +39,23 @@ USABLE_TOKENS_PER_S = 1.0
 
 
 @dataclass(frozen=True)
-class ModelNeeds:
-    """parameters: weights of the model. weights_bytes: what a pass reads of the package.
+class ExpertNeeds:
+    """num_bytes: of all experts. share: of them, that a token uses. least_bytes: of the slots that they are read into,
+    at least."""
 
-    multiply_adds: of a token of a prompt, without the head, by the format of the weights; attention_multiply_adds: for
-    each position that it looks back at. page_bytes: K and V of a page, by KV format. base_bytes: the process besides
-    weights and pages. checkpoint_bytes: as published, to convert from; None: not known. can_run: the engine knows its
-    kind.
+    num_bytes: int
+    share: float
+    least_bytes: int
+
+
+@dataclass(frozen=True)
+class ModelNeeds:
+    """parameters: weights of the model. weights_bytes: of the package, all but the embedding.
+
+    experts: which are part of weights_bytes, if the model has some. multiply_adds: of a token of a prompt, without the
+    head, by the format of the weights; attention_multiply_adds: for each position that it looks back at. page_bytes: K
+    and V of a page, by KV format. base_bytes: the process besides weights and pages. checkpoint_bytes: as published, to
+    convert from; None: not known. can_run: the engine knows its kind.
     """
 
     name: str
@@ -63,6 +73,26 @@ class ModelNeeds:
     checkpoint_bytes: int | None = None
     is_installed: bool = False
     can_run: bool = True
+    experts: ExpertNeeds | None = None
+
+    @property
+    def token_bytes(self) -> int:
+        """Of weights that a pass with one token reads."""
+        unused = 0.0 if self.experts is None else self.experts.num_bytes * (1 - self.experts.share)
+        return self.weights_bytes - round(unused)
+
+    @property
+    def least_weight_bytes(self) -> int:
+        """That have to be in memory: what everything else streams through, or what every token needs, and slots."""
+        if self.experts is None:
+            return min(RING_BYTES, self.weights_bytes)
+        return min(self.weights_bytes, self.weights_bytes - self.experts.num_bytes + self.experts.least_bytes)
+
+    def streamed_bytes(self, weight_bytes: int) -> int:
+        """Read for a pass with one token where weights have so much memory. Of experts, as if all were chosen equally
+        often: what is kept are those that are chosen most, so it is less where some are."""
+        lacking = max(0, self.weights_bytes - max(0, weight_bytes - (RING_BYTES if self.experts is None else 0)))
+        return lacking if self.experts is None else round(min(lacking, self.experts.num_bytes) * self.experts.share)
 
     def page_bytes_in(self, kv_format: str) -> int:
         return dict(self.page_bytes)[kv_format]
@@ -177,7 +207,7 @@ def _of_sizes(needs: ModelNeeds, room: Room) -> ModelVerdict:
         needs,
         "unknown",
         memory_bytes=needs.base_bytes + needs.weights_bytes + pages_bytes,
-        least_memory_bytes=needs.base_bytes + min(RING_BYTES, needs.weights_bytes) + pages_bytes,
+        least_memory_bytes=needs.base_bytes + needs.least_weight_bytes + pages_bytes,
         storage_bytes=storage_bytes,
         conversion_bytes=None if needs.checkpoint_bytes is None else needs.package_bytes + needs.checkpoint_bytes,
         slow_storage=_is_slow(room) if is_large else None,
@@ -215,18 +245,22 @@ def _with_speeds(verdict: ModelVerdict, room: Room, memory_bytes: int, figures: 
     kv_bytes = PROMPT_TOKENS / PAGE_TOKENS * needs.page_bytes_in(room.kv_format)
     in_layers = [(name, count * FORMATS[name].bits_per_weight / 8) for name, count in needs.multiply_adds]
     one = pass_time(
-        needs.weights_bytes,
+        needs.token_bytes,
         typical.streamed_bytes,
+        waits=needs.experts is not None,
         kv_bytes=kv_bytes,
-        memory_bytes_per_s=needs.weights_bytes / figures.read_s(in_layers, needs.weights_bytes),
+        memory_bytes_per_s=needs.token_bytes / figures.read_s(in_layers, needs.token_bytes),
         storage_bytes_per_s=STREAM_SHARE * figures.best_read_bytes_per_s,
     )
+    chunk_s = one.seconds
+    if needs.experts is not None:  # so many tokens need all experts between them
+        chunk_s = one.computing_s + one.storage_s / needs.experts.share
     looked_back = needs.attention_multiply_adds * PROMPT_TOKENS / 2
     prompt_s = prompt_token_s(needs.multiply_adds, looked_back, figures)
     return replace(
         found,
         load_s=load_to_first_token_s(needs.weights_bytes, figures),
-        prefill_tokens_per_s=None if prompt_s is None else 1 / max(prompt_s, one.seconds / PASS_TOKENS),
+        prefill_tokens_per_s=None if prompt_s is None else 1 / max(prompt_s, chunk_s / PASS_TOKENS),
         decode_tokens_per_s=1 / (one.seconds + decode_overhead_s(needs.vocab_size, needs.num_layers, figures.layer_s)),
         is_estimate=figures.is_estimate,
     )
@@ -234,18 +268,14 @@ def _with_speeds(verdict: ModelVerdict, room: Room, memory_bytes: int, figures: 
 
 def _rung(needs: ModelNeeds, kv_format: str, room: Room, memory_bytes: int, max_tokens: int | None) -> Rung:
     """How the ladder splits the memory. Its speeds are not used, so that its rates need not mean anything."""
-
-    def streamed_bytes(weight_bytes: int) -> int:
-        return max(0, needs.weights_bytes - max(0, weight_bytes - RING_BYTES))
-
     facts = ModelFacts(
         name=needs.name,
         base_bytes=needs.base_bytes,
         weights_bytes=needs.weights_bytes,
-        ring_bytes=RING_BYTES,
+        ring_bytes=needs.least_weight_bytes,
         context_length=needs.context_length,
         page_bytes=((kv_format, needs.page_bytes_in(kv_format)),),
-        streamed_bytes=streamed_bytes,
+        streamed_bytes=needs.streamed_bytes,
         storage_bytes_per_s=1.0,
         memory_bytes_per_s=1.0,
     )

@@ -91,6 +91,13 @@ class Layer:
 class Expert:
     def __init__(self, shape: ModelShape, entries: Mapping[str, object]) -> None: ...
 
+class Adapter:
+    def __init__(
+        self,
+        shape: ModelShape,
+        layers: Sequence[Mapping[str, tuple[int, float, NDArray[np.uint16], NDArray[np.uint16]]]],
+    ) -> None: ...
+
 class Batch:
     def __init__(
         self,
@@ -99,6 +106,7 @@ class Batch:
         page_bytes: int,
         inv_freq: NDArray[np.float32],
         rope_factor: float,
+        adapters: Sequence[object | None] = (),
     ) -> None: ...
 
 class Core:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pocketseek.kernels.contract import ModelKernels
 
 NATIVE_SETS = ("scalar", "avx2", "avx-vnni", "avx512", "neon-dotprod", "neon-i8mm")
-_ABI = 9
+_ABI = 10
 _REMEDY = "install a C++20 compiler (Debian: apt install g++; Termux: pkg install clang) and run `pip install .` again"
 
 

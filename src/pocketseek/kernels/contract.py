@@ -42,12 +42,32 @@ class TensorData:
 
 
 @dataclass(frozen=True)
+class LowRank:
+    """What an adapter does with one matrix: outputs += B (scale * (A inputs)).
+
+    a: (rank, inputs), b: (rank, outputs), f16 as formats.py lays them out; used before the call returns, not in place.
+    """
+
+    a: TensorData
+    b: TensorData
+    scale: float
+
+    @property
+    def rank(self) -> int:
+        return self.a.shape[0]
+
+
+@dataclass(frozen=True)
 class RowSpan:
-    """Consecutive rows of a pass that belong to one sequence. pages: ids of its KV pages, from position 0 on."""
+    """Consecutive rows of a pass that belong to one sequence. pages: ids of its KV pages, from position 0 on.
+
+    adapter: what `load_adapter` gave, for all its rows; None: without.
+    """
 
     first_position: int
     num_rows: int
     pages: tuple[int, ...]
+    adapter: object | None = None
 
 
 @dataclass(frozen=True)
@@ -114,8 +134,12 @@ class ModelKernels(Protocol):
         """
         ...
 
+    def load_adapter(self, layers: Sequence[Mapping[str, LowRank]]) -> object:
+        """An adapter, by layers and the names of LAYER_MATRICES; of latent attention none. Any number may be in use."""
+        ...
+
     def begin(self, spans: Sequence[RowSpan], inv_freq: Floats, memory: KvMemory) -> object:
-        """Prepare the rows of a pass: rope tables and page addresses."""
+        """Prepare the rows of a pass: rope tables, page addresses and whose adapter is whose."""
         ...
 
     def embed(self, table: object, token_ids: NDArray[np.int32], hidden: Floats) -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pocketseek.errors import MemoryLimitError, UsageError
 from pocketseek.kernels import _native
-from pocketseek.kernels.contract import Floats, Indices, LayerPart, RowSpan, TensorData
+from pocketseek.kernels.adapter_lanes import output_lanes, rank_lanes
+from pocketseek.kernels.contract import Floats, Indices, LayerPart, LowRank, RowSpan, TensorData
 from pocketseek.kernels.kv_memory import KV_FORMATS, KvFormat, KvMemory
 from pocketseek.types import ModelConfig
 
@@ -123,6 +124,13 @@ class NativeKernels:
         entries = {name: self.load_matrix(tensor) for name, tensor in tensors.items()}
         return _native.Expert(self._shapes["f16"], entries)
 
+    def load_adapter(self, layers: Sequence[Mapping[str, LowRank]]) -> object:
+        entries = [
+            {name: (part.rank, part.scale, rank_lanes(part.a), output_lanes(part.b)) for name, part in layer.items()}
+            for layer in layers
+        ]
+        return _native.Adapter(self._shapes["f16"], entries)
+
     def attend_and_route(self, layer: object, index: int, rows: object, hidden: Floats) -> NDArray[np.int32]:
         moe = self._config.moe
         if moe is None or not self._config.has_experts(index):
@@ -143,9 +151,9 @@ class NativeKernels:
 
     def begin(self, spans: Sequence[RowSpan], inv_freq: Floats, memory: KvMemory) -> object:
         rows = [(span.first_position, span.num_rows, span.pages) for span in spans]
-        batch = _native.Batch(
-            rows, memory.addresses, memory.page_bytes, inv_freq, self._config.rope_scaling.attention_factor
-        )
+        adapters = [span.adapter for span in spans] if any(span.adapter is not None for span in spans) else []
+        factor = self._config.rope_scaling.attention_factor
+        batch = _native.Batch(rows, memory.addresses, memory.page_bytes, inv_freq, factor, adapters)
         return _Rows(batch, self._shapes[memory.kv_format])
 
     def embed(self, table: object, token_ids: NDArray[np.int32], hidden: Floats) -> None:

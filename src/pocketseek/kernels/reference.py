@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.errors import UsageError
-from pocketseek.kernels.contract import Floats, LayerPart, RowSpan, TensorData
+from pocketseek.kernels.contract import Floats, LayerPart, LowRank, RowSpan, TensorData
 from pocketseek.kernels.kv_memory import KvMemory
 from pocketseek.kernels.logits import NumpyLogits
+from pocketseek.kernels.reference_adapter import raised, unpack_adapter
 from pocketseek.kernels.reference_attention import LayerWeights, PassRows, attention
 from pocketseek.kernels.reference_attention import read_kv as read_kv
 from pocketseek.kernels.reference_attention import write_kv as write_kv
@@ -70,6 +71,9 @@ class ReferenceKernels:
     def load_expert(self, tensors: Mapping[str, TensorData]) -> object:
         return ExpertWeights(UnpackedMatrices(tensors, kept=lambda name: False))
 
+    def load_adapter(self, layers: Sequence[Mapping[str, LowRank]]) -> object:
+        return unpack_adapter(layers)
+
     def begin(self, spans: Sequence[RowSpan], inv_freq: Floats, memory: KvMemory) -> object:
         ranges = [np.arange(span.first_position, span.first_position + span.num_rows) for span in spans]
         angles = np.concatenate(ranges).astype(np.float32)[:, None] * inv_freq[None, :]
@@ -89,7 +93,16 @@ class ReferenceKernels:
     def _layer(self, layer: LayerWeights, index: int, batch: PassRows, hidden: Floats) -> None:
         x = self._attend(layer, index, batch, hidden)
         moe = self._config.moe if self._config.has_experts(index) else None
-        hidden += gated_mlp(layer.matrices, "", x) if moe is None else mixture(moe, layer, x)
+        hidden += self._mlp(layer, index, batch, x) if moe is None else mixture(moe, layer, x)
+
+    def _mlp(self, layer: LayerWeights, index: int, batch: PassRows, x: Floats) -> Floats:
+        if all(span.adapter is None for span in batch.spans):
+            return gated_mlp(layer.matrices, "", x)
+
+        def product(name: str, inputs: Floats) -> Floats:
+            return raised(batch.spans, index, name, inputs, multiply(layer.matrices[name], inputs))
+
+        return product("down", silu(product("gate", x)) * product("up", x))
 
     def _attend(self, layer: LayerWeights, index: int, batch: PassRows, hidden: Floats) -> Floats:
         """The first half of a layer; returns the normed rows for the second."""
@@ -97,7 +110,7 @@ class ReferenceKernels:
         x = rms_norm(hidden, layer.vectors["attn_norm"], eps)
         attend = attention if self._config.mla is None else latent_attention
         mixed = attend(self._config, layer, index, batch, x)
-        hidden += multiply(layer.matrices["o"], mixed)
+        hidden += raised(batch.spans, index, "o", mixed, multiply(layer.matrices["o"], mixed))
         return rms_norm(hidden, layer.vectors["mlp_norm"], eps)
 
     def attend_and_route(self, layer: object, index: int, rows: object, hidden: Floats) -> NDArray[np.int32]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pocketseek.kernels.contract import Floats, RowSpan
 from pocketseek.kernels.kv_memory import PAGE_TOKENS, KvMemory
+from pocketseek.kernels.reference_adapter import raised
 from pocketseek.kernels.reference_math import UnpackedMatrix, multiply, quantise_rows, rms_norm, rotate
 from pocketseek.types import ModelConfig
 
@@ -36,7 +37,8 @@ def attention(config: ModelConfig, layer: LayerWeights, index: int, batch: PassR
     """What goes into o, from the normed hidden rows. Writes K and V of the rows."""
     heads = {}
     for name, count in (("q", config.num_heads), ("k", config.num_kv_heads), ("v", config.num_kv_heads)):
-        y = multiply(layer.matrices[name], x) + layer.vectors.get(f"{name}_bias", np.float32(0))
+        y = raised(batch.spans, index, name, x, multiply(layer.matrices[name], x))
+        y = y + layer.vectors.get(f"{name}_bias", np.float32(0))
         y = y.reshape(len(x), count, config.head_dim)
         if f"{name}_norm" in layer.vectors:
             y = rms_norm(y, layer.vectors[f"{name}_norm"], config.rms_norm_eps)

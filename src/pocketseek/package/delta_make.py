@@ -56,6 +56,8 @@ def make_chunk_delta(old: Side, new: Side, sha256: str) -> bytes | None:
 
     Raises UnsupportedError without a library for zstd.
     """
+    if new.manifest.part is not None:
+        return _part_delta(old, new, sha256)
     maker = _ChunkDelta(old, new)
     index = next(number for number, chunk in enumerate(new.manifest.chunks) if chunk.sha256 == sha256)
     for tensor, extent in _extents_of(new, index):
@@ -73,6 +75,23 @@ def make_file_delta(old: bytes, new: bytes) -> bytes | None:
     header = DeltaHeader(_blob(new), (_blob(old),), (Part("patch", len(new), len(frame), base=0),))
     delta = render_delta(header, [frame])
     return delta if len(delta) < len(new) else None
+
+
+def _part_delta(old: Side, new: Side, sha256: str) -> bytes | None:
+    """Of a speech part: the bytes of the same file, as far as they are in the same place."""
+    before = _places(old.manifest)
+    place = next(place for place, index in _places(new.manifest).items() if new.manifest.chunks[index].sha256 == sha256)
+    if place not in before:
+        return None
+    return make_file_delta(old.chunk(before[place]).tobytes(), new.chunk(_places(new.manifest)[place]).tobytes())
+
+
+def _places(manifest: Manifest) -> dict[tuple[str, int], int]:
+    """Index of the chunk by the name of its file and its number in that."""
+    places: dict[tuple[str, int], int] = {}
+    for file, chunks in manifest.part.files_with_chunks(manifest.chunks) if manifest.part is not None else ():
+        places |= {(file.name, number): len(places) + number for number in range(len(chunks))}
+    return places
 
 
 @dataclass

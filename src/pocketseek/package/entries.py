@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pocketseek.errors import UnsupportedError
+from pocketseek.package.speech_part import SpeechPart
 from pocketseek.package.strict_json import JsonValue
 from pocketseek.types import ModelConfig
 
@@ -53,11 +55,23 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """Tensors and chunks are in the order of the stages; two chunks may have the same hash (and are one file then)."""
+class AdapterBase:
+    """What an adapter was made for: the name of the model's package, its manifest then (`version_id`), and the
+    checkpoint that it came from (adapter_layout.source_id)."""
 
     name: str
-    model: ModelConfig
+    manifest_sha256: str
+    source_sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Tensors and chunks are in the order of the stages; two chunks may have the same hash (and are one file then).
+
+    config: of a language model; None of what is none. part: of a speech part, which has neither config nor tensors."""
+
+    name: str
+    config: ModelConfig | None
     recipe: Mapping[str, JsonValue]
     tensors: tuple[TensorEntry, ...]
     chunks: tuple[ChunkEntry, ...]
@@ -65,6 +79,22 @@ class Manifest:
     quality: Mapping[str, JsonValue] = field(default_factory=dict)
     provenance: Mapping[str, JsonValue] = field(default_factory=dict)
     version: int = 0  # the publisher's counter of releases, see package/signing.py
+    part: SpeechPart | None = None
+    adapter: AdapterBase | None = None  # of an adapter (format 4); `model` is then what its base looks like
+
+    @property
+    def model(self) -> ModelConfig:
+        """Raises UnsupportedError of what is no language model."""
+        if self.config is None:
+            raise self.no_model_error()
+        return self.config
+
+    def no_model_error(self) -> UnsupportedError:
+        kind = "something else" if self.part is None else f"a speech part ({self.part.kind})"
+        return UnsupportedError(
+            f"{self.name} is {kind}, not a language model; "
+            "`pocketseek voice` uses it, `pocketseek models` lists the models"
+        )
 
     @property
     def num_parameters(self) -> int:
@@ -84,7 +114,9 @@ class Manifest:
         return tuple(found.values())
 
     def tensors_between(self, sha256: str, start: int, stop: int) -> tuple[str, ...]:
-        """Names of the tensors with a byte in [start, stop) of a chunk."""
+        """Names of the tensors with a byte in [start, stop) of a chunk; of a speech part, of its files that have it."""
+        if self.part is not None:
+            return self.part.files_with(self.chunks, sha256)
         return tuple(
             tensor.name
             for tensor in self.tensors

@@ -20,6 +20,7 @@ from pocketseek.formats import (
     tensor_bytes,
     tile_row_bytes,
 )
+from pocketseek.package.adapter_layout import ADAPTER_STAGE, check_adapter
 from pocketseek.package.entries import ChunkEntry, Extent, Manifest, TensorEntry
 from pocketseek.package.expert_layout import check_experts
 from pocketseek.package.model_fields import expected_tensors, stage_names, stage_of_tensor
@@ -55,14 +56,18 @@ def stage_bytes(tensors: Iterable[tuple[int, int]], max_chunk_bytes: int = MAX_C
 
 def check_layout(manifest: Manifest) -> None:
     """Raises FormatError unless stages, chunks, tensors and extents fit together."""
-    stages = {name: index for index, name in enumerate(stage_names(manifest.model))}
+    names = stage_names(manifest.model) if manifest.adapter is None else (ADAPTER_STAGE,)
+    stages = {name: index for index, name in enumerate(names)}
     _check_chunks(manifest.chunks, stages)
     _check_tensor_set(manifest, stages)
     sweep = _Sweep(manifest.chunks)
     for tensor in manifest.tensors:
         sweep.place(tensor)
     sweep.finish()
-    check_experts(manifest)
+    if manifest.adapter is None:
+        check_experts(manifest)
+    else:
+        check_adapter(manifest)
 
 
 def check_tensor(name: str, format_name: str, shape: tuple[int, ...]) -> None:
@@ -148,7 +153,7 @@ def _check_chunks(chunks: tuple[ChunkEntry, ...], stages: dict[str, int]) -> Non
 
 
 def _check_tensor_set(manifest: Manifest, stages: dict[str, int]) -> None:
-    expected = expected_tensors(manifest.model)
+    expected = expected_tensors(manifest.model) if manifest.adapter is None else None
     seen: set[str] = set()
     used_stages: set[str] = set()
     last_stage = 0

@@ -167,9 +167,12 @@ class Package:
         return name in self.manifest.files
 
     def file(self, name: str) -> bytes:
-        """The bytes of a file, checked against their hash. Raises NotFoundError, IntegrityError, StorageError."""
+        """The bytes of a file, checked against their hash. Raises NotFoundError, IntegrityError, StorageError,
+        UnsupportedError (whoever asks takes a speech part for a model)."""
         entry = self.manifest.files.get(name)
         if entry is None:
+            if self.manifest.part is not None:
+                raise self.manifest.no_model_error()
             raise NotFoundError(f"{self.path} has no file {name}; convert the model again")
         if self.seal is not None:
             return self.seal.file(FILES_NAME, entry.sha256)

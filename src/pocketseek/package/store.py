@@ -1,4 +1,5 @@
-"""The installed models: one package directory each under the models directory, named as the user types it.
+"""The installed models, and adapters for them: one package directory each under the models directory, named as the user
+types it.
 
 Changing calls hold the destination's lock (lock.py) and survive a crash at any point; asking calls take no lock and
 write nothing. A package that is being written, replaced or removed is never listed half-done.
@@ -68,8 +69,18 @@ class ModelStore:
         self.models_dir = models_dir
 
     def list(self) -> builtins.list[InstalledModel]:
-        """The usable models by name (quick check only: nothing is hashed)."""
-        return [model for model in self._survey() if isinstance(model, InstalledModel)]
+        """The usable language models by name (quick check only: nothing is hashed)."""
+        return [
+            model for model in self._usable() if model.manifest.config is not None and model.manifest.adapter is None
+        ]
+
+    def list_parts(self) -> builtins.list[InstalledModel]:
+        """The usable speech parts (format 3) by name, likewise."""
+        return [model for model in self._usable() if model.manifest.part is not None]
+
+    def list_adapters(self) -> builtins.list[InstalledModel]:
+        """The usable adapters (format 4) by name, likewise."""
+        return [model for model in self._usable() if model.manifest.adapter is not None]
 
     def list_broken(self) -> builtins.list[BrokenModel]:
         """What lies among the models and cannot be used."""
@@ -99,6 +110,15 @@ class ModelStore:
         if name_or_path and os.path.exists(path):
             raise FormatError(f"{name_or_path} is not a pocketseek package; make one with `pocketseek convert`")
         raise self._not_found(name_or_path)
+
+    def resolve_adapter(self, name_or_path: str) -> Path:
+        """As `resolve`; whether it is an adapter shows when it is opened."""
+        try:
+            return self.resolve(name_or_path)
+        except NotFoundError:
+            names = ", ".join(adapter.name for adapter in self.list_adapters())
+            hint = f"there are: {names}" if names else "there are none; `pocketseek adapt add` installs one"
+            raise NotFoundError(f"no adapter {name_or_path[:120]!r}; {hint}") from None
 
     def is_installed(self, name: str) -> bool:
         """Whether there is a directory of that name, broken or not. Raises StorageError if that cannot be seen."""
@@ -155,6 +175,9 @@ class ModelStore:
                 return False
         return True
 
+    def _usable(self) -> builtins.list[InstalledModel]:
+        return [model for model in self._survey() if isinstance(model, InstalledModel)]
+
     def _survey(self) -> builtins.list[InstalledModel | BrokenModel]:
         return [_inspect(path) for path in self._entries() if NAME_PATTERN.fullmatch(path.name) and _is_dir(path)]
 
@@ -166,7 +189,7 @@ class ModelStore:
                 return []
 
     def _not_found(self, name: str) -> NotFoundError:
-        names = ", ".join(model.name for model in self.list())
+        names = ", ".join(model.name for model in self._usable())
         hint = (
             f"installed: {names}" if names else "nothing is installed yet; `pocketseek chat demo` installs a small one"
         )

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -27,6 +28,7 @@ from pocketseek.package.journal import Floats, Journal, Refusal, ResumeKey, is_u
 from pocketseek.package.layout import check_tensor, cut_bytes
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import (
+    AdapterBase,
     ChunkEntry,
     FileEntry,
     JsonValue,
@@ -38,6 +40,7 @@ from pocketseek.package.manifest import (
 from pocketseek.package.marker import stamp_of, write_marker
 from pocketseek.package.paths import CHUNKS_NAME, FILES_NAME, MANIFEST_NAME, chunk_path, file_path, partial_path
 from pocketseek.package.reader import Package
+from pocketseek.package.speech_part import PART_STAGE, PartFile, SpeechPart, check_file_name
 from pocketseek.package.storage import check_free_space, own_dir, storage_errors, sync_dir, write_file
 from pocketseek.types import ModelConfig
 
@@ -79,6 +82,7 @@ class PackageWriter:
         )
         self._tensors: list[TensorEntry] = []
         self._files: dict[str, FileEntry] = {}
+        self._part_files: list[PartFile] = []
 
     def __enter__(self) -> PackageWriter:
         if not self._destination.name:
@@ -175,12 +179,23 @@ class PackageWriter:
             write_file(file_path(self._partial, entry.sha256), data)
         self._files[name] = entry
 
+    def add_part_file(self, name: str, num_bytes: int, pieces: Iterable[Piece]) -> None:
+        """A file of a speech part, in chunks of its own; `pieces` are its bytes. FormatError for a name that none can
+        have."""
+        self._check_ready()
+        check_file_name(name)
+        self._ready = False
+        self._chunks.begin_stage(PART_STAGE)
+        extents = self._chunks.write(name, num_bytes, 1, pieces) if num_bytes else ()
+        self._part_files.append(PartFile(name, len(extents)))
+        self._ready = True
+
     def preview(self, *, name: str, model: ModelConfig) -> Package:
         """What was added so far as an open package, for who wants to look at it before it is committed; close it first.
         All tensors have to be there; more files may follow. FormatError as of `commit`."""
         self._check_ready()
         self._chunks.end_chunk()
-        self._put_manifest(name, model, {}, {}, {})
+        self._put_manifest(self._manifest(name, model, {}, {}, {}))
         return Package.open(self._partial)
 
     def commit(
@@ -191,12 +206,28 @@ class PackageWriter:
         recipe: Mapping[str, JsonValue],
         quality: Mapping[str, JsonValue],
         provenance: Mapping[str, JsonValue],
+        adapter: AdapterBase | None = None,
     ) -> None:
-        """Put the package in place. FormatError, and no change, if what was added is no consistent package."""
+        """Put the package in place. FormatError, and no change, if what was added is no consistent package.
+
+        adapter: of an adapter, whose base looks like `model`.
+        """
+        self._commit(lambda: self._manifest(name, model, recipe, quality, provenance, adapter))
+
+    def commit_part(self, *, name: str, part: SpeechPart, provenance: Mapping[str, JsonValue]) -> None:
+        """The same of a speech part, whose files were added. part: without its files."""
+        whole = replace(part, files=tuple(self._part_files))
+        self._commit(
+            lambda: Manifest(
+                name, None, {}, (), tuple(self._chunks.entries), self._files, provenance=provenance, part=whole
+            )
+        )
+
+    def _commit(self, make_manifest: Callable[[], Manifest]) -> None:
         self._check_ready()
         self._chunks.end_chunk()
         self._ready = False
-        self._put_manifest(name, model, recipe, quality, provenance)
+        self._put_manifest(make_manifest())
         with self._storage_errors():
             for folder in (self._partial / CHUNKS_NAME, self._partial / FILES_NAME, self._partial):
                 sync_dir(folder)
@@ -222,20 +253,24 @@ class PackageWriter:
             if path.name != CHUNKS_NAME and path.name not in wanted:
                 remove_tree(path)
 
-    def _put_manifest(
+    def _manifest(
         self,
         name: str,
         model: ModelConfig,
         recipe: Mapping[str, JsonValue],
         quality: Mapping[str, JsonValue],
         provenance: Mapping[str, JsonValue],
-    ) -> None:
+        adapter: AdapterBase | None = None,
+    ) -> Manifest:
         tensors, chunks = tuple(self._tensors), tuple(self._chunks.entries)
-        data = render_manifest(Manifest(name, model, recipe, tensors, chunks, self._files, quality, provenance))
+        return Manifest(name, model, recipe, tensors, chunks, self._files, quality, provenance, adapter=adapter)
+
+    def _put_manifest(self, manifest: Manifest) -> None:
+        data = render_manifest(manifest)
         parse_manifest(data)  # no reader shall be the first to find a mistake
         with self._storage_errors():
             write_file(self._partial / MANIFEST_NAME, data)
-            write_marker(self._partial, {entry.sha256: self._stamp(entry) for entry in chunks})
+            write_marker(self._partial, {entry.sha256: self._stamp(entry) for entry in manifest.chunks})
 
     def _stamp(self, entry: ChunkEntry) -> str:
         return stamp_of(chunk_path(self._partial, entry.sha256).stat())

@@ -14,11 +14,12 @@ could not (somebody finishes on more pages than there shall be), `process_refusa
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pocketseek.errors import MemoryLimitError, UsageError
 from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.runtime.frequency_caps import FrequencyCaps
+from pocketseek.runtime.guests import Guests
 from pocketseek.runtime.scheduler import Scheduler
 from pocketseek.runtime.work import Executor
 from pocketseek.types import Limits
@@ -30,12 +31,13 @@ class MemoryFollowing:
 
     budget: what memory is leased from; it has the leases of what there is at first. process_bytes: what the process
     takes besides, as it was measured at the governor's last look. rest_s: how long an engine with nothing to run may
-    sleep before the governor is asked again.
+    sleep before the governor is asked again. guests: who else takes memory of the process.
     """
 
     budget: MemoryBudget
     process_bytes: Callable[[], int]
     rest_s: Callable[[], float]
+    guests: Guests = field(default_factory=Guests)
 
 
 class AppliedLimits:

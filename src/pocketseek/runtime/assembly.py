@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pocketseek.runtime.adapters import AdapterSource
 from pocketseek.runtime.constrain import Constrainer
 from pocketseek.runtime.kv_pool import KvPool
 from pocketseek.runtime.policy import Policy
@@ -38,6 +39,7 @@ def assemble(
     swap_folder: Path | None,
     speculation: bool,
     policy: Policy | None,
+    adapters: AdapterSource | None = None,
 ) -> Assembly:
     """Arguments as of `Engine`. The executor gets its pages here."""
     most_pages = max(num_pages, max_pages or 0)
@@ -57,6 +59,7 @@ def assemble(
         swap=swap,
         speculation=Speculation(PromptLookup) if speculation else None,
         constrainer=Constrainer(tokenizer, executor.vocab_size),
+        adapters=adapters,
     )
     scheduler.set_max_pages(max_pages)
     return Assembly(scheduler, archive, swap)

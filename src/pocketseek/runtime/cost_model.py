@@ -155,23 +155,24 @@ class PassTimes:
 
 
 class PassCosts:
-    """A curve for each choice of threads and cores that the governor made so far.
+    """A curve for each choice of threads and cores that the governor made so far, and each kind of pass.
 
-    storage_s: how long storage takes for the next pass, whatever is computed in it.
+    storage_s: how long storage takes for the next pass, whatever is computed in it. kind: see `Executor.pass_kind`.
     """
 
     def __init__(self, models: Mapping[str, CostModel] | None = None) -> None:
         self.models = dict(models or {})
         self.storage_s = 0.0
-        self._last: tuple[Limits, PassTimes] | None = None  # asked several times for every pass
+        self.kind = ""
+        self._last: tuple[Limits, str, PassTimes] | None = None  # asked several times for every pass
         self.num_observed = 0
 
     def of(self, limits: Limits) -> PassTimes:
         last = self._last
-        if last is None or last[0] is not limits or last[1].storage_s != self.storage_s:
-            computing = self.models.setdefault(_key(limits), CostModel())
-            last = self._last = limits, PassTimes(computing, self.storage_s)
-        return last[1]
+        if last is None or last[0] is not limits or last[1] != self.kind or last[2].storage_s != self.storage_s:
+            computing = self.models.setdefault(_key(limits, self.kind), CostModel())
+            last = self._last = limits, self.kind, PassTimes(computing, self.storage_s)
+        return last[2]
 
     def observe(self, limits: Limits, num_tokens: int, computing_s: float, *, is_typical: bool = True) -> None:
         """is_typical: see `Executor`; other passes teach nothing. The first is left out, too: where the system does not
@@ -186,7 +187,7 @@ def _between(low: CostPoint, high: CostPoint, num_tokens: int) -> float:
     return low.seconds + share * (high.seconds - low.seconds)
 
 
-def _key(limits: Limits) -> str:
-    """ "4" for four threads anywhere, "2@4,5" for two threads on the cores 4 and 5."""
+def _key(limits: Limits, kind: str) -> str:
+    """ "4" for four threads anywhere, "2@4,5" for two threads on the cores 4 and 5; then the kind, if there is one."""
     cores = ",".join(map(str, limits.cores))
-    return f"{limits.num_threads}@{cores}" if cores else str(limits.num_threads)
+    return " ".join(filter(None, (f"{limits.num_threads}@{cores}" if cores else str(limits.num_threads), kind)))

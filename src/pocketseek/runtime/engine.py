@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +19,7 @@ from pocketseek.errors import UnsupportedError
 from pocketseek.govern.governor import Governor
 from pocketseek.govern.ladder import SpeedChoice
 from pocketseek.govern.thermal_governor import ThermalGovernor, ThermalStatus
+from pocketseek.runtime.adapters import AdapterSource
 from pocketseek.runtime.admission import check_prompt, choices_of
 from pocketseek.runtime.answer import Answer, text_stream_of
 from pocketseek.runtime.applied_limits import MemoryFollowing
@@ -25,6 +28,7 @@ from pocketseek.runtime.closing import Closeable
 from pocketseek.runtime.counts import EngineStatistics, PageDemand
 from pocketseek.runtime.embedding import Embedding, PendingEmbedding
 from pocketseek.runtime.frequency_caps import FrequencyCaps
+from pocketseek.runtime.guests import Guests
 from pocketseek.runtime.onnx.providers import ProviderChoice
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore
@@ -76,17 +80,17 @@ class Engine:
         following: MemoryFollowing | None = None,
         clocks: FrequencyCaps | None = None,
         gives_states: bool = True,
+        adapters: AdapterSource | None = None,
     ) -> None:
         """num_pages: pages of KV memory, shared by all; max_pages: as in `Limits`, until the governor was asked.
-        following: by default the governor is asked before passes only.
-        clocks: what `Limits.frequency_share` acts on; whoever made them restores them (as one of `resources`).
-        The text settings are the tokenizer's. gives_states: whether the executor has what embeddings are made of.
+        following: by default the governor is asked before passes only. clocks: what `Limits.frequency_share` acts on;
+        whoever made them restores them (as one of `resources`). gives_states: whether the executor has what embeddings
+        are made of. adapters: of requests that name one. The text settings are the tokenizer's.
 
-        recommended_sampling: used for answers that ask for no other. prefix_cache: do not compute again what is still
-        in the KV memory; prefix_store: nor what an earlier engine left on disk. swap_folder: where the pages of
-        requests that have to give way may go (None: they are computed again). speculation: let passes check guesses of
-        what comes next, which changes how fast an answer comes and never the answer. policy: by default one that knows
-        no costs.
+        recommended_sampling: of answers that ask for no other. prefix_cache: do not compute again what is still in the
+        KV memory; prefix_store: nor what an earlier engine left on disk. swap_folder: where pages of requests that give
+        way may go (None: they are computed again). speculation: let passes check guesses of what comes next, which
+        changes how fast an answer comes and never the answer. policy: by default one that knows no costs.
         """
         parts = assemble(
             executor,
@@ -98,9 +102,12 @@ class Engine:
             swap_folder=swap_folder,
             speculation=speculation,
             policy=policy,
+            adapters=adapters,
         )
         self.tokenizer = tokenizer
         self.recommended_sampling = recommended_sampling
+        self.adapter = ""  # of requests that do not say
+        self._original: Engine | None = None
         self.speed_choice: SpeedChoice | None = None  # what `load(min_speed=)` expected and chose
         self.provider_source: Callable[[], ProviderChoice] | None = None  # of ONNX Runtime, if that computes
         self._template = template
@@ -112,6 +119,8 @@ class Engine:
         closeables = (*((parts.swap,) if parts.swap is not None else ()), *resources)
         self._worker = Worker(parts.scheduler, executor, governor, closeables, parts.archive, following, clocks)
         self._governor = governor
+        self.guests = following.guests if following is not None else Guests()
+        """Room beside it, for what else works in this process."""
         # Also runs at interpreter exit, while the worker can still finish its pass in peace.
         self._finalizer = weakref.finalize(self, self._worker.close)
 
@@ -143,14 +152,26 @@ class Engine:
         StorageError or IntegrityError if the weights cannot be read, MemoryLimitError if other programs leave no memory
         for the prompt for half a minute.
         """
-        return self._worker.submit([request], owner=self)[0]
+        return self._worker.submit([self._adapted(request)], owner=self)[0]
 
     def stream_choices(self, request: Request, count: int) -> list[TokenStream]:
         """Start `count` answers to one prompt, which is read once and whose K and V they share.
 
         Choice i is what a request with the seed + i gives alone (without a seed, all are drawn). Raises like `stream`.
         """
-        return self._worker.submit(choices_of(request, count), owner=self)
+        return self._worker.submit(choices_of(self._adapted(request), count), owner=self)
+
+    def with_adapter(self, name: str) -> Engine:
+        """The same engine (closing one closes both) for requests with this adapter of the model; empty: without.
+
+        The adapter is opened by the first request, which raises what that does; see `AdapterSource.take`.
+        """
+        view = copy(self)
+        view.adapter, view._original = name, self  # which closes itself once nobody refers to it
+        return view
+
+    def _adapted(self, request: Request) -> Request:
+        return request if request.adapter is not None else replace(request, adapter=self.adapter)
 
     def stream_text(
         self,
@@ -216,6 +237,7 @@ class Engine:
             constraint=constraint,
             keep_on_disk=service.keep_on_disk,
             kept_for=service.kept_for,
+            adapter=self.adapter,
         )
         requests = [request] if count == 1 else choices_of(request, count)
         streams = self._worker.submit(requests, owner=self, announce=announce)
@@ -308,6 +330,7 @@ class Engine:
             priority=service.priority,
             client=service.client,
             deadline_s=service.deadline_s,
+            adapter=self.adapter,
         )
         (tokens,) = self._worker.submit([request], owner=self, announce=announce)
         return PendingEmbedding(len(encoded.token_ids), tokens)
@@ -352,16 +375,16 @@ class Engine:
         return lambda: worker.total_s
 
     def demand_source(self) -> Callable[[], PageDemand]:
-        """`page_demand` for somebody whom the engine holds: it does not hold the engine."""
+        """How much KV memory is in use and wanted, for a governor; cheap, from any thread; does not hold the engine."""
         return self._scheduler.page_demand
 
-    def page_demand(self) -> PageDemand:
-        """How much KV memory is in use and wanted, for the governor; cheap, from any thread."""
-        return self._scheduler.page_demand()
-
     def apply_limits(self) -> None:
-        """Have the governor asked soon, even if nothing is running: an idle engine then gives memory back, too."""
+        """Have the governor asked soon, even if nothing is running: idle engines give memory back, too."""
         self._worker.apply_limits()
+
+    def limits_source(self) -> Callable[[Callable[[], None]], bool]:
+        """The same, and to be told when that is done; False if the engine is closed. It does not hold the engine."""
+        return self._worker.apply_limits
 
     def close(self) -> None:
         """Stop after the running pass and free the memory. Waiting requests get EngineClosedError. May be repeated."""

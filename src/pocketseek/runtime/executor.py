@@ -5,20 +5,23 @@ Where the weights are is the business of residency/weights.py. K and V live here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketseek.errors import StorageError
+from pocketseek.errors import StorageError, UsageError
 from pocketseek.kernels.choose import KernelChoice
-from pocketseek.kernels.contract import Floats, LogitsMath, RowSpan
+from pocketseek.kernels.contract import Floats, LogitsMath, LowRank, RowSpan
 from pocketseek.kernels.kv_memory import DEFAULT_KV_FORMAT, PAGE_TOKENS, KvFormat, KvMemory
 from pocketseek.package.reader import Package
 from pocketseek.runtime.pooling import NO_STATES, States, normed
+from pocketseek.runtime.residency.expert_policies import ExpertPolicy
+from pocketseek.runtime.residency.expert_weights import ExpertWeights, RoutingObserver
 from pocketseek.runtime.residency.loss_watch import major_faults
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.weights import Weights
+from pocketseek.runtime.routing_log import RoutingLog
 from pocketseek.runtime.work import Work
 
 KEPT_ROWS = 16
@@ -37,14 +40,21 @@ class KernelExecutor:
         num_pages: int = 0,
         kv_format: KvFormat = DEFAULT_KV_FORMAT,
         read_mode: Callable[[], ReadMode] = lambda: DEFAULT_READ_MODE,
+        expert_policy: ExpertPolicy | None = None,
     ) -> None:
-        """read_mode: how storage is read best; asked once there are weights to be streamed."""
+        """read_mode: how storage is read best; asked once there are weights to be streamed. expert_policy: which
+        experts to keep where not all fit, of a model that has some."""
         config = package.manifest.model
         self._path = package.path
+        self._package = package
         self._config = config
         self._kernels = choice.open(config, num_threads)
         self._memory = KvMemory(config, num_pages, kv_format)
-        self._weights = Weights(package, self._kernels, read_mode=read_mode)
+        self._experts: ExpertWeights | None = None
+        if config.moe is not None:
+            self._experts = ExpertWeights(package, self._kernels, read_mode=read_mode, policy=expert_policy)
+        self._weights: Weights | ExpertWeights = self._experts or Weights(package, self._kernels, read_mode=read_mode)
+        self._log: RoutingLog | None = None
         self._waited_s = 0.0
         self._is_typical = True
         self._states = NO_STATES
@@ -89,7 +99,7 @@ class KernelExecutor:
         return self._memory.page_bytes
 
     @property
-    def weights(self) -> Weights:
+    def weights(self) -> Weights | ExpertWeights:
         return self._weights
 
     @property
@@ -99,6 +109,10 @@ class KernelExecutor:
     @property
     def waited_s(self) -> float:
         return self._waited_s
+
+    @property
+    def pass_kind(self) -> str:
+        return self._weights.pass_kind
 
     @property
     def is_typical(self) -> bool:
@@ -114,6 +128,36 @@ class KernelExecutor:
     def weight_bytes_for(self, num_bytes: int | None) -> int:
         return self._weights.memory_bytes_for(num_bytes)
 
+    @property
+    def on_routing(self) -> RoutingObserver | None:
+        """Told whom the rows of a pass choose, layer by layer. While it is set, no layer runs whole. Raises UsageError
+        for a model without experts."""
+        return self._expert_weights.on_routing
+
+    @on_routing.setter
+    def on_routing(self, observer: RoutingObserver | None) -> None:
+        self._expert_weights.on_routing = observer
+
+    @property
+    def on_pass_end(self) -> Callable[[], None] | None:
+        """Called when a pass is done; its results count. Raises as above."""
+        return self._expert_weights.on_pass_end
+
+    @on_pass_end.setter
+    def on_pass_end(self, observer: Callable[[], None] | None) -> None:
+        self._expert_weights.on_pass_end = observer
+
+    @property
+    def _expert_weights(self) -> ExpertWeights:
+        if self._experts is None:
+            raise UsageError(f"{self._path.name} has no experts; take a model that has some")
+        return self._experts
+
+    def log_routing(self, log: RoutingLog) -> None:
+        """Tell it of every pass from now on. Raises UsageError for a model without experts."""
+        log.watch(self._package.manifest, self._expert_weights)
+        self._log = log
+
     def set_threads(self, num_threads: int) -> None:
         self._kernels.set_num_threads(num_threads)
 
@@ -124,13 +168,17 @@ class KernelExecutor:
     def set_cores(self, cores: tuple[int, ...]) -> None:
         self._kernels.set_cores(cores)
 
+    def load_adapter(self, layers: Sequence[Mapping[str, LowRank]]) -> object:
+        """For `Slice.adapter`. May be called while a pass runs."""
+        return self._kernels.load_adapter(layers)
+
     def run(self, work: Work) -> Floats:
         """One pass; returns logits float32 (work.num_logits, vocab_size), which the next pass overwrites."""
         weights, before_s = self._weights, self._weights.waited_s
         was_warm, before = weights.is_warm, (weights.num_warmings, major_faults())
         for part in work.slices:
             self._touched_pages.update(part.pages[part.first_position // PAGE_TOKENS :])
-        spans = [RowSpan(part.first_position, part.num_tokens, part.pages) for part in work.slices]
+        spans = [RowSpan(part.first_position, part.num_tokens, part.pages, part.adapter) for part in work.slices]
         rows = self._kernels.begin(spans, weights.inv_freq, self._memory)
         token_ids = np.array([token for part in work.slices for token in part.token_ids], np.int32)
         hidden = self._hidden.rows(len(token_ids))
@@ -138,6 +186,8 @@ class KernelExecutor:
         logits = self._logits.rows(len(chosen))
         num_doubtful = 0
         while True:
+            if self._log is not None:
+                self._log.begin_pass()
             with weights.one_pass(token_ids, needs_head=len(chosen) > 0):
                 weights.embed(token_ids, hidden)
                 weights.run_layers(rows, hidden)
@@ -150,6 +200,8 @@ class KernelExecutor:
         self._states = self._final_states(work, hidden) if work.num_states else NO_STATES
         self._waited_s = weights.waited_s - before_s
         self._is_typical = was_warm and before == (weights.num_warmings, major_faults()) and not num_doubtful
+        if self._log is not None:
+            self._log.end_pass(answered=len(chosen), kv_bytes=self.kv_bytes_in_memory)
         return logits
 
     @property

@@ -14,20 +14,27 @@ from pocketseek.errors import UsageError
 from pocketseek.govern.governor import MAX_SEQUENCES, FixedGovernor
 from pocketseek.kernels.choose import KernelChoice, build_of, choose_kernels
 from pocketseek.kernels.kv_memory import KvFormat, choose_kv_format, used_page_bytes
+from pocketseek.package.adapter_layout import refuse_adapter
 from pocketseek.package.audit import AuditLog
+from pocketseek.package.data_seal import DATA_SEAL_NAME
 from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.key_slots import Secret
+from pocketseek.package.manifest import read_manifest
 from pocketseek.package.paths import MANIFEST_NAME, SEAL_NAME
 from pocketseek.package.reader import Package
 from pocketseek.package.store import ModelStore
+from pocketseek.runtime.adapters import AdapterShelf, no_adapters
 from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.executor import KernelExecutor
+from pocketseek.runtime.expert_file import ExpertFile
 from pocketseek.runtime.onnx.opening import find_onnx_model, open_onnx_model, refuse_native_options
 from pocketseek.runtime.opening import cost_file_of, num_cores, template_of, usual_secret
 from pocketseek.runtime.prefix.owners import manifest_id, plain_owner, sealed_owner
 from pocketseek.runtime.prefix.store import identity_of
+from pocketseek.runtime.residency.expert_policies import usual_policy
 from pocketseek.runtime.residency.read_probe import read_mode_for
+from pocketseek.runtime.routing_log import RoutingLog
 from pocketseek.runtime.speed_plan import plan_speed
 from pocketseek.runtime.start import EngineWishes, OpenedModel, start_engine
 from pocketseek.settings import Settings, read_settings
@@ -58,6 +65,8 @@ def load(
     engine: EngineKind | None = None,
     provider: str | None = None,
     secret: Secret | None = None,
+    routing_log: RoutingLog | None = None,
+    adapter: str | None = None,
     progress: Progress | None = None,
 ) -> Engine:
     """Open an installed model by name, a package or an ONNX model by path, and return an engine for it.
@@ -80,8 +89,10 @@ def load(
     engine: "native" or "onnx" (ONNX Runtime; by default what the environment says, else what the model is made for). Of
     an installed model, "onnx" takes the export in the data directory's cache. provider: the execution provider of ONNX
     Runtime, instead of what fits the device.
+    adapter: the name of an adapter of the model (docs/adapt.md), for all requests that do not say otherwise.
     secret: what opens a sealed model (by default POCKETSEEK_PASSPHRASE); of such a model nothing is left on disk in the
     clear.
+    routing_log: gathers which experts passes choose, of a model that has some (docs/moe.md).
     progress(done_bytes, total_bytes) is called while the package
     is hashed, which happens before its first use and after it was touched.
     Raises NotFoundError, FormatError, IntegrityError, StorageError, UsageError, NativeCoreError, MemoryLimitError,
@@ -97,6 +108,7 @@ def load(
         cache_key=cache_key,
         speculation=speculation,
         temperature_limit_c=temperature_limit_c,
+        routing_log=routing_log,
     )
     facts = check_device(data_dir=settings.home)
     fixed = FixedGovernor(
@@ -107,6 +119,10 @@ def load(
     gate = Gatekeeper.of(settings)
     onnx_path = find_onnx_model(str(model), settings, engine, gate)
     if onnx_path is not None:
+        if routing_log is not None:
+            raise UsageError("routing is traced with the native core; use --engine native, or leave --trace out")
+        if adapter:
+            raise no_adapters(adapter)
         refuse_native_options(kernels=kernels, kv=kv, min_speed=min_speed)
         opened = open_onnx_model(
             onnx_path, settings, facts, num_threads=fixed.num_threads, provider=provider, progress=progress
@@ -115,6 +131,7 @@ def load(
     if provider is not None:
         raise UsageError("an execution provider belongs to ONNX Runtime; use --engine onnx, or leave --provider out")
     path = ModelStore(settings.models_dir).resolve(str(model))
+    refuse_adapter(read_manifest(path), str(model), "use it with `--adapter` and that model")
     secret = secret or usual_secret(settings)
     speed_choice = None
     if min_speed is not None:
@@ -137,10 +154,31 @@ def load(
     choice = choose_kernels(kernels or settings.kernels)
     kv_format = choose_kv_format(kv or settings.kv)
     package = Package.open(path, secret=secret, progress=progress, admit=gate.admit)
-    opened = _open_package(package, settings, facts, choice, kv_format, num_threads=fixed.num_threads)
+    shelf_of = partial(_shelf, package=package, settings=settings, gate=gate, secret=secret, first=adapter or "")
+    opened = _open_package(
+        package, settings, facts, choice, kv_format, shelf_of, num_threads=fixed.num_threads, routing_log=routing_log
+    )
     started = _started(opened, settings, facts, fixed, wishes, path, package)
-    started.speed_choice = speed_choice
+    started.speed_choice, started.adapter = speed_choice, adapter or ""
     return started
+
+
+def _shelf(
+    executor: KernelExecutor, package: Package, settings: Settings, gate: Gatekeeper, secret: Secret | None, first: str
+) -> AdapterShelf:
+    """first: loaded now, so that the memory is shared out with it; empty: none."""
+    find = ModelStore(settings.models_dir).resolve_adapter
+    shelf = AdapterShelf(
+        package.manifest,
+        find,
+        executor.load_adapter,
+        is_sealed=package.seal is not None,
+        secret=secret,
+        admit=gate.admit,
+    )
+    if first:
+        shelf.take(first)
+    return shelf
 
 
 def _started(
@@ -180,23 +218,33 @@ def _open_package(
     facts: DeviceFacts,
     choice: KernelChoice,
     kv_format: KvFormat,
+    shelf_of: Callable[[KernelExecutor], AdapterShelf],
     *,
     num_threads: int,
+    routing_log: RoutingLog | None,
 ) -> OpenedModel:
     """Closes the package if it fails."""
     opened: list[Closeable] = [package]
     try:
         text_settings = parse_text_settings(package.file("text.json"))
         tokenizer = Tokenizer.from_json(package.file("tokenizer.json"), text_settings)
+        manifest = manifest_id(package.manifest)
+        policy = usual_policy(package.manifest.model)
+        resources: list[Closeable] = [package]
+        if policy is not None:
+            may_keep = partial(_may_keep_statistics, package, settings)
+            resources.insert(0, ExpertFile(settings.home, manifest, policy, may_keep))
         executor = KernelExecutor(
             package,
             choice,
             num_threads=num_threads,
             kv_format=kv_format,
             read_mode=partial(read_mode_for, settings.home, package),
+            expert_policy=policy,
         )
         opened.insert(0, executor)
-        manifest = manifest_id(package.manifest)
+        if routing_log is not None:
+            executor.log_routing(routing_log)
         return OpenedModel(
             executor,
             package.manifest.model,
@@ -210,11 +258,17 @@ def _open_package(
             pages_owner=plain_owner(manifest) if package.seal is None else sealed_owner(package.seal.sealing),
             pages_key=None if package.seal is None else package.seal.pages_key(),
             is_current=partial(_lies_there, package.path, is_sealed=package.seal is not None),
-            resources=(package,),
+            resources=tuple(resources),
+            adapters=shelf_of(executor),
         )
     except BaseException:  # as above
         close_all(opened)
         raise
+
+
+def _may_keep_statistics(package: Package, settings: Settings) -> bool:
+    """Of its experts, which follow a little from what was said."""
+    return package.seal is None and not os.path.lexists(settings.home / DATA_SEAL_NAME)
 
 
 def _lies_there(path: Path, *, is_sealed: bool) -> bool:

@@ -21,6 +21,7 @@ from pocketseek.govern.governor import BASE_STEP_BYTES
 from pocketseek.govern.split import Footprint
 from pocketseek.runtime.counts import PageDemand
 from pocketseek.runtime.executor import KEPT_ROWS
+from pocketseek.runtime.guests import Guests
 from pocketseek.runtime.residency.table_rows import KEPT_ROWS_BYTES
 from pocketseek.runtime.work import Executor
 from pocketseek.shapes import MoeShape
@@ -79,6 +80,8 @@ class MemoryUse:
         max_tokens_per_pass: int,
         watch: MemoryWatch | None = None,
     ) -> None:
+        self.guests = Guests()
+        """What else works in this process."""
         self._executor = executor
         self._watch = watch or MemoryWatch()
         give_back_freed_memory()
@@ -97,6 +100,8 @@ class MemoryUse:
         """How many pages an engine would get that is opened now; 0 where that does not matter any more."""
         self.demand: Callable[[], PageDemand] = lambda: _NO_DEMAND
         """What sequences hold and want; the scheduler's, once there is one."""
+        self.has_adapters: Callable[[], bool] = lambda: False
+        """Whether rows may have adapters, whose inputs are kept in f32, too."""
 
     def look(self) -> MemoryFacts:
         facts = self._watch.read()
@@ -117,8 +122,10 @@ class MemoryUse:
         return self._base_bytes(min(self._max_tokens, max(FEWEST_TOKENS, self.demand().tokens_wanted)))
 
     def _base_bytes(self, num_tokens: int) -> int:
-        least_bytes = self._opened_bytes + GROWTH_BYTES + workspace_bytes(self._config, num_tokens)
-        return max(self._anonymous_bytes, least_bytes) + self._code_bytes + KEPT_ROWS_BYTES
+        guests = self.guests
+        work_bytes = workspace_bytes(self._config, num_tokens, adapted=self.has_adapters())
+        least_bytes = self._opened_bytes + GROWTH_BYTES + work_bytes + guests.here_bytes
+        return max(self._anonymous_bytes, least_bytes) + guests.coming_bytes + self._code_bytes + KEPT_ROWS_BYTES
 
     @property
     def least_bytes(self) -> int:
@@ -188,11 +195,11 @@ def give_back_freed_memory() -> None:
         library.mallopt(_M_PURGE, 0)
 
 
-def workspace_bytes(config: ModelConfig, max_tokens: int) -> int:
+def workspace_bytes(config: ModelConfig, max_tokens: int, *, adapted: bool = False) -> int:
     """About what the kernels and the rows of a pass take besides weights and pages, once it has max_tokens rows."""
     attention = config.num_heads * config.head_dim * 2 + config.num_kv_heads * config.head_dim * 2
     widest = max(config.intermediate_size, config.hidden_size)
-    row_bytes = 4 * (config.hidden_size + attention + config.intermediate_size) + 2 * widest
+    row_bytes = 4 * (config.hidden_size + attention + config.intermediate_size) + (6 if adapted else 2) * widest
     mixture = _mixture_bytes(config, config.moe, max_tokens) if config.moe is not None else 0
     return max_tokens * row_bytes + mixture + min(KEPT_ROWS, max_tokens) * config.vocab_size * 4
 

@@ -187,6 +187,10 @@ class OnnxExecutor:
         return 0.0
 
     @property
+    def pass_kind(self) -> str:
+        return ""
+
+    @property
     def is_typical(self) -> bool:
         return True
 

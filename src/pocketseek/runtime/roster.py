@@ -226,7 +226,8 @@ class Roster:
     def _preempt(self, victim: SequenceState, *, for_pages: bool = True, somebody_waits: bool = False) -> None:
         """for_pages: not only its place is wanted, so that its pages will not stay in the cache."""
         self.running.remove(victim)
-        if for_pages and self._swap is not None and self._is_worth_swapping(victim, self._swap, somebody_waits):
+        swaps = for_pages and victim.may_leave_traces
+        if swaps and self._swap is not None and self._is_worth_swapping(victim, self._swap, somebody_waits):
             pages = victim.pages[: pages_for(victim.num_computed)]
             victim.num_swapped = victim.num_computed if self._swap.put(victim.request_id, pages) else 0
             self.num_swapped_out += victim.num_swapped > 0

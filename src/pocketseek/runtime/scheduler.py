@@ -29,6 +29,7 @@ from pocketseek.errors import PocketseekError
 from pocketseek.kernels.contract import LogitsMath
 from pocketseek.runtime import memory_patience
 from pocketseek.runtime.accounts import Accounts
+from pocketseek.runtime.adapters import AdapterSource, LoadedAdapter, no_adapters
 from pocketseek.runtime.admission import Capacity, check_request
 from pocketseek.runtime.constrain import Constrainer
 from pocketseek.runtime.counts import PageDemand, SchedulerCounts, SequenceEvent, Totals
@@ -64,9 +65,10 @@ class Scheduler:
         memory: PageMemory | None = None,
         swap: SwapSpace | None = None,
         constrainer: Constrainer | None = None,
+        adapters: AdapterSource | None = None,
     ) -> None:
         """cache: of this pool; without one, nothing is shared. memory, swap: see `Roster`. constrainer: None if no
-        request has a constraint.
+        request has a constraint. adapters: None if there are none.
         """
         self.policy = policy or Policy()
         self._pool = pool
@@ -76,6 +78,7 @@ class Scheduler:
         self._speculation = speculation
         self._logits_math = logits_math
         self._constrainer = constrainer
+        self._adapters = adapters
         self._next_plan_s: float | None = None  # by the policy's clock; None: when something arrives
         self._totals = Totals()
         self._accounts = Accounts(self.policy, self._roster, self._cache, self._totals)
@@ -114,19 +117,30 @@ class Scheduler:
     def prepare(self, request_id: int, request: Request) -> SequenceState:
         """Check a request and make it a sequence, on any thread.
 
-        Raises UsageError, ContextLengthError, and for constraints UnsupportedError and BusyError.
+        Raises UsageError, ContextLengthError, for constraints UnsupportedError and BusyError, and for adapters what
+        `AdapterSource.take` does.
         """
         speculation = None if request.score_prompt else self._speculation
         drafter = speculation.new_drafter() if speculation is not None else None
         request = check_request(request, self._capacity)
         guide = self._constrainer.guide(request) if self._constrainer is not None else None
-        sequence = SequenceState(request_id, request, drafter, self._logits_math, guide)
+        adapter = self._adapter(request)
+        sequence = SequenceState(request_id, request, drafter, self._logits_math, guide, adapter)
         sequence.arrival_s = self.policy.clock()
         return sequence
+
+    def _adapter(self, request: Request) -> LoadedAdapter | None:
+        if not request.adapter:
+            return None
+        if self._adapters is None:
+            raise no_adapters(request.adapter)
+        return self._adapters.take(request.adapter)
 
     def submit(self, sequence: SequenceState, *followers: SequenceState) -> None:
         """Queue what `prepare` made; its id must not be in use. followers: other answers to the same prompt."""
         sequence.followers = list(followers)
+        for follower in followers:  # it will run on the same pages
+            follower.adapter = sequence.adapter
         self._roster.waiting.append(sequence)
         for arrival in (sequence, *followers):
             self.policy.arrived(arrival)

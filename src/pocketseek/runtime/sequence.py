@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 
 from pocketseek.kernels.contract import LogitsMath
+from pocketseek.runtime.adapters import LoadedAdapter
 from pocketseek.runtime.guide import Guide
 from pocketseek.runtime.pooling import MeanPool, States
 from pocketseek.runtime.prefix.page import PageKey
@@ -38,6 +39,7 @@ class SequenceState:
         drafter: Drafter | None = None,
         logits_math: LogitsMath = PLAIN_MATH,
         guide: Guide | None = None,
+        adapter: LoadedAdapter | None = None,
     ) -> None:
         seed = request.sampling.seed
         self.request_id = request_id
@@ -61,6 +63,7 @@ class SequenceState:
         self._num_seen = 0  # positions before it were computed or skipped at some time
         self._drafter = drafter
         self._pool = MeanPool(len(request.prompt_ids)) if request.embed_prompt else None
+        self.adapter = adapter
         self._guide = guide  # None: any token may come
         self._logits_math = logits_math
         self._sampler = Sampler(
@@ -75,6 +78,11 @@ class SequenceState:
     @property
     def deadline_at_s(self) -> float:
         return math.inf if self.request.deadline_s is None else self.arrival_s + self.request.deadline_s
+
+    @property
+    def may_leave_traces(self) -> bool:
+        """Whether what is computed of it may go to disk, as far as its adapter says."""
+        return self.adapter is None or self.adapter.may_leave_traces
 
     @property
     def num_prompt(self) -> int:
@@ -143,8 +151,11 @@ class SequenceState:
             return None
         token_ids = (*self.tokens[self.num_computed : end], *draft)
         pages = tuple(self.pages[: pages_for(end + len(draft))])
+        handle = None if self.adapter is None else self.adapter.handle
         wants_states = self._pool is not None and not self._pool.is_complete
-        return Slice(self.request_id, token_ids, self.num_computed, pages, num_logits + len(draft), wants_states)
+        return Slice(
+            self.request_id, token_ids, self.num_computed, pages, num_logits + len(draft), wants_states, handle
+        )
 
     @property
     def _scores_from(self) -> int | None:

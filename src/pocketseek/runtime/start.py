@@ -16,16 +16,19 @@ from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.govern.verdict import KvVerdict, judge_kv_pages
 from pocketseek.package.data_seal import DATA_SEAL_NAME
 from pocketseek.package.seal import RecordCipher, joined_key
+from pocketseek.runtime.adapters import AdapterShelf
 from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.closing import Closeable
 from pocketseek.runtime.cost_file import CostFile
 from pocketseek.runtime.engine import Engine
+from pocketseek.runtime.guests import RoomState
 from pocketseek.runtime.heat import connect, watch_heat
 from pocketseek.runtime.memory_use import MeasuredExecutor, MemoryUse, kv_budget_bytes
 from pocketseek.runtime.onnx.providers import ProviderChoice
 from pocketseek.runtime.opening import available_bytes, cool_cores, has_address_limit
 from pocketseek.runtime.policy import Policy
 from pocketseek.runtime.prefix.store import PrefixStore
+from pocketseek.runtime.routing_log import RoutingLog
 from pocketseek.runtime.work import pages_for
 from pocketseek.settings import Settings
 from pocketseek.text.chat_template import ChatTemplate
@@ -59,6 +62,7 @@ class OpenedModel:
     pages_owner: str = ""
     pages_key: bytes | None = None
     is_current: Callable[[], bool] = lambda: True
+    adapters: AdapterShelf | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class EngineWishes:
     cache_key: bytes | None = None
     speculation: bool = True
     temperature_limit_c: float | None = None
+    routing_log: RoutingLog | None = None
 
 
 def start_engine(
@@ -84,6 +89,8 @@ def start_engine(
     """
     executor, kv_bytes, memory_bytes = model.executor, wishes.kv_bytes, wishes.memory_bytes
     use = MemoryUse(executor, model.config, max_tokens_per_pass=fixed.max_tokens_per_pass)
+    if (adapters := model.adapters) is not None:
+        use.has_adapters = lambda: adapters.num_bytes > 0
     usual_bytes = kv_bytes if kv_bytes is not None else default_kv_budget_bytes(available_bytes(facts))
     allowed_bytes = min(known_bounds(use.look(), memory_bytes).values(), default=UNKNOWN_MEMORY_BYTES)
     elastic_bytes = kv_budget_bytes(use, allowed_bytes, usual_bytes)
@@ -109,6 +116,8 @@ def start_engine(
         screen_off=settings.screen_off,
     )
     try:
+        if wishes.routing_log is not None:
+            wishes.routing_log.base_bytes = use.base_bytes
         limits = heat.governor.limits()  # the first look at heat, too
         executor.set_weight_bytes(limits.weight_bytes)
         model.warm()
@@ -129,17 +138,41 @@ def start_engine(
             speculation=wishes.speculation,
             resources=[heat, *model.resources, model.cost_file],  # clocks concern all programs: they first
             policy=Policy(model.cost_file.costs),
-            following=MemoryFollowing(budget, lambda: use.base_bytes, governor.rest_s),
+            following=MemoryFollowing(budget, lambda: use.base_bytes, governor.rest_s, use.guests),
             clocks=heat.clocks,
             gives_states=model.gives_states,
+            adapters=model.adapters,
         )
         engine.provider_source = model.provider
         connect(heat, engine.busy_source())
         use.demand = engine.demand_source()
+        use.guests.connect(engine.limits_source(), partial(_room, use, governor, budget), partial(_is_tight, governor))
+        if model.adapters is not None:
+            model.adapters.room = partial(_adapter_room, use, governor)
         return engine
     except BaseException:  # also Ctrl-C: nothing stays open, and it is raised again
         heat.close()
         raise
+
+
+def _room(use: MemoryUse, governor: MemoryGovernor, budget: MemoryBudget) -> RoomState:
+    """Whether guests have what they leased, once the limits were applied."""
+    status = governor.status
+    short_bytes = 0 if status is None else status.split.short_bytes
+    return RoomState(short_bytes, budget.of("process") >= use.base_bytes and not budget.over_bytes)
+
+
+def _is_tight(governor: MemoryGovernor) -> bool:
+    status = governor.status
+    return status is not None and (status.bound == "pressure" or status.split.short_bytes > 0)
+
+
+def _adapter_room(use: MemoryUse, governor: MemoryGovernor) -> tuple[int, int] | None:
+    """What is left for one more when all weights are streamed, and the budget; None while that is unknown."""
+    status = governor.status
+    if status is None or status.bound == "unknown":
+        return None
+    return status.budget_bytes - use.least_bytes, status.budget_bytes
 
 
 def _room_pages(use: MemoryUse, status: MemoryStatus | None, judged: Callable[[int], KvVerdict]) -> int:

@@ -47,7 +47,10 @@ class WakeUp:
 
 @dataclass(frozen=True)
 class ApplyLimits:
-    """Asks the governor although there may be nothing to compute."""
+    """Asks the governor although there may be nothing to compute. done: called, by the worker, when its answer has been
+    carried out."""
+
+    done: Callable[[], None] = lambda: None
 
 
 Message = Submit | Cancel | WakeUp | ApplyLimits

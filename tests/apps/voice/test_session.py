@@ -254,3 +254,17 @@ def test_partial_transcripts_come_before_the_end(start: Start) -> None:
     talk.say(speech(6))
     talk.until(PartialTranscript)
     assert not any(isinstance(event, SpeechEnded) for event in talk.events)
+
+
+def test_where_it_is_warm_no_answer_is_tried_before_the_end_is_certain(start: Start) -> None:
+    shares = {"now": 0.5}
+    chat = ScriptedChat()
+    talk = start(chat=chat, heat_share=lambda: shares["now"])
+    talk.say(speech(3), silence(0.3), speech(2), silence(1.5))
+    talk.until(TurnEnded)
+    assert chat.questions == ["word word word word word"]
+    shares["now"] = 1.0
+    talk.say(speech(3), silence(0.3))
+    wait_for(lambda: len(chat.questions) == 2)
+    talk.say(speech(2), silence(1.5))
+    talk.until(TurnEnded, 2)

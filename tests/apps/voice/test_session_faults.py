@@ -13,7 +13,7 @@ from voice_parts import CountingRecogniser, LoudnessDetector, ScriptedChat, Tone
 
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Samples
 from pocketseek.apps.voice.endpoint import EndpointSettings
-from pocketseek.apps.voice.events import Transcript, TurnEnded, TurnFailed, VoiceEvent
+from pocketseek.apps.voice.events import NoiseChanged, SpeechStarted, Transcript, TurnEnded, TurnFailed, VoiceEvent
 from pocketseek.apps.voice.session import VoiceSession, VoiceSettings
 from pocketseek.apps.voice.style import ReadAloud
 from pocketseek.errors import UsageError, VoiceError
@@ -215,3 +215,47 @@ def test_memory_is_steady_over_two_hundred_turns() -> None:
             tracemalloc.stop()
     assert recogniser.num_started >= 200
     assert after - before < 200_000
+
+
+class Babble(CountingRecogniser):
+    """Finds words in what is louder than the noise of these tests, and none in that."""
+
+    def start(self, language: str | None):  # type: ignore[no-untyped-def]
+        utterance = super().start(language)
+        feed = utterance.feed
+        utterance.feed = lambda samples: feed(np.where(np.abs(samples) > 0.3, samples, 0).astype(np.float32))  # type: ignore[method-assign]
+        return utterance
+
+
+def test_noise_that_never_ends_makes_no_endless_turns_and_a_voice_is_heard_through_it() -> None:
+    noise = 0.11 * np.sign(speech(1)[: int(0.32 * _SECOND)])
+    minute = np.tile(noise.astype(np.float32), 200)[: 60 * _SECOND]
+    recogniser = Babble()
+    settings = VoiceSettings(language="en", endpoint=EndpointSettings(longest_s=20.0))
+    with watching(session_of(recogniser, settings=settings)) as watched:
+        for _ in range(10):
+            watched.feed(minute)
+        watched.wait(lambda: watched.count(NoiseChanged) == 1)
+        num_turns = watched.count(SpeechStarted)
+        assert num_turns <= 2  # of 30 in ten minutes
+        loud = speech(3)
+        question = minute[: 4 * _SECOND].copy()
+        question[_SECOND : _SECOND + len(loud)] = loud
+        watched.feed(question)
+        watched.wait(lambda: "word word" in watched.texts())
+        watched.feed(silence(7))
+        watched.wait(lambda: watched.count(NoiseChanged) == 2)
+        watched.feed(minute[:_SECOND], silence(2))  # it counts again
+        watched.wait(lambda: watched.count(SpeechStarted) == num_turns + 2)
+
+
+def test_a_turn_without_a_word_is_given_up_by_who_tells_texts_so_far() -> None:
+    noise = np.tile((0.2 * np.sign(speech(1))).astype(np.float32), 100)
+    with watching(session_of(Babble())) as watched:
+        watched.feed(QUESTION)
+        watched.wait_for_turns(1)
+        watched.feed(noise[: 30 * _SECOND])
+        watched.wait_for_turns(2)
+        ended = watched.ended()[1]
+        assert isinstance(ended, TurnEnded)
+        assert ended.timings.endpoint_s is not None

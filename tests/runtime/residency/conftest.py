@@ -29,6 +29,16 @@ def large_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _random_package(tmp_path_factory.mktemp("large") / "package", num_layers=14, hidden=1024, inner=4096)
 
 
+@pytest.fixture(scope="session")
+def sparse_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """10 MB of random weights, 9 of them in 192 experts of three layers, and latent attention."""
+    import random_package
+
+    path = tmp_path_factory.mktemp("sparse") / "package"
+    random_package.write_package(path, random_package.SPARSE_SHAPES["deepseek-v2-tiny"], seed=1)
+    return path
+
+
 def _random_package(path: Path, *, num_layers: int, hidden: int, inner: int) -> Path:
     import random_package
     from random_checkpoint import Shape

@@ -94,6 +94,6 @@ def test_no_unit_lies_in_two_chunks(manifest: Manifest, unit_bytes: int) -> None
 
 def test_models_with_experts_are_refused_in_one_line(tmp_path: Path) -> None:
     sparse = read_manifest(write_sample(tmp_path / "m", SPARSE, max_chunk_bytes=140_000))
-    with pytest.raises(UnsupportedError, match="not streamed yet") as refusal:
+    with pytest.raises(UnsupportedError, match="is not foretold") as refusal:
         units_of(sparse)
     assert "\n" not in str(refusal.value)

@@ -110,7 +110,9 @@ class FilesApi:
         file = await asyncio.to_thread(store.get, _id(request))
         path = store.path(file)
         if not await asyncio.to_thread(store.bytes.has, path):
-            raise NotFoundError(f"of {file.name} only the text is kept, since the data directory is sealed")
+            raise NotFoundError(
+                f"of {file.name} only the text is kept, since the data directory is sealed; open the file that was sent"
+            )
         if not store.bytes.stay_when_read:
             headers = {
                 **_SAFE,

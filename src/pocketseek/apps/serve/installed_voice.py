@@ -3,12 +3,14 @@ setup` brings is used without a restart."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from pocketseek.apps.serve.voice_chat import SpokenManner
 from pocketseek.apps.serve.voice_desk import VoiceDesk, VoiceMakers
 from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
-from pocketseek.apps.voice.on_demand import prepare
+from pocketseek.apps.voice.installed_parts import SecretOf
+from pocketseek.apps.voice.on_demand import Room, prepare
 from pocketseek.apps.voice.style import DEFAULT_MAX_TOKENS, ReadAloud, spoken_style
 from pocketseek.settings import Settings
 
@@ -17,8 +19,14 @@ _ANY = "en"  # where the language is found out only when somebody speaks
 P = TypeVar("P")
 
 
-def installed_voice(settings: Settings) -> VoiceDesk:
-    """Opens nothing, and looks for nothing yet."""
+def installed_voice(
+    settings: Settings,
+    secret_of: SecretOf | None = None,
+    room: Room | None = None,
+    heat_share: Callable[[], float] = lambda: 1.0,
+) -> VoiceDesk:
+    """Opens nothing, and looks for nothing yet. secret_of: of sealed parts. room: what they take memory of.
+    heat_share: as of VoiceSession."""
 
     def check(language: str | None) -> None:
         choose_detector(settings)
@@ -32,11 +40,14 @@ def installed_voice(settings: Settings) -> VoiceDesk:
     )
     return VoiceDesk(
         VoiceMakers(
-            lambda language: _ready(choose_recogniser(settings, language).open()),
-            lambda language: _ready(choose_synthesiser(settings, language or _ANY).open()),
-            lambda: choose_detector(settings).open(),
+            lambda language: _ready(choose_recogniser(settings, language, secret_of=secret_of, room=room).open()),
+            lambda language: _ready(
+                choose_synthesiser(settings, language or _ANY, secret_of=secret_of, room=room).open()
+            ),
+            lambda: choose_detector(settings, secret_of=secret_of).open(),
             manner,
             check,
+            heat_share,
         )
     )
 

@@ -91,7 +91,9 @@ class BodyBudget:
 
 
 def may_use(caller: Caller, model: str) -> bool:
-    return not caller.limits.models or model in caller.limits.models
+    """A token for a model is one for all its adapters ("model:adapter"), too; one that names an adapter is for that."""
+    allowed = caller.limits.models
+    return not allowed or model in allowed or model.partition(":")[0] in allowed
 
 
 def check_model(caller: Caller, model: str) -> None:

@@ -1,4 +1,5 @@
-"""/v1/models: which models the caller may ask for, and in what state they are.
+"""/v1/models: which models the caller may ask for, and in what state they are. A model with an adapter is one of them,
+"base:adapter", whose `parent` is the base and whose state is the adapter's.
 
 Where a model came from is told to those who may look there for an update (updates_api.py).
 """
@@ -26,7 +27,8 @@ def model_routes() -> list[Route]:
 
 async def _list(request: Request) -> Response:
     services = services_of(request)
-    models = [model for model in services.models.models if may_use(caller_of(request), model.name)]
+    served = await asyncio.to_thread(services.models.with_adapters)
+    models = [model for model in served if may_use(caller_of(request), model.name)]
     caller = caller_of(request)
     return json_reply({"object": "list", "data": [await _value(services, caller, model) for model in models]})
 
@@ -45,11 +47,13 @@ async def _value(services: Services, caller: Caller, model: ServedModel) -> dict
         "created": model.created_s,
         "owned_by": "pocketseek",
     }
+    if model.adapter:
+        value["parent"] = model.base_name
     state = await asyncio.to_thread(services.model_state, model)
     if state is None:
         return value
     updates = services.updates if may_update(caller) else None
-    origin = None if updates is None else await asyncio.to_thread(updates.origin, model.path)
+    origin = None if updates is None else await asyncio.to_thread(updates.origin, model.own_path)
     facts = _state_value(state) | {"origin": None if origin is None else asdict(origin)}
     return {**value, "pocketseek": facts}
 

@@ -76,7 +76,7 @@ class UpdatesApi:
         caller = caller_of(request)
         name = self._services.model_name(caller, request.path_params["name"])
         check_may_update(caller)
-        return self._services.models.model(name).path
+        return self._services.models.model(name).own_path
 
 
 def update_routes(services: Services) -> list[Route]:

@@ -44,6 +44,7 @@ class Parts:
 class VoiceMakers:
     """How the parts are opened. A language of None: whatever is there. Each raises VoiceError or UnsupportedError with
     the remedy where nothing is installed. style: of what is spoken. check: whether all are there, without opening any.
+    heat_share: as of VoiceSession.
     """
 
     recogniser: Callable[[str | None], Recogniser]
@@ -51,6 +52,7 @@ class VoiceMakers:
     detector: Callable[[], SpeechDetector]
     style: SpokenManner
     check: Callable[[str | None], None] = lambda language: None
+    heat_share: Callable[[], float] = lambda: 1.0
 
     def talk(self, parts: Parts, chat: VoiceChat, *, language: str | None, push_to_talk: bool) -> VoiceSession:
         return VoiceSession(
@@ -61,6 +63,7 @@ class VoiceMakers:
             self.style.shape,
             VoiceSettings(language=language, push_to_talk=push_to_talk),
             when_quiet=lambda: release_idle(parts.recogniser, parts.synthesiser),
+            heat_share=self.heat_share,
         )
 
 

@@ -23,6 +23,7 @@ from pocketseek.apps.voice.events import (
     AnswerAudio,
     AnswerText,
     Interrupted,
+    NoiseChanged,
     NotKept,
     PartialTranscript,
     SpeechEnded,
@@ -59,6 +60,7 @@ _NAMES: dict[type[VoiceEvent], str] = {
     TurnEnded: "turn_ended",
     TurnFailed: "turn_failed",
     NotKept: "not_kept",
+    NoiseChanged: "noise",
 }
 
 

@@ -3,11 +3,13 @@
 Whisper reads a stretch of up to 30 s at once and knows no streaming, so the text so far is made by reading all of the
 present stretch again. An utterance that gets longer is cut at its quietest moment; what is before the cut is read a
 last time and stays, and its words are told to the model as what came before. `finish` reads nothing again that
-`partial` has just read.
+`partial` has just read, unless that is doubtful.
 
 The encoder takes as long for a word as for 30 s, because it is always given 30 s, most of them silence. Here it is
 given the sound and a few seconds of silence, which takes a fraction of that. Now and then a model says things twice
-then, or is not sure of itself; such a stretch is read again with all 30 s, as faster-whisper itself does it.
+then, or is not sure of itself; such a stretch is read again with all 30 s, as faster-whisper itself does it, but only
+once it is over: of half a word a model is seldom sure, and the second reading takes five times as long as the first,
+in which speech goes on (docs/lab-notes.md).
 """
 
 from __future__ import annotations
@@ -59,16 +61,30 @@ class WhisperRecogniser:
             raise UsageError(f"this Whisper model knows English only, not {language!r}; run `pocketseek voice setup`")
         return _Stretches(self, language if self._is_multilingual else "en")
 
-    def read(self, samples: Samples, language: str | None, before: str) -> str:
-        """The text of one stretch of at most 30 s. before: what was said until then."""
+    def read(
+        self,
+        samples: Samples,
+        language: str | None,
+        before: str,
+        *,
+        is_over: bool = True,
+        was_doubtful: bool = False,
+    ) -> Heard:
+        """One stretch of at most 30 s. before: what was said until then. is_over: nothing will be added to it.
+        was_doubtful: it was read once, and is the same."""
         if len(samples) < _SHORTEST_S * SAMPLE_RATE:
-            return ""
+            return Heard("")
         features = self._model.feature_extractor(samples)[..., : _FRAMES_PER_S * 30]
-        num_frames = min(_WHOLE_FRAMES, -(-(features.shape[-1] + _SILENT_FRAMES) // _STEP_FRAMES) * _STEP_FRAMES)
+        num_frames = (
+            _WHOLE_FRAMES
+            if was_doubtful
+            else min(_WHOLE_FRAMES, -(-(features.shape[-1] + _SILENT_FRAMES) // _STEP_FRAMES) * _STEP_FRAMES)
+        )
         reading = self._reading(features, num_frames, language, before)
-        if num_frames < _WHOLE_FRAMES and reading.is_doubtful(len(samples) / SAMPLE_RATE):
+        is_doubtful = num_frames < _WHOLE_FRAMES and reading.is_doubtful(len(samples) / SAMPLE_RATE)
+        if is_doubtful and is_over:
             reading = self._reading(features, _WHOLE_FRAMES, language, before)
-        return "" if reading.is_no_speech else reading.text
+        return Heard("" if reading.is_no_speech else reading.text, is_doubtful and not is_over)
 
     def _reading(self, features: NDArray[np.float32], num_frames: int, language: str | None, before: str) -> _Reading:
         model = self._model.model
@@ -96,6 +112,14 @@ class WhisperRecogniser:
 
     def close(self) -> None:
         self._model.model.unload_model()
+
+
+@dataclass(frozen=True)
+class Heard:
+    """is_doubtful: it is worth being read once more when it is over."""
+
+    text: str
+    is_doubtful: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,7 +157,7 @@ class _Stretches:
         self._pieces: list[Samples] = []
         self._num_samples = 0
         self._num_read = 0
-        self._text = ""
+        self._heard = Heard("")
 
     def feed(self, samples: Samples) -> None:
         self._pieces.append(samples)
@@ -143,17 +167,25 @@ class _Stretches:
 
     def partial(self) -> str:
         if self._num_read != self._num_samples:
-            self._text = self._recogniser.read(self._stretch(), self._language, self._done)
-            self._num_read = self._num_samples
-        return joined(self._done, self._text)
+            self._read(is_over=False)
+        return joined(self._done, self._heard.text)
 
     def finish(self) -> str:
-        text = self.partial()
+        if self._num_read != self._num_samples:
+            self._read(is_over=True)
+        elif self._heard.is_doubtful:
+            self._read(is_over=True, was_doubtful=True)
         self.cancel()
-        return text
+        return joined(self._done, self._heard.text)
 
     def cancel(self) -> None:
         self._pieces, self._num_samples, self._num_read = [], 0, 0
+
+    def _read(self, *, is_over: bool, was_doubtful: bool = False) -> None:
+        self._heard = self._recogniser.read(
+            self._stretch(), self._language, self._done, is_over=is_over, was_doubtful=was_doubtful
+        )
+        self._num_read = self._num_samples
 
     def _stretch(self) -> Samples:
         if len(self._pieces) != 1:
@@ -163,9 +195,9 @@ class _Stretches:
     def _cut(self) -> None:
         samples = self._stretch()
         place = quietest(samples, int(_EARLIEST_CUT_S * SAMPLE_RATE), int(CUT_S * SAMPLE_RATE))
-        self._done = joined(self._done, self._recogniser.read(samples[:place], self._language, self._done))
+        self._done = joined(self._done, self._recogniser.read(samples[:place], self._language, self._done).text)
         self._pieces, self._num_samples, self._num_read = [samples[place:]], len(samples) - place, 0
-        self._text = ""
+        self._heard = Heard("")
 
 
 def quietest(samples: Samples, first: int, end: int) -> int:

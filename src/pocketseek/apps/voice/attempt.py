@@ -12,6 +12,7 @@ from threading import Lock
 
 from pocketseek.apps.voice.event_queue import EventQueue
 from pocketseek.apps.voice.events import AnswerAudio, Interrupted, TurnEnded, TurnFailed, TurnTimings, VoiceEvent
+from pocketseek.apps.voice.noise_gate import SpeechLevel
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Marks:
     endpoint_s: float | None = None
     transcript_s: float | None = None
     warmed_tokens: int = 0
+    level: SpeechLevel | None = None
 
 
 @dataclass

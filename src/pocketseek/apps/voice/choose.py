@@ -1,15 +1,15 @@
 """Which engine listens and which one speaks, by what is installed here, and why that one.
 
-Looked through are the folders below `<data directory>/voice`, each with one model (parts.py fetches some), and the
-libraries that could run them, which are not loaded for that. On phones sherpa-onnx goes before faster-whisper. A model
-that knows the language goes before one that knows all, and the smaller one of two before the larger. eSpeak NG speaks
-when nothing better does, and the parts of an answer that are in another language.
+Looked through are the speech parts that are installed as packages (parts.py fetches some), the folders below `<data
+directory>/voice` that somebody put there, each with one model, and the libraries that could run them, which are not
+loaded for that. On phones sherpa-onnx goes before faster-whisper. A model that knows the language goes before one that
+knows all, and the smaller one of two before the larger. eSpeak NG speaks when nothing better does, and the parts of an
+answer that are in another language.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from ctypes.util import find_library
@@ -18,20 +18,23 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
-from pocketseek.apps.voice.asr_sherpa import SherpaRecogniser, is_sherpa_model, sherpa_languages
 from pocketseek.apps.voice.asr_termux import NoRecogniser
-from pocketseek.apps.voice.asr_whisper import WhisperRecogniser
+from pocketseek.apps.voice.candidates import (
+    Candidate,
+    packaged_recognisers,
+    packaged_voices,
+    recogniser_folders,
+    voice_folders,
+)
 from pocketseek.apps.voice.contract import Recogniser, SpeechDetector, Synthesiser
-from pocketseek.apps.voice.on_demand import OnDemand, OnDemandRecogniser, OnDemandSynthesiser
+from pocketseek.apps.voice.installed_parts import InstalledParts, SecretOf
+from pocketseek.apps.voice.on_demand import OnDemand, OnDemandRecogniser, OnDemandSynthesiser, Room
 from pocketseek.apps.voice.tts_espeak import EspeakSynthesiser
-from pocketseek.apps.voice.tts_piper import PiperSynthesiser, voice_facts
-from pocketseek.apps.voice.tts_sherpa import SherpaSynthesiser, is_sherpa_voice
 from pocketseek.apps.voice.tts_termux import PROGRAM as TERMUX_SPEAK
 from pocketseek.apps.voice.tts_termux import TermuxSynthesiser
 from pocketseek.apps.voice.vad import SileroDetector
 from pocketseek.apps.voice.voices import Voices
 from pocketseek.errors import VoiceError
-from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.libraries import is_termux
 from pocketseek.settings import Settings
 
@@ -40,10 +43,10 @@ T_co = TypeVar("T_co", covariant=True)
 
 ANDROID = "android"
 """Name of what Android itself has: its recognition (asr_termux.py) and its voice."""
-_ENGLISH_VOCABULARY = 51_864  # of Whisper models for English alone; the others have one entry more
-_MOST_THREADS = 4
-_WORK_BYTES = 80_000_000  # of a recogniser, besides its weights
-_SHERPA_RATE = 24_000
+_WORK_BYTES = {"faster_whisper": 50_000_000, "piper": 130_000_000}
+"""What an engine takes at the most besides its weights as they are on the disk, as measured (docs/lab-notes.md)."""
+_UNKNOWN_WORK_BYTES = 80_000_000
+_SILERO = "silero_vad.onnx"
 
 
 @dataclass(frozen=True)
@@ -58,37 +61,23 @@ class Chosen(Generic[T_co]):
     missing: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Candidate(Generic[T_co]):
-    """languages: none if it knows any. library: what it needs. sample_rate: of a voice's sound."""
-
-    name: str
-    library: str
-    languages: tuple[str, ...]
-    num_bytes: int
-    open: Callable[[], T_co]
-    sample_rate: int = _SHERPA_RATE
-
-    @property
-    def is_usable(self) -> bool:
-        return not self.library or importlib.util.find_spec(self.library) is not None
-
-    def knows(self, language: str | None) -> bool:
-        return language is None or not self.languages or language in self.languages
-
-
 def choose_recogniser(
-    settings: Settings, language: str | None, *, name: str | None = None, budget: MemoryBudget | None = None
+    settings: Settings,
+    language: str | None,
+    *,
+    name: str | None = None,
+    room: Room | None = None,
+    secret_of: SecretOf | None = None,
 ) -> Chosen[Recogniser]:
-    """name: of a folder, instead of choosing; `android` is one, too. Opened on demand. Raises VoiceError if there is
-    none."""
+    """name: of a part or folder, instead of choosing; `android` is one, too. secret_of: of sealed parts. Opened on
+    demand, in a room. Raises VoiceError if there is none."""
     if name == ANDROID:
         return Chosen(NoRecogniser.name, "named", NoRecogniser)
-    found = [one for one in recognisers(settings.voice_dir) if name is None or one.name == name]
+    found = [one for one in recognisers(settings, secret_of) if name is None or one.name == name]
     best, reason, missing = _best(found, language, name, "speech recogniser")
 
     def opened() -> Recogniser:
-        engine = OnDemand(best.name, best.open, num_bytes=best.num_bytes + _WORK_BYTES, budget=budget)
+        engine = OnDemand(best.name, best.open, num_bytes=_memory_bytes(best), room=room)
         return OnDemandRecogniser(engine, best.languages)
 
     return Chosen(best.name, reason, opened, missing)
@@ -99,27 +88,33 @@ def choose_synthesiser(
     language: str,
     *,
     name: str | None = None,
-    budget: MemoryBudget | None = None,
+    room: Room | None = None,
+    secret_of: SecretOf | None = None,
     may_play_itself: bool = False,
 ) -> Chosen[Synthesiser]:
     """As above; `espeak` and `android` are names, too. may_play_itself: whether Android's voice will do, which gives
     silence to its caller while the phone speaks: right at the phone's own loudspeaker, and nowhere else."""
     if name == ANDROID and not may_play_itself:
         raise VoiceError("Android's own voice plays by itself and cannot be written or sent; use --voice espeak")
-    every = [one for one in voices(settings.voice_dir) if may_play_itself or one.name != ANDROID]
+    every = [one for one in voices(settings, secret_of) if may_play_itself or one.name != ANDROID]
     best, reason, missing = _best([one for one in every if name is None or one.name == name], language, name, "voice")
     usable = [one for one in every if one.is_usable and one != best]
 
     def opened() -> Synthesiser:
-        rest = [(one.languages, _on_demand(one, budget)) for one in usable]
-        return Voices([((*best.languages, *((language,) if name else ())), _on_demand(best, budget)), *rest])
+        rest = [(one.languages, _on_demand(one, room)) for one in usable]
+        return Voices([((*best.languages, *((language,) if name else ())), _on_demand(best, room)), *rest])
 
     return Chosen(best.name, reason, opened, missing)
 
 
-def choose_detector(settings: Settings) -> Chosen[SpeechDetector]:
+def choose_detector(settings: Settings, *, secret_of: SecretOf | None = None) -> Chosen[SpeechDetector]:
     """Raises VoiceError if there is none."""
-    own = settings.voice_dir / "silero-vad" / "silero_vad.onnx"
+    parts = InstalledParts(settings, secret_of)
+    for part in parts.of_kind("detector"):
+        return Chosen(
+            part.name, "only", partial(parts.open, part.path, lambda folder: SileroDetector(folder / _SILERO))
+        )
+    own = settings.voice_dir / "silero-vad" / _SILERO
     if own.is_file():
         return Chosen("silero-vad", "only", lambda: SileroDetector(own))
     for library, pattern in (("faster_whisper", "assets/silero_vad*.onnx"), ("silero_vad", "data/silero_vad.onnx")):
@@ -130,57 +125,16 @@ def choose_detector(settings: Settings) -> Chosen[SpeechDetector]:
     raise VoiceError("the model that notices speech is not here; run `pocketseek voice setup`")
 
 
-def recognisers(voice_dir: Path) -> Iterator[Candidate[Recogniser]]:
+def recognisers(settings: Settings, secret_of: SecretOf | None = None) -> Iterator[Candidate[Recogniser]]:
     """Those that are here, whether they can be used or not, the kind for this device first."""
-    threads = _num_threads()
-    whisper, sherpa = [], []
-    for folder in _folders(voice_dir):
-        if (folder / "model.bin").is_file() and (folder / "config.json").is_file():
-            whisper.append(
-                Candidate[Recogniser](
-                    folder.name,
-                    "faster_whisper",
-                    _whisper_languages(folder),
-                    _num_bytes(folder, "model.bin"),
-                    partial(WhisperRecogniser, folder, num_threads=threads),
-                )
-            )
-        elif is_sherpa_model(folder) and not is_sherpa_voice(folder):
-            sherpa.append(
-                Candidate[Recogniser](
-                    folder.name,
-                    "sherpa_onnx",
-                    sherpa_languages(folder),
-                    _num_bytes(folder, "*.onnx"),
-                    partial(SherpaRecogniser, folder, num_threads=threads),
-                )
-            )
-    yield from (*sherpa, *whisper) if is_termux() else (*whisper, *sherpa)
+    found = [*packaged_recognisers(InstalledParts(settings, secret_of)), *recogniser_folders(settings.voice_dir)]
+    first = "sherpa_onnx" if is_termux() else "faster_whisper"
+    yield from sorted(found, key=lambda one: one.library != first)
 
 
-def voices(voice_dir: Path) -> Iterator[Candidate[Synthesiser]]:
-    for folder in _folders(voice_dir):
-        if is_sherpa_voice(folder):
-            yield Candidate(
-                folder.name,
-                "sherpa_onnx",
-                sherpa_languages(folder),
-                _num_bytes(folder, "*.onnx"),
-                partial(SherpaSynthesiser, folder, num_threads=_num_threads()),
-            )
-            continue
-        for description in sorted(folder.glob("*.onnx.json")):
-            voice = description.with_suffix("")
-            facts = voice_facts(voice)
-            if facts is not None and voice.is_file():
-                yield Candidate(
-                    folder.name,
-                    "piper",
-                    (facts.language,),
-                    voice.stat().st_size,
-                    partial(PiperSynthesiser, voice),
-                    facts.sample_rate,
-                )
+def voices(settings: Settings, secret_of: SecretOf | None = None) -> Iterator[Candidate[Synthesiser]]:
+    yield from packaged_voices(InstalledParts(settings, secret_of))
+    yield from voice_folders(settings.voice_dir)
     if shutil.which(TERMUX_SPEAK) is not None:
         yield Candidate(ANDROID, "", (), 0, TermuxSynthesiser)
     if has_espeak():
@@ -230,28 +184,13 @@ def _none_error(
 _PACKAGES = {"faster_whisper": "faster-whisper", "sherpa_onnx": "sherpa-onnx", "piper": "piper-tts"}
 
 
-def _on_demand(one: Candidate[Synthesiser], budget: MemoryBudget | None) -> Synthesiser:
+def _on_demand(one: Candidate[Synthesiser], room: Room | None) -> Synthesiser:
     if not one.library:
         return one.open()
-    engine = OnDemand(one.name, one.open, num_bytes=2 * one.num_bytes, budget=budget)
+    engine = OnDemand(one.name, one.open, num_bytes=_memory_bytes(one), room=room)
     return OnDemandSynthesiser(engine, one.sample_rate)
 
 
-def _folders(voice_dir: Path) -> list[Path]:
-    return sorted(path for path in voice_dir.iterdir() if path.is_dir()) if voice_dir.is_dir() else []
-
-
-def _num_bytes(folder: Path, pattern: str) -> int:
-    return sum(path.stat().st_size for path in folder.glob(pattern))
-
-
-def _whisper_languages(folder: Path) -> tuple[str, ...]:
-    vocabulary = folder / "vocabulary.txt"
-    if vocabulary.is_file():
-        with vocabulary.open("rb") as lines:
-            return ("en",) if sum(1 for _ in lines) == _ENGLISH_VOCABULARY else ()
-    return ("en",) if folder.name.endswith(".en") else ()
-
-
-def _num_threads() -> int:
-    return max(1, min(_MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1))
+def _memory_bytes(one: Candidate[T_co]) -> int:
+    """What it will take."""
+    return one.num_bytes + _WORK_BYTES.get(one.library, _UNKNOWN_WORK_BYTES)

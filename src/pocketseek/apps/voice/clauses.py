@@ -16,6 +16,12 @@ from typing import NamedTuple
 
 _FIRST_UNITS = 10
 """From here on the first clause may end at a comma: about half a second of speech, in which more is written."""
+_FIRST_LONG_UNITS = 45
+"""So long a first clause without a mark may end before a word that joins: the voice would else wait for all of it."""
+_JOINING = re.compile(
+    r"\s+(?:and|but|or|because|that|which|who|when|where|while|if|so|than|with|to|for|from|in|on|at|by|as)(?=\s)"
+)
+_JOINING_WINDOW = 10  # characters in which such a word ends
 _LONG_UNITS = 160
 """So long a sentence may end at a comma, too."""
 _LONGEST_UNITS = 320
@@ -98,6 +104,7 @@ class _Scan:
         self._at_end = at_end
         self._units = 0
         self._has_words = False
+        self._is_first = is_first
         self._least = _FIRST_UNITS if is_first else _LONG_UNITS
 
     def next_cut(self) -> _Cut | None:
@@ -215,6 +222,8 @@ class _Scan:
         text = self._text
         if self._units >= _LONGEST_UNITS and self._parts_words(place):
             return place
+        if self._is_first and self._units >= _FIRST_LONG_UNITS and text[place].isspace() and self._joins(place):
+            return place
         sentence = _SENTENCE.match(text, place)
         if sentence is not None:
             return sentence.end() if self._has_words and self._ends_sentence(sentence) else None
@@ -223,6 +232,17 @@ class _Scan:
             return None
         is_long = self._units + 1 >= (_LONG_UNITS if text[place] in "、—" else self._least)
         return pause.end() if is_long and self._pauses(pause) else None
+
+    def _joins(self, place: int) -> bool:
+        """Whether a word that joins two parts of a sentence follows, and no number or name ends here."""
+        before, after = self._text[place - 1], self._text[place : place + _JOINING_WINDOW]
+        if not (before.isalpha() and before.islower()) or "\n" in after:
+            return False
+        if _JOINING.match(after):
+            return True
+        if len(after) < _JOINING_WINDOW and " " not in after.strip() and not self._at_end:
+            raise _Undecided
+        return False
 
     def _parts_words(self, place: int) -> bool:
         """Whether what stands before and after here may be spoken apart: no number from its unit."""

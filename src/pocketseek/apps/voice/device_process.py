@@ -53,6 +53,16 @@ class DeviceProcess:
         block, self._rest = self._rest[:num_bytes], self._rest[num_bytes:]
         return block
 
+    def ended_with(self, timeout_s: float) -> int | None:
+        """Its exit code, if it ends by itself within that time. What plays is given nothing more."""
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
     def last_words(self) -> str:
         """What a program that ends by itself says about it."""
         with suppress(subprocess.TimeoutExpired):

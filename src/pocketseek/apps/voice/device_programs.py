@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Samples
@@ -17,6 +18,8 @@ _BLOCK_BYTES = 1024  # 32 ms
 _AHEAD_S = 0.15  # sound that a player is given before it is due: what it may go on playing after a stop at most
 _STEP_S = 0.02
 _OPENING_S = 8.0  # until a device gives its first sound: a headset may have to be woken
+_CHECK_S = 1.5  # in which a program notices that its device is not there
+_CHECK_SOUND_S = 0.1
 _SILENT_S = 2.0  # without sound from a device that gave some, or that takes none: it is gone
 
 
@@ -46,6 +49,29 @@ PLAYERS = (
     DeviceProgram(("pw-play", "--format=s16", "--rate={rate}", "--channels=1", "-"), ("--target=",)),
     DeviceProgram(("aplay", "-q", "-t", "raw", "-f", "S16_LE", "-r", "{rate}", "-c", "1"), ("-D", "")),
 )
+
+
+def check_recorder(program: DeviceProgram, device: str | None) -> None:
+    """Raises VoiceError if there is nothing that it could record from. What is slow to begin may be there."""
+    process = DeviceProcess(program.arguments(SAMPLE_RATE, device), plays=False)
+    try:
+        with suppress(TimeoutError):
+            if not process.read(_BLOCK_BYTES, _CHECK_S) and process.ended_with(_CHECK_S):
+                raise VoiceError(f"the microphone gives no sound ({process.last_words()}); check it and start again")
+    finally:
+        process.end()
+
+
+def check_player(program: DeviceProgram, device: str | None) -> None:
+    """Raises VoiceError if there is nothing that it could play on: it is given a moment of silence."""
+    process = DeviceProcess(program.arguments(SAMPLE_RATE, device), plays=True)
+    try:
+        with suppress(OSError):  # it is gone: it says why
+            process.write(bytes(2 * int(_CHECK_SOUND_S * SAMPLE_RATE)))
+        if process.ended_with(_CHECK_S):
+            raise VoiceError(f"the loudspeaker takes no sound ({process.last_words()}); check it and start again")
+    finally:
+        process.end()
 
 
 class ProgramMicrophone:

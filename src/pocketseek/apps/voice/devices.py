@@ -11,7 +11,7 @@ Nothing here decides what sound means.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from pocketseek.apps.voice.contract import Samples
@@ -22,6 +22,8 @@ from pocketseek.apps.voice.device_programs import (
     DeviceProgram,
     ProgramLoudspeaker,
     ProgramMicrophone,
+    check_player,
+    check_recorder,
 )
 from pocketseek.errors import UnsupportedError, VoiceError
 from pocketseek.libraries import is_termux
@@ -71,10 +73,12 @@ def open_microphone(device: str | None = None) -> Microphone:
         return LibraryMicrophone(device)
     except (UnsupportedError, VoiceError) as error:
         problem = error
-    program = _first(RECORDERS)
-    if program is None:
-        raise VoiceError(f"no microphone can be used ({_reason(problem)}); {_remedy('parec')}, or use --wav FILE")
-    return ProgramMicrophone(program, device)
+    program = _working(RECORDERS, device, check_recorder)
+    if isinstance(program, DeviceProgram):
+        return ProgramMicrophone(program, device)
+    raise VoiceError(
+        f"no microphone can be used ({_reason(program or problem)}); {_remedy('parec', program)}, or use --wav FILE"
+    )
 
 
 def open_loudspeaker(device: str | None = None) -> Loudspeaker:
@@ -82,21 +86,37 @@ def open_loudspeaker(device: str | None = None) -> Loudspeaker:
         return LibraryLoudspeaker(device)
     except (UnsupportedError, VoiceError) as error:
         problem = error
-    program = _first(PLAYERS)
-    if program is None:
-        raise VoiceError(f"no loudspeaker can be used ({_reason(problem)}); {_remedy('pacat')}, or use --out FILE")
-    return ProgramLoudspeaker(program, device)
+    program = _working(PLAYERS, device, check_player)
+    if isinstance(program, DeviceProgram):
+        return ProgramLoudspeaker(program, device)
+    raise VoiceError(
+        f"no loudspeaker can be used ({_reason(program or problem)}); {_remedy('pacat', program)}, or use --out FILE"
+    )
 
 
-def _first(programs: tuple[DeviceProgram, ...]) -> DeviceProgram | None:
-    return next((program for program in programs if shutil.which(program.command[0])), None)
+def _working(
+    programs: tuple[DeviceProgram, ...], device: str | None, check: Callable[[DeviceProgram, str | None], None]
+) -> DeviceProgram | VoiceError | None:
+    """The first that is here and finds its device; or what is wrong with the first; None: none is here."""
+    problem: VoiceError | None = None
+    for program in programs:
+        if shutil.which(program.command[0]):
+            try:
+                check(program, device)
+            except VoiceError as error:
+                problem = problem or error
+            else:
+                return program
+    return problem
 
 
 def _reason(error: Exception) -> str:
     return str(error).partition(";")[0]
 
 
-def _remedy(program: str) -> str:
+def _remedy(program: str, problem: VoiceError | None) -> str:
+    if problem is not None:
+        return "plug one in, or name another device"
     if is_termux():
         return f"pkg install pulseaudio, which has {program}"
     return f"install {program} (Debian: pulseaudio-utils), or PortAudio (libportaudio2) and sounddevice"

@@ -137,6 +137,16 @@ class NotKept:
     message: str
 
 
+@dataclass(frozen=True)
+class NoiseChanged:
+    """is_noisy: what was taken for speech had no words for a while, so only what is louder counts now; or all of it
+    again. turn: the last one."""
+
+    at_s: float
+    turn: int
+    is_noisy: bool
+
+
 VoiceEvent = (
     SpeechStarted
     | PartialTranscript
@@ -149,4 +159,5 @@ VoiceEvent = (
     | TurnEnded
     | TurnFailed
     | NotKept
+    | NoiseChanged
 )

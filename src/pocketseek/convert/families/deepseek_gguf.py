@@ -70,7 +70,8 @@ def _read_mla(keys: Fields, score_factor: float) -> MlaShape:
     key_dim = keys.whole("attention.key_length_mla", keys.whole("attention.key_length"))
     if key_dim <= rope_dim:
         raise FormatError(
-            f"{keys.where}: attention.key_length {key_dim} leaves nothing beside {rope_dim} rotated values"
+            f"{keys.where}: attention.key_length {key_dim} leaves nothing beside {rope_dim} rotated values; "
+            "get an undamaged checkpoint"
         )
     return MlaShape(
         rank=keys.whole("attention.kv_lora_rank"),

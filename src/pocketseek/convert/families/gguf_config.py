@@ -31,7 +31,9 @@ def gguf_fields(where: str, metadata: Mapping[str, object], architecture: str) -
         value = values.get(key)
         if isinstance(value, list) and value:
             if any(entry != value[0] for entry in value):
-                raise UnsupportedError(f"{where}: {prefix}{key} differs by layer, which is not supported")
+                raise UnsupportedError(
+                    f"{where}: {prefix}{key} differs by layer, which is not supported; take another model"
+                )
             values[key] = value[0]
     return Fields(f"{where}: {architecture}", values)
 
@@ -91,7 +93,9 @@ def refuse_unsupported(keys: Fields, *, allow_experts: bool) -> None:
 def _check_heads(keys: Fields, head_dim: int) -> None:
     for key in ("attention.value_length", "rope.dimension_count"):
         if keys.whole(key, head_dim) != head_dim:
-            raise UnsupportedError(f"{keys.where}: {key} differs from the head size {head_dim}, which is not supported")
+            raise UnsupportedError(
+                f"{keys.where}: {key} differs from the head size {head_dim}, which is not supported; take another model"
+            )
 
 
 def check_window(keys: Fields, context: int) -> None:
@@ -138,7 +142,9 @@ def _divided(
     keys: Fields, head_dim: int, theta: float, scaling: RopeScaling, divisors: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], RopeScaling]:
     if scaling.kind != "none":
-        raise UnsupportedError(f"{keys.where}: rope_freqs.weight together with {scaling.kind} scaling is not supported")
+        raise UnsupportedError(
+            f"{keys.where}: rope_freqs.weight together with {scaling.kind} scaling is not supported; take another model"
+        )
     if divisors.shape != (head_dim // 2,) or not bool((divisors >= 1e-3).all() and (divisors <= 1e6).all()):
         raise FormatError(
             f"{keys.where}: rope_freqs.weight is not {head_dim // 2} divisors; get an undamaged checkpoint"

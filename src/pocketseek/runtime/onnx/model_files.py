@@ -216,7 +216,9 @@ def _single(
     if not file.is_file():
         raise NotFoundError(f"{file} is not there; export or download the model again")
     if config.num_heads % config.num_kv_heads:
-        raise FormatError(f"{folder}: {config.num_heads} heads cannot share {config.num_kv_heads} KV heads")
+        raise FormatError(
+            f"{folder}: {config.num_heads} heads cannot share {config.num_kv_heads} KV heads; export the model again"
+        )
     stage = StageFile(file, (0, config.num_layers))
     return OnnxModel(folder.resolve().name, folder, maker, config, (stage,), names, shares_buffer)
 
@@ -243,5 +245,7 @@ def _numbered(names: ForeignObject, key: str, usual: str) -> str:
     """ "past_key_values.%d.key" with {layer} for %d. Raises UnsupportedError for other patterns."""
     pattern = names.text(key, usual.replace("{layer}", "%d"))
     if pattern.count("%d") != 1 or pattern.count("%") != 1 or "{" in pattern or "}" in pattern:
-        raise UnsupportedError(f"{names.where}: {key} is {pattern[:80]!r}, which has no place for one number (%d)")
+        raise UnsupportedError(
+            f"{names.where}: {key} is {pattern[:80]!r}, which has no place for one number (%d); export the model again"
+        )
     return pattern.replace("%d", "{layer}")

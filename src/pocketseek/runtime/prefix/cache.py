@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
 
 from pocketseek.runtime.kv_pool import PAGE_TOKENS, KvPool
 from pocketseek.runtime.prefix.archive import PrefixArchive
@@ -39,7 +40,8 @@ class PrefixCache:
         archive: PrefixArchive | None = None,
         key_of_page: Callable[[bytes, Sequence[int]], PageKey] = key_of_page,
     ) -> None:
-        """root: what all chains start from; whatever changes K and V (an adapter, say) must change it."""
+        """root: what all chains start from; whatever changes K and V must change it. Sequences with an adapter start
+        from another one, which is made of it and of the adapter."""
         self._pool = pool
         self._enabled = enabled
         self._root = root
@@ -155,7 +157,8 @@ class PrefixCache:
 
     def keep(self, sequence: SequenceState) -> None:
         """The prompt is read: its pages may be worth a place on disk."""
-        if self._archive is not None and self._serves(sequence) and sequence.request.keep_on_disk:
+        may_go_there = sequence.request.keep_on_disk and sequence.may_leave_traces
+        if self._archive is not None and self._serves(sequence) and may_go_there:
             num_pages = min(sequence.num_registered, sequence.num_prompt // PAGE_TOKENS)
             pages = [self._by_page[page] for page in sequence.pages[:num_pages]]
             self._archive.keep(pages, sequence.request.kept_for)
@@ -200,9 +203,14 @@ class PrefixCache:
         keys = sequence.page_keys
         while len(keys) <= index:
             start = len(keys) * PAGE_TOKENS
-            parent = keys[-1].chain if keys else self._root
+            parent = keys[-1].chain if keys else self._root_of(sequence)
             keys.append(self._key_of_page(parent, sequence.tokens[start : start + PAGE_TOKENS]))
         return keys[index]
+
+    def _root_of(self, sequence: SequenceState) -> bytes:
+        """What is computed under an adapter is found under that version of it only."""
+        adapter = sequence.adapter
+        return self._root if adapter is None else sha256(self._root + adapter.version.encode("ascii")).digest()
 
     def _hold(self, cached: CachedPage) -> None:
         self._pool.retain([cached.page])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pocketseek.errors import IntegrityError, StorageError
-from pocketseek.runtime.residency.plan import Plan
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 
 _RATE_WEIGHT = 0.25  # of the newest pass in the expected speed
@@ -37,7 +36,7 @@ class StoragePace:
         self.bytes_per_s = mode.bytes_per_s
         return mode
 
-    def observe(self, plan: Plan, pass_s: float, waited_s: float) -> None:
+    def observe(self, read_bytes: int, pass_s: float, waited_s: float) -> None:
         """A whole pass that mostly waited for storage says how fast that is."""
-        if plan.slots and waited_s > pass_s / 2:
-            self.bytes_per_s += _RATE_WEIGHT * (plan.streamed_bytes / pass_s - self.bytes_per_s)
+        if read_bytes and waited_s > pass_s / 2:
+            self.bytes_per_s += _RATE_WEIGHT * (read_bytes / pass_s - self.bytes_per_s)

@@ -47,13 +47,13 @@ class TensorPlaces:
         return ring[position : position + piece.num_bytes]
 
 
-def matrices_of_layer(config: ModelConfig, index: int) -> list[tuple[str, str]]:
+def matrices_of_layer(config: ModelConfig, index: int, *, with_experts: bool = True) -> list[tuple[str, str]]:
     """What the kernels call a layer's matrices, its experts' too, and what the package does."""
     if not config.is_sparse:
         return [(name, f"layer.{index}.{name}") for name in LAYER_MATRICES]
     shapes = layer_tensors(config, index)
     names = [(name, f"layer.{index}.{name}") for name, shape in shapes.items() if len(shape) == 2]
-    if config.moe is not None and config.has_experts(index):
+    if with_experts and config.moe is not None and config.has_experts(index):
         experts = (f"{expert}.{name}" for expert in range(config.moe.num_experts) for name in EXPERT_MATRICES)
         names += [(name, f"experts.{index}.{name}") for name in experts]
     return names

@@ -86,7 +86,7 @@ def units_of(manifest: Manifest, unit_bytes: int = UNIT_BYTES) -> tuple[Unit, ..
     """The units of a pass in the order of use. UnsupportedError for models with experts or latents."""
     if manifest.model.is_sparse:
         raise UnsupportedError(
-            f"{manifest.name} has experts or latent attention, and such models are not streamed yet; "
+            f"how fast {manifest.name} will be is not foretold, since its experts are read as they are chosen; "
             "leave --min-speed out, or choose a dense model"
         )
     tensors = {tensor.name: tensor for tensor in manifest.tensors}

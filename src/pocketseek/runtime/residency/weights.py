@@ -27,27 +27,19 @@ from numpy.typing import NDArray
 
 from pocketseek.errors import IntegrityError, StorageError
 from pocketseek.formats import MAX_CHUNK_BYTES
-from pocketseek.kernels.contract import (
-    LAYER_NORMS,
-    LAYER_OPTIONAL_VECTORS,
-    Floats,
-    ModelKernels,
-    TensorData,
-)
-from pocketseek.package.manifest import TensorEntry
+from pocketseek.kernels.contract import Floats, ModelKernels
 from pocketseek.package.reader import Package
 from pocketseek.runtime.residency.guarded_maps import GuardedMaps
 from pocketseek.runtime.residency.loss_watch import LossWatch
+from pocketseek.runtime.residency.model_parts import ModelParts
 from pocketseek.runtime.residency.plan import Plan, make_plan, usual_cached_bytes, usual_ring_bytes
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode, beside_decrypting, turn_bytes
 from pocketseek.runtime.residency.storage_pace import StoragePace
 from pocketseek.runtime.residency.streamer import Streamer, WarmRange
 from pocketseek.runtime.residency.table_rows import TableRows
-from pocketseek.runtime.residency.tensor_places import TensorPlaces, lacking, matrices_of_layer
 from pocketseek.runtime.residency.units import HEAD, UNIT_BYTES, Unit, units_of
 from pocketseek.runtime.residency.weight_files import WeightFiles, open_files
 
-_EMBED = "embed.weight"
 _SAMPLE_BYTES = 65_536  # pages are taken in long runs, and asking about all of them takes 20 ms for a GB
 
 
@@ -80,25 +72,14 @@ class Weights:
         self._package = package
         self._kernels = kernels
         self._config = package.manifest.model
-        self._entries = {entry.name: entry for entry in package.manifest.tensors}
-        self._tensors = TensorPlaces(package)
         self._units = units_of(package.manifest, unit_bytes) if kernels.can_stream else ()
         self._files = files or open_files(package)
         if not self._units and self._files.needs_filling:  # they read everything when it is loaded
             for index, chunk in enumerate(package.manifest.chunks):
                 self._files.warm(index, 0, chunk.num_bytes)
-        self._vectors = {
-            name: self._read_vector(entry) for name, entry in self._entries.items() if len(entry.shape) == 1
-        }
-        self._whole_layers = [self._load_layer(index, None) for index in range(self._config.num_layers)]
-        self._whole_head = self._kernels.load_matrix(self._tensors.mapped(HEAD))
-        self._embed = (
-            self._whole_head
-            if self._config.tied_embeddings
-            else self._kernels.load_matrix(self._tensors.mapped(_EMBED))
-        )
-        self.head_norm = self._vectors["head.norm"]
-        self.inv_freq = self._vectors["rope.inv_freq"]
+        self._parts = ModelParts(package, kernels, self._files)
+        self._whole_layers = [self._parts.layer(index) for index in range(self._config.num_layers)]
+        self.head_norm, self.inv_freq = self._parts.head_norm, self._parts.inv_freq
         self._streamer = Streamer(
             self._files.read,
             self._files.warm,
@@ -115,12 +96,12 @@ class Weights:
         self.num_warmings = 0  # times that something was not in memory that shall be
         self._ring_bytes = ring_bytes if ring_bytes is not None else usual_ring_bytes(self._units) if self._units else 0
         self._cached_bytes = usual_cached_bytes(self._units)
-        self._rows = TableRows(self._files, self._entries[HEAD if self._config.tied_embeddings else _EMBED])
+        self._rows = TableRows(self._files, self._parts.table)
         self._pass_start_s = 0.0
         self.is_doubtful = False  # files were touched during the last pass, which has to be run again
         self._plan = make_plan(self._units, None, 0)
         self._order: list[_Layer] = []
-        self._head = self._whole_head
+        self._head = self._parts.head
         self._arrange(self._plan)
 
     # -- how much of them is in memory ------------------------------------------------------------------------------
@@ -163,6 +144,11 @@ class Weights:
         return self._plan.streamed_bytes / self._pace.bytes_per_s
 
     @property
+    def pass_kind(self) -> str:
+        """All passes take the longer of computing and `storage_s`."""
+        return ""
+
+    @property
     def waited_s(self) -> float:
         """For storage, in all passes so far."""
         return self._streamer.waited_s
@@ -193,7 +179,7 @@ class Weights:
         leaving = self._plan.resident - plan.resident
         coming = plan.resident - self._plan.resident if self.is_warm else plan.resident  # install forgets what waits
         self._streamer.install((), plan.ring_bytes, ())  # may be refused; nothing has moved so far
-        self._order, self._head = [], self._whole_head  # no view of the ring is left
+        self._order, self._head = [], self._parts.head  # no view of the ring is left
         self._evict_all(leaving)
         self._plan = plan
         self._is_filled = not self._files.needs_filling
@@ -296,10 +282,11 @@ class Weights:
             raise
         self._losses.pass_ended()
         if needs_head:
-            self._pace.observe(self._plan, perf_counter() - self._pass_start_s, self._streamer.waited_s - waited_s)
+            pass_s = perf_counter() - self._pass_start_s
+            self._pace.observe(self._plan.streamed_bytes, pass_s, self._streamer.waited_s - waited_s)
 
     def embed(self, token_ids: NDArray[np.int32], hidden: Floats) -> None:
-        self._kernels.embed(self._embed, token_ids, hidden)
+        self._kernels.embed(self._parts.embed, token_ids, hidden)
 
     def run_layers(self, rows: object, hidden: Floats) -> None:
         run: list[object] = []
@@ -318,7 +305,7 @@ class Weights:
             self._kernels.layers(run, self._config.num_layers - len(run), rows, hidden)
 
     def run_head(self, hidden: Floats, chosen: NDArray[np.int32], logits: Floats) -> None:
-        if self._head is self._whole_head:
+        if self._head is self._parts.head:
             self._kernels.head(self.head_norm, self._head, hidden, chosen, logits)
         elif len(chosen):
             for unit in self._units:
@@ -353,37 +340,22 @@ class Weights:
         ]
         if None in streamed_layers:
             self._head = self._kernels.load_matrix(
-                self._tensors.assembled(HEAD, by_layer[None], plan, self._streamer.ring)
+                self._parts.tensors.assembled(HEAD, by_layer[None], plan, self._streamer.ring)
             )
         else:
-            self._head = self._whole_head
+            self._head = self._parts.head
 
-    def _load_layer(self, index: int, plan: Plan | None) -> object:
-        """plan None: all of it mapped."""
-        tensors: dict[str, TensorData] = {}
-        units = [unit for unit in plan.units if unit.layer == index] if plan is not None else []
-        for name, full in matrices_of_layer(self._config, index):
-            if plan is None:
-                tensors[name] = self._tensors.mapped(full)
-            else:
-                tensors[name] = self._tensors.assembled(full, units, plan, self._streamer.ring)
-        for name in (*LAYER_NORMS, *LAYER_OPTIONAL_VECTORS):
-            vector = self._vectors.get(f"layer.{index}.{name}")
-            if vector is not None:
-                tensors[name] = TensorData("f32", vector.shape, ((0, vector.view(np.uint8)),))
-            elif name in LAYER_NORMS:
-                raise lacking(f"layer.{index}.{name}")
-        return self._kernels.load_layer(tensors)
-
-    def _read_vector(self, entry: TensorEntry) -> Floats:
-        """A copy: small, used in every pass, and not worth a page of the map each."""
-        (extent,) = entry.extents
-        return np.frombuffer(self._files.bytes_at(extent.chunk, extent.offset, extent.num_bytes), np.float32)
+    def _load_layer(self, index: int, plan: Plan) -> object:
+        units = [unit for unit in plan.units if unit.layer == index]
+        return self._parts.layer(
+            index, lambda name: self._parts.tensors.assembled(name, units, plan, self._streamer.ring)
+        )
 
     def close(self) -> None:
         """Let go of everything; of no use afterwards."""
         self._order, self._whole_layers = [], []
-        self._embed = self._head = self._whole_head = None
+        self._head = None
+        self._parts.close()
         self._streamer.close()
         self._maps.close()
         self._files.close()

@@ -182,6 +182,10 @@ class Talk {
     this.rest();
   }
 
+  on_noise({ is_noisy: isNoisy }) {
+    if (isNoisy) notice(say("voiceNoisy"));
+  }
+
   on_not_kept({ turn, message }) {
     this.turns.delete(turn); // what was said stays to be read, until the page is left
     notice(message);

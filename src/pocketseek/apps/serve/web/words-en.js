@@ -199,5 +199,6 @@ export default {
   voiceFailed: "The conversation by voice failed: {reason}",
   voiceServerEnds: "The server is ending. Begin again once it is back. ({reason})",
   voiceTooMany: "Too many are talking: {reason}",
+  voiceNoisy: "It is noisy here: only what is louder than the noise is listened to. Speak up, or hold the button to talk.",
   voiceTurnFailed: "This could not be answered: {message}",
 };

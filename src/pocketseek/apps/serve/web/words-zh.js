@@ -199,5 +199,6 @@ export default {
   voiceFailed: "语音对话失败：{reason}",
   voiceServerEnds: "服务器正在关闭。请在它恢复后重新开始。（{reason}）",
   voiceTooMany: "语音对话过多：{reason}",
+  voiceNoisy: "这里很吵：只听比噪声更响的声音。请大声一些，或按住按钮说话。",
   voiceTurnFailed: "这一轮未能回答：{message}",
 };

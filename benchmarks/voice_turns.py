@@ -1,0 +1,132 @@
+"""Whether the memory of a spoken conversation is steady: many turns of one session with the engines that are installed.
+
+    python benchmarks/voice_turns.py ask.wav [another.wav ...] [--model demo] [--turns 200] [--max-tokens 12]
+
+The files are spoken in turn, as fast as they are understood; every answer is written and spoken to its end. Told every
+ten turns: anonymous memory and files in memory (MB), threads, open files. The conversation itself grows with every turn
+until it fills the context, so it begins anew every --forget turns; pages of prompts that are kept grow to --kv-mb and
+are memory, too. Prints a table and ends in one JSON line with how
+much the memory grew from the 40th turn to the last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+import pocketseek
+from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
+from pocketseek.apps.voice.contract import SAMPLE_RATE, Samples
+from pocketseek.apps.voice.engine_chat import EngineChat
+from pocketseek.apps.voice.events import Transcript, TurnEnded, TurnFailed
+from pocketseek.apps.voice.session import VoiceSession, VoiceSettings
+from pocketseek.apps.voice.sound_file import read_sound
+from pocketseek.apps.voice.style import ReadAloud, spoken_style
+from pocketseek.device.reading import read_fields
+from pocketseek.runtime.engine import Engine
+from pocketseek.runtime.memory_use import give_back_freed_memory
+from pocketseek.settings import read_settings
+
+_EVERY = 10
+_SETTLED_TURN = 40
+_PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True)
+class State:
+    turn: int
+    anonymous_mb: float
+    shared_mb: float
+    threads: int
+    files: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sounds", type=Path, nargs="+")
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--language", default="en")
+    parser.add_argument("--turns", type=int, default=200)
+    parser.add_argument("--forget", type=int, default=20)
+    parser.add_argument("--max-tokens", type=int, default=12)
+    parser.add_argument("--kv-mb", type=int, default=24, help="pages of K and V: what is kept of prompts fills them")
+    options = parser.parse_args()
+    settings = read_settings()
+    sounds = [read_sound(path).at(SAMPLE_RATE) for path in options.sounds]
+    states: list[State] = []
+    with closing(pocketseek.load(options.model, kv_bytes=options.kv_mb << 20, prefix_store_bytes=0)) as engine:
+        recogniser = choose_recogniser(settings, options.language, room=engine.guests).open()
+        voice = choose_synthesiser(settings, options.language, room=engine.guests).open()
+        with closing(recogniser), closing(voice):
+            print(f"{recogniser.name} listens, {voice.name} speaks, {options.model} answers")
+            print(f"{'turn':>6}{'anonymous MB':>14}{'shared MB':>11}{'threads':>9}{'files':>7}")
+            done = 0
+            while done < options.turns:
+                count = min(options.forget, options.turns - done)
+                session = VoiceSession(
+                    recogniser,
+                    voice,
+                    choose_detector(settings).open(),
+                    chat_of(engine, options.language, options.max_tokens),
+                    ReadAloud(),
+                    VoiceSettings(language=options.language),
+                )
+                with closing(session):
+                    hold(session, sounds, done, count, states)
+                done += count
+    settled = next((state for state in states if state.turn >= _SETTLED_TURN), states[0])
+    grown_mb = states[-1].anonymous_mb - settled.anonymous_mb
+    print(json.dumps({"benchmark": "voice_turns", "grown_mb": grown_mb, "states": [asdict(state) for state in states]}))
+
+
+def chat_of(engine: Engine, language: str, max_tokens: int) -> EngineChat:
+    style = spoken_style(language, max_tokens=max_tokens)
+    return EngineChat(engine, system=style.system, max_tokens=max_tokens)
+
+
+def hold(session: VoiceSession, sounds: Sequence[Samples], done: int, count: int, states: list[State]) -> None:
+    """So many turns, each fed when the one before has ended."""
+    ended, heard = threading.Semaphore(0), []
+
+    def read() -> None:
+        for event in session.events():
+            if isinstance(event, Transcript):
+                heard.append(event.text)
+            elif isinstance(event, TurnFailed):
+                raise SystemExit(event.message)
+            elif isinstance(event, TurnEnded):
+                ended.release()
+
+    threading.Thread(target=read, daemon=True).start()
+    for number in range(count):
+        turn = done + number + 1
+        session.feed(np.concatenate([sounds[turn % len(sounds)], np.zeros(2 * SAMPLE_RATE, np.float32)]))
+        if not ended.acquire(timeout=_PATIENCE_S):
+            raise SystemExit(f"turn {turn} did not end; heard so far: {heard[-1:]}")
+        session.played(1e6)
+        if turn % _EVERY == 0:
+            states.append(now(turn))
+            state = states[-1]
+            print(
+                f"{turn:>6}{state.anonymous_mb:>14.1f}{state.shared_mb:>11.1f}{state.threads:>9}{state.files:>7}",
+                flush=True,
+            )
+
+
+def now(turn: int) -> State:
+    give_back_freed_memory()
+    fields = read_fields(Path("/proc/self/status"))
+    anonymous, shared = (int(fields[name].split()[0]) / 1000 for name in ("RssAnon", "RssShmem"))
+    return State(turn, anonymous, shared, threading.active_count(), len(os.listdir("/proc/self/fd")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What is said about all commands in one place: the groups of `pocketseek --help`, the examples below each --help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from typer import Typer
+from typer.core import TyperCommand, TyperGroup
+from typer.models import CommandInfo
+
+from pocketseek.cli.examples import EXAMPLES
+
+# Commands by what a person wants to do; one that is not named here is among the last.
+PANELS: dict[str, tuple[str, ...]] = {
+    "Talk and ask": ("chat", "generate", "doc", "voice", "serve", "token"),
+    "Models": ("pull", "convert", "models", "inspect", "verify", "remove", "update", "rollback", "diff", "export"),
+    "Teach them": ("adapt",),
+    "Guard them": ("seal", "unseal", "passwd", "keygen", "sign", "trust", "audit"),
+    "This device": ("device", "doctor", "bench", "eval", "completion"),
+}
+_REST = "More"
+
+
+def dress(app: Typer) -> None:
+    """Add panels and examples to every command that was registered; once, after all of them."""
+    app.info.epilog = _with_examples("", "")
+    for command in app.registered_commands:
+        command.rich_help_panel = _panel(command.name)
+    for group in app.registered_groups:
+        group.rich_help_panel = _panel(group.name)
+    _dress_all(app, "")
+
+
+def _dress_all(app: Typer, before: str) -> None:
+    """before: the words after the program's name that lead to the group."""
+    for command in app.registered_commands:
+        _dress_command(command, f"{before}{command.name}")
+    for group in app.registered_groups:
+        name = f"{before}{group.name}"
+        if group.typer_instance is not None:
+            _dress_all(group.typer_instance, f"{name} ")
+        if name in EXAMPLES:  # a group that does something itself
+            group.epilog = _with_examples(name, "")
+
+
+def commands(root: TyperGroup) -> Iterator[tuple[str, TyperCommand | TyperGroup]]:
+    """(words after the program's name, command) of every command that a person sees, groups too; the program is ""."""
+    yield "", root
+    yield from _inner_commands(root, "")
+
+
+def _inner_commands(group: TyperGroup, before: str) -> Iterator[tuple[str, TyperCommand | TyperGroup]]:
+    for name, command in group.commands.items():
+        if command.hidden or not isinstance(command, TyperCommand | TyperGroup):
+            continue
+        yield f"{before}{name}", command
+        if isinstance(command, TyperGroup):
+            yield from _inner_commands(command, f"{before}{name} ")
+
+
+def _panel(name: str | None) -> str:
+    return next((panel for panel, names in PANELS.items() if name in names), _REST)
+
+
+def _dress_command(command: CommandInfo, name: str) -> None:
+    """In lists of commands, the first sentence is enough."""
+    command.epilog = _with_examples(name, command.epilog or "")
+    text = " ".join(((command.callback and command.callback.__doc__) or "").split())
+    command.short_help = text.partition(". ")[0].rstrip(".") + "."
+
+
+def _with_examples(name: str, epilog: str) -> str:
+    """In paragraphs, which is what keeps lines apart in help."""
+    examples = EXAMPLES.get(name, ())
+    heading = "Example:" if len(examples) == 1 else "Examples:"
+    shown = [heading, *(f"$ {example}" for example in examples)] if examples else []
+    return "\n\n".join([*shown, *([epilog] if epilog else [])])

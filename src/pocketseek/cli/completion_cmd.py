@@ -1,0 +1,29 @@
+"""`pocketseek completion SHELL`: what makes the shell complete commands, options and names of models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NoReturn
+
+import typer
+from typer.main import get_command
+
+from pocketseek.settings import COMPLETE_VARIABLE
+
+
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Whose lines to print.", show_default=False)],
+) -> None:
+    """Print what makes a shell complete commands, options and names of models; it belongs into its start-up file.
+    For zsh: `pocketseek completion zsh >> ~/.zshrc`; for fish: into ~/.config/fish/completions/pocketseek.fish."""
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # not among its documented names
+
+    print(get_completion_script(prog_name="pocketseek", complete_var=COMPLETE_VARIABLE, shell=shell))
+
+
+def complete_line(app: typer.Typer) -> NoReturn:
+    """Print what the line that the shell tells of in the environment could go on with. Ends the program."""
+    from typer.completion import completion_init  # type: ignore[attr-defined]
+
+    completion_init()
+    get_command(app)._main_shell_completion({}, "pocketseek", COMPLETE_VARIABLE)
+    raise SystemExit(0)

@@ -1,0 +1,162 @@
+"""Words that people bring along from ollama, llama.cpp, mlx-lm and llm (docs/coming-from.md).
+
+What means the same here is taken as our own word (`run`, `ls`, `rm`, `-m`, `-p`, `-n`, `--temp`); it is in no help.
+What does not exist here, or means something else, is refused with what to write instead. Nothing is guessed: `-s` is a
+seed for some and a system message for others, so it is asked back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from typer.core import TyperCommand, TyperOption
+
+from pocketseek.errors import UsageError
+
+SAME_COMMANDS = {
+    "ls": "models",
+    "list": "models",
+    "rm": "remove",
+    "delete": "remove",
+    "show": "inspect",
+    "info": "inspect",
+    "run": "chat",  # with a prompt: generate
+    "prompt": "generate",
+    "complete": "generate",
+    "server": "serve",
+    "quantize": "convert",
+    "import": "convert",
+    "perplexity": "eval",
+    "benchmark": "bench",
+    "download": "pull",
+    "install": "pull",
+}
+_NO_COMMAND = {
+    "ps": "models are open only while a command runs; `pocketseek models` lists what is installed",
+    "stop": "nothing runs in the background; Ctrl-C ends `chat` and `serve`",
+    "create": "`pocketseek convert FILE --name NAME` installs a model, `chat --system TEXT` gives it a role",
+    "cp": "a model is a folder, and `pocketseek inspect MODEL --json` says where; copy that",
+    "push": "a package's folder on any web server is a source for `pocketseek pull`; see docs/update.md",
+    "publish": "a package's folder on any web server is a source for `pocketseek pull`; see docs/update.md",
+    "logs": "`pocketseek chat --continue` goes on with the last conversation, /list in a chat shows all",
+    "keys": "nothing is asked of others, so there are no keys; tokens of the server: `pocketseek token`",
+    "embed": "embeddings are a route of the server, where the model allows: `pocketseek serve`, docs/serve.md",
+    "plugins": "there are no plugins; `pocketseek doctor` says which extras are here",
+    "login": "no account is needed; HF_TOKEN is the token of a model hub",
+    "upgrade": "`pip install --upgrade pocketseek` renews the program, `pocketseek update MODEL` a model",
+}
+SAME_OPTIONS = {
+    "-n": "--max-tokens",
+    "--n-predict": "--max-tokens",
+    "--predict": "--max-tokens",
+    "--num-predict": "--max-tokens",
+    "--max-new-tokens": "--max-tokens",
+    "--temp": "--temperature",
+    "--repeat-penalty": "--repetition-penalty",
+    "--system-prompt": "--system",
+    "-sys": "--system",
+}
+_NO_OPTION = {
+    "-s": "write --seed N or --system TEXT",
+    "-c": "the context is as long as model and memory allow, nothing is set; write --continue to go on with a chat",
+    "--ctx-size": "the context is as long as model and memory allow; --memory SIZE limits it",
+    "--max-kv-size": "the context is as long as model and memory allow; --memory SIZE limits it",
+    "-ngl": "there are no layers to place; see --engine and --provider",
+    "--n-gpu-layers": "there are no layers to place; see --engine and --provider",
+    "-t": "write --temperature X, or set POCKETSEEK_THREADS=N",
+    "--threads": "set POCKETSEEK_THREADS=N",
+    "-f": "send the file to standard input: pocketseek generate MODEL < FILE",
+    "--file": "send the file to standard input: pocketseek generate MODEL < FILE",
+    "-i": "`pocketseek chat MODEL` is a conversation",
+    "-cnv": "`pocketseek chat MODEL` is a conversation",
+    "--adapter-path": "merge the adapter into a checkpoint, and convert that",
+    "--keepalive": "a model is open only while a command runs; `pocketseek serve` keeps it",
+    "--format": "`--json` gives the answer as an object; a given form: docs/tools.md",
+}
+_TALKING = ("chat", "generate")
+
+
+def translate(words: Sequence[str], commands: Mapping[str, object]) -> list[str]:
+    """The same in our words. commands: those of the program; a name of ours is never taken as somebody else's.
+
+    Raises UsageError for what has no meaning here, with what to write instead.
+    """
+    if not words or words[0].startswith("-"):
+        return list(words)
+    command, rest = words[0], list(words[1:])
+    if command == "help":
+        return [*rest, "--help"]
+    if command not in commands:
+        if command in _NO_COMMAND:
+            raise UsageError(f"there is no command {command}: {_NO_COMMAND[command]}")
+        if command == "run":
+            command = "generate" if _names_a_prompt(rest, commands) else "chat"
+        command = SAME_COMMANDS.get(command, command)
+    if command in _TALKING and isinstance(commands.get(command), TyperCommand):
+        rest = _options(rest, commands[command], has_prompt=command == "generate")
+    return [command, *rest]
+
+
+def _names_a_prompt(rest: Sequence[str], commands: Mapping[str, object]) -> bool:
+    """Whether what follows `run` is more than a model."""
+    command = commands["generate"]
+    assert isinstance(command, TyperCommand)
+    taken = _options(rest, command, has_prompt=True)
+    return len(_positional(taken, _with_values(command))) > 1
+
+
+def _options(rest: Sequence[str], command: object, *, has_prompt: bool) -> list[str]:
+    """Ours for theirs. Values of options are left alone, and so is all behind `--`."""
+    assert isinstance(command, TyperCommand)
+    ours = {name for option in command.params if isinstance(option, TyperOption) for name in option.opts}
+    with_values = _with_values(command)
+    model: list[str] = []
+    prompt: list[str] = []
+    taken: list[str] = []
+    waiting = list(rest)
+    while waiting:
+        word = waiting.pop(0)
+        name, equals, value = word.partition("=")
+        if word == "--":
+            taken += [word, *waiting]
+            break
+        if name in ours or not name.startswith("-") or name == "-":
+            taken.append(word)
+            if name in with_values and not equals and waiting:
+                taken.append(waiting.pop(0))
+        elif name in ("-m", "--model") and (equals or waiting):
+            model = [value if equals else waiting.pop(0)]
+        elif name in ("-p", "--prompt") and has_prompt and (equals or waiting):
+            prompt = [value if equals else waiting.pop(0)]
+        elif name in ("-p", "--prompt"):
+            raise UsageError(f"chat has no {name}; `pocketseek generate MODEL TEXT` answers one prompt")
+        elif name in _NO_OPTION:
+            raise UsageError(f"there is no option {name}: {_NO_OPTION[name]}")
+        elif SAME_OPTIONS.get(name) in ours:
+            taken += [SAME_OPTIONS[name], *([value] if equals else waiting[:1])]
+            waiting = waiting if equals else waiting[1:]
+        else:
+            taken.append(word)
+    if prompt and "--" not in taken:
+        taken += ["--", *prompt]
+    return [*model, *taken]
+
+
+def _with_values(command: TyperCommand) -> set[str]:
+    options = [one for one in command.params if isinstance(one, TyperOption) and not one.is_flag]
+    return {name for option in options for name in option.opts}
+
+
+def _positional(words: Sequence[str], with_values: set[str]) -> list[str]:
+    found: list[str] = []
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        if word == "--":
+            return [*found, *waiting]
+        if word.startswith("-") and word != "-":
+            if word in with_values and waiting:
+                waiting.pop(0)
+        else:
+            found.append(word)
+    return found
