@@ -159,9 +159,9 @@ choose_memory() {
 write_page() {
   {
     cat "$SCRIPTS/phone-sim-head.md"
-    printf 'Last run: %s, of commit %s, on %s, phone %s, memory %s.\n\n````\n' "$(date +%F)" "$(cat "$DIR/phone.commit")" \
+    printf 'Last run: %s, of commit %s, on %s, phone %s, memory %s.\n' "$(date +%F)" "$(cat "$DIR/phone.commit")" \
       "$(uname -m), $(nproc) processors, load $(cut -d' ' -f1 /proc/loadavg)" "$phone" "$memory_said"
-    sed -e 's/^### \(.*\)/````\n\n### \1\n\n````/' "$TRANSCRIPT"
+    sed -e 's/^### \(.*\)/````\n\n### \1\n\n````/' "$TRANSCRIPT" | sed -e '1d' # the first chapter closes nothing
     printf '````\n'
-  } | sed -e '/^````$/{N;N;/^````\n\n````$/d}' >"$ROOT/docs/phone-sim.md"
+  } >"$ROOT/docs/phone-sim.md"
 }

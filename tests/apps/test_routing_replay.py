@@ -109,10 +109,10 @@ def test_prompts_count_for_hits_and_not_for_the_rate_of_writing() -> None:
 
 def test_memory_is_told_in_slots_and_too_little_is_refused() -> None:
     header = routing_traces.header()
-    assert slots_for(header, 20000 + 3000) == 3
+    assert slots_for(header, 20000 + 6000) == 6
     assert slots_for(header, 10**9) == header.num_keys
     with pytest.raises(MemoryLimitError, match="allow at least 1 MB"):
-        slots_for(header, 20000 + 2999)
+        slots_for(header, 20000 + 5999)
 
 
 def test_statistics_tell_even_routing_from_uneven() -> None:

@@ -43,7 +43,7 @@ def test_a_run_is_recorded_and_replayed(run: Callable, sparse_package: Path, tmp
     assert all(one.compute_s > 0 for one in passes)
     facts = run("bench", "--replay", path, "--json").json
     assert facts["statistics"]["num_passes"] == len(passes)
-    assert [size["num_slots"] for size in facts["sizes"]] == [3, 3, 4, 6, 8]
+    assert [size["num_slots"] for size in facts["sizes"]] == [6, 8]  # less than twice a token's three does not run
 
 
 def test_prompts_are_pieces_of_a_text(run: Callable, sparse_package: Path, tmp_path: Path) -> None:

@@ -73,6 +73,18 @@ def test_mistakes_are_told_before_a_model_is_opened(run: Callable, tmp_path: Pat
     assert run("voice", "listen", "--wav", damaged).code == 4
 
 
+@pytest.mark.usefixtures("engines")
+def test_an_answer_never_overwrites_the_question(run: Callable, tmp_path: Path) -> None:
+    other, sound, link = sound_file(tmp_path, 5), sound_file(tmp_path), tmp_path / "link.wav"
+    link.symlink_to(sound)
+    before = sound.read_bytes()
+    for out in (sound, link, tmp_path / "." / sound.name):
+        ended = run("voice", "listen", "--wav", other, "--wav", sound, "--out", out)
+        assert ended.code == 2
+        assert "name another file" in ended.error
+    assert sound.read_bytes() == before
+
+
 @pytest.mark.usefixtures("engines", "installed")
 def test_silence_ends_without_an_answer(run: Callable, tmp_path: Path) -> None:
     path = tmp_path / "silence.wav"

@@ -252,7 +252,9 @@ def _experts(tensors: Iterable[_Planned], config: ModelConfig) -> ExpertNeeds | 
         return None
     units = groupby((one for one in tensors if one.is_of_expert), _unit_of)
     sizes = [together_bytes((one.format, one.shape) for one in parts) for _, parts in units]
-    return ExpertNeeds(sum(sizes), _expert_share(config), least_slots(config.moe, len(sizes)) * max(sizes))
+    return ExpertNeeds(
+        sum(sizes), _expert_share(config), least_slots(config.moe.experts_per_token, len(sizes)) * max(sizes)
+    )
 
 
 def _by_format(counts: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:

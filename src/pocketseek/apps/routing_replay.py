@@ -20,6 +20,7 @@ import numpy as np
 from pocketseek.apps.routing_optimum import OPTIMUM, Optimum, Steps
 from pocketseek.errors import MemoryLimitError
 from pocketseek.runtime.residency.expert_policies import POLICIES, ExpertPolicy, Key, make_policy
+from pocketseek.runtime.residency.expert_slots import least_slots
 from pocketseek.runtime.residency.routing_trace import TraceHeader, TracePass
 
 BUSIEST_SHARE = 8  # an eighth of a layer's experts
@@ -56,7 +57,9 @@ class Replayed:
 
 @dataclass(frozen=True)
 class ReplayedSize:
-    """bound_tokens_per_s: as fast as computing, or reading what the optimum reads, whichever is slower."""
+    """bound_tokens_per_s: as fast as computing, or reading what the optimum reads, whichever is slower. The optimum is
+    one for the whole trace, prompts included: where texts are short, another choice may read less while they are
+    written."""
 
     memory_bytes: int
     num_slots: int
@@ -88,10 +91,11 @@ def routing_statistics(header: TraceHeader, passes: Sequence[TracePass]) -> Rout
 
 
 def slots_for(header: TraceHeader, memory_bytes: int) -> int:
-    """Raises MemoryLimitError if not even one token's experts of a layer fit."""
+    """Raises MemoryLimitError if the engine would not run in so much."""
     num_slots = (memory_bytes - header.beside_bytes) // header.slot_bytes
-    if num_slots < header.experts_per_token:
-        least_bytes = header.beside_bytes + header.experts_per_token * header.slot_bytes
+    least = least_slots(header.experts_per_token, header.num_keys)
+    if num_slots < least:
+        least_bytes = header.beside_bytes + least * header.slot_bytes
         raise MemoryLimitError(
             f"{memory_bytes // 1_000_000} MB do not hold what this model always needs; "
             f"allow at least {-(-least_bytes // 1_000_000)} MB"
@@ -100,12 +104,10 @@ def slots_for(header: TraceHeader, memory_bytes: int) -> int:
 
 
 def usual_sizes(header: TraceHeader) -> list[int]:
-    """Memory for a tenth, a quarter, half, three quarters and all of the experts."""
-    least = header.experts_per_token
-    return [
-        header.beside_bytes + max(least, round(share * header.num_keys)) * header.slot_bytes
-        for share in (0.1, 0.25, 0.5, 0.75, 1.0)
-    ]
+    """Memory for a tenth, a quarter, half, three quarters and all of the experts, as far as the engine runs in it."""
+    least = least_slots(header.experts_per_token, header.num_keys)
+    slots = sorted({max(least, round(share * header.num_keys)) for share in (0.1, 0.25, 0.5, 0.75, 1.0)})
+    return [header.beside_bytes + number * header.slot_bytes for number in slots]
 
 
 def replay_sizes(

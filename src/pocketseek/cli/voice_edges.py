@@ -24,7 +24,7 @@ from pocketseek.cli import voice_messages
 from pocketseek.cli.console import note
 from pocketseek.cli.messages import Words
 from pocketseek.cli.voice_sources import Source, open_source
-from pocketseek.errors import PocketseekError, StorageError, VoiceError
+from pocketseek.errors import PocketseekError, StorageError, UsageError, VoiceError
 
 _TICK_S = 0.1
 
@@ -59,7 +59,7 @@ def open_edge(
     anything that takes long."""
     with ExitStack() as stack:
         if out is not None:
-            _check_place(out)
+            _check_place(out, sounds)
         recorded = [read_sound(path).at(SAMPLE_RATE) for path in sounds]
         feeder = open_source(recorded, microphone, words, push_to_talk=push_to_talk, by_android=by_android)
         stack.callback(feeder.close)
@@ -70,10 +70,13 @@ def open_edge(
         yield terminal
 
 
-def _check_place(out: Path) -> None:
-    """The file itself is made with the first sound; that it can be is better known before."""
+def _check_place(out: Path, sounds: Sequence[Path]) -> None:
+    """The file itself is made with the first sound; that it can be is better known before. Links count as what they
+    lead to: writing would go through them."""
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise StorageError(f"{out} cannot be written; name a file in a folder that is there")
+    if out.exists() and any(sound.exists() and out.samefile(sound) for sound in sounds):
+        raise UsageError(f"--out {out} would overwrite the recording that --wav reads; name another file")
 
 
 class _Sink(Protocol):

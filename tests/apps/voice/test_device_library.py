@@ -107,5 +107,7 @@ def test_a_machine_without_devices_or_library_is_told(library: Library, monkeypa
     with pytest.raises(VoiceError, match="no loudspeaker"):
         LibraryLoudspeaker()
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(UnsupportedError, match="pip install sounddevice"):
+    with pytest.raises(UnsupportedError, match=r"the microphone needs .*pip install sounddevice"):
         LibraryMicrophone()
+    with pytest.raises(UnsupportedError, match=r"the loudspeaker needs .*pip install sounddevice"):
+        LibraryLoudspeaker()

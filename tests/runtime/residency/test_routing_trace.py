@@ -65,6 +65,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         ({"slot_bytes": 0}, "slot_bytes"),
         ({"manifest_sha256": "x"}, "manifest_sha256"),
         ({"more": 1}, "more"),
+        ({"layers": list(range(4096)), "num_experts": 65536}, "268435456 experts"),
     ],
 )
 def test_hostile_headers_are_refused_in_one_line(tmp_path: Path, changes: dict[str, object], problem: str) -> None:

@@ -21,8 +21,8 @@ _BLOCK_S = 0.032
 _SILENT_S = 2.0  # without a block from the device: it is gone
 
 
-def _library() -> ModuleType:
-    return load_library("sounddevice", "pip install sounddevice", needed_for="the microphone")
+def _library(needed_for: str) -> ModuleType:
+    return load_library("sounddevice", "pip install sounddevice", needed_for=needed_for)
 
 
 def _chosen(device: str | None) -> str | int | None:
@@ -33,7 +33,7 @@ class LibraryMicrophone:
     """Opens the device at 16 kHz, or at its own rate and converts."""
 
     def __init__(self, device: str | None = None) -> None:
-        library = _library()
+        library = _library("the microphone")
         self._blocks: SimpleQueue[Samples | None] = SimpleQueue()
         try:
             facts = library.query_devices(_chosen(device), "input")
@@ -97,7 +97,7 @@ class LibraryLoudspeaker:
     """The device pulls; what waits lies in a list here, so that `stop` is heard within a block."""
 
     def __init__(self, device: str | None = None) -> None:
-        library = _library()
+        library = _library("the loudspeaker")
         self._lock = threading.Lock()
         self._waiting: deque[Samples] = deque()
         self._num_waiting = self._num_played = 0

@@ -23,7 +23,7 @@ Key: TypeAlias = tuple[int, int]
 _Entry: TypeAlias = tuple[float, int, int]  # score, layer, expert
 
 DEFAULT_POLICY = "decayed-frequency"
-HALF_LIFE_PASSES = 512.0  # chosen; traces are to decide
+HALF_LIFE_PASSES = 512.0  # with random weights 64 and more did alike; real traces are to decide
 RECENT_HALF_LIFE_PASSES = 8.0
 RECENT_SHARE = 0.5  # of what `Blend` goes by
 _MOST_GROWTH = 1e60  # of scores, before all are brought back

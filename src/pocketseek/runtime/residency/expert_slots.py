@@ -28,15 +28,14 @@ from pocketseek.package.manifest import Manifest, TensorEntry
 from pocketseek.package.secret_memory import lock, secret_map, unlock
 from pocketseek.runtime.residency.expert_policies import Key
 from pocketseek.runtime.residency.tensor_places import TensorPlaces
-from pocketseek.shapes import MoeShape
 
 _Layout: TypeAlias = tuple[tuple[str, int, tuple[int, ...]], ...]  # format, where in the slot it begins, shape
 _SLAB_SLOTS = 16  # at least, that addresses are asked for at once
 
 
-def least_slots(moe: MoeShape, num_experts: int) -> int:
+def least_slots(experts_per_token: int, num_experts: int) -> int:
     """As many as a token needs of a layer, for those that are computed, and again for those that are read meanwhile."""
-    return min(num_experts, 2 * moe.experts_per_token)
+    return min(num_experts, 2 * experts_per_token)
 
 
 class ExpertExtents:

@@ -78,7 +78,7 @@ class ExpertWeights:
         moe = self._config.moe
         assert moe is not None  # the caller has seen to it
         self.policy = policy or make_policy(DEFAULT_POLICY, self._extents.layers, moe.num_experts)
-        self._least_slots = least_slots(moe, self._extents.count)
+        self._least_slots = least_slots(moe.experts_per_token, self._extents.count)
         self._num_experts = moe.num_experts
         self._layers = [self._parts.layer(index, with_experts=False) for index in range(self._config.num_layers)]
         self._whole: list[object] = []  # the same with their experts, once they are all there

@@ -34,6 +34,7 @@ from pocketseek.package.strict_json import Fields, JsonValue, as_integer, load_o
 
 FORMAT, KIND = 1, "pocketseek routing trace"
 MAX_ROWS, MAX_LAYERS, MAX_EXPERTS = 1 << 16, 1 << 12, 1 << 16
+MAX_KEYS = 1 << 20  # of all layers: policies set aside room for each; V3 and R1 have 14,848
 _MAX_BYTES = 1 << 50
 _MAX_HEADER_BYTES = 64 * 1024
 _PASS = struct.Struct("<IIIff")
@@ -133,6 +134,8 @@ def _read_header(file: BinaryIO, where: str) -> TraceHeader:
         raise _damaged(where, str(error).removeprefix(f"{where}: ").rpartition("; ")[0]) from error
     if not header.layers or any(later <= earlier for earlier, later in pairwise(header.layers)):
         raise _damaged(where, "its layers are not ascending")
+    if header.num_keys > MAX_KEYS:
+        raise _damaged(where, f"{header.num_keys} experts are more than models have")
     return header
 
 
