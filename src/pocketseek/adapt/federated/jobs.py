@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from pocketseek.adapt.data_file import read_data
 from pocketseek.adapt.federated.federation import Evaluate, Federation, Privacy, RoundReport
 from pocketseek.adapt.federated.plan import FederatedPlan, parse_plan
-from pocketseek.adapt.train import opened_run, tokens_of
 from pocketseek.adapt.train_output import check_output, write_adapter
 from pocketseek.adapt.train_tensors import AdapterTensors, adapter_shapes, initial_tensors
 from pocketseek.errors import UnsupportedError, UsageError
@@ -254,6 +253,8 @@ class _Opened:
     def _evaluate(self) -> Evaluate | None:
         if self._job.validation is None:
             return None
+        from pocketseek.adapt.train import opened_run, tokens_of
+
         path = Path(self._job.validation)
         settings = self.plan.settings(1, self._job.num_threads)
         package = self._resources.enter_context(Package.open(Path(self._job.package)))

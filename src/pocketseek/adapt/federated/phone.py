@@ -18,7 +18,6 @@ from pocketseek.adapt.federated.aggregate import fault_of
 from pocketseek.adapt.federated.plan import FederatedPlan
 from pocketseek.adapt.federated.terms import ClientTerms, DeviceFacts, DevicePolicy, Refusal
 from pocketseek.adapt.federated.vector import clipped, num_values, to_tensors, to_vector, with_noise
-from pocketseek.adapt.train import train_adapter
 from pocketseek.adapt.train_tensors import Floats, adapter_shapes
 from pocketseek.errors import FormatError, ModelOutputError, UnsupportedError
 from pocketseek.package.manifest import read_manifest, read_manifest_bytes, version_id
@@ -66,6 +65,8 @@ class Phone:
 
     def train(self, vector: Floats, plan: FederatedPlan, round_number: int) -> Change:
         """Raises UnsupportedError (does not take part), FormatError (no adapter of this plan), and as train_adapter."""
+        from pocketseek.adapt.train import train_adapter  # and with it torch, which a server does without
+
         if reason := self.refusal(plan):
             raise UnsupportedError(f"this device does not take part now ({reason}); ask again later")
         settings = plan.settings(round_number, self._num_threads)
