@@ -6,7 +6,7 @@ Needs the environment of `pocketseek adapt federate setup` (or POCKETSEEK_FEDERA
 here, and `apt-get download` unless the packages are there. FOLDER keeps what was prepared. In this order:
 
 prepare   texts of ten packages, for each a part to learn from and another, held out; and a very small llama
-          (0.2 M weights) that was trained on two other packages for a minute or so and converted to q8
+          (0.3 M weights) that was trained on two other packages for a minute or so and converted to q8
 together  `adapt federate simulate`, open (FedAvg), and again under secure aggregation
 alone     each device's own adapter with as many steps, measured on the pooled held-out text of all
 noise     the same federation with noise, and its epsilon
