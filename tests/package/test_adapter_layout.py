@@ -64,5 +64,5 @@ def test_whom_it_is_for(manifests: tuple[Manifest, Manifest]) -> None:
     assert is_for(adapter, replace(base, name="renamed"))  # the same checkpoint
     assert is_for(adapter, replace(base, provenance={}))  # the same name
     assert not is_for(adapter, replace(base, name="renamed", provenance={}))
-    assert not is_for(adapter, replace(base, model=replace(base.model, num_layers=3)))
+    assert not is_for(adapter, replace(base, config=replace(base.model, num_layers=3)))
     assert not is_for(base, base)

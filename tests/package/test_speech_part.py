@@ -93,7 +93,7 @@ Change = Callable[[dict[str, Any]], object]
         (lambda tree: tree["chunks"][0].update(stage="head"), "stage 'head'"),
         (lambda tree: tree["chunks"][0].update(segments=[]), "segment hashes"),
         (lambda tree: tree.update(model={}), "unknown field 'model'"),
-        (lambda tree: tree.update(format_version=4), "newer"),
+        (lambda tree: tree.update(format_version=5), "newer"),
     ],
 )
 def test_each_rule_is_enforced(written: Path, change: Change, words: str | None) -> None:

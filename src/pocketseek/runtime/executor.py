@@ -51,7 +51,7 @@ class KernelExecutor:
         self._kernels = choice.open(config, num_threads)
         self._memory = KvMemory(config, num_pages, kv_format)
         self._experts: ExpertWeights | None = None
-        if config.moe is not None:
+        if any(config.has_experts(layer) for layer in range(config.num_layers)):
             self._experts = ExpertWeights(package, self._kernels, read_mode=read_mode, policy=expert_policy)
         self._weights: Weights | ExpertWeights = self._experts or Weights(package, self._kernels, read_mode=read_mode)
         self._log: RoutingLog | None = None

@@ -218,7 +218,9 @@ def _other(data: bytes, name: str, most_s: float) -> Sound:
     known = next((title for magic, title in _OTHER_FORMATS.items() if data.startswith(magic)), None)
     if known is None:
         raise FormatError(f"{name} is no sound file that is known here; write it as WAV")
-    soundfile = load_library("soundfile", "pip install soundfile, or write it as WAV", needed_for=f"reading {known}")
+    soundfile = load_library(
+        "soundfile", "pip install soundfile, or write it as WAV", needed_for=f"reading {name}, which is {known},"
+    )
     from io import BytesIO
 
     try:

@@ -300,7 +300,7 @@ def make_policy(name: str, layers: Sequence[int], num_experts: int) -> ExpertPol
 
 def usual_policy(config: ModelConfig) -> ExpertPolicy | None:
     """None for a model without experts."""
-    if config.moe is None:
-        return None
     layers = [layer for layer in range(config.num_layers) if config.has_experts(layer)]
+    if config.moe is None or not layers:
+        return None
     return make_policy(DEFAULT_POLICY, layers, config.moe.num_experts)
