@@ -91,7 +91,8 @@ def timed_passes(
     for stream, answer in zip(streams, answers, strict=True):
         answer.extend(event.token_id for event in stream)
     elapsed_s, cpu_s = time.perf_counter() - before_s, time.process_time() - before_cpu_s
-    num_passes = (engine.statistics().load.num_tokens - before.num_tokens) / len(asked)
+    # A tiny model may be done before anybody looks; its figures mean nothing then.
+    num_passes = max(1, engine.statistics().load.num_tokens - before.num_tokens) / len(asked)
     passes = [(elapsed_s / num_passes, round((storage_bytes() - before_bytes) / num_passes))]
     texts = [[*request.prompt_ids, *answer[:-1]] for request, answer in zip(asked, answers, strict=True)]
     return passes, cpu_s / num_passes, texts

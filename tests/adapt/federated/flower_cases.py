@@ -170,6 +170,7 @@ def main(folder: Path) -> dict[str, Any]:
     case("secure-garbage", good, tamper=garbage)
     case("secure-misshapen", good, tamper=misshapen)
     found["downgrade"] = _downgrade(good)
+    found["keys"] = _keys(folder / "keys")
     return found
 
 
@@ -196,6 +197,34 @@ def _downgrade(phones: list[FakePhone]) -> list[str]:
     grid = OneProcessGrid(phones)
     messages = [Message(fitins_to_recorddict(order, True), 10, "train")]
     return [reply.error.reason for reply in grid.send_and_receive(messages) if reply.has_error()]
+
+
+def _keys(folder: Path) -> dict[str, Any]:
+    """Which devices a server knows as files of keys come and go."""
+    from pocketseek.adapt.federated.flower_server import Fleet
+    from pocketseek.adapt.federated.keys import make_client_keys
+
+    devices = folder / "devices"
+    devices.mkdir(parents=True)
+    files = {name: make_client_keys(folder / name, name).read_bytes() for name in ("one", "two")}
+    fleet = Fleet(devices)
+
+    def known() -> list[str]:
+        fleet.grid.get_node_ids()
+        return sorted(one.name for one in fleet.state.nodes.values() if one.status != "unregistered")
+
+    told: dict[str, Any] = {"none": known()}
+    for name, data in files.items():
+        (devices / f"{name}.pub").write_bytes(data)
+    told["both"] = known()
+    (devices / "one.pub").unlink()
+    told["gone"] = known()
+    (devices / "half.pub").write_bytes(files["one"][:20])
+    told["half"] = known()
+    (devices / "half.pub").unlink()
+    (devices / "one.pub").write_bytes(files["one"])
+    told["back"] = known()
+    return told
 
 
 if __name__ == "__main__":

@@ -93,3 +93,13 @@ def test_who_does_not_want_to_is_not_asked_to_train(found: dict[str, Any]) -> No
 def test_a_device_does_not_answer_in_the_open_what_was_planned_to_be_secret(found: dict[str, Any]) -> None:
     (reason,) = found["downgrade"]
     assert "nothing is sent" in reason
+
+
+def test_devices_are_known_by_the_files_of_their_keys(found: dict[str, Any]) -> None:
+    assert found["keys"] == {
+        "none": [],
+        "both": ["one", "two"],
+        "gone": ["two"],
+        "half": ["two"],
+        "back": ["one", "two"],
+    }

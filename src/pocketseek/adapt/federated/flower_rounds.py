@@ -10,6 +10,7 @@ what is lost between the two begins the round anew without them.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -81,9 +82,11 @@ class Rounds:
     name_of: NodeName = field(default=lambda node: f"node-{node}")
     tell_waiting: Callable[[Waiting], None] = lambda waiting: None
     tell_round: Callable[[RoundReport], None] = lambda report: None
+    stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Raises BusyError if too few devices were ready for give_up_s; StorageError."""
+        """Raises BusyError if too few devices were ready for give_up_s, or while waiting for them if `stop` is set;
+        StorageError."""
         while not self.federation.is_done:
             self.tell_round(self._round(self._ready()))
 
@@ -108,7 +111,8 @@ class Rounds:
                     f"{len(ready)} of the {plan.min_clients} devices that a round needs were ready; start more, "
                     "or run the same command again later: it goes on where it was"
                 )
-            time.sleep(self.patience.pause_s)
+            if self.stop.wait(self.patience.pause_s):
+                raise BusyError("what the devices run in has ended; run the same command again")
 
     def _check_in(self, nodes: Sequence[int]) -> dict[int, str]:
         """Of those that answered: why not; empty: ready."""

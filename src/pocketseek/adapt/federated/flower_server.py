@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
+from logging import WARNING
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from flwr.common.constant import NOOP_ACCOUNT_NAME, NOOP_FLWR_AID, SUPERLINK_NOD
 from flwr.proto.message_pb2 import ObjectTree
 from flwr.proto.task_pb2 import TaskStatus
 from flwr.server.superlink.linkstate import InMemoryLinkState, LinkStateFactory
-from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, TaskType
+from flwr.supercore import log
+from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID, NodeStatus, TaskType
 from flwr.supercore.error import http_error_translator
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
@@ -44,7 +46,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from pocketseek.adapt.federated.keys import ServerKeys, read_client_keys
-from pocketseek.errors import StorageError
+from pocketseek.errors import FormatError, StorageError
 
 MOST_BODY_BYTES = 32 << 20  # Flower sends arrays in parts of 20 MiB
 _START_S = 30.0
@@ -77,20 +79,21 @@ class Fleet:
         self.take_up_keys()
 
     def take_up_keys(self) -> None:
-        """Devices whose keys are new may connect from now on; those whose keys are gone may not any more."""
+        """Devices whose keys are new may connect from now on, those whose keys are gone may not any more. Raises
+        FormatError for a file that is no key, and then nothing has changed."""
         if self._keys_dir is None:
             return
-        known = {info.public_key: node for node, info in self.state.nodes.items()}
+        state = self.state
+        known = {one.public_key: one.node_id for one in state.nodes.values() if one.status != NodeStatus.UNREGISTERED}
         found = {public_key_to_bytes(key): name for name, key in read_client_keys(self._keys_dir).items()}
-        for data, name in found.items():
-            if data not in known:
-                node = self.state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, data, 0, name=name)
-                self._names[node] = name
-        for data, node in known.items():
-            if data not in found and self.state.get_node_id_by_public_key(data) is not None:
-                info = self.state.nodes[node]
-                info.online_until = info.online_until or 0.0
-                self.state.delete_node(NOOP_FLWR_AID, node)
+        for data in known.keys() - found.keys():
+            node = state.nodes[known[data]]
+            node.online_until = node.online_until or 0.0  # one that never came has none, which Flower stumbles over
+            state.delete_node(NOOP_FLWR_AID, node.node_id)
+            del state.node_public_key_to_node_id[data]  # it may come back
+        for data in found.keys() - known.keys():
+            number = state.create_node(NOOP_FLWR_AID, NOOP_ACCOUNT_NAME, data, 0, name=found[data])
+            self._names[number] = found[data]
 
     def name_of(self, node: int) -> str:
         return self._names.get(node) or f"node-{node}"
@@ -126,7 +129,10 @@ class FleetGrid(InMemoryGrid):
         self._fleet = fleet
 
     def get_node_ids(self) -> list[int]:
-        self._fleet.take_up_keys()
+        try:
+            self._fleet.take_up_keys()
+        except FormatError as error:  # perhaps half a file, which is being copied: not the end of a federation
+            log(WARNING, str(error))
         return sorted(super().get_node_ids())
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:

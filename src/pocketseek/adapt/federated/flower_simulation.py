@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pocketseek.adapt.federated.flower_client import client_app
 from pocketseek.adapt.federated.flower_rounds import Patience, Rounds, Waiting
 from pocketseek.adapt.federated.phone import Phone
 from pocketseek.adapt.federated.terms import ClientTerms
+from pocketseek.errors import BusyError
 
 PARTITION = "partition-id"
 
@@ -36,11 +38,12 @@ def simulate(
     """at_once: devices that compute at the same time. Raises as Rounds.run."""
     files = tuple(data)
     failures: list[BaseException] = []
+    stop = threading.Event()
     server = ServerApp()
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
-        rounds = Rounds(federation, grid, patience, tell_waiting=tell_waiting, tell_round=tell_round)
+        rounds = Rounds(federation, grid, patience, tell_waiting=tell_waiting, tell_round=tell_round, stop=stop)
         try:
             rounds.run()
         except BaseException as error:
@@ -55,7 +58,7 @@ def simulate(
         "init_args": {"num_cpus": at_once, "num_gpus": 0, "include_dashboard": False, "log_to_driver": False},
         "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
     }
-    with _raised_first(failures):
+    with _ended_by(failures, stop):
         run_simulation(server, client_app(phone_of), num_supernodes=len(files), backend_config=backend)
 
 
@@ -68,13 +71,17 @@ def _examples(path: Path) -> tuple[Example, ...]:
 
 
 @contextlib.contextmanager
-def _raised_first(failures: list[BaseException]) -> Any:
-    """What ended the rounds, not what Flower makes of it."""
+def _ended_by(failures: list[BaseException], stop: threading.Event) -> Iterator[None]:
+    """Raises what ended the rounds, not what Flower makes of it; and ends the rounds if Flower ended first."""
     try:
         yield
-    except BaseException as error:
-        if failures and failures[0] is not error:
+    except Exception as error:  # whatever the engine raises: it is raised again, as something that can be told
+        stop.set()
+        if failures:
             raise failures[0] from error
-        raise
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        raise BusyError(
+            f"Flower's simulation engine failed ({reason}); try again when the machine has less to do"
+        ) from error
     if failures:
         raise failures[0]
