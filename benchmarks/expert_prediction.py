@@ -129,13 +129,13 @@ def main() -> None:
                     guesser.layer(index, row, set(experts))
                 return begin(number, experts)
 
-            weights.store.begin = before_reads  # type: ignore[method-assign, assignment]
+            weights.store.begin = before_reads  # type: ignore[method-assign, assignment]  # looked at from outside
             try:
                 run(index, layer, rows, hidden)
             finally:
-                weights.store.begin = begin  # type: ignore[method-assign]
+                weights.store.begin = begin  # type: ignore[method-assign]  # as it was
 
-        weights._run_in_steps = watched  # type: ignore[method-assign]
+        weights._run_in_steps = watched  # type: ignore[method-assign]  # as above
         position = 0
         asks: list[bool] = []
         spent: dict[bool, list[tuple[float, float, int]]] = {False: [], True: []}

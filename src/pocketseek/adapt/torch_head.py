@@ -39,7 +39,7 @@ class Wanted:
 
 def head_cost(states: torch.Tensor, weights: TorchWeights, wanted: Wanted) -> torch.Tensor:
     """The sum over rows, a scalar. states: (rows, hidden), normed."""
-    cost: torch.Tensor = _HeadCost.apply(states, weights, wanted)  # type: ignore[no-untyped-call]
+    cost: torch.Tensor = _HeadCost.apply(states, weights, wanted)  # type: ignore[no-untyped-call]  # as torch's is
     return cost
 
 

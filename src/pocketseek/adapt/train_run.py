@@ -183,7 +183,7 @@ class TrainingRun(Generic[Item]):
         for group in micro_groups(self._team.share(chosen), self.micro_tokens):
             began_s = time.monotonic()
             cost = self._model.cost_of(group) / num_tokens
-            cost.backward()  # type: ignore[no-untyped-call]
+            cost.backward()  # type: ignore[no-untyped-call]  # torch's is without types
             loss += cost.detach().cpu()
             self._between(time.monotonic() - began_s)
         gradients = []

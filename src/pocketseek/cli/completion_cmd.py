@@ -22,7 +22,7 @@ def completion(
 
 def complete_line(app: typer.Typer) -> NoReturn:
     """Print what the line that the shell tells of in the environment could go on with. Ends the program."""
-    from typer.completion import completion_init  # type: ignore[attr-defined]
+    from typer.completion import completion_init  # type: ignore[attr-defined]  # as above
 
     completion_init()
     get_command(app)._main_shell_completion({}, "pocketseek", COMPLETE_VARIABLE)

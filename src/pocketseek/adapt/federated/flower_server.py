@@ -208,7 +208,6 @@ def fleet_app(fleet: Fleet, *, only_known: bool) -> FastAPI:
 @contextmanager
 def served(fleet: Fleet, host: str, port: int, keys: ServerKeys | None) -> Iterator[int]:
     """The port that it listens on. keys None: without TLS, and for any device: on this machine only."""
-    tls = {} if keys is None else {"ssl_certfile": str(keys.certificate), "ssl_keyfile": str(keys.private_key)}
     config = uvicorn.Config(
         fleet_app(fleet, only_known=keys is not None),
         host=host,
@@ -217,7 +216,8 @@ def served(fleet: Fleet, host: str, port: int, keys: ServerKeys | None) -> Itera
         access_log=False,
         server_header=False,
         limit_concurrency=1024,
-        **tls,  # type: ignore[arg-type]
+        ssl_certfile=None if keys is None else str(keys.certificate),
+        ssl_keyfile=None if keys is None else str(keys.private_key),
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="fleet", daemon=True)

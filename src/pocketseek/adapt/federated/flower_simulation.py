@@ -46,7 +46,7 @@ def simulate(
         rounds = Rounds(federation, grid, patience, tell_waiting=tell_waiting, tell_round=tell_round, stop=stop)
         try:
             rounds.run()
-        except BaseException as error:
+        except BaseException as error:  # Flower swallows it: kept for who waits, and raised again
             failures.append(error)
             raise
 

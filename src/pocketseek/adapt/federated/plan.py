@@ -122,8 +122,8 @@ def parse_plan(text: str) -> FederatedPlan:
     for name, value in values.items():
         if not _has_kind(value, usual[name], name):
             raise FormatError(f"{where} has an impossible {name}; use the same version of pocketseek")
-    values["targets"] = tuple(found["targets"])  # type: ignore[arg-type]
-    return FederatedPlan(**values)  # type: ignore[arg-type]
+    values["targets"] = tuple(found["targets"])  # type: ignore[arg-type]  # a list of texts: _has_kind looked
+    return FederatedPlan(**values)  # type: ignore[arg-type]  # each has the kind of the usual one, as above
 
 
 def _has_kind(value: object, usual: object, name: str) -> bool:
