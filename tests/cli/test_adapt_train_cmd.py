@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,19 @@ def data(tmp_path: Path) -> Path:
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
+
+
+@pytest.mark.parametrize("words", [("train", "tiny"), ("distill", "tiny", "--student", "layers=1")])
+def test_without_torch_one_line_says_what_to_install(
+    run: Callable, installed: Path, data: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """As in a process in which nothing was imported yet."""
+    for name in [name for name in sys.modules if name.startswith("pocketseek.adapt.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    ended = run("adapt", *words, "--data", data)
+    assert ended.code == UnsupportedError.exit_code
+    assert 'pip install "pocketseek[train]"' in ended.err
 
 
 def test_an_adapter_is_trained_and_told_in_json(run: Callable, installed: Path, home: Path, data: Path) -> None:

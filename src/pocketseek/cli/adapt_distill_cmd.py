@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from pocketseek.adapt.train_libraries import require_training_libraries
 from pocketseek.cli import adapt_train_messages as says
 from pocketseek.cli import adapt_train_options as train_options
 from pocketseek.cli import options
@@ -69,6 +70,8 @@ def distill(
     json: options.Json = False,
 ) -> None:
     """Make a smaller student of an installed model. The same command again goes on with an interrupted one."""
+    require_training_libraries()  # before what imports them
+
     from pocketseek.adapt.distill import DistillJob, distill_student
     from pocketseek.adapt.train_pace import device_pace
     from pocketseek.adapt.train_settings import TrainSettings

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pocketseek.adapt.train_libraries import require_training_libraries
 from pocketseek.cli import adapt_train_messages as says
 from pocketseek.cli import adapt_train_options as train_options
 from pocketseek.cli import options
@@ -62,6 +63,8 @@ def train(
     json: options.Json = False,
 ) -> None:
     """Train a LoRA adapter on conversations or texts. The same command again goes on with an interrupted training."""
+    require_training_libraries()  # before what imports them
+
     from pocketseek.adapt.train_job import TrainJob, train_to_directory
     from pocketseek.adapt.train_pace import device_pace
     from pocketseek.adapt.train_settings import TrainSettings
