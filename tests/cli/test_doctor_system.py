@@ -114,6 +114,7 @@ def test_a_library_that_does_not_load_is_told_with_the_reason(
 
 def test_the_extras_are_those_that_are_declared() -> None:
     declared = PYPROJECT["project"]["optional-dependencies"]
+    assert set(doctor_system.EXTRAS) == set(declared) - {"dev", "docs"}
     for extra, libraries in doctor_system.EXTRAS.items():
         names = {requirement.partition(">=")[0] for requirement in declared[extra]}
         assert set(libraries.values()) == names

@@ -168,7 +168,9 @@ def simulate(
 
     files = data_files(data)
     if min_clients > len(files):
-        raise UsageError(f"{data} has {len(files)} devices; give --min-clients of that or less")
+        raise UsageError(
+            f"{data} has files for {len(files)} of {min_clients} devices; give --min-clients of that or less"
+        )
     federating = Federating(model, name, yes=yes, json=json)
     plan = federating.plan(
         rounds=rounds,

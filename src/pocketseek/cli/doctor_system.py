@@ -46,6 +46,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     "onnx": {"onnxruntime": "onnxruntime"},
     "voice": {"onnxruntime": "onnxruntime"},
     "export": {"onnx": "onnx", "onnxruntime": "onnxruntime"},
+    "train": {"torch": "torch", "accelerate": "accelerate", "safetensors": "safetensors"},
 }
 _SHARED_FILESYSTEMS = ("fuse", "sdcardfs", "esdfs", "vfat", "exfat", "msdos", "fuseblk", "ntfs", "ntfs3")
 _NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "davfs")
