@@ -223,3 +223,13 @@ def test_misbehaving_chat_template(run: Callable, tmp_path: Path, template: str)
 
 def test_prompt_longer_than_the_context(run: Callable, tiny_package: Path) -> None:
     assert run("generate", tiny_package, "word " * 1000).code == ContextLengthError.exit_code
+
+
+def test_a_choice_that_is_none_is_told_in_plain_words(run: Callable) -> None:
+    told = run("convert", "model.gguf", "--quant", "3MB").err
+    assert "'3MB' is not one of 'q4'" in told
+    assert "Value error" not in told
+
+
+def test_the_help_of_a_command_in_a_group_within_a_group_is_named(run: Callable) -> None:
+    assert "see `pocketseek adapt federate keygen --help`" in run("adapt", "federate", "keygen").err

@@ -152,7 +152,7 @@ def _ended(words: list[str]) -> int:
     except PocketseekError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:
-        problem = error.format_message().rstrip(".")
+        problem = error.format_message().rstrip(".").replace("Value error, ", "")  # what a library puts before it
         if not problem:  # a group without a command, whose help has just been printed
             return USAGE_EXIT_CODE
         see = "; see" if not problem.endswith("?") else " See"
@@ -188,7 +188,7 @@ def _helpful_command(words: list[str]) -> str:
     """Where the mistake is explained: the help of the command that was meant, or of the program."""
     meant: list[str] = []
     command: object = get_command(app)
-    for word in words[:2]:  # no group has groups
+    for word in words:
         command = command.commands.get(word) if isinstance(command, TyperGroup) else None
         if command is None:
             break
