@@ -147,11 +147,12 @@ def session_of(
     chat: ScriptedChat | None = None,
     settings: VoiceSettings | None = None,
     heat_share: Callable[[], float] = lambda: 1.0,
+    detector: LoudnessDetector | None = None,
 ) -> VoiceSession:
     return VoiceSession(
         recogniser or CountingRecogniser(),
         synthesiser or ToneSynthesiser(),
-        LoudnessDetector(),
+        detector or LoudnessDetector(),
         chat or ScriptedChat(),
         ReadAloud(),
         settings or VoiceSettings(language="en"),

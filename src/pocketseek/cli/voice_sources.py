@@ -31,6 +31,7 @@ _TICK_S = 0.1
 _TRIES = 5
 _RETRY_S = 1.0
 _REMEMBERED = 64
+_MOST_BACKLOG_S = 2.0  # of a file's sound, where noticing speech takes longer than the sound itself
 _QUIET_S = 2.0  # of silence after a file, in which its last speech is noticed to be over
 
 
@@ -102,13 +103,19 @@ class _Files:
         silence = np.zeros(int(_QUIET_S * SAMPLE_RATE), np.float32)
         for sound in self._sounds:
             self._play(session, np.concatenate([sound, silence]))
-        self._turns.wait(session)
+            self._until_answered(session)
 
     def see(self, event: VoiceEvent) -> None:
         self._turns.see(event)
 
     def close(self) -> None:
         self._turns.close()
+
+    def _until_answered(self, session: VoiceSession) -> None:
+        """What was played may still wait to be listened to; whether there is a question in it is known only then."""
+        while (session.backlog_s > 0 or session.has_open_turn) and not self._turns.is_closed:
+            time.sleep(_TICK_S)
+        self._turns.wait(session)
 
     def _play(self, session: VoiceSession, sound: Samples) -> None:
         size = int(_BLOCK_S * SAMPLE_RATE)
@@ -118,6 +125,9 @@ class _Files:
                 return
             if self._turns.are_there(session):
                 self._turns.wait(session)
+                due_s = time.monotonic()
+            while session.backlog_s > _MOST_BACKLOG_S and not self._turns.is_closed:
+                time.sleep(_BLOCK_S)
                 due_s = time.monotonic()
             session.feed(sound[start : start + size])
             due_s += _BLOCK_S

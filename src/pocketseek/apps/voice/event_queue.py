@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from threading import Condition
 
-from pocketseek.apps.voice.events import AnswerAudio, VoiceEvent
+from pocketseek.apps.voice.events import AnswerAudio, SpeechStarted, TurnEnded, TurnFailed, VoiceEvent
 
 MOST_SOUND_S = 30.0
 _LOOK_S = 0.1  # how often who waits looks whether it is still wanted
@@ -24,6 +24,7 @@ class EventQueue:
         self._changed = Condition()
         self._events: deque[VoiceEvent] = deque()
         self._sound_s = 0.0
+        self._open_turns: set[int] = set()
         self._error: Exception | None = None
         self._is_closed = False
 
@@ -32,7 +33,16 @@ class EventQueue:
             if not self._is_closed:
                 self._events.append(event)
                 self._sound_s += _sound_s(event)
+                if isinstance(event, SpeechStarted):
+                    self._open_turns.add(event.turn)
+                elif isinstance(event, TurnEnded | TurnFailed):
+                    self._open_turns.discard(event.turn)
                 self._changed.notify_all()
+
+    @property
+    def has_open_turn(self) -> bool:
+        """One began, and its end was not put here; whether anybody read that does not matter."""
+        return bool(self._open_turns)
 
     def wait_for_room(self, is_wanted: Callable[[], bool]) -> None:
         """Until there is room for more sound, nobody reads any more, or is_wanted says no."""

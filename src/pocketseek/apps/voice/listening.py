@@ -131,6 +131,7 @@ class ListeningStage:
 
     @property
     def backlog_s(self) -> float:
+        """Sound that waits, and what is being looked at."""
         return self._pending_samples / SAMPLE_RATE
 
     def feed(self, samples: Samples) -> None:
@@ -185,6 +186,7 @@ class ListeningStage:
                     self._heard(item)
                 else:
                     self._learn(item)
+                self._done_with(item)
         except Exception as error:  # noqa: BLE001  without a detector there is no session; told to its reader
             problem = " ".join(str(error).split())[:200]
             failure = VoiceError(f"listening failed ({type(error).__name__}: {problem}); start it again")
@@ -197,10 +199,12 @@ class ListeningStage:
                 self._changed.wait()
             if self._is_closed:
                 return None
-            item = self._inbox.popleft()
-            if isinstance(item, _Block):
+            return self._inbox.popleft()
+
+    def _done_with(self, item: _Block | _Button | _Judged | _GiveUp) -> None:
+        if isinstance(item, _Block):
+            with self._changed:
                 self._pending_samples -= len(item.samples)
-            return item
 
     def _heard(self, block: _Block) -> None:
         samples = np.concatenate([self._rest, block.samples])

@@ -138,6 +138,11 @@ class VoiceSession:
         return self._listening.backlog_s + self._recognition.backlog_s
 
     @property
+    def has_open_turn(self) -> bool:
+        """Somebody speaks, or was not answered yet."""
+        return self._queue.has_open_turn
+
+    @property
     def is_answering(self) -> bool:
         """An answer is being made, or heard."""
         attempt = self._answering.current
