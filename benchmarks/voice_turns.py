@@ -35,12 +35,12 @@ from pocketseek.apps.voice.sound_file import read_sound
 from pocketseek.apps.voice.style import ReadAloud, spoken_style
 from pocketseek.device.reading import read_fields
 from pocketseek.runtime.engine import Engine
-from pocketseek.runtime.memory_use import give_back_freed_memory
+from pocketseek.runtime.memory_use import give_back_freed_memory, share_one_heap
 from pocketseek.settings import read_settings
 
 _EVERY = 10
 _SETTLED_TURN = 40
-_PATIENCE_S = 120.0
+_PATIENCE_S = 900.0  # the machine may be busy with much else
 SENTENCES = (
     "Yes.",
     "The capital of France is Paris.",
@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--kv-mb", type=int, default=24, help="pages of K and V: what is kept of prompts fills them")
     parser.add_argument("--only", choices=("recogniser", "voice", "detector", "model"))
     options = parser.parse_args()
+    share_one_heap()  # as commands that talk do
     sounds = [read_sound(path).at(SAMPLE_RATE) for path in options.sounds]
     states: list[State] = []
     (whole if options.only is None else alone)(options, sounds, states)
