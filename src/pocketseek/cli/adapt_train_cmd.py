@@ -198,4 +198,6 @@ def _output(settings: Settings, name: str | None, out: Path | None, data: Path) 
         raise UsageError("--name and --out say the same in two ways; give one")
     if out is not None:
         return out.expanduser()
-    return settings.home / "adapters" / check_model_name(name if name is not None else sanitised(data.stem))
+    return (
+        settings.home / "adapters" / check_model_name(name if name is not None else sanitised(data.stem) or "adapter")
+    )
