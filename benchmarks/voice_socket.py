@@ -5,9 +5,9 @@
 
 All files are spoken at the pace of a microphone, over the WebSocket of the page; interruptions one after the other, in
 --rounds. What comes back counts as played from the moment it is here. first_sound: from the last loud sample of the
-question to the first sound of the answer. broken_off: from the first 10 ms of
-the interruption, spoken --after s into the answer, that are loud (34 dB below full scale), to `interrupted`; an answer
-that is over by then is no round. The network of this machine is in it, a loudspeaker's and a browser's delay are not.
+question to the first sound of the answer. broken_off: from the first 10 ms of the interruption, spoken --after s into
+the answer, that are loud (34 dB below full scale), to `interrupted`; an answer that is over by then is no round. The
+network of this machine is in it, a loudspeaker's and a browser's delay are not.
 Prints a table and ends in one JSON line. Needs websockets and httpx.
 """
 
