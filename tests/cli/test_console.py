@@ -92,6 +92,35 @@ def test_progress_on_a_terminal_goes_to_standard_error(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("unit", "shown"), [("bytes", "0.5/2.0 MB"), ("transfer", "0.5/2.0 MB"), ("pages", "500000/2000000")]
+)
+def test_progress_counts_what_it_is_of(unit: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "120")
+    with console.progress_bar(unit) as show:
+        show("reading", 0, 0)  # of what is known later
+        show("reading", 500_000, 2_000_000)
+    assert shown in screen.getvalue()
+
+
+def test_lines_for_a_person_end_between_words_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "24")
+    console.note("a remark that is longer than the line")
+    console.note_list("/save FILE  writes it to a file\nThat is all.")
+    assert screen.getvalue() == (
+        "a remark that is longer\nthan the line\n/save FILE  writes it to\n            a file\nThat is all.\n"
+    )
+
+
+def test_lists_are_plain_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    console.note_list("/save FILE  writes it to a file, and says where that file is in the end, at whatever length\nx")
+    assert capsys.readouterr().err.count("\n") == 2
+
+
 def test_a_question_before_and_during_progress_is_not_wiped_from_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
