@@ -55,6 +55,26 @@ def test_dimming_ends_even_if_the_answer_stops_in_its_reasoning(monkeypatch: pyt
     assert terminal.getvalue() == "\x1b[2mhm\x1b[22m\n"
 
 
+def test_waiting_is_shown_on_a_terminal_until_something_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    printer = AnswerPrinter("reading")
+    printer.write("", "")
+    assert terminal.getvalue() == "\x1b[2mreading\x1b[22m"
+    printer.write("yes", "")
+    printer.end()
+    assert terminal.getvalue() == "\x1b[2mreading\x1b[22m\r\x1b[Kyes\n"
+
+
+def test_waiting_goes_also_if_nothing_comes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    AnswerPrinter("reading").end()
+    assert capsys.readouterr().out == ""
+    terminal = on_terminal(monkeypatch)
+    AnswerPrinter("reading").end()
+    assert terminal.getvalue().endswith("\r\x1b[K")
+
+
 def test_reasoning_is_left_out_of_pipes(capsys: pytest.CaptureFixture[str]) -> None:
     printer = AnswerPrinter()
     printer.write("", "hm")

@@ -185,13 +185,17 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequen
 
 class AnswerPrinter:
     """Prints an answer as it comes, reasoning dimmed (on a terminal) or left out (elsewhere). On a terminal lines end
-    between words."""
+    between words, and waiting is shown until something comes: a long prompt is read for minutes."""
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: str = "") -> None:
         self._terminal = sys.stdout.isatty()
         self._wrap = WordWrap(_columns()) if self._terminal else None
         self._dimmed = False
         self._line_open = False
+        self._is_waiting = bool(waiting) and self._terminal
+        if self._is_waiting:
+            sys.stdout.write(f"{_DIM}{waiting}{_PLAIN}")
+            sys.stdout.flush()
 
     def write(self, text: str, reasoning: str) -> None:
         if reasoning and self._terminal:
@@ -201,7 +205,7 @@ class AnswerPrinter:
 
     def end(self) -> None:
         """Close the line and the dimming, whatever state the answer stopped in."""
-        sys.stdout.write(self._held_back())
+        sys.stdout.write(self._waited() + self._held_back())
         if self._dimmed:
             sys.stdout.write(_PLAIN)
             self._dimmed = False
@@ -210,7 +214,13 @@ class AnswerPrinter:
             self._line_open = False
         sys.stdout.flush()
 
+    def _waited(self) -> str:
+        """Wipes what was shown until now."""
+        wipe, self._is_waiting = ("\r\x1b[K" if self._is_waiting else ""), False
+        return wipe
+
     def _put(self, text: str, *, dimmed: bool) -> None:
+        sys.stdout.write(self._waited())
         if dimmed != self._dimmed:
             sys.stdout.write(self._held_back())
             sys.stdout.write((_DIM if dimmed else _PLAIN + "\n\n") if self._terminal else "")

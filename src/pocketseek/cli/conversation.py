@@ -141,7 +141,7 @@ class Conversation:
             command(argument.strip())
 
     def _answer(self, question: str) -> None:
-        printer = AnswerPrinter()
+        printer = AnswerPrinter(self._words(messages.READING_PROMPT))
         num_forgotten = self._chat.num_forgotten
         finish_reason = None
         if self._floor is not None:

@@ -160,6 +160,8 @@ SPEED_MEASURED = Message(
     "[{speed} tokens/s, less than the {floor} asked for]", "[每秒 {speed} 词元,低于要求的 {floor}]"
 )
 
+READING_PROMPT = Message("reading …", "正在阅读……")
+
 # chat
 CHAT_WELCOME = Message(
     "{name}. Type a message and press Enter; /help shows the commands, Ctrl-D leaves.",
