@@ -10,7 +10,7 @@ import typer
 
 from pocketseek.cli import options
 from pocketseek.cli import trust_messages as messages
-from pocketseek.cli.console import is_interactive, note, print_json, print_text
+from pocketseek.cli.console import is_interactive, note, print_json, print_paragraph
 from pocketseek.cli.expiry import parse_expiry
 from pocketseek.cli.messages import Words
 from pocketseek.cli.trust_view import day
@@ -89,9 +89,9 @@ def sign(
         )
         return
     values = {"model": model, "version": number, "name": public.name, "fingerprint": public.fingerprint}
-    print_text(words(messages.MODEL_SIGNED if number else messages.MODEL_SIGNED_PLAIN, **values))
+    print_paragraph(words(messages.MODEL_SIGNED if number else messages.MODEL_SIGNED_PLAIN, **values))
     if expires_s is not None:
-        print_text(words(messages.SIGNED_UNTIL, day=day(expires_s - 1)))
+        print_paragraph(words(messages.SIGNED_UNTIL, day=day(expires_s - 1)))
     if refusal is not None:
         note(words(messages.SIGNED_REFUSED_HERE, reason=refusal))
     elif not is_trusted:

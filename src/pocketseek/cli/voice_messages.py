@@ -51,6 +51,10 @@ ALL_LANGUAGES = Message("all", "全部")
 INSTALLED = Message("installed, {state}", "已安装,{state}")
 ABSENT = Message("not installed", "未安装")
 NEEDS_LIBRARY = Message("needs: pip install {library}", "需要:pip install {library}")
+PART_NEEDS_LIBRARY = Message(
+    "{part} is not used before its library is here: pip install {library}",
+    "还缺少运行 {part} 的库,安装后才会使用:pip install {library}",
+)
 ASK_FETCH = Message("Fetch {parts} ({size})?", "要下载 {parts}({size})吗?")
 HOW_TO_FETCH = Message("To fetch: pocketseek voice setup {parts}", "下载命令:pocketseek voice setup {parts}")
 FETCHING = Message("fetching {part}", "正在下载 {part}")
