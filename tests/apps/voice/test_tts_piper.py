@@ -1,4 +1,4 @@
-"""What is too long to be spoken at once is parted where a voice may pause; sound made stretch by stretch is the same."""
+"""What is too long to be spoken at once is parted where a voice may pause; sound made in stretches is the same."""
 
 from __future__ import annotations
 

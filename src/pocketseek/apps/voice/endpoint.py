@@ -166,26 +166,9 @@ _OPEN_ENDINGS = frozenset(
     for word in line.split()
 )
 _ENDS_A_QUESTION = frozenset(
-    [
-        "when",
-        "that",
-        "which",
-        "who",
-        "to",
-        "in",
-        "on",
-        "at",
-        "for",
-        "with",
-        "from",
-        "by",
-        "is",
-        "are",
-        "was",
-        "were",
-        "this",
-        "these",
-    ]
+    word
+    for line in ("when that which who to in on at for with from by", "is are was were this these")
+    for word in line.split()
 )
 """Words that mostly have something after them, if they do not end a question: "what a black hole is?"."""
 _OPEN_CHINESE = (

@@ -3,9 +3,9 @@
 A voice is `NAME.onnx` and `NAME.onnx.json`. Piper makes all of a sentence before the first of it is heard. Its network
 has two parts, though: one that makes frames (12 ms each) of phonemes, and one that makes sound of frames, which is
 three quarters of the work and made of convolutions: sound depends on the frames within 13 of it, and on no others. So
-the network is cut there (graph_cut.py), and sound is made stretch by stretch, with the same result but for rounding: the
-first of it is there after a third of the time, and what it takes in memory does not grow with the sentence. A voice
-that cannot be cut speaks sentence by sentence, long ones in parts, since that takes 22 MB for each second of sound.
+the network is cut there (graph_cut.py), and sound is made stretch by stretch, with the same result but for rounding:
+the first of it is there in a third of the time, and memory hardly grows with the sentence. A voice that cannot be cut
+speaks sentence by sentence, long ones in parts, since that takes 22 MB for each second of sound.
 
 The sessions of ONNX Runtime are made here, not by Piper, whose own takes far more: its arena keeps all that the longest
 sentence ever took (80 MB become 470), and its threads spin while they wait, which takes half of the processor from the
@@ -88,10 +88,11 @@ class PiperSynthesiser:
         gains = np.full(len(sound), 1 / self._peak, np.float32)
         if self._peak > before:
             gains[:_RAMP] = np.linspace(1 / before, 1 / self._peak, _RAMP, dtype=np.float32)[: len(sound)]
-        return np.clip(gains * sound, -1.0, 1.0)
+        loud: Samples = np.clip(gains * sound, -1.0, 1.0)
+        return loud
 
     def close(self) -> None:
-        self._voice = self._network = None
+        self._voice, self._network = None, _Network(None)
 
 
 @dataclass(frozen=True)
