@@ -120,6 +120,17 @@ def test_the_teacher_s_word_of_other_data_is_not_used(job: DistillJob) -> None:
     assert distill_student(replace(job, student="layers=2", fresh=True)).layers == (0, 5)
 
 
+def test_a_damaged_word_of_the_teacher_is_told(job: DistillJob) -> None:
+    with pytest.raises(InterruptionError):
+        distill_student(job, teller=StopAt("student", 1))
+    for path in job.output.parent.rglob("teacher/*.safetensors"):
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(FormatError, match="--fresh"):
+        distill_student(job)
+    assert not job.output.exists()
+    assert distill_student(replace(job, fresh=True)).gone_on_from == 0
+
+
 def test_a_teacher_that_is_streamed_says_the_same(job: DistillJob, tmp_path: Path) -> None:
     words = {}
     for name, weight_bytes in (("whole", None), ("streamed", 0)):
