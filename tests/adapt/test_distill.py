@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -171,6 +172,10 @@ def test_what_cannot_be_made_is_refused(job: DistillJob, teacher: Path) -> None:
         distill_student(replace(job, settings=replace(SETTINGS, memory_bytes=1_000_000)))
     with pytest.raises(UsageError, match="top-k"):
         distill_student(replace(job, top_k=0))
+    shutil.copytree(teacher, job.output)
+    with pytest.raises(UsageError, match="no student"):
+        distill_student(replace(job, replace=True))
+    shutil.rmtree(job.output)
     job.output.mkdir(parents=True)
     with pytest.raises(UsageError, match="--replace"):
         distill_student(job)
