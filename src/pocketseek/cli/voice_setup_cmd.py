@@ -54,14 +54,17 @@ def setup(
     spoken = voice_language(settings, language)
     wanted = [part_by_id(one) for one in parts or ()] or list(recommended_parts(spoken))
     missing = [part for part in wanted if not part.is_installed(settings)]
-    if not json:
+    is_agreed = bool(parts) or yes  # nobody is asked, and what is shown is how it is afterwards
+    if not json and not is_agreed:
         _show(settings, words, known_parts())
-    if missing and not list_only and (parts or yes or _agreed(words, missing)):
+    if missing and not list_only and (is_agreed or _agreed(words, missing)):
         _fetch(settings, words, missing, quiet=json)
     if json:
         print_json(_facts(settings, spoken))
-    else:
-        _say_what_is_used(settings, words, spoken)
+        return
+    if is_agreed:
+        _show(settings, words, known_parts())
+    _say_what_is_used(settings, words, spoken)
 
 
 def _agreed(words: Words, missing: list[Part]) -> bool:
