@@ -136,6 +136,13 @@ def test_lines_for_a_person_end_between_words_on_a_terminal(monkeypatch: pytest.
     )
 
 
+def test_the_end_of_a_text_fits_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "9")
+    assert console.end_in_a_line("what was said so far") == "d so far"
+    assert console.end_in_a_line("法国的首都") == "国的首都"
+    assert console.end_in_a_line("yes") == "yes"
+
+
 def test_lists_are_plain_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     console.note_list("/save FILE  writes it to a file, and says where that file is in the end, at whatever length\nx")
     assert capsys.readouterr().err.count("\n") == 2

@@ -77,6 +77,16 @@ def _wrapped(text: str, width: int | None = None) -> str:
     return wrap.push(text) + wrap.flush()
 
 
+def end_in_a_line(text: str) -> str:
+    """As much of the end of a text as one line of the terminal has room for; what is longer cannot be wiped again."""
+    from rich.cells import cell_len
+
+    text, room = text[-_columns() :], _columns() - 1
+    while cell_len(text) > room:
+        text = text[1:]
+    return text
+
+
 def is_interactive() -> bool:
     """Whether a person can be asked something."""
     return sys.stdin.isatty() and sys.stderr.isatty()

@@ -20,7 +20,7 @@ from pocketseek.apps.voice.events import (
     TurnTimings,
 )
 from pocketseek.cli import voice_messages
-from pocketseek.cli.console import note, print_paragraph, safe_text
+from pocketseek.cli.console import end_in_a_line, note, print_paragraph, safe_text
 from pocketseek.cli.messages import Message, Words
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ class TurnView:
 
     def _partial(self, text: str) -> None:
         if self._is_live:
-            columns = 70  # of the end, so that it stays in a line
-            sys.stdout.write(f"{_CLEAR_LINE}{_DIM}{safe_text(text[-columns:])}{_PLAIN}")
+            sys.stdout.write(f"{_CLEAR_LINE}{_DIM}{end_in_a_line(safe_text(text))}{_PLAIN}")
             sys.stdout.flush()
             self._has_partial = True
 
