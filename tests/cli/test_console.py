@@ -143,6 +143,14 @@ def test_the_end_of_a_text_fits_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert console.end_in_a_line("yes") == "yes"
 
 
+def test_lists_are_aligned_in_chinese(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "24")
+    console.note_list("/save 文件  写入文件并说明在何处")
+    assert screen.getvalue() == "/save 文件  写入文件并说\n            明在何处\n"
+
+
 def test_lists_are_plain_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     console.note_list("/save FILE  writes it to a file, and says where that file is in the end, at whatever length\nx")
     assert capsys.readouterr().err.count("\n") == 2

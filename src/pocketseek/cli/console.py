@@ -62,10 +62,13 @@ def note_list(text: str) -> None:
     if not sys.stderr.isatty():
         note(text)
         return
+    from rich.cells import cell_len
+
     for line in text.splitlines():
         begin = match.end() if (match := _MEANING.match(line)) else 0
-        width = max(_columns() - begin, _LEAST_COLUMNS)
-        note(line[:begin] + f"\n{' ' * begin}".join(_wrapped(line[begin:], width).splitlines()))
+        indent = cell_len(line[:begin])
+        width = max(_columns() - indent, _LEAST_COLUMNS)
+        note(line[:begin] + f"\n{' ' * indent}".join(_wrapped(line[begin:], width).splitlines()))
 
 
 def _columns() -> int:

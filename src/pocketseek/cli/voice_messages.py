@@ -5,7 +5,8 @@ from __future__ import annotations
 from pocketseek.cli.messages import Message
 
 LISTENING = Message(
-    "Listening with {recogniser} ({why}), speaking with {voice} ({voice_why}). Ctrl-C ends an answer; pressed twice it leaves.",
+    "Listening with {recogniser} ({why}), speaking with {voice} ({voice_why}). "
+    "Ctrl-C ends an answer; pressed twice it leaves.",
     "用 {recogniser} 聆听({why}),用 {voice} 说话({voice_why})。按 Ctrl-C 打断回答,连按两次退出。",
 )
 MICROPHONE = Message(
