@@ -58,7 +58,7 @@ def distill(
     ] = 1.0,
     match_layers: Annotated[
         bool,
-        typer.Option(help="Learn the states between the teacher's layers, too; half as much time again."),
+        typer.Option(help="Learn the states between the teacher's layers, too; a third more time."),
     ] = False,
     memory: train_options.TrainMemory = None,
     validation: train_options.Validation = None,
