@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,6 +148,17 @@ def test_the_teacher_s_word_of_other_data_is_not_used(job: DistillJob) -> None:
     assert distill_student(replace(job, student="layers=2", fresh=True)).layers == (0, 5)
 
 
+def test_a_damaged_word_of_the_teacher_is_told(job: DistillJob) -> None:
+    with pytest.raises(InterruptionError):
+        distill_student(job, teller=StopAt("student", 1))
+    for path in job.output.parent.rglob("teacher/*.safetensors"):
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(FormatError, match="--fresh"):
+        distill_student(job)
+    assert not job.output.exists()
+    assert distill_student(replace(job, fresh=True)).gone_on_from == 0
+
+
 def test_a_teacher_that_is_streamed_says_the_same(job: DistillJob, tmp_path: Path) -> None:
     words = {}
     for name, weight_bytes in (("whole", None), ("streamed", 0)):
@@ -187,6 +199,10 @@ def test_what_cannot_be_made_is_refused(job: DistillJob, teacher: Path) -> None:
         distill_student(replace(job, settings=replace(SETTINGS, memory_bytes=1_000_000)))
     with pytest.raises(UsageError, match="top-k"):
         distill_student(replace(job, top_k=0))
+    shutil.copytree(teacher, job.output)
+    with pytest.raises(UsageError, match="no student"):
+        distill_student(replace(job, replace=True))
+    shutil.rmtree(job.output)
     job.output.mkdir(parents=True)
     with pytest.raises(UsageError, match="--replace"):
         distill_student(job)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pocketseek.errors import FormatError, NotFoundError, UnsupportedError, UsageError
+from pocketseek.errors import FormatError, NotFoundError, TrustError, UnsupportedError, UsageError
 
 QUICK = ("--steps", 2, "--batch", 2, "--rank", 2, "--context", 64)
 
@@ -90,6 +90,23 @@ def test_a_text_file_is_learnt_from(run: Callable, installed: Path, tmp_path: Pa
     (tmp_path / "book.txt").write_text("once upon a time there was a quick brown fox. " * 40)
     facts = run("adapt", "train", "tiny", "--data", tmp_path / "book.txt", *QUICK, "--targets", "q_proj", "--json").json
     assert facts["name"] == "book"
+
+
+def test_a_file_whose_name_cannot_be_an_adapter_s_is_learnt_from_all_the_same(
+    run: Callable, installed: Path, data: Path
+) -> None:
+    facts = run("adapt", "train", "tiny", "--data", data.rename(data.with_name("笔记.jsonl")), *QUICK, "--json").json
+    assert facts["name"] == "adapter"
+
+
+@pytest.mark.parametrize("words", [("train", "tiny"), ("distill", "tiny", "--student", "layers=1")])
+def test_a_model_that_may_not_be_used_is_not_learnt_from(
+    run: Callable, installed: Path, data: Path, words: tuple[str, ...]
+) -> None:
+    assert run("trust", "require-signed", "on").code == 0
+    ended = run("adapt", *words, "--data", data, "--steps", 1)
+    assert ended.code == TrustError.exit_code
+    assert "not signed" in ended.error
 
 
 @pytest.mark.parametrize(

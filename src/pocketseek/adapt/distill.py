@@ -33,7 +33,7 @@ from pocketseek.kernels.divergence import Comparison, Divergence
 from pocketseek.package.install import is_package_dir
 from pocketseek.package.layer_tensors import layer_tensors
 from pocketseek.package.lock import destination_lock
-from pocketseek.package.manifest import JsonValue, read_manifest_bytes, version_id
+from pocketseek.package.manifest import JsonValue, read_manifest, read_manifest_bytes, version_id
 from pocketseek.package.reader import Package
 from pocketseek.package.storage import storage_errors
 from pocketseek.runtime.window_logits import WindowLogits
@@ -367,6 +367,8 @@ def _check(job: DistillJob) -> None:
         raise UsageError(f"{job.output} is there and is no package; name another place")
     if job.output.exists() and job.output.samefile(job.teacher):
         raise UsageError("a student cannot take its teacher's place; give another --name")
+    if job.output.exists() and "teacher" not in read_manifest(job.output).provenance:
+        raise UsageError(f"{job.output} is there and is no student; only students are replaced, give another --name")
 
 
 def _whole(value: JsonValue) -> int:

@@ -151,7 +151,7 @@ def merge(
     words = Words(settings.language)
     store = ModelStore(settings.models_dir)
     base, change = store.resolve(model), store.resolve_adapter(adapter)
-    usual = sanitised(destination.resolve().name) if destination is not None else f"{base.name}-{change.name}"
+    usual = (destination is not None and sanitised(destination.resolve().name)) or f"{base.name}-{change.name}"
     called = check_model_name(name if name is not None else usual)
     target = destination if destination is not None else store.path_for_new(called)
     with progress_bar() as show:

@@ -12,13 +12,15 @@ from pocketseek.cli.console import note, print_json, print_text
 from pocketseek.cli.messages import Message, Words
 from pocketseek.cli.model_choice import choose_model
 from pocketseek.cli.sign_cmd import read_signer, sign_installed
-from pocketseek.errors import UsageError
+from pocketseek.errors import PocketseekError, UsageError
 from pocketseek.settings import flower_environment, read_settings
 
 if TYPE_CHECKING:
     from pocketseek.adapt.federated.jobs import Job, RoundsJob
     from pocketseek.adapt.federated.plan import FederatedPlan
     from pocketseek.package.sign import SigningKey
+
+LOG_OF_FLOWER = "flower.log"
 
 
 class Federating:
@@ -91,10 +93,13 @@ class Federating:
 
         self._address = job.address if isinstance(job, ClientJob) else ""
         environment = flower_environment(self._settings.home / "federated-env" / "flower")
-        run_in(self._python, job, self.folder / "flower.log", environment, self._tell)
+        run_in(self._python, job, self.folder / LOG_OF_FLOWER, environment, self._tell)
 
     def end(self) -> None:
         """Install and sign it if wished, and say what it was."""
+        if not self._done:
+            log = self.folder / LOG_OF_FLOWER
+            raise PocketseekError(f"the federated process ended before its time; {log} tells why")
         adapter, destination, done = Path(str(self._done["path"])), self._destination, self._done
         signed = None
         if destination is not None:

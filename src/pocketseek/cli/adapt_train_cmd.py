@@ -205,4 +205,4 @@ def _output(settings: Settings, name: str | None, out: Path | None, data: Path) 
         raise UsageError("--name and --out say the same in two ways; give one")
     if out is not None:
         return out.expanduser()
-    return settings.adapters_dir / check_model_name(name if name is not None else sanitised(data.stem))
+    return settings.adapters_dir / check_model_name(name if name is not None else sanitised(data.stem) or "adapter")

@@ -48,16 +48,18 @@ class SlowRecogniser(CountingRecogniser):
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
+        self.asked: list[bool] = []
 
     def start(self, language: str | None):  # type: ignore[no-untyped-def]
         utterance = super().start(language)
         partial = utterance.partial
 
-        def slow() -> str:
+        def slow(*, may_be_over: bool = False) -> str:
             self._clock.now_s += 1.0
-            return partial()
+            self.asked.append(may_be_over)
+            return partial(may_be_over=may_be_over)
 
-        utterance.partial = slow  # type: ignore[method-assign]
+        utterance.partial = slow
         return utterance
 
 
@@ -75,6 +77,27 @@ def test_it_rests_for_as_long_as_the_last_text_took_and_longer_where_it_is_warm(
     clock.now_s += 0.2
     stage.feed(speech(1))
     wait_for(lambda: len(reader.texts) == 2)
+    stage.finish(1)
+    wait_for(lambda: reader.text is not None)
+    stage.close()
+
+
+def test_no_text_is_asked_for_in_silence_before_it_has_settled() -> None:
+    clock, reader = Clock(), Reader()
+    recogniser = SlowRecogniser(clock)
+    stage = RecognitionStage(recogniser, "en", reader, clock)
+    stage.start(1)
+    stage.feed(speech(2))
+    wait_for(lambda: recogniser.asked == [False])
+    clock.now_s += 10.0
+    stage.feed(speech(2), is_silent=True)
+    time.sleep(0.05)  # nothing may happen now
+    assert recogniser.asked == [False]
+    stage.settle(1)
+    wait_for(lambda: recogniser.asked == [False, True])
+    clock.now_s += 10.0
+    stage.feed(speech(2))
+    wait_for(lambda: recogniser.asked == [False, True, False])
     stage.finish(1)
     wait_for(lambda: reader.text is not None)
     stage.close()

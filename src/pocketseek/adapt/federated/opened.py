@@ -21,7 +21,6 @@ from pocketseek.adapt.train_tensors import AdapterTensors, adapter_shapes, initi
 from pocketseek.package.audit import AuditLog
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import JsonValue, read_manifest
-from pocketseek.package.reader import Package
 from pocketseek.package.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -103,11 +102,11 @@ class OpenedFederation:
     def _evaluate(self) -> Evaluate | None:
         if self._job.validation is None:
             return None
-        from pocketseek.adapt.train import opened_run, tokens_of
+        from pocketseek.adapt.train import open_plain, opened_run, tokens_of
 
         path = Path(self._job.validation)
         settings = self.plan.settings(1, self._job.num_threads)
-        package = self._resources.enter_context(Package.open(Path(self._job.package)))
+        package = self._resources.enter_context(open_plain(Path(self._job.package)))
         sequences = tokens_of(package, read_data(path).examples, settings, str(path)).sequences
 
         def evaluate(tensors: AdapterTensors) -> float:
