@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from typer import Typer
+from typer import Context, Typer
 from typer.core import TyperCommand, TyperGroup
 from typer.models import CommandInfo
 
@@ -19,6 +19,14 @@ PANELS: dict[str, tuple[str, ...]] = {
     "This device": ("device", "doctor", "bench", "eval", "completion"),
 }
 _REST = "More"
+
+
+class Commands(TyperGroup):
+    """In the order of the panels, which is that of the pages about them; of its own Typer puts groups last."""
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        places = {name: place for place, name in enumerate(name for names in PANELS.values() for name in names)}
+        return sorted(super().list_commands(ctx), key=lambda name: places.get(name, len(places)))
 
 
 def dress(app: Typer) -> None:
