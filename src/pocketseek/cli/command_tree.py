@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 from typer import Typer
 from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 from typer.models import CommandInfo
 
 from pocketseek.cli.examples import EXAMPLES
@@ -41,6 +43,12 @@ def _dress_all(app: Typer, before: str) -> None:
             _dress_all(group.typer_instance, f"{name} ")
         if name in EXAMPLES:  # a group that does something itself
             group.epilog = _with_examples(name, "")
+
+
+@cache
+def program(app: Typer) -> TyperCommand | TyperGroup:
+    """What parses words. Made once: making it takes a noticeable part of a start. After `dress`."""
+    return get_command(app)
 
 
 def commands(root: TyperGroup) -> Iterator[tuple[str, TyperCommand | TyperGroup]]:
