@@ -38,6 +38,10 @@ WRITTEN = Message(
     "The adapter is in {path}; `pocketseek adapt add {model} {path}` installs it",
     "适配器已写入 {path};运行 `pocketseek adapt add {model} {path}` 即可安装",
 )
+INSTALLED = Message(
+    "The adapter is installed: `pocketseek chat {model} --adapter {name}` uses it. In PEFT's format it is in {path}",
+    "适配器已安装:用 `pocketseek chat {model} --adapter {name}` 使用它。PEFT 格式的文件在 {path}",
+)
 
 # distill
 DISTILLING = {

@@ -7,7 +7,9 @@ seed for some and a system message for others, so it is asked back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from typer.core import TyperCommand, TyperOption
 
@@ -76,6 +78,7 @@ _NO_OPTION = {
     "--format": "`--json` gives the answer as an object; a given form: docs/tools.md",
 }
 _TALKING = ("chat", "generate")
+_SIZE = re.compile(r"[0-9.]{1,20}[KMGT]i?B?", re.ASCII | re.IGNORECASE)
 
 
 def translate(words: Sequence[str], commands: Mapping[str, object]) -> list[str]:
@@ -94,9 +97,22 @@ def translate(words: Sequence[str], commands: Mapping[str, object]) -> list[str]
         if command == "run":
             command = "generate" if _names_a_prompt(rest, commands) else "chat"
         command = SAME_COMMANDS.get(command, command)
+    if command == "convert":
+        _refuse_size_as_quant(rest)
     if command in _TALKING and isinstance(commands.get(command), TyperCommand):
         rest = _options(rest, commands[command], has_prompt=command == "generate")
     return [command, *rest]
+
+
+def _refuse_size_as_quant(rest: Sequence[str]) -> None:
+    """Raises UsageError for `--quant 3GB`."""
+    for word, following in pairwise([*rest, ""]):
+        name, equals, value = word.partition("=")
+        size = value if equals else following
+        if name == "--quant" and _SIZE.fullmatch(size):
+            raise UsageError(
+                f"--quant takes q4, q4-pure, q8 or keep and no size; write --target-size {size} (dense models)"
+            )
 
 
 def _names_a_prompt(rest: Sequence[str], commands: Mapping[str, object]) -> bool:

@@ -274,6 +274,7 @@ class ExpertWeights:
             if self._slots is not None and not self._config.tied_embeddings:
                 self._rows.drop_if_many()
         except (StorageError, IntegrityError, MemoryLimitError, MemoryError):
+            self.policy.end_pass()  # what it set aside for this pass is out of date
             self._start_over()
             raise
         self._losses.pass_ended()
