@@ -22,6 +22,9 @@ PANELS: dict[str, tuple[str, ...]] = {
 }
 _REST = "More"
 
+program = cache(get_command)
+"""Of an app after `dress`: what parses words. Made once, since making it takes a noticeable part of a start."""
+
 
 def dress(app: Typer) -> None:
     """Add panels and examples to every command that was registered; once, after all of them."""
@@ -43,12 +46,6 @@ def _dress_all(app: Typer, before: str) -> None:
             _dress_all(group.typer_instance, f"{name} ")
         if name in EXAMPLES:  # a group that does something itself
             group.epilog = _with_examples(name, "")
-
-
-@cache
-def program(app: Typer) -> TyperCommand | TyperGroup:
-    """What parses words. Made once: making it takes a noticeable part of a start. After `dress`."""
-    return get_command(app)
 
 
 def commands(root: TyperGroup) -> Iterator[tuple[str, TyperCommand | TyperGroup]]:
