@@ -25,6 +25,13 @@ def test_every_fact_is_a_row(run: Callable, tiny_package: Path) -> None:
     assert rows["quality"]
 
 
+def test_rows_are_for_reading(run: Callable, tiny_package: Path) -> None:
+    rows = dict(line.split("\t") for line in run("inspect", tiny_package).out.splitlines())
+    assert "e-0" not in rows["model.rms_norm_eps"] or len(rows["model.rms_norm_eps"]) < 8
+    assert "None" not in rows.values()
+    assert not any(value.startswith(("[", "{")) for value in rows.values())
+
+
 def test_tensors_can_be_listed(run: Callable, tiny_package: Path) -> None:
     assert "layer.0.q\t64x64\tq4a\n" in run("inspect", tiny_package, "--tensors").out
 

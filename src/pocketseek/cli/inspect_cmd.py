@@ -167,7 +167,20 @@ def _made_of(manifest: Manifest, words: Words) -> list[tuple[str, str]]:
 
 
 def _flat(title: str, value: object) -> list[tuple[str, str]]:
-    """Nested values as rows of dotted names."""
+    """Nested values as rows of dotted names; nothing of what a model does not have."""
     if isinstance(value, Mapping):
+        if value.get("kind") == "none":  # of rope scaling: the other numbers mean nothing then
+            value = {"kind": "none"}
         return [row for key, item in value.items() for row in _flat(f"{title}.{key}", item)]
-    return [(title, str(value))]
+    if value is None:
+        return []
+    if isinstance(value, list | tuple) and all(isinstance(item, Mapping) for item in value):
+        return [(title, ", ".join(map(_in_one_line, value)))] if value else []
+    return [(title, f"{value:.6g}" if isinstance(value, float) else str(value))]
+
+
+def _in_one_line(facts: Mapping[str, object]) -> str:
+    """Of a file: its name and size. Of anything else: all there is."""
+    if set(facts) == {"name", "bytes"} and isinstance(num_bytes := facts["bytes"], int):
+        return f"{facts['name']} ({format_bytes(num_bytes)})"
+    return " ".join(f"{key}={value}" for key, value in facts.items())

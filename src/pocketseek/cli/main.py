@@ -116,8 +116,7 @@ def start(
         raise typer.Exit
     _keep_private(context)
     if context.invoked_subcommand is None:
-        start_cmd.start()
-        if not start_cmd.is_guided():
+        if start_cmd.start():
             print(context.get_help(), end="")
     else:
         return
