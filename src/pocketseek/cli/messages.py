@@ -126,7 +126,6 @@ CONFIRM_DEMO = Message(
     "No model is installed. Install the demo model SmolLM2-135M-Instruct now (93 MB to download, 100 MB on disk)?",
     "尚未安装模型。现在安装演示模型 SmolLM2-135M-Instruct 吗(下载 93 MB,占用 100 MB)?",
 )
-LOADING = Message("loading {name}", "正在加载 {name}")
 SCORING = Message("scoring", "正在计算")
 MEASURING = Message("measuring", "正在测量")
 
