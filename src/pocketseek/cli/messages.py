@@ -87,6 +87,11 @@ BROKEN_REPAIR = Message(
 COLUMN_NAME = Message("name", "名称")
 COLUMN_FAMILY = Message("family", "系列")
 COLUMN_WEIGHTS = Message("weights", "参数量")
+ACTIVE = Message("used for a token", "每个词元使用")
+ACTIVE_VALUE = Message(
+    "{weights:.1f} M, {chosen} of {experts} experts in each layer that has them",
+    "{weights:.1f} M,含专家的每一层使用 {experts} 个专家中的 {chosen} 个",
+)
 COLUMN_SIZE = Message("size", "大小")
 COLUMN_CONTEXT = Message("context", "上下文")
 COLUMN_FORMATS = Message("formats", "格式")
@@ -126,7 +131,6 @@ CONFIRM_DEMO = Message(
     "No model is installed. Install the demo model SmolLM2-135M-Instruct now (93 MB to download, 100 MB on disk)?",
     "尚未安装模型。现在安装演示模型 SmolLM2-135M-Instruct 吗(下载 93 MB,占用 100 MB)?",
 )
-LOADING = Message("loading {name}", "正在加载 {name}")
 SCORING = Message("scoring", "正在计算")
 MEASURING = Message("measuring", "正在测量")
 
