@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
-from typer import Context, Typer
+from typer import Typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 from typer.models import CommandInfo
@@ -29,7 +30,7 @@ program = cache(get_command)
 class Commands(TyperGroup):
     """In the order of the panels, which is that of the pages about them; of its own Typer puts groups last."""
 
-    def list_commands(self, ctx: Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # click's or Typer's own context, by version
         places = {name: place for place, name in enumerate(name for names in PANELS.values() for name in names)}
         return sorted(super().list_commands(ctx), key=lambda name: places.get(name, len(places)))
 
