@@ -49,9 +49,9 @@ class _BreakingUtterance:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._utterance, name)
 
-    def partial(self) -> str:
+    def partial(self, *, may_be_over: bool = False) -> str:
         self._owner.count()
-        return str(self._utterance.partial())
+        return str(self._utterance.partial(may_be_over=may_be_over))
 
 
 def recogniser_breaks(ear: Ear) -> Found:
