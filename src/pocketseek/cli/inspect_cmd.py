@@ -85,6 +85,7 @@ def _facts(path: Path, manifest: Manifest, state: TrustState | str) -> dict[str,
 def _model_facts(manifest: Manifest) -> dict[str, object]:
     return {
         "num_weights": manifest.num_parameters,
+        "num_active_weights": manifest.num_active_parameters,
         "formats": tensor_formats(manifest),
         "model": dataclasses.asdict(manifest.model),
         "recipe": dict(manifest.recipe),
@@ -162,8 +163,18 @@ def _made_of(manifest: Manifest, words: Words) -> list[tuple[str, str]]:
         return part_rows(manifest.part, words)
     return [
         (words(messages.COLUMN_WEIGHTS), f"{manifest.num_parameters / 1e6:.1f} M"),
+        *_active(manifest, words),
         (words(messages.COLUMN_FORMATS), " ".join(tensor_formats(manifest))),
     ]
+
+
+def _active(manifest: Manifest, words: Words) -> list[tuple[str, str]]:
+    """Of a model with experts, what a token uses of it."""
+    if (moe := manifest.model.moe) is None:
+        return []
+    weights = manifest.num_active_parameters / 1e6
+    value = words(messages.ACTIVE_VALUE, weights=weights, chosen=moe.experts_per_token, experts=moe.num_experts)
+    return [(words(messages.ACTIVE), value)]
 
 
 def _flat(title: str, value: object) -> list[tuple[str, str]]:

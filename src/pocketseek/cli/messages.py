@@ -87,6 +87,11 @@ BROKEN_REPAIR = Message(
 COLUMN_NAME = Message("name", "名称")
 COLUMN_FAMILY = Message("family", "系列")
 COLUMN_WEIGHTS = Message("weights", "参数量")
+ACTIVE = Message("used for a token", "每个词元使用")
+ACTIVE_VALUE = Message(
+    "{weights:.1f} M, {chosen} of {experts} experts in each layer that has them",
+    "{weights:.1f} M,含专家的每一层使用 {experts} 个专家中的 {chosen} 个",
+)
 COLUMN_SIZE = Message("size", "大小")
 COLUMN_CONTEXT = Message("context", "上下文")
 COLUMN_FORMATS = Message("formats", "格式")

@@ -33,7 +33,6 @@ NOISY = Message(
     "这里很吵:只听比噪声更响的声音。请大声一些,或使用 --push-to-talk。",
 )
 QUIET_AGAIN = Message("It is quiet again.", "已恢复安静。")
-ENDED = Message("Ended.", "已结束。")
 
 SETUP_TITLES = (
     Message("part", "部件"),
