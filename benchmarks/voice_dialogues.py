@@ -1,10 +1,12 @@
 """Questions spoken by a synthetic voice, with what is said, for `voice bench`: made here, so anybody has the same.
 
-    python benchmarks/voice_dialogues.py FOLDER [--voice espeak|piper] [--what questions|intents] [--language en|zh]
+    python benchmarks/voice_dialogues.py FOLDER [--voice espeak|piper] [--what questions|long|intents]
+        [--language en|zh] [--noise-db 20]
 
-questions: things one asks an assistant, 20 in English and 20 in Chinese. intents: the requests of the set that
-understanding is measured with (apps/voice/intents.json), and `labels.tsv` with what is wanted. Speed and pitch differ
-from file to file, by their numbers, as people do; --noise-db adds white noise of so many dB below the speech.
+questions: things one asks an assistant, 20 in English and 20 in Chinese. long: eight in English of 42 to 46 words, a
+quarter of a minute each. intents: the requests of the set that understanding is measured with
+(apps/voice/intents.json), and `labels.tsv` with what is wanted. Speed and pitch differ from file to file, by their
+numbers, as people do; --noise-db adds white noise of so many dB below the speech.
 How well a model understands them: `--what intents --language en`, then `pocketseek voice bench MODEL --wav FOLDER
 --recognise-only --fast`, which tells it for the same requests typed, too.
 A synthetic voice is no person: its error rates tell how recognisers compare, not how well people are understood.
@@ -76,6 +78,29 @@ QUESTIONS = {
     ),
 }
 
+LONG_QUESTIONS = (
+    "I am going to visit my parents next weekend and the train takes almost four hours, so I would like to read "
+    "something on the way. I enjoy books about the history of science, but nothing too difficult. What would you "
+    "recommend?",
+    "My neighbour has a dog that barks every morning at five o'clock and wakes up the whole house. I have already "
+    "talked to him twice, and he was friendly, but nothing has changed. What could I say to him next time, without "
+    "starting a fight?",
+    "Yesterday I bought a bag of potatoes, some carrots, two onions and a piece of beef, and I have about one hour "
+    "before my friends arrive for dinner. One of them does not eat butter or milk. What can I cook for all of us?",
+    "I have been running three times a week since the beginning of the year, and at first it was easy, but now my "
+    "left knee hurts a little after every run. Should I stop for a while, or should I run more slowly?",
+    "Our school is planning a small garden behind the building, where the sun shines only in the morning and the "
+    "ground is quite wet. The children would like to grow something that they can eat in June. Which plants should we "
+    "choose?",
+    "When I was a child, my grandmother told me that you can see more stars in the mountains than in the city, and "
+    "that the moon looks larger when it is close to the horizon. Are both of these things true, and why?",
+    "I am learning to play the guitar and I practise for half an hour every evening, but when I change from one chord "
+    "to the next I always lose the rhythm. Do you know a simple exercise that would help me with that?",
+    "We are moving to a smaller flat in the spring, and we have far too many things, from old furniture to boxes full "
+    "of letters that nobody has opened for years. How would you decide what to keep, what to sell, and what to give "
+    "away?",
+)
+
 
 def texts_of(what: str) -> Iterator[tuple[str, str, str, str]]:
     """(file name, language, text, intent or nothing)."""
@@ -83,6 +108,9 @@ def texts_of(what: str) -> Iterator[tuple[str, str, str, str]]:
         for language, questions in QUESTIONS.items():
             for number, text in enumerate(questions, 1):
                 yield f"question-{language}-{number:02}", language, text, ""
+    elif what == "long":
+        for number, text in enumerate(LONG_QUESTIONS, 1):
+            yield f"long-en-{number:02}", "en", text, ""
     else:
         for number, request in enumerate(read_intents().requests, 1):
             yield f"intent-{number:03}-{request.language}", request.language, request.text, request.intent
@@ -113,7 +141,7 @@ def with_noise(samples: Samples, below_db: float, seed: int) -> Samples:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--what", choices=("questions", "intents"), default="questions")
+    parser.add_argument("--what", choices=("questions", "long", "intents"), default="questions")
     parser.add_argument("--language", choices=("en", "zh"))
     parser.add_argument("--voice", choices=("espeak", "piper"), default="espeak")
     parser.add_argument("--piper-model", type=Path)

@@ -26,14 +26,20 @@ from pocketseek.apps.voice.bench_report import Rates, rates_of
 from pocketseek.apps.voice.bench_run import Player
 from pocketseek.apps.voice.choose import choose_detector, choose_recogniser
 from pocketseek.apps.voice.contract import Recogniser
+from pocketseek.apps.voice.installed_parts import InstalledParts
 from pocketseek.apps.voice.tts_espeak import EspeakSynthesiser
-from pocketseek.settings import read_settings
+from pocketseek.settings import Settings, read_settings
 
 
-def by_reference(model: Path) -> Callable[[SpokenFile], str]:
+def by_reference(settings: Settings, name: str) -> Callable[[SpokenFile], str]:
     from faster_whisper import WhisperModel
 
-    whisper = WhisperModel(str(model), device="cpu", compute_type="int8", local_files_only=True)
+    def opened(folder: Path) -> WhisperModel:
+        return WhisperModel(str(folder), device="cpu", compute_type="int8", local_files_only=True)
+
+    parts = InstalledParts(settings)
+    found = next((part.path for part in parts.of_kind("recogniser") if part.name == name), None)
+    whisper = opened(settings.voice_dir / name) if found is None else parts.open(found, opened)
 
     def read(file: SpokenFile) -> str:
         segments, _ = whisper.transcribe(file.samples, language=file.language)
@@ -78,7 +84,7 @@ def main() -> None:
     chosen = choose_recogniser(settings, files[0].language, name=options.recogniser)
     with closing(chosen.open()) as recogniser:
         texts = {
-            "reference": list(map(by_reference(settings.voice_dir / chosen.name), files)),
+            "reference": list(map(by_reference(settings, chosen.name), files)),
             "whole": [by_whole(recogniser, file) for file in files],
             "streaming": by_stream(recogniser, files),
         }

@@ -38,7 +38,7 @@ class ScriptedUtterance:
     def feed(self, samples: Samples) -> None:
         self.num_samples += len(samples)
 
-    def partial(self) -> str:
+    def partial(self, *, may_be_over: bool = False) -> str:
         words = self._text.split()
         return " ".join(words[: max(1, len(words) // 2)]) if self.num_samples >= SAMPLE_RATE // 4 else ""
 

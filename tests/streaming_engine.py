@@ -216,3 +216,9 @@ def outcomes(engine: Engine, requests: Iterable[Request]) -> list[list[TokenEven
 def chunk_paths(package: Path) -> list[Path]:
     """Of the weights, in the order of the pass; the first is the embedding's, the last the head's."""
     return [chunk_path(package, entry.sha256) for entry in read_manifest(package).chunks]
+
+
+def expert_paths(package: Path) -> list[Path]:
+    """Of the chunks that hold experts."""
+    stages = [entry.stage for entry in read_manifest(package).chunks]
+    return [path for path, stage in zip(chunk_paths(package), stages, strict=True) if stage.startswith("experts.")]

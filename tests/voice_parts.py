@@ -70,7 +70,7 @@ class _Counting:
         self._fed += len(samples)
         self._owner.longest_samples = max(self._owner.longest_samples, self._fed)
 
-    def partial(self) -> str:
+    def partial(self, *, may_be_over: bool = False) -> str:
         return " ".join(["word"] * round(self._loud / SAMPLE_RATE / 0.3))
 
     def finish(self) -> str:

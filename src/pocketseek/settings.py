@@ -129,6 +129,11 @@ class Settings:
         return self.home / "audit.log"
 
     @property
+    def adapters_dir(self) -> Path:
+        """What was trained here, in PEFT's format."""
+        return self.home / "adapters"
+
+    @property
     def federations_dir(self) -> Path:
         return self.home / "federations"
 

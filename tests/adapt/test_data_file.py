@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -78,8 +79,10 @@ def test_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to learn"):
         read_data(tmp_path / "empty.txt")
     (tmp_path / "folder.txt").mkdir()
-    with pytest.raises(StorageError):
-        read_data(tmp_path / "folder.txt")
+    os.mkfifo(tmp_path / "pipe.txt")
+    for name in ("folder.txt", "pipe.txt"):
+        with pytest.raises(StorageError):
+            read_data(tmp_path / name)
 
 
 JSON = st.recursive(

@@ -29,6 +29,19 @@ REASONING = ChatTemplate(
 )
 
 
+# The middle of DeepSeek-R1's distilled models': the prompt opens the reasoning, and no answer shows any.
+R1 = ChatTemplate(
+    "{% for m in messages %}{% if m['role'] == 'assistant' %}{% set content = m['content'] %}"
+    "{% if '</think>' in content %}{% set content = content.split('</think>')[-1] %}{% endif %}[A]{{ content }}"
+    + EOS
+    + "{% else %}[U]{{ m['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}[A]<think>\n{% endif %}",
+    BOS,
+    EOS,
+)
+# The same without the opened tag, as DeepSeek-R1-0528's.
+R1_0528 = ChatTemplate(R1.source.replace("[A]<think>\n", "[A]"), BOS, EOS)
+
+
 def one(*messages: Message, template: ChatTemplate = PLAIN, context: int = 512) -> TokenSequence:
     data = encode_examples([Example(messages=messages, line=3)], TOKENIZER, template, context=context)
     (sequence,) = data.sequences
@@ -79,6 +92,35 @@ def test_of_answers_that_the_template_shows_otherwise_later_only_the_last_is_lea
     )
     assert learnt(sequence) == f"oh</think>two{EOS}"
     assert "hm" not in TOKENIZER.decode(sequence.ids.tolist())
+
+
+@pytest.mark.parametrize("template", [PLAIN, REASONING, R1, R1_0528])
+@pytest.mark.parametrize("answer", ["five", "<think>\nsum it up\n</think>\n\nfive", "<b>five</b>"])
+def test_whatever_the_template_shows_an_answer_is_learnt_behind_the_prompt_that_asks_for_it(
+    template: ChatTemplate, answer: str
+) -> None:
+    before = (Message("user", "one"), Message("assistant", "two"), Message("user", "four"))
+    sequence = one(*before, Message("assistant", answer), template=template)
+    prompt = encode_prompt(before, TOKENIZER, template)
+    assert sequence.ids[: len(prompt)].tolist() == list(prompt)
+    words = TOKENIZER.decode(sequence.ids[len(prompt) :].tolist(), skip_special=False)
+    assert sequence.wanted[len(prompt) :].all()
+    opens = template in (REASONING, R1)
+    thought = "</think>" in answer
+    assert words == (answer if not opens else answer[8:] if thought else f"\n</think>\n\n{answer}") + EOS
+
+
+def test_earlier_answers_that_were_written_in_other_words_are_there_to_be_read() -> None:
+    talk = [Message(role, text) for role, text in zip(("user", "assistant") * 3, "abcdef", strict=True)]
+    assert learnt(one(*talk, template=R1)) == f"\n</think>\n\nf{EOS}"
+    assert learnt(one(*talk, template=R1_0528)) == f"b{EOS}d{EOS}f{EOS}"
+
+
+def test_an_answer_to_nothing_is_not_learnt() -> None:
+    greeted = one(Message("assistant", "hello"), Message("user", "a"), Message("assistant", "b"))
+    assert learnt(greeted) == f"b{EOS}"
+    with pytest.raises(FormatError, match="line 3: nothing comes before the answer"):
+        one(Message("assistant", "hello"))
 
 
 def test_a_conversation_that_is_too_long_loses_its_end_and_is_counted() -> None:

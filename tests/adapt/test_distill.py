@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from adapt.training_models import tiny_package
 
 from pocketseek.adapt import distill_cache
 from pocketseek.adapt.distill import DistillJob, Phase, distill_student
 from pocketseek.adapt.distill_plan import plan_student
+from pocketseek.adapt.torch_student import StudentModel, TeacherStates, student_start
+from pocketseek.adapt.torch_weights import TorchWeights
 from pocketseek.adapt.train_settings import TrainSettings
 from pocketseek.errors import FormatError, MemoryLimitError, NotFoundError, StorageError, UsageError
 from pocketseek.package.lineage import smaller_siblings
@@ -92,6 +96,30 @@ def test_a_student_comes_nearer_to_its_teacher_and_is_a_package(job: DistillJob)
     assert [path.name for path in job.output.parent.iterdir()] == ["student"]
 
 
+def test_layers_are_to_be_given_what_the_teachers_are(teacher: Path) -> None:
+    with Package.open(teacher) as package:
+        weights, ids = TorchWeights(package), torch.arange(40).reshape(2, 20)
+        every, few = (plan_student(form, package.manifest.model) for form in ("layers=6", "layers=0,2,5"))
+        *given, _ = StudentModel(every, weights, student_start(every, weights)).states(ids)
+        assert len(given) == 5
+        for own, goal in zip(given, TeacherStates(every, weights).states(ids), strict=True):
+            torch.testing.assert_close(own, goal)
+        goals = TeacherStates(few, weights).states(ids)
+        torch.testing.assert_close(goals, [given[1], given[4]])
+        assert TeacherStates(plan_student("layers=1", package.manifest.model), weights).states(ids) == []
+
+
+def test_states_between_layers_are_learnt_if_wished(job: DistillJob) -> None:
+    plain, matched = (
+        distill_student(replace(job, match_layers=wished, output=job.output.with_name(f"match-{wished}")))
+        for wished in (False, True)
+    )
+    assert matched.losses[0] > plain.losses[0]
+    assert matched.validations[0] == plain.validations[0]
+    assert matched.validations[-1][1] < matched.validations[0][1]
+    assert read_manifest(matched.output).provenance["distillation"]["match_layers"] is True  # type: ignore[index, call-overload]
+
+
 def test_a_student_stands_in_for_its_teacher(job: DistillJob, teacher: Path) -> None:
     distill_student(replace(job, settings=replace(SETTINGS, steps=1)))
     siblings = smaller_siblings(ModelStore(job.output.parent), teacher, read_manifest(teacher))
@@ -118,6 +146,17 @@ def test_the_teacher_s_word_of_other_data_is_not_used(job: DistillJob) -> None:
     with pytest.raises(UsageError, match=r"interrupted distillation that differs in layers"):
         distill_student(replace(job, student="layers=2"))
     assert distill_student(replace(job, student="layers=2", fresh=True)).layers == (0, 5)
+
+
+def test_a_damaged_word_of_the_teacher_is_told(job: DistillJob) -> None:
+    with pytest.raises(InterruptionError):
+        distill_student(job, teller=StopAt("student", 1))
+    for path in job.output.parent.rglob("teacher/*.safetensors"):
+        path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(FormatError, match="--fresh"):
+        distill_student(job)
+    assert not job.output.exists()
+    assert distill_student(replace(job, fresh=True)).gone_on_from == 0
 
 
 def test_a_teacher_that_is_streamed_says_the_same(job: DistillJob, tmp_path: Path) -> None:
@@ -160,6 +199,10 @@ def test_what_cannot_be_made_is_refused(job: DistillJob, teacher: Path) -> None:
         distill_student(replace(job, settings=replace(SETTINGS, memory_bytes=1_000_000)))
     with pytest.raises(UsageError, match="top-k"):
         distill_student(replace(job, top_k=0))
+    shutil.copytree(teacher, job.output)
+    with pytest.raises(UsageError, match="no student"):
+        distill_student(replace(job, replace=True))
+    shutil.rmtree(job.output)
     job.output.mkdir(parents=True)
     with pytest.raises(UsageError, match="--replace"):
         distill_student(job)

@@ -180,13 +180,13 @@ def test_fresh_begins_anew(job: TrainJob) -> None:
     assert train_to_directory(replace(job, fresh=True)).gone_on_from == 0
 
 
-@pytest.mark.parametrize("place", [10, -100])
-def test_a_damaged_state_is_told_and_stays_until_it_may_go(job: TrainJob, place: int) -> None:
+@pytest.mark.parametrize("place", [10, -100, b"num_tokens", b"validations"])
+def test_a_damaged_state_is_told_and_stays_until_it_may_go(job: TrainJob, place: int | bytes) -> None:
     with pytest.raises(InterruptionError):
         train_to_directory(job, teller=StopAfter(5))
     (state,) = job.output.with_name(".adapter.pocketseek-training").iterdir()
     data = bytearray(state.read_bytes())
-    data[place] ^= 0x55
+    data[place if isinstance(place, int) else data.index(place)] ^= 0x55 if isinstance(place, int) else 1
     state.write_bytes(data)
     with pytest.raises(UsageError, match="damaged"):
         train_to_directory(job)

@@ -84,6 +84,7 @@ def test_merge_makes_a_model_of_its_own(run: Callable, added: Path, tmp_path: Pa
     assert "is there already" in run("adapt", "merge", "tiny", "ad").error
     run("adapt", "merge", "tiny", "ad", tmp_path / "folder", "--json")
     assert run("verify", tmp_path / "folder", "--json").json["ok"] is True
+    assert run("adapt", "merge", "tiny", "ad", tmp_path / "合并", "--json").json["name"] == "tiny-ad"
 
 
 def test_it_is_verified_pulled_updated_and_rolled_back_as_models_are(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,13 @@ def test_who_can_be_heard_by_others_needs_keys(run: Callable, installed: Path, d
     (tmp_path / "bad.jsonl").write_text("{broken\n")
     ended = run(*client, tmp_path / "bad.jsonl", "--server", "127.0.0.1:1", "--insecure")
     assert ended.code == FormatError.exit_code
+
+
+def test_a_process_that_ends_without_a_word_is_told(
+    run: Callable, installed: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POCKETSEEK_FEDERATED_PYTHON", str(shutil.which("true")))
+    assert "flower.log tells why" in run("adapt", "federate", "simulate", "tiny", "--data", data).error
 
 
 def test_the_log_shows_rounds_and_whether_it_is_whole(run: Callable, home: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pocketseek.errors import FormatError, NotFoundError, UnsupportedError, UsageError
+from pocketseek.errors import FormatError, NotFoundError, TrustError, UnsupportedError, UsageError
 
 QUICK = ("--steps", 2, "--batch", 2, "--rank", 2, "--context", 64)
 
@@ -50,6 +50,30 @@ def test_an_adapter_is_trained_and_told_in_json(run: Callable, installed: Path, 
     assert (config["r"], config["base_model_name_or_path"]) == (2, "tiny")
 
 
+def test_what_was_trained_is_used_at_once_and_goes_with_its_removal(
+    run: Callable, installed: Path, home: Path, data: Path
+) -> None:
+    facts = run("adapt", "train", "tiny", "--data", data, *QUICK, "--lr", 0.05, "--name", "talk", "--json").json
+    assert facts["installed"] is True
+    ask = ("generate", "tiny", "Hello", "--max-tokens", 8, "--seed", 1, "--json")
+    assert run(*ask, "--adapter", "talk").json["text"] != run(*ask).json["text"]
+    again = run("adapt", "train", "tiny", "--data", data, *QUICK, "--name", "talk")
+    assert again.code == UsageError.exit_code
+    assert "there is an adapter talk already" in again.error
+    ended = run("adapt", "train", "tiny", "--data", data, *QUICK, "--name", "talk", "--replace")
+    assert "`pocketseek chat tiny --adapter talk`" in ended.out
+    assert run("adapt", "remove", "talk", "--yes").code == 0
+    assert not (home / "adapters" / "talk").exists()
+    assert run("adapt", "train", "tiny", "--data", data, *QUICK, "--name", "talk", "--json").json["installed"] is True
+
+
+def test_a_training_does_not_take_the_place_of_a_model(run: Callable, installed: Path, home: Path, data: Path) -> None:
+    ended = run("adapt", "train", "tiny", "--data", data, *QUICK, "--name", "tiny", "--replace")
+    assert ended.code == UsageError.exit_code
+    assert "something else is called tiny" in ended.error
+    assert not (home / "adapters").exists()
+
+
 def test_what_is_learnt_from_and_what_came_of_it_is_told_to_a_person(
     run: Callable, installed: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -57,6 +81,8 @@ def test_what_is_learnt_from_and_what_came_of_it_is_told_to_a_person(
     assert ended.code == 0
     assert "in 11 sequences, 2 steps" in ended.err
     assert "validation perplexity" in ended.err
+    assert f"`pocketseek adapt add tiny {tmp_path / 'mine'}` installs it" in ended.out
+    assert run("adapt", "list", "--json").json == {"adapters": []}
     assert str(tmp_path / "mine") in ended.out
 
 
@@ -64,6 +90,23 @@ def test_a_text_file_is_learnt_from(run: Callable, installed: Path, tmp_path: Pa
     (tmp_path / "book.txt").write_text("once upon a time there was a quick brown fox. " * 40)
     facts = run("adapt", "train", "tiny", "--data", tmp_path / "book.txt", *QUICK, "--targets", "q_proj", "--json").json
     assert facts["name"] == "book"
+
+
+def test_a_file_whose_name_cannot_be_an_adapter_s_is_learnt_from_all_the_same(
+    run: Callable, installed: Path, data: Path
+) -> None:
+    facts = run("adapt", "train", "tiny", "--data", data.rename(data.with_name("笔记.jsonl")), *QUICK, "--json").json
+    assert facts["name"] == "adapter"
+
+
+@pytest.mark.parametrize("words", [("train", "tiny"), ("distill", "tiny", "--student", "layers=1")])
+def test_a_model_that_may_not_be_used_is_not_learnt_from(
+    run: Callable, installed: Path, data: Path, words: tuple[str, ...]
+) -> None:
+    assert run("trust", "require-signed", "on").code == 0
+    ended = run("adapt", *words, "--data", data, "--steps", 1)
+    assert ended.code == TrustError.exit_code
+    assert "not signed" in ended.error
 
 
 @pytest.mark.parametrize(

@@ -226,9 +226,15 @@ def test_prompt_longer_than_the_context(run: Callable, tiny_package: Path) -> No
 
 
 def test_a_choice_that_is_none_is_told_in_plain_words(run: Callable) -> None:
-    told = run("convert", "model.gguf", "--quant", "3MB").err
-    assert "'3MB' is not one of 'q4'" in told
+    told = run("convert", "model.gguf", "--quant", "q3").err
+    assert "'q3' is not one of 'q4'" in told
     assert "Value error" not in told
+
+
+@pytest.mark.parametrize("words", [("--quant", "3MB"), ("--quant=3MB",)])
+def test_a_size_in_place_of_a_format_is_told_which_option_it_belongs_to(run: Callable, words: tuple[str, ...]) -> None:
+    ended = run("convert", "model.gguf", *words)
+    assert (ended.code, "write --target-size 3MB" in ended.error) == (2, True)
 
 
 def test_the_help_of_a_command_in_a_group_within_a_group_is_named(run: Callable) -> None:

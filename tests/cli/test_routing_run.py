@@ -88,7 +88,7 @@ def test_json_has_every_figure(run: Callable, trace: Path) -> None:
         (("--trace", "t", "--minutes", "1"), "leave out --profile, --minutes and --report"),
         (("--text", "t"), "--text belongs to --trace"),
         (("--storage-speed", "1GB/s"), "--storage-speed belongs to --replay"),
-        (("--replay", "t", "--seconds", "3"), "leave out --seconds"),
+        (("--replay", "t", "--seconds", "3"), "leave out --seconds and use only --memory, --storage-speed and --json"),
         (("--trace", "absent/t"), "name a file in a folder that is there"),
         (("--replay", "t", "--storage-speed", "fast"), "not a rate"),
     ],

@@ -13,6 +13,7 @@ from pocketseek.apps.voice.sound_file import read_sound, wav_bytes
 from pocketseek.cli import voice_sources
 from pocketseek.cli.voice_listen_cmd import check_room
 from pocketseek.errors import MemoryLimitError
+from pocketseek.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -117,6 +118,15 @@ def test_setup_lists_parts_and_fetches_nothing_unasked(run: Callable, home: Path
     assert not (home / "models").exists()
 
 
+def test_setup_says_which_library_a_part_wants(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "fetch_part", lambda *_, **__: None)
+    monkeypatch.setattr("pocketseek.cli.voice_setup_cmd._has_library", lambda part: part.engine != "piper")
+    ended = run("voice", "setup", "piper-en-joe")
+    assert "piper-en-joe is not used before its library is here: pip install piper-tts" in ended.err
+    assert "needs: pip install piper-tts" in ended.out
+    assert "piper-tts" not in run("voice", "setup", "silero-vad").err
+
+
 def test_setup_fetches_what_is_named(run: Callable, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[str] = []
     monkeypatch.setattr(
@@ -126,3 +136,22 @@ def test_setup_fetches_what_is_named(run: Callable, home: Path, monkeypatch: pyt
     assert fetched == ["models/silero-vad"]
     assert {part["id"] for part in ended.json["parts"]} == {part.id for part in known_parts()}
     assert "silero-vad" in run("voice", "setup", "nothing").error
+
+
+def test_setup_shows_what_it_fetched_as_installed(
+    run: Callable, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(part: parts.Part, settings: Settings, *, progress: object) -> None:
+        for file in part.files:
+            place = settings.voice_dir / part.id / file.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with place.open("wb") as made:
+                made.truncate(file.num_bytes)
+
+    monkeypatch.setattr(parts, "fetch_part", fetch)
+    assert "not installed" in _row(run("voice", "setup").out, "silero-vad")
+    assert "not installed" not in _row(run("voice", "setup", "silero-vad").out, "silero-vad")
+
+
+def _row(table: str, part: str) -> str:
+    return next(line for line in table.splitlines() if part in line)

@@ -52,3 +52,34 @@ def test_a_source_that_fails_in_any_way_ends_the_conversation_with_one_line() ->
     assert session.is_closed.wait(10)
     with pytest.raises(VoiceError, match=r"driver lost\); start it again"):
         terminal.end()
+
+
+class WaitingSource(BrokenSource):
+    def __init__(self) -> None:
+        self._is_over = threading.Event()
+
+    def run(self, session: VoiceSession) -> None:
+        self._is_over.wait(20)
+
+    def close(self) -> None:
+        self._is_over.set()
+
+
+class LostSink(NoSink):
+    def played_s(self) -> float:
+        raise VoiceError("the loudspeaker stopped; check it and start again")
+
+
+class Answering(Session):
+    is_answering = True
+
+    def played(self, seconds: float) -> None:
+        pass
+
+
+def test_a_loudspeaker_that_goes_away_while_the_last_sound_is_played_ends_the_conversation_with_one_line() -> None:
+    terminal, session = _Terminal(WaitingSource(), LostSink(), None), Answering()
+    terminal.begin(session)  # type: ignore[arg-type]
+    assert session.is_closed.wait(10)
+    with pytest.raises(VoiceError, match="the loudspeaker stopped"):
+        terminal.end()

@@ -77,6 +77,14 @@ def test_any_flipped_bit_is_found_by_full_and_its_segment_and_tensor_named(large
         flip(file, offset)
 
 
+def test_of_many_small_tensors_in_a_segment_the_first_are_named() -> None:
+    tensors = tuple(f"experts.1.{expert}.{part}" for expert in range(16) for part in ("gate", "up", "down"))
+    words = Damage("ab", "experts.1", 0, 1000, tensors).describe()
+    assert words.endswith(", experts.1.0.gate, experts.1.0.up, experts.1.0.down, experts.1.1.gate and 44 more")
+    assert Damage("ab", "experts.1", 0, 1000, tensors[:4]).describe().endswith(", experts.1.1.gate")
+    assert Damage("ab", "experts.1", 0, 1000, ()).describe().endswith(", padding")
+
+
 def test_damage_in_several_places_is_found_in_all_of_them(tmp_path: Path) -> None:
     path = write_sample(tmp_path / "m")
     manifest = read_manifest(path)

@@ -1,5 +1,8 @@
 """What the governor is told about the engine."""
 
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,3 +86,38 @@ def test_layers_with_experts_take_no_more_than_was_counted(moe: MoeShape) -> Non
     for rows in (8, 64, 256):
         runner.run((str(rows), 0, tokens_of(runner.model, rows)))
         assert kernels.workspace_bytes <= workspace_bytes(shape, rows) <= 2 * kernels.workspace_bytes
+
+
+_THREAD_KEEPS = """
+import sys, threading
+from pocketseek.device.memory import process_memory
+from pocketseek.runtime.memory_use import give_back_freed_memory, share_one_heap
+
+def anonymous_mb():
+    give_back_freed_memory()
+    return process_memory().anonymous_bytes / 1e6
+
+def work():
+    bytes(30_000_000)  # from here on the C library keeps what is freed, up to twice as much
+    pieces = [b"x" * 60_000 for _ in range(800)]
+    del pieces
+
+if sys.argv[1] == "one":
+    share_one_heap()
+before = anonymous_mb()
+thread = threading.Thread(target=lambda: (work(), told.append(anonymous_mb() - before)))
+told = []
+thread.start()
+thread.join()
+print(told[0])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no heaps of threads")
+def test_what_a_thread_freed_is_given_back_where_threads_share_a_heap() -> None:
+    def kept_mb(heaps: str) -> float:
+        done = subprocess.run([sys.executable, "-c", _THREAD_KEEPS, heaps], capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    assert kept_mb("own") > 30
+    assert kept_mb("one") < 5

@@ -114,6 +114,13 @@ QWEN3 = """\
     {%- endif %}
 {%- endif %}"""
 
+DEEPSEEK_V2 = """\
+{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}{{ bos_token }}\
+{% for message in messages %}{% if message['role'] == 'user' %}{{ 'User: ' + message['content'] + '\n\n' }}\
+{% elif message['role'] == 'assistant' %}{{ 'Assistant: ' + message['content'] + eos_token }}\
+{% elif message['role'] == 'system' %}{{ message['content'] + '\n\n' }}{% endif %}{% endfor %}\
+{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"""
+
 DEEPSEEK_CODER = """\
 {% if not add_generation_prompt is defined %}
 {% set add_generation_prompt = false %}
@@ -187,6 +194,11 @@ def test_qwen3_can_be_told_not_to_think() -> None:
 
 def test_deepseek_coder_gives_an_instruction_and_asks_for_a_response() -> None:
     assert render(DEEPSEEK_CODER, HI) == ("<s>You are a programmer.\n### Instruction:\nhi\n### Response:\n")
+
+
+def test_deepseek_v2_is_a_dialogue_between_user_and_assistant() -> None:
+    talk = [Message("system", "Be brief."), *HI, Message("assistant", "hello"), *HI]
+    assert render(DEEPSEEK_V2, talk) == "<s>Be brief.\n\nUser: hi\n\nAssistant: hello</s>User: hi\n\nAssistant:"
 
 
 def test_the_default_template_is_a_dialogue() -> None:

@@ -55,7 +55,7 @@ def read_data(path: Path) -> DataFile:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise StorageError(f"{path} is not a regular file; give a file")
@@ -66,6 +66,11 @@ def _read(path: Path) -> bytes:
         raise NotFoundError(f"{path} does not exist; check the path") from error
     except OSError as error:
         raise StorageError(f"{path} cannot be read ({error.strerror}); give a file that you may read") from error
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    """A pipe in place of a file would wait for ever."""
+    return os.open(name, flags | os.O_NONBLOCK)
 
 
 def _text(path: Path, data: bytes) -> tuple[Example, ...]:

@@ -4,9 +4,12 @@ A conversation is rendered by the model's own chat template and cut where answer
 by one, as they are when the model is used: a prompt first, then what follows. What is learnt of an answer ends with the
 token that ends it. Special tokens that stand in somebody's message stay text (runtime/prompt_guard.py).
 
-Templates that leave something out of earlier turns (DeepSeek-R1's leaves out old reasoning) show an earlier answer in
-other words later on; then only the last answer is learnt. A text longer than the context is cut into windows, each of
-which begins with the last token of the one before; a conversation that is too long loses its end.
+A template may show an answer in other words than the model writes after the prompt: DeepSeek-R1's opens the reasoning
+in the prompt and leaves it out of every answer, the last one too. Then earlier answers are there to be read, and the
+last is learnt in the words of the data, behind the prompt that asks for it: with its reasoning, or behind an empty one.
+
+A text longer than the context is cut into windows, each of which begins with the last token of the one before; a
+conversation that is too long loses its end.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pocketseek.adapt.data_file import Example
 from pocketseek.errors import FormatError
 from pocketseek.runtime.prompt_guard import PromptGuard
 from pocketseek.text.chat_template import ChatTemplate
+from pocketseek.text.text_stream import opens_reasoning
 from pocketseek.text.tokenizer import Tokenizer
 from pocketseek.types import Message
 
@@ -99,50 +103,70 @@ def _conversation(
 ) -> TokenSequence:
     guard = PromptGuard(messages, (), tokenizer)
     guarded = [guard.message(message) for message in messages]
-    text = template.render(guarded, add_generation_prompt=False)
-    answers = list(_answers(guarded, template, text))
-    if not answers:
-        raise FormatError(
-            f"{where}: the model's chat template does not show the last answer as it is; end the conversation with it"
-        )
+    last = max((index for index, one in enumerate(messages) if one.role == "assistant"), default=0)
+    if not last:
+        raise FormatError(f"{where}: nothing comes before the answer; begin with what it answers")
+    asked = template.render(guarded[:last], add_generation_prompt=True)
     ids: list[int] = []
     wanted: list[bool] = []
-    end = 0
-    for answer_start, answer_end in answers:
-        for start, stop, is_answer in ((end, answer_start, False), (answer_start, answer_end, True)):
-            piece = _encode(text[start:stop], guard.mark, tokenizer)
-            num_learnt = _up_to_end(piece, tokenizer.settings.eos_ids) if is_answer else 0
-            ids += piece
-            wanted += [True] * num_learnt + [False] * (len(piece) - num_learnt)
-        end = answer_end
-    if wanted and wanted[0]:
-        wanted[0] = False
+    for text, is_answer in _cut_at_answers(asked, guarded[:last], template):
+        piece = _encode(text, guard.mark, tokenizer)
+        num_learnt = _up_to_end(piece, tokenizer.settings.eos_ids) if is_answer else 0
+        ids += piece
+        wanted += [True] * num_learnt + [False] * (len(piece) - num_learnt)
+    answer = _last_answer(asked, guarded[: last + 1], template, guard.mark, tokenizer)
+    if not answer:
+        raise FormatError(
+            f"{where}: the model's chat template does not show the last answer; give a model whose template does"
+        )
+    ids += answer
+    wanted += [True] * len(answer)
+    wanted[0] = False
     return TokenSequence(np.array(ids, np.int32), np.array(wanted, np.bool_))
 
 
-def _answers(messages: Sequence[Message], template: ChatTemplate, text: str) -> Iterator[tuple[int, int]]:
-    """Where answers stand in the whole text, in order; only the last if an earlier one is shown in other words."""
-    found = []
+def _cut_at_answers(asked: str, messages: Sequence[Message], template: ChatTemplate) -> Iterator[tuple[str, bool]]:
+    """The prompt of the last answer in pieces, and which of them are earlier answers as they were once written."""
+    end = 0
     for index, message in enumerate(messages):
-        if message.role != "assistant":
-            continue
-        so_far = template.render(messages[: index + 1], add_generation_prompt=False)
-        asked = template.render(messages[:index], add_generation_prompt=True) if index else ""
-        start = _num_common(asked, so_far)
-        is_last = index == len(messages) - 1 or all(one.role != "assistant" for one in messages[index + 1 :])
-        if text.startswith(so_far) and start < len(so_far):
-            found.append((start, len(so_far)))
-        elif is_last:
-            return
-        else:
-            found.clear()
-    yield from found
+        if message.role == "assistant" and index:
+            so_far = template.render(messages[: index + 1], add_generation_prompt=False)
+            before = template.render(messages[:index], add_generation_prompt=True)
+            if asked.startswith(so_far) and _is_shown(message, before, so_far):
+                yield asked[end : len(before)], False
+                yield so_far[len(before) :], True
+                end = len(so_far)
+    yield asked[end:], False
 
 
-def _num_common(one: str, other: str) -> int:
-    """Characters that both begin with."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+def _last_answer(
+    asked: str, messages: Sequence[Message], template: ChatTemplate, mark: str, tokenizer: Tokenizer
+) -> list[int]:
+    """With the token that ends it; nothing if the template leaves it out."""
+    shown = template.render(messages, add_generation_prompt=False)
+    if shown == template.render(messages[:-1], add_generation_prompt=False):
+        return []
+    eos_ids = tokenizer.settings.eos_ids
+    if _is_shown(messages[-1], asked, shown):
+        answer = _encode(shown[len(asked) :], mark, tokenizer)
+        return answer[: _up_to_end(answer, eos_ids)]
+    ends = [id_ for id_ in _encode(shown, mark, tokenizer) if id_ in eos_ids] or list(eos_ids)
+    return _encode(_own_words(messages[-1].content, asked, tokenizer), mark, tokenizer) + ends[-1:]
+
+
+def _is_shown(answer: Message, asked: str, shown: str) -> bool:
+    """Whether the conversation goes on from the prompt with all that the answer says."""
+    return shown.startswith(asked) and answer.content.strip() in shown[len(asked) :]
+
+
+def _own_words(answer: str, asked: str, tokenizer: Tokenizer) -> str:
+    """What the model writes behind the prompt to say this."""
+    opening, closing = tokenizer.settings.reasoning_start, tokenizer.settings.reasoning_end
+    if not opens_reasoning(asked, opening):
+        return answer
+    if closing not in answer:
+        return f"\n{closing}\n\n{answer}"  # it thinks of nothing
+    return answer.lstrip().removeprefix(opening).lstrip("\n")
 
 
 def _encode(text: str, mark: str, tokenizer: Tokenizer) -> list[int]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.adapt.data_tokens import TokenSequence
-from pocketseek.errors import ModelOutputError
+from pocketseek.errors import FormatError, ModelOutputError
 from pocketseek.kernels.divergence import log_softmax
 from pocketseek.package.storage import check_free_space, own_dir, storage_errors, sync_dir, write_file
 from pocketseek.runtime.window_logits import WindowLogits
@@ -92,11 +92,15 @@ class TeacherCache:
                 between(min(first + _IN_A_FILE, total), total)
 
     def read(self, sequence: TaughtSequence) -> Taught:
-        from safetensors import safe_open
+        """Raises FormatError, StorageError."""
+        from safetensors import SafetensorError, safe_open
 
         path, place = self._path(sequence.place // _IN_A_FILE * _IN_A_FILE), sequence.place
-        with storage_errors(path), safe_open(path, framework="np") as file:
-            return Taught(*(file.get_tensor(f"{kind}.{place}") for kind in ("ids", "logs", "states")))
+        try:
+            with storage_errors(path), safe_open(path, framework="np") as file:
+                return Taught(*(file.get_tensor(f"{kind}.{place}") for kind in ("ids", "logs", "states")))
+        except SafetensorError as error:
+            raise FormatError(f"{path}: the teacher's word is damaged; give --fresh to begin anew") from error
 
     def _path(self, first: int) -> Path:
         return self._folder / f"{first:08d}.safetensors"

@@ -28,9 +28,11 @@ from pocketseek.convert.dense_only import require_dense
 from pocketseek.device.memory_watch import MemoryWatch
 from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.govern.elastic import ElasticBudget
+from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.reader import Package
 from pocketseek.package.seal_record import read_record
 from pocketseek.runtime.opening import template_of
+from pocketseek.settings import read_settings
 from pocketseek.text.settings_file import parse_text_settings
 from pocketseek.text.tokenizer import Tokenizer
 
@@ -82,12 +84,13 @@ def train_adapter(
 
 
 def open_plain(package_dir: Path) -> Package:
-    """As `Package.open`; UnsupportedError for a sealed one, whose weights exist in the clear in the runtime alone."""
+    """As `Package.open`, if this device may use it (TrustError); UnsupportedError for a sealed one, whose weights exist
+    in the clear in the runtime alone."""
     if read_record(package_dir) is not None:
         raise UnsupportedError(
             f"{package_dir} is sealed, and sealed models cannot be trained on yet; open it with `pocketseek unseal`"
         )
-    return Package.open(package_dir)
+    return Package.open(package_dir, admit=Gatekeeper.of(read_settings()).admit)
 
 
 def tokens_of(

@@ -1,7 +1,7 @@
 """What an interrupted training goes on from: one file beside the output, replaced by rename.
 
 A crash or a full disk leaves the checkpoint before. The file is safetensors; in its metadata `facts` is JSON with the
-key (what the training depends on), the caller's facts, and the SHA-256 of the tensors' bytes.
+key (what the training depends on), the caller's facts, and the SHA-256 of all of these and the tensors' bytes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class Checkpoint:
         """Raises StorageError, and then what was there before is still there."""
         from safetensors.numpy import save
 
-        told = json.dumps({**facts, "key": self._key, "sha256": _digest(arrays)})
+        said = {**facts, "key": self._key}
+        told = json.dumps({**said, "sha256": _digest(said, arrays)})
         data = save({name: np.ascontiguousarray(values) for name, values in arrays.items()}, {_FACTS: told})
         temp = self.folder / _TEMP
         try:
@@ -99,7 +100,7 @@ class Checkpoint:
                 raise error
         except (SafetensorError, KeyError, TypeError, ValueError):
             return None
-        if not isinstance(facts, dict) or "key" not in facts or facts.pop("sha256", None) != _digest(arrays):
+        if not isinstance(facts, dict) or facts.pop("sha256", None) != _digest(facts, arrays) or "key" not in facts:
             return None
         return Kept(facts, arrays)
 
@@ -109,8 +110,8 @@ class Checkpoint:
         return ", ".join(names) or "everything"
 
 
-def _digest(arrays: Mapping[str, NDArray[np.float32]]) -> str:
-    digest = hashlib.sha256()
+def _digest(facts: Mapping[str, JsonValue], arrays: Mapping[str, NDArray[np.float32]]) -> str:
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(arrays):
         digest.update(name.encode() + b"\0" + np.ascontiguousarray(arrays[name]).tobytes())
     return digest.hexdigest()

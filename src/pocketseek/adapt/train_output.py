@@ -18,23 +18,44 @@ from pocketseek.errors import UsageError
 from pocketseek.package.install import remove_tree
 from pocketseek.package.manifest import JsonValue
 from pocketseek.package.paths import partial_path, trash_path
-from pocketseek.package.storage import own_dir, storage_errors, sync_dir, write_file
+from pocketseek.package.storage import own_dir, storage_errors, sync_dir, tree_bytes, write_file
 
 CONFIG_NAME, TENSORS_NAME, RECORD_NAME = "adapter_config.json", "adapter_model.safetensors", "training.json"
 _NAMES = {CONFIG_NAME, TENSORS_NAME, RECORD_NAME}
 
 
-def check_output(output: Path, *, replace: bool) -> None:
-    """Raises UsageError if something is there that may not be replaced; only adapters ever are."""
+def check_output(output: Path, *, replace: bool, option: str = "--replace") -> None:
+    """Raises UsageError if something is there that may not be replaced; only adapters ever are. option: that lets it be
+    replaced."""
     if not output.name:
         raise UsageError(f"{output} cannot be an adapter; name a directory to create")
     if not os.path.lexists(output):
         return
-    is_adapter = output.is_dir() and not output.is_symlink() and (output / CONFIG_NAME).is_file()
-    if not is_adapter or not {path.name for path in output.iterdir()} <= _NAMES:
+    if not _is_trained_here(output):
         raise UsageError(f"{output} is there and is no adapter that was trained here; name another place")
     if not replace:
-        raise UsageError(f"{output} is there already; give --replace to train it anew, or another name")
+        raise UsageError(
+            f"{output} is there already; install it with `pocketseek adapt add`, give {option} to train it anew, or "
+            "choose another name"
+        )
+
+
+def remove_trained(folder: Path) -> int:
+    """Delete what a training left in that place, if it is one's; the bytes freed. Raises StorageError."""
+    if not _is_trained_here(folder):
+        return 0
+    with storage_errors(folder):
+        freed_bytes = tree_bytes(folder)
+        trash = trash_path(folder)
+        _clear(trash)
+        os.rename(folder, trash)
+        _clear(trash)
+        return freed_bytes
+
+
+def _is_trained_here(output: Path) -> bool:
+    is_adapter = output.is_dir() and not output.is_symlink() and (output / CONFIG_NAME).is_file()
+    return is_adapter and {path.name for path in output.iterdir()} <= _NAMES
 
 
 def write_adapter(
@@ -84,8 +105,8 @@ def peft_config(settings: TrainSettings, base: str) -> dict[str, JsonValue]:
     }
 
 
-def _clear(partial: Path, trash: Path) -> None:
-    for path in (partial, trash):
+def _clear(*paths: Path) -> None:
+    for path in paths:
         if os.path.lexists(path):
             remove_tree(path)
 

@@ -3,13 +3,13 @@ their own."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pocketseek.cli import adapt_distill_cmd, adapt_federate_cmd, adapt_messages, adapt_train_cmd, messages, options
+from pocketseek.cli.adapter_install import install_adapter, place_for
 from pocketseek.cli.console import format_bytes, note, print_json, print_table, print_text, progress_bar
 from pocketseek.cli.messages import Words
 from pocketseek.cli.remove_cmd import remove as remove_installed
@@ -43,9 +43,7 @@ Replace = Annotated[bool, typer.Option("--replace", help="Take the place of an a
 @app.command("add")
 def add(model: Base, folder: Folder, name: Name = None, replace: Replace = False, json: options.Json = False) -> None:
     """Install an adapter in PEFT's format for a model, which stays as it is."""
-    from pocketseek.adapt.add import add_adapter
     from pocketseek.convert.provenance import sanitised
-    from pocketseek.package.audit import AuditLog
     from pocketseek.package.manifest import read_manifest
     from pocketseek.package.store import ModelStore
 
@@ -53,11 +51,8 @@ def add(model: Base, folder: Folder, name: Name = None, replace: Replace = False
     store = ModelStore(settings.models_dir)
     base = store.resolve(model)
     called = name if name is not None else sanitised(folder.resolve().name) or "adapter"
-    destination = store.path_for_new(called)
-    if os.path.lexists(destination):
-        _check_may_replace(store, called, replace=replace)
-    error = add_adapter(folder, base, destination)
-    AuditLog(settings.audit_path).note("model-installed", model=called)
+    destination = place_for(store, called, replace=replace)
+    error = install_adapter(settings, folder, base, destination)
     manifest = read_manifest(destination)
     rank = manifest.recipe.get("rank")
     if json:
@@ -76,14 +71,6 @@ def add(model: Base, folder: Folder, name: Name = None, replace: Replace = False
     words = Words(settings.language)
     size = format_bytes(manifest.num_bytes)
     print_text(words(adapt_messages.ADDED, name=called, base=base_name, rank=rank, size=size))
-
-
-def _check_may_replace(store: ModelStore, name: str, *, replace: bool) -> None:
-    """A model is never replaced by an adapter."""
-    if all(adapter.name != name for adapter in store.list_adapters()):
-        raise UsageError(f"something else is called {name}; choose another --name, or remove it first")
-    if not replace:
-        raise UsageError(f"there is an adapter {name} already; choose another --name, or add --replace")
 
 
 @app.command("list")
@@ -164,7 +151,7 @@ def merge(
     words = Words(settings.language)
     store = ModelStore(settings.models_dir)
     base, change = store.resolve(model), store.resolve_adapter(adapter)
-    usual = sanitised(destination.resolve().name) if destination is not None else f"{base.name}-{change.name}"
+    usual = (destination is not None and sanitised(destination.resolve().name)) or f"{base.name}-{change.name}"
     called = check_model_name(name if name is not None else usual)
     target = destination if destination is not None else store.path_for_new(called)
     with progress_bar() as show:

@@ -96,6 +96,7 @@ def server(
     seed: wishes.Seed = 0,
     fresh: wishes.Fresh = False,
     install: wishes.Install = None,
+    sign: wishes.Sign = False,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -107,6 +108,7 @@ def server(
     if insecure and host not in ("127.0.0.1", "::1", "localhost"):
         raise UsageError(f"without keys {host} would let anybody take part; listen on 127.0.0.1 or give --keys DIR")
     federating = Federating(model, name, yes=yes, json=json)
+    federating.will_install(install, sign=sign)
     plan = federating.plan(
         rounds=rounds,
         min_clients=min_clients,
@@ -128,7 +130,7 @@ def server(
     )
     job = federating.rounds_job(plan, validation=validation, fresh=fresh, round_s=round_s, give_up_s=give_up_s)
     federating.run(ServerJob(job, host, port, None if keys is None else str(keys.absolute())))
-    federating.end(install)
+    federating.end()
 
 
 @app.command("simulate")
@@ -160,6 +162,7 @@ def simulate(
     seed: wishes.Seed = 0,
     fresh: wishes.Fresh = False,
     install: wishes.Install = None,
+    sign: wishes.Sign = False,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
@@ -172,6 +175,7 @@ def simulate(
             f"{data} has files for {len(files)} of {min_clients} devices; give --min-clients of that or less"
         )
     federating = Federating(model, name, yes=yes, json=json)
+    federating.will_install(install, sign=sign)
     plan = federating.plan(
         rounds=rounds,
         min_clients=min_clients,
@@ -195,7 +199,7 @@ def simulate(
         plan, validation=validation, fresh=fresh, round_s=round_s, give_up_s=600.0, pause_s=1.0, num_threads=1
     )
     federating.run(SimulateJob(job, str(data.absolute()), at_once))
-    federating.end(install)
+    federating.end()
 
 
 @app.command("client")
@@ -251,7 +255,7 @@ def client(
 @app.command("log")
 def log(name: wishes.Name = "default", json: options.Json = False) -> None:
     """Show the rounds of a federation, and whether the log is as it was written."""
-    from pocketseek.adapt.federated.jobs import LOG
+    from pocketseek.adapt.federated.opened import LOG
     from pocketseek.package.audit import AuditLog
     from pocketseek.package.paths import check_model_name
 

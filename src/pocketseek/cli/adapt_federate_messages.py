@@ -19,6 +19,10 @@ GOING_ON = Message(
     "going on where it was: {done} of {rounds} rounds are done (--fresh begins anew)",
     "从上次停下处继续:共 {rounds} 轮,已完成 {done} 轮(--fresh 可从头开始)",
 )
+ALL_DONE = Message(
+    "{done} rounds were done before; more --rounds go on from there, --fresh begins anew",
+    "此前已完成 {done} 轮;更大的 --rounds 可继续,--fresh 可从头开始",
+)
 WAITING = Message(
     "waiting for devices: {num_there} connected, {num_ready} ready, {needed} needed{why}",
     "等待设备:已连接 {num_there} 台,就绪 {num_ready} 台,需要 {needed} 台{why}",
@@ -37,6 +41,10 @@ PERPLEXITY = Message("perplexity {perplexity:.3f}", "困惑度 {perplexity:.3f}"
 EPSILON = Message("epsilon {epsilon:.2f}", "ε {epsilon:.2f}")
 REJECTED = Message("rejected: {names}", "已拒绝:{names}")
 DONE = Message("The adapter is in {path}", "适配器已写入 {path}")
+SOME_LEARNT = Message(
+    "{learnt} of {rounds} rounds changed it; the same command with more --rounds goes on",
+    "{rounds} 轮中有 {learnt} 轮作了改动;同一命令加大 --rounds 可继续",
+)
 NO_PRIVACY = Message(
     "No noise was added, so nothing is promised about what the adapter gives away of a device's data",
     "未添加噪声,因此不能保证适配器不会泄露设备数据",
@@ -51,6 +59,10 @@ SERVER_SAW = Message(
 INSTALLED = Message(
     "Installed as {name}; `pocketseek sign {name}` vouches for it, and devices get it with `pocketseek update`",
     "已安装为 {name};`pocketseek sign {name}` 为其签名,设备用 `pocketseek update` 获取",
+)
+INSTALLED_SIGNED = Message(
+    "Installed as {name}; devices that trust the key get it with `pocketseek pull`, and later with `pocketseek update`",
+    "已安装为 {name};信任该密钥的设备用 `pocketseek pull` 获取,之后用 `pocketseek update`",
 )
 CONNECTED = Message("connected to {address}", "已连接 {address}")
 LOST = Message("the server does not know this device any more; connecting again", "服务器不再认识本设备;正在重新连接")

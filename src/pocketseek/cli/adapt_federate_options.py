@@ -10,7 +10,9 @@ import typer
 Name = Annotated[
     str, typer.Option(help="Of the federation; its log, state and adapter lie in federations/NAME.", show_default=True)
 ]
-Rounds = Annotated[int, typer.Option(min=1, help="Rounds in all; each changes the adapter once, or not.")]
+Rounds = Annotated[
+    int, typer.Option(min=1, help="Rounds in all, those too that change nothing; a larger number goes on later.")
+]
 MinClients = Annotated[int, typer.Option(min=1, help="Devices that a round needs; fewer answers change nothing.")]
 SampleRate = Annotated[float, typer.Option(help="Probability with which a device that is there is asked.")]
 LocalSteps = Annotated[int, typer.Option(min=1, help="Training steps of a device in a round.")]
@@ -42,4 +44,7 @@ GiveUpS = Annotated[
 Install = Annotated[
     str | None,
     typer.Option("--install", metavar="NAME", help="Install the adapter under this name.", show_default=False),
+]
+Sign = Annotated[
+    bool, typer.Option("--sign", help="Sign what is installed with the only key in keys/, as the next release.")
 ]

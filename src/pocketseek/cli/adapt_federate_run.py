@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pocketseek.cli import adapt_federate_messages as says
+from pocketseek.cli.adapter_install import install_adapter, place_for
 from pocketseek.cli.console import note, print_json, print_text
 from pocketseek.cli.messages import Message, Words
 from pocketseek.cli.model_choice import choose_model
-from pocketseek.errors import UsageError
+from pocketseek.cli.sign_cmd import read_signer, sign_installed
+from pocketseek.errors import PocketseekError, UsageError
 from pocketseek.settings import flower_environment, read_settings
 
 if TYPE_CHECKING:
     from pocketseek.adapt.federated.jobs import Job, RoundsJob
     from pocketseek.adapt.federated.plan import FederatedPlan
+    from pocketseek.package.sign import SigningKey
+
+LOG_OF_FLOWER = "flower.log"
 
 
 class Federating:
@@ -36,6 +40,8 @@ class Federating:
         self._rounds: list[Mapping[str, Any]] = []
         self._done: Mapping[str, Any] = {}
         self._address = ""
+        self._destination: Path | None = None
+        self._signer: SigningKey | None = None
 
     @property
     def num_threads(self) -> int:
@@ -43,6 +49,17 @@ class Federating:
         from pocketseek.runtime.opening import num_cores
 
         return self._settings.num_threads or num_cores(check_device(data_dir=self._settings.home))
+
+    def will_install(self, name: str | None, *, sign: bool) -> None:
+        """Looked at, and the key's passphrase asked for, before devices work for days. Raises UsageError and what
+        reading the key raises."""
+        from pocketseek.package.store import ModelStore
+
+        if name is not None:
+            self._destination = place_for(ModelStore(self._settings.models_dir), name, replace=True)
+        elif sign:
+            raise UsageError("what is signed is the adapter that is installed; give --install NAME, too")
+        self._signer = read_signer(self._settings) if sign else None
 
     def plan(self, **values: Any) -> FederatedPlan:
         """Raises UsageError."""
@@ -54,12 +71,12 @@ class Federating:
     def rounds_job(self, plan: FederatedPlan, *, validation: Path | None, fresh: bool, **values: Any) -> RoundsJob:
         """Raises what reading the validation text raises."""
         from pocketseek.adapt.data_file import read_data
-        from pocketseek.adapt.federated.jobs import ADAPTER, RoundsJob
-        from pocketseek.adapt.train_output import check_output
+        from pocketseek.adapt.federated.jobs import RoundsJob
+        from pocketseek.adapt.federated.opened import check_place
 
         if validation is not None:
             read_data(validation)
-        check_output(self.folder / ADAPTER, replace=fresh)
+        check_place(self.folder, fresh=fresh)
         return RoundsJob(
             package=str(self.package),
             folder=str(self.folder.absolute()),
@@ -76,41 +93,48 @@ class Federating:
 
         self._address = job.address if isinstance(job, ClientJob) else ""
         environment = flower_environment(self._settings.home / "federated-env" / "flower")
-        run_in(self._python, job, self.folder / "flower.log", environment, self._tell)
+        run_in(self._python, job, self.folder / LOG_OF_FLOWER, environment, self._tell)
 
-    def end(self, install: str | None) -> None:
-        """Install it if wished, and say what it was."""
-        adapter = Path(str(self._done["path"]))
-        if install is not None:
-            self._install(adapter, install)
-        privacy = self._done["privacy"]
+    def end(self) -> None:
+        """Install and sign it if wished, and say what it was."""
+        if not self._done:
+            log = self.folder / LOG_OF_FLOWER
+            raise PocketseekError(f"the federated process ended before its time; {log} tells why")
+        adapter, destination, done = Path(str(self._done["path"])), self._destination, self._done
+        signed = None
+        if destination is not None:
+            version = _version_of(destination)
+            install_adapter(self._settings, adapter, self.package, destination)
+            if self._signer is not None:
+                signed = sign_installed(self._settings, destination, self._signer, version=version + 1)
+        privacy = done["privacy"]
         if self._json:
             last = self._rounds[-1] if self._rounds else {}
-            facts = {"path": str(adapter), "installed": install, "privacy": privacy, "delta": self._done["delta"]}
-            print_json({**facts, "perplexity": last.get("perplexity"), "rounds": self._rounds})
+            print_json(
+                {
+                    "path": str(adapter),
+                    "installed": None if destination is None else destination.name,
+                    "signed": None if signed is None else signed.to_json(),
+                    **{name: done[name] for name in ("privacy", "delta", "rounds_done", "rounds_learnt")},
+                    "perplexity": last.get("perplexity"),
+                    "rounds": self._rounds,
+                }
+            )
             return
         self._print(says.DONE, path=adapter)
+        if done["rounds_learnt"] < done["rounds_done"]:
+            self._print(says.SOME_LEARNT, learnt=done["rounds_learnt"], rounds=done["rounds_done"])
         if privacy["known"] is None:
             self._print(says.NO_PRIVACY)
         else:
             told = {name: _epsilon(value) for name, value in privacy.items()}
-            self._print(says.PRIVACY, delta=self._done["delta"], published=told["published"], known=told["known"])
+            self._print(says.PRIVACY, delta=done["delta"], published=told["published"], known=told["known"])
             if privacy["server"] is not None:
                 self._print(says.SERVER_SAW, epsilon=told["server"])
-        if install is not None:
-            self._print(says.INSTALLED, name=install)
-
-    def _install(self, adapter: Path, name: str) -> None:
-        from pocketseek.adapt.add import add_adapter
-        from pocketseek.package.audit import AuditLog
-        from pocketseek.package.store import ModelStore
-
-        store = ModelStore(self._settings.models_dir)
-        destination = store.path_for_new(name)
-        if os.path.lexists(destination) and all(one.name != name for one in store.list_adapters()):
-            raise UsageError(f"something else is called {name}; install {adapter} with `pocketseek adapt add --name`")
-        add_adapter(adapter, self.package, destination)
-        AuditLog(self._settings.audit_path).note("model-installed", model=name)
+        if signed is not None:
+            signed.tell(signed.path.name, self._words)
+        if destination is not None:
+            self._print(says.INSTALLED if signed is None else says.INSTALLED_SIGNED, name=destination.name)
 
     def _tell(self, event: str, values: Mapping[str, Any]) -> None:
         if event == "round":
@@ -150,6 +174,7 @@ class Federating:
 
 
 _LINES = {
+    "all-done": says.ALL_DONE,
     "listening": says.LISTENING,
     "going-on": says.GOING_ON,
     "connected": says.CONNECTED,
@@ -157,6 +182,13 @@ _LINES = {
     "unreachable": says.UNREACHABLE,
     "refused": says.REFUSED,
 }
+
+
+def _version_of(package: Path) -> int:
+    """The release that lies there; 0: none."""
+    from pocketseek.package.manifest import read_manifest
+
+    return read_manifest(package).version if package.exists() else 0
 
 
 def parse_targets(text: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from pocketseek.cli import adapt_train_messages as says
 from pocketseek.cli import adapt_train_options as train_options
 from pocketseek.cli import options
 from pocketseek.cli.adapt_progress import StepBar, num_threads_of
+from pocketseek.cli.adapter_install import install_adapter, place_for
 from pocketseek.cli.console import print_json, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.model_choice import choose_model
@@ -33,7 +34,7 @@ def train(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where it goes, instead of into the data directory.", show_default=False),
+        typer.Option(metavar="DIR", help="Where it goes, instead of being installed.", show_default=False),
     ] = None,
     rank: Annotated[int, typer.Option(min=1, max=256, help="Of each matrix's change.")] = 16,
     alpha: Annotated[
@@ -68,6 +69,7 @@ def train(
     from pocketseek.adapt.train_job import TrainJob, train_to_directory
     from pocketseek.adapt.train_pace import device_pace
     from pocketseek.adapt.train_settings import TrainSettings
+    from pocketseek.package.store import ModelStore
 
     settings = read_settings()
     words = Words(settings.language)
@@ -88,6 +90,7 @@ def train(
         num_threads=threads,
     )
     output = _output(settings, name, out, data)
+    destination = None if out is not None else place_for(ModelStore(settings.models_dir), output.name, replace=replace)
     _, path = choose_model(settings, model, yes=yes, trust=trust)
     job = TrainJob(
         package=path,
@@ -112,17 +115,21 @@ def train(
             tell=bar.waits,
         ) as pace:
             result = train_to_directory(job, pace=pace, teller=_Teller(bar))
-    if result.leads:
-        _tell(result, output.name, model, words, as_json=json)
+    if not result.leads:
+        return
+    if destination is not None:
+        install_adapter(settings, output, path, destination)
+    _tell(result, output.name, model, words, is_installed=destination is not None, as_json=json)
 
 
-def _tell(result: TrainResult, name: str, model: str, words: Words, *, as_json: bool) -> None:
+def _tell(result: TrainResult, name: str, model: str, words: Words, *, is_installed: bool, as_json: bool) -> None:
     validations = result.validations
     if as_json:
         print_json(
             {
                 "name": name,
                 "path": str(result.output),
+                "installed": is_installed,
                 "steps": result.steps,
                 "gone_on_from": result.gone_on_from,
                 "tokens": result.num_tokens,
@@ -150,8 +157,8 @@ def _tell(result: TrainResult, name: str, model: str, words: Words, *, as_json: 
     )
     if validations:
         print_text(words(says.VALIDATION, before=validations[0].perplexity, after=validations[-1].perplexity))
-    path = shlex.quote(str(result.output))
-    print_text(words(says.WRITTEN, path=path, model=shlex.quote(model)))
+    message = says.INSTALLED if is_installed else says.WRITTEN
+    print_text(words(message, name=name, path=shlex.quote(str(result.output)), model=shlex.quote(model)))
 
 
 class _Teller:
@@ -198,4 +205,4 @@ def _output(settings: Settings, name: str | None, out: Path | None, data: Path) 
         raise UsageError("--name and --out say the same in two ways; give one")
     if out is not None:
         return out.expanduser()
-    return settings.home / "adapters" / check_model_name(name if name is not None else sanitised(data.stem))
+    return settings.adapters_dir / check_model_name(name if name is not None else sanitised(data.stem) or "adapter")

@@ -17,10 +17,6 @@ CUT = Message(
     "{count} {count:conversation is|conversations are} longer than the context and {count:loses its|lose their} end",
     "{count} 个对话超过上下文长度,其末尾被截去",
 )
-NOT_VALIDATED = Message(
-    "too few sequences to set some aside for validation; --validation FILE gives others",
-    "序列太少,无法留出验证集;可用 --validation 文件 另行提供",
-)
 VALIDATED_BEFORE = Message("before: validation perplexity {perplexity:.3f}", "训练前:验证困惑度 {perplexity:.3f}")
 VALIDATED = Message(
     "step {step} of {steps}: loss {loss:.3f}, validation perplexity {perplexity:.3f}",
@@ -37,6 +33,10 @@ VALIDATION = Message("validation perplexity {before:.3f} to {after:.3f}", "验�
 WRITTEN = Message(
     "The adapter is in {path}; `pocketseek adapt add {model} {path}` installs it",
     "适配器已写入 {path};运行 `pocketseek adapt add {model} {path}` 即可安装",
+)
+INSTALLED = Message(
+    "The adapter is installed: `pocketseek chat {model} --adapter {name}` uses it. In PEFT's format it is in {path}",
+    "适配器已安装:用 `pocketseek chat {model} --adapter {name}` 使用它。PEFT 格式的文件在 {path}",
 )
 
 # distill

@@ -257,7 +257,8 @@ def bench(
 
 def _check_alone(context: typer.Context, main: str, beside: Collection[str]) -> None:
     """Files are looked at, nothing is measured."""
-    allowed = " and ".join(f"--{name.replace('_', '-')}" for name in beside)
+    *others, last = (f"--{name.replace('_', '-')}" for name in beside)
+    allowed = f"{', '.join(others)} and {last}"
     for name, value in context.params.items():
         source = context.get_parameter_source(name)
         if name not in (main, *beside) and source is not None and source.name == "COMMANDLINE":

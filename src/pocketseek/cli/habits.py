@@ -7,7 +7,9 @@ seed for some and a system message for others, so it is asked back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from typer.core import TyperCommand, TyperOption
 
@@ -56,6 +58,7 @@ SAME_OPTIONS = {
     "--system-prompt": "--system",
     "-sys": "--system",
 }
+_ADAPTER = "`pocketseek adapt add MODEL FOLDER --name NAME` installs one in PEFT's format, --adapter NAME uses it"
 _NO_OPTION = {
     "-s": "write --seed N or --system TEXT",
     "-c": "the context is as long as model and memory allow, nothing is set; write --continue to go on with a chat",
@@ -69,11 +72,13 @@ _NO_OPTION = {
     "--file": "send the file to standard input: pocketseek generate MODEL < FILE",
     "-i": "`pocketseek chat MODEL` is a conversation",
     "-cnv": "`pocketseek chat MODEL` is a conversation",
-    "--adapter-path": "merge the adapter into a checkpoint, and convert that",
+    "--adapter-path": _ADAPTER,
+    "--lora": _ADAPTER,
     "--keepalive": "a model is open only while a command runs; `pocketseek serve` keeps it",
     "--format": "`--json` gives the answer as an object; a given form: docs/tools.md",
 }
 _TALKING = ("chat", "generate")
+_SIZE = re.compile(r"[0-9.]{1,20}[KMGT]i?B?", re.ASCII | re.IGNORECASE)
 
 
 def translate(words: Sequence[str], commands: Mapping[str, object]) -> list[str]:
@@ -92,9 +97,22 @@ def translate(words: Sequence[str], commands: Mapping[str, object]) -> list[str]
         if command == "run":
             command = "generate" if _names_a_prompt(rest, commands) else "chat"
         command = SAME_COMMANDS.get(command, command)
+    if command == "convert":
+        _refuse_size_as_quant(rest)
     if command in _TALKING and isinstance(commands.get(command), TyperCommand):
         rest = _options(rest, commands[command], has_prompt=command == "generate")
     return [command, *rest]
+
+
+def _refuse_size_as_quant(rest: Sequence[str]) -> None:
+    """Raises UsageError for `--quant 3GB`."""
+    for word, following in pairwise([*rest, ""]):
+        name, equals, value = word.partition("=")
+        size = value if equals else following
+        if name == "--quant" and _SIZE.fullmatch(size):
+            raise UsageError(
+                f"--quant takes q4, q4-pure, q8 or keep and no size; write --target-size {size} (dense models)"
+            )
 
 
 def _names_a_prompt(rest: Sequence[str], commands: Mapping[str, object]) -> bool:

@@ -15,6 +15,7 @@ from pocketseek.settings import read_settings
 
 def remove(model: options.InstalledName, yes: options.Yes = False, json: options.Json = False) -> None:
     """Delete an installed model, broken or not. Asks first; a script says --yes."""
+    from pocketseek.adapt.train_output import remove_trained
     from pocketseek.apps.kept_pages import owners_of
     from pocketseek.apps.onnx_models import sweep_cache
     from pocketseek.package.audit import AuditLog
@@ -36,10 +37,13 @@ def remove(model: options.InstalledName, yes: options.Yes = False, json: options
             print_text(words(messages.NOT_REMOVED))
             return
     owners = owners_of(store.path_for_new(model), settings) if store.is_installed(model) else frozenset[str]()
+    is_adapter = any(adapter.name == model for adapter in store.list_adapters())
     freed_bytes = store.remove(model) + store.clean()  # whoever removes wants space, so dead writers' leftovers go too
     AuditLog(settings.audit_path).note("model-removed", model=model)
     freed_bytes += forget_views(model, settings.views_dir)  # and copies of a speech part's files
     freed_bytes += sweep_cache(settings)  # and what was made of the model for ONNX Runtime
+    if is_adapter:  # and what it was trained as here
+        freed_bytes += remove_trained(settings.adapters_dir / model)
     forget_model(settings.prefix_dir, owners)  # and of what it was asked
     if json:
         print_json({"name": model, "freed_bytes": freed_bytes})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ from pocketseek.errors import TrustError, UsageError
 from pocketseek.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from pocketseek.package.public_key import PublicKey
     from pocketseek.package.sign import SigningKey
 
 KeyFile = Annotated[
@@ -53,21 +55,35 @@ def sign(
 ) -> None:
     """Sign a model's manifest, which names every byte of it. Devices that trust the key then run it. The passphrase of
     the key is asked for, or comes from POCKETSEEK_PASSPHRASE."""
-    from pocketseek.package.audit import AuditLog
-    from pocketseek.package.manifest import read_manifest
-    from pocketseek.package.sign import read_key
-    from pocketseek.package.signing import sign_package
     from pocketseek.package.store import ModelStore
-    from pocketseek.package.trust_store import TrustStore
 
     settings = read_settings()
-    words = Words(settings.language)
-    now_s = int(time.time())
-    expires_s = parse_expiry(expires, now_s) if expires is not None else None
+    expires_s = parse_expiry(expires, int(time.time())) if expires is not None else None
     path = ModelStore(settings.models_dir).resolve(model)
+    _check_version(path, model, version)
+    facts = sign_installed(settings, path, read_signer(settings, key), expires_s=expires_s, version=version)
+    if json:
+        print_json(facts.to_json())
+    else:
+        facts.tell(model, Words(settings.language))
+
+
+def _check_version(path: Path, model: str, version: int | None) -> None:
+    """Raises UsageError for one that devices would refuse."""
+    from pocketseek.package.manifest import read_manifest
+
     present = read_manifest(path).version
     if version is not None and version < present:
         raise UsageError(f"{model} is version {present} already; devices would refuse {version}, give a higher one")
+
+
+def read_signer(settings: Settings, key: Path | None = None) -> SigningKey:
+    """Asks for its passphrase. key: a file, or a name in keys/; None: the only one there. Raises UsageError (none,
+    several, revoked here) and what reading it raises."""
+    from pocketseek.package.sign import read_key
+    from pocketseek.package.trust_store import TrustStore
+
+    words = Words(settings.language)
     key_path = _key_path(settings, key) if key is not None else _only_key(settings)
     signer = read_key(key_path, lambda: _passphrase(settings, words, key_path))
     if TrustStore(settings.trust_path).load().is_revoked(signer.public.fingerprint):
@@ -75,27 +91,56 @@ def sign(
             f"the key {signer.public.fingerprint} was revoked here, so nothing it signs will run; "
             "make another with `pocketseek keygen`, or choose one with --key FILE"
         )
-    signed = sign_package(path, signer, created_s=now_s, expires_s=expires_s, version=version)
+    return signer
+
+
+@dataclass(frozen=True)
+class SignedHere:
+    """refusal: why it is not run here, which may be meant."""
+
+    path: Path
+    key: PublicKey
+    version: int
+    expires_s: int | None
+    is_trusted: bool
+    refusal: str | None
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "path": str(self.path),
+            "version": self.version,
+            "signed_by": self.key.name,
+            "fingerprint": self.key.fingerprint,
+            "expires": self.expires_s,
+            "trusted": self.is_trusted,
+        }
+
+    def tell(self, model: str, words: Words) -> None:
+        values = {"model": model, "version": self.version, "name": self.key.name, "fingerprint": self.key.fingerprint}
+        print_text(words(messages.MODEL_SIGNED if self.version else messages.MODEL_SIGNED_PLAIN, **values))
+        if self.expires_s is not None:
+            print_text(words(messages.SIGNED_UNTIL, day=day(self.expires_s - 1)))
+        if self.refusal is not None:
+            note(words(messages.SIGNED_REFUSED_HERE, reason=self.refusal))
+        elif not self.is_trusted:
+            note(words(messages.SIGNER_NOT_TRUSTED, line=self.key.line))
+
+
+def sign_installed(
+    settings: Settings, path: Path, signer: SigningKey, *, expires_s: int | None = None, version: int | None = None
+) -> SignedHere:
+    """Raises as `sign_package`."""
+    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.signing import sign_package
+
+    signed = sign_package(path, signer, created_s=int(time.time()), expires_s=expires_s, version=version)
     number, public = signed.manifest.version, signer.public
     AuditLog(settings.audit_path).write("model-signed", model=path.name, key=public.fingerprint, version=number)
     try:
         is_trusted, refusal = _pin(settings, path, signer), None
     except TrustError as error:  # an older release may be signed, for others; here it stays refused
         is_trusted, refusal = False, str(error)
-    if json:
-        print_json(
-            {"path": str(path), "version": number, "signed_by": public.name, "fingerprint": public.fingerprint}
-            | {"expires": expires_s, "trusted": is_trusted}
-        )
-        return
-    values = {"model": model, "version": number, "name": public.name, "fingerprint": public.fingerprint}
-    print_text(words(messages.MODEL_SIGNED if number else messages.MODEL_SIGNED_PLAIN, **values))
-    if expires_s is not None:
-        print_text(words(messages.SIGNED_UNTIL, day=day(expires_s - 1)))
-    if refusal is not None:
-        note(words(messages.SIGNED_REFUSED_HERE, reason=refusal))
-    elif not is_trusted:
-        note(words(messages.SIGNER_NOT_TRUSTED, line=public.line))
+    return SignedHere(path, public, number, expires_s, is_trusted, refusal)
 
 
 def _key_path(settings: Settings, key: Path) -> Path:

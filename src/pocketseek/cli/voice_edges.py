@@ -124,9 +124,14 @@ class _Terminal:
             session.close()
 
     def _tell_played(self, session: VoiceSession) -> None:
-        while not self._is_over.wait(_TICK_S):
-            if session.is_answering:
-                session.played(self._sink.played_s())
+        """An answer whose last sound the loudspeaker has may be cut off, too, when that goes away."""
+        try:
+            while not self._is_over.wait(_TICK_S):
+                if session.is_answering:
+                    session.played(self._sink.played_s())
+        except VoiceError as error:
+            self._error = error
+            session.close()
 
 
 def _failure(error: Exception) -> VoiceError:

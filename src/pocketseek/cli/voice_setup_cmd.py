@@ -13,8 +13,8 @@ from pocketseek.cli.console import (
     is_interactive,
     note,
     print_json,
+    print_paragraph,
     print_table,
-    print_text,
     progress_bar,
 )
 from pocketseek.cli.messages import Words
@@ -54,14 +54,17 @@ def setup(
     spoken = voice_language(settings, language)
     wanted = [part_by_id(one) for one in parts or ()] or list(recommended_parts(spoken))
     missing = [part for part in wanted if not part.is_installed(settings)]
-    if not json:
+    is_agreed = bool(parts) or yes  # nobody is asked, and what is shown is how it is afterwards
+    if not json and not is_agreed:
         _show(settings, words, known_parts())
-    if missing and not list_only and (parts or yes or _agreed(words, missing)):
+    if missing and not list_only and (is_agreed or _agreed(words, missing)):
         _fetch(settings, words, missing, quiet=json)
     if json:
         print_json(_facts(settings, spoken))
-    else:
-        _say_what_is_used(settings, words, spoken)
+        return
+    if is_agreed:
+        _show(settings, words, known_parts())
+    _say_what_is_used(settings, words, spoken)
 
 
 def _agreed(words: Words, missing: list[Part]) -> bool:
@@ -83,6 +86,8 @@ def _fetch(settings: Settings, words: Words, missing: list[Part], *, quiet: bool
             fetch_part(part, settings, progress=_Labelled(words, part.id, show))
         if not quiet:
             note(words(voice_messages.FETCHED, part=part.id))
+            if not _has_library(part):
+                note(words(voice_messages.PART_NEEDS_LIBRARY, part=part.id, library=_PACKAGES[part.engine]))
 
 
 class _Labelled:
@@ -165,10 +170,10 @@ class _Here:
 
 
 def _state(settings: Settings, words: Words, part: Part, here: _Here) -> str:
-    if not part.is_installed(settings):
-        return words(voice_messages.ABSENT)
     if not _has_library(part):
         return words(voice_messages.NEEDS_LIBRARY, library=_PACKAGES[part.engine])
+    if not part.is_installed(settings):
+        return words(voice_messages.ABSENT)
     return words(voice_messages.INSTALLED, state=here.state(part.id))
 
 
@@ -186,9 +191,9 @@ def _say_what_is_used(settings: Settings, words: Words, language: str) -> None:
         recogniser = choose_recogniser(settings, language)
         voice = choose_synthesiser(settings, language, may_play_itself=True)
     except (UnsupportedError, VoiceError) as error:
-        print_text(words(voice_messages.NOT_READY, language=language, problem=error))
+        print_paragraph(words(voice_messages.NOT_READY, language=language, problem=error))
         return
-    print_text(
+    print_paragraph(
         words(
             voice_messages.USED,
             language=language,

@@ -100,9 +100,8 @@ class _Files:
         self._turns = _OpenTurns()
 
     def run(self, session: VoiceSession) -> None:
-        silence = np.zeros(int(_QUIET_S * SAMPLE_RATE), np.float32)
         for sound in self._sounds:
-            self._play(session, np.concatenate([sound, silence]))
+            self._play(session, np.concatenate([sound, _silence(_QUIET_S)]))
             self._until_answered(session)
 
     def see(self, event: VoiceEvent) -> None:
@@ -132,6 +131,10 @@ class _Files:
             session.feed(sound[start : start + size])
             due_s += _BLOCK_S
             time.sleep(max(0.0, due_s - time.monotonic()))
+
+
+def _silence(seconds: float) -> Samples:
+    return np.zeros(int(seconds * SAMPLE_RATE), np.float32)
 
 
 class _Spoken:
@@ -175,6 +178,7 @@ class _Live:
                 for samples in self._microphone:
                     session.feed(samples)
             except VoiceError as error:
+                session.feed(_silence(_QUIET_S))  # what was being said ends here, whatever is said next
                 self._reopen(error)
             else:
                 return

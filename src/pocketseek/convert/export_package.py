@@ -61,7 +61,7 @@ def export_package(
     with Package.open(package_path) as package:
         model = package.manifest.model
         refuse_adapter(package.manifest, str(package_path), "merge it into that model and export the result")
-        require_dense(model, "export", "run it as it is, or export a dense model")
+        require_dense(model, "export", "run it as it is, without --engine onnx, or export a dense model")
         needs = _least_runtime(package.manifest, quant)
         if format == "ort":  # ONNX Runtime must run a graph to convert it
             check_onnxruntime(version, needs, f"{quant} as .ort")

@@ -88,13 +88,13 @@ def convert_checkpoint(
         store = ModelStore(models_dir or read_settings().models_dir)
         target = store.path_for_new(called) if destination is None else Path(destination)
         plan = choose_planner(opened)(opened)
-        for is_asked, what in (
-            (calibration, "calibration"),
-            (mixed, "choosing formats for a size"),
-            (checks, "--check"),
+        for is_asked, what, remedy in (
+            (calibration, "calibration", "leave --calibrate out"),
+            (mixed, "choosing formats for a size", "use --quant q4-pure, which makes the smallest package"),
+            (checks, "--check", "leave it out"),
         ):
             if is_asked:
-                require_dense(plan.model, what, "leave it out")
+                require_dense(plan.model, what, remedy)
         files = collect_files(opened, plan.model.vocab_size, recommended)
         provenance = describe_provenance(opened, converted_on or datetime.now(UTC).date())
         windows = _windows(calibration, calibration_tokens, files, plan) if calibration else None

@@ -68,7 +68,7 @@ class StaticOptions:
 
     def check(self, model: ModelConfig) -> None:
         """Raises UsageError, and UnsupportedError for what is no dense model."""
-        require_dense(model, "export", "run it as it is, or export a dense model")
+        require_dense(model, "export", "run it as it is, without --engine onnx, or export a dense model")
         if self.opset not in OPSETS:
             raise UsageError(
                 f"int8-static needs an opset from {OPSETS[0]} to {OPSETS[-1]}, not {self.opset}: "

@@ -53,6 +53,7 @@ Admit = Callable[[Path, bytes, Manifest], "TrustState"]
 _Result = TypeVar("_Result")
 
 _MOST_HASHINGS = 3  # of a file that somebody writes to
+_MOST_NAMED = 4  # tensors; small experts have dozens in a segment
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,10 @@ class Damage:
 
     def describe(self) -> str:
         where = f"segment {self.offset // SEGMENT_BYTES} (bytes {self.offset} to {self.offset + self.num_bytes - 1})"
-        return (
-            f"chunk {self.sha256} of stage {self.stage} is damaged in {where}, {', '.join(self.tensors) or 'padding'}"
-        )
+        named, num_more = self.tensors[:_MOST_NAMED], len(self.tensors) - _MOST_NAMED
+        whose = ", ".join(named) or "padding"
+        more = f" and {num_more} more" if num_more > 0 else ""
+        return f"chunk {self.sha256} of stage {self.stage} is damaged in {where}, {whose}{more}"
 
 
 def verify_package(path: Path, *, full: bool, progress: Progress | None = None) -> VerifyReport:

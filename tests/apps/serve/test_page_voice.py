@@ -15,6 +15,7 @@ from page_script import answering_each
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `dev`)")
 
 from page_browser import CHROMIUM, Visit, chromium, visiting
+from page_microphone import add_room, open_door
 from playwright.sync_api import Browser, expect
 
 from pocketseek.apps.serve.voice_desk import VoiceDesk
@@ -22,15 +23,15 @@ from pocketseek.apps.voice.sound_file import wav_bytes
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium (apt install chromium)")
 
-LONG = "This answer takes a while. " * 12
+LONG = "This answer takes a while. " * 40
 ANSWERS = {"Hello there": LONG, "Stop it": "Very well. ", "First": "One.", "Second": "Two."}
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Somebody speaks for a second, every three seconds."""
+    """Somebody speaks all the time, with the short pauses by which browsers tell speech from noise."""
     path = tmp_path_factory.mktemp("microphone") / "speech.wav"
-    path.write_bytes(wav_bytes(np.concatenate([silence(2.0), burst(1.0)]), 16_000))
+    path.write_bytes(wav_bytes(np.concatenate([burst(0.45), silence(0.15)]), 16_000))
     with chromium(microphone=path) as one:
         yield one
 
@@ -56,8 +57,14 @@ def allow(visit: Visit) -> None:
     visit.context.grant_permissions(["microphone"])
 
 
-def set_up(visit: Visit, **preferences: object) -> None:
+def speak(visit: Visit) -> None:
+    open_door(visit, 1.3)
+
+
+def set_up(visit: Visit, *, has_room: bool = True, **preferences: object) -> None:
     """Greedy, so that the model says what it is told to."""
+    if has_room:
+        add_room(visit)
     visit.page.evaluate(
         "given => localStorage.setItem('pocketseek', JSON.stringify(given))", {"temperature": 0, **preferences}
     )
@@ -75,8 +82,10 @@ def test_two_turns_the_second_of_which_breaks_the_first_answer_off(
         set_up(visit)
         page.click("#talk")
         expect(page.locator(".voice-state")).to_have_text("Listening…")
+        speak(visit)
         expect(page.locator(".question .bubble").first).to_have_text("Hello there")
         expect(page.locator(".voice-state")).to_have_text("Speaking…")
+        speak(visit)
         expect(page.locator(".question .bubble").nth(1)).to_have_text("Stop it")
         visit.answered("Very well.")
         page.click("#voice-end")
@@ -98,7 +107,7 @@ def test_a_button_that_is_held_is_a_turn_and_the_page_can_be_loaded_again(
     with visiting(browser, served.url, locale="zh-CN") as visit:
         page = visit.page
         allow(visit)
-        set_up(visit, pushToTalk=True)
+        set_up(visit, has_room=False, pushToTalk=True)
         page.click("#talk")
         expect(page.locator(".voice-state")).to_have_text("按住按钮说话")
         for question, answer in (("First", "One."), ("Second", "Two.")):

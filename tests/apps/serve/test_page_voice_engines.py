@@ -18,6 +18,7 @@ from fake_speech import silence
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `dev`)")
 
 from page_browser import CHROMIUM, chromium, visiting
+from page_microphone import add_room, say
 from playwright.sync_api import expect
 
 from pocketseek.apps.model_pool import ServedModel
@@ -70,14 +71,19 @@ def test_two_questions_the_second_of_which_breaks_the_first_answer_off(
     served: Served, voice: VoiceDesk, tmp_path: Path
 ) -> None:
     first, second = spoken(voice, "Tell me all about the moon."), spoken(voice, "What is the capital of France?")
-    pieces = [silence(4), first, silence(7), second, silence(60)]  # the first answer sounds by then, and still
-    (tmp_path / "speech.wav").write_bytes(wav_bytes(np.concatenate(pieces), SAMPLE_RATE))
-    with chromium(microphone=tmp_path / "speech.wav") as browser, visiting(browser, served.url) as visit:
+    (tmp_path / "quiet.wav").write_bytes(wav_bytes(silence(5), SAMPLE_RATE))
+    with chromium(microphone=tmp_path / "quiet.wav") as browser, visiting(browser, served.url) as visit:
         page = visit.page
         visit.context.grant_permissions(["microphone"])
+        add_room(visit)
+        page.reload()
+        page.locator("#model option").first.wait_for(state="attached")
         page.click("#talk")
+        expect(page.locator("#voice")).to_have_attribute("data-state", "listening")
+        say(visit, first)
         expect(page.locator(".question .bubble").first).to_contain_text("moon")
         expect(page.locator("#voice")).to_have_attribute("data-state", "speaking")
+        say(visit, second)
         expect(page.locator(".question .bubble").nth(1)).to_contain_text("France")
         visit.answered("Paris")
         page.click("#voice-end")

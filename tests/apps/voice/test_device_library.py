@@ -98,6 +98,9 @@ def test_what_is_played_is_counted_and_stopping_is_silence(library: Library) -> 
     wanted(block, len(block), None, None)
     assert not block.any()
     assert loudspeaker.waiting_s == 0
+    library.streams[0].active = False  # it was pulled out
+    with pytest.raises(VoiceError, match="the loudspeaker stopped"):
+        _ = loudspeaker.played_s
 
 
 def test_a_machine_without_devices_or_library_is_told(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:

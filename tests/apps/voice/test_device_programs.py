@@ -133,6 +133,21 @@ def test_a_loudspeaker_that_goes_away_is_told_with_the_next_sound(tmp_path: Path
     loudspeaker.close()
 
 
+def test_a_loudspeaker_that_goes_away_in_the_last_sound_is_told_to_who_asks_what_was_played(tmp_path: Path) -> None:
+    loudspeaker = ProgramLoudspeaker(program(tmp_path, "head -c 4000 > /dev/null; echo unplugged >&2; exit 1"))
+    loudspeaker.play(np.zeros(160_000, np.float32), 8000)
+
+    def fails() -> bool:
+        try:
+            return loudspeaker.played_s > 19  # of 20 s: all of it
+        except VoiceError as error:
+            return "unplugged" in str(error)
+
+    wait_until(fails)
+    assert loudspeaker.waiting_s == 0
+    loudspeaker.close()
+
+
 def test_without_any_device_both_ways_out_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_library(device: str | None) -> None:
         raise UnsupportedError("no PortAudio; install it")

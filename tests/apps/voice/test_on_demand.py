@@ -20,7 +20,7 @@ class FakeUtterance:
     def feed(self, samples: Samples) -> None:
         pass
 
-    def partial(self) -> str:
+    def partial(self, *, may_be_over: bool = False) -> str:
         return ""
 
     def finish(self) -> str:

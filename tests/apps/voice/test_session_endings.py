@@ -145,7 +145,7 @@ class BrokenInSpeech(CountingRecogniser):
     def start(self, language: str | None):  # type: ignore[no-untyped-def]
         utterance = super().start(language)
 
-        def partial() -> str:
+        def partial(*, may_be_over: bool = False) -> str:
             raise RuntimeError("out of order")
 
         if self.num_started == 1:

@@ -154,6 +154,27 @@ def test_what_would_be_computed_otherwise_is_refused(
     assert "\n" not in str(refusal.value)
 
 
+def test_what_no_package_can_hold_is_told_of_the_checkpoint_and_not_of_a_manifest(
+    tmp_path: Path, planned: Planned
+) -> None:
+    model = tiny_sparse("deepseek_v2")
+    with pytest.raises(UnsupportedError) as refusal:
+        of_hf(planned, tmp_path, replace(model, config=model.config | {"num_experts_per_tok": 40}))
+    told = str(refusal.value)
+    assert told.endswith("(model.moe: 40 experts per token of 8); get an undamaged checkpoint, or another model")
+    assert "manifest" not in told
+
+
+def test_the_number_of_experts_may_be_called_as_transformers_5_calls_it(tmp_path: Path, planned: Planned) -> None:
+    model = tiny_sparse("qwen3_moe")
+    config = {"num_local_experts" if key == "num_experts" else key: value for key, value in model.config.items()}
+    other = planned(write_hf(tmp_path / "other", replace(model, config=config)))
+    assert other.model == of_hf(planned, tmp_path, model).model
+    del config["num_local_experts"]
+    with pytest.raises(FormatError, match="does not give num_experts;"):
+        planned(write_hf(tmp_path / "none", replace(model, config=config)))
+
+
 @pytest.mark.parametrize("name", ["kv_lora_rank", "v_head_dim", "moe_intermediate_size", "num_experts_per_tok"])
 def test_a_missing_setting_is_named(name: str, tmp_path: Path, planned: Planned) -> None:
     model = tiny_sparse("deepseek_v2")

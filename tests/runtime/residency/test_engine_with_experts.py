@@ -1,20 +1,20 @@
-"""An engine whose experts do not all fit: the same bytes, in changing memory, sealed, and on storage that fails."""
+"""An engine whose experts do not all fit: the same bytes, in changing memory, and sealed.
+
+On storage that fails: test_engine_on_bad_storage.py.
+"""
 
 import gc
 import os
 import shutil
 import threading
-import time
 from pathlib import Path
-from random import Random
 
 import pytest
-from bad_storage import FOR_EVER, Disk, Meddler, do_damage, overwrite
+from bad_storage import Meddler, overwrite
 from runtime.residency.test_engine_in_changing_memory import least_bytes
 from streaming_engine import (
-    Held,
     MovingLimit,
-    chunk_paths,
+    expert_paths,
     held,
     keep_in_memory,
     many_requests,
@@ -24,24 +24,19 @@ from streaming_engine import (
     watch_experts,
 )
 
-from pocketseek.errors import IntegrityError, MemoryLimitError, StorageError
+from pocketseek.errors import IntegrityError, MemoryLimitError
 from pocketseek.package.key_slots import Secret
-from pocketseek.package.manifest import read_manifest
 from pocketseek.package.sealing import seal_package
 from pocketseek.runtime.load import load
 from pocketseek.runtime.memory_use import MemoryUse
-from pocketseek.runtime.residency.chunk_files import RETRIES
 from pocketseek.runtime.residency.expert_weights import ExpertWeights
 from pocketseek.types import TokenEvent
 
 REQUESTS = many_requests(4096, num_tokens=24)
 MB = 1_000_000
 NUM_MOVES = 50
-FAULTS = 12
-WAIT_S = 60
 LEAST, HALF, ALL = 0.0, 0.5, None
 shares = pytest.mark.parametrize("share", [LEAST, HALF, ALL])
-partly = pytest.mark.parametrize("share", [LEAST, HALF])
 
 
 def secret() -> Secret:
@@ -68,11 +63,6 @@ def expected(sparse_package: Path) -> list[list[TokenEvent]]:
         return run_alone(engine, REQUESTS)
 
 
-def expert_paths(package: Path) -> list[Path]:
-    stages = [entry.stage for entry in read_manifest(package).chunks]
-    return [path for path, stage in zip(chunk_paths(package), stages, strict=True) if stage.startswith("experts.")]
-
-
 def test_alone_and_together_in_all_the_memory_and_in_some_of_it(
     package: Path, expected: list[list[TokenEvent]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +79,22 @@ def test_alone_and_together_in_all_the_memory_and_in_some_of_it(
         assert load_now.num_cached_prompt_tokens > 0
         assert weights_of[-1].store.num_hits > 0
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pocketseek-reader")]
+
+
+@shares
+def test_a_closed_engine_has_nothing_mapped_even_before_garbage_is_collected(
+    package: Path, expected: list[list[TokenEvent]], share: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is mapped is not dropped from the page cache, and takes disk after its files are removed."""
+    keep_in_memory(monkeypatch, share)
+    gc.disable()
+    try:
+        with load(package, prefix_store_bytes=0) as engine:
+            assert outcomes(engine, REQUESTS[:2]) == expected[:2]
+            assert held(package).num_maps > 0
+        assert held(package).num_maps == 0
+    finally:
+        gc.enable()
 
 
 def test_a_sealed_model_too_and_nothing_is_kept_of_what_it_used(
@@ -182,96 +188,6 @@ def test_an_observer_changes_no_text_and_dense_models_have_none(
     assert seen[:4] == [1, 2, 3, 1]
 
 
-@partly
-def test_a_place_that_can_be_read_the_second_time_costs_a_pass_at_most(
-    package: Path, expected: list[list[TokenEvent]], share: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    disk = Disk()
-    watch_experts(monkeypatch, disk)
-    keep_in_memory(monkeypatch, share)
-    with load(package, prefix_store_bytes=0) as engine:
-        next(engine.stream(REQUESTS[1]))
-        disk.num_failures = RETRIES + 1
-        assert outcomes(engine, REQUESTS) == expected
-        statistics = engine.statistics()
-    assert statistics.num_retried_passes <= 1
-    assert (statistics.num_failed_passes, disk.num_failures) == (0, 0)
-
-
-@partly
-def test_a_place_that_cannot_be_read_ends_who_needs_it_until_it_can_and_leaves_nothing_behind(
-    package: Path, expected: list[list[TokenEvent]], share: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    disk = Disk()
-    weights_of = watch_experts(monkeypatch, disk)
-    keep_in_memory(monkeypatch, share)
-    before_opening = held(package)
-    with load(package, prefix_store_bytes=0) as engine:
-        assert outcomes(engine, REQUESTS) == expected
-        before = held(package)
-        for _ in range(FAULTS):
-            disk.num_failures = FOR_EVER
-            for one, right in zip(outcomes(engine, REQUESTS), expected, strict=True):
-                assert one in (right, StorageError)
-            disk.num_failures = 0
-            assert outcomes(engine, REQUESTS[:1]) == expected[:1]
-            assert held(package) == before
-        assert weights_of[-1].ring_bytes <= weights_of[-1].memory_bytes
-        assert outcomes(engine, REQUESTS) == expected
-        load_now = engine.statistics().load
-        assert load_now.num_free_pages == load_now.num_pages
-    assert held(package) == before_opening
-
-
-def test_on_a_disk_that_often_fails_every_answer_is_right_or_an_error(
-    package: Path, expected: list[list[TokenEvent]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seed = int.from_bytes(os.urandom(4))
-    random = Random(seed)
-    disk = Disk()
-
-    def break_sometimes() -> None:
-        if not disk.num_failures and random.random() < 0.002:
-            disk.num_failures = random.choice([1, RETRIES + 1, 3 * (RETRIES + 1)])
-
-    watch_experts(monkeypatch, disk)
-    keep_in_memory(monkeypatch, LEAST)
-    with load(package, prefix_store_bytes=0) as engine:
-        next(engine.stream(REQUESTS[0]))
-        disk.before = break_sometimes
-        for one, right in zip(outcomes(engine, REQUESTS * 3), expected * 3, strict=True):
-            assert one in (right, StorageError), f"seed {seed}"
-        disk.before = lambda: None
-        disk.num_failures = 0
-        assert outcomes(engine, REQUESTS) == expected, f"seed {seed}"
-        statistics = engine.statistics()
-    assert statistics.num_retried_passes > 0, f"seed {seed}"
-    assert statistics.load.num_free_pages == statistics.load.num_pages
-
-
-@shares
-@pytest.mark.parametrize("damage", ["cut short", "a bit"])
-def test_a_damaged_chunk_is_an_error_until_a_good_one_is_in_its_place(
-    package: Path, expected: list[list[TokenEvent]], share: float | None, damage: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keep_in_memory(monkeypatch, share)
-    watch_experts(monkeypatch)
-    with load(package, prefix_store_bytes=0) as engine:
-        assert outcomes(engine, REQUESTS) == expected
-        before: Held | None = None  # from the first damage on there are readers, also where everything is in memory
-        for path in (expert_paths(package)[0], chunk_paths(package)[1], expert_paths(package)[-1]):
-            good = path.read_bytes()
-            do_damage(path, damage)
-            assert set(outcomes(engine, REQUESTS[:3])) <= {IntegrityError, StorageError}
-            assert set(outcomes(engine, REQUESTS[3:])) == {IntegrityError}
-            path.unlink()
-            path.write_bytes(good)
-            assert outcomes(engine, REQUESTS[:1]) == expected[:1]
-            before = before or held(package)
-            assert held(package) == before
-        assert outcomes(engine, REQUESTS) == expected
-
-
 @shares
 def test_bytes_that_are_wrong_for_a_moment_get_into_no_answer(
     package: Path, expected: list[list[TokenEvent]], share: float | None, monkeypatch: pytest.MonkeyPatch
@@ -284,76 +200,3 @@ def test_bytes_that_are_wrong_for_a_moment_get_into_no_answer(
             for one, right in zip(outcomes(engine, REQUESTS), expected, strict=True):
                 assert one in (right, IntegrityError)
             assert outcomes(engine, REQUESTS) == expected
-
-
-@shares
-def test_a_file_that_is_touched_costs_one_hashing_and_no_failed_pass(
-    package: Path, expected: list[list[TokenEvent]], share: float | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keep_in_memory(monkeypatch, share)
-    path = expert_paths(package)[2]
-    meddler = Meddler(monkeypatch, path, lambda path: os.utime(path, (1, 1)), ExpertWeights)
-    with load(package, prefix_store_bytes=0) as engine:
-        meddler.num_times = 1
-        assert outcomes(engine, REQUESTS) == expected
-        assert meddler.num_hashings == 1
-        os.utime(path, (2, 2))
-        assert outcomes(engine, REQUESTS) == expected
-        assert meddler.num_hashings == 2
-        statistics = engine.statistics()
-    assert (statistics.num_retried_passes, statistics.num_failed_passes) == (0, 0)
-
-
-@shares
-def test_chunks_that_are_removed_or_replaced_by_other_files_meanwhile_are_read_on(
-    package: Path, expected: list[list[TokenEvent]], share: float | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keep_in_memory(monkeypatch, share)
-    with load(package, prefix_store_bytes=0) as engine:
-        streams = [engine.stream(one) for one in REQUESTS]
-        first = [next(stream) for stream in streams]
-        other = package / "other"
-        for path in chunk_paths(package)[1::2]:
-            other.write_bytes(b"x" * path.stat().st_size)
-            other.replace(path)
-        for path in chunk_paths(package)[2::2]:
-            path.unlink()
-        assert [[event, *stream] for event, stream in zip(first, streams, strict=True)] == expected
-        shutil.rmtree(package)
-        assert outcomes(engine, REQUESTS) == expected
-
-
-def test_a_disk_that_hangs_holds_up_and_breaks_nothing(
-    package: Path, expected: list[list[TokenEvent]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reached, go = threading.Event(), threading.Event()
-    disk = Disk()
-
-    def hang() -> None:
-        reached.set()
-        assert go.wait(WAIT_S)
-
-    watch_experts(monkeypatch, disk)
-    keep_in_memory(monkeypatch, LEAST)
-    with load(package, prefix_store_bytes=0) as engine:
-        streams = [engine.stream(one) for one in REQUESTS]
-        next(streams[0])
-        disk.before = hang
-        assert reached.wait(WAIT_S)
-        streams.pop(0).close()
-        late = engine.stream(REQUESTS[0])
-        disk.before = lambda: None
-        go.set()
-        assert [list(stream) for stream in streams] == expected[1:]
-        assert list(late) == expected[0]
-
-
-def test_a_slow_disk_is_waited_for(
-    package: Path, expected: list[list[TokenEvent]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    disk = Disk()
-    disk.before = lambda: time.sleep(0.0005)
-    watch_experts(monkeypatch, disk)
-    keep_in_memory(monkeypatch, HALF)
-    with load(package, prefix_store_bytes=0) as engine:
-        assert outcomes(engine, REQUESTS) == expected

@@ -3,7 +3,6 @@
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,12 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from tiny_models import write_hf
 from tiny_sparse import tiny_sparse
+from weight_passes import PROMPT, Sequential, copied
 
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.errors import IntegrityError, MemoryLimitError, StorageError
-from pocketseek.kernels.choose import choose_kernels
-from pocketseek.kernels.contract import RowSpan
-from pocketseek.kernels.kv_memory import KvMemory
+from pocketseek.kernels.contract import ModelKernels
 from pocketseek.package.expert_layout import expert_extents
 from pocketseek.package.key_slots import Secret
 from pocketseek.package.paths import chunk_path
@@ -29,13 +27,10 @@ from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode
 from pocketseek.runtime.residency.sealed_files import SealedChunkFiles
 from pocketseek.runtime.residency.weight_files import WeightFiles
 
-PROMPT = tuple(range(5, 75))
 WAIT_S = 60
 
 
-class Model:
-    """A sequence run token by token or in pieces over weights under test."""
-
+class Model(Sequential[ExpertWeights]):
     def __init__(
         self,
         package: Package,
@@ -44,42 +39,10 @@ class Model:
         read_mode: Callable[[], ReadMode] = lambda: DEFAULT_READ_MODE,
         kernels: str | None = None,
     ) -> None:
-        self.config = package.manifest.model
-        self.kernels = choose_kernels(kernels).open(self.config, 2)
-        self.weights = ExpertWeights(package, self.kernels, files=files, read_mode=read_mode)
-        self._memory = KvMemory(self.config, 4)
-        self.position = 0
+        def make(opened: ModelKernels) -> ExpertWeights:
+            return ExpertWeights(package, opened, files=files, read_mode=read_mode)
 
-    def run(self, token_ids: Sequence[int], *, needs_logits: bool = True) -> NDArray[np.float32]:
-        rows = self.kernels.begin(
-            [RowSpan(self.position, len(token_ids), (0, 1, 2, 3))], self.weights.inv_freq, self._memory
-        )
-        ids = np.array(token_ids, np.int32)
-        hidden = np.empty((len(ids), self.config.hidden_size), np.float32)
-        chosen = np.array([len(ids) - 1] if needs_logits else [], np.int32)
-        logits = np.full((len(chosen), self.config.vocab_size), np.nan, np.float32)
-        with self.weights.one_pass(ids, needs_head=needs_logits):
-            self.weights.embed(ids, hidden)
-            self.weights.run_layers(rows, hidden)
-            self.weights.run_head(hidden, chosen, logits)
-        self.position += len(token_ids)
-        return logits
-
-    def wait_until_warm(self) -> None:
-        while not self.weights.is_warm:
-            time.sleep(0.001)
-
-    def close(self) -> None:
-        self.weights.close()
-
-
-def generate(model: Model) -> list[bytes]:
-    model.position = 0
-    model.run(PROMPT[:40], needs_logits=False)
-    logits = [model.run(PROMPT[40:])]
-    for _ in range(12):
-        logits.append(model.run([int(logits[-1].argmax())]))
-    return [row.tobytes() for row in logits]
+        super().__init__(package, make, kernels)
 
 
 def secret() -> Secret:
@@ -88,7 +51,7 @@ def secret() -> Secret:
 
 @pytest.fixture
 def package(sparse_package: Path, tmp_path: Path) -> Iterator[Package]:
-    with Package.open(shutil.copytree(sparse_package, tmp_path / "package")) as package:
+    with copied(sparse_package, tmp_path) as package:
         yield package
 
 
@@ -105,7 +68,7 @@ def expected(sparse_package: Path) -> list[bytes]:
     """Logits of a prompt and twelve tokens, all in memory."""
     with Package.open(sparse_package) as package:
         model = Model(package)
-        answer = generate(model)
+        answer = model.generate()
         model.close()
     return answer
 
@@ -135,7 +98,7 @@ def test_logits_are_the_same_bytes_however_many_experts_are_in_memory(
     for num_bytes in shares(model.weights):
         model.weights.set_bytes(num_bytes)
         for _ in range(2):
-            assert generate(model) == expected, f"{num_bytes} bytes in memory"
+            assert model.generate() == expected, f"{num_bytes} bytes in memory"
     model.close()
 
 
@@ -145,10 +108,10 @@ def test_of_every_family_in_the_least_memory(family: str, tmp_path: Path) -> Non
     path = convert_checkpoint(source, tmp_path / "package", models_dir=tmp_path)
     with Package.open(path) as package:
         model = Model(package)
-        answer = generate(model)
+        answer = model.generate()
         model.weights.set_bytes(0)
         assert model.weights.num_slots is not None
-        assert generate(model) == answer
+        assert model.generate() == answer
         model.close()
 
 
@@ -171,21 +134,18 @@ def test_slots_come_and_go_between_any_two_passes(
     random = np.random.default_rng(seed)
     model = Model(sealed if is_sealed else package)
     most = int(1.2 * model.weights.num_bytes)
+
+    def move() -> None:
+        if random.random() < 0.5:
+            return
+        num_bytes = int(random.integers(most))
+        model.weights.set_bytes(num_bytes)
+        assert model.weights.memory_bytes <= max(num_bytes, model.weights.streaming_bytes), f"seed {seed}"
+        if not is_sealed:
+            assert model.weights.ring_bytes <= model.weights.memory_bytes, f"seed {seed}"
+
     for _ in range(8):
-        model.position = 0
-        model.run(PROMPT[:40], needs_logits=False)
-        model.weights.set_bytes(int(random.integers(most)))
-        logits = [model.run(PROMPT[40:])]
-        for _ in range(12):
-            if random.random() < 0.5:
-                num_bytes = int(random.integers(most))
-                model.weights.set_bytes(num_bytes)
-                least = model.weights.streaming_bytes
-                assert model.weights.memory_bytes <= max(num_bytes, least), f"seed {seed}"
-                if not is_sealed:
-                    assert model.weights.ring_bytes <= model.weights.memory_bytes, f"seed {seed}"
-            logits.append(model.run([int(logits[-1].argmax())]))
-        assert [row.tobytes() for row in logits] == expected, f"seed {seed}"
+        assert model.generate(between=move) == expected, f"seed {seed}"
     model.close()
 
 
@@ -193,7 +153,7 @@ def test_a_start_reads_the_experts_that_were_used_most_and_a_hit_reads_nothing(p
     model = Model(package)
     weights = model.weights
     weights.set_bytes((weights.streaming_bytes + weights.num_bytes) // 2)
-    generate(model)
+    model.generate()
     learnt = weights.policy.state()
     model.close()
     again = Model(package)
@@ -245,7 +205,7 @@ def test_everything_that_a_layer_lacks_is_asked_for_before_the_shared_experts_ar
 
     monkeypatch.setattr(model.weights.store, "begin", begin_held)
     before = model.weights.store.num_misses
-    assert generate(model) == expected
+    assert model.generate() == expected
     assert sum(asked) == model.weights.store.num_misses - before > 0
     model.close()
 
@@ -292,11 +252,11 @@ def test_how_storage_is_read_is_asked_once_and_only_if_experts_are_read(package:
         return ReadMode(direct=True, num_readers=3, read_bytes=64 << 10, bytes_per_s=1e9)
 
     model = Model(package, read_mode=read_mode)
-    answer = generate(model)
+    answer = model.generate()
     assert not asked
     for num_bytes in (0, model.weights.num_bytes // 2, None, 0):
         model.weights.set_bytes(num_bytes)
-        assert generate(model) == answer
+        assert model.generate() == answer
     assert asked == [1]
     model.close()
 
@@ -314,9 +274,9 @@ def test_slots_that_the_system_refuses_change_nothing(
         with pytest.raises(MemoryLimitError, match="bytes for experts are refused by the system"):
             model.weights.set_bytes(0)
     assert model.weights.memory_bytes == before
-    assert generate(model) == expected
+    assert model.generate() == expected
     model.weights.set_bytes(0)
-    assert generate(model) == expected
+    assert model.generate() == expected
     model.close()
 
 
@@ -340,14 +300,46 @@ def test_a_place_that_cannot_be_read_fails_the_pass_and_the_next_one_goes_on(
         model = Model(package, ChunkFiles(package, read_into=read_into))
     for num_bytes in (0, model.weights.num_bytes // 2):
         model.weights.set_bytes(num_bytes)
-        assert generate(model) == expected
+        assert model.generate() == expected
         fails.set()
         for _ in range(3):
             model.position = 0
             with pytest.raises(StorageError):
                 model.run(PROMPT[:40], needs_logits=False)
         fails.clear()
-        assert generate(model) == expected
+        assert model.generate() == expected
+    model.close()
+
+
+def test_a_pass_that_fails_ends_for_the_policy_too(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pocketseek.runtime.residency.chunk_files.RETRY_PAUSE_S", 0.0)
+    told: list[str] = []
+    fails = threading.Event()
+
+    def read_into(descriptor: int, buffers: Sequence[memoryview], offset: int) -> int:
+        if fails.is_set():
+            raise OSError(5, "Input/output error")
+        return os.preadv(descriptor, buffers, offset)
+
+    model = Model(package, ChunkFiles(package, read_into=read_into))
+    model.weights.set_bytes(0)
+    model.generate()
+    policy = model.weights.policy
+    used, victim, end_pass = policy.used, policy.victim, policy.end_pass
+    monkeypatch.setattr(policy, "used", lambda *rest: (told.append("used"), used(*rest)))
+    monkeypatch.setattr(policy, "victim", lambda *rest: (told.append("victim"), victim(*rest))[1])
+    monkeypatch.setattr(policy, "end_pass", lambda: (told.append("end"), end_pass()))
+    fails.set()
+    for _ in range(3):
+        model.position = 0
+        with pytest.raises(StorageError):
+            model.run(PROMPT[:40], needs_logits=False)
+        assert ("used" in told, told.count("end"), told[-1]) == (True, 1, "end")
+        told.clear()
+    fails.clear()
+    model.position = 0
+    model.run(PROMPT[:40], needs_logits=False)
+    assert (told.count("end"), told[-1]) == (1, "end")
     model.close()
 
 
@@ -359,17 +351,17 @@ def test_damaged_experts_are_an_error_until_a_good_file_is_there(
     path = largest_file(sealed) if is_sealed else expert_chunks(package)[0]
     good = path.read_bytes()
     model.weights.set_bytes(0)
-    assert generate(model) == expected
+    assert model.generate() == expected
     with path.open("r+b") as file:
         file.seek(len(good) // 8)
         file.write(os.urandom(len(good) // 2))
     with pytest.raises(IntegrityError):
-        generate(model)
+        model.generate()
     with pytest.raises(IntegrityError):
-        generate(model)
+        model.generate()
     path.unlink()
     path.write_bytes(good)
-    assert generate(model) == expected
+    assert model.generate() == expected
     model.close()
 
 
@@ -377,7 +369,7 @@ def test_what_was_read_while_somebody_wrote_is_not_used_again(package: Package, 
     """The file is good again before anybody looks; only its time tells."""
     model = Model(package)
     model.weights.set_bytes(0)
-    assert generate(model) == expected
+    assert model.generate() == expected
     path = expert_chunks(package)[0]
     good = path.read_bytes()
     store = model.weights.store
@@ -409,6 +401,6 @@ def test_what_was_read_while_somebody_wrote_is_not_used_again(package: Package, 
     assert model.weights.is_doubtful
     store.begin = begun  # type: ignore[method-assign]
     assert path.read_bytes() == good
-    assert generate(model) == expected
+    assert model.generate() == expected
     assert not model.weights.is_doubtful
     model.close()

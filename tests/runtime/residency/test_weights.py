@@ -10,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from weight_passes import PROMPT, Sequential, copied
 
 from pocketseek.errors import IntegrityError, MemoryLimitError, StorageError
-from pocketseek.kernels.choose import choose_kernels
-from pocketseek.kernels.contract import RowSpan
-from pocketseek.kernels.kv_memory import KvMemory
+from pocketseek.kernels.contract import ModelKernels
 from pocketseek.kernels.mapped import resident_bytes
 from pocketseek.package.paths import chunk_path
 from pocketseek.package.reader import Package
@@ -28,11 +26,10 @@ from pocketseek.runtime.residency.weight_files import WeightFiles
 from pocketseek.runtime.residency.weights import Weights
 
 UNIT_BYTES = 48_000
-PROMPT = tuple(range(5, 75))
 
 
-class Model:
-    """A sequence run token by token or in pieces over weights under test."""
+class Model(Sequential[Weights]):
+    """Over units that are so small that they stream."""
 
     def __init__(
         self,
@@ -41,39 +38,15 @@ class Model:
         read_mode: Callable[[], ReadMode] = lambda: DEFAULT_READ_MODE,
         losses: LossWatch | None = None,
     ) -> None:
-        config = package.manifest.model
-        self._kernels = choose_kernels().open(config, 2)
-        self.weights = Weights(
-            package, self._kernels, unit_bytes=UNIT_BYTES, files=files, read_mode=read_mode, losses=losses
-        )
-        self._memory = KvMemory(config, 4)
-        self._config = config
-        self.position = 0
+        def make(kernels: ModelKernels) -> Weights:
+            return Weights(package, kernels, unit_bytes=UNIT_BYTES, files=files, read_mode=read_mode, losses=losses)
 
-    def run(self, token_ids: Sequence[int], *, needs_logits: bool = True) -> NDArray[np.float32]:
-        rows = self._kernels.begin(
-            [RowSpan(self.position, len(token_ids), (0, 1, 2, 3))], self.weights.inv_freq, self._memory
-        )
-        ids = np.array(token_ids, np.int32)
-        hidden = np.empty((len(ids), self._config.hidden_size), np.float32)
-        chosen = np.array([len(ids) - 1] if needs_logits else [], np.int32)
-        logits = np.full((len(chosen), self._config.vocab_size), np.nan, np.float32)
-        with self.weights.one_pass(ids, needs_head=needs_logits):
-            self.weights.embed(ids, hidden)
-            self.weights.run_layers(rows, hidden)
-            self.weights.run_head(hidden, chosen, logits)
-        self.position += len(token_ids)
-        return logits
-
-    def close(self) -> None:
-        self.weights.close()
+        super().__init__(package, make)
 
 
 @pytest.fixture
 def package(layered_package: Path, tmp_path: Path) -> Iterator[Package]:
-    copy = tmp_path / "package"
-    shutil.copytree(layered_package, copy)
-    with Package.open(copy) as package:
+    with copied(layered_package, tmp_path) as package:
         yield package
 
 
@@ -82,17 +55,9 @@ def expected(layered_package: Path) -> list[bytes]:
     """Logits of a prompt and twelve tokens, all in memory."""
     with Package.open(layered_package) as package:
         model = Model(package)
-        answer = generate(model)
+        answer = model.generate()
         model.close()
     return answer
-
-
-def generate(model: Model) -> list[bytes]:
-    model.run(PROMPT[:40], needs_logits=False)
-    logits = [model.run(PROMPT[40:])]
-    for _ in range(12):
-        logits.append(model.run([int(logits[-1].argmax())]))
-    return [row.tobytes() for row in logits]
 
 
 def shares(weights: Weights) -> list[int | None]:
@@ -104,8 +69,7 @@ def test_logits_are_the_same_bytes_whatever_is_streamed(package: Package, expect
     model = Model(package)
     for num_bytes in shares(model.weights):
         model.weights.set_bytes(num_bytes)
-        model.position = 0
-        assert generate(model) == expected, f"{num_bytes} bytes in memory"
+        assert model.generate() == expected, f"{num_bytes} bytes in memory"
     model.close()
 
 
@@ -113,16 +77,13 @@ def test_units_move_between_any_two_passes(package: Package, expected: list[byte
     seed = int.from_bytes(os.urandom(4))
     random = np.random.default_rng(seed)
     model = Model(package)
+
+    def move() -> None:
+        model.weights.set_bytes(int(random.integers(model.weights.num_bytes)))
+
     for _ in range(5):
-        model.position = 0
-        model.weights.set_bytes(int(random.integers(model.weights.num_bytes)))
-        model.run(PROMPT[:40], needs_logits=False)
-        model.weights.set_bytes(int(random.integers(model.weights.num_bytes)))
-        logits = [model.run(PROMPT[40:])]
-        for _ in range(12):
-            model.weights.set_bytes(int(random.integers(model.weights.num_bytes)))
-            logits.append(model.run([int(logits[-1].argmax())]))
-        assert [row.tobytes() for row in logits] == expected, f"seed {seed}"
+        move()
+        assert model.generate(between=move) == expected, f"seed {seed}"
     model.close()
 
 
@@ -177,10 +138,9 @@ def test_a_ring_that_the_system_refuses_leaves_everything_as_it_was(
         with pytest.raises(MemoryLimitError, match="refused by the system"):
             model.weights.set_bytes(0)
     assert model.weights.memory_bytes == model.weights.num_bytes
-    assert generate(model) == expected
+    assert model.generate() == expected
     model.weights.set_bytes(0)
-    model.position = 0
-    assert generate(model) == expected
+    assert model.generate() == expected
     model.close()
 
 
@@ -206,8 +166,7 @@ def test_storage_that_fails_while_it_is_tried_out_is_tried_out_again(
     model = Model(package, read_mode=read_mode)
     for num_bytes in (0, model.weights.num_bytes // 2):
         model.weights.set_bytes(num_bytes)
-        model.position = 0
-        assert generate(model) == expected
+        assert model.generate() == expected
     assert not failures
     model.close()
 
@@ -285,8 +244,7 @@ def test_a_package_that_is_removed_is_used_on(package: Package, expected: list[b
     shutil.rmtree(package.path)
     for num_bytes in (None, 0, model.weights.num_bytes // 2):
         model.weights.set_bytes(num_bytes)
-        model.position = 0
-        assert generate(model) == expected
+        assert model.generate() == expected
     model.close()
 
 
@@ -332,28 +290,21 @@ def places_of(units: Sequence[Unit]) -> set[tuple[int, int]]:
     return {(piece.chunk, piece.offset) for unit in units for piece in unit.pieces}
 
 
-def wait_until_warm(weights: Weights) -> None:
-    """As long as it takes; only a hanging test waits for its timeout."""
-    while not weights.is_warm:
-        threading.Event().wait(0.001)
-
-
 def test_what_the_system_took_is_read_again_ahead_of_the_passes(package: Package, expected: list[bytes]) -> None:
     files = NotedFiles(package)
     model = Model(package, files, losses=AlwaysDue())
     weights = model.weights
-    generate(model)
+    model.generate()
     head = [unit for unit in weights.plan.units if unit.layer is None]
     evict(package, weights, files, head)
     num_warmings = weights.num_warmings
     model.run([1], needs_logits=False)  # which would not bring the head back
-    wait_until_warm(weights)
+    model.wait_until_warm()
     assert resident_bytes_of(package, head) == sum(unit.num_bytes for unit in head)
     assert weights.num_warmings == num_warmings + 1
     assert len(files.warmed) > 0
     evict(package, weights, files, weights.plan.units)
-    model.position = 0
-    assert generate(model) == expected
+    assert model.generate() == expected
     model.close()
 
 
@@ -362,12 +313,12 @@ def test_only_what_may_be_kept_is_read_again(package: Package, expected: list[by
     model = Model(package, files, losses=AlwaysDue())
     weights = model.weights
     weights.set_bytes(weights.num_bytes * 3 // 4)
-    wait_until_warm(weights)
+    model.wait_until_warm()
     kept = [unit for unit in weights.plan.units if unit.index in weights.plan.resident]
     files.warmed.clear()
     evict(package, weights, files, weights.plan.units)
-    assert generate(model) == expected
-    wait_until_warm(weights)
+    assert model.generate() == expected
+    model.wait_until_warm()
     assert files.warmed
     assert {(chunk, offset) for chunk, offset, _ in files.warmed} <= places_of(kept)
     model.close()
@@ -384,7 +335,7 @@ def test_what_waits_to_be_warmed_is_not_forgotten_when_units_move(package: Packa
     assert not weights.is_warm
     weights._streamer.num_readers = 2
     weights.set_bytes(weights.num_bytes - 1)
-    wait_until_warm(weights)
+    model.wait_until_warm()
     kept = [unit for unit in weights.plan.units if unit.index in weights.plan.resident]
     assert {(chunk, offset) for chunk, offset, _ in files.warmed} == places_of(kept) & cold != set()
     model.close()

@@ -100,6 +100,7 @@ class Federation:
         self._log = log
         self._evaluate = evaluate
         self._done = 0
+        self._learnt = 0
         self._spent = _Spent()
         begin = hashlib.sha256(self._vector.tobytes()).hexdigest()
         key: dict[str, JsonValue] = {"plan": replace(plan, rounds=1).to_json(), "start": begin}
@@ -120,6 +121,11 @@ class Federation:
     @property
     def rounds_done(self) -> int:
         return self._done
+
+    @property
+    def rounds_learnt(self) -> int:
+        """Of those that are done: the others changed nothing."""
+        return self._learnt
 
     @property
     def is_done(self) -> bool:
@@ -176,9 +182,6 @@ class Federation:
         self._log.write("round-broken", round=self._done + 1, why=why)
         return self._end("broken-off", len(absent), 0, absent)
 
-    def remove_state(self) -> None:
-        self._state.remove()
-
     def _end(
         self,
         outcome: Outcome,
@@ -193,6 +196,7 @@ class Federation:
     ) -> RoundReport:
         if mean is not None:
             self._vector = (self._vector + mean).astype(np.float32)
+            self._learnt += 1
         self._done += 1
         report = RoundReport(
             number=self._done,
@@ -235,6 +239,7 @@ class Federation:
     def _save(self, *, is_open: bool) -> None:
         facts: dict[str, JsonValue] = {
             "done": self._done,
+            "learnt": self._learnt,
             "sums": list(self._spent.sums),
             "num_answers": self._spent.num_answers,
             "is_open": is_open,
@@ -246,10 +251,12 @@ class Federation:
         if kept is None:
             return
         done, sums, num_answers = (kept.facts[name] for name in ("done", "sums", "num_answers"))
+        learnt = kept.facts.get("learnt", done)
         assert isinstance(done, int)
+        assert isinstance(learnt, int)
         assert isinstance(sums, list)
         assert isinstance(num_answers, int)
-        self._vector, self._done = kept.arrays["vector"], done
+        self._vector, self._done, self._learnt = kept.arrays["vector"], done, learnt
         self._spent = _Spent([float(one) for one in sums], num_answers)
         if kept.facts["is_open"]:
             self._spend_unknown()

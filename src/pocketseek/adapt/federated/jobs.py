@@ -8,29 +8,17 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pocketseek.adapt.data_file import read_data
-from pocketseek.adapt.federated.federation import Evaluate, Federation, Privacy, RoundReport
-from pocketseek.adapt.federated.plan import FederatedPlan, parse_plan
-from pocketseek.adapt.train_output import check_output, write_adapter
-from pocketseek.adapt.train_tensors import AdapterTensors, adapter_shapes, initial_tensors
+from pocketseek.adapt.federated.opened import OpenedFederation
 from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.libraries import load_library
-from pocketseek.package.audit import AuditLog
-from pocketseek.package.lock import destination_lock
-from pocketseek.package.manifest import JsonValue, read_manifest
-from pocketseek.package.reader import Package
 from pocketseek.package.storage import storage_errors
 
-if TYPE_CHECKING:
-    from pocketseek.adapt.federated.flower_rounds import Patience, Waiting
-
 Tell = Callable[[str, dict[str, Any]], None]
-ADAPTER, LOG = "adapter", "rounds.log"
 FLOWER = "1.42"
 _SUFFIXES = (".jsonl", ".txt")
 
@@ -135,18 +123,19 @@ def _serve(job: ServerJob, tell: Tell) -> None:
     from pocketseek.adapt.federated.keys import server_keys
 
     keys = None if job.keys is None else server_keys(Path(job.keys))
-    with _Opened(job.rounds, tell) as opened:
-        fleet = Fleet(None if keys is None else keys.devices)
-        with served(fleet, job.host, job.port, keys) as port:
-            tell("listening", {"host": job.host, "port": port})
-            Rounds(
-                opened.federation,
-                fleet.grid,
-                opened.patience,
-                fleet.name_of,
-                opened.tell_waiting,
-                opened.tell_round,
-            ).run()
+    with OpenedFederation(job.rounds, tell) as opened:
+        if not opened.federation.is_done:
+            fleet = Fleet(None if keys is None else keys.devices)
+            with served(fleet, job.host, job.port, keys) as port:
+                tell("listening", {"host": job.host, "port": port})
+                Rounds(
+                    opened.federation,
+                    fleet.grid,
+                    opened.patience,
+                    fleet.name_of,
+                    opened.tell_waiting,
+                    opened.tell_round,
+                ).run()
         opened.finish()
 
 
@@ -156,17 +145,18 @@ def _simulate(job: SimulateJob, tell: Tell) -> None:
     files = data_files(Path(job.data))
     for path in files:
         read_data(path)
-    with _Opened(job.rounds, tell) as opened:
-        simulate(
-            opened.federation,
-            Path(job.rounds.package),
-            files,
-            patience=opened.patience,
-            num_threads=job.rounds.num_threads,
-            at_once=job.at_once,
-            tell_waiting=opened.tell_waiting,
-            tell_round=opened.tell_round,
-        )
+    with OpenedFederation(job.rounds, tell) as opened:
+        if not opened.federation.is_done:
+            simulate(
+                opened.federation,
+                Path(job.rounds.package),
+                files,
+                patience=opened.patience,
+                num_threads=job.rounds.num_threads,
+                at_once=job.at_once,
+                tell_waiting=opened.tell_waiting,
+                tell_round=opened.tell_round,
+            )
         opened.finish()
 
 
@@ -189,84 +179,3 @@ def _take_part(job: ClientJob, tell: Tell) -> None:
     )
     roots = None if keys is None else keys.root_certificates
     take_part(Server(job.address, keys, roots, insecure=keys is None), client_app(lambda context: phone), tell=tell)
-
-
-class _Opened:
-    """A federation under its lock, and how it is told and ended."""
-
-    def __init__(self, job: RoundsJob, tell: Tell) -> None:
-        self._job = job
-        self._tell = tell
-        self._resources = ExitStack()
-        self.plan: FederatedPlan = parse_plan(job.plan)
-        self._output = Path(job.folder) / ADAPTER
-
-    def __enter__(self) -> _Opened:
-        folder, model = Path(self._job.folder), read_manifest(Path(self._job.package)).model
-        check_output(self._output, replace=self._job.fresh)
-        with storage_errors(folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._resources.enter_context(destination_lock(self._output))
-        plan = self.plan
-        self.federation = Federation(
-            plan,
-            adapter_shapes(model, plan.rank, plan.targets),
-            initial_tensors(model, plan.rank, plan.targets, plan.seed),
-            self._output,
-            AuditLog(folder / LOG),
-            fresh=self._job.fresh,
-            evaluate=self._evaluate(),
-        )
-        if self.federation.rounds_done:
-            self._tell("going-on", {"done": self.federation.rounds_done, "rounds": plan.rounds})
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._resources.close()
-
-    @property
-    def patience(self) -> Patience:
-        from pocketseek.adapt.federated.flower_rounds import Patience
-
-        job = self._job
-        return Patience(job.check_in_s, job.round_s, job.pause_s, job.give_up_s)
-
-    def tell_waiting(self, waiting: Waiting) -> None:
-        self._tell("waiting", asdict(waiting))
-
-    def tell_round(self, report: RoundReport) -> None:
-        self._tell("round", {**asdict(report), "rounds": self.plan.rounds})
-
-    def finish(self) -> None:
-        """The adapter in PEFT's form, and the state away."""
-        privacy, plan = self.federation.privacy, self.plan
-        record: dict[str, JsonValue] = {
-            "federated": json.loads(plan.to_json()),
-            "rounds": self.federation.rounds_done,
-            "privacy": _plain(privacy),
-        }
-        base = read_manifest(Path(self._job.package)).name
-        write_adapter(self._output, self.federation.tensors, plan.settings(1), base, record)
-        self.federation.remove_state()
-        self._tell("done", {"path": str(self._output), "privacy": _plain(privacy), "delta": plan.delta})
-
-    def _evaluate(self) -> Evaluate | None:
-        if self._job.validation is None:
-            return None
-        from pocketseek.adapt.train import opened_run, tokens_of
-
-        path = Path(self._job.validation)
-        settings = self.plan.settings(1, self._job.num_threads)
-        package = self._resources.enter_context(Package.open(Path(self._job.package)))
-        sequences = tokens_of(package, read_data(path).examples, settings, str(path)).sequences
-
-        def evaluate(tensors: AdapterTensors) -> float:
-            with opened_run(package, sequences, settings, start=tensors) as opened:
-                return opened.run.validate(sequences).perplexity
-
-        return evaluate
-
-
-def _plain(privacy: Privacy) -> dict[str, JsonValue]:
-    """Infinity has no form in JSON: null, no protection."""
-    return {name: value if value is not None and value < 1e300 else None for name, value in asdict(privacy).items()}

@@ -54,7 +54,7 @@ class _Streamed:
         self._stream.accept_waveform(SAMPLE_RATE, samples)
         self._decode()
 
-    def partial(self) -> str:
+    def partial(self, *, may_be_over: bool = False) -> str:
         return str(self._recogniser.get_result(self._stream)).strip()
 
     def finish(self) -> str:
@@ -86,7 +86,7 @@ class _Whole:
             self._done = joined(self._done, self._read(self._samples[:place]))
             self._samples, self._num_read, self._text = self._samples[place:], 0, ""
 
-    def partial(self) -> str:
+    def partial(self, *, may_be_over: bool = False) -> str:
         if self._num_read != len(self._samples):
             self._text, self._num_read = self._read(self._samples), len(self._samples)
         return joined(self._done, self._text)

@@ -8,8 +8,8 @@ last time and stays, and its words are told to the model as what came before. `f
 The encoder takes as long for a word as for 30 s, because it is always given 30 s, most of them silence. Here it is
 given the sound and a few seconds of silence, which takes a fraction of that. Now and then a model says things twice
 then, or is not sure of itself; such a stretch is read again with all 30 s, as faster-whisper itself does it, but only
-once it is over: of half a word a model is seldom sure, and the second reading takes five times as long as the first,
-in which speech goes on (docs/lab-notes.md).
+once it is over, or silence says that it may be: of half a word a model is seldom sure, and the second reading takes
+five times as long as the first, in which speech goes on (docs/lab-notes.md).
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ class WhisperRecogniser:
             )
         except (RuntimeError, ValueError, OSError) as error:
             raise FormatError(f"{model} is no Whisper model; run `pocketseek voice setup` again") from error
+        filters = self._model.feature_extractor.mel_filters
+        if filters.any(axis=1).all():
+            self._model.feature_extractor.mel_filters = _Bands(filters)
         self._is_multilingual = bool(self._model.model.is_multilingual)
         self.languages: tuple[str, ...] = () if self._is_multilingual else ("en",)
         self.name = f"Whisper ({model.name})"
@@ -61,29 +64,19 @@ class WhisperRecogniser:
             raise UsageError(f"this Whisper model knows English only, not {language!r}; run `pocketseek voice setup`")
         return _Stretches(self, language if self._is_multilingual else "en")
 
-    def read(
-        self,
-        samples: Samples,
-        language: str | None,
-        before: str,
-        *,
-        is_over: bool = True,
-        was_doubtful: bool = False,
-    ) -> Heard:
-        """One stretch of at most 30 s. before: what was said until then. is_over: nothing will be added to it.
-        was_doubtful: it was read once, and is the same."""
+    def read(self, samples: Samples, language: str | None, before: str, *, is_over: bool = True) -> Heard:
+        """One stretch of at most 30 s. before: what was said until then. is_over: likely that is all of it."""
         if len(samples) < _SHORTEST_S * SAMPLE_RATE:
             return Heard("")
         features = self._model.feature_extractor(samples)[..., : _FRAMES_PER_S * 30]
-        num_frames = (
-            _WHOLE_FRAMES
-            if was_doubtful
-            else min(_WHOLE_FRAMES, -(-(features.shape[-1] + _SILENT_FRAMES) // _STEP_FRAMES) * _STEP_FRAMES)
-        )
+        num_frames = min(_WHOLE_FRAMES, -(-(features.shape[-1] + _SILENT_FRAMES) // _STEP_FRAMES) * _STEP_FRAMES)
         reading = self._reading(features, num_frames, language, before)
-        is_doubtful = num_frames < _WHOLE_FRAMES and reading.is_doubtful(len(samples) / SAMPLE_RATE)
+        seconds = len(samples) / SAMPLE_RATE
+        is_doubtful = num_frames < _WHOLE_FRAMES and reading.is_doubtful(seconds)
         if is_doubtful and is_over:
-            reading = self._reading(features, _WHOLE_FRAMES, language, before)
+            again = self._reading(features, _WHOLE_FRAMES, language, before)
+            if reading.says_too_much(seconds) or again.sureness > reading.sureness:
+                reading = again
         return Heard("" if reading.is_no_speech else reading.text, is_doubtful and not is_over)
 
     def _reading(self, features: NDArray[np.float32], num_frames: int, language: str | None, before: str) -> _Reading:
@@ -114,6 +107,23 @@ class WhisperRecogniser:
         self._model.model.unload_model()
 
 
+class _Bands:
+    """The filters that make 80 bands of 201 frequencies, of which each takes a few: `filters @ spectrum` without the
+    zeros, and without BLAS, whose threads spin on for longer than this takes, on the cores of everybody else.
+
+    filters: (bands, frequencies), none of them empty.
+    """
+
+    def __init__(self, filters: NDArray[np.float32]) -> None:
+        bands, self._frequencies = np.nonzero(filters)
+        self._weights = filters[bands, self._frequencies][:, None]
+        self._starts = np.searchsorted(bands, np.arange(len(filters)))
+
+    def __matmul__(self, spectrum: NDArray[np.float32]) -> NDArray[np.float32]:
+        """spectrum: (frequencies, frames); gives (bands, frames)."""
+        return np.add.reduceat(self._weights * spectrum[self._frequencies], self._starts, axis=0)
+
+
 @dataclass(frozen=True)
 class Heard:
     """is_doubtful: it is worth being read once more when it is over."""
@@ -137,14 +147,20 @@ class _Reading:
         return self.silence > _MOST_SILENT and self.sureness < _LEAST_SURE
 
     def is_doubtful(self, seconds: float) -> bool:
-        """It says things twice, or more than can be said in the time, or hardly believes itself."""
-        return self.sureness < _LEAST_SURE or self.num_tokens > 10 + 8 * seconds or says_twice(self.text)
+        """It hardly believes itself, or should not be believed."""
+        return self.sureness < _LEAST_SURE or self.says_too_much(seconds)
+
+    def says_too_much(self, seconds: float) -> bool:
+        """It says things twice, or more than can be said in the time."""
+        return self.num_tokens > 10 + 8 * seconds or says_twice(self.text)
 
 
 def says_twice(text: str) -> bool:
-    """Whether several words at its end are a repetition of those before them."""
+    """Whether several words at its end are a repetition of those before them, or it is nothing but two or more words
+    said again and again."""
     words = re.findall(r"[\u4e00-\u9fff]|[^\W\u4e00-\u9fff]+", text.casefold())
-    return any(words[-size:] == words[-2 * size : -size] for size in range(4, len(words) // 2 + 1))
+    at_end = any(words[-size:] == words[-2 * size : -size] for size in range(4, len(words) // 2 + 1))
+    return at_end or any(words[size:] == words[:-size] for size in range(2, len(words) // 2 + 1))
 
 
 class _Stretches:
@@ -165,27 +181,19 @@ class _Stretches:
         while self._num_samples > CUT_S * SAMPLE_RATE:
             self._cut()
 
-    def partial(self) -> str:
-        if self._num_read != self._num_samples:
-            self._read(is_over=False)
+    def partial(self, *, may_be_over: bool = False) -> str:
+        if self._num_read != self._num_samples or (may_be_over and self._heard.is_doubtful):
+            self._heard = self._recogniser.read(self._stretch(), self._language, self._done, is_over=may_be_over)
+            self._num_read = self._num_samples
         return joined(self._done, self._heard.text)
 
     def finish(self) -> str:
-        if self._num_read != self._num_samples:
-            self._read(is_over=True)
-        elif self._heard.is_doubtful:
-            self._read(is_over=True, was_doubtful=True)
+        text = self.partial(may_be_over=True)
         self.cancel()
-        return joined(self._done, self._heard.text)
+        return text
 
     def cancel(self) -> None:
         self._pieces, self._num_samples, self._num_read = [], 0, 0
-
-    def _read(self, *, is_over: bool, was_doubtful: bool = False) -> None:
-        self._heard = self._recogniser.read(
-            self._stretch(), self._language, self._done, is_over=is_over, was_doubtful=was_doubtful
-        )
-        self._num_read = self._num_samples
 
     def _stretch(self) -> Samples:
         if len(self._pieces) != 1:

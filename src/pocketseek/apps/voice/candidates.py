@@ -148,4 +148,7 @@ def _whisper_languages(folder: Path) -> tuple[str, ...]:
 
 
 def num_threads() -> int:
-    return max(1, min(_MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1))
+    """Half of the cores, since all parts work at once: what waits for all of its threads waits for the one that another
+    part keeps off its core (docs/lab-notes.md)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return max(1, min(_MOST_THREADS, cores // 2))

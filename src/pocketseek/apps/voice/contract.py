@@ -27,9 +27,9 @@ class Utterance(Protocol):
     def feed(self, samples: Samples) -> None:
         """16 kHz, any length."""
 
-    def partial(self) -> str:
+    def partial(self, *, may_be_over: bool = False) -> str:
         """The text of what was fed so far, which later may be another; "" of engines that only finish. Works as long
-        as that takes: who asks decides how often."""
+        as that takes: who asks decides how often. may_be_over: silence followed, so this is worth all care."""
 
     def finish(self) -> str:
         """The text of all of it; ends the utterance. Quick if nothing was fed since `partial`."""

@@ -122,6 +122,7 @@ class LibraryLoudspeaker:
 
     @property
     def played_s(self) -> float:
+        self._check()
         return self._num_played / self._rate
 
     @property
@@ -133,8 +134,7 @@ class LibraryLoudspeaker:
             self._num_played = 0
 
     def play(self, samples: Samples, sample_rate: int) -> None:
-        if not self._stream.active:
-            raise VoiceError("the loudspeaker stopped; check that it is plugged in and start again")
+        self._check()
         if sample_rate != self._from_rate:
             self._from_rate, self._resampler = sample_rate, Resampler(sample_rate, self._rate)
         converted = self._resampler.feed(samples)
@@ -150,6 +150,10 @@ class LibraryLoudspeaker:
 
     def close(self) -> None:
         self._stream.close()
+
+    def _check(self) -> None:
+        if not self._stream.active:
+            raise VoiceError("the loudspeaker stopped; check that it is plugged in and start again")
 
     def _wanted(self, block: NDArray[np.float32], frames: int, _time: object, _status: object) -> None:
         filled = 0

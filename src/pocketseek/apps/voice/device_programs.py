@@ -140,6 +140,7 @@ class ProgramLoudspeaker:
     @property
     def played_s(self) -> float:
         with self._changed:
+            self._check()
             return self._played_before_s + self._heard_s()
 
     @property
@@ -153,11 +154,7 @@ class ProgramLoudspeaker:
 
     def play(self, samples: Samples, sample_rate: int) -> None:
         with self._changed:
-            if self._error is not None:
-                error, self._error = self._error, None
-                raise error
-            if self._writing_s is not None and self._clock() - self._writing_s > _SILENT_S:
-                raise VoiceError(f"the loudspeaker takes no sound ({self.name}); check it and start again")
+            self._check()
             if self._rate != sample_rate:
                 self._waiting = [_at(piece, self._rate, sample_rate) for piece in self._waiting]
                 self._rate = sample_rate
@@ -179,6 +176,14 @@ class ProgramLoudspeaker:
         self.stop()  # first: the thread may wait for a program that takes no more
         self._thread.join()
 
+    def _check(self) -> None:
+        """Raises, once, what went wrong since it was asked last."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        if self._writing_s is not None and self._clock() - self._writing_s > _SILENT_S:
+            raise VoiceError(f"the loudspeaker takes no sound ({self.name}); check it and start again")
+
     def _heard_s(self) -> float:
         return 0.0 if self._process is None else max(0.0, min(self._given_s, self._clock() - self._began_s))
 
@@ -196,7 +201,7 @@ class ProgramLoudspeaker:
         while not self._is_closed:
             try:
                 self._give()
-            except VoiceError as error:  # kept for the next `play`
+            except VoiceError as error:  # kept for who plays or asks what was played
                 with self._changed:
                     self._error = error
                     self._waiting.clear()

@@ -42,7 +42,7 @@ class Microphone(Protocol):
 
 
 class Loudspeaker(Protocol):
-    """Methods from any thread. `play` and what is played raise VoiceError when the device goes away."""
+    """Methods from any thread. `play` and `played_s` raise VoiceError when the device went away."""
 
     @property
     def name(self) -> str: ...

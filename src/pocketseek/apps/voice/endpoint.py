@@ -32,7 +32,8 @@ class EndpointSettings:
 
     start_s, strict_start_s: length of the window of which all frames but one have to be speech; the strict one counts
     while an answer is being played, which the microphone may hear, and asks for `strict_speech`. usual_hangover_s: for
-    a speaker whose pauses are not known yet. longest_s: speech that goes on for longer ends here.
+    a speaker whose pauses are not known yet. least_pause_s: shorter silence within speech says nothing of a speaker.
+    longest_s: speech that goes on for longer ends here.
     """
 
     speech: float = 0.5
@@ -40,7 +41,8 @@ class EndpointSettings:
     strict_speech: float = 0.65
     start_s: float = 0.128
     strict_start_s: float = 0.16
-    settle_s: float = 0.2
+    least_pause_s: float = 0.1
+    settle_s: float = 0.12
     least_hangover_s: float = 0.4
     usual_hangover_s: float = 0.6
     most_hangover_s: float = 1.4
@@ -125,7 +127,7 @@ class Endpointer:
     def _while_speaking(self, is_speech: bool) -> Signal | None:
         silence_s = (self._position - 1 - self.end_frame) * self._frame_s
         if is_speech:
-            if silence_s >= self._settings.settle_s / 2:
+            if silence_s >= self._settings.least_pause_s:
                 self._pauses_s.append(silence_s)
             self.end_frame = self._position
             was_settled, self._is_settled = self._is_settled, False
@@ -159,11 +161,16 @@ class Endpointer:
 _OPEN_ENDINGS = frozenset(
     word
     for line in (
-        "a an the and or but because so if when while that which who of to in on at for with from by as than is are",
-        "was were my your his her our their this these not also um uh er hmm well",
+        "a an the and or but because so if while of as than my your his her our their not also um uh er hmm well",
     )
     for word in line.split()
 )
+_ENDS_A_QUESTION = frozenset(
+    word
+    for line in ("when that which who to in on at for with from by", "is are was were this these")
+    for word in line.split()
+)
+"""Words that mostly have something after them, if they do not end a question: "what a black hole is?"."""
 _OPEN_CHINESE = (
     "和",
     "的",
@@ -196,4 +203,6 @@ def hint_of(text: str) -> Hint:
     last = bare.split()[-1].lower() if bare.split() else ""
     if last in _OPEN_ENDINGS or bare.endswith(_OPEN_CHINESE):
         return "open"
+    if last in _ENDS_A_QUESTION:
+        return "unknown" if text.endswith("?") else "open"
     return "complete" if text.endswith((".", "!", "?", "。", "！", "？")) else "unknown"

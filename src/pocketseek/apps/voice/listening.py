@@ -21,7 +21,7 @@ from pocketseek.apps.voice.noise_gate import NoiseGate, SpeechLevel
 from pocketseek.errors import OverloadedError, UsageError, VoiceError
 
 _BEFORE_S = 0.5  # of sound that is taken from before the start was noticed; noticing takes a third of it
-_AFTER_S = 0.2  # of silence that the recogniser gets at the end
+_AFTER_S = 0.1  # of silence that the recogniser gets at the end: less than what settles, or it would read that, too
 MOST_BACKLOG_S = 120.0
 _PAUSE_S = 1.0  # of nothing at all: the source had paused
 _DRIFT = 0.0005  # by which two clocks may differ
@@ -73,7 +73,8 @@ class ListeningReader(Protocol):
 
     def speech_started(self, start_s: float) -> None: ...
 
-    def speech(self, samples: Samples) -> None: ...
+    def speech(self, samples: Samples, *, is_silent: bool = False) -> None:
+        """is_silent: this part of it is none, and may be the beginning of the end."""
 
     def speech_settled(self) -> None: ...
 
@@ -259,7 +260,7 @@ class ListeningStage:
             self._silence = []
             self._reader.speech(frame)
         elif silent_frames <= self._frames(_AFTER_S):
-            self._reader.speech(frame)
+            self._reader.speech(frame, is_silent=True)
         else:
             self._silence.append(frame)
 

@@ -156,9 +156,9 @@ class _Lent:
         with self._giving_up():
             self._utterance.feed(samples)
 
-    def partial(self) -> str:
+    def partial(self, *, may_be_over: bool = False) -> str:
         with self._giving_up():
-            return self._utterance.partial()
+            return self._utterance.partial(may_be_over=may_be_over)
 
     def finish(self) -> str:
         with self._giving_up():

@@ -3,7 +3,7 @@
 One thread owns the recogniser. Others hand it sound and say what they want; it takes all that has come at once, so a
 slow engine falls behind by less often asking for a partial text. What waits while it is opened, or hangs, is bounded by
 who feeds it, who looks at `backlog_s`. How often a text is asked for follows what the last one cost, and how warm the
-phone is.
+phone is; none is begun in silence, where it would be in the way of the one that is asked for when silence has settled.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Literal, Protocol
 
 import numpy as np
@@ -31,6 +32,12 @@ _Kind = Literal["start", "settle", "resume", "finish", "cancel"]
 class _Command:
     kind: _Kind
     turn: int
+
+
+@dataclass(frozen=True)
+class _Sound:
+    samples: Samples
+    ends_silent: bool
 
 
 class RecognitionReader(Protocol):
@@ -70,13 +77,15 @@ class RecognitionStage:
         self._reader = reader
         self._clock = clock
         self._changed = threading.Condition()
-        self._inbox: deque[_Command | Samples] = deque()
+        self._inbox: deque[_Command | _Sound] = deque()
         self._pending_samples = 0
         self._is_closed = False
         # Of the thread alone:
+        self._batch: deque[_Command | _Sound] = deque()
         self._utterance: Utterance | None = None
         self._turn = 0
         self._new_s = 0.0  # sound that no text was asked for yet
+        self._is_silent = False
         self._text = ""
         self._heard_s = 0.0
         self._rest_until_s = 0.0
@@ -91,9 +100,9 @@ class RecognitionStage:
     def start(self, turn: int) -> None:
         self._put(_Command("start", turn))
 
-    def feed(self, samples: Samples) -> None:
+    def feed(self, samples: Samples, *, is_silent: bool = False) -> None:
         with self._changed:
-            self._inbox.append(samples)
+            self._inbox.append(_Sound(samples, is_silent))
             self._pending_samples += len(samples)
             self._changed.notify()
 
@@ -123,9 +132,9 @@ class RecognitionStage:
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def _live(self) -> None:
-        while (batch := self._next_batch()) is not None:
-            for item in batch:
-                self._try(partial(self._do, item))
+        while self._take():
+            while self._batch:
+                self._try(partial(self._do, self._batch.popleft()))
             self._try(self._ask_if_due)
         self._drop()
 
@@ -137,33 +146,34 @@ class RecognitionStage:
             self._drop()
             self._reader.recognition_failed(self._turn, error)
 
-    def _next_batch(self) -> list[_Command | Samples] | None:
-        """What has come, the sound between two commands in one piece; nothing when a text is due; None at the end."""
+    def _take(self) -> bool:
+        """What has come, the sound between two commands in one piece; nothing when a text is due; False at the end."""
         with self._changed:
             while not self._inbox and not self._is_closed and not self._is_due():
                 self._changed.wait(self._until_due_s())
             if self._is_closed:
-                return None
+                return False
             items, self._inbox = self._inbox, deque()
             self._pending_samples = 0
-        return _merged(items)
+        self._batch = _merged(items)
+        return True
 
-    def _do(self, item: _Command | Samples) -> None:
-        if not isinstance(item, _Command):
+    def _do(self, item: _Command | _Sound) -> None:
+        if isinstance(item, _Sound):
             if self._utterance is not None:
-                self._utterance.feed(item)
-                self._new_s += len(item) / SAMPLE_RATE
-                self._heard_s += len(item) / SAMPLE_RATE
+                self._utterance.feed(item.samples)
+                self._new_s += len(item.samples) / SAMPLE_RATE
+                self._heard_s += len(item.samples) / SAMPLE_RATE
+                self._is_silent = item.ends_silent
             return
         if item.kind == "start":
             self._drop()
-            self._turn, self._text, self._new_s, self._heard_s = item.turn, "", 0.0, 0.0
+            self._turn, self._text, self._new_s, self._heard_s, self._is_silent = item.turn, "", 0.0, 0.0, False
             self._utterance = self._recogniser.start(self._language)
         elif self._utterance is None or item.turn != self._turn:
             return  # of a turn that failed
         elif item.kind == "settle":
-            self._ask()
-            self._reader.seems_done(self._turn, self._text)
+            self._settled()
         elif item.kind == "resume":
             self._reader.goes_on(self._turn)
         elif item.kind == "finish":
@@ -173,11 +183,26 @@ class RecognitionStage:
         else:
             self._drop()
 
+    def _settled(self) -> None:
+        """Many pauses within speech are over before the text is there; then nothing is tried on it."""
+        if not self._has_resumed():
+            self._ask(may_be_over=True)
+        if not self._has_resumed():
+            self._reader.seems_done(self._turn, self._text)
+
+    def _has_resumed(self) -> bool:
+        with self._changed:
+            coming = [*self._batch, *self._inbox]
+        return any(isinstance(item, _Command) and item.kind == "resume" for item in coming)
+
     def _is_due(self) -> bool:
-        return self._utterance is not None and self._new_s >= _SHORTEST_STEP_S and self._clock() >= self._rest_until_s
+        return self._is_worth_it() and self._clock() >= self._rest_until_s
+
+    def _is_worth_it(self) -> bool:
+        return self._utterance is not None and self._new_s >= _SHORTEST_STEP_S and not self._is_silent
 
     def _until_due_s(self) -> float | None:
-        if self._utterance is None or self._new_s < _SHORTEST_STEP_S:
+        if not self._is_worth_it():
             return None
         return max(0.001, self._rest_until_s - self._clock())
 
@@ -185,11 +210,11 @@ class RecognitionStage:
         if self._is_due():
             self._ask()
 
-    def _ask(self) -> None:
-        if self._utterance is None or not self._new_s:
+    def _ask(self, *, may_be_over: bool = False) -> None:
+        if self._utterance is None or not (self._new_s or may_be_over):
             return
         began_s = self._clock()
-        text = self._utterance.partial().strip()
+        text = self._utterance.partial(may_be_over=may_be_over).strip()
         self._new_s = 0.0
         now_s = self._clock()
         self._rest_until_s = now_s + _REST_FACTOR * (now_s - began_s) / max(_LEAST_SHARE, self._heat_share())
@@ -206,17 +231,12 @@ class RecognitionStage:
                 utterance.cancel()
 
 
-def _merged(items: deque[_Command | Samples]) -> list[_Command | Samples]:
-    merged: list[_Command | Samples] = []
-    run: list[Samples] = []
-    for item in items:
-        if isinstance(item, _Command):
-            if run:
-                merged.append(np.concatenate(run))
-                run = []
-            merged.append(item)
+def _merged(items: deque[_Command | _Sound]) -> deque[_Command | _Sound]:
+    merged: deque[_Command | _Sound] = deque()
+    for is_sound, run in groupby(items, lambda item: isinstance(item, _Sound)):
+        if is_sound:
+            sounds = [item for item in run if isinstance(item, _Sound)]
+            merged.append(_Sound(np.concatenate([sound.samples for sound in sounds]), sounds[-1].ends_silent))
         else:
-            run.append(item)
-    if run:
-        merged.append(np.concatenate(run))
+            merged += run
     return merged

@@ -225,8 +225,8 @@ class VoiceSession:
         with self._lock:
             return all(later in self._wordless for later in range(turn + 1, self._turn + 1))
 
-    def speech(self, samples: Samples) -> None:
-        self._recognition.feed(samples)
+    def speech(self, samples: Samples, *, is_silent: bool = False) -> None:
+        self._recognition.feed(samples, is_silent=is_silent)
 
     def speech_settled(self) -> None:
         self._recognition.settle(self._spoken_turn)

@@ -13,6 +13,7 @@ from typing import Protocol
 from pocketseek.apps.voice.on_demand import Room
 from pocketseek.govern.thermal_governor import ThermalStatus
 from pocketseek.runtime.guests import GuestLease
+from pocketseek.runtime.memory_use import share_one_heap
 
 
 class _Heated(Protocol):
@@ -26,9 +27,10 @@ def heat_share(engines: Iterable[_Heated]) -> float:
 
 
 class SharedRoom:
-    """rooms: of the engines that are open now (`engine.guests`); asked each time."""
+    """rooms: of the engines that are open now (`engine.guests`); asked each time. Make it before any of them is."""
 
     def __init__(self, rooms: Callable[[], Iterable[Room]]) -> None:
+        share_one_heap()
         self._rooms = rooms
 
     @property

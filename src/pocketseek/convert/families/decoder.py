@@ -119,8 +119,12 @@ def _has_qkv_bias(source: Source, traits: DecoderTraits) -> bool:
 def check_limits(source: Source, model: ModelConfig) -> None:
     try:
         parse_model(render_model(model))
-    except FormatError as error:
-        raise UnsupportedError(f"{source.path}: the model is outside what a package can hold ({error})") from error
+    except FormatError as error:  # whose place and remedy are those of a manifest
+        problem = str(error).removeprefix("manifest.json: ").rpartition("; ")[0]
+        raise UnsupportedError(
+            f"{source.path}: the model is outside what a package can hold ({problem}); get an undamaged checkpoint, "
+            "or another model"
+        ) from error
 
 
 def _tensor_plans(source: Source, model: ModelConfig, traits: DecoderTraits) -> Iterable[TensorPlan]:

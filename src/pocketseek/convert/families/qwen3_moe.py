@@ -18,6 +18,7 @@ from pocketseek.shapes import MoeShape
 
 GGUF_ARCHITECTURE = "qwen3moe"
 _FAMILY = "qwen3_moe"
+_OTHER_NAME = "num_local_experts"  # of num_experts, where transformers 5 saved the checkpoint
 
 
 def plan(source: Source) -> ModelPlan:
@@ -31,7 +32,8 @@ def _read_hf(source: Source) -> tuple[DecoderSettings, MoeShape | None]:
     if config.flag("attention_bias", False):
         raise UnsupportedError(f"{config.where}: attention_bias is not supported; use a model without it")
     settings = read_hf_config(config, _FAMILY, qk_norm=True, allow_fp8=True)
-    num_layers, num_experts = settings.model.num_layers, config.whole("num_experts", low=0)
+    named = "num_experts" if config.has("num_experts") or not config.has(_OTHER_NAME) else _OTHER_NAME
+    num_layers, num_experts = settings.model.num_layers, config.whole(named, low=0)
     if not num_experts:
         return settings, None
     return settings, MoeShape(

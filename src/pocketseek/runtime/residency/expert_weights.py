@@ -274,6 +274,7 @@ class ExpertWeights:
             if self._slots is not None and not self._config.tied_embeddings:
                 self._rows.drop_if_many()
         except (StorageError, IntegrityError, MemoryLimitError, MemoryError):
+            self.policy.end_pass()  # what it set aside for this pass is out of date
             self._start_over()
             raise
         self._losses.pass_ended()
@@ -391,8 +392,7 @@ class ExpertWeights:
         """Let go of everything; of no use afterwards."""
         self._reader.close()
         self._layers, self._whole = [], []
-        if self._slots is not None:
-            self._slots.close()
+        self._store.close()
         self._parts.close()
         self._maps.close()
         self._files.close()
