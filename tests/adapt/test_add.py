@@ -38,7 +38,11 @@ def read_pair(package: Package, layer: int, target: str) -> np.ndarray:
         stored = package.tensor(f"layer.{layer}.{target}.{part}")
         parts = tuple((one.first_tile, one.data) for one in stored.parts)
         values.append(plain_values(TensorData(stored.format, stored.shape, parts)))
-    scale = package.tensor(SCALES).parts[0].data.view(np.float32)[scale_index(layer, target)]
+    scale = (
+        package.tensor(SCALES)
+        .parts[0]
+        .data.view(np.float32)[scale_index(package.manifest.model.num_layers, layer, target)]
+    )
     return scale * values[1].T @ values[0]
 
 
