@@ -112,7 +112,7 @@ def test_one_of_dense_matrices_alone_is_as_it_was(made: tuple[TinyModel, Path, T
         ("model.layers.1.mlp.gate_proj", UsageError, "does not have"),
         ("model.layers.1.self_attn.k_proj", UsageError, "does not have"),
         ("model.layers.7.self_attn.kv_b_proj", UsageError, "more than 2 layers"),
-        ("model.layers.9999999.self_attn.kv_b_proj", PocketseekError, ""),
+        ("model.layers.9999999.self_attn.kv_b_proj", UnsupportedError, "of layers"),
         ("model.layers.1.self_attn.kv_a_layernorm", UnsupportedError, "attention, MLP and shared experts"),
     ],
 )

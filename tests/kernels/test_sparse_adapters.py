@@ -115,7 +115,8 @@ def test_a_layer_in_steps_has_the_bits_of_the_whole_one(rows: int, kernels: str)
     for is_whole, one in zip((True, False), both, strict=True):
         adapter = one.load_adapter(random_adapter(model.config, 5, targets=ADAPTER_TARGETS))
         spans = [RowSpan(0, rows, (0,), adapter), RowSpan(0, 2, (1,)), RowSpan(0, rows, (2,), adapter)]
-        batch = one.begin(spans, model.inv_freq, KvMemory(model.config, 3))
+        memory = KvMemory(model.config, 3)
+        batch = one.begin(spans, model.inv_freq, memory)
         hidden = np.random.default_rng(3).normal(0, 1, (2 * rows + 2, model.config.hidden_size)).astype(np.float32)
         if is_whole:
             one.layers([one.load_layer(layer) for layer in model.layers], 0, batch, hidden)
