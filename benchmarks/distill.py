@@ -3,8 +3,9 @@
     python benchmarks/distill.py PACKAGE [--packages FOLDER_WITH_DEB_FILES] [--steps 30] [--layers 15] [--threads 2]
 
 Texts as in adapt_train.py: learnt from are windows of the first nine tenths of the Debian Policy Manual, judged on its
-last tenth. All three students begin with the same layers; two learn for the same number of steps from the same tokens
-in the same order at the same rate, one from what the teacher says of them, one from the text. Layers are written with
+last tenth. All students begin with the same layers; those that learn do so for the same number of steps from the same
+tokens in the same order at the same rate: from the text, from what the teacher says of it, and from that with the
+states between its layers (--match-layers of the command). --only leaves some out. Layers are written with
 eight bits, embedding and head as the teacher has them; every model is judged as it is run (WindowLogits): divergence
 from the teacher and perplexity. Needs torch and accelerate. Ends in a JSON line.
 """
@@ -37,6 +38,7 @@ from pocketseek.runtime.window_logits import WindowLogits
 WINDOW, BATCH, RATE = 128, 4, 3e-4
 NUM_CHECKED = 8  # windows
 TRAIN_CHARACTERS = 70_000
+STUDENTS = ("dropped", "text", "distilled", "matched")
 
 
 def main() -> None:
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--layers", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default=",".join(STUDENTS), help=", ".join(STUDENTS))
     arguments = parser.parse_args()
     texts = adapt_train.texts(arguments.packages)
     with TemporaryDirectory() as folder:
@@ -53,14 +56,14 @@ def main() -> None:
         (scratch / "train.txt").write_text(texts["train"][:TRAIN_CHARACTERS], "utf-8")
         checked = windows(arguments.package, texts["held-out"])
         results: dict[str, dict[str, float]] = {}
-        for name in ("layers dropped", "learnt from the text", "distilled"):
+        for name in arguments.only.split(","):
             began_s = time.monotonic()
             make(name, arguments, scratch, scratch / "student")
             seconds = time.monotonic() - began_s
             found = judge(scratch / "student", arguments.package, checked, arguments.threads)
             results[name] = {**dataclasses.asdict(found), "seconds": seconds}
             print(
-                f"{name:<22} KL {found.mean_kl:.3f} nats, perplexity {found.perplexity:.2f} (teacher "
+                f"{name:<10} KL {found.mean_kl:.3f} nats, perplexity {found.perplexity:.2f} (teacher "
                 f"{found.reference_perplexity:.2f}), same token {100 * found.top1_agreement:.1f} %, {seconds:.0f} s",
                 flush=True,
             )
@@ -70,7 +73,7 @@ def main() -> None:
 
 def make(name: str, arguments: argparse.Namespace, scratch: Path, output: Path) -> None:
     form = f"layers={arguments.layers}"
-    if name == "layers dropped":
+    if name == "dropped":
         with Package.open(arguments.package) as package:
             plan = plan_student(form, package.manifest.model)
             tensors = {part: to_numpy(values) for part, values in student_start(plan, TorchWeights(package)).items()}
@@ -86,7 +89,8 @@ def make(name: str, arguments: argparse.Namespace, scratch: Path, output: Path) 
         output,
         settings,
         "q8",
-        learns_from="text" if name == "learnt from the text" else "teacher",
+        learns_from="text" if name == "text" else "teacher",
+        match_layers=name == "matched",
         checkpoint_every=10**6,
         validate_every=10**6,
         replace=True,

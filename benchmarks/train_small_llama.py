@@ -1,11 +1,13 @@
 """Train a small llama on real texts: an honest source for quantisation. No package carries full-precision weights.
 
     python benchmarks/debian_texts.py TEXTS
-    python benchmarks/train_small_llama.py TEXTS OUT [--tokens 2500000]
+    python benchmarks/train_small_llama.py TEXTS OUT [--tokens 2500000] [--experts]
 
 TEXTS: the folder that debian_texts.py writes; only its train-*.txt are read. OUT becomes a Hugging Face checkpoint
 (config.json, tokenizer.json, model.safetensors in float16). 16 million weights: 4 layers, hidden size 512, a byte-level
-BPE vocabulary of 8192 learnt from the same texts, tied embeddings. The seed is fixed, but another number of threads or
+BPE vocabulary of 8192 learnt from the same texts, tied embeddings. --experts: in place of it a qwen3_moe of 28 million
+weights, four layers of 64 experts of which six are chosen: whom it chooses was learnt, which a routing trace of random
+weights cannot show. The seed is fixed, but another number of threads or
 another processor rounds differently (bfloat16 is used only where the processor has AVX-512: it is slow elsewhere).
 Needs torch, transformers and tokenizers; takes an hour on two cores. Saves as it goes, and goes on where it was
 interrupted.
@@ -22,11 +24,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 VOCAB_SIZE = 8192
 CONTEXT = 512
-BATCH = 16
 WINDOW = 256  # tokens of a training example
 PEAK_RATE = 2e-3
 WARM_UP_STEPS = 100
@@ -44,6 +45,25 @@ CONFIG = LlamaConfig(
     bos_token_id=0,
     eos_token_id=0,
 )
+SPARSE_CONFIG = Qwen3MoeConfig(
+    vocab_size=VOCAB_SIZE,
+    hidden_size=256,
+    intermediate_size=512,
+    moe_intermediate_size=128,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=64,
+    num_experts=64,
+    num_experts_per_tok=6,
+    norm_topk_prob=True,
+    output_router_logits=True,
+    router_aux_loss_coef=0.001,
+    max_position_embeddings=CONTEXT,
+    tie_word_embeddings=True,
+    bos_token_id=0,
+    eos_token_id=0,
+)
 
 
 def main() -> None:
@@ -51,12 +71,18 @@ def main() -> None:
     parser.add_argument("texts", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--tokens", type=int, default=2_500_000)
+    parser.add_argument("--batch", type=int, default=16, help="examples of a step")
+    parser.add_argument("--experts", action="store_true", help="a qwen3_moe in place of the llama")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     paths = sorted(arguments.texts.glob("train-*.txt"))
     tokenizer = learn_tokenizer(paths, arguments.out)
     ids = encoded(paths, tokenizer, arguments.out)
-    train(ids, arguments.out, arguments.tokens // (BATCH * WINDOW))
+    torch.manual_seed(SEED)
+    model = Qwen3MoeForCausalLM(SPARSE_CONFIG) if arguments.experts else LlamaForCausalLM(CONFIG)
+    if arguments.experts:
+        model.set_experts_implementation("grouped_mm")  # two and a half times as fast as one product for each expert
+    train(model, ids, arguments.out, arguments.tokens // (arguments.batch * WINDOW), arguments.batch)
 
 
 def learn_tokenizer(paths: list[Path], out: Path) -> Tokenizer:
@@ -88,14 +114,12 @@ def encoded(paths: list[Path], tokenizer: Tokenizer, out: Path) -> np.ndarray:
     return np.load(path, mmap_mode="r")
 
 
-def train(ids: np.ndarray, out: Path, num_steps: int) -> None:
-    torch.manual_seed(SEED)
-    model = LlamaForCausalLM(CONFIG)
+def train(model: PreTrainedModel, ids: np.ndarray, out: Path, num_steps: int, batch_size: int) -> None:
     print(
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M weights, {len(ids) / 1e6:.1f} M tokens", flush=True
     )
-    matrices = [p for p in model.parameters() if p.ndim == 2]
-    vectors = [p for p in model.parameters() if p.ndim != 2]
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]
     optimiser = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], PEAK_RATE, (0.9, 0.95)
     )
@@ -110,11 +134,14 @@ def train(ids: np.ndarray, out: Path, num_steps: int) -> None:
     for step in range(first, num_steps):
         for group in optimiser.param_groups:
             group["lr"] = rate(step, num_steps)
-        batch = examples(ids, step)
+        batch = examples(ids, step, batch_size)
         with torch.autocast("cpu", torch.bfloat16, enabled=torch.backends.cpu.get_cpu_capability() == "AVX512"):
-            logits = model(batch[:, :-1]).logits
-        loss = torch.nn.functional.cross_entropy(logits.float().reshape(-1, VOCAB_SIZE), batch[:, 1:].reshape(-1))
-        loss.backward()
+            output = model(batch[:, :-1])
+        loss = torch.nn.functional.cross_entropy(
+            output.logits.float().reshape(-1, VOCAB_SIZE), batch[:, 1:].reshape(-1)
+        )
+        balance = getattr(output, "aux_loss", None)  # of experts: that all are used
+        (loss if balance is None else loss + SPARSE_CONFIG.router_aux_loss_coef * balance).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad()
@@ -136,8 +163,8 @@ def rate(step: int, num_steps: int) -> float:
     return PEAK_RATE * (0.1 + 0.45 * (1 + math.cos(math.pi * share)))
 
 
-def examples(ids: np.ndarray, step: int) -> torch.Tensor:
-    places = np.random.default_rng([SEED, step]).integers(0, len(ids) - WINDOW - 1, BATCH)
+def examples(ids: np.ndarray, step: int, batch_size: int) -> torch.Tensor:
+    places = np.random.default_rng([SEED, step]).integers(0, len(ids) - WINDOW - 1, batch_size)
     return torch.from_numpy(np.stack([ids[place : place + WINDOW + 1] for place in places]).astype(np.int64))
 
 

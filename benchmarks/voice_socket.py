@@ -1,13 +1,14 @@
 """How soon a served voice answers, and how soon it falls silent when somebody breaks in, as a page would notice it.
 
     pocketseek serve demo &
-    python benchmarks/voice_socket.py http://127.0.0.1:8080 --question ask.wav --interruption stop.wav [--rounds 10]
+    python benchmarks/voice_socket.py http://127.0.0.1:8080 --question ask.wav --interruption stop.wav [another.wav ...]
 
-Both files are spoken at the pace of a microphone, over the WebSocket of the page. What comes back counts as played
-from the moment it is here. first_sound: from the last loud sample of the question to the first sound of the answer.
-broken_off: from the first loud sample of the interruption, spoken --after s into the answer, to `interrupted`; an
-answer that is over by then is no round. The network of this machine is in it, a loudspeaker's and a browser's delay are
-not. Prints a table and ends in one JSON line. Needs websockets and httpx.
+All files are spoken at the pace of a microphone, over the WebSocket of the page; interruptions one after the other, in
+--rounds. What comes back counts as played from the moment it is here. first_sound: from the last loud sample of the
+question to the first sound of the answer. broken_off: from the first 10 ms of the interruption, spoken --after s into
+the answer, that are loud (34 dB below full scale), to `interrupted`; an answer that is over by then is no round. The
+network of this machine is in it, a loudspeaker's and a browser's delay are not.
+Prints a table and ends in one JSON line. Needs websockets and httpx.
 """
 
 from __future__ import annotations
@@ -36,16 +37,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url")
     parser.add_argument("--question", type=Path, required=True)
-    parser.add_argument("--interruption", type=Path, required=True)
+    parser.add_argument("--interruption", type=Path, required=True, nargs="+")
     parser.add_argument("--language", default="en")
     parser.add_argument("--after", type=float, default=0.7)
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
-    question, interruption = (read_sound(path).at(SAMPLE_RATE) for path in (options.question, options.interruption))
-    rounds = [_round(options, question, interruption) for _ in range(options.rounds)]
+    question, *interruptions = (read_sound(path).at(SAMPLE_RATE) for path in (options.question, *options.interruption))
+    rounds = [_round(options, question, interruptions[number % len(interruptions)]) for number in range(options.rounds)]
     figures = {name: _figures([one[name] for one in rounds]) for name in ("first_sound_ms", "broken_off_ms")}
     for name, figure in figures.items():
         print(f"{name:16}" + "".join(f"{key:>6} {value:>8}" for key, value in figure.items()))
+    for number, path in enumerate(options.interruption):
+        times = [one["broken_off_ms"] for one in rounds[number :: len(interruptions)]]
+        print(f"broken off by {path.name}: " + ", ".join("-" if time is None else f"{time:.0f}" for time in times))
     print(json.dumps({"benchmark": "voice_socket", "rounds": options.rounds, **figures}))
 
 
@@ -58,7 +62,7 @@ def _round(options: argparse.Namespace, question: Samples, interruption: Samples
         asked_s = microphone.speak(question)[1]
         sounded_s = microphone.pause_until(lambda: watcher.times.get("sound"))
         microphone.pause(options.after)
-        began_s = microphone.speak(interruption)[0]
+        began_s = microphone.speak(interruption)[0] + _onset_s(interruption)
         silent_s = microphone.pause_until(lambda: watcher.times.get("interrupted") or watcher.times.get("sound 2"))
         is_broken_off = "interrupted" in watcher.times
         socket.send(json.dumps({"type": "end"}))
@@ -114,14 +118,14 @@ class _Microphone:
         self._next_s = time.perf_counter()
 
     def speak(self, samples: Samples) -> tuple[float, float]:
-        """When its first and its last loud sample were spoken."""
+        """When it began, and when its last loud sample was spoken."""
         loud = np.flatnonzero(np.abs(samples) > _LOUD)
         begun_s = self._next_s
         for start in range(0, len(samples), _FRAME):
             frame = np.zeros(_FRAME, np.float32)
             frame[: len(samples[start : start + _FRAME])] = samples[start : start + _FRAME]
             self._send(frame)
-        return begun_s + loud[0] / SAMPLE_RATE, begun_s + loud[-1] / SAMPLE_RATE
+        return begun_s, begun_s + loud[-1] / SAMPLE_RATE
 
     def pause(self, seconds: float) -> None:
         until_s = self._next_s + seconds
@@ -142,6 +146,14 @@ class _Microphone:
         self._next_s += _FRAME / SAMPLE_RATE
         time.sleep(max(0.0, self._next_s - time.perf_counter()))
         self._socket.send(pcm16(frame).tobytes())
+
+
+def _onset_s(samples: Samples) -> float:
+    """Where the first frame of 10 ms is loud enough to be speech; a click of one sample is not."""
+    size = SAMPLE_RATE // 100
+    frames = samples[: len(samples) // size * size].reshape(-1, size)
+    loudness = np.sqrt((frames.astype(np.float64) ** 2).mean(axis=1))
+    return float(np.flatnonzero(loudness > _LOUD)[0]) * size / SAMPLE_RATE
 
 
 def _figures(values: list[float | None]) -> dict[str, float]:

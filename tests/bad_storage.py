@@ -4,17 +4,62 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
+from streaming_engine import run_alone, small_units, watch_experts
 
+from pocketseek.errors import PocketseekError, StorageError
 from pocketseek.kernels.contract import Floats
+from pocketseek.runtime.load import load
 from pocketseek.runtime.residency import chunk_files
+from pocketseek.runtime.residency.chunk_files import ReadInto
 from pocketseek.runtime.residency.expert_weights import ExpertWeights
 from pocketseek.runtime.residency.weights import Weights
+from pocketseek.types import Request, TokenEvent
 
 FOR_EVER = 1_000_000
+Watched: TypeAlias = Sequence[Weights | ExpertWeights]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """watch: has weights of a test's own, cut small and read by a disk of its own. spares: an answer may need nothing
+    of what cannot be read. num_faults: that are tried; fault_rate: of reads, on a disk that often fails."""
+
+    vocab_size: int
+    weights: type[Weights] | type[ExpertWeights]
+    watch: Callable[[pytest.MonkeyPatch, ReadInto], Watched]
+    spares: bool
+    num_faults: int
+    fault_rate: float
+
+
+STREAMING = Kind(1024, Weights, small_units, spares=False, num_faults=24, fault_rate=0.01)
+EXPERTS = Kind(4096, ExpertWeights, watch_experts, spares=True, num_faults=12, fault_rate=0.002)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A package, requests, and what is answered to each of them alone with everything in memory."""
+
+    kind: Kind
+    package: Path
+    requests: list[Request]
+    expected: list[list[TokenEvent]]
+
+
+def case_of(kind: Kind, package: Path, requests: list[Request]) -> Case:
+    with load(package, prefix_cache=False, speculation=False) as engine:
+        return Case(kind, package, requests, run_alone(engine, requests))
+
+
+def assert_failed(found: Sequence[list[TokenEvent] | type[PocketseekError]], case: Case) -> None:
+    """Of the case's first requests: all but those that may have needed nothing of what cannot be read."""
+    for one, right in zip(found, case.expected[: len(found)], strict=True):
+        assert one is StorageError or (case.kind.spares and one == right)
 
 
 class Disk:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from streaming_engine import digest, keep_in_memory, many_requests, run_together, small_units
+from streaming_engine import digest, keep_in_memory, many_requests, run_together, small_units, watch_experts
 
 from pocketseek.device.memory_watch import MemoryFacts, MemoryWatch
 from pocketseek.device.reading import read_fields
@@ -29,18 +29,22 @@ from pocketseek.govern.elastic import known_bounds
 from pocketseek.govern.governor import MemoryGovernor
 from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.govern.split import Footprint
+from pocketseek.package.manifest import read_manifest
 from pocketseek.runtime import memory_use, start
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.load import load
-from pocketseek.types import TokenEvent
+from pocketseek.types import Request, TokenEvent
 
 MOST_REFUSALS = 4  # each after half a minute
-REQUESTS = many_requests(1024, num_tokens=14)[:5]
+
+
+def requests_for(package: Path) -> list[Request]:
+    return many_requests(read_manifest(package).model.vocab_size, num_tokens=14)[:5]
 
 
 @dataclass
 class Job:
-    """limit_bytes: see `SharedLimit`. streams: small units, none of them kept in memory."""
+    """limit_bytes: see `SharedLimit`. streams: small units or experts, as few of them kept in memory as can be."""
 
     package: str
     limit_bytes: int | None = None
@@ -177,13 +181,15 @@ def main(job: Job) -> None:
     start.MemoryGovernor = NotingGovernor  # type: ignore[misc]  # a governor as it is, that takes notes
     if job.streams:
         patch = pytest.MonkeyPatch()
-        small_units(patch)
+        watch = small_units if read_manifest(Path(job.package)).model.moe is None else watch_experts
+        watch(patch)
         keep_in_memory(patch, 0.0)
+    requests = requests_for(Path(job.package))
     with load(job.package, prefix_store_bytes=0) as engine:
         governor = NotingGovernor.made
         with Sampler(governor.leases) as sampler:
             while True:
-                answers, num_refusals = answers_of(engine)
+                answers, num_refusals = answers_of(engine, requests)
                 news = {"digest": digest(answers), "num_refusals": num_refusals} | governor.news()
                 print(json.dumps(news), flush=True)
                 words = _words()
@@ -202,12 +208,12 @@ def main(job: Job) -> None:
     print(json.dumps(last), flush=True)
 
 
-def answers_of(engine: Engine) -> tuple[list[list[TokenEvent]], int]:
+def answers_of(engine: Engine, requests: list[Request]) -> tuple[list[list[TokenEvent]], int]:
     """And how often a request waited in vain before, as it does while there is no room for its pages for long."""
     num_refusals = 0
     while True:
         try:
-            return run_together(engine, REQUESTS), num_refusals
+            return run_together(engine, requests), num_refusals
         except MemoryLimitError:
             num_refusals += 1
             if num_refusals == MOST_REFUSALS:

@@ -1,8 +1,8 @@
 """Every error pocketseek raises on purpose, as one tree.
 
-Each class carries the process exit code and the HTTP status that the edges (`cli/main.py`, later `serve/app.py`) answer
-with; nothing else catches them to print. A message is one line: what is wrong, then the remedy. `docs/errors.md` lists
-the codes; `tests/test_errors.py` keeps the two in step.
+Each class carries the process exit code and the HTTP status that the edges (`cli/main.py`, `apps/serve/app.py`)
+answer with; nothing else catches them to print. A message is one line: what is wrong, then the remedy.
+`docs/errors.md` lists the codes; `tests/test_errors.py` keeps the two in step.
 """
 
 from __future__ import annotations

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from adapt.training_models import tiny_package
 
 from pocketseek.adapt import distill_cache
 from pocketseek.adapt.distill import DistillJob, Phase, distill_student
 from pocketseek.adapt.distill_plan import plan_student
+from pocketseek.adapt.torch_student import StudentModel, TeacherStates, student_start
+from pocketseek.adapt.torch_weights import TorchWeights
 from pocketseek.adapt.train_settings import TrainSettings
 from pocketseek.errors import FormatError, MemoryLimitError, NotFoundError, StorageError, UsageError
 from pocketseek.package.lineage import smaller_siblings
@@ -91,6 +94,30 @@ def test_a_student_comes_nearer_to_its_teacher_and_is_a_package(job: DistillJob)
             pairs = zip(package.tensor(name).parts, other.tensor(name).parts, strict=True)
             assert all(np.array_equal(one.data, two.data) for one, two in pairs)
     assert [path.name for path in job.output.parent.iterdir()] == ["student"]
+
+
+def test_layers_are_to_be_given_what_the_teachers_are(teacher: Path) -> None:
+    with Package.open(teacher) as package:
+        weights, ids = TorchWeights(package), torch.arange(40).reshape(2, 20)
+        every, few = (plan_student(form, package.manifest.model) for form in ("layers=6", "layers=0,2,5"))
+        *given, _ = StudentModel(every, weights, student_start(every, weights)).states(ids)
+        assert len(given) == 5
+        for own, goal in zip(given, TeacherStates(every, weights).states(ids), strict=True):
+            torch.testing.assert_close(own, goal)
+        goals = TeacherStates(few, weights).states(ids)
+        torch.testing.assert_close(goals, [given[1], given[4]])
+        assert TeacherStates(plan_student("layers=1", package.manifest.model), weights).states(ids) == []
+
+
+def test_states_between_layers_are_learnt_if_wished(job: DistillJob) -> None:
+    plain, matched = (
+        distill_student(replace(job, match_layers=wished, output=job.output.with_name(f"match-{wished}")))
+        for wished in (False, True)
+    )
+    assert matched.losses[0] > plain.losses[0]
+    assert matched.validations[0] == plain.validations[0]
+    assert matched.validations[-1][1] < matched.validations[0][1]
+    assert read_manifest(matched.output).provenance["distillation"]["match_layers"] is True  # type: ignore[index, call-overload]
 
 
 def test_a_student_stands_in_for_its_teacher(job: DistillJob, teacher: Path) -> None:

@@ -86,6 +86,21 @@ def test_a_question_without_an_answer_is_forgotten(store: ConversationStore) -> 
     assert kept(store) == [("be brief", ["one", "yes"])]
 
 
+def test_what_is_taken_back_is_kept_no_more(store: ConversationStore) -> None:
+    talk = Talk(store)
+    for question in ("one", "two", "two"):
+        talk.say(question)
+    assert talk.chat.undo()
+    assert kept(store)[0][1][::2] == ["one", "two"]
+    assert [message.content for message in talk.chat.messages][1::2] == ["one", "two"]
+    assert talk.chat.undo()
+    assert talk.chat.undo()
+    assert not talk.chat.undo()
+    assert kept(store) == []
+    talk.say("anew")
+    assert [texts[0] for _, texts in kept(store)] == ["anew"]
+
+
 def test_a_question_that_is_refused_is_not_kept(store: ConversationStore) -> None:
     talk = Talk(store, context_length=60)
     with pytest.raises(ContextLengthError):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from line_of_models import SCARCE_BYTES, SMALL_BYTES, install_line
 
 from pocketseek.errors import UsageError
 
@@ -28,6 +29,22 @@ def test_a_student_is_installed_and_told_in_json(run: Callable, installed: Path,
     assert "tiny-1-layers" in run("models").out
     assert run("verify", "tiny-1-layers").code == 0
     assert run("generate", "tiny-1-layers", "the", "--max-tokens", 2).code == 0
+
+
+def test_a_student_answers_where_its_teacher_is_too_slow_or_too_large(
+    run: Callable, home: Path, line_of_models: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = install_line(home, line_of_models, monkeypatch)
+    line["small"].unlink()  # which would stand in, too
+    distil = ("adapt", "distill", "large", "--student", "layers=3", "--data", data, *QUICK, "--quant", "q4-pure")
+    assert run(*distil, "--name", "pupil", "--json").json["layers"] == [0, 12, 23]
+    ask = ("hello", "--max-tokens", 6, "--seed", 1, "--json")
+    slow = run("generate", "large", *ask, "--memory", SCARCE_BYTES, "--min-speed", "1e12").json
+    large = run("generate", "large", *ask, "--memory", SMALL_BYTES, "--min-speed", 0.2).json
+    for facts in (slow, large):
+        assert (facts["model"], facts["fallback"]["asked"]["model"]) == ("pupil", "large")
+    assert not large["fallback"]["asked"]["expected_tokens_per_s"]
+    assert slow["text"] == run("generate", "pupil", *ask).json["text"]
 
 
 def test_what_came_of_it_is_told_to_a_person(run: Callable, installed: Path, data: Path, tmp_path: Path) -> None:

@@ -55,6 +55,26 @@ def test_dimming_ends_even_if_the_answer_stops_in_its_reasoning(monkeypatch: pyt
     assert terminal.getvalue() == "\x1b[2mhm\x1b[22m\n"
 
 
+def test_waiting_is_shown_on_a_terminal_until_something_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    printer = AnswerPrinter("reading")
+    printer.write("", "")
+    assert terminal.getvalue() == "\x1b[2mreading\x1b[22m"
+    printer.write("yes", "")
+    printer.end()
+    assert terminal.getvalue() == "\x1b[2mreading\x1b[22m\r\x1b[Kyes\n"
+
+
+def test_waiting_goes_also_if_nothing_comes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    AnswerPrinter("reading").end()
+    assert capsys.readouterr().out == ""
+    terminal = on_terminal(monkeypatch)
+    AnswerPrinter("reading").end()
+    assert terminal.getvalue().endswith("\r\x1b[K")
+
+
 def test_reasoning_is_left_out_of_pipes(capsys: pytest.CaptureFixture[str]) -> None:
     printer = AnswerPrinter()
     printer.write("", "hm")
@@ -90,6 +110,50 @@ def test_progress_on_a_terminal_goes_to_standard_error(
         show("reading", 1_000_000, 2_000_000)
     assert "reading" in screen.getvalue()
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown"), [("bytes", "0.5/2.0 MB"), ("transfer", "0.5/2.0 MB"), ("pages", "500000/2000000")]
+)
+def test_progress_counts_what_it_is_of(unit: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "120")
+    with console.progress_bar(unit) as show:
+        show("reading", 0, 0)  # of what is known later
+        show("reading", 500_000, 2_000_000)
+    assert shown in screen.getvalue()
+
+
+def test_lines_for_a_person_end_between_words_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "24")
+    console.note("a remark that is longer than the line")
+    console.note_list("/save FILE  writes it to a file\nThat is all.")
+    assert screen.getvalue() == (
+        "a remark that is longer\nthan the line\n/save FILE  writes it to\n            a file\nThat is all.\n"
+    )
+
+
+def test_the_end_of_a_text_fits_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "9")
+    assert console.end_in_a_line("what was said so far") == "d so far"
+    assert console.end_in_a_line("法国的首都") == "国的首都"
+    assert console.end_in_a_line("yes") == "yes"
+
+
+def test_lists_are_aligned_in_chinese(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "24")
+    console.note_list("/save 文件  写入文件并说明在何处")
+    assert screen.getvalue() == "/save 文件  写入文件并说\n            明在何处\n"
+
+
+def test_lists_are_plain_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    console.note_list("/save FILE  writes it to a file, and says where that file is in the end, at whatever length\nx")
+    assert capsys.readouterr().err.count("\n") == 2
 
 
 def test_a_question_before_and_during_progress_is_not_wiped_from_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,14 @@ def test_reset_and_system_start_afresh() -> None:
     assert engine.prompts == ["u:one;", "u:two;", "s:be brief;u:three;", "u:four;"]
 
 
+def test_the_last_question_can_be_taken_back(capsys: pytest.CaptureFixture[str]) -> None:
+    chat = converse(FakeEngine(), Script("/undo", "one", "two", "/undo", "three"))
+    assert [message.content for message in chat.messages][::2] == ["one", "three"]
+    err = capsys.readouterr().err
+    assert "nothing to take back" in err
+    assert "are taken back" in err
+
+
 def test_save_writes_the_conversation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "chat.txt"
     converse(FakeEngine(), Script("one", f"/save {path}"))

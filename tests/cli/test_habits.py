@@ -50,7 +50,7 @@ def test_a_word_of_others_is_none_of_ours_and_means_one(command: str) -> None:
     [
         *("ps", "stop tiny", "create x", "cp a b", "push x", "logs", "plugins"),
         *("generate tiny hi -s 1", "chat tiny -c 4096", "chat tiny -ngl 99", "generate tiny -f prompt.txt"),
-        *("chat tiny -p hi", "chat -m tiny -t 8"),
+        *("chat tiny -p hi", "chat -m tiny -t 8", "generate tiny hi --lora x.gguf"),
     ],
 )
 def test_what_has_no_meaning_here_is_answered_with_what_to_write(run: Callable, line: str) -> None:

@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from peft_folders import write_peft
 
 from pocketseek.cli import serve_cmd
 from pocketseek.cli.serve_cmd import is_loopback, reachable_address, url_of
-from pocketseek.errors import StorageError
+from pocketseek.errors import SealError, StorageError
 
 
 @pytest.fixture
@@ -47,6 +49,52 @@ def test_it_says_where_it_is_answers_and_ends_with_nothing_left(process: subproc
     assert "POST /v1/chat/completions 200" in errors
     assert "secret" not in errors
     assert "Traceback" not in errors
+
+
+@contextmanager
+def served(home: Path, *options: str) -> Iterator[str]:
+    """Its address."""
+    arguments = ["serve", "--port", "0", "--json", "--threads", "1", "--memory", "3GB", *options]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pocketseek", *arguments],
+        env=os.environ | {"POCKETSEEK_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert child.stdout is not None
+        yield json.loads(child.stdout.readline())["url"]
+    finally:
+        child.terminate()
+        child.communicate(timeout=60)
+
+
+def test_a_sealed_adapter_of_a_plain_model_opens_with_the_key_file(
+    run: Callable, installed: Path, home: Path, tmp_path: Path
+) -> None:
+    for seed, name in enumerate(("law", "verse")):
+        run("adapt", "add", "tiny", write_peft(tmp_path / name, seed=seed), "--name", name, "--json")
+    ask = ("generate", "tiny", "Hello", "--max-tokens", 8, "--temperature", 0, "--json")
+    wanted = run(*ask, "--adapter", "law").json["text"]
+    assert wanted != run(*ask).json["text"]
+    key = tmp_path / "key"
+    run("seal", "law", "--new-key-file", key, "--json")
+
+    def answer(url: str, model: str) -> httpx.Response:
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8, "temperature": 0}
+        return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
+
+    with served(home) as url:
+        refused = answer(url, "tiny:law")
+        assert refused.status_code == SealError.http_status
+        assert "law" in refused.json()["error"]["message"]
+        assert answer(url, "tiny").status_code == 200
+    with served(home, "--key-file", str(key)) as url:
+        assert answer(url, "tiny:law").json()["choices"][0]["message"]["content"] == wanted
+        assert answer(url, "tiny:verse").status_code == 200
+        run("seal", "verse", "--key-file", key, "--json")  # while the server runs
+        assert answer(url, "tiny:verse").status_code == 200
 
 
 def test_other_addresses_want_a_token(run: Callable, installed: Path) -> None:

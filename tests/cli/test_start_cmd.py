@@ -97,6 +97,14 @@ def test_a_model_is_fetched_and_talked_to(guided: Callable, acts: Acts) -> None:
     assert talked == fetched.replace("pull", "chat")
 
 
+def test_all_commands_are_listed_for_who_wants_to_see_them(guided: Callable, acts: Acts) -> None:
+    number = number_of(guided("n", "q").out, "See all commands")
+    ended = guided("n", number)
+    assert (ended.code, acts) == (0, [])
+    assert "Usage: pocketseek" in ended.out
+    assert "Usage: pocketseek" not in guided("n", "q").out
+
+
 def test_the_demo_is_told_to_be_brief_and_asks_nothing_more(guided: Callable, acts: Acts) -> None:
     guided("n", number_of(guided("n", "q").out, "demo model"))
     ((act, options),) = acts

@@ -118,6 +118,15 @@ def test_setup_lists_parts_and_fetches_nothing_unasked(run: Callable, home: Path
     assert not (home / "models").exists()
 
 
+def test_setup_says_which_library_a_part_wants(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "fetch_part", lambda *_, **__: None)
+    monkeypatch.setattr("pocketseek.cli.voice_setup_cmd._has_library", lambda part: part.engine != "piper")
+    ended = run("voice", "setup", "piper-en-joe")
+    assert "piper-en-joe is not used before its library is here: pip install piper-tts" in ended.err
+    assert "needs: pip install piper-tts" in ended.out
+    assert "piper-tts" not in run("voice", "setup", "silero-vad").err
+
+
 def test_setup_fetches_what_is_named(run: Callable, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[str] = []
     monkeypatch.setattr(

@@ -18,13 +18,16 @@ from pocketseek.package.verify import verify_package
 from pocketseek.runtime.load import load
 
 TEXT = " ".join(f"The capital of {name} is the city of {name[::-1]}." for name in map(str, range(100, 1100)))
+TOKENS = 2048  # enough for models as small as these
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
 def test_a_calibrated_package_has_the_same_formats_and_runs(family: str, tmp_path: Path) -> None:
     checkpoint = tiny_hf_directory(tmp_path / "source", family)
     plain = convert_checkpoint(checkpoint, tmp_path / "plain", quant="q4")
-    calibrated = convert_checkpoint(checkpoint, tmp_path / "calibrated", quant="q4", calibration=[TEXT])
+    calibrated = convert_checkpoint(
+        checkpoint, tmp_path / "calibrated", quant="q4", calibration=[TEXT], calibration_tokens=TOKENS
+    )
     formats = [{tensor.name: tensor.format for tensor in read_manifest(path).tensors} for path in (plain, calibrated)]
     assert formats[0] == formats[1]
     verify_package(calibrated, full=True)
@@ -36,10 +39,10 @@ def test_a_calibrated_package_has_the_same_formats_and_runs(family: str, tmp_pat
 
 def test_the_report_says_what_it_was_calibrated_on_and_what_was_lost(tmp_path: Path) -> None:
     checkpoint = tiny_hf_directory(tmp_path / "source")
-    package = convert_checkpoint(checkpoint, tmp_path / "p", quant="q4", calibration=[TEXT], calibration_tokens=2048)
+    package = convert_checkpoint(checkpoint, tmp_path / "p", quant="q4", calibration=[TEXT], calibration_tokens=TOKENS)
     report = read_manifest(package).quality["calibration"]
     assert isinstance(report, dict)
-    assert report["tokens"] == 2048
+    assert report["tokens"] == TOKENS
     assert report["matrices"] == 15
     assert 0 < float(str(report["relative_output_error"])) < 0.01
     assert str(report["worst_tensor"]).startswith("layer.")
@@ -49,7 +52,7 @@ def test_the_report_says_what_it_was_calibrated_on_and_what_was_lost(tmp_path: P
 @pytest.mark.parametrize("tied", [False, True])
 def test_the_head_is_calibrated_where_it_has_four_or_six_bits(tied: bool, quant: Quant, tmp_path: Path) -> None:
     checkpoint = write_hf(tmp_path / "source", tiny_model(tied=tied))
-    package = convert_checkpoint(checkpoint, tmp_path / "p", quant=quant, calibration=[TEXT])
+    package = convert_checkpoint(checkpoint, tmp_path / "p", quant=quant, calibration=[TEXT], calibration_tokens=TOKENS)
     report = read_manifest(package).quality["calibration"]
     assert isinstance(report, dict)
     assert report["matrices"] == 15
@@ -60,7 +63,7 @@ def test_text_that_nothing_is_calibrated_on_is_refused(type_name: str, quant: Qu
     """What was four bits before is copied, what gets eight or more is rounded."""
     checkpoint = tiny_gguf(tmp_path / "model.gguf", type_name=type_name)
     with pytest.raises(UsageError, match="nothing to calibrate; leave --calibrate out"):
-        convert_checkpoint(checkpoint, tmp_path / "p", quant=quant, calibration=[TEXT])
+        convert_checkpoint(checkpoint, tmp_path / "p", quant=quant, calibration=[TEXT], calibration_tokens=TOKENS)
     assert [path.name for path in tmp_path.iterdir()] == ["model.gguf"]
 
 
@@ -74,6 +77,7 @@ def test_a_head_in_pieces_is_that_of_one(tmp_path: Path, monkeypatch: pytest.Mon
             tmp_path / name,
             quant="q4",
             calibration=[TEXT],
+            calibration_tokens=TOKENS,
             progress=lambda _, now, all_: done.append(all_ - now),
         )
         with closing(Package.open(path)) as package:
@@ -99,6 +103,7 @@ def test_progress_counts_everything_once(tmp_path: Path) -> None:
         tmp_path / "p",
         quant="q4",
         calibration=[TEXT],
+        calibration_tokens=TOKENS,
         progress=lambda stage, done, total: seen.append((done, total)),
     )
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
@@ -118,5 +123,5 @@ def test_weights_that_are_no_numbers_name_their_tensor(tmp_path: Path) -> None:
     model.weights["model.layers.1.mlp.up_proj.weight"][3, 3] = np.nan
     checkpoint = write_hf(tmp_path / "source", model)
     with pytest.raises(Exception, match="up_proj"):
-        convert_checkpoint(checkpoint, tmp_path / "p", quant="q4", calibration=[TEXT])
+        convert_checkpoint(checkpoint, tmp_path / "p", quant="q4", calibration=[TEXT], calibration_tokens=TOKENS)
     assert not (tmp_path / "p").exists()

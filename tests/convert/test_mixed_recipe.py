@@ -6,6 +6,7 @@ import math
 import re
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,13 +42,14 @@ def checkpoint(tmp_path: Path) -> Path:
 def test_a_target_is_kept_and_used(tmp_path: Path, checkpoint: Path, texts: list[str]) -> None:
     least, most = (convert_checkpoint(checkpoint, tmp_path / quant, quant=quant) for quant in ("q4-pure", "q8"))
     target_bytes = (size_of(least) + size_of(most)) // 2
-    package = convert_checkpoint(checkpoint, tmp_path / "out", target_bytes=target_bytes, calibration=texts)
+    options: dict[str, Any] = {"target_bytes": target_bytes, "calibration": texts, "calibration_tokens": 2048}
+    package = convert_checkpoint(checkpoint, tmp_path / "out", **options)
     assert size_of(least) < size_of(package) <= target_bytes
     manifest = read_manifest(package)
     assert manifest.recipe["quant"] == "mixed"
     assert manifest.recipe["target_bytes"] == target_bytes
     assert len({tensor.format for tensor in manifest.tensors if len(tensor.shape) == 2}) > 1
-    again = convert_checkpoint(checkpoint, tmp_path / "again", target_bytes=target_bytes, calibration=texts)
+    again = convert_checkpoint(checkpoint, tmp_path / "again", **options)
     formats = {tensor.name: tensor.format for tensor in read_manifest(again).tensors}
     assert formats == {tensor.name: tensor.format for tensor in manifest.tensors}
     with Package.open(package, verify="full"):

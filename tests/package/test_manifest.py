@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,12 @@ def test_sums_count_equal_files_once(sample: Manifest) -> None:
     assert manifest.num_parameters == sum(
         shape[0] * (shape[1] if len(shape) == 2 else 1) for shape in (tensor.shape for tensor in sample.tensors)
     )
+
+
+def test_of_a_dense_model_a_token_uses_all_but_the_other_rows_of_an_embedding(sample: Manifest) -> None:
+    embeddings = [math.prod(tensor.shape) for tensor in sample.tensors if tensor.name == "embed.weight"]
+    unused = sum(embeddings) - len(embeddings) * sample.model.hidden_size
+    assert sample.num_active_parameters == sample.num_parameters - unused
 
 
 def at(tree: Any, path: tuple[str | int, ...]) -> Any:

@@ -24,7 +24,7 @@ from pocketseek.adapt.train import open_plain, tokens_of, training_budget
 from pocketseek.adapt.train_batches import set_aside
 from pocketseek.adapt.train_checkpoint import Checkpoint
 from pocketseek.adapt.train_libraries import require_training_libraries
-from pocketseek.adapt.train_memory import plan_memory
+from pocketseek.adapt.train_memory import USUAL_TOKENS, plan_memory
 from pocketseek.adapt.train_pace import TrainingPace
 from pocketseek.adapt.train_settings import TrainSettings
 from pocketseek.convert.recipe import Quant
@@ -50,8 +50,9 @@ _STATE_VERSION = 1
 @dataclass(frozen=True)
 class DistillJob:
     """student: as `plan_student` reads it. output: the package to make. top_k: of the teacher's likeliest tokens that
-    are kept. state_weight: how much the state before the head counts at first. learns_from "text": without the
-    teacher's word, for comparison. Of the settings rank, alpha and targets mean nothing here."""
+    are kept. state_weight: how much the state before the head counts at first. match_layers: those between layers, too,
+    and the teacher's layers are computed again in every step. learns_from "text": without the teacher's word, for
+    comparison. Of the settings rank, alpha and targets mean nothing here."""
 
     teacher: Path
     student: str
@@ -61,6 +62,7 @@ class DistillJob:
     quant: Quant = "q4"
     top_k: int = 64
     state_weight: float = 1.0
+    match_layers: bool = False
     learns_from: Literal["teacher", "text"] = "teacher"
     validation: Path | None = None
     checkpoint_every: int = 50
@@ -125,6 +127,7 @@ def distill_student(
             "layers": list(plan.layers),
             "intermediate_size": plan.model.intermediate_size,
             "top_k": job.top_k,
+            "match_layers": job.match_layers,
             "learns_from": job.learns_from,
             "batch": job.settings.batch,
             "context": job.settings.context,
@@ -224,7 +227,13 @@ class _Distillation:
         )
 
     def _opened_run(self) -> TrainingRun[TaughtSequence]:
-        from pocketseek.adapt.torch_student import DistilledStudent, StudentModel, TextStudent, student_start
+        from pocketseek.adapt.torch_student import (
+            DistilledStudent,
+            StudentModel,
+            TeacherStates,
+            TextStudent,
+            student_start,
+        )
         from pocketseek.adapt.torch_weights import TorchWeights
         from pocketseek.adapt.train_run import TrainingRun
 
@@ -233,12 +242,17 @@ class _Distillation:
             math.prod(shape) for layer in range(model.num_layers) for shape in layer_tensors(model, layer).values()
         ]
         longest = max(len(one.ids) for one in self._cache.sequences)
-        memory = plan_memory(model, sum(sizes), longest, training_budget(settings))
+        goal_bytes = 4 * model.hidden_size * max(longest, USUAL_TOKENS) * len(self._plan.layers)
+        room_bytes = training_budget(settings) - (goal_bytes if self._job.match_layers else 0)
+        memory = plan_memory(model, sum(sizes), longest, room_bytes)
         teacher = TorchWeights(self._package, self._team.device)
         if memory.pins_head:
             teacher.pin_head()
         student = StudentModel(self._plan, teacher, student_start(self._plan, teacher))
-        distilled = DistilledStudent(student, teacher, self._cache.read, state_weight=self._job.state_weight)
+        between = TeacherStates(self._plan, teacher) if self._job.match_layers else None
+        distilled = DistilledStudent(
+            student, teacher, self._cache.read, state_weight=self._job.state_weight, layer_states=between
+        )
         learnt = self._cache.sequences[: len(self._learnt)]
         learner = TextStudent(student, teacher, self._learnt) if self._by_text else distilled
         run = TrainingRun[TaughtSequence](
@@ -316,6 +330,7 @@ class _Distillation:
             "learning_rate": job.settings.learning_rate,
             "top_k": job.top_k,
             "state_weight": job.state_weight,
+            "match_layers": job.match_layers,
             "learns_from": job.learns_from,
             "divergence": self._validations[-1][1] if self._validations else None,
         }

@@ -49,6 +49,9 @@ class Recorder(Protocol):
     def drop(self) -> None:
         """The question counts as not asked, if one was begun."""
 
+    def undo(self, question: str) -> None:
+        """The last time this was asked counts as not asked."""
+
     def restart(self) -> None:
         """What comes next belongs to another conversation."""
 
@@ -66,6 +69,9 @@ class _NoRecorder:
         pass
 
     def drop(self) -> None:
+        pass
+
+    def undo(self, question: str) -> None:
         pass
 
     def restart(self) -> None:
@@ -109,6 +115,16 @@ class Chat:
         if system is not None:
             self._system = system
         self._recorder.restart()
+
+    def undo(self) -> bool:
+        """Take back the last question and its answer. False: nothing was asked."""
+        if not self._turns:
+            return False
+        question = self._turns[-2].content
+        del self._turns[-2:]
+        self._first = 0  # there is room again: the next question finds out for how much
+        self._recorder.undo(question)
+        return True
 
     def resume(self, system: str, turns: Sequence[Message]) -> None:
         """Go on with what was said elsewhere or earlier; the recorder is told by who has it."""

@@ -79,11 +79,23 @@ class ChatHistory:
     def drop(self) -> None:
         if self._id is not None and self._question_index is not None:
             with self._failing_once():
-                self.store.replace_from(self._id, self._question_index)
-                if self._question_index == 0:
-                    self.store.delete(self._id)
-                    self._id = None
+                self._drop_from(self._id, self._question_index)
         self._question_index = self._keeper = None
+
+    def undo(self, question: str) -> None:
+        if self._id is None or not self._is_keeping:
+            return
+        with self._failing_once():
+            turns = self.store.get(self._id).turns
+            asked = [index for index, turn in enumerate(turns) if (turn.role, turn.content) == ("user", question)]
+            if asked:
+                self._drop_from(self._id, asked[-1])
+
+    def _drop_from(self, conversation_id: str, index: int) -> None:
+        self.store.replace_from(conversation_id, index)
+        if index == 0:
+            self.store.delete(conversation_id)
+            self._id = None
 
     @contextmanager
     def _failing_once(self) -> Iterator[None]:

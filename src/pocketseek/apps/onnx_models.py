@@ -95,11 +95,6 @@ def onnx_work(path: Path) -> ModelWork:
     return ModelWork(weight_bytes=model.num_bytes, multiply_adds=_num_weights(model))
 
 
-def onnx_bytes(path: Path) -> int:
-    """What its weights take."""
-    return read_model(path).num_bytes
-
-
 def _num_weights(model: OnnxModel) -> int:
     config = model.config
     heads = (2 * config.num_heads + 2 * config.num_kv_heads) * config.head_dim

@@ -56,6 +56,10 @@ def distill(
     state_weight: Annotated[
         float, typer.Option(help="How much the teacher's last hidden state counts at first; it falls to 0.")
     ] = 1.0,
+    match_layers: Annotated[
+        bool,
+        typer.Option(help="Learn the states between the teacher's layers, too; a third more time."),
+    ] = False,
     memory: train_options.TrainMemory = None,
     validation: train_options.Validation = None,
     while_charging: train_options.WhileCharging = False,
@@ -101,6 +105,7 @@ def distill(
         quant=quant,
         top_k=top_k,
         state_weight=state_weight,
+        match_layers=match_layers,
         validation=validation,
         checkpoint_every=checkpoint_every,
         validate_every=validate_every,

@@ -17,10 +17,6 @@ CUT = Message(
     "{count} {count:conversation is|conversations are} longer than the context and {count:loses its|lose their} end",
     "{count} 个对话超过上下文长度,其末尾被截去",
 )
-NOT_VALIDATED = Message(
-    "too few sequences to set some aside for validation; --validation FILE gives others",
-    "序列太少,无法留出验证集;可用 --validation 文件 另行提供",
-)
 VALIDATED_BEFORE = Message("before: validation perplexity {perplexity:.3f}", "训练前:验证困惑度 {perplexity:.3f}")
 VALIDATED = Message(
     "step {step} of {steps}: loss {loss:.3f}, validation perplexity {perplexity:.3f}",

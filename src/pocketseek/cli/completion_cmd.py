@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal, NoReturn
 
 import typer
-from typer.main import get_command
 
+from pocketseek.cli.command_tree import program
 from pocketseek.settings import COMPLETE_VARIABLE
 
 
@@ -25,5 +25,5 @@ def complete_line(app: typer.Typer) -> NoReturn:
     from typer.completion import completion_init  # type: ignore[attr-defined]  # as above
 
     completion_init()
-    get_command(app)._main_shell_completion({}, "pocketseek", COMPLETE_VARIABLE)
+    program(app)._main_shell_completion({}, "pocketseek", COMPLETE_VARIABLE)
     raise SystemExit(0)

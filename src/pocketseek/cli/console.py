@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
+_MEANING = re.compile(r"\S+(?: \S+)* {2,}")
+_LEAST_COLUMNS = 12  # for what a word means, however narrow the terminal
 _ANY_WIDTH = 10_000  # a terminal that everything fits
-_NARROW = 80  # columns, below which a line end in the middle of a word is the rule
 _DIM, _PLAIN = "\x1b[2m", "\x1b[22m"
 
 
@@ -52,8 +53,41 @@ def print_text(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """A line for the person, not for the script that reads standard output."""
-    print(_CONTROL.sub("\ufffd", text) if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+    """A line for the person, not for the script that reads standard output. On a terminal it ends between words."""
+    print(_wrapped(_CONTROL.sub("\ufffd", text)) if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+
+
+def note_list(text: str) -> None:
+    """Lines of a word and what it means, two spaces or more between them: what does not fit goes on below its like."""
+    if not sys.stderr.isatty():
+        note(text)
+        return
+    from rich.cells import cell_len
+
+    for line in text.splitlines():
+        begin = match.end() if (match := _MEANING.match(line)) else 0
+        indent = cell_len(line[:begin])
+        width = max(_columns() - indent, _LEAST_COLUMNS)
+        note(line[:begin] + f"\n{' ' * indent}".join(_wrapped(line[begin:], width).splitlines()))
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _wrapped(text: str, width: int | None = None) -> str:
+    wrap = WordWrap(width or _columns())
+    return wrap.push(text) + wrap.flush()
+
+
+def end_in_a_line(text: str) -> str:
+    """As much of the end of a text as one line of the terminal has room for; what is longer cannot be wiped again."""
+    from rich.cells import cell_len
+
+    text, room = text[-_columns() :], _columns() - 1
+    while cell_len(text) > room:
+        text = text[1:]
+    return text
 
 
 def is_interactive() -> bool:
@@ -163,15 +197,18 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequen
 
 
 class AnswerPrinter:
-    """Prints an answer as it comes, reasoning dimmed (on a terminal) or left out (elsewhere). On a narrow terminal
-    lines end between words."""
+    """Prints an answer as it comes, reasoning dimmed (on a terminal) or left out (elsewhere). On a terminal lines end
+    between words, and waiting is shown until something comes: a long prompt is read for minutes."""
 
-    def __init__(self) -> None:
+    def __init__(self, waiting: str = "") -> None:
         self._terminal = sys.stdout.isatty()
-        columns = shutil.get_terminal_size().columns
-        self._wrap = WordWrap(columns) if self._terminal and columns < _NARROW else None
+        self._wrap = WordWrap(_columns()) if self._terminal else None
         self._dimmed = False
         self._line_open = False
+        self._is_waiting = bool(waiting) and self._terminal
+        if self._is_waiting:
+            sys.stdout.write(f"{_DIM}{waiting}{_PLAIN}")
+            sys.stdout.flush()
 
     def write(self, text: str, reasoning: str) -> None:
         if reasoning and self._terminal:
@@ -181,7 +218,7 @@ class AnswerPrinter:
 
     def end(self) -> None:
         """Close the line and the dimming, whatever state the answer stopped in."""
-        sys.stdout.write(self._held_back())
+        sys.stdout.write(self._waited() + self._held_back())
         if self._dimmed:
             sys.stdout.write(_PLAIN)
             self._dimmed = False
@@ -190,7 +227,13 @@ class AnswerPrinter:
             self._line_open = False
         sys.stdout.flush()
 
+    def _waited(self) -> str:
+        """Wipes what was shown until now."""
+        wipe, self._is_waiting = ("\r\x1b[K" if self._is_waiting else ""), False
+        return wipe
+
     def _put(self, text: str, *, dimmed: bool) -> None:
+        sys.stdout.write(self._waited())
         if dimmed != self._dimmed:
             sys.stdout.write(self._held_back())
             sys.stdout.write((_DIM if dimmed else _PLAIN + "\n\n") if self._terminal else "")
@@ -211,6 +254,8 @@ class AnswerPrinter:
 def progress_bar(unit: str = "bytes") -> Iterator[PausableProgress]:
     """A bar on standard error that follows (label, done, total); without a terminal one line per label.
 
+    unit: "bytes", "transfer" (bytes with their speed), or the name of what is counted.
+
     Nothing is drawn before there is something to show: a bar that is drawn anew wipes the line that a question stands
     in. What asks later does so in `paused`.
     """
@@ -228,7 +273,7 @@ def progress_bar(unit: str = "bytes") -> Iterator[PausableProgress]:
         TransferSpeedColumn,
     )
 
-    amount = MofNCompleteColumn() if unit == "layers" else DownloadColumn()
+    amount = DownloadColumn() if unit in ("bytes", "transfer") else MofNCompleteColumn()
     speed = (TransferSpeedColumn(),) if unit == "transfer" else ()
     columns = (TextColumn("{task.description}"), BarColumn(), amount, *speed, TimeRemainingColumn())
     progress = Progress(*columns, console=Console(stderr=True), transient=True)
@@ -273,7 +318,7 @@ class _BarProgress:
                 self._progress.remove_task(task)
             self._shown = {label: self._progress.add_task(label, total=total or None)}
         self._progress.start()
-        self._progress.update(self._shown[label], completed=done)
+        self._progress.update(self._shown[label], completed=done, total=total or None)
 
 
 class _LineProgress:

@@ -19,7 +19,7 @@ from pocketseek.apps.chat_history import ChatHistory
 from pocketseek.apps.conversation import Conversation as KeptConversation
 from pocketseek.apps.conversation import ConversationInfo
 from pocketseek.cli import messages
-from pocketseek.cli.console import AnswerPrinter, note, print_paragraph
+from pocketseek.cli.console import AnswerPrinter, note, note_list, print_paragraph
 from pocketseek.cli.heat_note import HeatNote
 from pocketseek.cli.history_commands import NAMES, HistoryCommands
 from pocketseek.cli.messages import Words
@@ -78,8 +78,9 @@ class Conversation:
         self._interactive = sys.stdin.isatty() and sys.stdout.isatty()
         self._read_line = read_line or (_terminal_reader() if self._interactive else _pipe_reader())
         self._commands: dict[str, Callable[[str], None]] = {
-            "/help": lambda _: self._say(messages.CHAT_HELP),
+            "/help": lambda _: note_list(self._words(messages.CHAT_HELP)),
             "/reset": lambda _: self._reset(None),
+            "/undo": lambda _: self._undo(),
             "/system": self._reset,
             "/save": self._save,
         }
@@ -140,7 +141,7 @@ class Conversation:
             command(argument.strip())
 
     def _answer(self, question: str) -> None:
-        printer = AnswerPrinter()
+        printer = AnswerPrinter(self._words(messages.READING_PROMPT))
         num_forgotten = self._chat.num_forgotten
         finish_reason = None
         if self._floor is not None:
@@ -170,6 +171,9 @@ class Conversation:
     def _reset(self, system: str | None) -> None:
         self._chat.reset(system)
         self._say(messages.CHAT_RESET)
+
+    def _undo(self) -> None:
+        self._say(messages.CHAT_UNDONE if self._chat.undo() else messages.CHAT_NOTHING_SAID)
 
     def _save(self, name: str) -> None:
         if not name and self._kept is not None:

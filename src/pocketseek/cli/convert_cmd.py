@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from pocketseek.cli import convert_messages, messages, options
-from pocketseek.cli.console import ShowProgress, format_bytes, note, print_json, print_text, progress_bar
+from pocketseek.cli.console import (
+    ShowProgress,
+    format_bytes,
+    note,
+    print_json,
+    print_paragraph,
+    print_text,
+    progress_bar,
+)
 from pocketseek.cli.messages import Words
 from pocketseek.cli.quality_view import quality_lines
 from pocketseek.cli.sizes import parse_size
@@ -145,7 +153,7 @@ def convert(
         if calibration and not (told and calibration["matrices"]):
             note(_calibrated(calibration, words))
         for line in told:
-            print_text(line)
+            print_paragraph(line)
 
 
 def _calibration_text(path: Path) -> str:

@@ -67,11 +67,12 @@ def device(
         return
     rows = short_rows(facts, words)
     if root is None:
-        rows.append((words(device_messages.KERNELS), _kernels_row(settings, words)))
+        rows.append((words(device_messages.KERNELS), kernels_row(settings, words)))
     print_facts(rows)
 
 
-def _kernels_row(settings: Settings, words: Words) -> str:
+def kernels_row(settings: Settings, words: Words) -> str:
+    """Which kernels a model would run on, and why; or why on none."""
     kernels, reason = kernels_here(settings)
     if kernels is None:
         return f"{words(messages.NONE)}: {reason}"

@@ -92,14 +92,19 @@ def _print(found: Difference, words: Words) -> None:
     if found.old == found.new:
         print_text(words(update_messages.DIFF_SAME))
         return
-    columns = ("COLUMN_STAGE", "COLUMN_WHOLE", "COLUMN_SENT", "COLUMN_CHUNKS")
+    columns = (
+        update_messages.COLUMN_STAGE,
+        update_messages.COLUMN_WHOLE,
+        update_messages.COLUMN_SENT,
+        update_messages.COLUMN_CHUNKS,
+    )
     rows = [_row(stage.stage, stage, words) for stage in found.stages]
     rows.append(_row(words(update_messages.ROW_FILES), found.files, words))
     manifest = format_bytes(found.manifest_bytes)
     both = format_bytes(found.manifest_bytes + found.index_bytes)
     rows.append((words(update_messages.ROW_MANIFEST), manifest, both, ""))
     rows.append((words(update_messages.ROW_ALL), format_bytes(found.whole_bytes), _sent(found), ""))
-    print_table([words(getattr(update_messages, column)) for column in columns], rows)
+    print_table([words(column) for column in columns], rows)
 
 
 def _row(name: str, stage: StageDifference, words: Words) -> tuple[str, str, str, str]:

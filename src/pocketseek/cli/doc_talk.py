@@ -76,7 +76,7 @@ class Talk:
 
     def _streamed(self, engine: Engine, prompt: AnswerPrompt, sampling: SamplingParams) -> list[TextEvent]:
         """Until it ends, or goes round in circles; then its last event says that it was cut."""
-        printer, events = AnswerPrinter(), []
+        printer, events = AnswerPrinter("" if self._quiet else self.words(messages.READING_PROMPT)), []
         heat = HeatNote(self.words)
         from pocketseek.apps.doc.written_answer import WrittenAnswer
 

@@ -10,7 +10,7 @@ import typer
 
 from pocketseek.cli import heat_messages, messages, onnx_messages, options
 from pocketseek.cli.console import format_bytes, print_json
-from pocketseek.cli.device_cmd import kernels_here
+from pocketseek.cli.device_cmd import kernels_here, kernels_row
 from pocketseek.cli.doctor_check import Check
 from pocketseek.cli.doctor_security import security_checks
 from pocketseek.cli.doctor_system import system_checks
@@ -84,7 +84,7 @@ def _core(settings: Settings, words: Words) -> Check:
     kernels, reason = kernels_here(settings)
     if kernels is None and settings.kernels is None and library_version() is not None:
         return Check(words(messages.DOCTOR_CORE), True, reason, warning=True)
-    return Check(words(messages.DOCTOR_CORE), kernels is not None, f"{kernels}: {reason}" if kernels else reason)
+    return Check(words(messages.DOCTOR_CORE), kernels is not None, kernels_row(settings, words) if kernels else reason)
 
 
 def _onnx(words: Words) -> Check:

@@ -39,6 +39,7 @@ def _trust(settings: Settings, words: Words) -> list[Check]:
     states = {model.name: look_by_path(gate, model.path, model.manifest) for model in models}
     signed = sum(not isinstance(state, str) and state.key is not None for state in states.values())
     policy = words(messages.POLICY_ON if trust.require_signed else messages.POLICY_OFF).rstrip(".。")
+    policy = policy[:1].lower() + policy[1:]  # in the middle of a line
     values = {"keys": len(trust.keys), "signed": signed, "models": len(models), "policy": policy}
     checks = [Check(label, True, words(messages.DOCTOR_TRUST_VALUE, **values))]
     for name, state in states.items():

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pocketseek.cli import doctor_messages as says
 from pocketseek.cli.console import format_bytes
+from pocketseek.cli.device_messages import KINDS
 from pocketseek.cli.doctor_check import Check
 from pocketseek.cli.messages import NONE, Message, Words
 from pocketseek.device.probe import DeviceFacts, check_device
@@ -100,7 +101,8 @@ def _storage(facts: DeviceFacts, words: Words) -> Check | None:
         return Check(label, True, words(problem, filesystem=filesystem, kind=kind), warning=True)
     if filesystem is None or kind is None:
         return None
-    return Check(label, True, words(says.WHERE_GOOD, kind=kind, filesystem=filesystem))
+    name = words(KINDS[kind]) if kind in KINDS else kind
+    return Check(label, True, words(says.WHERE_GOOD, kind=name, filesystem=filesystem))
 
 
 def _open_files(settings: Settings, words: Words) -> Check:

@@ -130,7 +130,10 @@ def generate(
         if not json:
             heat_note.see(opened.thermal_status())
         with nullcontext() if json else heat_note.watching(opened.thermal_status):
-            answer = _Answer(opened, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json, floor=chosen.floor)
+            waiting = "" if json else Words(settings.language)(messages.READING_PROMPT)
+            answer = _Answer(
+                opened, prompt, max_tokens, sampling, tuple(stop or ()), quiet=json, floor=chosen.floor, waiting=waiting
+            )
         for one in used:
             notes.answered(one)
         heat = opened.thermal_status()
@@ -158,11 +161,12 @@ class _Answer:
         *,
         quiet: bool,
         floor: SpeedFloor | None,
+        waiting: str = "",
     ) -> None:
         self._events: list[TextEvent] = []
         self._max_tokens = max_tokens
         self._first_token_s: float | None = None
-        printer = AnswerPrinter()
+        printer = AnswerPrinter(waiting)
         start_s = time.perf_counter()
         self._num_prompt_tokens = len(engine.encode_prompt(prompt))
         try:

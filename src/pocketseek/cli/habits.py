@@ -58,6 +58,7 @@ SAME_OPTIONS = {
     "--system-prompt": "--system",
     "-sys": "--system",
 }
+_ADAPTER = "`pocketseek adapt add MODEL FOLDER --name NAME` installs one in PEFT's format, --adapter NAME uses it"
 _NO_OPTION = {
     "-s": "write --seed N or --system TEXT",
     "-c": "the context is as long as model and memory allow, nothing is set; write --continue to go on with a chat",
@@ -71,7 +72,8 @@ _NO_OPTION = {
     "--file": "send the file to standard input: pocketseek generate MODEL < FILE",
     "-i": "`pocketseek chat MODEL` is a conversation",
     "-cnv": "`pocketseek chat MODEL` is a conversation",
-    "--adapter-path": "merge the adapter into a checkpoint, and convert that",
+    "--adapter-path": _ADAPTER,
+    "--lora": _ADAPTER,
     "--keepalive": "a model is open only while a command runs; `pocketseek serve` keeps it",
     "--format": "`--json` gives the answer as an object; a given form: docs/tools.md",
 }

@@ -85,6 +85,7 @@ def _facts(path: Path, manifest: Manifest, state: TrustState | str) -> dict[str,
 def _model_facts(manifest: Manifest) -> dict[str, object]:
     return {
         "num_weights": manifest.num_parameters,
+        "num_active_weights": manifest.num_active_parameters,
         "formats": tensor_formats(manifest),
         "model": dataclasses.asdict(manifest.model),
         "recipe": dict(manifest.recipe),
@@ -162,12 +163,35 @@ def _made_of(manifest: Manifest, words: Words) -> list[tuple[str, str]]:
         return part_rows(manifest.part, words)
     return [
         (words(messages.COLUMN_WEIGHTS), f"{manifest.num_parameters / 1e6:.1f} M"),
+        *_active(manifest, words),
         (words(messages.COLUMN_FORMATS), " ".join(tensor_formats(manifest))),
     ]
 
 
+def _active(manifest: Manifest, words: Words) -> list[tuple[str, str]]:
+    """Of a model with experts, what a token uses of it."""
+    if (moe := manifest.model.moe) is None:
+        return []
+    weights = manifest.num_active_parameters / 1e6
+    value = words(messages.ACTIVE_VALUE, weights=weights, chosen=moe.experts_per_token, experts=moe.num_experts)
+    return [(words(messages.ACTIVE), value)]
+
+
 def _flat(title: str, value: object) -> list[tuple[str, str]]:
-    """Nested values as rows of dotted names."""
+    """Nested values as rows of dotted names; nothing of what a model does not have."""
     if isinstance(value, Mapping):
+        if value.get("kind") == "none":  # of rope scaling: the other numbers mean nothing then
+            value = {"kind": "none"}
         return [row for key, item in value.items() for row in _flat(f"{title}.{key}", item)]
-    return [(title, str(value))]
+    if value is None:
+        return []
+    if isinstance(value, list | tuple) and all(isinstance(item, Mapping) for item in value):
+        return [(title, ", ".join(map(_in_one_line, value)))] if value else []
+    return [(title, f"{value:.6g}" if isinstance(value, float) else str(value))]
+
+
+def _in_one_line(facts: Mapping[str, object]) -> str:
+    """Of a file: its name and size. Of anything else: all there is."""
+    if set(facts) == {"name", "bytes"} and isinstance(num_bytes := facts["bytes"], int):
+        return f"{facts['name']} ({format_bytes(num_bytes)})"
+    return " ".join(f"{key}={value}" for key, value in facts.items())

@@ -137,6 +137,13 @@ class KeptSecrets:
         with self._lock:
             return self._secrets.get(path)
 
+    def at_hand(self, path: Path) -> Secret | None:
+        """Of what came or was sealed meanwhile, too, if options or environment have it; nobody is asked."""
+        with self._lock:
+            if self._secrets.get(path) is None:
+                self._secrets[path] = secret_at_hand(path, self._settings, self._options)
+            return self._secrets[path]
+
     def close(self) -> None:
         with self._lock:
             for secret in self._secrets.values():

@@ -15,7 +15,6 @@ from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_command
 
 from pocketseek import __version__
 from pocketseek.apps.data_directory import mend_modes
@@ -51,7 +50,7 @@ from pocketseek.cli import (
     verify_cmd,
     voice_cmd,
 )
-from pocketseek.cli.command_tree import dress
+from pocketseek.cli.command_tree import dress, program
 from pocketseek.cli.completion_cmd import complete_line
 from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
 from pocketseek.cli.habits import translate
@@ -116,8 +115,7 @@ def start(
         raise typer.Exit
     _keep_private(context)
     if context.invoked_subcommand is None:
-        start_cmd.start()
-        if not start_cmd.is_guided():
+        if start_cmd.start():
             print(context.get_help(), end="")
     else:
         return
@@ -167,7 +165,7 @@ def _ended(words: list[str]) -> int:
 
 
 def commands_of(app: typer.Typer) -> Mapping[str, object]:
-    command = get_command(app)
+    command = program(app)
     return command.commands if isinstance(command, TyperGroup) else {}
 
 
@@ -175,7 +173,7 @@ def _run(arguments: list[str]) -> int:
     """Typer's own `main` would print errors its own way, so the two steps inside it are taken here."""
     if is_completing():
         complete_line(app)
-    command = get_command(app)
+    command = program(app)
     try:
         with command.make_context(PROGRAM, arguments) as context:
             command.invoke(context)
@@ -187,7 +185,7 @@ def _run(arguments: list[str]) -> int:
 def _helpful_command(words: list[str]) -> str:
     """Where the mistake is explained: the help of the command that was meant, or of the program."""
     meant: list[str] = []
-    command: object = get_command(app)
+    command: object = program(app)
     for word in words:
         command = command.commands.get(word) if isinstance(command, TyperGroup) else None
         if command is None:

@@ -87,6 +87,11 @@ BROKEN_REPAIR = Message(
 COLUMN_NAME = Message("name", "名称")
 COLUMN_FAMILY = Message("family", "系列")
 COLUMN_WEIGHTS = Message("weights", "参数量")
+ACTIVE = Message("used for a token", "每个词元使用")
+ACTIVE_VALUE = Message(
+    "{weights:.1f} M, {chosen} of {experts} experts in each layer that has them",
+    "{weights:.1f} M,含专家的每一层使用 {experts} 个专家中的 {chosen} 个",
+)
 COLUMN_SIZE = Message("size", "大小")
 COLUMN_CONTEXT = Message("context", "上下文")
 COLUMN_FORMATS = Message("formats", "格式")
@@ -126,7 +131,6 @@ CONFIRM_DEMO = Message(
     "No model is installed. Install the demo model SmolLM2-135M-Instruct now (93 MB to download, 100 MB on disk)?",
     "尚未安装模型。现在安装演示模型 SmolLM2-135M-Instruct 吗(下载 93 MB,占用 100 MB)?",
 )
-LOADING = Message("loading {name}", "正在加载 {name}")
 SCORING = Message("scoring", "正在计算")
 MEASURING = Message("measuring", "正在测量")
 
@@ -160,38 +164,44 @@ SPEED_MEASURED = Message(
     "[{speed} tokens/s, less than the {floor} asked for]", "[每秒 {speed} 词元,低于要求的 {floor}]"
 )
 
+READING_PROMPT = Message("reading …", "正在阅读……")
+
 # chat
 CHAT_WELCOME = Message(
     "{name}. Type a message and press Enter; /help shows the commands, Ctrl-D leaves.",
     "{name}。输入内容后按回车发送;/help 显示命令,Ctrl-D 退出。",
 )
 CHAT_HELP = Message(
-    "/help         this list\n"
-    "/reset        start a new conversation\n"
-    "/system TEXT  set what the model is told about its role (without TEXT: nothing), and start a new conversation\n"
-    "/model NAME   go on with another model (without NAME: list them)\n"
-    "/list         conversations that are kept\n"
-    "/load WHICH   go on with one of them: its number in the list, its id or a part of its title\n"
-    "/search TEXT  find conversations in which it was said\n"
-    "/rename TITLE call this conversation something else\n"
-    "/delete WHICH delete a conversation (without WHICH: this one), after asking\n"
-    "/save FILE    write this one to FILE (.json, otherwise text); without FILE: say where it is kept\n"
-    "/exit, /quit  leave (also Ctrl-D)\n"
-    "Ctrl-C stops an answer; pressed again it leaves.",
-    "/help         显示本列表\n"
-    "/reset        开始新的对话\n"
-    "/system 文本  设定模型的角色(不写文本则清除),并开始新的对话\n"
-    "/model 名称   换用另一个模型(不写名称则列出)\n"
-    "/list         列出已保留的对话\n"
-    "/load 对话    继续其中一个:列表中的编号、标识或标题的一部分\n"
-    "/search 文本  查找说过这些内容的对话\n"
-    "/rename 标题  为当前对话改名\n"
-    "/delete 对话  删除一个对话(不写则为当前对话),会先询问\n"
-    "/save 文件    把当前对话写入文件(.json,否则为纯文本);不写文件则说明保留在何处\n"
-    "/exit, /quit  退出(也可按 Ctrl-D)\n"
-    "Ctrl-C 停止回答,再按一次退出。",
+    "/help          this list\n"
+    "/reset         start a new conversation\n"
+    "/undo          take back the last question and its answer\n"
+    "/system TEXT   set what the model is told about its role (without TEXT: nothing), and start a new conversation\n"
+    "/model NAME    go on with another model (without NAME: list them)\n"
+    "/list          conversations that are kept\n"
+    "/load WHICH    go on with one of them: its number in the list, its id or a part of its title\n"
+    "/search TEXT   find conversations in which it was said\n"
+    "/rename TITLE  call this conversation something else\n"
+    "/delete WHICH  delete a conversation (without WHICH: this one), after asking\n"
+    "/save FILE     write this one to FILE (.json, otherwise text); without FILE: say where it is kept\n"
+    "/exit, /quit   leave (also Ctrl-D)\n"
+    "Ctrl-C stops an answer; pressed again it leaves. The arrow keys bring back what was typed before.",
+    "/help          显示本列表\n"
+    "/reset         开始新的对话\n"
+    "/undo          撤回上一个问题及其回答\n"
+    "/system 文本   设定模型的角色(不写文本则清除),并开始新的对话\n"
+    "/model 名称    换用另一个模型(不写名称则列出)\n"
+    "/list          列出已保留的对话\n"
+    "/load 对话     继续其中一个:列表中的编号、标识或标题的一部分\n"
+    "/search 文本   查找说过这些内容的对话\n"
+    "/rename 标题   为当前对话改名\n"
+    "/delete 对话   删除一个对话(不写则为当前对话),会先询问\n"
+    "/save 文件     把当前对话写入文件(.json,否则为纯文本);不写文件则说明保留在何处\n"
+    "/exit, /quit   退出(也可按 Ctrl-D)\n"
+    "Ctrl-C 停止回答,再按一次退出。方向键可找回输入过的内容。",
 )
 CHAT_RESET = Message("The conversation starts afresh.", "对话已重新开始。")
+CHAT_UNDONE = Message("The last question and its answer are taken back.", "已撤回上一个问题及其回答。")
+CHAT_NOTHING_SAID = Message("There is nothing to take back.", "没有可撤回的内容。")
 CHAT_SAVED = Message("Saved to {path}", "已保存到 {path}")
 CHAT_STOPPED = Message("[stopped]", "[已停止]")
 CHAT_CUT = Message("[cut at the token limit]", "[达到长度上限,已截断]")

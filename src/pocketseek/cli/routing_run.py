@@ -86,8 +86,16 @@ def _statistics_rows(header: TraceHeader, found: RoutingStatistics, words: Words
 
 
 def _headings(words: Words) -> tuple[str, ...]:
-    columns = ("MEMORY", "KEPT", "POLICY", "HITS", "READ", "RATE", "BOUND")
-    return tuple(words(getattr(messages, f"COLUMN_{column}")) for column in columns)
+    columns = (
+        messages.COLUMN_MEMORY,
+        messages.COLUMN_KEPT,
+        messages.COLUMN_POLICY,
+        messages.COLUMN_HITS,
+        messages.COLUMN_READ,
+        messages.COLUMN_RATE,
+        messages.COLUMN_BOUND,
+    )
+    return tuple(words(column) for column in columns)
 
 
 def _size_rows(header: TraceHeader, size: ReplayedSize, words: Words) -> list[tuple[str, ...]]:

@@ -112,6 +112,7 @@ def serve(
     from pocketseek.apps.access_tokens import TokenStore
     from pocketseek.apps.conversations import ConversationStore
     from pocketseek.apps.doc.model_identity import model_identity
+    from pocketseek.apps.installed_adapters import InstalledAdapters
     from pocketseek.apps.kept_pages import PageEraser
     from pocketseek.apps.model_state import look_at_model
     from pocketseek.apps.model_updates import ModelUpdates
@@ -161,12 +162,15 @@ def serve(
 
     data_key, pages_key = state_key(settings), cache_key(settings)  # asked for now, while somebody is there
 
-    voice_keys, store = KeptSecrets(settings, KeyOptions(key_file, key_command)), ModelStore(settings.models_dir)
-    for part in store.list_parts():
-        voice_keys(part.path)  # of sealed ones: asked now, nobody can be asked later
+    kept_keys, store = KeptSecrets(settings, KeyOptions(key_file, key_command)), ModelStore(settings.models_dir)
+    adapters_of = InstalledAdapters(settings.models_dir).of
+    for path in [part.path for part in store.list_parts()] + [
+        adapter.own_path for model in served for adapter in adapters_of(model)
+    ]:
+        kept_keys(path)  # of sealed ones: asked now, nobody can be asked later
     voice = installed_voice(
         settings,
-        voice_keys,
+        kept_keys,
         SharedRoom(lambda: [engine.guests for engine in pool.loaded_engines().values()]),
         lambda: heat_share(pool.loaded_engines().values()),
     )
@@ -188,6 +192,7 @@ def serve(
                 engine=kinds[model.name],
                 provider=provider,
                 secret=secrets[model.name],
+                adapter_secret=kept_keys.at_hand,
                 cache_key=pages_key,
                 progress=tell_checking,
             ),
@@ -208,7 +213,7 @@ def serve(
             if model.path == path:
                 pool.renew(model.name)
 
-    pool = _pool(settings, served, open_model, memory, released)
+    pool = _pool(settings, served, open_model, memory, released, adapters_of)
     with closing(bind(host, port)) as listener, closing(pool):
         with progress_bar() as show:
             bars.append(show)
@@ -218,7 +223,7 @@ def serve(
         with (
             closing(ConversationStore(settings.conversations_path, key=data_key, erase=erase)) as conversations,
             closing(PrivateFiles(settings.uploads_dir, key=data_key)) as files,
-            closing(voice_keys),
+            closing(kept_keys),
             closing(voice),
             closing(
                 ModelUpdates(
@@ -248,7 +253,7 @@ def serve(
                     lambda: [*(model.path for model in served), *(part.path for part in store.list_parts())],
                     is_idle=lambda: not services.admission.num_here,
                     report=_log.warning,
-                    unlock=lambda path: secrets.get(path.name) or voice_keys.known(path),
+                    unlock=lambda path: secrets.get(path.name) or kept_keys.known(path),
                 ),
                 serving_notice(words, url, [model.name for model in served]),
             ):
@@ -310,8 +315,8 @@ def _pool(
     open_model: OpenModel,
     memory_bytes: int | None,
     released: Callable[[ServedModel, Engine], None],
+    adapters_of: Callable[[ServedModel], list[ServedModel]],
 ) -> ModelPool:
-    from pocketseek.apps.installed_adapters import InstalledAdapters
     from pocketseek.apps.model_pool import ModelPool
     from pocketseek.device.probe import check_device
     from pocketseek.runtime.opening import available_bytes
@@ -321,7 +326,7 @@ def _pool(
         open_model,
         memory_bytes=memory_bytes,
         released=released,
-        adapters_of=InstalledAdapters(settings.models_dir).of,
+        adapters_of=adapters_of,
         free_bytes=lambda: available_bytes(check_device(data_dir=settings.home)),
     )
 

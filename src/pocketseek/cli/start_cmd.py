@@ -57,7 +57,8 @@ _FAILURES = (
 )
 
 
-def start() -> None:
+def start() -> bool:
+    """Whether a list of all commands is to follow."""
     from pocketseek.package.store import ModelStore
 
     settings = read_settings()
@@ -65,12 +66,12 @@ def start() -> None:
     store = ModelStore(settings.models_dir)
     if is_guided():
         try:
-            _Guide(settings, words, store).run()
+            return _Guide(settings, words, store).run()
         except typer.Abort:  # Ctrl-C or Ctrl-D at a question: what follows begins on a line of its own
             print_text("")
             raise
-    else:
-        _overview(settings, words, store)
+    _overview(settings, words, store)
+    return True
 
 
 def is_guided() -> bool:
@@ -86,7 +87,8 @@ class _Guide:
         self._words = words
         self._store = store
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        """Whether all commands are to be listed."""
         facts = check_device(data_dir=self._settings.home)
         print_paragraph(self._words(says.TITLE, version=__version__) + "\n")
         figures = self._known_figures(facts)
@@ -99,15 +101,15 @@ class _Guide:
         while True:
             offers = self._offers(facts, figures)
             chosen = self._choice(offers)
-            if chosen is None or chosen.act == "leave":
-                return
+            if chosen is None or chosen.act in ("leave", "commands"):
+                return chosen is not None and chosen.act == "commands"
             try:
                 done = self._do(chosen)
             except _FAILURES as error:
                 print_paragraph(self._words(says.FETCH_FAILED, why=error) + "\n")
                 continue
             if done:
-                return
+                return False
 
     def _known_figures(self, facts: DeviceFacts) -> MachineFigures | None:
         from pocketseek.apps.judge_device import published_figures
@@ -181,8 +183,6 @@ class _Guide:
             return self._serve()
         elif offer.act == "file":
             return self._install_file()
-        else:
-            self._closing(None)
         return True
 
     def _fetch(self, offer: Offer) -> bool:

@@ -77,7 +77,6 @@ NEXT_TIME = Message("Next time:", "下一次:")
 NEXT_CHAT = Message("talk to it", "与它对话")
 NEXT_PAGE = Message("the page, at {url}", "网页:{url}")
 NEXT_DOC = Message("ask a document", "向文档提问")
-NEXT_START = Message("this again", "再次显示此处")
 
 # without a person
 DEVICE = Message("This device: {device}", "本机:{device}")

@@ -25,8 +25,6 @@ SHORT_REFUSED = Message("refused", "拒用")
 COLUMN_SIGNED = Message("signed by", "签名者")
 COLUMN_SIGNATURE = Message("signature", "签名")
 COLUMN_VERSION = Message("version", "版本")
-COLUMN_VERIFIED = Message("bytes checked", "数据校验")
-NOT_VERIFIED = Message("not since it was changed", "更改后尚未校验")
 
 # consent
 ASK_TRUST = Message(
@@ -68,7 +66,6 @@ SIGNER_NOT_TRUSTED = Message(
 )
 
 # trust
-COLUMN_KEY = Message("key", "密钥")
 COLUMN_FINGERPRINT = Message("fingerprint", "指纹")
 COLUMN_SINCE = Message("since", "起始")
 COLUMN_UNTIL = Message("until", "截止")

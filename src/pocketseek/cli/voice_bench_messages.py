@@ -29,7 +29,6 @@ UNDERSTOOD_OF = Message(
     "{likeliest:.1%} / {calibrated:.1%} / {chance:.1%} of {requests}",
     "{requests} 个请求:{likeliest:.1%} / {calibrated:.1%} / {chance:.1%}",
 )
-ASKED = Message("asked", "说的话")
 UNDERSTOOD_TEXT = Message("understood", "听到")
 ANSWERED = Message("answered", "回答")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pocketseek.cli.messages import Message
 
 LISTENING = Message(
-    "Listening with {recogniser} ({why}), speaking with {voice} ({voice_why}). Ctrl-C ends an answer, twice ends.",
+    "Listening with {recogniser} ({why}), speaking with {voice} ({voice_why}). "
+    "Ctrl-C ends an answer; pressed twice it leaves.",
     "用 {recogniser} 聆听({why}),用 {voice} 说话({voice_why})。按 Ctrl-C 打断回答,连按两次退出。",
 )
 MICROPHONE = Message(
@@ -32,7 +33,6 @@ NOISY = Message(
     "这里很吵:只听比噪声更响的声音。请大声一些,或使用 --push-to-talk。",
 )
 QUIET_AGAIN = Message("It is quiet again.", "已恢复安静。")
-ENDED = Message("Ended.", "已结束。")
 
 SETUP_TITLES = (
     Message("part", "部件"),
@@ -51,6 +51,10 @@ ALL_LANGUAGES = Message("all", "全部")
 INSTALLED = Message("installed, {state}", "已安装,{state}")
 ABSENT = Message("not installed", "未安装")
 NEEDS_LIBRARY = Message("needs: pip install {library}", "需要:pip install {library}")
+PART_NEEDS_LIBRARY = Message(
+    "{part} is not used before its library is here: pip install {library}",
+    "还缺少运行 {part} 的库,安装后才会使用:pip install {library}",
+)
 ASK_FETCH = Message("Fetch {parts} ({size})?", "要下载 {parts}({size})吗?")
 HOW_TO_FETCH = Message("To fetch: pocketseek voice setup {parts}", "下载命令:pocketseek voice setup {parts}")
 FETCHING = Message("fetching {part}", "正在下载 {part}")

@@ -13,8 +13,8 @@ from pocketseek.cli.console import (
     is_interactive,
     note,
     print_json,
+    print_paragraph,
     print_table,
-    print_text,
     progress_bar,
 )
 from pocketseek.cli.messages import Words
@@ -86,6 +86,8 @@ def _fetch(settings: Settings, words: Words, missing: list[Part], *, quiet: bool
             fetch_part(part, settings, progress=_Labelled(words, part.id, show))
         if not quiet:
             note(words(voice_messages.FETCHED, part=part.id))
+            if not _has_library(part):
+                note(words(voice_messages.PART_NEEDS_LIBRARY, part=part.id, library=_PACKAGES[part.engine]))
 
 
 class _Labelled:
@@ -168,10 +170,10 @@ class _Here:
 
 
 def _state(settings: Settings, words: Words, part: Part, here: _Here) -> str:
-    if not part.is_installed(settings):
-        return words(voice_messages.ABSENT)
     if not _has_library(part):
         return words(voice_messages.NEEDS_LIBRARY, library=_PACKAGES[part.engine])
+    if not part.is_installed(settings):
+        return words(voice_messages.ABSENT)
     return words(voice_messages.INSTALLED, state=here.state(part.id))
 
 
@@ -189,9 +191,9 @@ def _say_what_is_used(settings: Settings, words: Words, language: str) -> None:
         recogniser = choose_recogniser(settings, language)
         voice = choose_synthesiser(settings, language, may_play_itself=True)
     except (UnsupportedError, VoiceError) as error:
-        print_text(words(voice_messages.NOT_READY, language=language, problem=error))
+        print_paragraph(words(voice_messages.NOT_READY, language=language, problem=error))
         return
-    print_text(
+    print_paragraph(
         words(
             voice_messages.USED,
             language=language,

@@ -20,7 +20,7 @@ from pocketseek.apps.voice.events import (
     TurnTimings,
 )
 from pocketseek.cli import voice_messages
-from pocketseek.cli.console import note, print_text, safe_text
+from pocketseek.cli.console import end_in_a_line, note, print_paragraph, safe_text
 from pocketseek.cli.messages import Message, Words
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ class TurnView:
         elif isinstance(event, Transcript):
             self._clear()
             text = event.text or self._words(voice_messages.NOT_UNDERSTOOD)
-            print_text(self._words(voice_messages.YOU, text=text))
+            print_paragraph(self._words(voice_messages.YOU, text=text))
         elif isinstance(event, AnswerText):
             self._answer.append(event.text)
         elif isinstance(event, Interrupted):
             self._tell_answer()
-            print_text(self._words(voice_messages.INTERRUPTED))
+            print_paragraph(self._words(voice_messages.INTERRUPTED))
         elif isinstance(event, TurnFailed):
             self._clear()
             self._answer.clear()
@@ -76,8 +76,7 @@ class TurnView:
 
     def _partial(self, text: str) -> None:
         if self._is_live:
-            columns = 70  # of the end, so that it stays in a line
-            sys.stdout.write(f"{_CLEAR_LINE}{_DIM}{safe_text(text[-columns:])}{_PLAIN}")
+            sys.stdout.write(f"{_CLEAR_LINE}{_DIM}{end_in_a_line(safe_text(text))}{_PLAIN}")
             sys.stdout.flush()
             self._has_partial = True
 
@@ -89,7 +88,7 @@ class TurnView:
     def _tell_answer(self) -> None:
         if text := " ".join("".join(self._answer).split()):
             self._clear()
-            print_text(self._words(voice_messages.ANSWER, text=text))
+            print_paragraph(self._words(voice_messages.ANSWER, text=text))
         self._answer.clear()
 
 

@@ -14,14 +14,13 @@ Every range holds 0, so that 0 is exact.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 RangeMethod = Literal["minmax", "percentile", "entropy"]
-RANGE_METHODS: tuple[RangeMethod, ...] = get_args(RangeMethod)
 DEFAULT_PERCENTILE = 99.99
 
 _BINS = 16_384

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pocketseek.errors import UnsupportedError
 from pocketseek.package.speech_part import SpeechPart
 from pocketseek.package.strict_json import JsonValue
+from pocketseek.shapes import MoeShape
 from pocketseek.types import ModelConfig
 
 
@@ -102,6 +103,11 @@ class Manifest:
         return sum(math.prod(tensor.shape) for tensor in self.tensors)
 
     @property
+    def num_active_parameters(self) -> int:
+        """Those that a token uses: of experts the chosen ones, of an embedding that is not the head, too, one row."""
+        return sum(_num_active(tensor, self.model.moe) for tensor in self.tensors)
+
+    @property
     def num_bytes(self) -> int:
         """Bytes that the chunks and files take, each stored once."""
         return sum(entry.num_bytes for entry in self.unique_chunks()) + _unique_bytes(self.files.values())
@@ -127,6 +133,15 @@ class Manifest:
                 for extent in tensor.extents
             )
         )
+
+
+def _num_active(tensor: TensorEntry, moe: MoeShape | None) -> int:
+    if tensor.name == "embed.weight":  # of a model whose head is another matrix
+        return tensor.shape[-1]
+    num_values = math.prod(tensor.shape)
+    if moe is None or not tensor.stage.startswith("experts."):
+        return num_values
+    return num_values * moe.experts_per_token // moe.num_experts
 
 
 def _unique_bytes(entries: Iterable[FileEntry]) -> int:

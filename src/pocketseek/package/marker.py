@@ -17,7 +17,6 @@ from pocketseek.package.entries import Manifest
 from pocketseek.package.paths import MARKER_NAME, chunk_path
 from pocketseek.package.side_record import read_side_record, write_side_record
 
-_MAX_MARKER_BYTES = 4 * 1024 * 1024
 _STAMP = re.compile(r"\d{1,20}:\d{1,12}:-?\d{1,20}")
 _CLOCK_TICK_NS = 50_000_000  # file systems stamp with the kernel's tick, at most 10 ms
 

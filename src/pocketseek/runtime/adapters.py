@@ -64,7 +64,8 @@ class AdapterSource(Protocol):
 
 class AdapterShelf:
     """For one model. find: the package of a name. load: `ModelKernels.load_adapter` of the executor that will use it.
-    is_sealed: the model is, so that nothing that is computed is left on disk in the clear anyway.
+    is_sealed: the model is, so that nothing that is computed is left on disk in the clear anyway. secret_of: what opens
+    a sealed package.
 
     room: how many bytes more the process may take now, and how many there are in all (None: unknown).
     """
@@ -76,7 +77,7 @@ class AdapterShelf:
         load: Callable[[Sequence[Mapping[str, LowRank]]], object],
         *,
         is_sealed: bool = False,
-        secret: Secret | None = None,
+        secret_of: Callable[[Path], Secret | None] = lambda path: None,
         admit: Admit | None = None,
     ) -> None:
         self.room: Callable[[], tuple[int, int] | None] = lambda: None
@@ -84,7 +85,7 @@ class AdapterShelf:
         self._is_sealed = is_sealed
         self._find = find
         self._load = load
-        self._secret = secret
+        self._secret_of = secret_of
         self._admit = admit
         self._lock = Lock()
         self._loaded: OrderedDict[str, tuple[str, LoadedAdapter]] = OrderedDict()  # by name, with the manifest's stamp
@@ -105,7 +106,7 @@ class AdapterShelf:
             return known[1]
 
     def _open(self, name: str, path: Path) -> LoadedAdapter:
-        with Package.open(path, secret=self._secret, admit=self._admit) as package:
+        with Package.open(path, secret=self._secret_of(path), admit=self._admit) as package:
             _check_fits(name, package.manifest, self._model)
             num_bytes = sum(extent.num_bytes for tensor in package.manifest.tensors for extent in tensor.extents)
             self._make_room(name, num_bytes)

@@ -67,6 +67,7 @@ def load(
     secret: Secret | None = None,
     routing_log: RoutingLog | None = None,
     adapter: str | None = None,
+    adapter_secret: Callable[[Path], Secret | None] | None = None,
     progress: Progress | None = None,
 ) -> Engine:
     """Open an installed model by name, a package or an ONNX model by path, and return an engine for it.
@@ -90,6 +91,8 @@ def load(
     an installed model, "onnx" takes the export in the data directory's cache. provider: the execution provider of ONNX
     Runtime, instead of what fits the device.
     adapter: the name of an adapter of the model (docs/adapt.md), for all requests that do not say otherwise.
+    adapter_secret: what opens a sealed adapter, by its package, now and later; by default and where it gives None, the
+    model's.
     secret: what opens a sealed model (by default POCKETSEEK_PASSPHRASE); of such a model nothing is left on disk in the
     clear.
     routing_log: gathers which experts passes choose, of a model that has some (docs/moe.md).
@@ -154,7 +157,15 @@ def load(
     choice = choose_kernels(kernels or settings.kernels)
     kv_format = choose_kv_format(kv or settings.kv)
     package = Package.open(path, secret=secret, progress=progress, admit=gate.admit)
-    shelf_of = partial(_shelf, package=package, settings=settings, gate=gate, secret=secret, first=adapter or "")
+    known = adapter_secret or (lambda path: None)
+    shelf_of = partial(
+        _shelf,
+        package=package,
+        settings=settings,
+        gate=gate,
+        secret_of=lambda path: known(path) or secret,
+        first=adapter or "",
+    )
     opened = _open_package(
         package, settings, facts, choice, kv_format, shelf_of, num_threads=fixed.num_threads, routing_log=routing_log
     )
@@ -164,7 +175,12 @@ def load(
 
 
 def _shelf(
-    executor: KernelExecutor, package: Package, settings: Settings, gate: Gatekeeper, secret: Secret | None, first: str
+    executor: KernelExecutor,
+    package: Package,
+    settings: Settings,
+    gate: Gatekeeper,
+    secret_of: Callable[[Path], Secret | None],
+    first: str,
 ) -> AdapterShelf:
     """first: loaded now, so that the memory is shared out with it; empty: none."""
     find = ModelStore(settings.models_dir).resolve_adapter
@@ -173,7 +189,7 @@ def _shelf(
         find,
         executor.load_adapter,
         is_sealed=package.seal is not None,
-        secret=secret,
+        secret_of=secret_of,
         admit=gate.admit,
     )
     if first:

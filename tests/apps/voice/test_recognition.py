@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 from voice_parts import CountingRecogniser, speech
@@ -15,6 +16,7 @@ class Reader:
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.text: str | None = None
+        self.done: list[str] = []
 
     def heard_so_far(self, turn: int, text: str) -> None:
         self.texts.append(text)
@@ -23,7 +25,7 @@ class Reader:
         pass
 
     def seems_done(self, turn: int, text: str) -> None:
-        pass
+        self.done.append(text)
 
     def goes_on(self, turn: int) -> None:
         pass
@@ -49,6 +51,7 @@ class SlowRecogniser(CountingRecogniser):
         super().__init__()
         self._clock = clock
         self.asked: list[bool] = []
+        self.while_reading: Callable[[], None] = lambda: None
 
     def start(self, language: str | None):  # type: ignore[no-untyped-def]
         utterance = super().start(language)
@@ -56,6 +59,7 @@ class SlowRecogniser(CountingRecogniser):
 
         def slow(*, may_be_over: bool = False) -> str:
             self._clock.now_s += 1.0
+            self.while_reading()
             self.asked.append(may_be_over)
             return partial(may_be_over=may_be_over)
 
@@ -100,4 +104,23 @@ def test_no_text_is_asked_for_in_silence_before_it_has_settled() -> None:
     wait_for(lambda: recogniser.asked == [False, True, False])
     stage.finish(1)
     wait_for(lambda: reader.text is not None)
+    stage.close()
+
+
+def test_of_a_pause_that_is_over_before_its_text_is_there_nothing_is_tried() -> None:
+    clock, reader = Clock(), Reader()
+    recogniser = SlowRecogniser(clock)
+    stage = RecognitionStage(recogniser, "en", reader, clock)
+    recogniser.while_reading = lambda: stage.resume(1)
+    stage.start(1)
+    stage.feed(speech(2), is_silent=True)
+    stage.settle(1)
+    wait_for(lambda: recogniser.asked == [True])
+    recogniser.while_reading = lambda: None
+    stage.feed(speech(1), is_silent=True)
+    stage.settle(1)
+    wait_for(lambda: recogniser.asked == [True, True])
+    stage.finish(1)
+    wait_for(lambda: reader.text is not None)
+    assert reader.done == ["word word word"]
     stage.close()

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,18 @@ def sparse_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("sparse") / "package"
     random_package.write_package(path, random_package.SPARSE_SHAPES["deepseek-v2-tiny"], seed=1)
+    return path
+
+
+@pytest.fixture(scope="session")
+def large_sparse_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """95 MB of random weights, 88 of them in 256 experts of four layers: of the form of sparse_package."""
+    import random_package
+
+    tiny = random_package.SPARSE_SHAPES["deepseek-v2-tiny"]
+    model = replace(tiny, num_layers=5, hidden_size=512, moe=replace(tiny.moe, expert_size=384, shared_size=768))
+    path = tmp_path_factory.mktemp("large-sparse") / "package"
+    random_package.write_package(path, model, seed=1)
     return path
 
 

@@ -15,6 +15,7 @@ from runtime.residency.test_engine_in_changing_memory import least_bytes
 from streaming_engine import (
     MovingLimit,
     expert_paths,
+    held,
     keep_in_memory,
     many_requests,
     outcomes,
@@ -78,6 +79,22 @@ def test_alone_and_together_in_all_the_memory_and_in_some_of_it(
         assert load_now.num_cached_prompt_tokens > 0
         assert weights_of[-1].store.num_hits > 0
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pocketseek-reader")]
+
+
+@shares
+def test_a_closed_engine_has_nothing_mapped_even_before_garbage_is_collected(
+    package: Path, expected: list[list[TokenEvent]], share: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is mapped is not dropped from the page cache, and takes disk after its files are removed."""
+    keep_in_memory(monkeypatch, share)
+    gc.disable()
+    try:
+        with load(package, prefix_store_bytes=0) as engine:
+            assert outcomes(engine, REQUESTS[:2]) == expected[:2]
+            assert held(package).num_maps > 0
+        assert held(package).num_maps == 0
+    finally:
+        gc.enable()
 
 
 def test_a_sealed_model_too_and_nothing_is_kept_of_what_it_used(

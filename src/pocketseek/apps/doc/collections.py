@@ -34,7 +34,6 @@ from pocketseek.package.storage import storage_errors
 DOCUMENT_SUFFIXES = frozenset(
     (".pdf", ".epub", ".docx", ".html", ".htm", ".xhtml", ".txt", ".text", ".md", ".markdown", ".rst")
 )
-DEFAULT_COLLECTION = "documents"
 _MAX_NAME_CHARS = 100
 FILE_ERRORS = (FormatError, MemoryLimitError, NotFoundError, StorageError, UnsupportedError, UsageError)
 """What is wrong with a file, not with the store."""

@@ -19,7 +19,7 @@ class Recorder:
     def __init__(self, app: ASGIApp, services: Services, routes: Iterable[BaseRoute]) -> None:
         self._app = app
         self._services = services
-        self._paths = {route.path for route in routes if isinstance(route, Route)}
+        self._routes = {route.path: route.path_regex for route in routes if isinstance(route, Route)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -39,6 +39,12 @@ class Recorder:
         try:
             await self._app(scope, receive, record)
         finally:
-            route = scope["path"] if scope["path"] in self._paths else _OTHER
+            route = self._name(scope["path"])
             self._services.metrics.count_response(route, status)
             self._services.log.response(scope.get("method", "WEBSOCKET"), route, status, time.perf_counter() - start_s)
+
+    def _name(self, path: str) -> str:
+        """As it is in the table of routes: without what an address names, and so never more than there are routes."""
+        if path in self._routes:
+            return path
+        return next((name for name, pattern in self._routes.items() if pattern.match(path)), _OTHER)

@@ -6,6 +6,7 @@ import logging
 
 from pocketseek.apps.serve.access import Caller
 
+_POLLED = frozenset({"/api/status", "/health", "/metrics"})  # asked for every second: a line each would hide the others
 _log = logging.getLogger("pocketseek.serve")
 
 
@@ -19,4 +20,5 @@ class RequestLog:
             _log.info("%s sent %s", caller.name, ascii(body.decode("utf-8", "replace")))
 
     def response(self, method: str, route: str, status: int, seconds: float) -> None:
-        _log.info("%s %s %d %.3f s", method, route, status, seconds)
+        level = logging.DEBUG if route in _POLLED and status < 400 else logging.INFO
+        _log.log(level, "%s %s %d %.3f s", method, route, status, seconds)

@@ -8,7 +8,6 @@ signal does that at once.
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import socket
 from types import FrameType
@@ -27,8 +26,6 @@ _PING_S = 20.0
 _IDLE_TICKS = 300  # between two looks for speech engines that nobody uses: half a minute
 MOST_MESSAGE_BYTES = 65_536
 """Of a WebSocket."""
-
-_log = logging.getLogger(__name__)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -81,6 +81,7 @@ class RecognitionStage:
         self._pending_samples = 0
         self._is_closed = False
         # Of the thread alone:
+        self._batch: deque[_Command | _Sound] = deque()
         self._utterance: Utterance | None = None
         self._turn = 0
         self._new_s = 0.0  # sound that no text was asked for yet
@@ -131,9 +132,9 @@ class RecognitionStage:
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def _live(self) -> None:
-        while (batch := self._next_batch()) is not None:
-            for item in batch:
-                self._try(partial(self._do, item))
+        while self._take():
+            while self._batch:
+                self._try(partial(self._do, self._batch.popleft()))
             self._try(self._ask_if_due)
         self._drop()
 
@@ -145,16 +146,17 @@ class RecognitionStage:
             self._drop()
             self._reader.recognition_failed(self._turn, error)
 
-    def _next_batch(self) -> list[_Command | _Sound] | None:
-        """What has come, the sound between two commands in one piece; nothing when a text is due; None at the end."""
+    def _take(self) -> bool:
+        """What has come, the sound between two commands in one piece; nothing when a text is due; False at the end."""
         with self._changed:
             while not self._inbox and not self._is_closed and not self._is_due():
                 self._changed.wait(self._until_due_s())
             if self._is_closed:
-                return None
+                return False
             items, self._inbox = self._inbox, deque()
             self._pending_samples = 0
-        return _merged(items)
+        self._batch = _merged(items)
+        return True
 
     def _do(self, item: _Command | _Sound) -> None:
         if isinstance(item, _Sound):
@@ -171,8 +173,7 @@ class RecognitionStage:
         elif self._utterance is None or item.turn != self._turn:
             return  # of a turn that failed
         elif item.kind == "settle":
-            self._ask(may_be_over=True)
-            self._reader.seems_done(self._turn, self._text)
+            self._settled()
         elif item.kind == "resume":
             self._reader.goes_on(self._turn)
         elif item.kind == "finish":
@@ -181,6 +182,18 @@ class RecognitionStage:
             self._reader.heard(self._turn, text)
         else:
             self._drop()
+
+    def _settled(self) -> None:
+        """Many pauses within speech are over before the text is there; then nothing is tried on it."""
+        if not self._has_resumed():
+            self._ask(may_be_over=True)
+        if not self._has_resumed():
+            self._reader.seems_done(self._turn, self._text)
+
+    def _has_resumed(self) -> bool:
+        with self._changed:
+            coming = [*self._batch, *self._inbox]
+        return any(isinstance(item, _Command) and item.kind == "resume" for item in coming)
 
     def _is_due(self) -> bool:
         return self._is_worth_it() and self._clock() >= self._rest_until_s
@@ -218,8 +231,8 @@ class RecognitionStage:
                 utterance.cancel()
 
 
-def _merged(items: deque[_Command | _Sound]) -> list[_Command | _Sound]:
-    merged: list[_Command | _Sound] = []
+def _merged(items: deque[_Command | _Sound]) -> deque[_Command | _Sound]:
+    merged: deque[_Command | _Sound] = deque()
     for is_sound, run in groupby(items, lambda item: isinstance(item, _Sound)):
         if is_sound:
             sounds = [item for item in run if isinstance(item, _Sound)]

@@ -67,10 +67,6 @@ class QdqGraph(OnnxGraph):
     def dequantised(self, codes: str, scale: Scale) -> Value:
         return Value(self.node("DequantizeLinear", codes, scale.scale, scale.zero_point), scale)
 
-    def requantised(self, value: Value, scale: Scale | None) -> Value:
-        """To other steps, or to none."""
-        return value if scale == value.scale else self.quantised(value.name, scale)
-
     def moved(self, op: str, value: Value, *inputs: str, **attributes: Attribute) -> Value:
         """An operation that changes no value (Reshape, Transpose): the same steps after it."""
         return self.quantised(self.node(op, value.name, *inputs, label="", domain="", **attributes), value.scale)

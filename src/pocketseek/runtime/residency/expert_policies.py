@@ -23,8 +23,8 @@ Key: TypeAlias = tuple[int, int]
 _Entry: TypeAlias = tuple[float, int, int]  # score, layer, expert
 
 DEFAULT_POLICY = "decayed-frequency"
-HALF_LIFE_PASSES = 512.0  # with random weights 64 and more did alike; real traces are to decide
-RECENT_HALF_LIFE_PASSES = 8.0
+HALF_LIFE_PASSES = 32.0  # by traces of a trained model in three languages; with random weights 64 and more did alike
+LONG_HALF_LIFE_PASSES, RECENT_HALF_LIFE_PASSES = 512.0, 16.0
 RECENT_SHARE = 0.5  # of what `Blend` goes by
 _MOST_GROWTH = 1e60  # of scores, before all are brought back
 
@@ -226,7 +226,7 @@ class Blend(_Ranking):
         self,
         layers: Sequence[int],
         num_experts: int,
-        half_life_passes: float = HALF_LIFE_PASSES,
+        half_life_passes: float = LONG_HALF_LIFE_PASSES,
         recent_half_life_passes: float = RECENT_HALF_LIFE_PASSES,
         recent_share: float = RECENT_SHARE,
     ) -> None:

@@ -88,6 +88,8 @@ class ExpertHome(Protocol):
 
     def give_back(self, slot: int) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class MappedExperts:
     """All of them, where the package maps them."""
@@ -115,6 +117,10 @@ class MappedExperts:
 
     def give_back(self, slot: int) -> None:
         """Nothing is taken from the map."""
+
+    def close(self) -> None:
+        """No view of the package's maps is held any more."""
+        self._loaded.clear()
 
 
 class ExpertSlots:

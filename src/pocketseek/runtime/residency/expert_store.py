@@ -223,3 +223,7 @@ class ExpertStore:
         self._fetches.clear()
         self._missing.clear()
         self.end()
+
+    def close(self) -> None:
+        """Of no use afterwards."""
+        self._home.close()

@@ -392,8 +392,7 @@ class ExpertWeights:
         """Let go of everything; of no use afterwards."""
         self._reader.close()
         self._layers, self._whole = [], []
-        if self._slots is not None:
-            self._slots.close()
+        self._store.close()
         self._parts.close()
         self._maps.close()
         self._files.close()
