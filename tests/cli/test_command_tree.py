@@ -55,6 +55,12 @@ def test_every_command_has_its_place_in_the_list() -> None:
     assert sorted(placed) == sorted(set(ROOT.commands))
 
 
+def test_the_list_has_the_order_of_the_page_about_commands(run: Callable) -> None:
+    page = Path(__file__).parents[2].joinpath("docs/commands.md").read_text(encoding="utf-8")
+    for text in run("--help").out, page.replace("## ", ""):
+        assert sorted(PANELS, key=text.index) == list(PANELS)
+
+
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name])
 def test_the_list_of_commands_has_one_short_sentence_of_each(name: str) -> None:
     shown = COMMANDS[name].get_short_help_str(limit=200)

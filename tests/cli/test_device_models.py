@@ -62,10 +62,10 @@ def test_the_advice_says_where_the_model_is_from_and_how_one_gets_it(
 ) -> None:
     phone(monkeypatch)
     told, command = run("device", "--models").out.splitlines()[-2:]
-    name = command.split()[4]
+    name = command.split()[2]
     repository = next(model.repository for model in catalogue() if model.name == name)
     assert repository in told
-    assert command == f"    pocketseek convert FOLDER --name {name} --quant q4"
+    assert command == f"    pocketseek pull {name} --quant q4"
 
 
 def test_an_installed_model_is_only_to_be_started_and_has_the_bits_of_its_package(
@@ -76,6 +76,12 @@ def test_an_installed_model_is_only_to_be_started_and_has_the_bits_of_its_packag
     assert lines[-1] == "`pocketseek chat tiny` starts it."
     (row,) = (line.split("\t") for line in lines if line.startswith("tiny *"))
     assert float(row[1]) > 0
+
+
+def test_an_installed_model_is_called_what_it_is_called_here(run: Callable, installed: Path) -> None:
+    assert run("pull", installed, "--name", "mine").code == 0
+    names = [line.split("\t")[0] for line in run("device", "--models").out.splitlines() if " *\t" in line]
+    assert names == ["mine *", "tiny *"]
 
 
 def test_without_speeds_the_largest_is_not_called_the_one_to_take(

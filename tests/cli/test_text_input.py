@@ -2,12 +2,15 @@
 
 import io
 import os
+import pty
+import select
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 
-from pocketseek.cli.text_input import read_stdin, read_stdin_line, read_text_file
+from pocketseek.cli.text_input import read_stdin, read_stdin_line, read_text_file, unseen_typing
 from pocketseek.errors import FormatError, StorageError, UsageError
 
 
@@ -55,3 +58,33 @@ def test_a_line_that_is_not_utf8_is_a_format_error(monkeypatch: pytest.MonkeyPat
     pipe_in(monkeypatch, b"\xff\xfe\n")
     with pytest.raises(FormatError):
         read_stdin_line()
+
+
+def test_what_is_typed_meanwhile_is_not_shown_and_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    keyboard, terminal = pty.openpty()
+    with os.fdopen(keyboard, "r+b", buffering=0) as keys, os.fdopen(terminal, encoding="utf-8") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        before = termios.tcgetattr(terminal)
+        with unseen_typing():
+            keys.write(b"early\n")
+            select.select([stdin], [], [], 60)  # it has arrived
+        assert termios.tcgetattr(terminal) == before
+        keys.write(b"late\n")
+        assert [stdin.readline(), stdin.readline()] == ["early\n", "late\n"]
+        assert keys.read(100) == b"late\r\n"  # echoed
+
+
+def test_typing_is_shown_again_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    keyboard, terminal = pty.openpty()
+    with os.fdopen(keyboard, "rb", buffering=0), os.fdopen(terminal, encoding="utf-8") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with pytest.raises(KeyboardInterrupt), unseen_typing():
+            raise KeyboardInterrupt
+        assert termios.tcgetattr(terminal)[3] & termios.ECHO
+
+
+def test_what_only_says_that_it_is_a_terminal_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe_in(monkeypatch, b"")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    with unseen_typing():
+        pass

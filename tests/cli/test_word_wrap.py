@@ -1,5 +1,6 @@
 """Lines end between words, and nothing of a text is changed but where its spaces were."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -25,6 +26,20 @@ def test_a_word_that_does_not_fit_begins_a_line() -> None:
 
 def test_chinese_breaks_between_characters() -> None:
     assert wrapped("天空是蓝色的", 8) == "天空是蓝\n色的"
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("天空是蓝色，真的", 10, ["天空是蓝", "色，真的"]),
+        ("天空是(蓝色)的", 11, ["天空是(蓝", "色)的"]),
+        ("天空(蓝色)的", 9, ["天空(蓝", "色)的"]),
+        ("天空是蓝“色”的", 9, ["天空是蓝", "“色”的"]),
+        ("天空是蓝(a)的", 9, ["天空是蓝", "(a)的"]),
+    ],
+)
+def test_punctuation_stays_with_what_it_closes_or_opens(text: str, width: int, lines: list[str]) -> None:
+    assert wrapped(text, width).splitlines() == lines
 
 
 def test_a_word_longer_than_the_line_is_whole() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pocketseek.apps.catalogue import QUANTS, USUAL_QUANTS, catalogue, needs_of_installed
 from pocketseek.device.probe import DeviceFacts
 from pocketseek.govern.budget import default_kv_budget_bytes
@@ -16,7 +18,10 @@ from pocketseek.settings import Settings
 def judge_device(
     settings: Settings, facts: DeviceFacts, figures: MachineFigures | None
 ) -> tuple[list[ModelVerdict], ModelVerdict | None]:
-    """(verdicts, the one to take). Installed models stand in for the catalogue's of the same name, and come first."""
+    """(verdicts, the one to take). Installed models stand in for the catalogue's of the same name, and come first.
+
+    They are called what they are called here, which `pull --name` chooses, not in their manifest.
+    """
     memory_bytes = available_bytes(facts)
     room = Room(
         memory_bytes,
@@ -26,8 +31,9 @@ def judge_device(
         facts.storage_kind,
         facts.storage_version,
     )
-    installed = [needs_of_installed(model.manifest) for model in ModelStore(settings.models_dir).list()]
-    names = {needs.name for needs in installed}
+    models = ModelStore(settings.models_dir).list()
+    installed = [replace(needs_of_installed(model.manifest), name=model.name) for model in models]
+    names = {name for model in models for name in (model.name, model.manifest.name)}
     others = [model.needs(quant) for model in catalogue() if model.name not in names for quant in QUANTS]
     verdicts = judge_models([*installed, *others], room, figures)
     return verdicts, recommended([one for one in verdicts if is_usual(one)])

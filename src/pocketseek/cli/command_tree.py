@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 from typer import Typer
 from typer.core import TyperCommand, TyperGroup
@@ -24,6 +25,14 @@ _REST = "More"
 
 program = cache(get_command)
 """Of an app after `dress`: what parses words. Made once, since making it takes a noticeable part of a start."""
+
+
+class Commands(TyperGroup):
+    """In the order of the panels, which is that of the pages about them; of its own Typer puts groups last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # click's or Typer's own context, by version
+        places = {name: place for place, name in enumerate(name for names in PANELS.values() for name in names)}
+        return sorted(super().list_commands(ctx), key=lambda name: places.get(name, len(places)))
 
 
 def dress(app: Typer) -> None:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_CHINESE = re.compile("[\u4e00-\u9fff]")
 _MEANING = re.compile(r"\S+(?: \S+)* {2,}")
 _LEAST_COLUMNS = 12  # for what a word means, however narrow the terminal
 _ANY_WIDTH = 10_000  # a terminal that everything fits
@@ -117,14 +116,8 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], essentia
 
 
 def print_paragraph(text: str) -> None:
-    """Sentences; a terminal gets lines that end between words. Chinese lines end anywhere, as terminals do it."""
-    if not sys.stdout.isatty() or _CHINESE.search(text):
-        print_text(text)
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    Console().print(Text(safe_text(text), overflow="fold"))
+    """Sentences; a terminal gets lines that end between words."""
+    print_text(_wrapped(text) if sys.stdout.isatty() else text)
 
 
 def print_indented(text: str) -> None:

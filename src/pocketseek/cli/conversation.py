@@ -24,7 +24,7 @@ from pocketseek.cli.heat_note import HeatNote
 from pocketseek.cli.history_commands import NAMES, HistoryCommands
 from pocketseek.cli.messages import Words
 from pocketseek.cli.min_speed import SpeedFloor
-from pocketseek.cli.text_input import read_stdin_line
+from pocketseek.cli.text_input import read_stdin_line, unseen_typing
 from pocketseek.errors import (
     BusyError,
     ContextLengthError,
@@ -147,7 +147,8 @@ class Conversation:
         if self._floor is not None:
             self._floor.begin()
         try:
-            with self._heat.watching(self._thermal_status), closing(self._chat.ask(question)) as events:
+            watching = self._heat.watching(self._thermal_status)
+            with unseen_typing(), watching, closing(self._chat.ask(question)) as events:
                 for event in events:
                     printer.write(event.text, event.reasoning)
                     if self._floor is not None:

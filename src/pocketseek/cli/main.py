@@ -50,7 +50,7 @@ from pocketseek.cli import (
     verify_cmd,
     voice_cmd,
 )
-from pocketseek.cli.command_tree import dress, program
+from pocketseek.cli.command_tree import Commands, dress, program
 from pocketseek.cli.completion_cmd import complete_line
 from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
 from pocketseek.cli.habits import translate
@@ -66,6 +66,7 @@ BROKEN_PIPE_EXIT_CODE = 141
 
 app = typer.Typer(
     name=PROGRAM,
+    cls=Commands,
     help="DeepSeek-family language models on a phone or PC, offline.",
     invoke_without_command=True,
     add_completion=False,

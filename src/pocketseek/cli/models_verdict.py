@@ -69,7 +69,7 @@ def show_verdict(settings: Settings, *, measure: bool, as_json: bool) -> None:
     for line in _advice(choice, facts.storage_free_bytes, words):
         print_paragraph(line)
     if not choice.needs.is_installed and not _is_demo(choice.needs):  # in one line, so that it can be copied
-        print_text(f"    pocketseek convert FOLDER --name {choice.needs.name} --quant {choice.needs.quant}")
+        print_text(f"    pocketseek pull {choice.needs.name} --quant {choice.needs.quant}")
 
 
 def _worth_a_row(verdicts: Sequence[ModelVerdict]) -> list[ModelVerdict]:
@@ -230,7 +230,7 @@ def _start(needs: ModelNeeds, words: Words) -> str:
     if _is_demo(needs):
         return words(said.START_DEMO)
     repository = next(model.repository for model in catalogue() if model.name == needs.name)
-    return words(said.START_CONVERT, repository=repository)
+    return words(said.START_PULL, repository=repository)
 
 
 def _is_demo(needs: ModelNeeds) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,6 +30,29 @@ def read_stdin_line(max_chars: int = MAX_PROMPT_BYTES) -> str:
     if len(line) > max_chars:
         raise _too_long("a line of standard input", max_chars)
     return line
+
+
+@contextmanager
+def unseen_typing() -> Iterator[None]:
+    """What is typed at a terminal meanwhile is not shown amid what is printed: it waits for whoever reads next."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    import termios
+
+    try:
+        fd = sys.stdin.fileno()
+        before = termios.tcgetattr(fd)
+    except (OSError, termios.error):  # it calls itself a terminal and is none
+        yield
+        return
+    unseen = termios.tcgetattr(fd)
+    unseen[3] &= ~termios.ECHO
+    termios.tcsetattr(fd, termios.TCSADRAIN, unseen)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
 def read_text_file(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:

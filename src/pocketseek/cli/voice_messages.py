@@ -20,7 +20,7 @@ INTERRUPTED = Message("(interrupted)", "(已打断)")
 FAILED = Message("This turn failed: {problem}", "这一轮失败:{problem}")
 TIMINGS = Message(
     "  end of speech noticed after {endpoint}, text {transcript}, first word {token}, first sound {audio}",
-    "  {endpoint} 后察觉说完,文字 {transcript},首词 {token},首声 {audio}",
+    "  {endpoint}后察觉说完,文字 {transcript},首词 {token},首声 {audio}",
 )
 SECONDS = Message("{seconds:.2f} s", "{seconds:.2f} 秒")
 NEVER = Message("never", "无")

@@ -75,6 +75,20 @@ def test_first_answer_is_shown_with_its_formulas_tables_and_code(served: Served,
         assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
+def test_the_gauge_is_whole_on_a_narrow_phone(served: Served, browser: Browser) -> None:
+    status = {"tokens_per_s": 7.4, "memory_bytes": 1_312_000_000}
+    with visiting(browser, served.url) as visit:
+        page = visit.page
+        page.route("**/api/status", lambda route: route.fulfill(json=status))
+        page.evaluate("document.querySelector('#model option').textContent = 'DeepSeek-R1-Distill-Qwen-1.5B'")
+        visit.ask("Hello")
+        expect(page.locator("#gauge span")).to_have_text(["7.4 tokens/s", "1.3 GB"])
+        gauge, send = page.locator("#gauge"), page.locator("#send").bounding_box()
+        assert gauge.evaluate("e => e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight")
+        assert send is not None
+        assert send["x"] + send["width"] <= 360
+
+
 def test_a_suggestion_is_a_question(served: Served, browser: Browser) -> None:
     with visiting(browser, served.url) as visit:
         visit.page.locator("#suggestions button").first.click()

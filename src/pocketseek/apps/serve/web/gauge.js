@@ -1,6 +1,6 @@
 // Tokens per second and memory, asked for once a second while an answer is written and the page is seen.
 import { call } from "/api.js";
-import { byId } from "/elements.js";
+import { byId, make } from "/elements.js";
 import { say } from "/words.js";
 
 const PERIOD_MS = 1000;
@@ -25,7 +25,7 @@ function show({ tokens_per_s: speed, memory_bytes: memory }) {
   const parts = [];
   if (speed > 0) parts.push(say("speed", { speed: speed < 10 ? speed.toFixed(1) : Math.round(speed) }));
   if (memory > 0) parts.push(size(memory));
-  byId("gauge").textContent = parts.join(" · ");
+  byId("gauge").replaceChildren(...parts.map((part) => make("span", {}, part)));
 }
 
 function size(bytes) {
