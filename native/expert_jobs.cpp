@@ -40,6 +40,10 @@ void Core::run_mlps(const std::vector<MlpRun>& runs) {
     for (const MlpRun& run : runs) forms.add({&run.weights->gate, &run.weights->up});
     if (mixture_.rows) take_input(forms);
     const size_t width = size_t(x_.blocks) * kBlock;
+    const bool shares = std::any_of(runs.begin(), runs.end(), [](const MlpRun& run) { return !run.slots; });
+    if (shares && plan_raise(mixture_rows_, mixture_index_, {Target::shared_gate, 3}, mixture_.rows))
+        project({Target::shared_gate, 2}, {x_.x, width, 0, mixture_.rows});
+    else raise_ = {};
     int rows = 0;
     jobs_.clear();
     for (const MlpRun& run : runs) {
@@ -72,6 +76,8 @@ void Core::run_wave() {
     gather_inputs();
     multiply_gates();
     quantise_middles();
+    for (const MlpJob& job : jobs_)
+        if (raise_.batch && !job.slots) project_middles(job);
     multiply_downs();
     jobs_.clear();
 }
@@ -197,6 +203,10 @@ void Core::multiply_gates() {
     const int tasks = count_tasks([](const MlpJob& job) { return job.weights->gate.tiles(); });
     const auto find = [](const MlpJob& job, int index) { return TilePair{{&job.weights->gate, &job.weights->up}, {index, index}, 2}; };
     const auto finish = [&](const MlpJob& job, const TilePair& pair, int row, int count, const Results& values) {
+        if (!job.slots) {
+            raise(Target::shared_gate, pair.tile[0], job.first_row + row, count, values[0]);
+            raise(Target::shared_up, pair.tile[0], job.first_row + row, count, values[1]);
+        }
         table_.swiglu(values[0], values[1], job.inner_rows.tile(row, pair.tile[0]), count * kTileRows);
     };
     const MlpWeights& first = *jobs_[0].weights;
@@ -223,6 +233,18 @@ void Core::quantise_middles() {
     });
 }
 
+// Of a job of the shared experts: what adapters multiply in place of what was rounded for down.
+void Core::project_middles(const MlpJob& job) {
+    const size_t stride = size_t(job.inner_rows.tiles) * kTileRows;
+    float* const x = grown(raise_middles_, job.rows * stride);
+    pool_.run(job.rows, 1, [&](int begin, int end, int) {
+        for (int row = begin; row < end; row++)
+            for (int tile = 0; mixture_rows_.adapter_of_row[job.first_row + row] >= 0 && tile < job.inner_rows.tiles; tile++)
+                std::copy_n(job.inner_rows.tile(row, tile), kTileRows, x + row * stride + tile * kTileRows);
+    });
+    project({Target::shared_down, 1}, {x, stride, job.first_row, job.rows});
+}
+
 void Core::multiply_downs() {
     const int hidden = mixture_.width;
     const auto together = [](const MlpJob& job) { return job.middle.panel.values ? 2 : 1; };
@@ -235,6 +257,7 @@ void Core::multiply_downs() {
     const auto finish = [&](const MlpJob& job, const TilePair& pair, int row, int count, const Results& values) {
         for (int t = 0; t < pair.count; t++) {
             const int column = pair.tile[t] * kTileRows, width = std::min(kTileRows, hidden - column);
+            if (!job.slots) raise(Target::shared_down, pair.tile[t], job.first_row + row, count, values[t]);
             if (!job.slots) table_.store_tile(shared_.data() + size_t(job.first_row + row) * hidden + column, hidden, values[t], count, width);
             else for (int i = 0; i < count; i++) table_.store_tile(outputs_.data() + size_t(job.slots[row + i]) * hidden + column, 0, values[t] + i * kTileRows, 1, width);
         }

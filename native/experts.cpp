@@ -48,9 +48,12 @@ void Core::take_input(const Forms& forms) {
 }
 
 // Norm, router and choice; room for what comes of it.
-void Core::route(const ModelShape& s, const LayerWeights& w, int rows, const float* hidden) {
+void Core::route(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, const float* hidden) {
     const MoeShape& moe = s.moe;
+    const int rows = batch.rows;
     Mixture& m = mixture_;
+    mixture_index_ = layer_index;
+    mixture_rows_.rows = rows, mixture_rows_.adapted = batch.adapted, mixture_rows_.adapter_of_row = batch.adapter_of_row;
     m.layer = w.id, m.hidden = hidden, m.shape = moe, m.width = s.hidden, m.rows = rows, m.shared_done = !moe.shared_size;
     m.chosen.resize(size_t(rows) * moe.experts_per_token), m.weights.resize(m.chosen.size());
     const int blocks = div_up(s.hidden, kBlock), superblocks = div_up(blocks, kSuperBlocks);
@@ -94,8 +97,8 @@ void Core::mix(float* hidden) {
 }
 
 // Of a layer that holds all its experts.
-void Core::mixture_layer(const ModelShape& s, const LayerWeights& w, int rows, float* hidden) {
-    route(s, w, rows, hidden);
+void Core::mixture_layer(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, float* hidden) {
+    route(s, w, layer_index, batch, hidden);
     std::vector<MlpRun> runs;
     if (s.moe.shared_size) runs.push_back(shared_run(w));
     for (int expert = 0; expert < s.moe.num_experts; expert++)
@@ -108,7 +111,7 @@ void Core::attend_and_route(const ModelShape& s, const LayerWeights& w, int laye
     require(w.router.present(), "layer " + std::to_string(layer_index) + " has no experts");
     attention_half(s, w, layer_index, batch, hidden);
     const ExactFloats exact;
-    route(s, w, batch.rows, hidden);
+    route(s, w, layer_index, batch, hidden);
     std::copy(mixture_.chosen.begin(), mixture_.chosen.end(), chosen);
     mixture_begun_ = true;
 }

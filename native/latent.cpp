@@ -21,7 +21,7 @@ constexpr size_t kPieceBytes = 160 * 1024;  // of k_b or v_b times groups of row
 }  // namespace
 
 void Core::latent_attention(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, const float* hidden) {
-    const LatentQueries queries = latent_queries(s, w, batch, hidden);
+    const LatentQueries queries = latent_queries(s, w, layer_index, batch, hidden);
     store_latents(s, w, layer_index, batch, queries);
     const int most = std::max(1, kBlockHeads / s.heads), rank = s.latent.rank, attended = s.attended();
     float* const mixed = grown(mixed_, size_t(batch.rows) * attended);
@@ -29,35 +29,48 @@ void Core::latent_attention(const ModelShape& s, const LayerWeights& w, int laye
         const LatentRows block{first, std::min(most, batch.rows - first)};
         float* const latents = grown(latents_, size_t(block.count) * s.heads * rank);  // [row][head][rank]: queries, then what was mixed
         const auto latent = [=, heads = s.heads](int head, int row) { return latents + (size_t(row) * heads + head) * rank; };
-        multiply_heads(
-            w.k_b, s.heads, s.latent.nope_dim, block.count, [&](int head, int row) { return queries.of(s, first + row, head); },
-            [&](int head, int row, int tile, const float* values) { std::copy_n(values, kTileRows, latent(head, row) + tile * kTileRows); });
+        const auto place = [=, heads = s.heads](int head, int row) { return row * heads + head; };
+        const auto query = [&](int head, int row) { return queries.of(s, first + row, head); };
+        if (plan_raise(batch, layer_index, {Target::k_b, 1}, block.count * s.heads)) project_heads(Target::k_b, s.heads, block, query);
+        multiply_heads(w.k_b, s.heads, s.latent.nope_dim, block.count, query, [&](int head, int row, int tile, float* values) {
+            raise_head(Target::k_b, tile, first + row, place(head, row), values);
+            std::copy_n(values, kTileRows, latent(head, row) + tile * kTileRows);
+        });
         attend_latents(s, layer_index, batch, block, queries);
-        multiply_heads(w.v_b, s.heads, rank, block.count, latent, [&](int head, int row, int tile, const float* values) {
+        const int head_tiles = s.latent.value_dim / kTileRows;
+        if (plan_raise(batch, layer_index, {Target::v_b, 1}, block.count * s.heads)) project_heads(Target::v_b, s.heads, block, latent);
+        multiply_heads(w.v_b, s.heads, rank, block.count, latent, [&](int head, int row, int tile, float* values) {
+            raise_head(Target::v_b, head * head_tiles + tile, first + row, place(head, row), values);
             std::copy_n(values, kTileRows, mixed + size_t(first + row) * attended + head * s.latent.value_dim + tile * kTileRows);
         });
     }
 }
 
 // q and kv_a, or q_a and kv_a and then q_b of what was normed of the former. What kv_a gives is in qkv_, the last stored() values of a row.
-Core::LatentQueries Core::latent_queries(const ModelShape& s, const LayerWeights& w, const Batch& batch, const float* hidden) {
+Core::LatentQueries Core::latent_queries(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, const float* hidden) {
     const LatentShape& l = s.latent;
     const Matrix& first = l.q_rank ? w.q_a : w.q;
+    const Targets targets = l.q_rank ? Targets{Target::q_a, 2} : Targets{Target::kv_a, 2};  // q_a and kv_a, or kv_a and q
+    const bool raises = plan_raise(batch, layer_index, targets, batch.rows);
     const int rows = batch.rows, width = first.rows + l.stored();
     float* const projected = grown(qkv_, size_t(rows) * width);
-    in_ = activations(rows, s.hidden, {&first, &w.kv_a});
+    in_ = activations(rows, s.hidden, {&first, &w.kv_a}, true, raises);
     normalise(hidden, w.attn_norm, s.eps, s.hidden, rows, nullptr, in_);
-    multiply({{&first, projected, width, Mode::store}, {&w.kv_a, projected + first.rows, width, Mode::store}}, 0, first.tiles() + w.kv_a.tiles(), in_, rows);
+    if (raises) project_rows(targets);
+    multiply({{&first, projected, width, Mode::store, l.q_rank ? Target::q_a : Target::q}, {&w.kv_a, projected + first.rows, width, Mode::store, Target::kv_a}}, 0,
+             first.tiles() + w.kv_a.tiles(), in_, rows);
     if (!l.q_rank) return {projected, width};
     float* const queries = grown(q_, size_t(rows) * w.q_b.rows);
     float* const scratch = grown(scratch_, size_t(pool_.num_threads()) * l.q_rank);
-    in_ = activations(rows, l.q_rank, {&w.q_b});
+    const bool raises_q_b = plan_raise(batch, layer_index, {Target::q_b, 1}, rows);
+    in_ = activations(rows, l.q_rank, {&w.q_b}, true, raises_q_b);
     quantise_rows(l.q_rank, rows, in_, [&](int row, int worker) {
         float* const y = scratch + size_t(worker) * l.q_rank;
         table_.rms_norm(projected + size_t(row) * width, w.q_a_norm, s.eps, l.q_rank, y);
         return y;
     });
-    multiply({{&w.q_b, queries, w.q_b.rows, Mode::store}}, 0, w.q_b.tiles(), in_, rows);
+    if (raises_q_b) project_rows({Target::q_b, 1});
+    multiply({{&w.q_b, queries, w.q_b.rows, Mode::store, Target::q_b}}, 0, w.q_b.tiles(), in_, rows);
     return {queries, w.q_b.rows};
 }
 
@@ -78,6 +91,48 @@ void Core::store_latents(const ModelShape& s, const LayerWeights& w, int layer_i
             table_.write_latent[int(s.kv_format)](stored, l.rank, l.rope_dim, position % kPageTokens, layout, const_cast<uint8_t*>(span.pages[position / kPageTokens]));
         }
     });
+}
+
+// What adapters bring to k_b or v_b: A times the heads' own inputs, values(head, row of the block), at place row * heads + head. A task is
+// all spans of sixteen ranks for one head of up to eight rows, in the order of low_rank.h.
+template <class Values> void Core::project_heads(Target target, int heads, LatentRows block, Values values) {
+    struct Task { int group, head, tile, first, count; };
+    std::vector<Task> tasks;
+    for (int g = 0; g < int(raise_.batch->adapted.size()); g++) {
+        const AdaptedRows& group = raise_.batch->adapted[g];
+        const auto [begin, end] = adapted_between(group, block.first, block.count);
+        for (int head = 0; head < heads; head++)
+            for (int tile = 0; tile < group.adapter->of(raise_.layer, target).rank_tiles(); tile++)
+                for (int first = begin; first < end; first += kGroup) tasks.push_back({g, head, tile, first, std::min(kGroup, end - first)});
+    }
+    pool_.run(int(tasks.size()), 1, [&](int from, int to, int) {
+        alignas(64) float total[kGroup * kTileRows], next[kGroup * kTileRows];
+        for (int task = from; task < to; task++) {
+            const Task& one = tasks[task];
+            const AdaptedRows& group = raise_.batch->adapted[one.group];
+            const LowRank& part = group.adapter->of(raise_.layer, target);
+            const auto row = [&](int i) { return group.rows[one.first + i] - block.first; };
+            for (int begin = 0; begin < part.inputs; begin += kLowRankSpan) {
+                const float* x[kGroup];
+                for (int i = 0; i < one.count; i++) x[i] = values(one.head, row(i)) + begin;
+                table_.low_rank_project(part.a_tile(one.tile, one.head) + size_t(begin) * kTileRows, std::min(kLowRankSpan, part.inputs - begin), x, one.count,
+                                        begin ? next : total);
+                if (begin) table_.low_rank_merge(total, next, one.count);
+            }
+            for (int i = 0; i < one.count; i++) {
+                table_.low_rank_scale(total + i * kTileRows, part.scale);
+                std::copy_n(total + i * kTileRows, kTileRows, raise_.of(int(target), row(i) * heads + one.head) + one.tile * kTileRows);
+            }
+        }
+    });
+}
+
+// Sixteen outputs of one head of a row; tile: of B.
+void Core::raise_head(Target target, int tile, int row, int place, float* values) const {
+    if (!raise_.batch || raise_.batch->adapter_of_row[row] < 0) return;
+    const LowRank& part = raise_.batch->adapted[raise_.batch->adapter_of_row[row]].adapter->of(raise_.layer, target);
+    const float* const u = raise_.of(int(target), place);
+    if (part.present()) table_.low_rank_add(part.b_tile(tile), part.rank, &u, 1, values);
 }
 
 // Each head's rows of a matrix times the head's own inputs: values(head, row) gives `cols` of them, finish(head, row, tile of the head,

@@ -46,7 +46,7 @@ void dequantise_row(const Matrix& m, int row, float* out) {
 
 size_t Core::workspace_bytes() const {
     return capacity_bytes(pair_, qkv_, mixed_, mlp_, scratch_, partial_, q_, latents_, packed_, scores_, tasks_, span_tasks_, latent_tasks_, latent_parts_) +
-           capacity_bytes(scores_of_experts_, outputs_, shared_, jobs_, job_tasks_, raise_inputs_, raise_partial_, projections_) + input_.bytes() + panel_.bytes() + mixture_.bytes() +
+           capacity_bytes(scores_of_experts_, outputs_, shared_, jobs_, job_tasks_, raise_inputs_, raise_partial_, raise_middles_, projections_) + input_.bytes() + panel_.bytes() + mixture_.bytes() +
            x_buffers_.bytes() + gathered_.bytes() + middle_.bytes() + own_.bytes() + middle_panel_.bytes();
 }
 
@@ -100,9 +100,9 @@ void Core::normalise(const float* x, const float* weight, float eps, int n, int 
 // The input of a step, from what the steps before left.
 void Core::begin_step(const ModelShape& s, const LayerWeights& w, int layer_index, LayerStep step, const Batch& batch, const float* hidden) {
     if (step == LayerStep::up) return;  // its input is gate's
-    const bool raises = plan_raise(batch, layer_index, step);
+    const bool raises = plan_raise(batch, layer_index, targets_of(step), batch.rows);
     prepare_input(s, w, step, batch.rows, hidden, raises);
-    if (raises) project();
+    if (raises) project_rows(targets_of(step));
 }
 
 void Core::prepare_input(const ModelShape& s, const LayerWeights& w, LayerStep step, int rows, const float* hidden, bool floats) {
@@ -171,7 +171,7 @@ void Core::layer(const ModelShape& s, const LayerWeights& w, int layer_index, co
     attention_half(s, w, layer_index, batch, hidden);
     if (!batch.rows) return;
     const ExactFloats exact;
-    if (w.router.present()) return mixture_layer(s, w, batch.rows, hidden);
+    if (w.router.present()) return mixture_layer(s, w, layer_index, batch, hidden);
     begin_step(s, w, layer_index, LayerStep::gate, batch, hidden);
     multiply_swiglu(w.gate, w.up, in_, batch.rows, mlp_rows_);
     run_step(s, w, layer_index, LayerStep::down, batch, hidden);

@@ -124,23 +124,28 @@ private:
     };
     void quantise_mlp(int n, int rows, const Activations& out, const MlpRows& mlp);
     // out = values of gate; out = silu(out) * values of up; or both at once
-    // What the adapters of the pass bring to the step that is being done, in low_rank.cpp: u = scale * (A x) of every adapted row and each
-    // of the step's targets, which are neighbours among Target. Values are raised where a tile of a product is finished.
+    // What the adapters of the pass bring to the products that are being done, in low_rank.cpp: u = scale * (A x) of every adapted row and
+    // each of some targets, which are neighbours among Target. Values are raised where a tile of a product is finished.
+    struct Targets { Target first; int count; };
     struct Raise {
         const Batch* batch = nullptr;  // null: nothing is raised
         int layer = 0, first_target = 0, num_targets = 0;
-        int width = 0;                 // floats of a row and target
-        float* data = nullptr;         // [target][row][width]
+        int places = 0, width = 0;     // a place: a row, or a head of a row; width: floats of a place and target
+        float* data = nullptr;         // [target][place][width]
 
-        float* of(int target, int row) const { return data + (size_t(target - first_target) * batch->rows + row) * width; }
+        float* of(int target, int place) const { return data + (size_t(target - first_target) * places + place) * width; }
     };
+    struct RaiseInput { const float* x; size_t stride; int first_row, num_rows; };  // x: of the first of these rows
     struct Projection { int group, target, tile, first, count; size_t partial; };  // rows [first, first + count) of the group
-    static int widest_rank(const Batch& batch, int layer, int first_target, int num_targets);
-    bool plan_raise(const Batch& batch, int layer, LayerStep step);
-    void project();
-    void project_span(const Projection& one, int span, float* out) const;
+    static int widest_rank(const Batch& batch, int layer, Targets targets);
+    static Targets targets_of(LayerStep step);
+    bool plan_raise(const Batch& batch, int layer, Targets targets, int places);
+    void project(Targets targets, const RaiseInput& input);
+    void project_rows(Targets targets) { project(targets, {in_.x, size_t(in_.blocks) * kBlock, 0, raise_.batch->rows}); }  // all, from in_
+    void project_span(const Projection& one, const RaiseInput& input, int span, float* out) const;
     void store_projection(const Projection& one, float* total) const;
     void raise(std::optional<Target> target, int tile, int row, int count, float* values) const;
+    static std::pair<int, int> adapted_between(const AdaptedRows& group, int first_row, int num_rows);
     void multiply_gate(const Matrix& gate, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out);
     void multiply_up(const Matrix& up, int first_tile, int num_tiles, const Activations& in, int rows, const MlpRows& out);
     // Some rows of a pass through one MLP, in experts.cpp.
@@ -161,11 +166,11 @@ private:
         MlpRows inner_rows;
     };
     static Forms input_forms(const LayerWeights& w);
-    void route(const ModelShape& s, const LayerWeights& w, int rows, const float* hidden);
+    void route(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, const float* hidden);
     void take_input(const Forms& forms);
     MlpRun shared_run(const LayerWeights& w) const;
     MlpRun expert_run(int expert, const MlpWeights& w) const;
-    void mixture_layer(const ModelShape& s, const LayerWeights& w, int rows, float* hidden);
+    void mixture_layer(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, float* hidden);
     void mix(float* hidden);
     void run_mlps(const std::vector<MlpRun>& runs);
     void add_job(const MlpRun& run, int first, int count);
@@ -174,6 +179,7 @@ private:
     void gather_inputs();
     void multiply_gates();
     void quantise_middles();
+    void project_middles(const MlpJob& job);
     void multiply_downs();
     bool expands(int rows, const Matrix& matrix) const { return table_.pair && rows >= kExpandRows && matrix.format == Format::q4p; }
     bool expands_in(const MlpJob& job) const { return expands(job.rows, job.weights->gate) && expands(job.rows, job.weights->up); }
@@ -232,10 +238,12 @@ private:
     struct LatentScratch;
     struct LatentResults;
     void latent_attention(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, const float* hidden);
-    LatentQueries latent_queries(const ModelShape& s, const LayerWeights& w, const Batch& batch, const float* hidden);
+    LatentQueries latent_queries(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, const float* hidden);
     void store_latents(const ModelShape& s, const LayerWeights& w, int layer_index, const Batch& batch, const LatentQueries& queries);
     template <class Values, class Finish>
     void multiply_heads(const Matrix& matrix, int heads, int cols, int rows, Values values, Finish finish);
+    template <class Values> void project_heads(Target target, int heads, LatentRows block, Values values);
+    void raise_head(Target target, int tile, int row, int place, float* values) const;
     void plan_latents(const ModelShape& s, const Batch& batch, LatentRows block);
     void pack_bundle(const ModelShape& s, LatentRows block, int bundle, const LatentQueries& queries, float* packed) const;
     LatentSpan latent_span(const ModelShape& s, int layer_index, const Batch& batch, LatentRows block, const LatentTask& task, int start) const;
@@ -254,7 +262,7 @@ private:
     Activations in_;                    // of the step that is being done
     MlpRows mlp_rows_;                  // of this layer, from gate on
     Raise raise_;                       // of the step that is being done
-    std::vector<float> raise_inputs_, raise_partial_;
+    std::vector<float> raise_inputs_, raise_partial_, raise_middles_;
     std::vector<Projection> projections_;
     std::vector<AttentionTask> tasks_;
     std::vector<SpanTask> span_tasks_;
@@ -262,6 +270,8 @@ private:
     std::vector<LatentPart> latent_parts_;
     Mixture mixture_;
     bool mixture_begun_ = false;
+    Batch mixture_rows_;     // of the layer with experts: who has which adapter, for the shared experts
+    int mixture_index_ = 0;  // which layer that is
     Forms x_forms_;   // that x_ has
     Activations x_;   // the normed rows of the layer with experts, as f32 and in the forms that were asked for so far
     ActivationBuffers x_buffers_, gathered_, middle_, own_;  // own_: of each worker, rows on their way into a panel

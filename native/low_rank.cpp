@@ -13,44 +13,48 @@ namespace {
 
 constexpr int kTasksPerThread = 4;  // fewer than that without cutting inputs into spans: cut them
 
-struct Targets { int first, count; };
-Targets targets_of(LayerStep step) {
+}  // namespace
+
+Core::Targets Core::targets_of(LayerStep step) {
     switch (step) {
-        case LayerStep::qkv: return {int(Target::q), 3};
-        case LayerStep::o: return {int(Target::o), 1};
-        case LayerStep::gate: return {int(Target::gate), 2};
-        case LayerStep::down: return {int(Target::down), 1};
-        default: return {0, 0};
+        case LayerStep::qkv: return {Target::q, 3};
+        case LayerStep::o: return {Target::o, 1};
+        case LayerStep::gate: return {Target::gate, 2};
+        case LayerStep::down: return {Target::down, 1};
+        default: return {Target::up, 0};
     }
 }
 
-}  // namespace
-
 // Of these targets among the adapters of the pass, a multiple of 16; 0 if none has any.
-int Core::widest_rank(const Batch& batch, int layer, int first_target, int num_targets) {
+int Core::widest_rank(const Batch& batch, int layer, Targets targets) {
     int widest = 0;
     for (const AdaptedRows& group : batch.adapted)
-        for (int t = first_target; t < first_target + num_targets; t++) widest = std::max(widest, group.adapter->of(layer, Target(t)).rank_tiles() * kTileRows);
+        for (int t = int(targets.first); t < int(targets.first) + targets.count; t++) widest = std::max(widest, group.adapter->of(layer, Target(t)).rank_tiles() * kTileRows);
     return widest;
 }
 
-bool Core::plan_raise(const Batch& batch, int layer, LayerStep step) {
+bool Core::plan_raise(const Batch& batch, int layer, Targets targets, int places) {
     raise_ = {};
-    const Targets targets = targets_of(step);
-    const int width = widest_rank(batch, layer, targets.first, targets.count);
+    const int width = widest_rank(batch, layer, targets);
     if (!width) return false;
-    float* const data = grown(raise_inputs_, size_t(targets.count) * batch.rows * width);
-    raise_ = {&batch, layer, targets.first, targets.count, width, data};
+    float* const data = grown(raise_inputs_, size_t(targets.count) * places * width);
+    raise_ = {&batch, layer, int(targets.first), targets.count, places, width, data};
     return true;
 }
 
+// Which of the group's rows are among these: [first, end) of group.rows.
+std::pair<int, int> Core::adapted_between(const AdaptedRows& group, int first_row, int num_rows) {
+    const auto begin = group.rows.begin(), end = group.rows.end(), first = std::lower_bound(begin, end, first_row);
+    return {int(first - begin), int(std::lower_bound(first, end, first_row + num_rows) - begin)};
+}
+
 // One span of sixteen ranks, for the rows of `one`.
-void Core::project_span(const Projection& one, int span, float* out) const {
+void Core::project_span(const Projection& one, const RaiseInput& input, int span, float* out) const {
     const AdaptedRows& group = raise_.batch->adapted[one.group];
     const LowRank& part = group.adapter->of(raise_.layer, Target(one.target));
     const int begin = span * kLowRankSpan, count = std::min(kLowRankSpan, part.inputs - begin);
     const float* x[kGroup];
-    for (int i = 0; i < one.count; i++) x[i] = in_.x + size_t(group.rows[one.first + i]) * in_.blocks * kBlock + begin;
+    for (int i = 0; i < one.count; i++) x[i] = input.x + size_t(group.rows[one.first + i] - input.first_row) * input.stride + begin;
     table_.low_rank_project(part.a_tile(one.tile) + size_t(begin) * kTileRows, count, x, one.count, out);
 }
 
@@ -64,7 +68,8 @@ void Core::store_projection(const Projection& one, float* total) const {
     }
 }
 
-void Core::project() {
+// These targets, which are among the planned ones, for these rows.
+void Core::project(Targets targets, const RaiseInput& input) {
     projections_.clear();
     const auto spans_of = [&](const Projection& one) {
         return div_up(raise_.batch->adapted[one.group].adapter->of(raise_.layer, Target(one.target)).inputs, kLowRankSpan);
@@ -72,22 +77,24 @@ void Core::project() {
     size_t partials = 0;
     for (int g = 0; g < int(raise_.batch->adapted.size()); g++) {
         const AdaptedRows& group = raise_.batch->adapted[g];
-        for (int t = raise_.first_target; t < raise_.first_target + raise_.num_targets; t++)
+        const auto [begin, end] = adapted_between(group, input.first_row, input.num_rows);
+        for (int t = int(targets.first); t < int(targets.first) + targets.count; t++)
             for (int tile = 0; tile < group.adapter->of(raise_.layer, Target(t)).rank_tiles(); tile++)
-                for (int first = 0; first < int(group.rows.size()); first += kGroup) {
-                    projections_.push_back({g, t, tile, first, std::min(kGroup, int(group.rows.size()) - first), partials});
+                for (int first = begin; first < end; first += kGroup) {
+                    projections_.push_back({g, t, tile, first, std::min(kGroup, end - first), partials});
                     partials += size_t(spans_of(projections_.back()));
                 }
     }
     const int all = int(projections_.size());
+    if (!all) return;
     if (all >= kTasksPerThread * pool_.num_threads()) {
         pool_.run(all, 1, [&](int begin, int end, int) {
             alignas(64) float total[kGroup * kTileRows], next[kGroup * kTileRows];
             for (int task = begin; task < end; task++) {
                 const Projection& one = projections_[task];
-                project_span(one, 0, total);
+                project_span(one, input, 0, total);
                 for (int span = 1; span < spans_of(one); span++) {
-                    project_span(one, span, next);
+                    project_span(one, input, span, next);
                     table_.low_rank_merge(total, next, one.count);
                 }
                 store_projection(one, total);
@@ -101,7 +108,7 @@ void Core::project() {
         for (int task = begin; task < end; task++) {
             const auto after = std::upper_bound(projections_.begin(), projections_.end(), size_t(task), [](size_t t, const Projection& p) { return t < p.partial; });
             const Projection& one = *(after - 1);
-            project_span(one, task - int(one.partial), partial + task * each);
+            project_span(one, input, task - int(one.partial), partial + task * each);
         }
     });
     for (const Projection& one : projections_) {

@@ -151,7 +151,8 @@ private:
         require(rank >= 1 && rank <= kMaxRank, "an adapter's rank must be from 1 to 256");
         part.rank = rank, part.scale = scale;
         std::tie(part.outputs, part.inputs) = sizes(s, target_of(name));
-        require(a.size() == size_t(part.rank_tiles()) * part.inputs * kTileRows, "an adapter's A does not have the model's shape");
+        part.by_heads = target_of(name) == Target::k_b;
+        require(a.size() == size_t(part.by_heads ? s.heads : 1) * part.rank_tiles() * part.inputs * kTileRows, "an adapter's A does not have the model's shape");
         require(b.size() == size_t(div_up(part.outputs, kTileRows)) * rank * kTileRows, "an adapter's B does not have the model's shape");
         part.a = a.data(), part.b = b.data();
         owners.push_back(a), owners.push_back(b);
@@ -161,16 +162,29 @@ private:
             if (name == kTargetNames[i]) return Target(i);
         throw std::invalid_argument("an adapter cannot have " + name);
     }
+    // (outputs, inputs) that A and B join; of k_b those of one head
     static std::pair<int, int> sizes(const ModelShape& s, Target target) {
         const int queries = s.heads * s.head_dim, keys = s.kv_heads * s.head_dim;
-        require(!s.latent.rank || target == Target::gate || target == Target::up || target == Target::down, "adapters of latent attention are not supported");
+        const LatentShape& l = s.latent;
+        const auto only_if = [=](bool there, int outputs, int inputs) {
+            if (!there) throw std::invalid_argument(std::string("a model of this shape has no ") + kTargetNames[int(target)] + " for an adapter");
+            return std::pair{outputs, inputs};
+        };
         switch (target) {
-            case Target::q: return {queries, s.hidden};
+            case Target::q: return only_if(!l.q_rank, queries, s.hidden);
             case Target::k:
-            case Target::v: return {keys, s.hidden};
-            case Target::o: return {s.hidden, queries};
+            case Target::v: return only_if(!l.rank, keys, s.hidden);
+            case Target::o: return {s.hidden, s.attended()};
+            case Target::gate:
+            case Target::up: return {s.intermediate, s.hidden};
             case Target::down: return {s.hidden, s.intermediate};
-            default: return {s.intermediate, s.hidden};
+            case Target::q_a: return only_if(l.q_rank, l.q_rank, s.hidden);
+            case Target::q_b: return only_if(l.q_rank, queries, l.q_rank);
+            case Target::kv_a: return only_if(l.rank, l.stored(), s.hidden);
+            case Target::k_b: return only_if(l.rank, l.rank, l.nope_dim);
+            case Target::v_b: return only_if(l.rank, s.heads * l.value_dim, l.rank);
+            case Target::shared_down: return only_if(s.moe.shared_size, s.hidden, s.moe.shared_size);
+            default: return only_if(s.moe.shared_size, s.moe.shared_size, s.hidden);
         }
     }
 };

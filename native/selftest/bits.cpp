@@ -121,7 +121,9 @@ constexpr Case kCases[] = {
     {"experts-latents", Format::q6s, 1.0f, false, KvFormat::f16, false, 0, false, {48, 24, 8, 16, 0, 1.3f}, 6, {20, 2, 24, 33, false, 5, 3, false, false, 16.0f}},
     {"adapters-q4p", Format::q4p, 1.0f, false, KvFormat::f16, false, 24, false, {}, 6, {}, 16, 1200},  // three spans of inputs
     {"adapters-mixed", Format::q8s, 1.0f, false, KvFormat::q8, true, 24, false, {}, 6, {}, 37},
-    {"adapters-experts", Format::q4s, 1.0f, false, KvFormat::f16, false, 24, false, {}, 6, {7, 3, 300, 520}, 16},  // of attention
+    {"adapters-experts", Format::q4p, 1.0f, false, KvFormat::f16, false, 24, false, {}, 6, {7, 3, 300, 520}, 16},  // of attention and shared experts
+    {"adapters-latents", Format::q6s, 1.0f, false, KvFormat::f16, false, 0, false, {528, 24, 8, 16, 0, 1.3f}, 6, {20, 2, 24, 33, false, 5, 3, false, false, 16.0f}, 5},
+    {"adapters-latents-q", Format::q4p, 1.0f, false, KvFormat::q8, false, 0, false, {288, 40, 16, 32, 20, 0.7f}, 17, {}, 37},
 };
 
 // Three sequences; a pass takes `count` more tokens of each. Every way must give every token the same logits.
@@ -178,7 +180,10 @@ struct RandomModel : Model {
         if (what.rank) take_adapters(what);
     }
     void take_adapters(const Case& what) {
-        const Matrix* matrices_of[kNumTargets] = {&w.q, &w.k, &w.v, &w.o, &w.gate, &w.up, &w.down};
+        const std::pair<Target, const Matrix*> targets[] = {
+            {Target::q, &w.q}, {Target::k, &w.k}, {Target::v, &w.v}, {Target::o, &w.o}, {Target::gate, &w.gate}, {Target::up, &w.up}, {Target::down, &w.down},
+            {Target::q_a, &w.q_a}, {Target::q_b, &w.q_b}, {Target::kv_a, &w.kv_a}, {Target::k_b, &w.k_b}, {Target::v_b, &w.v_b},
+            {Target::shared_gate, &w.shared.gate}, {Target::shared_up, &w.shared.up}, {Target::shared_down, &w.shared.down}};
         const auto some = [&](size_t count) {
             halves.emplace_back(count);
             for (uint16_t& x : halves.back()) x = float_to_half(random.uniform() * 0.3f);
@@ -186,12 +191,15 @@ struct RandomModel : Model {
         };
         for (int i = 0; i < 2; i++) {
             auto& layer = adapters[i].layers.emplace_back();
-            for (int t = 0; t < kNumTargets; t += i + 1) {  // the second: q, v, gate, down
-                const Matrix& m = *matrices_of[t];
+            for (int t = 0; t < kNumTargets; t += i + 1) {  // the second: every other one of them
+                const auto& [target, matrix] = targets[t];
+                const Matrix& m = *matrix;
                 if (!m.present()) continue;
-                LowRank& part = layer[t];
-                part.rank = i ? 3 : what.rank, part.inputs = m.cols, part.outputs = m.rows, part.scale = 0.1f + 0.3f * float(t);
-                part.a = some(size_t(part.rank_tiles()) * m.cols * kTileRows), part.b = some(size_t(m.tiles()) * part.rank * kTileRows);
+                LowRank& part = layer[int(target)];
+                part.by_heads = target == Target::k_b;
+                part.rank = i ? 3 : what.rank, part.inputs = m.cols, part.outputs = part.by_heads ? shape.latent.rank : m.rows, part.scale = 0.1f + 0.3f * float(t % 7);
+                part.a = some(size_t(part.by_heads ? shape.heads : 1) * part.rank_tiles() * m.cols * kTileRows);
+                part.b = some(size_t(div_up(part.outputs, kTileRows)) * part.rank * kTileRows);
             }
         }
     }

@@ -38,7 +38,11 @@ def read_pair(package: Package, layer: int, target: str) -> np.ndarray:
         stored = package.tensor(f"layer.{layer}.{target}.{part}")
         parts = tuple((one.first_tile, one.data) for one in stored.parts)
         values.append(plain_values(TensorData(stored.format, stored.shape, parts)))
-    scale = package.tensor(SCALES).parts[0].data.view(np.float32)[scale_index(layer, target)]
+    scale = (
+        package.tensor(SCALES)
+        .parts[0]
+        .data.view(np.float32)[scale_index(package.manifest.model.num_layers, layer, target)]
+    )
     return scale * values[1].T @ values[0]
 
 
@@ -159,7 +163,7 @@ def test_a_folder_without_an_adapter_is_refused(base: Path, tmp_path: Path) -> N
         ("base_model.model.model.embed_tokens.lora_embedding_A", "embedding or head"),
         (f"{Q0}.lora_magnitude_vector.weight", "DoRA"),
         ("base_model.model.model.layers.0.input_layernorm.lora_A.weight", "input_layernorm"),
-        ("base_model.model.model.layers.0.self_attn.kv_b_proj.lora_A.weight", "kv_b_proj"),
+        ("base_model.model.model.layers.0.self_attn.rotary_emb.lora_A.weight", "rotary_emb"),
         ("something.else", "something.else"),
     ],
 )
@@ -167,6 +171,15 @@ def test_what_else_it_may_train_is_refused(base: Path, tmp_path: Path, name: str
     tensors = peft_tensors(tiny_model(), targets=("q",))
     tensors[name] = ("F32", np.zeros((4, 64), np.float32))
     assert said in refused(base, write_peft(tmp_path / "p", tensors=tensors), UnsupportedError)
+
+
+def test_matrices_of_latent_attention_are_refused_for_a_dense_model(base: Path, tmp_path: Path) -> None:
+    tensors = peft_tensors(tiny_model(), targets=("q",))
+    tensors["base_model.model.model.layers.0.self_attn.kv_b_proj.lora_A.weight"] = (
+        "F32",
+        np.zeros((4, 64), np.float32),
+    )
+    assert "does not have" in refused(base, write_peft(tmp_path / "p", tensors=tensors), UsageError)
 
 
 def test_half_a_pair_and_wrong_ranks_are_refused(base: Path, tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ def test_mistakes_are_one_line(run: Callable, added: Path, tmp_path: Path) -> No
         (("generate", "ad", "Hello", "--engine", "onnx"), FormatError, "is an adapter for tiny, not a model"),
         (("export", "ad", tmp_path / "out"), FormatError, "is an adapter for tiny, not a model"),
         (("generate", "tiny", "Hello", "--adapter", "none"), NotFoundError, "no adapter 'none'; there are: ad"),
+        (("generate", "tiny", "Hello", "--adapter", other), FormatError, "install it with `pocketseek adapt add MODEL"),
+        (("adapt", "install", "tiny", other), UsageError, "pocketseek adapt add MODEL FOLDER"),
         (("generate", "tiny", "Hello", "--adapter", "tiny"), UsageError, "is a model, not an adapter"),
         (("generate", "tiny", "Hello", "--adapter", "ad", "--engine", "onnx"), UnsupportedError, "--engine native"),
         (("eval", "tiny", "--text", __file__, "--against", "tiny", "--adapter", "ad"), UsageError, "--adapter out"),

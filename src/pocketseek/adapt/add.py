@@ -13,14 +13,15 @@ import pocketseek
 from pocketseek.adapt.peft import AdapterPair, Floats, PeftAdapter
 from pocketseek.convert.encode import Loss, loss_of
 from pocketseek.convert.pack import pack_values
+from pocketseek.convert.provenance import rotary_pairs
 from pocketseek.convert.sources.byte_file import read_small
 from pocketseek.errors import FormatError
 from pocketseek.package.adapter_layout import (
     ADAPTER_STAGE,
-    ADAPTER_TARGETS,
     SCALES,
     base_of,
     matrix_name,
+    num_scales,
     refuse_adapter,
     scale_index,
 )
@@ -42,12 +43,17 @@ def add_adapter(source: Path, base: Path, destination: Path, *, added_on: date |
     data = read_manifest_bytes(base)
     manifest = parse_manifest_of(base, data)
     refuse_adapter(manifest, str(base), "name the model that both are for")
-    with PeftAdapter.open(source, manifest.model) as adapter, PackageWriter(destination) as writer:
+    with (
+        PeftAdapter.open(source, manifest.model, rotary_pairs(manifest.provenance)) as adapter,
+        PackageWriter(destination) as writer,
+    ):
         writer.begin_stage(ADAPTER_STAGE)
-        scales = np.zeros(manifest.model.num_layers * len(ADAPTER_TARGETS), np.float32)
+        num_layers = manifest.model.num_layers
+        scales = np.zeros(num_scales(num_layers, (pair.target for pair in adapter.pairs)), np.float32)
         loss = Loss()
         for pair in adapter.pairs:
-            loss += _add_pair(writer, adapter, pair, scales)
+            scales[scale_index(num_layers, pair.layer, pair.target)], of_pair = _add_pair(writer, adapter, pair)
+            loss += of_pair
         writer.add_tensor(SCALES, "f32", scales.shape, [scales.view(np.uint8).reshape(1, -1)])
         for name in _LICENCES:
             if (source / name).is_file():
@@ -64,7 +70,8 @@ def add_adapter(source: Path, base: Path, destination: Path, *, added_on: date |
     return relative
 
 
-def _add_pair(writer: PackageWriter, adapter: PeftAdapter, pair: AdapterPair, scales: Floats) -> Loss:
+def _add_pair(writer: PackageWriter, adapter: PeftAdapter, pair: AdapterPair) -> tuple[float, Loss]:
+    """Returns its scale and its loss."""
     scale, total = pair.scale, Loss()
     for part, values in (("a", adapter.a(pair)), ("b", adapter.b(pair).T)):
         halves, exponent = scaled_halves(values)
@@ -73,8 +80,7 @@ def _add_pair(writer: PackageWriter, adapter: PeftAdapter, pair: AdapterPair, sc
         writer.add_tensor(matrix_name(pair.layer, pair.target, part), "f16", values.shape, [pack_values("f16", halves)])
     if not np.isfinite(np.float32(scale)):
         raise FormatError(f"{adapter.path}: layer.{pair.layer}.{pair.target} is too large; its training failed")
-    scales[scale_index(pair.layer, pair.target)] = scale
-    return total
+    return scale, total
 
 
 def scaled_halves(values: Floats) -> tuple[NDArray[np.float16], int]:

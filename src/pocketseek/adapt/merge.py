@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from pocketseek.package.verify import Admit
 from pocketseek.package.writer import PackageWriter
 
 Progress = Callable[[int, int], None]
+Change = Callable[[int, int], Floats]
 _MARGIN_BYTES = 1 << 20  # manifest and alignment
 
 
@@ -100,16 +102,15 @@ class _Merge:
 
     def _pieces(self, entry: TensorEntry) -> Iterator[NDArray[np.uint8]]:
         stored = self._model.tensor(entry.name)
-        pair = self._pair(entry.name)
-        if pair is None:
+        change = self._change_of(entry.name)
+        if change is None:
             for part in stored.parts:
                 yield part.data
                 self._advance(part.data.nbytes)
             return
-        a, b = pair
         for start, stop in slab_ranges(entry.shape):
             values = self._weights.rows(entry.name, np.arange(start, stop, dtype=np.int32))
-            values += b[:, start:stop].T @ a
+            values += change(start, stop)
             try:
                 rows = encode_rows("F32", entry.format, np.ascontiguousarray(values, "<f4").view(np.uint8))
             except FormatError as error:
@@ -119,17 +120,26 @@ class _Merge:
             yield packed
             self._advance(packed.nbytes)
 
-    def _pair(self, tensor_name: str) -> tuple[Floats, Floats] | None:
-        """A and B (with its scale), (rank, inputs) and (rank, outputs); None: the adapter leaves this tensor alone."""
+    def _change_of(self, tensor_name: str) -> Change | None:
+        """What is added to rows start..stop-1; None: the adapter leaves this tensor alone."""
         parts = tensor_name.split(".")
         if len(parts) != 3 or parts[0] != "layer":
             return None
-        layer, target = int(parts[1]), parts[2]
+        model, name = self._model.manifest.model, parts[2]
+        is_half = model.mla is not None and name in ("k_b", "v_b")
+        layer, target = int(parts[1]), "kv_b" if is_half else name
         names = [matrix_name(layer, target, part) for part in ("a", "b")]
         if not self._change.has_tensor(names[0]):
             return None
         a, b = (plain_values(self._tensor(name)) for name in names)
-        return a, b * self._scales[scale_index(layer, target)]
+        b *= self._scales[scale_index(model.num_layers, layer, target)]
+        if model.mla is None or not is_half:
+            return lambda start, stop: b[:, start:stop].T @ a
+        heads = b.reshape(len(b), model.num_heads, -1)
+        if name == "k_b":
+            return partial(_transposed_rows, a, heads[:, :, : model.mla.nope_dim])
+        values = heads[:, :, model.mla.nope_dim :].reshape(len(b), -1)
+        return lambda start, stop: values[:, start:stop].T @ a
 
     def _tensor(self, name: str) -> TensorData:
         stored = self._change.tensor(name)
@@ -138,6 +148,16 @@ class _Merge:
     def _advance(self, num_bytes: int) -> None:
         self._done_bytes += num_bytes
         self._progress(self._done_bytes, self._total_bytes)
+
+
+def _transposed_rows(a: Floats, keys: Floats, start: int, stop: int) -> Floats:
+    """Of k_b, which has for each head (latents, nope_dim). a (rank, latents), keys (rank, heads, nope_dim)."""
+    size = a.shape[1]
+    parts = [
+        a[:, max(0, start - head * size) : stop - head * size].T @ keys[:, head]
+        for head in range(start // size, -(-stop // size))
+    ]
+    return np.concatenate(parts)
 
 
 def _check_fit(base: Path, adapter: Path) -> None:

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.adapt.peft_config import CONFIG_NAME, PeftConfig, read_peft_config
-from pocketseek.convert.families.names import canonical_name, source_name
+from pocketseek.convert.families.names import canonical_name
+from pocketseek.convert.families.sparse_names import layer_source_name, sparse_layer_part
 from pocketseek.convert.sources.base import SourceTensor
 from pocketseek.convert.sources.byte_file import ByteFile, quoted
 from pocketseek.convert.sources.safetensors_header import read_safetensors_header
@@ -50,15 +51,27 @@ class AdapterPair:
 class PeftAdapter:
     """An open adapter whose every pair fits the base. Close it, or use it in `with`."""
 
-    def __init__(self, path: Path, config: PeftConfig, source: StoredSource, pairs: tuple[AdapterPair, ...]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: PeftConfig,
+        source: StoredSource,
+        pairs: tuple[AdapterPair, ...],
+        base: ModelConfig,
+        has_rotary_pairs: bool,
+    ) -> None:
         self.path = path
         self.config = config
         self.pairs = pairs
         self._source = source
+        self._base = base
+        self._has_rotary_pairs = has_rotary_pairs
 
     @classmethod
-    def open(cls, path: Path, base: ModelConfig) -> Self:
-        """Raises NotFoundError, FormatError (damaged), UnsupportedError (not done here), UsageError (for another model)
+    def open(cls, path: Path, base: ModelConfig, has_rotary_pairs: bool = True) -> Self:
+        """has_rotary_pairs: of a base with latent attention, see convert/provenance.py.
+
+        Raises NotFoundError, FormatError (damaged), UnsupportedError (not done here), UsageError (for another model)
         or StorageError."""
         config_path, weights_path = path / CONFIG_NAME, path / WEIGHTS_NAME
         if not os.path.exists(config_path):
@@ -73,7 +86,7 @@ class PeftAdapter:
         try:
             placements = read_safetensors_header(file)
             source = StoredSource("safetensors", weights_path, {}, {}, placements, [file])
-            return cls(path, config, source, _pairs(weights_path, config, source.tensors, base))
+            return cls(path, config, source, _pairs(weights_path, config, source.tensors, base), base, has_rotary_pairs)
         except BaseException:  # also Ctrl-C: the file is closed, and it is raised again
             file.close()
             raise
@@ -94,8 +107,16 @@ class PeftAdapter:
         return self._values(pair.a_name)
 
     def b(self, pair: AdapterPair) -> Floats:
-        """(outputs, rank)."""
-        return self._values(pair.b_name)
+        """(outputs, rank), outputs in the order of packages: rotary partners, which DeepSeek's checkpoints have side by
+        side, half of the rotated values apart."""
+        values, mla = self._values(pair.b_name), self._base.mla
+        if mla is None or not self._has_rotary_pairs or pair.target not in ("q", "q_b", "kv_a"):
+            return values
+        height = mla.latent_dim if pair.target == "kv_a" else self._base.head_dim
+        heads = values.reshape(-1, height, pair.rank)
+        pairs = heads[:, height - mla.rope_dim :].reshape(-1, mla.rope_dim // 2, 2, pair.rank)
+        halves = pairs.swapaxes(1, 2).reshape(-1, mla.rope_dim, pair.rank)
+        return np.concatenate([heads[:, : height - mla.rope_dim], halves], axis=1).reshape(values.shape)
 
     def _values(self, name: str) -> Floats:
         values = self._source.read_rows(name, 0, self._source.tensors[name].num_rows)
@@ -132,18 +153,32 @@ def _place_of(path: Path, name: str, base: ModelConfig) -> tuple[int, str, str]:
         what = "its embedding or head" if "embed" in name or "lm_head" in name else f"{quoted(name)}"
         raise UnsupportedError(f"{path}: it trains {what}; only LoRA of the matrices of layers can be used")
     module = parts["module"]
-    canonical = canonical_name(f"{module}.weight", "safetensors")
-    place = canonical.split(".") if canonical is not None else []
-    if len(place) != 3 or place[0] != "layer":
-        allowed = " ".join(ADAPTER_TARGETS)
-        raise UnsupportedError(f"{path}: it trains {quoted(module)}; adapters can train {allowed} of layers")
-    layer, target = int(place[1]) if len(place[1]) < 7 else MAX_LAYER, place[2]
+    if ".mlp.experts." in module or module.endswith(".mlp.gate"):
+        raise UnsupportedError(
+            f"{path}: it trains {quoted(module)}; experts and what chooses them cannot be changed: "
+            "train attention and shared experts only"
+        )
+    layer, target = _matrix_of(path, module)
     if layer >= base.num_layers:
         raise UsageError(f"{path} is for a model of more than {base.num_layers} layers; name the model it was made for")
     if target not in adapter_targets(base, layer):
-        kind = "latent attention" if base.mla is not None else "experts"
-        raise UnsupportedError(f"{path}: it trains {quoted(module)}; of models with {kind} that cannot be used")
+        raise UsageError(
+            f"{path}: it trains {quoted(module)}, which this model does not have; name the model it was made for"
+        )
     return layer, target, parts["part"]
+
+
+def _matrix_of(path: Path, module: str) -> tuple[int, str]:
+    """Layer and target."""
+    canonical = canonical_name(f"{module}.weight", "safetensors")
+    place = canonical.split(".") if canonical is not None else []
+    if len(place) == 3 and place[0] == "layer" and place[2] in ADAPTER_TARGETS:
+        return int(place[1]) if len(place[1]) < 7 else MAX_LAYER, place[2]
+    sparse = sparse_layer_part(f"{module}.weight", "safetensors")
+    if sparse is None or sparse[1] not in ADAPTER_TARGETS:
+        allowed = "attention, MLP and shared experts"
+        raise UnsupportedError(f"{path}: it trains {quoted(module)}; adapters can train {allowed} of layers")
+    return sparse
 
 
 MAX_LAYER = 10**6  # what nobody has
@@ -160,7 +195,7 @@ def _pair(
     for tensor in (a, b):
         if tensor.type not in _TYPES:
             raise UnsupportedError(f"{where} is stored as {tensor.type}; save it as F32, F16 or BF16")
-    module = source_name(f"layer.{layer}.{target}", "safetensors").removesuffix(".weight")
+    module = layer_source_name(layer, target, "safetensors").removesuffix(".weight")
     rank, (outputs, inputs) = config.rank_of(module), adapter_targets(base, layer)[target]
     if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1] or a.shape[0] != rank:
         raise FormatError(

@@ -49,7 +49,7 @@ _REFUSED = {
     "fan_in_fan_out": "its matrices are transposed (fan_in_fan_out); this is for other architectures",
     "layer_replication": "it repeats layers of the base model (layer_replication); use a plain adapter",
     "trainable_token_indices": "it changes rows of the embedding (trainable_token_indices); train without",
-    "target_parameters": "it raises parameters of experts (target_parameters); target attention only",
+    "target_parameters": "it raises parameters of experts (target_parameters); target other matrices only",
     "alora_invocation_tokens": "it begins in the middle of a text (activated LoRA); use a plain adapter",
 }
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")  # ways to begin that subtract from the base's weights

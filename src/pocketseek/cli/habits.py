@@ -97,6 +97,8 @@ def translate(words: Sequence[str], commands: Mapping[str, object]) -> list[str]
         if command == "run":
             command = "generate" if _names_a_prompt(rest, commands) else "chat"
         command = SAME_COMMANDS.get(command, command)
+    if words[:2] == ["adapt", "install"]:
+        raise UsageError(f"there is no command adapt install; use {_ADAPTER}")
     if command == "convert":
         _refuse_size_as_quant(rest)
     if command in _TALKING and isinstance(commands.get(command), TyperCommand):

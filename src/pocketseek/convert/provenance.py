@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 from collections import Counter
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def describe_provenance(source: Source, converted_on: date) -> dict[str, JsonVal
         "files": _describe_files(source),
         "tensor_types": dict(sorted(types.items())),
     }
+    if source.kind == "safetensors" and source.metadata.get("rope_interleave") is False:
+        described["rope_interleave"] = False  # which an adapter for it follows (rotary_pairs)
     for key in _GGUF_TEXTS:
         value = source.metadata.get(key)
         if source.kind == "gguf" and isinstance(value, str):
@@ -56,6 +59,16 @@ def describe_provenance(source: Source, converted_on: date) -> dict[str, JsonVal
         "date": converted_on.isoformat(),
         "source": described,
     }
+
+
+def rotary_pairs(provenance: Mapping[str, object]) -> bool:
+    """Whether the checkpoint of a model with latent attention had rotary partners side by side, as DeepSeek's have, so
+    that its adapters have, too. (Packages never do.)"""
+    source = provenance.get("source")
+    while isinstance(source, dict) and isinstance(base := source.get("base"), dict):  # of a merged model
+        inner = base.get("provenance")
+        source = inner.get("source") if isinstance(inner, dict) else None
+    return not isinstance(source, dict) or source.get("rope_interleave") is not False
 
 
 def _name_of_path(path: Path) -> str:

@@ -30,11 +30,39 @@ def output_lanes(b: TensorData) -> _Halves:
     return np.ascontiguousarray(plain.reshape(rank, tiles, TILE_ROWS).transpose(1, 0, 2)).reshape(-1)
 
 
+def latent_lanes(a: TensorData, b: TensorData, num_heads: int, nope_dim: int) -> dict[str, tuple[_Halves, _Halves]]:
+    """kv_b's A and B as those of its halves in absorbed form, which `native/adapters.h` knows apart.
+
+    k_b: for each head B's first nope_dim outputs transposed, so that they are inputs; and A transposed, for all heads.
+    v_b: A, and the other outputs of each head.
+    """
+    halves = _plain_halves(b).reshape(b.shape[0], num_heads, -1)
+    keys = [rank_lanes(_as_tensor(halves[:, head, :nope_dim])) for head in range(num_heads)]
+    values = _as_tensor(halves[:, :, nope_dim:].reshape(b.shape[0], -1))
+    return {
+        "k_b": (np.concatenate(keys), output_lanes(a)),
+        "v_b": (rank_lanes(a), output_lanes(values)),
+    }
+
+
 def plain_values(tensor: TensorData) -> Floats:
     """(rank, inputs or outputs) as float32."""
+    return np.ascontiguousarray(_plain_halves(tensor)).view(np.float16).astype(np.float32)
+
+
+def _plain_halves(tensor: TensorData) -> _Halves:
     rank, width = tensor.shape
-    halves = _tiles(tensor)[:, :width].transpose(0, 2, 1).reshape(-1, width)[:rank]
-    return halves.view(np.float16).astype(np.float32)
+    return _tiles(tensor)[:, :width].transpose(0, 2, 1).reshape(-1, width)[:rank]
+
+
+def _as_tensor(halves: _Halves) -> TensorData:
+    """(rank, inputs or outputs) in tiles, as formats.py has f16."""
+    rank, width = halves.shape
+    tiles = np.zeros((num_tile_rows(rank), tile_row_bytes("f16", width) // (2 * TILE_ROWS), TILE_ROWS), np.uint16)
+    padded = np.zeros((len(tiles) * TILE_ROWS, width), np.uint16)
+    padded[:rank] = halves
+    tiles[:, :width] = padded.reshape(len(tiles), TILE_ROWS, width).swapaxes(1, 2)
+    return TensorData("f16", (rank, width), ((0, tiles.reshape(-1).view(np.uint8)),))
 
 
 def _tiles(tensor: TensorData) -> _Halves:

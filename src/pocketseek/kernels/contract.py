@@ -135,7 +135,7 @@ class ModelKernels(Protocol):
         ...
 
     def load_adapter(self, layers: Sequence[Mapping[str, LowRank]]) -> object:
-        """An adapter, by layers and the names of LAYER_MATRICES; of latent attention none. Any number may be in use."""
+        """An adapter, by layers and the names of package/adapter_layout.py. Any number may be in use."""
         ...
 
     def begin(self, spans: Sequence[RowSpan], inv_freq: Floats, memory: KvMemory) -> object:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pocketseek.errors import MemoryLimitError, UsageError
 from pocketseek.kernels import _native
-from pocketseek.kernels.adapter_lanes import output_lanes, rank_lanes
+from pocketseek.kernels.adapter_lanes import latent_lanes, output_lanes, rank_lanes
 from pocketseek.kernels.contract import Floats, Indices, LayerPart, LowRank, RowSpan, TensorData
 from pocketseek.kernels.kv_memory import KV_FORMATS, KvFormat, KvMemory
 from pocketseek.types import ModelConfig
@@ -92,6 +92,7 @@ class NativeKernels:
         except RuntimeError as error:  # std::system_error
             raise _cannot_start(num_threads, error) from error
         self._shapes = {kv_format: _shape(config, kv_format) for kv_format in KV_FORMATS}
+        self._begun: _Rows | None = None
 
     @property
     def name(self) -> str:
@@ -126,10 +127,19 @@ class NativeKernels:
 
     def load_adapter(self, layers: Sequence[Mapping[str, LowRank]]) -> object:
         entries = [
-            {name: (part.rank, part.scale, rank_lanes(part.a), output_lanes(part.b)) for name, part in layer.items()}
+            {name: entry for target, part in layer.items() for name, entry in self._low_rank(target, part).items()}
             for layer in layers
         ]
         return _native.Adapter(self._shapes["f16"], entries)
+
+    def _low_rank(
+        self, target: str, part: LowRank
+    ) -> dict[str, tuple[int, float, NDArray[np.uint16], NDArray[np.uint16]]]:
+        mla = self._config.mla
+        if target != "kv_b" or mla is None:
+            return {target: (part.rank, part.scale, rank_lanes(part.a), output_lanes(part.b))}
+        halves = latent_lanes(part.a, part.b, self._config.num_heads, mla.nope_dim)
+        return {name: (part.rank, part.scale, a, b) for name, (a, b) in halves.items()}
 
     def attend_and_route(self, layer: object, index: int, rows: object, hidden: Floats) -> NDArray[np.int32]:
         moe = self._config.moe
@@ -138,6 +148,7 @@ class NativeKernels:
         pass_rows = _rows(rows)
         chosen = np.empty((len(hidden), moe.experts_per_token), np.int32)
         self._core.attend_and_route(pass_rows.shape, layer, index, pass_rows.batch, hidden, chosen)
+        self._begun = pass_rows  # its adapters are read again by shared_experts
         return chosen
 
     def shared_experts(self, layer: object) -> None:
@@ -148,6 +159,7 @@ class NativeKernels:
 
     def end_layer(self, hidden: Floats) -> None:
         self._core.end_layer(hidden)
+        self._begun = None
 
     def begin(self, spans: Sequence[RowSpan], inv_freq: Floats, memory: KvMemory) -> object:
         rows = [(span.first_position, span.num_rows, span.pages) for span in spans]

@@ -12,6 +12,7 @@ experts in reference_moe.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -93,16 +94,11 @@ class ReferenceKernels:
     def _layer(self, layer: LayerWeights, index: int, batch: PassRows, hidden: Floats) -> None:
         x = self._attend(layer, index, batch, hidden)
         moe = self._config.moe if self._config.has_experts(index) else None
-        hidden += self._mlp(layer, index, batch, x) if moe is None else mixture(moe, layer, x)
-
-    def _mlp(self, layer: LayerWeights, index: int, batch: PassRows, x: Floats) -> Floats:
-        if all(span.adapter is None for span in batch.spans):
-            return gated_mlp(layer.matrices, "", x)
-
-        def product(name: str, inputs: Floats) -> Floats:
-            return raised(batch.spans, index, name, inputs, multiply(layer.matrices[name], inputs))
-
-        return product("down", silu(product("gate", x)) * product("up", x))
+        raise_outputs = partial(raised, batch.spans, index)
+        if moe is None:
+            hidden += gated_mlp(layer.matrices, "", x, raise_outputs)
+        else:
+            hidden += mixture(moe, layer, x, raise_outputs)
 
     def _attend(self, layer: LayerWeights, index: int, batch: PassRows, hidden: Floats) -> Floats:
         """The first half of a layer; returns the normed rows for the second."""
@@ -118,9 +114,9 @@ class ReferenceKernels:
         moe = self._config.moe
         if moe is None or not self._config.has_experts(index):
             raise ValueError(f"layer {index} has no experts")
-        weights = _expect(layer, LayerWeights)
-        x = self._attend(weights, index, _expect(rows, PassRows), hidden)
-        self._begun = MixtureSteps(moe, weights, x)
+        weights, batch = _expect(layer, LayerWeights), _expect(rows, PassRows)
+        x = self._attend(weights, index, batch, hidden)
+        self._begun = MixtureSteps(moe, weights, x, partial(raised, batch.spans, index))
         return self._begun.chosen.astype(np.int32)
 
     def shared_experts(self, layer: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,12 +46,18 @@ def raised(spans: Sequence[RowSpan], index: int, name: str, x: Floats, y: Floats
     """
     if all(span.adapter is None for span in spans):
         return y
-    y, row = y.copy(), 0
+    y = y.copy()
+    for row, pair in adapted_rows(spans, index, name):
+        y[row] += (pair.scale * (pair.a @ x[row])) @ pair.b
+    return y
+
+
+def adapted_rows(spans: Sequence[RowSpan], index: int, name: str) -> Iterator[tuple[int, UnpackedPair]]:
+    """The rows whose adapters raise matrix `name` of layer `index`, each with its pair."""
+    row = 0
     for span in spans:
         adapter = span.adapter
         pair = adapter.layers[index].get(name) if isinstance(adapter, UnpackedAdapter) else None
         if pair is not None:
-            for one in range(row, row + span.num_rows):
-                y[one] += (pair.scale * (pair.a @ x[one])) @ pair.b
+            yield from ((one, pair) for one in range(row, row + span.num_rows))
         row += span.num_rows
-    return y

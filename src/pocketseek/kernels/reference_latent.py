@@ -9,6 +9,8 @@ query is taken into the latents' space (k_b), scores and mixes latents there, an
     score    = query . stored * score_factor / sqrt(nope_dim + rope_dim)           values ascending, in one sum
     output   = v_b[head] (softmax(scores) . latents)                               positions ascending
 
+An adapter of kv_b, B A, has B_k and B_v for each head: its query gets A^T (B_k^T q_nope) and its output B_v (A mixed).
+
 The other form, which multiplies every latent into keys and values first, has other roundings, so that its bits are not
 these: there is one form, however long the prompt.
 """
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 
 from pocketseek.kernels.contract import Floats
 from pocketseek.kernels.kv_memory import PAGE_TOKENS
+from pocketseek.kernels.reference_adapter import adapted_rows, raised
 from pocketseek.kernels.reference_attention import LayerWeights, PassRows
 from pocketseek.kernels.reference_math import UnpackedMatrix, choose_rows, multiply, quantise_rows, rms_norm, rotate
 from pocketseek.shapes import MlaShape
@@ -31,8 +34,8 @@ from pocketseek.types import ModelConfig
 def latent_attention(config: ModelConfig, layer: LayerWeights, index: int, batch: PassRows, x: Floats) -> Floats:
     """What goes into o, from the normed hidden rows. Writes the rows' latents."""
     mla = _expect_latents(config)
-    queries = _queries(config, mla, layer, batch, x)
-    latents = _latents(config, mla, layer, batch, x)
+    queries = _queries(config, mla, layer, index, batch, x)
+    latents = _latents(config, mla, layer, index, batch, x)
     mixed = np.empty((len(x), config.num_heads, mla.rank), np.float32)
     scale = mla.score_factor / np.sqrt(config.head_dim)
     first = 0
@@ -46,32 +49,47 @@ def latent_attention(config: ModelConfig, layer: LayerWeights, index: int, batch
             length = span.first_position + row - first + 1
             mixed[row] = _attend(queries[row], stored[:length], mla.rank, scale)
         first += span.num_rows
-    outputs = [
-        multiply(_of_head(layer.matrices["v_b"], head, mla.value_dim), mixed[:, head])
-        for head in range(config.num_heads)
-    ]
-    return np.concatenate(outputs, axis=1)
+    outputs = np.stack(
+        [
+            multiply(_of_head(layer.matrices["v_b"], head, mla.value_dim), mixed[:, head])
+            for head in range(config.num_heads)
+        ],
+        axis=1,
+    )
+    for row, pair in adapted_rows(batch.spans, index, "kv_b"):
+        for head, b in enumerate(_of_heads(pair.b, config.num_heads)):
+            outputs[row, head] += (pair.scale * (pair.a @ mixed[row, head])) @ b[:, mla.nope_dim :]
+    return outputs.reshape(len(x), -1)
 
 
-def _queries(config: ModelConfig, mla: MlaShape, layer: LayerWeights, batch: PassRows, x: Floats) -> Floats:
+def _queries(config: ModelConfig, mla: MlaShape, layer: LayerWeights, index: int, batch: PassRows, x: Floats) -> Floats:
     """(rows, heads, latent_dim), in the space of what is stored."""
+
+    def product(name: str, inputs: Floats) -> Floats:
+        return raised(batch.spans, index, name, inputs, multiply(layer.matrices[name], inputs))
+
     if mla.q_rank:
-        inner = rms_norm(multiply(layer.matrices["q_a"], x), layer.vectors["q_a_norm"], config.rms_norm_eps)
-        q = multiply(layer.matrices["q_b"], inner)
+        q = product("q_b", rms_norm(product("q_a", x), layer.vectors["q_a_norm"], config.rms_norm_eps))
     else:
-        q = multiply(layer.matrices["q"], x)
+        q = product("q", x)
     q = q.reshape(len(x), config.num_heads, config.head_dim)
-    absorbed = [
-        multiply(_of_head(layer.matrices["k_b"], head, mla.rank), np.ascontiguousarray(q[:, head, : mla.nope_dim]))
-        for head in range(config.num_heads)
-    ]
+    absorbed = np.stack(
+        [
+            multiply(_of_head(layer.matrices["k_b"], head, mla.rank), np.ascontiguousarray(q[:, head, : mla.nope_dim]))
+            for head in range(config.num_heads)
+        ],
+        axis=1,
+    )
+    for row, pair in adapted_rows(batch.spans, index, "kv_b"):
+        for head, b in enumerate(_of_heads(pair.b, config.num_heads)):
+            absorbed[row, head] += (pair.scale * (b[:, : mla.nope_dim] @ q[row, head, : mla.nope_dim])) @ pair.a
     rotated = rotate(q[..., mla.nope_dim :], batch.cosine, batch.sine)
-    return np.concatenate([np.stack(absorbed, axis=1), rotated], axis=2)
+    return np.concatenate([absorbed, rotated], axis=2)
 
 
-def _latents(config: ModelConfig, mla: MlaShape, layer: LayerWeights, batch: PassRows, x: Floats) -> Floats:
+def _latents(config: ModelConfig, mla: MlaShape, layer: LayerWeights, index: int, batch: PassRows, x: Floats) -> Floats:
     """(rows, latent_dim), to be stored."""
-    compressed = multiply(layer.matrices["kv_a"], x)
+    compressed = raised(batch.spans, index, "kv_a", x, multiply(layer.matrices["kv_a"], x))
     latent = rms_norm(compressed[:, : mla.rank], layer.vectors["kv_a_norm"], config.rms_norm_eps)
     rotated = rotate(compressed[:, None, mla.rank :], batch.cosine, batch.sine)[:, 0]
     return np.concatenate([latent, rotated], axis=1)
@@ -110,6 +128,11 @@ def read_latents(pages: Sequence[NDArray[np.void]], mla: MlaShape, length: int) 
 def _of_head(matrix: UnpackedMatrix, head: int, num_rows: int) -> UnpackedMatrix:
     """A head's rows, which are whole tile rows."""
     return choose_rows(matrix, slice(head * num_rows, (head + 1) * num_rows))
+
+
+def _of_heads(b: Floats, num_heads: int) -> Floats:
+    """B of kv_b, (rank, outputs) -> (heads, rank, nope_dim + value_dim)."""
+    return np.ascontiguousarray(b.reshape(len(b), num_heads, -1).swapaxes(0, 1))
 
 
 def _expect_latents(config: ModelConfig) -> MlaShape:

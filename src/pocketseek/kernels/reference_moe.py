@@ -8,7 +8,7 @@ expert's matrices are used once per pass, for all the rows that chose it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +19,19 @@ from pocketseek.kernels.reference_attention import LayerWeights
 from pocketseek.kernels.reference_math import UnpackedMatrix, multiply, silu
 from pocketseek.shapes import MoeShape
 
+Raise = Callable[[str, Floats, Floats], Floats]  # matrix, inputs, outputs -> outputs with what adapters add
+
 _LEAST_SUM = np.float32(1e-20)  # what chosen weights are divided by is more
 
 
-def mixture(moe: MoeShape, layer: LayerWeights, x: Floats) -> Floats:
+def as_they_are(name: str, inputs: Floats, outputs: Floats) -> Floats:
+    """Without adapters; none raises an expert."""
+    return outputs
+
+
+def mixture(moe: MoeShape, layer: LayerWeights, x: Floats, raise_outputs: Raise = as_they_are) -> Floats:
     """What is added to the hidden rows, from the normed ones, of a layer that was loaded with its experts."""
-    steps = MixtureSteps(moe, layer, x)
+    steps = MixtureSteps(moe, layer, x, raise_outputs)
     steps.share()
     steps.compute({expert: ExpertWeights(layer.matrices, f"{expert}.") for expert in steps.missing})
     return steps.total()
@@ -41,8 +48,9 @@ class ExpertWeights:
 class MixtureSteps:
     """The mixture of one layer and pass, step by step; raises ValueError, with nothing done, for one out of place."""
 
-    def __init__(self, moe: MoeShape, layer: LayerWeights, x: Floats) -> None:
+    def __init__(self, moe: MoeShape, layer: LayerWeights, x: Floats, raise_outputs: Raise = as_they_are) -> None:
         self._moe = moe
+        self._raise_outputs = raise_outputs
         self._layer = layer
         self._x = x
         self._shared: Floats | None = None if moe.shared_size else np.zeros_like(x)
@@ -62,7 +70,7 @@ class MixtureSteps:
             return
         if self._shared is not None:
             raise ValueError("the shared experts of this layer are computed already")
-        self._shared = gated_mlp(self._layer.matrices, "shared_", self._x)
+        self._shared = gated_mlp(self._layer.matrices, "shared_", self._x, self._raise_outputs)
 
     def compute(self, ready: Mapping[int, ExpertWeights]) -> None:
         if wrong := ready.keys() - set(self.missing):
@@ -99,9 +107,13 @@ def route(moe: MoeShape, outputs: Floats, bias: Floats | None) -> tuple[NDArray[
     return experts, weights * np.float32(moe.weight_factor)
 
 
-def gated_mlp(matrices: Mapping[str, UnpackedMatrix], prefix: str, x: Floats) -> Floats:
-    gate, up = (multiply(matrices[prefix + name], x) for name in ("gate", "up"))
-    return multiply(matrices[f"{prefix}down"], silu(gate) * up)
+def gated_mlp(
+    matrices: Mapping[str, UnpackedMatrix], prefix: str, x: Floats, raise_outputs: Raise = as_they_are
+) -> Floats:
+    def product(name: str, inputs: Floats) -> Floats:
+        return raise_outputs(prefix + name, inputs, multiply(matrices[prefix + name], inputs))
+
+    return product("down", silu(product("gate", x)) * product("up", x))
 
 
 def _softmax(outputs: Floats) -> Floats:

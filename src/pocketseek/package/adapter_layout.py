@@ -2,7 +2,11 @@
 
     layer.<i>.<target>.a    (rank, inputs) f16     target: a matrix of that layer of the base, of docs/adapt.md
     layer.<i>.<target>.b    (rank, outputs) f16    B as its rows lie in memory: transposed
-    adapter.scales          (num_layers * 7) f32   what each pair is multiplied by, 0 where there is none
+    adapter.scales          (num_layers * 7) f32   what each pair is multiplied by, 0 where there is none; twice as many
+                                                   where one of SPARSE_TARGETS is there: those of all layers follow
+
+Outputs are in the order of the base's own matrix: rotary rows of q, q_b and kv_a are halves. `kv_b` is what checkpoints
+have in place of k_b and v_b: for each head nope_dim outputs, then value_dim.
 
 A and B are scaled by powers of two to values near 1, which scales take back: so f16 keeps the precision of small ones,
 and nothing is out of its range.
@@ -12,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 from pocketseek.errors import FormatError
 from pocketseek.package.entries import AdapterBase, Manifest, TensorEntry
@@ -21,15 +26,18 @@ from pocketseek.types import ModelConfig
 
 ADAPTER_STAGE = "adapter"
 SCALES = "adapter.scales"
-ADAPTER_TARGETS = ("q", "k", "v", "o", "gate", "up", "down")
+DENSE_TARGETS = ("q", "k", "v", "o", "gate", "up", "down")
+SPARSE_TARGETS = ("q_a", "q_b", "kv_a", "kv_b", "shared_gate", "shared_up", "shared_down")
+ADAPTER_TARGETS = DENSE_TARGETS + SPARSE_TARGETS
 MAX_RANK = 256
 
 
 def adapter_targets(model: ModelConfig, layer: int) -> dict[str, Shape]:
-    """The matrices of a layer that an adapter may raise the outputs of, (outputs, inputs); of latent attention none."""
+    """The matrices of a layer that an adapter may raise the outputs of, (outputs, inputs); of experts none."""
     tensors = layer_tensors(model, layer)
-    names = [name for name in ADAPTER_TARGETS if name in tensors and not (model.mla and name in ("q", "o"))]
-    return {name: tensors[name] for name in names}
+    if (mla := model.mla) is not None:
+        tensors["kv_b"] = (model.num_heads * (mla.nope_dim + mla.value_dim), mla.rank)
+    return {name: tensors[name] for name in ADAPTER_TARGETS if name in tensors}
 
 
 def matrix_name(layer: int, target: str, part: str) -> str:
@@ -37,16 +45,25 @@ def matrix_name(layer: int, target: str, part: str) -> str:
     return f"layer.{layer}.{target}.{part}"
 
 
-def scale_index(layer: int, target: str) -> int:
+def num_scales(num_layers: int, targets: Iterable[str]) -> int:
+    """Values of `adapter.scales`; targets: those that are there."""
+    is_sparse = not set(targets).isdisjoint(SPARSE_TARGETS)
+    return num_layers * len(ADAPTER_TARGETS if is_sparse else DENSE_TARGETS)
+
+
+def scale_index(num_layers: int, layer: int, target: str) -> int:
     """Where its scale is in `adapter.scales`."""
-    return layer * len(ADAPTER_TARGETS) + ADAPTER_TARGETS.index(target)
+    if target in DENSE_TARGETS:
+        return layer * len(DENSE_TARGETS) + DENSE_TARGETS.index(target)
+    return num_layers * len(DENSE_TARGETS) + layer * len(SPARSE_TARGETS) + SPARSE_TARGETS.index(target)
 
 
 def check_adapter(manifest: Manifest) -> None:
     """Raises FormatError unless the tensors are those of an adapter for this model. They are well formed one by one."""
     by_name = {tensor.name: tensor for tensor in manifest.tensors}
     scales = by_name.pop(SCALES, None)
-    if scales is None or scales.shape != (manifest.model.num_layers * len(ADAPTER_TARGETS),):
+    targets = {name.split(".")[2] for name in by_name if name.count(".") == 3}
+    if scales is None or scales.shape != (num_scales(manifest.model.num_layers, targets),):
         raise format_error("manifest.json: tensors", f"{SCALES} is missing or of another size")
     num_known = 0
     for layer in range(manifest.model.num_layers):

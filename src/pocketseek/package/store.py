@@ -113,6 +113,10 @@ class ModelStore:
 
     def resolve_adapter(self, name_or_path: str) -> Path:
         """As `resolve`; whether it is an adapter shows when it is opened."""
+        if not self.is_installed(name_or_path) and (Path(name_or_path) / "adapter_config.json").is_file():
+            raise FormatError(
+                f"{name_or_path} is an adapter in PEFT's format; install it with `pocketseek adapt add MODEL FOLDER`"
+            )
         try:
             return self.resolve(name_or_path)
         except NotFoundError:

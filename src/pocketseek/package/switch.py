@@ -159,7 +159,7 @@ def go_back(package_dir: Path) -> Manifest:
     manifest = previous_manifest(package_dir)
     if manifest is None:
         raise NotFoundError(
-            f"{package_dir} has no version to go back to; one is kept from an update until the new version has "
+            f"{package_dir.name} has no version to go back to; one is kept from an update until the new version has "
             "answered, or the model is sealed or unsealed"
         )
     _check_previous(package_dir, manifest)

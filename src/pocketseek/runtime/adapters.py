@@ -167,7 +167,8 @@ def _layers(manifest: Manifest, files: WeightFiles) -> list[dict[str, LowRank]]:
         for target in adapter_targets(manifest.model, index):
             if (a := entries.get(matrix_name(index, target, "a"))) is not None:
                 b = entries[matrix_name(index, target, "b")]
-                pairs[target] = LowRank(_tensor(a, files), _tensor(b, files), float(scales[scale_index(index, target)]))
+                scale = float(scales[scale_index(manifest.model.num_layers, index, target)])
+                pairs[target] = LowRank(_tensor(a, files), _tensor(b, files), scale)
         layers.append(pairs)
     return layers
 

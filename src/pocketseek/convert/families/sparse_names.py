@@ -41,5 +41,15 @@ def layer_source_name(layer: int, part: str, kind: SourceKind) -> str:
     return f"{LAYER_PREFIX[kind]}{layer}.{_LAYER_NAMES[part][0 if kind == 'safetensors' else 1]}"
 
 
+def sparse_layer_part(name: str, kind: SourceKind) -> tuple[int, str] | None:
+    """Layer and part of a checkpoint's tensor; None: it is none of these (an expert, or of names.py)."""
+    index, _, rest = name.removeprefix(LAYER_PREFIX[kind]).partition(".")
+    if not name.startswith(LAYER_PREFIX[kind]) or not index.isascii() or not index.isdigit() or len(index) > 6:
+        return None
+    column = 0 if kind == "safetensors" else 1
+    part = next((part for part, names in _LAYER_NAMES.items() if names[column] == rest), None)
+    return None if part is None else (int(index), part)
+
+
 def expert_source_name(layer: int, expert: int, part: str, kind: SourceKind) -> str:
     return f"{LAYER_PREFIX[kind]}{layer}.{_EXPERT_NAMES[kind].format(expert=expert, part=part)}"
