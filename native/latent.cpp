@@ -31,16 +31,18 @@ void Core::latent_attention(const ModelShape& s, const LayerWeights& w, int laye
         const auto latent = [=, heads = s.heads](int head, int row) { return latents + (size_t(row) * heads + head) * rank; };
         const auto place = [=, heads = s.heads](int head, int row) { return row * heads + head; };
         const auto query = [&](int head, int row) { return queries.of(s, first + row, head); };
-        if (plan_raise(batch, layer_index, {Target::k_b, 1}, block.count * s.heads)) project_heads(Target::k_b, s.heads, block, query);
+        const bool raises_k = plan_raise(batch, layer_index, {Target::k_b, 1}, block.count * s.heads);
+        if (raises_k) project_heads(Target::k_b, s.heads, block, query);
         multiply_heads(w.k_b, s.heads, s.latent.nope_dim, block.count, query, [&](int head, int row, int tile, float* values) {
-            raise_head(Target::k_b, tile, first + row, place(head, row), values);
+            if (raises_k) raise_head(Target::k_b, tile, first + row, place(head, row), values);
             std::copy_n(values, kTileRows, latent(head, row) + tile * kTileRows);
         });
         attend_latents(s, layer_index, batch, block, queries);
         const int head_tiles = s.latent.value_dim / kTileRows;
-        if (plan_raise(batch, layer_index, {Target::v_b, 1}, block.count * s.heads)) project_heads(Target::v_b, s.heads, block, latent);
+        const bool raises_v = plan_raise(batch, layer_index, {Target::v_b, 1}, block.count * s.heads);
+        if (raises_v) project_heads(Target::v_b, s.heads, block, latent);
         multiply_heads(w.v_b, s.heads, rank, block.count, latent, [&](int head, int row, int tile, float* values) {
-            raise_head(Target::v_b, head * head_tiles + tile, first + row, place(head, row), values);
+            if (raises_v) raise_head(Target::v_b, head * head_tiles + tile, first + row, place(head, row), values);
             std::copy_n(values, kTileRows, mixed + size_t(first + row) * attended + head * s.latent.value_dim + tile * kTileRows);
         });
     }
@@ -129,7 +131,7 @@ template <class Values> void Core::project_heads(Target target, int heads, Laten
 
 // Sixteen outputs of one head of a row; tile: of B.
 void Core::raise_head(Target target, int tile, int row, int place, float* values) const {
-    if (!raise_.batch || raise_.batch->adapter_of_row[row] < 0) return;
+    if (raise_.batch->adapter_of_row[row] < 0) return;
     const LowRank& part = raise_.batch->adapted[raise_.batch->adapter_of_row[row]].adapter->of(raise_.layer, target);
     const float* const u = raise_.of(int(target), place);
     if (part.present()) table_.low_rank_add(part.b_tile(tile), part.rank, &u, 1, values);
