@@ -358,7 +358,7 @@ def test_a_schema_is_filled_in(run: Callable, folder: Path, wide_package: Path, 
     schema = {"type": "object", "properties": {"is_flower": {"type": "boolean"}}, "required": ["is_flower"]}
     path = written(tmp_path / "schema.json", json.dumps(schema))
     facts = run(
-        "doc", "ask", folder / "roses.md", "--schema", path, "--model", wide_package, "--json", "--memory", "1GB"
+        "doc", "ask", folder / "roses.md", "--schema", path, "--model", wide_package, "--json", "--memory", "3GB"
     ).json
     assert set(facts["value"]) == {"is_flower"}
     assert facts["chunks"] == 1
