@@ -11,7 +11,8 @@ from random import Random
 
 import numpy as np
 import pytest
-from runtime.residency.test_weights import PROMPT, Model, generate, shares
+from runtime.residency.test_weights import Model, shares
+from weight_passes import PROMPT
 
 from pocketseek.errors import IntegrityError
 from pocketseek.kernels.choose import choose_kernels
@@ -33,7 +34,7 @@ def secret() -> Secret:
 def expected(layered_package: Path) -> list[bytes]:
     with Package.open(layered_package) as package:
         model = Model(package)
-        answer = generate(model)
+        answer = model.generate()
         model.close()
     return answer
 
@@ -59,7 +60,7 @@ def test_logits_are_those_of_the_plain_package_whatever_is_streamed(
         for num_bytes in shares(model.weights):
             model.weights.set_bytes(num_bytes)
             model.position = 0
-            assert generate(model) == expected, f"{num_bytes} bytes in memory"
+            assert model.generate() == expected, f"{num_bytes} bytes in memory"
         model.close()
 
 
@@ -126,7 +127,7 @@ def test_a_half_sealed_package_computes_the_same(
         for num_bytes in (None, 0, model.weights.num_bytes // 2):
             model.weights.set_bytes(num_bytes)
             model.position = 0
-            assert generate(model) == expected
+            assert model.generate() == expected
         model.close()
 
 
@@ -198,7 +199,7 @@ def test_a_sealed_package_that_is_removed_is_used_on(package: Package, expected:
     for num_bytes in (None, 0, model.weights.num_bytes // 2):
         model.weights.set_bytes(num_bytes)
         model.position = 0
-        assert generate(model) == expected
+        assert model.generate() == expected
     model.close()
 
 
