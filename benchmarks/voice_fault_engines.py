@@ -102,7 +102,7 @@ class BreakingChat:
 
 
 def model_breaks(ear: Ear) -> Found:
-    with talking(ear, chat=BreakingChat(ear.chat())) as talk:  # type: ignore[arg-type]
+    with talking(ear, chat=BreakingChat(ear.chat())) as talk:  # type: ignore[arg-type]  # it does what is asked of a chat here
         return _one_failure(ear, talk, [2])
 
 

@@ -17,7 +17,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 
@@ -81,8 +81,8 @@ def turns_of(case: Case) -> list[Turn]:
     return turns[: 2 * case.num_turns]
 
 
-def exhaust(events: object) -> None:
-    for _ in events:  # type: ignore[attr-defined]
+def exhaust(events: Iterable[object]) -> None:
+    for _ in events:
         pass
 
 

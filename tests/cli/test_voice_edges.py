@@ -48,7 +48,7 @@ class Session:
 
 def test_a_source_that_fails_in_any_way_ends_the_conversation_with_one_line() -> None:
     terminal, session = _Terminal(BrokenSource(), NoSink(), None), Session()
-    terminal.begin(session)  # type: ignore[arg-type]
+    terminal.begin(session)  # type: ignore[arg-type]  # as much of a session as a terminal asks for
     assert session.is_closed.wait(10)
     with pytest.raises(VoiceError, match=r"driver lost\); start it again"):
         terminal.end()
@@ -79,7 +79,7 @@ class Answering(Session):
 
 def test_a_loudspeaker_that_goes_away_while_the_last_sound_is_played_ends_the_conversation_with_one_line() -> None:
     terminal, session = _Terminal(WaitingSource(), LostSink(), None), Answering()
-    terminal.begin(session)  # type: ignore[arg-type]
+    terminal.begin(session)  # type: ignore[arg-type]  # as much of a session as a terminal asks for
     assert session.is_closed.wait(10)
     with pytest.raises(VoiceError, match="the loudspeaker stopped"):
         terminal.end()

@@ -69,7 +69,7 @@ def test_what_was_said_ends_where_the_microphone_is_pulled_out_and_it_is_heard_a
     monkeypatch.setattr(voice_sources, "open_microphone", lambda device: Plugged(0.7, is_pulled=False))
     ear = Ear()
     live = _Live(Plugged(0.5, is_pulled=True), None, Words("en"), has_button=False)
-    live.run(ear)  # type: ignore[arg-type]
+    live.run(ear)  # type: ignore[arg-type]  # as much of one as is asked for
     before, between, after = ear.fed
     assert (before[0], after[0]) == (np.float32(0.5), np.float32(0.7))
     assert not between.any()
@@ -88,7 +88,7 @@ def test_a_microphone_that_does_not_come_back_is_told(monkeypatch: pytest.Monkey
     monkeypatch.setattr(voice_sources, "open_microphone", absent)
     live = _Live(Plugged(0.5, is_pulled=True), "headset", Words("en"), has_button=False)
     with pytest.raises(VoiceError, match="the microphone stopped"):
-        live.run(Ear())  # type: ignore[arg-type]
+        live.run(Ear())  # type: ignore[arg-type]  # as much of one as is asked for
     assert len(tries) > 3
     assert set(tries) == {"headset"}
 
