@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from tiny_models import tiny_gguf
 
-from pocketseek.cli import convert_cmd, start_cmd
 from pocketseek.cli.main import main
+from pocketseek.cli.models import convert_cmd
+from pocketseek.cli.start import start_cmd
 from pocketseek.errors import StorageError
 
 PROGRAM = f"{sys.executable} -c 'import sys; from pocketseek.cli.main import main; sys.exit(main())'"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from pocketseek import __version__, errors
-from pocketseek.cli import start_cmd
 from pocketseek.cli.main import main
+from pocketseek.cli.start import start_cmd
 from pocketseek.errors import PocketseekError
 
 COMMANDS = (

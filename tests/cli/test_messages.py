@@ -5,46 +5,30 @@ from collections.abc import Callable
 
 import pytest
 
-from pocketseek.cli import (
-    adapt_federate_messages,
-    adapt_messages,
-    adapt_train_messages,
-    convert_messages,
-    device_messages,
-    doc_library_messages,
-    doc_messages,
-    doctor_messages,
-    export_messages,
-    heat_messages,
-    messages,
-    onnx_messages,
-    pull_messages,
-    quality_messages,
-    report_messages,
-    routing_messages,
-    seal_messages,
-    sensors_messages,
-    start_messages,
-    token_messages,
-    trust_messages,
-    update_messages,
-    verdict_messages,
-    voice_bench_messages,
-    voice_messages,
-)
+from pocketseek.cli import messages
+from pocketseek.cli.adapt import adapt_messages, federate_messages, train_messages
+from pocketseek.cli.bench import report_messages, routing_messages
+from pocketseek.cli.device import device_messages, doctor_messages, sensors_messages, verdict_messages
+from pocketseek.cli.doc import doc_messages, library_messages
+from pocketseek.cli.guard import seal_messages, trust_messages
 from pocketseek.cli.messages import Message, Words
+from pocketseek.cli.models import convert_messages, export_messages, pull_messages, quality_messages, update_messages
+from pocketseek.cli.run import heat_messages, onnx_messages
+from pocketseek.cli.serve import token_messages
+from pocketseek.cli.start import start_messages
+from pocketseek.cli.voice import bench_messages, voice_messages
 
 ALL = (
     {
         f"{module.__name__}.{name}": value
         for module in (
             messages,
-            adapt_federate_messages,
+            federate_messages,
             adapt_messages,
-            adapt_train_messages,
+            train_messages,
             convert_messages,
             device_messages,
-            doc_library_messages,
+            library_messages,
             doc_messages,
             doctor_messages,
             export_messages,
@@ -61,7 +45,7 @@ ALL = (
             trust_messages,
             update_messages,
             verdict_messages,
-            voice_bench_messages,
+            bench_messages,
             voice_messages,
         )
         for name, value in vars(module).items()
@@ -73,8 +57,8 @@ ALL = (
         for name, value in getattr(device_messages, group).items()
     }
     | {f"AUDIT_PROBLEMS.{name}": value for name, value in trust_messages.AUDIT_PROBLEMS.items()}
-    | {f"federate {name}": value for name, value in adapt_federate_messages.OUTCOMES.items()}
-    | {f"distill {name}": value for name, value in adapt_train_messages.DISTILLING.items()}
+    | {f"federate {name}": value for name, value in federate_messages.OUTCOMES.items()}
+    | {f"distill {name}": value for name, value in train_messages.DISTILLING.items()}
     | {f"doc REASONS.{name}": value for name, value in doc_messages.REASONS.items()}
     | {
         f"{group}.{name}": value
@@ -94,7 +78,7 @@ ALL = (
     | {
         f"voice bench {group}.{name}": value
         for group in ("KINDS", "STAGES", "LANES")
-        for name, value in getattr(voice_bench_messages, group).items()
+        for name, value in getattr(bench_messages, group).items()
     }
     | {f"voice SETUP_TITLES.{number}": title for number, title in enumerate(voice_messages.SETUP_TITLES)}
     | {

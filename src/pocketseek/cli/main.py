@@ -18,44 +18,34 @@ from typer.core import TyperGroup
 
 from pocketseek import __version__
 from pocketseek.apps.data_directory import mend_modes
-from pocketseek.cli import (
-    adapt_cmd,
-    audit_cmd,
-    bench_cmd,
-    chat_cmd,
-    completion_cmd,
+from pocketseek.cli import completion_cmd
+from pocketseek.cli.adapt import adapt_cmd
+from pocketseek.cli.bench import bench_cmd, eval_cmd
+from pocketseek.cli.chat import chat_cmd, generate_cmd
+from pocketseek.cli.command_tree import Commands, dress, program
+from pocketseek.cli.completion_cmd import complete_line
+from pocketseek.cli.device import device_cmd, doctor_cmd
+from pocketseek.cli.doc import doc_cmd
+from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
+from pocketseek.cli.guard import audit_cmd, keygen_cmd, passwd_cmd, seal_cmd, sign_cmd, trust_cmd, unseal_cmd
+from pocketseek.cli.guard.key_options import HOW_MODELS_OPEN
+from pocketseek.cli.guard.state_key import HOW_DATA_OPENS
+from pocketseek.cli.habits import translate
+from pocketseek.cli.models import (
     convert_cmd,
-    device_cmd,
     diff_cmd,
-    doc_cmd,
-    doctor_cmd,
-    eval_cmd,
     export_cmd,
-    generate_cmd,
     inspect_cmd,
-    keygen_cmd,
     models_cmd,
-    passwd_cmd,
     pull_cmd,
     remove_cmd,
     rollback_cmd,
-    seal_cmd,
-    serve_cmd,
-    sign_cmd,
-    start_cmd,
-    token_cmd,
-    trust_cmd,
-    unseal_cmd,
     update_cmd,
     verify_cmd,
-    voice_cmd,
 )
-from pocketseek.cli.command_tree import Commands, dress, program
-from pocketseek.cli.completion_cmd import complete_line
-from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
-from pocketseek.cli.habits import translate
-from pocketseek.cli.key_options import HOW_MODELS_OPEN
-from pocketseek.cli.state_key import HOW_DATA_OPENS
+from pocketseek.cli.serve import serve_cmd, token_cmd
+from pocketseek.cli.start import start_cmd
+from pocketseek.cli.voice import voice_cmd
 from pocketseek.errors import PocketseekError, StorageError
 from pocketseek.settings import is_completing, read_settings
 

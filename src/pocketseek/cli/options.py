@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from pocketseek.cli.completion import complete_installed, complete_model
-from pocketseek.cli.min_speed import parse_speed
+from pocketseek.cli.run.min_speed import parse_speed
 from pocketseek.cli.sizes import parse_size
 from pocketseek.settings import parse_temperature_limit
 

@@ -1,0 +1,1 @@
+"""`pocketseek adapt`: how a person teaches a model."""

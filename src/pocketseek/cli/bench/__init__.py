@@ -1,0 +1,1 @@
+"""`pocketseek bench` and `eval`: figures of speed, heat, memory and quality, and reports of them."""

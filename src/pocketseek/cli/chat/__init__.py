@@ -1,0 +1,1 @@
+"""`pocketseek chat` and `generate`: a conversation, or one answer, in the terminal."""

@@ -1,0 +1,1 @@
+"""`pocketseek doc`: documents, summarised, kept, searched and asked."""

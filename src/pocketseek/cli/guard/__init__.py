@@ -1,0 +1,1 @@
+"""Who may open, change or vouch for a model, and how every command asks for a key: `seal`, `sign`, `trust` ..."""

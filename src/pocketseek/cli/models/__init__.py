@@ -1,0 +1,1 @@
+"""Models on the disk: `pull`, `convert`, `export`, `models`, `inspect`, `verify`, `remove`, `update`, `diff` ..."""

@@ -1,0 +1,1 @@
+"""`pocketseek serve` and `token`: the server, and who may use it."""

@@ -1,0 +1,1 @@
+"""The bare `pocketseek`: from nothing to the first conversation."""

@@ -1,0 +1,1 @@
+"""`pocketseek voice`: talk with a model."""
