@@ -81,6 +81,10 @@ for name, content in sensor_trees.TREES[maker].items():
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{content}\n")
+processors = folder / "sys/devices/system/cpu"  # libraries count by these lists
+last = max(int(core.name[3:]) for core in processors.glob("cpu[0-9]*"))
+for name in ("possible", "present", "online"):
+    (processors / name).write_text(f"0-{last}\n")
 END
 }
 

@@ -17,6 +17,8 @@ from pocketseek.types import ModelConfig
 # DeepSeek-R1-Distill-Qwen-1.5B
 SHAPE = ModelConfig("qwen2", 28, 1536, 8960, 12, 2, 128, 151936, 131072, 1e-6, 1e4)
 NUM_PARAMETERS = 18_464_768
+ROOM_BYTES = 275_000_000
+"""For a training, beside what importing PyTorch takes: 245 MB, and 350 more with its build for CUDA."""
 
 
 def test_with_plenty_everything_stays_decoded() -> None:
@@ -48,9 +50,11 @@ from pocketseek.adapt.data_file import Example
 from pocketseek.adapt.train import train_adapter
 from pocketseek.adapt.train_settings import TrainSettings
 from pocketseek.device.memory import process_memory
-settings = TrainSettings(rank=4, steps=2, batch=4, context=128, num_threads=1, memory_bytes=int(sys.argv[2]))
+import accelerate, torch
+limit_bytes = process_memory().rss_bytes + int(sys.argv[2])
+settings = TrainSettings(rank=4, steps=2, batch=4, context=128, num_threads=1, memory_bytes=limit_bytes)
 train_adapter(Path(sys.argv[1]), [Example(text="the quick brown fox " * 200)], settings)
-print(process_memory().peak_rss_bytes)
+print(process_memory().peak_rss_bytes, limit_bytes)
 """
 
 
@@ -58,8 +62,8 @@ def test_a_training_takes_no_more_than_it_may(tmp_path: Path) -> None:
     """20 layers of 8 MB each in float32 and 160 MB for all of them, which would not fit."""
     model = tiny_model("llama", hidden=384, intermediate=1408, num_layers=20, num_heads=6, num_kv_heads=2)
     package = convert_checkpoint(write_hf(tmp_path / "hf", model), tmp_path / "package", quant="q8")
-    limit_bytes = 520_000_000
     done = subprocess.run(
-        [sys.executable, "-c", _WORKER, str(package), str(limit_bytes)], check=True, capture_output=True, text=True
+        [sys.executable, "-c", _WORKER, str(package), str(ROOM_BYTES)], check=True, capture_output=True, text=True
     )
-    assert int(done.stdout) < limit_bytes
+    peak_bytes, limit_bytes = map(int, done.stdout.split())
+    assert peak_bytes < limit_bytes

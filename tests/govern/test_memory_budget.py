@@ -40,16 +40,6 @@ def test_a_released_name_leaves_its_bytes_to_others() -> None:
     assert budget.of("pages") == 0
 
 
-def test_the_total_does_not_fall_below_what_is_leased() -> None:
-    budget = MemoryBudget(100)
-    budget.lease("pages", 60)
-    with pytest.raises(MemoryLimitError, match="give memory back"):
-        budget.set_total(59)
-    assert budget.total_bytes == 100
-    budget.set_total(60)
-    assert budget.free_bytes == 0
-
-
 def test_a_total_that_is_approached_follows_the_leases_down() -> None:
     budget = MemoryBudget(100)
     budget.lease("pages", 60)
@@ -63,7 +53,7 @@ def test_a_total_that_is_approached_follows_the_leases_down() -> None:
     assert (budget.total_bytes, budget.free_bytes, budget.over_bytes) == (50, 20, 0)
 
 
-@pytest.mark.parametrize("call", ["lease", "set_total", "approach"])
+@pytest.mark.parametrize("call", ["lease", "approach"])
 def test_negative_bytes_are_refused(call: str) -> None:
     budget = MemoryBudget(1)
     with pytest.raises(UsageError, match="0 or more"):
@@ -104,15 +94,6 @@ class AnyHistory(RuleBasedStateMachine):
     def approach(self, num_bytes: int) -> None:
         self.budget.approach(num_bytes)
         self.wanted_bytes = num_bytes
-
-    @rule(num_bytes=AMOUNTS)
-    def set_total(self, num_bytes: int) -> None:
-        if num_bytes >= sum(self.leases.values()):
-            self.budget.set_total(num_bytes)
-            self.wanted_bytes = num_bytes
-        else:
-            with pytest.raises(MemoryLimitError):
-                self.budget.set_total(num_bytes)
 
     @invariant()
     def counts_agree_and_fit(self) -> None:

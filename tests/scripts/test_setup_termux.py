@@ -234,8 +234,21 @@ def test_a_wheel_from_a_computer_needs_no_compiler(termux: FakeTermux, tmp_path:
     wheel = tmp_path / "pocketseek-0.1.0-cp311-cp311-manylinux_2_34_aarch64.whl"
     wheel.write_bytes(b"wheel")
     assert termux.run("--debian", "--wheel", str(wheel)).code == 0
-    assert any(f"{wheel}[serve,doc,pull,update]" in call for call in termux.calls())
+    installed = next(call for call in termux.calls() if f"{wheel}[serve,doc,pull,update]" in call)
+    assert f" {wheel} {wheel}[" in installed
+    assert '--force-reinstall --no-deps "$wheel"' in "\n".join(termux.calls())
     assert not any("g++" in call for call in termux.calls())
+
+
+def test_a_newer_wheel_of_the_same_version_is_installed(termux: FakeTermux, tmp_path: Path) -> None:
+    wheel = tmp_path / "pocketseek-0.1.0-cp311-cp311-linux_aarch64.whl"
+    wheel.write_bytes(b"wheel")
+    termux.run("--debian", "--wheel", str(wheel))
+    termux.run("--debian", "--wheel", str(wheel))
+    assert not [call for call in termux.calls() if str(wheel) in call]
+    wheel.write_bytes(b"newer")
+    termux.run("--debian", "--wheel", str(wheel))
+    assert [call for call in termux.calls() if str(wheel) in call]
 
 
 @pytest.mark.parametrize(

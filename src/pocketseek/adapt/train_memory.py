@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pocketseek.adapt.torch_build import library_bytes
 from pocketseek.adapt.torch_head import SLAB_ROWS
 from pocketseek.errors import MemoryLimitError
 from pocketseek.package.layer_tensors import layer_tensors
@@ -18,7 +19,6 @@ from pocketseek.types import ModelConfig
 USUAL_TOKENS = 1024
 """At once: enough for matrix products to run at full speed."""
 
-_LIBRARY_BYTES = 420_000_000  # torch, accelerate and the process itself, some slack included; measured on Linux
 _OPTIMISER_COPIES = 4  # value, gradient and two moments
 
 
@@ -64,7 +64,7 @@ def least_training_bytes(model: ModelConfig, num_parameters: int, micro_tokens: 
     activations = 4 * micro_tokens * (widest + kept + logits)
     slab_bytes = 4 * min(SLAB_ROWS, model.vocab_size) * model.hidden_size
     weights = max(2 * _layer_bytes(model), 2 * slab_bytes)  # what is decoded next to what is not yet let go
-    return _LIBRARY_BYTES + activations + weights + 4 * _OPTIMISER_COPIES * num_parameters
+    return library_bytes() + activations + weights + 4 * _OPTIMISER_COPIES * num_parameters
 
 
 def _layer_bytes(model: ModelConfig) -> int:

@@ -90,8 +90,6 @@ class ModelPool:
         self._lock = Lock()  # guards _loaded, _closed and what is in it
         self._opening = Lock()  # one at a time; taken before _lock
         self._closed = False
-        self.num_opened = 0
-        self.num_closed = 0
 
     @property
     def default_name(self) -> str:
@@ -173,7 +171,6 @@ class ModelPool:
         if not loaded.is_stale or loaded.num_users:
             return None
         del self._loaded[name]
-        self.num_closed += 1
         return loaded.engine
 
     @contextmanager
@@ -200,7 +197,6 @@ class ModelPool:
                 before = self._loaded.get(name)  # one that failed: who still has it will give back the name
                 num_users = 1 + (before.num_users if before is not None else 0)
                 self._loaded[name] = _Loaded(engine, num_users, self._clock())
-                self.num_opened += 1
         if closed:
             engine.close()
             raise EngineClosedError("the server is shutting down; try again later")
@@ -237,6 +233,5 @@ class ModelPool:
             if not idle:
                 return False
             engine = self._loaded.pop(min(idle)[1]).engine
-            self.num_closed += 1
         engine.close()
         return True

@@ -70,18 +70,6 @@ class MemoryBudget:
             self._leases.pop(name, None)
             self._settle()
 
-    def set_total(self, num_bytes: int) -> None:
-        """Raises MemoryLimitError, and changes nothing, if more is leased: leases shrink first."""
-        _checked("the memory budget", num_bytes)
-        with self._lock:
-            leased_bytes = sum(self._leases.values())
-            if num_bytes < leased_bytes:
-                raise MemoryLimitError(
-                    f"the memory budget cannot fall to {num_bytes} bytes while {leased_bytes} are leased; "
-                    "give memory back first"
-                )
-            self._wanted_bytes = self._total_bytes = num_bytes
-
     def approach(self, num_bytes: int) -> int:
         """Have this total as soon as the leases allow, and return that of now. Never raises for what is leased."""
         with self._lock:

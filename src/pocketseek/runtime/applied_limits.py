@@ -4,16 +4,17 @@ Memory moves from one side to the other: what shrinks goes first and what grows 
 together never take more than they may before or after. What grows waits if the other side did not shrink: pages, while
 the executor refuses to let go of weights; weights, while somebody finishes on more pages than the pool shall have.
 
-What the system (or the budget) refuses stays as it is, is kept as a `*_refusal`, and is asked for again before the next
-pass. With a budget, memory is leased before it grows and given back after it shrank: "pages" for all that the pool has,
-"weights" for those in memory and the ring, "process" for what the process was found to take besides. That cannot be
-refused, only noticed: its lease falls before the others grow, and grows after they made room, in the same step. If they
-could not (somebody finishes on more pages than there shall be), `process_refusal` says so until they have.
+What the system (or the budget) refuses stays as it is and is asked for again before the next pass; refused pages and
+weights are kept as a `*_refusal`. With a budget, memory is leased before it grows and given back after it shrank:
+"pages" for all that the pool has, "weights" for those in memory and the ring, "process" for what the process was found
+to take besides. That cannot be refused, only noticed: its lease falls before the others grow, and grows after they made
+room, in the same step, or in a later one if they could not (somebody finishes on more pages than there shall be).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from pocketseek.errors import MemoryLimitError, UsageError
@@ -62,10 +63,8 @@ class AppliedLimits:
         self._num_pages: int | None = None
         self._max_pages = scheduler.max_pages
         self._weight_bytes: int | None = None
-        self.cores_refusal: UsageError | None = None
         self.pages_refusal: MemoryLimitError | None = None
         self.weights_refusal: MemoryLimitError | None = None
-        self.process_refusal: MemoryLimitError | None = None
 
     def apply(self, limits: Limits) -> None:
         if limits.num_threads != self._num_threads:
@@ -95,11 +94,9 @@ class AppliedLimits:
     def _set_cores(self, cores: tuple[int, ...]) -> None:
         """Cores go offline, and an app to the background, whenever the system likes: then the pass runs where it ran
         before, slower perhaps, and the next pass asks again."""
-        try:
+        with suppress(UsageError):
             self._executor.set_cores(cores)
-            self._cores, self.cores_refusal = cores, None
-        except UsageError as refusal:
-            self.cores_refusal = refusal
+            self._cores = cores
 
     def _move_memory(self, limits: Limits) -> None:
         num_pages = self._opened_pages if limits.num_pages is None else limits.num_pages
@@ -150,11 +147,8 @@ class AppliedLimits:
         num_bytes, leased_bytes = self._process_bytes(), self._budget.of("process")
         if num_bytes == leased_bytes or (down and num_bytes > leased_bytes):
             return
-        try:
+        with suppress(MemoryLimitError):
             self._budget.lease("process", num_bytes)
-            self.process_refusal = None
-        except MemoryLimitError as refusal:
-            self.process_refusal = refusal
 
     def _lease_pages(self, num_pages: int) -> None:
         if self._budget is not None:

@@ -60,7 +60,7 @@ class Attempt:
     _played: _Played | None = None
     _is_released: bool = False
     _is_interrupted: bool = False
-    _is_ended: bool = False
+    _is_ended: bool = False  # that was told, or it was cancelled before anybody knew of it
     _is_cancelled: bool = False
     _has_failed: bool = False
     _heard_when_interrupted: str = ""
@@ -73,11 +73,6 @@ class Attempt:
     @property
     def is_released(self) -> bool:
         return self._is_released
-
-    @property
-    def is_ended(self) -> bool:
-        """TurnEnded or TurnFailed was told, or it was cancelled before anybody knew of it."""
-        return self._is_ended
 
     @property
     def has_failed(self) -> bool:

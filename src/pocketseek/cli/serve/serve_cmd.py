@@ -333,7 +333,7 @@ def _pool(
 
 
 def _start_log() -> None:
-    """To standard error: who asked for what kind of thing and when, see docs/serve.md."""
+    """To standard error: who asked for what kind of thing and when, see docs/serve-api.md."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logging.getLogger().addHandler(handler)

@@ -42,7 +42,6 @@ class ExpertStore:
         self._layer = 0
         self.num_hits = 0  # experts that a layer needed and had, in all
         self.num_misses = 0
-        self.missed_bytes = 0
 
     @property
     def held(self) -> frozenset[Key]:
@@ -67,7 +66,6 @@ class ExpertStore:
             self._pinned.update(keys)
             self._missing = [key for key in keys if key not in held]
             self.num_misses += len(self._missing)
-            self.missed_bytes += sum(self._extents.of(key).num_bytes for key in self._missing)
             self._issue()
         return self._give(there)
 
