@@ -11,14 +11,14 @@ set_up_in_debian() {
   wanted_print="$(fingerprint_of_sources "$source") $extras"
   install_packages proot-distro termux-api
   if ! proot-distro login "$CONTAINER" -- true >/dev/null 2>&1; then
-    tell "fetching Debian (about 50 MB)" "正在下载 Debian(约 50 MB)"
+    tell "fetching Debian (about 50 MB)" "正在下载 Debian（约 50 MB）"
     quietly proot-distro install "$DEBIAN_IMAGE" --name "$CONTAINER" || explain_debian
   fi
   if [ "$(in_debian cat /opt/pocketseek/installed 2>/dev/null)" = "$wanted_print" ]; then return; fi
   tell "installing ${tools[*]} in Debian" "正在 Debian 中安装 ${tools[*]}"
   quietly in_debian sh -c 'export DEBIAN_FRONTEND=noninteractive; apt-get update && apt-get install -y --no-install-recommends "$@"' \
     sh "${tools[@]}" || explain_packages
-  tell "installing pocketseek (some minutes)" "正在安装 pocketseek(几分钟)"
+  tell "installing pocketseek (some minutes)" "正在安装 pocketseek（几分钟）"
   quietly in_debian sh -c 'export CMAKE_BUILD_PARALLEL_LEVEL=$1; shift
     wheel=$1; shift
     pip() { /opt/pocketseek/bin/python -m pip install --no-input --disable-pip-version-check "$@"; }
@@ -35,14 +35,14 @@ explain_debian() {
   if log_has 'no space left'; then fail_no_space; fi
   if log_has 'unrecognized|unknown (option|distribution)|usage:'; then
     fail "this proot-distro is older than version 5; type: pkg upgrade   and run this again" \
-      "proot-distro 版本低于 5;请输入 pkg upgrade 后重试"
+      "proot-distro 版本低于 5；请输入 pkg upgrade 后重试"
   fi
   if log_has 'already exists'; then # ended by Android while it was unpacked: it does not start
     fail "the Debian of an earlier try is there and does not start; type: proot-distro remove $CONTAINER   (with all that is in it) and run this again" \
-      "之前的 Debian 已存在但无法启动;请输入 proot-distro remove $CONTAINER(其中内容会一并删除)后重新运行"
+      "之前的 Debian 已存在但无法启动；请输入 proot-distro remove $CONTAINER（其中内容会一并删除）后重新运行"
   fi
   fail "Debian could not be fetched ($(last_error)); see that the network works and run this again (all of it: $LOG)" \
-    "无法下载 Debian($(last_error));请检查网络后重试(全部输出:$LOG)"
+    "无法下载 Debian（$(last_error)）；请检查网络后重试（全部输出：$LOG）"
 }
 
 # fingerprint_of_sources FILE-OR-CLONE
