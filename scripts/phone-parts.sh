@@ -47,6 +47,8 @@ make_phone() {
   wanted="$(cat "$DIR/root.done") $phone"
   rm -rf "$DIR/planted" "$DIR/clone.git"
   git clone --quiet --bare "$ROOT" "$DIR/clone.git"
+  git -C "$DIR/clone.git" update-ref refs/heads/main HEAD # whatever branch, or none, is out here
+  git -C "$DIR/clone.git" symbolic-ref HEAD refs/heads/main
   git -C "$ROOT" rev-parse --short HEAD >"$DIR/phone.commit"
   plant_phone
   if [ "$again" = yes ] || ! is_done phone "$wanted"; then
@@ -128,7 +130,8 @@ for word; do
     ninja) apt_install ninja-build ;;
     clang)
       printf '#!/bin/sh\nexec /host-rootfs/usr/bin/aarch64-linux-gnu-g++ "$@"\n' >$bin/c++
-      chmod 755 $bin/c++ ;;
+      chmod 755 $bin/c++
+      ln -sfn c++ $bin/aarch64-linux-gnu-g++ ;; # the name that Debian's Python was built with
     -* | *=*) continue ;;
   esac
   echo "$word" >>/opt/termux-packages
@@ -180,7 +183,7 @@ choose_memory() {
   done
 }
 
-emulator_version() { qemu-aarch64-static --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p'; }
+emulator_version() { "${POCKETSEEK_QEMU:-qemu-aarch64-static}" --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p'; }
 
 write_page() {
   {
