@@ -43,7 +43,7 @@ OWNERS = {
     "tokenizers": {"text/tokenizer.py", "text/gguf_tokenizer.py"},
     "onnxruntime": {"runtime/onnx_executor.py", "convert/onnx_export.py", "apps/voice/vad.py"},
     "onnx": {"convert/onnx/*", "convert/static_export.py"},
-    "cryptography": {"package/seal.py", "package/sign.py", "adapt/federated/keys.py"},
+    "cryptography": {"package/sealing/ciphers.py", "package/trust/sign.py", "adapt/federated/keys.py"},
     "zstandard": {"package/zstd.py"},
     "llguidance": {"runtime/constrain.py"},
     "urllib3": {"apps/repository/http_client.py", "apps/repository/http_transport.py"},

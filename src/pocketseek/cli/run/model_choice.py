@@ -82,7 +82,7 @@ def _refuse_adapter(name: str, path: Path) -> None:
 
 def _install_demo(settings: Settings, words: Words, *, yes: bool) -> Path:
     from pocketseek.apps.demo_model import DEMO_NAME, install_demo
-    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.trust.audit import AuditLog
 
     if not yes and is_interactive() and not typer.confirm(words(messages.CONFIRM_DEMO), default=True, err=True):
         raise NotFoundError("no model was installed; `pocketseek convert FILE` installs a model file you have")

@@ -123,9 +123,9 @@ def serve(
     from pocketseek.apps.serve.services import ServeOptions, Services
     from pocketseek.apps.serve.voice_priority import giving_way_to_voice
     from pocketseek.apps.voice.shared_room import SharedRoom, heat_share
-    from pocketseek.package.audit import AuditLog
-    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.audit import AuditLog
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
     settings = read_settings()
     gate = Gatekeeper.of(settings)

@@ -126,8 +126,8 @@ class _Here:
 
     def __init__(self, settings: Settings, words: Words) -> None:
         from pocketseek.apps.voice.candidates import recogniser_folders, voice_folders
-        from pocketseek.package.gatekeeper import Gatekeeper
         from pocketseek.package.store import ModelStore
+        from pocketseek.package.trust.gatekeeper import Gatekeeper
 
         self._words = words
         self._gate = Gatekeeper.of(settings)
