@@ -16,7 +16,7 @@ from fake_speech import SECONDS_PER_CHARACTER, SPOKEN_RATE, FakeSpeech, burst, s
 
 from pocketseek.apps.serve.services import ServeOptions
 from pocketseek.apps.serve.voice_desk import VoiceDesk
-from pocketseek.apps.voice.sound_file import wav_bytes
+from pocketseek.apps.voice.sound.sound_file import wav_bytes
 from pocketseek.errors import VoiceError
 
 SAID = ("It is <one> & two.", "Then three.", "The end.")

@@ -25,8 +25,8 @@ from pocketseek.apps.model_pool import ServedModel
 from pocketseek.apps.serve.installed_voice import installed_voice
 from pocketseek.apps.serve.voice_desk import VoiceDesk
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Samples
-from pocketseek.apps.voice.recording import speak
-from pocketseek.apps.voice.sound_file import wav_bytes
+from pocketseek.apps.voice.sound.recording import speak
+from pocketseek.apps.voice.sound.sound_file import wav_bytes
 from pocketseek.errors import PocketseekError
 from pocketseek.runtime.load import load
 from pocketseek.settings import read_settings

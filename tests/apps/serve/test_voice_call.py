@@ -21,7 +21,7 @@ from pocketseek.apps.serve.services import ServeOptions
 from pocketseek.apps.serve.voice_desk import VoiceDesk
 from pocketseek.apps.serve.voice_frames import MOST_FRAME_BYTES
 from pocketseek.apps.voice.contract import Samples
-from pocketseek.apps.voice.sound_file import pcm16
+from pocketseek.apps.voice.sound.sound_file import pcm16
 from pocketseek.errors import VoiceError
 
 ANSWERS = {"Hello there": "Good day. How are you today, and what can be done for you?", "Stop it": "Very well."}

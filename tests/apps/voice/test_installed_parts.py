@@ -15,7 +15,7 @@ from package.samples import write_sample
 from part_packages import part_of_kind, write_part
 
 from pocketseek.apps.voice import candidates
-from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
+from pocketseek.apps.voice.engines.choose import choose_detector, choose_recogniser, choose_synthesiser
 from pocketseek.apps.voice.installed_parts import InstalledParts
 from pocketseek.errors import SealError, TrustError
 from pocketseek.package.sealing.key_slots import Secret

@@ -38,9 +38,9 @@ from pocketseek.apps.serve.sound_ahead import SoundAhead, send_in_time
 from pocketseek.apps.serve.upload import form_of
 from pocketseek.apps.serve.voice_desk import VoiceDesk, voice_desk
 from pocketseek.apps.voice.contract import SAMPLE_RATE
-from pocketseek.apps.voice.recording import Transcription, speak, transcribe
 from pocketseek.apps.voice.session import language_of
-from pocketseek.apps.voice.sound_file import pcm16, sound_of
+from pocketseek.apps.voice.sound.recording import Transcription, speak, transcribe
+from pocketseek.apps.voice.sound.sound_file import pcm16, sound_of
 from pocketseek.errors import UsageError
 
 _FIELDS = frozenset({"model", "language", "response_format", "prompt", "temperature", "stream"})

@@ -13,8 +13,8 @@ from pocketseek.apps.serve.access import Caller
 from pocketseek.apps.serve.bodies import SpeechBody, parse_body
 from pocketseek.apps.serve.limits import check_model
 from pocketseek.apps.serve.replies import RefusedError, json_reply
-from pocketseek.apps.voice.recording import Segment, Transcription
 from pocketseek.apps.voice.session import language_of
+from pocketseek.apps.voice.sound.recording import Segment, Transcription
 from pocketseek.apps.voice.stretches import WHISPER_S
 from pocketseek.errors import NotFoundError
 

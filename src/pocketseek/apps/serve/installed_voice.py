@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pocketseek.apps.serve.voice_chat import SpokenManner
 from pocketseek.apps.serve.voice_desk import VoiceDesk, VoiceMakers
-from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
+from pocketseek.apps.voice.engines.choose import choose_detector, choose_recogniser, choose_synthesiser
 from pocketseek.apps.voice.installed_parts import SecretOf
 from pocketseek.apps.voice.on_demand import Room, prepare
 from pocketseek.apps.voice.style import DEFAULT_MAX_TOKENS, ReadAloud, spoken_style

@@ -22,7 +22,7 @@ from pocketseek.apps.serve.upload import in_thread
 from pocketseek.apps.serve.voice_frames import FAILED, REFUSED, CloseError, Intake, Order, Outlet, text_frame
 from pocketseek.apps.voice.events import AnswerAudio, SpeechStarted, VoiceEvent
 from pocketseek.apps.voice.session import VoiceSession
-from pocketseek.apps.voice.sound_file import of_pcm16
+from pocketseek.apps.voice.sound.sound_file import of_pcm16
 
 SILENT_S = 60.0
 QUIET_S = 900.0

@@ -34,7 +34,7 @@ from pocketseek.apps.voice.events import (
     TurnFailed,
     VoiceEvent,
 )
-from pocketseek.apps.voice.sound_file import pcm16
+from pocketseek.apps.voice.sound.sound_file import pcm16
 
 _BYTES_PER_SAMPLE = 2
 MOST_FRAME_BYTES = SAMPLE_RATE * _BYTES_PER_SAMPLE

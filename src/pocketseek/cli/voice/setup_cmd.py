@@ -185,7 +185,7 @@ def _has_library(part: Part) -> bool:
 
 
 def _say_what_is_used(settings: Settings, words: Words, language: str) -> None:
-    from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
+    from pocketseek.apps.voice.engines.choose import choose_detector, choose_recogniser, choose_synthesiser
 
     try:
         choose_detector(settings)
@@ -207,7 +207,7 @@ def _say_what_is_used(settings: Settings, words: Words, language: str) -> None:
 
 
 def _facts(settings: Settings, language: str) -> dict[str, object]:
-    from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
+    from pocketseek.apps.voice.engines.choose import choose_detector, choose_recogniser, choose_synthesiser
     from pocketseek.apps.voice.parts import known_parts
 
     facts: dict[str, object] = {
