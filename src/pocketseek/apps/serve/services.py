@@ -24,7 +24,7 @@ from pocketseek.govern.thermal_governor import ThermalStatus
 from pocketseek.package.trust.audit import AuditLog
 
 if TYPE_CHECKING:  # it is made of what needs this module
-    from pocketseek.apps.serve.voice_desk import VoiceDesk
+    from pocketseek.apps.serve.voice.desk import VoiceDesk
 
 
 @dataclass(frozen=True)

@@ -223,12 +223,12 @@ def test_ocr_without_its_program_says_how_to_get_it(tmp_path: Path, monkeypatch:
 
 @pytest.mark.skipif(shutil.which("tesseract") is None, reason="tesseract is not installed")
 def test_ocr_reads_a_picture_of_text(tmp_path: Path) -> None:
-    blocks, remarks = read(tmp_path, (Path(__file__).parent / "data" / "picture.pdf").read_bytes(), ocr=True)
+    blocks, remarks = read(tmp_path, (Path(__file__).parents[1] / "data" / "picture.pdf").read_bytes(), ocr=True)
     assert "quick brown fox" in " ".join(block.text for block in blocks)
     assert not remarks
 
 
-ENCRYPTED = Path(__file__).parent / "data" / "encrypted.pdf"  # its password is "secret"
+ENCRYPTED = Path(__file__).parents[1] / "data" / "encrypted.pdf"  # its password is "secret"
 
 
 def test_an_encrypted_file_asks_for_its_password(tmp_path: Path) -> None:

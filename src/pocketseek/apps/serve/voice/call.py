@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from pocketseek.apps.serve.replies import RefusedError, describe_error
 from pocketseek.apps.serve.upload import in_thread
-from pocketseek.apps.serve.voice_frames import FAILED, REFUSED, CloseError, Intake, Order, Outlet, text_frame
+from pocketseek.apps.serve.voice.frames import FAILED, REFUSED, CloseError, Intake, Order, Outlet, text_frame
 from pocketseek.apps.voice.events import AnswerAudio, SpeechStarted, VoiceEvent
 from pocketseek.apps.voice.session import VoiceSession
 from pocketseek.apps.voice.sound.sound_file import of_pcm16

@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.types import Message
 
-from pocketseek.apps.serve.sound_ahead import SoundAhead, send_in_time
+from pocketseek.apps.serve.voice.sound_ahead import SoundAhead, send_in_time
 
 
 def test_the_maker_waits_for_nobody_until_the_buffer_is_full() -> None:

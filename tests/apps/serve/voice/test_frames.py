@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketseek.apps.serve.voice_frames import CloseError, Intake, cut_reason
+from pocketseek.apps.serve.voice.frames import CloseError, Intake, cut_reason
 
 
 def test_a_long_reason_keeps_its_remedy() -> None:

@@ -22,8 +22,8 @@ from page_microphone import add_room, say
 from playwright.sync_api import expect
 
 from pocketseek.apps.model_pool import ServedModel
-from pocketseek.apps.serve.installed_voice import installed_voice
-from pocketseek.apps.serve.voice_desk import VoiceDesk
+from pocketseek.apps.serve.voice.desk import VoiceDesk
+from pocketseek.apps.serve.voice.installed_voice import installed_voice
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Samples
 from pocketseek.apps.voice.sound.recording import speak
 from pocketseek.apps.voice.sound.sound_file import wav_bytes

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from pocketseek.apps.serve.voice_chat import SpokenManner
-from pocketseek.apps.serve.voice_desk import VoiceDesk, VoiceMakers
+from pocketseek.apps.serve.voice.chat import SpokenManner
+from pocketseek.apps.serve.voice.desk import VoiceDesk, VoiceMakers
 from pocketseek.apps.voice.engines.choose import choose_detector, choose_recogniser, choose_synthesiser
 from pocketseek.apps.voice.installed_parts import SecretOf
 from pocketseek.apps.voice.on_demand import Room, prepare

@@ -21,7 +21,10 @@ from typing import TypeVar
 
 from starlette.routing import Route
 
-from pocketseek.apps.serve.audio_forms import (
+from pocketseek.apps.serve.endpoint import BodyLimit, Call, Endpoint
+from pocketseek.apps.serve.services import ServeOptions
+from pocketseek.apps.serve.upload import form_of
+from pocketseek.apps.serve.voice.audio_forms import (
     MODELS_OF_SPEECH,
     MODELS_OF_TEXT,
     PCM_RATE,
@@ -32,11 +35,8 @@ from pocketseek.apps.serve.audio_forms import (
     text_wish,
     transcript_reply,
 )
-from pocketseek.apps.serve.endpoint import BodyLimit, Call, Endpoint
-from pocketseek.apps.serve.services import ServeOptions
-from pocketseek.apps.serve.sound_ahead import SoundAhead, send_in_time
-from pocketseek.apps.serve.upload import form_of
-from pocketseek.apps.serve.voice_desk import VoiceDesk, voice_desk
+from pocketseek.apps.serve.voice.desk import VoiceDesk, voice_desk
+from pocketseek.apps.serve.voice.sound_ahead import SoundAhead, send_in_time
 from pocketseek.apps.voice.contract import SAMPLE_RATE
 from pocketseek.apps.voice.session import language_of
 from pocketseek.apps.voice.sound.recording import Transcription, speak, transcribe

@@ -18,7 +18,7 @@ from page_browser import CHROMIUM, Visit, chromium, visiting
 from page_microphone import add_room, open_door
 from playwright.sync_api import Browser, expect
 
-from pocketseek.apps.serve.voice_desk import VoiceDesk
+from pocketseek.apps.serve.voice.desk import VoiceDesk
 from pocketseek.apps.voice.sound.sound_file import wav_bytes
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium (apt install chromium)")

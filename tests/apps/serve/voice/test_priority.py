@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pocketseek.apps.serve.voice_priority import giving_way_to_voice
+from pocketseek.apps.serve.voice.priority import giving_way_to_voice
 from pocketseek.apps.voice.priorities import LANGUAGE_MODEL
 from pocketseek.errors import VoiceError
 

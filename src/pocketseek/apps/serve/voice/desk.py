@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from pocketseek.apps.serve.voice_chat import SpokenManner
+from pocketseek.apps.serve.voice.chat import SpokenManner
 from pocketseek.apps.voice.contract import Recogniser, SpeechDetector, Synthesiser, VoiceChat
 from pocketseek.apps.voice.on_demand import release_idle
 from pocketseek.apps.voice.session import VoiceSession, VoiceSettings

@@ -15,7 +15,7 @@ from api_server import Served, serving
 from fake_speech import SECONDS_PER_CHARACTER, SPOKEN_RATE, FakeSpeech, burst, silence
 
 from pocketseek.apps.serve.services import ServeOptions
-from pocketseek.apps.serve.voice_desk import VoiceDesk
+from pocketseek.apps.serve.voice.desk import VoiceDesk
 from pocketseek.apps.voice.sound.sound_file import wav_bytes
 from pocketseek.errors import VoiceError
 

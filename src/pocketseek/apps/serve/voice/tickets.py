@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from pocketseek.apps.serve.replies import RefusedError
-from pocketseek.apps.serve.voice_chat import VoiceOrder
+from pocketseek.apps.serve.voice.chat import VoiceOrder
 
 PROTOCOL = "pocketseek.voice"
 """The subprotocol that is spoken; the ticket is offered beside it."""

@@ -8,8 +8,8 @@ import pytest
 from pocketseek.apps.conversations import ConversationStore
 from pocketseek.apps.serve.access import Caller
 from pocketseek.apps.serve.replies import RefusedError
-from pocketseek.apps.serve.voice_chat import VoiceOrder
-from pocketseek.apps.serve.voice_tickets import LIFETIME_S, PROTOCOL, Tickets
+from pocketseek.apps.serve.voice.chat import VoiceOrder
+from pocketseek.apps.serve.voice.tickets import LIFETIME_S, PROTOCOL, Tickets
 
 
 class Clock:

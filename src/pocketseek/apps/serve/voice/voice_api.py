@@ -31,11 +31,11 @@ from pocketseek.apps.serve.replies import RefusedError, describe_error, error_re
 from pocketseek.apps.serve.running_answer import turn_value
 from pocketseek.apps.serve.services import Services
 from pocketseek.apps.serve.upload import in_thread
-from pocketseek.apps.serve.voice_call import VoiceCall, close
-from pocketseek.apps.serve.voice_chat import Kept, SpokenConversation, VoiceOrder
-from pocketseek.apps.serve.voice_desk import VoiceDesk, voice_desk
-from pocketseek.apps.serve.voice_frames import FAILED, REFUSED, TRY_LATER, CloseError, text_frame
-from pocketseek.apps.serve.voice_tickets import LIFETIME_S, PROTOCOL, Tickets
+from pocketseek.apps.serve.voice.call import VoiceCall, close
+from pocketseek.apps.serve.voice.chat import Kept, SpokenConversation, VoiceOrder
+from pocketseek.apps.serve.voice.desk import VoiceDesk, voice_desk
+from pocketseek.apps.serve.voice.frames import FAILED, REFUSED, TRY_LATER, CloseError, text_frame
+from pocketseek.apps.serve.voice.tickets import LIFETIME_S, PROTOCOL, Tickets
 from pocketseek.apps.voice.contract import SAMPLE_RATE
 from pocketseek.apps.voice.session import VoiceSession
 from pocketseek.errors import UnsupportedError, VoiceError

@@ -7,8 +7,8 @@ import pytest
 from fake_speech import FakeSpeech, ScriptedRecogniser
 from voice_parts import ScriptedChat
 
-from pocketseek.apps.serve import voice_desk as voice_desk_module
-from pocketseek.apps.serve.voice_desk import VoiceDesk, voice_desk
+from pocketseek.apps.serve.voice import desk as voice_desk_module
+from pocketseek.apps.serve.voice.desk import VoiceDesk, voice_desk
 from pocketseek.apps.voice.on_demand import OnDemand, OnDemandRecogniser
 from pocketseek.errors import UnsupportedError
 

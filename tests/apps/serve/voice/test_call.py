@@ -16,10 +16,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from pocketseek.apps.access_tokens import TokenLimits, TokenStore
-from pocketseek.apps.serve import voice_api
 from pocketseek.apps.serve.services import ServeOptions
-from pocketseek.apps.serve.voice_desk import VoiceDesk
-from pocketseek.apps.serve.voice_frames import MOST_FRAME_BYTES
+from pocketseek.apps.serve.voice import voice_api
+from pocketseek.apps.serve.voice.desk import VoiceDesk
+from pocketseek.apps.serve.voice.frames import MOST_FRAME_BYTES
 from pocketseek.apps.voice.contract import Samples
 from pocketseek.apps.voice.sound.sound_file import pcm16
 from pocketseek.errors import VoiceError
