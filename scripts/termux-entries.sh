@@ -14,7 +14,7 @@ write_program() {
 install_command() {
   local file=$PREFIX/bin/pocketseek
   if [ -e "$file" ] && ! grep -q 'scripts/setup-termux' "$file"; then
-    fail "$file is another program; rename or remove it and run this again" "$file 是别的程序;请改名或删除后重试"
+    fail "$file is another program; rename or remove it and run this again" "$file 是别的程序；请改名或删除后重试"
   fi
   if [ "$debian" = yes ]; then
     write_program "$file" <<END
@@ -41,7 +41,7 @@ termux-wake-lock
 exec "$PREFIX/bin/pocketseek" serve --yes >"$HOME/.termux/pocketseek-boot.log" 2>&1
 END
   tell "Termux:Boot will start the server; install that app (from where Termux came from) and open it once" \
-    "Termux:Boot 会在开机后启动服务;请从与 Termux 相同的来源安装该应用,并打开一次"
+    "Termux:Boot 会在开机后启动服务；请从与 Termux 相同的来源安装该应用，并打开一次"
 }
 
 # Termux:Widget shows ~/.shortcuts; those in tasks/ run without a terminal.
@@ -75,5 +75,5 @@ rm -f "$HOME/.termux/pocketseek-serve.pid"
 termux-wake-unlock
 END
   tell "Termux:Widget will show: pocketseek chat, page, stop; install that app (from where Termux came from) and put its widget on the home screen" \
-    "Termux:Widget 会显示:pocketseek chat、page、stop;请从与 Termux 相同的来源安装该应用,并把小部件放到桌面"
+    "Termux:Widget 会显示：pocketseek chat、page、stop；请从与 Termux 相同的来源安装该应用，并把小部件放到桌面"
 }

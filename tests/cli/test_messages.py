@@ -1,5 +1,6 @@
 """Both languages say the same with the same values."""
 
+import re
 import string
 from collections.abc import Callable
 
@@ -100,6 +101,11 @@ def test_both_versions_use_the_same_values(name: str) -> None:
     assert ALL[name].zh
 
 
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_chinese_sentences_have_chinese_punctuation(name: str) -> None:
+    assert not re.search("[\u4e00-\u9fff][,;:?!()]|[,;?!()][\u4e00-\u9fff]", ALL[name].zh)
+
+
 def test_language_is_chosen_and_values_filled_in() -> None:
     message = Message("{n} models", "{n} 个模型")
     assert Words("en")(message, n=2) == "2 models"
@@ -107,7 +113,7 @@ def test_language_is_chosen_and_values_filled_in() -> None:
 
 
 def test_what_depends_on_a_number_follows_it() -> None:
-    message = Message("{n} {n:model is|models are} here: {size:.1f} MB", "{n} 个模型:{size:.1f} MB")
+    message = Message("{n} {n:model is|models are} here: {size:.1f} MB", "{n} 个模型：{size:.1f} MB")
     assert [Words("en")(message, n=n, size=2) for n in (0, 1, 2)] == [
         "0 models are here: 2.0 MB",
         "1 model is here: 2.0 MB",

@@ -116,7 +116,7 @@ def test_every_failure_is_explained(termux: FakeTermux, fault: str, remedy: str)
     assert not (termux.prefix / "bin" / "pocketseek").exists()
     chinese = termux.run(faults=(fault,), POCKETSEEK_LANG="zh")
     assert chinese.code == 1
-    assert "错误:" in chinese.error
+    assert "错误：" in chinese.error
 
 
 @pytest.mark.parametrize(

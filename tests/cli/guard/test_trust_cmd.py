@@ -361,7 +361,7 @@ def test_what_is_wrong_with_the_log_is_told_in_chinese_too(
     monkeypatch.setenv("POCKETSEEK_LANG", "zh")
     ended = run("audit", "verify", "--head", "0" * 63 + "1")
     assert "第 2 行之后的一行无法读取" in ended.out
-    assert "最后一行(第 2 行)被更改" in ended.out
+    assert "最后一行（第 2 行）被更改" in ended.out
     assert "没有哪一行的哈希是所记下的" in ended.out
     assert "the line" not in ended.out + run("doctor").out
     assert "the line after 2 cannot be read" in json.loads(run("audit", "verify", "--json").out)["problems"]

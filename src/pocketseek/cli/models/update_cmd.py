@@ -149,9 +149,20 @@ def _run(
 ) -> Updated:
     from pocketseek.apps.repository.update import update as run_update
 
-    label = words(update_messages.UPDATING, name=model)
+    fetching, making = words(update_messages.UPDATING, name=model), words(update_messages.PUTTING_TOGETHER, name=model)
     try:
         with progress_bar("transfer") as show:
+            is_fetching = False
+
+            def fetched(done: int, total: int) -> None:
+                nonlocal is_fetching
+                is_fetching = done < total
+                if is_fetching:
+                    show(fetching, done, total)
+
+            def made(done: int, total: int) -> None:
+                if not is_fetching:  # one bar at a time: nobody waits for it before everything has arrived
+                    show(making, done, total)
 
             def allow_more(num_bytes: int) -> None:
                 with show.paused():
@@ -166,7 +177,8 @@ def _run(
                 whole=whole,
                 keep_previous=keep,
                 allow=allow_more,
-                progress=lambda done, total: show(label, done, total),
+                progress=fetched,
+                made=made,
             )
     except (DownloadError, StorageError, KeyboardInterrupt):
         note(words(update_messages.KEPT_PARTS))
