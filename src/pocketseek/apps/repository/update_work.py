@@ -139,9 +139,9 @@ class UpdateWork:
             self._num_deltas += 1
         except (FormatError, IntegrityError):  # of the delta, or of a chunk here: the whole chunk needs neither
             self._failed.append(step)
-        self._made_bytes += step.entry.num_bytes
-        if self._made is not None:
-            self._made(self._made_bytes, self._to_make_bytes)
         delta = self._wanted(step).target
         with storage_errors(delta):
             delta.unlink()
+        self._made_bytes += step.entry.num_bytes
+        if self._made is not None:
+            self._made(self._made_bytes, self._to_make_bytes)

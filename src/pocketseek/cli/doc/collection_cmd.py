@@ -16,7 +16,6 @@ from pocketseek.cli.console import (
     note,
     print_indented,
     print_json,
-    print_paragraph,
     print_table,
     print_text,
 )
@@ -157,7 +156,7 @@ def search(
     elif not found:
         print_text(words(said.NOTHING_FOUND))
     for item in () if json else found:
-        print_paragraph(place_line(words, item.document.title, item.place, item.heading))
+        print_text(place_line(words, item.document.title, item.place, item.heading))
         print_indented(snippet(item.text, text))
 
 

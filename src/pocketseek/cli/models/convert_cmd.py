@@ -19,7 +19,6 @@ from pocketseek.cli.console import (
     format_bytes,
     note,
     print_json,
-    print_paragraph,
     print_text,
     progress_bar,
 )
@@ -154,7 +153,7 @@ def convert(
         if calibration and not (told and calibration["matrices"]):
             note(_calibrated(calibration, words))
         for line in told:
-            print_paragraph(line)
+            print_text(line)
 
 
 def _calibration_text(path: Path) -> str:

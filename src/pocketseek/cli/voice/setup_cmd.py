@@ -13,8 +13,8 @@ from pocketseek.cli.console import (
     is_interactive,
     note,
     print_json,
-    print_paragraph,
     print_table,
+    print_text,
     progress_bar,
 )
 from pocketseek.cli.messages import Words
@@ -192,9 +192,9 @@ def _say_what_is_used(settings: Settings, words: Words, language: str) -> None:
         recogniser = choose_recogniser(settings, language)
         voice = choose_synthesiser(settings, language, may_play_itself=True)
     except (UnsupportedError, VoiceError) as error:
-        print_paragraph(words(voice_messages.NOT_READY, language=language, problem=error))
+        print_text(words(voice_messages.NOT_READY, language=language, problem=error))
         return
-    print_paragraph(
+    print_text(
         words(
             voice_messages.USED,
             language=language,
