@@ -28,6 +28,7 @@ _COMMAND = re.compile("`[^`\n]+`")
 _NO_END = "\ue000"  # stands for a space that does not end a line
 _MEANING = re.compile(r"\S+(?: \S+)* {2,}")
 _LEAST_COLUMNS = 12  # for what a word means, however narrow the terminal
+_ANSWER_COLUMNS = 9  # of " [y/N]: " and a letter
 _ANY_WIDTH = 10_000  # a terminal that everything fits
 _DIM, _PLAIN = "\x1b[2m", "\x1b[22m"
 
@@ -102,6 +103,14 @@ def end_in_a_line(text: str) -> str:
 def is_interactive() -> bool:
     """Whether a person can be asked something."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def confirm(question: str, *, default: bool = False) -> bool:
+    """Ask a person at a terminal, on standard error. Its lines end between words, with room for the answer."""
+    import typer
+
+    shown = wrapped(question, max(_columns() - _ANSWER_COLUMNS, _LEAST_COLUMNS))
+    return typer.confirm(shown, default=default, err=True)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], essential: Sequence[int] = ()) -> None:

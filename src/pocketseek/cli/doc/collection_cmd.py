@@ -11,6 +11,7 @@ import typer
 
 from pocketseek.cli import options
 from pocketseek.cli.console import (
+    confirm,
     format_bytes,
     is_interactive,
     note,
@@ -236,7 +237,7 @@ def found_facts(item: Found) -> dict[str, object]:
 def _is_confirmed(words: Words, count: int) -> bool:
     if not is_interactive():
         raise UsageError("removing documents needs a confirmation; add --yes")
-    return typer.confirm(words(said.CONFIRM_REMOVE, count=count), err=True)
+    return confirm(words(said.CONFIRM_REMOVE, count=count))
 
 
 def _tell(report: AddReport, words: Words, collection: str, num_documents: int) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 
-import typer
-
 from pocketseek.cli import messages, options
-from pocketseek.cli.console import format_bytes, is_interactive, print_json, print_text
+from pocketseek.cli.console import confirm, format_bytes, is_interactive, print_json, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.errors import UsageError
 from pocketseek.settings import read_settings
@@ -33,7 +31,7 @@ def remove(model: options.InstalledName, yes: options.Yes = False, json: options
         if not is_interactive():
             raise UsageError(f"removing {model} needs a confirmation; add --yes")
         size = format_bytes(tree_bytes(store.path_for_new(model)))
-        if not typer.confirm(words(messages.CONFIRM_REMOVE, name=model, size=size), err=True):
+        if not confirm(words(messages.CONFIRM_REMOVE, name=model, size=size)):
             print_text(words(messages.NOT_REMOVED))
             return
     owners = owners_of(store.path_for_new(model), settings) if store.is_installed(model) else frozenset[str]()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import options
-from pocketseek.cli.console import format_bytes, is_interactive, note, print_json, print_text, progress_bar
+from pocketseek.cli.console import confirm, format_bytes, is_interactive, note, print_json, print_text, progress_bar
 from pocketseek.cli.guard.key_options import KeyCommand, KeyFile, KeyOptions, unlocked
 from pocketseek.cli.guard.trust_choice import admission_of
 from pocketseek.cli.messages import Words
@@ -110,7 +110,7 @@ def _agreed(words: Words, model: str, *, yes: bool) -> bool:
         return True
     if not is_interactive():
         raise UsageError(f"updating {model} needs a confirmation; add --yes")
-    return typer.confirm(words(update_messages.CONFIRM_UPDATE), default=True, err=True)
+    return confirm(words(update_messages.CONFIRM_UPDATE), default=True)
 
 
 def _allowance(
@@ -124,7 +124,7 @@ def _allowance(
         if num_bytes <= agreed_bytes or isinstance(source, DirectorySource):
             return
         sizes = {"size": format_bytes(num_bytes), "told": format_bytes(agreed_bytes)}
-        if not yes and not typer.confirm(words(update_messages.CONFIRM_MORE, **sizes), err=True):
+        if not yes and not confirm(words(update_messages.CONFIRM_MORE, **sizes)):
             raise UsageError(
                 f"{sizes['size']} are to be fetched instead of {sizes['told']}; the same command asks again, and goes "
                 "on with what arrived"

@@ -9,6 +9,7 @@ import typer
 from pocketseek.cli import options
 from pocketseek.cli.console import (
     ShowProgress,
+    confirm,
     format_bytes,
     is_interactive,
     note,
@@ -74,9 +75,7 @@ def _agreed(words: Words, missing: list[Part]) -> bool:
         note(words(voice_messages.HOW_TO_FETCH, parts=" ".join(part.id for part in missing)))
         return False
     size = format_bytes(sum(part.num_bytes for part in missing))
-    return typer.confirm(
-        words(voice_messages.ASK_FETCH, parts=", ".join(part.id for part in missing), size=size), err=True
-    )
+    return confirm(words(voice_messages.ASK_FETCH, parts=", ".join(part.id for part in missing), size=size))
 
 
 def _fetch(settings: Settings, words: Words, missing: list[Part], *, quiet: bool) -> None:
