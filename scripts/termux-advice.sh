@@ -32,7 +32,7 @@ last_error() {
   { grep -iE '^ *(E:|error|fatal)' "$LOG" || grep -v '^ *$' "$LOG" || echo '?'; } 2>/dev/null | tail -n 1 | sed 's/^ *//' | cut -c1-200
 }
 
-fail_with_log() { fail "$1: $(last_error) (all of it: $LOG)" "$2：$(last_error)（全部输出：${LOG}）"; }
+fail_with_log() { fail "$1: $(last_error) (all of it: $LOG)" "$2：$(last_error)（全部输出：$LOG）"; }
 
 fail_no_space() {
   fail "the phone's storage is full; remove apps or files (Settings, Storage) and run this again: it goes on where it was" \

@@ -14,7 +14,7 @@ DEVICE_KEYS = Message(
     "The device's key is in {folder}. Give {public} to whoever runs the server, and put the server's ca.pem beside it",
     "设备密钥在 {folder}。请把 {public} 交给服务器管理者，并把服务器的 ca.pem 放在同一文件夹",
 )
-LISTENING = Message("listening on {host}:{port}", "正在 {host}:{port} 监听")
+LISTENING = Message("listening on {host}:{port}", "正在 {host}：{port} 监听")
 GOING_ON = Message(
     "going on where it was: {done} of {rounds} rounds are done (--fresh begins anew)",
     "从上次停下处继续：共 {rounds} 轮，已完成 {done} 轮（--fresh 可从头开始）",

@@ -26,7 +26,7 @@ CLAIM_NOTE = Message(
     "“声称”是另一系统自称在 {device} 上的数值。它不是在这里测得的，其模型与方法均未知，列在本机数据旁仅供参考。",
 )
 CLAIM = Message("claim: {value}", "声称：{value}")
-HEAT_CLAIM = Message("{cpu:g} / {gpu:g} °C (CPU / GPU)", "{cpu:g} / {gpu:g} °C（CPU / GPU）")
+HEAT_CLAIM = Message("{cpu:g} / {gpu:g} °C (CPU / GPU)", "{cpu:g} / {gpu:g} °C(CPU / GPU)")
 COLUMN_FIGURE = Message("figure", "指标")
 COLUMN_MEASURED = Message("measured", "实测")
 COLUMN_CLAIM = Message("claim, {device}", "声称（{device}）")
@@ -142,7 +142,7 @@ DEVICE_SYSTEM = Message("system", "系统")
 COMPLAINTS = Message("Sensors left out", "未采用的传感器")
 
 COMPARE_TITLE = Message("Two bench reports", "两份基准报告对比")
-COMPARE_WHICH = Message("{letter}: {model} on {device}, {created}", "{letter}：{model}，{device}，{created}")
+COMPARE_WHICH = Message("{letter}: {model} on {device}, {created}", "{letter}:{model},{device},{created}")
 COLUMN_CHANGE = Message("B against A", "B 相对 A")
 TIMES = Message("{factor:.2f}x", "{factor:.2f} 倍")
 BETTER = Message("{change} better", "更好（{change}）")

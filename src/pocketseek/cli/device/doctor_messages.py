@@ -5,7 +5,7 @@ from __future__ import annotations
 from pocketseek.cli.messages import Message
 
 WHERE = Message("storage", "存储设备")
-WHERE_GOOD = Message("{kind}, {filesystem}", "{kind}，{filesystem}")
+WHERE_GOOD = Message("{kind}, {filesystem}", "{kind},{filesystem}")
 WHERE_MEMORY = Message(
     "the data directory is in memory ({filesystem}): models are gone at the next start; set POCKETSEEK_HOME to a "
     "folder on a disk",
@@ -97,5 +97,27 @@ EXTRA_BROKEN_TERMUX = Message(
 )
 FOUND = Message(
     "{problems} {problems:problem|problems} (!!), {warnings} {warnings:warning|warnings} (!).",
-    "{problems} 个问题（!!），{warnings} 个警告（!）。",
+    "{problems} 个问题（！！），{warnings} 个警告（！）。",
 )
+PYTHON = Message("Python", "Python")
+CORE = Message("compiled core", "编译核心")
+SPACE = Message("free storage", "可用存储")
+MEMORY = Message("memory", "内存")
+MEMORY_FREE = Message("{available} available", "可用 {available}")
+MEMORY_LIMIT = Message("{available} available; this container may take {limit}", "可用 {available}；此容器上限 {limit}")
+LOW_MEMORY = Message(
+    "{memory}; the smallest model needs about {least}, so close other programs",
+    "{memory}；最小的模型约需 {least}，请关闭其他程序",
+)
+LOW_LIMIT = Message(
+    "{memory}; the smallest model needs about {least}, so allow the container more",
+    "{memory}；最小的模型约需 {least}，请调高容器的上限",
+)
+MODELS = Message("models", "模型")
+OK = Message("Everything needed is here.", "所需的一切都已就绪。")
+LOW_SPACE = Message("{free}; less than a small model needs", "{free}；不足以存放一个小模型")
+SETTINGS = Message("settings", "设置")
+SETTINGS_OK = Message("as they should be", "正常")
+DATA = Message("data directory", "数据目录")
+NOT_WRITABLE = Message("{path} cannot be written; change its owner or mode", "{path} 不可写；请修改其所有者或权限")
+NUM_MODELS = Message("{count} installed, {broken} broken", "已安装 {count} 个，损坏 {broken} 个")

@@ -67,7 +67,7 @@ STORAGE_SHORT = Message(
 )
 START_INSTALLED = Message("`pocketseek chat {model}` starts it.", "运行 `pocketseek chat {model}` 即可使用。")
 START_DEMO = Message("`pocketseek chat demo` installs and starts it.", "运行 `pocketseek chat demo` 即可安装并使用。")
-START_PULL = Message("This fetches {repository} and installs it:", "下载并安装 {repository}：")
+START_PULL = Message("This fetches {repository} and installs it:", "下载并安装 {repository}:")
 INSTALLED = Message("*: installed.", "*：已安装。")
 SLOW_STORAGE = Message(
     "Models of 12 billion weights and more want UFS 3.1 or faster; this storage is slower.",

@@ -96,7 +96,7 @@ class Talk:
         if not self._quiet:
             heat.see(engine.thermal_status())
             if events[-1].finish_reason == "length":
-                note(self.words(said.CIRCLES if written.goes_round else messages.CHAT_CUT))
+                note(self.words(said.CIRCLES if written.goes_round else messages.ANSWER_CUT))
         return events
 
     def _tell(

@@ -38,7 +38,7 @@ ASK_TRUST = Message(
     "Compare it with the one that the publisher shows. Trust this key for {model}?",
     "{model} 由 {name} 签名，本机尚不认识此密钥。\n"
     "  指纹  {fingerprint}\n"
-    "请与发布者公布的指纹核对。是否信任此密钥用于 {model}？",
+    "请与发布者公布的指纹核对。是否信任此密钥用于 {model}?",
 )
 ASK_ACCEPT = Message("{model}: {state}.\nAccept it as it is from now on?", "{model}：{state}。\n今后按现状接受？")
 ACCEPTED = Message("{model} is accepted: {state}.", "已接受 {model}：{state}。")
@@ -134,7 +134,7 @@ DOCTOR_TRUST_VALUE = Message(
     "trusted keys: {keys}; signed models: {signed} of {models}; {policy}",
     "受信任密钥 {keys} 个，{models} 个模型中 {signed} 个已签名；{policy}",
 )
-DOCTOR_REFUSED = Message("{model}: {state}", "{model}：{state}")
+DOCTOR_REFUSED = Message("{model}: {state}", "{model}:{state}")
 DOCTOR_AUDIT = Message("audit log", "审计日志")
 DOCTOR_AUDIT_GOOD = Message("{lines} lines, the chain is whole", "{lines} 行，链条完整")
 DOCTOR_AUDIT_BAD = Message(

@@ -1,4 +1,4 @@
-"""Words of `convert` about conversions that were interrupted, in English and Chinese."""
+"""Words of `convert`, in English and Chinese."""
 
 from __future__ import annotations
 
@@ -48,3 +48,14 @@ UNFINISHED = Message(
     "{name}：中断的转换（{size}）；再次运行同一 `pocketseek convert` 命令即可继续，"
     "`pocketseek remove {name}` 可将其丢弃",
 )
+INSTALLED = Message(
+    "Installed {name} ({size}) at {path}; use it: pocketseek chat {name}",
+    "已安装 {name}（{size}）：{path}；使用：pocketseek chat {name}",
+)
+WRITTEN = Message(
+    "Written to {path} ({size}); use it: pocketseek chat {path}",
+    "已写入 {path}（{size}）；使用：pocketseek chat {path}",
+)
+CONVERTING = Message("converting", "正在转换")
+FINDING_SENSITIVITY = Message("finding out what matters", "正在测量各层的敏感度")
+CHECKING = Message("checking what was lost", "正在检查损失")

@@ -50,7 +50,7 @@ def device_name(facts: DeviceFacts, words: Words) -> str:
 
 def memory(facts: DeviceFacts, words: Words) -> str:
     available, total = format_bytes(facts.memory_available_bytes), format_bytes(facts.memory_total_bytes)
-    return words(messages.DEVICE_MEMORY_VALUE, available=available, total=total)
+    return words(messages.MEMORY_VALUE, available=available, total=total)
 
 
 def _speed(figures: MachineFigures, words: Words) -> str:
