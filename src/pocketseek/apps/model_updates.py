@@ -102,6 +102,11 @@ class _Job:
             raise _StopRequested
         self.done_bytes, self.total_bytes = done_bytes, total_bytes
 
+    def made(self, _: int, __: int) -> None:
+        """Of what is put together; it can be stopped there, too."""
+        if self._is_stopped.is_set():
+            raise _StopRequested
+
     @property
     def is_running(self) -> bool:
         return self.future is not None and not self.future.done()
@@ -195,7 +200,15 @@ class ModelUpdates:
             self._check_metered(source, plan.fetch_bytes, allowed=allow_metered)
             job.progress(0, plan.fetch_bytes)
             allow = partial(self._check_size, path, plan, source)
-            update(path, source, plan.offer, secret=self._secret_of(path), progress=job.progress, allow=allow)
+            update(
+                path,
+                source,
+                plan.offer,
+                secret=self._secret_of(path),
+                progress=job.progress,
+                made=job.made,
+                allow=allow,
+            )
         admission.installed(path, "model-updated")
         self._changed(path)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import messages, options
+from pocketseek.cli.chat import chat_messages
 from pocketseek.cli.console import AnswerPrinter, note, print_json
 from pocketseek.cli.guard.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
@@ -141,7 +142,7 @@ def generate(
             heat_note.see(heat)
         tell_change(opened.provider_choice, Words(settings.language), engine_options, quiet=json)
     if answer.was_cut and not json:
-        note(Words(settings.language)(messages.CUT_BY_ROOM if answer.had_no_room else messages.CHAT_CUT))
+        note(Words(settings.language)(chat_messages.CUT_BY_ROOM if answer.had_no_room else messages.ANSWER_CUT))
     if json:
         with_adapter = {} if adapter is None else {"adapter": adapter}
         facts = {"model": chosen.name, **with_adapter, **answer.facts(), "seed": sampling.seed}

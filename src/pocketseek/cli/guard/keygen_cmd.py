@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pocketseek.cli import options
-from pocketseek.cli.console import is_interactive, note, print_json, print_text
+from pocketseek.cli.console import is_interactive, note, print_exact, print_json
 from pocketseek.cli.guard import trust_messages as messages
 from pocketseek.cli.messages import Words
 from pocketseek.settings import Settings, read_settings
@@ -47,7 +47,7 @@ def keygen(name: Name = "owner", out: Out = None, trust: Trust = True, json: opt
         note(words(message))
     note(words(messages.KEY_FINGERPRINT, fingerprint=key.public.fingerprint))
     note(words(messages.KEY_TO_PUBLISH))
-    print_text(key.public.line)
+    print_exact(key.public.line)
 
 
 def _new_passphrase(settings: Settings, words: Words, path: Path) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import options
-from pocketseek.cli.console import print_json, print_paragraph, progress_bar
+from pocketseek.cli.console import print_json, print_text, progress_bar
 from pocketseek.cli.guard import seal_messages
 from pocketseek.cli.guard.key_options import KeyOptions, needed_secret, new_key, new_passphrase, tell_key_file
 from pocketseek.cli.guard.seal_view import what_opens
@@ -90,9 +90,9 @@ def seal(
     if json:
         print_json(seal_facts(path, report, time.perf_counter() - start_s))
     else:
-        print_paragraph(_told(path, report, words))
+        print_text(_told(path, report, words))
         if had_previous and not has_previous(path):
-            print_paragraph(words(seal_messages.PREVIOUS_GONE))
+            print_text(words(seal_messages.PREVIOUS_GONE))
 
 
 def seal_facts(path: Path, report: SealReport, duration_s: float) -> dict[str, object]:

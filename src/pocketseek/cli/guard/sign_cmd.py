@@ -55,17 +55,22 @@ def sign(
 ) -> None:
     """Sign a model's manifest, which names every byte of it. Devices that trust the key then run it. The passphrase of
     the key is asked for, or comes from POCKETSEEK_PASSPHRASE."""
+    from pocketseek.package.manifest import read_manifest_bytes
+    from pocketseek.package.paths import DELTAS_NAME
     from pocketseek.package.store import ModelStore
 
     settings = read_settings()
     expires_s = parse_expiry(expires, int(time.time())) if expires is not None else None
     path = ModelStore(settings.models_dir).resolve(model)
     _check_version(path, model, version)
+    manifest_before = read_manifest_bytes(path)
     facts = sign_installed(settings, path, read_signer(settings, key), expires_s=expires_s, version=version)
     if json:
         print_json(facts.to_json())
     else:
         facts.tell(model, Words(settings.language))
+    if read_manifest_bytes(path) != manifest_before and any((path / DELTAS_NAME).glob("*.json")):
+        note(Words(settings.language)(messages.DELTAS_LEAD_ELSEWHERE, path=model))
 
 
 def _check_version(path: Path, model: str, version: int | None) -> None:

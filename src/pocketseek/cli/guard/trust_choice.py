@@ -9,9 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from pocketseek.cli.console import is_interactive
+from pocketseek.cli.console import confirm, is_interactive
 from pocketseek.cli.guard import trust_messages as messages
 from pocketseek.cli.messages import Words
 from pocketseek.errors import TrustError
@@ -72,4 +70,4 @@ def _agrees(settings: Settings, model: str, name: str, fingerprint: str) -> bool
     if not is_interactive():
         return False
     question = Words(settings.language)(messages.ASK_TRUST, model=model, name=name, fingerprint=fingerprint)
-    return typer.confirm(question, default=False, err=True)
+    return confirm(question)

@@ -11,7 +11,7 @@ import typer
 
 from pocketseek.cli import messages as common
 from pocketseek.cli import options
-from pocketseek.cli.console import is_interactive, print_json, print_table, print_text
+from pocketseek.cli.console import confirm, is_interactive, print_json, print_table, print_text
 from pocketseek.cli.guard import trust_messages as messages
 from pocketseek.cli.guard.expiry import parse_expiry
 from pocketseek.cli.guard.trust_choice import settle_trust, write_acceptance
@@ -120,7 +120,7 @@ def revoke(key: Key, yes: options.Yes = False, json: options.Json = False) -> No
     if not yes:
         if not is_interactive():
             raise UsageError(f"revoking {name} cannot be taken back and needs a confirmation; add --yes")
-        if not typer.confirm(words(messages.ASK_REVOKE, name=name, fingerprint=fingerprint), err=True):
+        if not confirm(words(messages.ASK_REVOKE, name=name, fingerprint=fingerprint)):
             print_text(words(messages.NOT_CHANGED))
             return
     store.change(lambda now: with_revoked(now, RevokedKey(fingerprint, name, int(time.time()))))
@@ -207,7 +207,7 @@ def _agrees(key: PublicKey | None, trust: str | None, question: str, *, is_known
     if not is_interactive():
         how = "--yes" if key is None or is_known else f"--trust {key.fingerprint}, if that is what the publisher shows"
         raise UsageError(f"accepting needs your word; add {how}")
-    return typer.confirm(question, default=False, err=True)
+    return confirm(question)
 
 
 def _begin() -> tuple[Settings, Words, TrustStore]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
-from pocketseek.cli.console import is_interactive
+from pocketseek.cli.console import confirm, is_interactive
 from pocketseek.cli.guard.trust_view import describe, look_by_path
 from pocketseek.cli.messages import Message, Words
 from pocketseek.cli.models import pull_messages
@@ -27,7 +25,7 @@ def allow_replacing(replacing: Replacing, settings: Settings, words: Words, *, y
     if not is_interactive():
         line = _told(pull_messages.REPLACING, replacing, settings, Words("en"))
         raise UsageError(f"{line}; add --yes to replace it, or choose another --name")
-    if not typer.confirm(_told(pull_messages.CONFIRM_REPLACE, replacing, settings, words), err=True):
+    if not confirm(_told(pull_messages.CONFIRM_REPLACE, replacing, settings, words)):
         raise UsageError(f"{replacing.name} was left as it is; choose another --name to have both")
 
 

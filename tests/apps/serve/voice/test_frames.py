@@ -26,4 +26,4 @@ def test_any_reason_fits(problem: str, more: str, remedy: str) -> None:
 def test_a_message_that_is_not_understood_says_where_to_look() -> None:
     with pytest.raises(CloseError) as error:
         Intake().order('{"type": "' + "x" * 900 + '"}')
-    assert error.value.reason.endswith("; see docs/serve.md")
+    assert error.value.reason.endswith("; see docs/serve-api.md")

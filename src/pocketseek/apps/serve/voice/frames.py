@@ -2,7 +2,7 @@
 
     up     binary   PCM, 16-bit little-endian, mono, 16,000 samples a second; at most MOST_FRAME_BYTES
            text     {"type": "press" | "release" | "interrupt" | "here" | "end"}, {"type": "played", "turn", "seconds"}
-    down   text     {"type": ...} with the fields of the event (apps/voice/events.py), see docs/serve.md
+    down   text     {"type": ...} with the fields of the event (apps/voice/events.py), see docs/serve-api.md
            binary   PCM, 16-bit little-endian, mono, of the turn and at the rate of the "audio" before it
 
 Whoever sends something else, or faster than anybody speaks, is told why in the close reason.
@@ -110,7 +110,7 @@ class Intake:
         try:
             return msgspec.json.decode(text, type=Order)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise CloseError(UNSUPPORTED, f"this message is not understood ({error}); see docs/serve.md") from error
+            raise CloseError(UNSUPPORTED, f"this message is not understood ({error}); see docs/serve-api.md") from error
 
 
 class Outlet:

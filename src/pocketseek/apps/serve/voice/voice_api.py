@@ -1,4 +1,4 @@
-"""/api/voice: talking to a model. Made for the page; see docs/serve.md for what travels.
+"""/api/voice: talking to a model. Made for the page; see docs/serve-api.md for what travels.
 
     POST /api/voice       {conversation, model, system, language, push_to_talk, settings}
                           -> {ticket, protocol, sample_rate, expires_s}
