@@ -1,26 +1,40 @@
-"""For MkDocs: the front pages of the repository are pages of the site too, and a page that nobody put into the
-navigation is found under "More"."""
+"""For MkDocs: the front pages of the repository are pages of the site too, a page that nobody put into the navigation
+is found under "More", and each language has its own navigation, words of the theme, and a switch to the same page in
+the other one. Of docs/zh/NAME.md that is docs/NAME.md; its headings have the anchors of the English ones.
+"""
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jieba  # Material cuts Chinese into words with it, if it is there; without it the search would find little
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.nav import Navigation, Section
+from mkdocs.structure.pages import Page
+
+jieba.setLogLevel(logging.WARNING)
 
 ROOT = Path(__file__).parent.parent
 FRONT_PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security-policy.md",
+    "README.md": "index.md",
+    "README.zh-CN.md": "zh/index.md",
 }
+GENERATED = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+CHINESE = "zh/"
+CHINESE_SECTION = "中文"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     pages = {str(path.relative_to(config.docs_dir)) for path in Path(config.docs_dir).rglob("*.md")}
-    pages |= {page for name, page in FRONT_PAGES.items() if (ROOT / name).exists()}
+    pages |= {FRONT_PAGES[name] for name in GENERATED if (ROOT / name).exists()}
     listed: set[str] = set()
     config.nav = _existing(config.nav, pages, listed)
     if rest := sorted(pages - listed):
@@ -29,17 +43,45 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    for name, page in FRONT_PAGES.items():
+    for name in GENERATED:
         if (ROOT / name).exists():
-            files.append(File.generated(config, page, content=_moved((ROOT / name).read_text("utf-8"))))
+            files.append(File.generated(config, FRONT_PAGES[name], content=_moved((ROOT / name).read_text("utf-8"))))
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Links of a page in docs/ to the front pages."""
-    for name, page in FRONT_PAGES.items():
-        markdown = markdown.replace(f"](../{name}", f"]({page}")
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) -> str:
+    """Links to the front pages lead to their places, links into the rest of the repository are text."""
+    path = page.file.src_uri
+    up = "../" * (path.count("/") + 1)
+    for name, target in FRONT_PAGES.items():
+        markdown = markdown.replace(f"]({up}{name}", f"]({'../' * path.count('/')}{target}")
+    markdown = re.sub(rf"\[([^]]*)\]\({re.escape(up)}[a-z][^)]*\)", r"\1", markdown)
+    if path.startswith(CHINESE):
+        twin = Path(config.docs_dir) / path.removeprefix(CHINESE)
+        markdown = _with_anchors_of(twin.read_text("utf-8"), markdown)
     return markdown
+
+
+def on_page_context(context: dict[str, Any], page: Page, config: MkDocsConfig, nav: Navigation, **_: Any) -> Any:
+    path = page.file.src_uri
+    is_chinese = path.startswith(CHINESE)
+    english = path.removeprefix(CHINESE)
+    has_twin = (Path(config.docs_dir) / CHINESE / english).exists()
+    config.theme["language"] = "zh" if is_chinese else "en"
+    config.extra["alternate"] = [
+        {"name": "English", "link": _address(english), "lang": "en"},
+        {"name": "中文", "link": _address(CHINESE + (english if has_twin else "index.md")), "lang": "zh"},
+    ]
+    config.extra["homepage"] = _address(CHINESE + "index.md" if is_chinese else "index.md")
+    chinese = next(item for item in nav.items if isinstance(item, Section) and item.title == CHINESE_SECTION)
+    items = chinese.children if is_chinese else [item for item in nav.items if item is not chinese]
+    context["nav"] = Navigation(items, nav.pages)
+    context["nav"].homepage = nav.homepage
+    return context
+
+
+def _address(path: str) -> str:
+    return path.removesuffix(".md") + ".html"
 
 
 def _existing(nav: list[Any], pages: set[str], listed: set[str]) -> list[Any]:
@@ -59,7 +101,29 @@ def _existing(nav: list[Any], pages: set[str], listed: set[str]) -> list[Any]:
 
 def _moved(text: str) -> str:
     """Links of a page that moves from the repository's root into docs/."""
-    for name, page in FRONT_PAGES.items():
-        text = text.replace(f"]({name}", f"]({page}")
+    for name in GENERATED:
+        text = text.replace(f"]({name}", f"]({FRONT_PAGES[name]}")
     text = re.sub(r"\]\(docs/", "](", text)
     return re.sub(r"\[([^]]*)\]\(LICENSE\)", r"\1", text)
+
+
+def _headings(lines: list[str]) -> Iterator[int]:
+    """Numbers of the lines that are headings."""
+    is_code = False
+    for number, line in enumerate(lines):
+        is_code ^= line.startswith("```")
+        if not is_code and re.match("#+ ", line):
+            yield number
+
+
+def _with_anchors_of(english: str, chinese: str) -> str:
+    lines, others = chinese.splitlines(), english.splitlines()
+    for number, other in zip(_headings(lines), _headings(others), strict=True):
+        lines[number] += f" {{#{_anchor(others[other])}}}"
+    return "\n".join(lines) + "\n"
+
+
+def _anchor(heading: str) -> str:
+    """As Python-Markdown's toc makes it of a heading in ASCII."""
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading.lstrip("# "))
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", text).strip().lower())

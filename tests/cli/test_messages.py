@@ -1,92 +1,46 @@
 """Both languages say the same with the same values."""
 
+import importlib
+import pkgutil
+import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from pocketseek.cli import messages
-from pocketseek.cli.adapt import adapt_messages, federate_messages, train_messages
-from pocketseek.cli.bench import report_messages, routing_messages
-from pocketseek.cli.device import device_messages, doctor_messages, sensors_messages, verdict_messages
-from pocketseek.cli.doc import doc_messages, library_messages
-from pocketseek.cli.guard import seal_messages, trust_messages
+import pocketseek.cli
 from pocketseek.cli.messages import Message, Words
-from pocketseek.cli.models import convert_messages, export_messages, pull_messages, quality_messages, update_messages
-from pocketseek.cli.run import heat_messages, onnx_messages
-from pocketseek.cli.serve import token_messages
-from pocketseek.cli.start import start_messages
-from pocketseek.cli.voice import bench_messages, voice_messages
 
-ALL = (
-    {
-        f"{module.__name__}.{name}": value
-        for module in (
-            messages,
-            federate_messages,
-            adapt_messages,
-            train_messages,
-            convert_messages,
-            device_messages,
-            library_messages,
-            doc_messages,
-            doctor_messages,
-            export_messages,
-            heat_messages,
-            onnx_messages,
-            pull_messages,
-            quality_messages,
-            report_messages,
-            routing_messages,
-            seal_messages,
-            sensors_messages,
-            start_messages,
-            token_messages,
-            trust_messages,
-            update_messages,
-            verdict_messages,
-            bench_messages,
-            voice_messages,
-        )
-        for name, value in vars(module).items()
-        if isinstance(value, Message)
-    }
-    | {
-        f"{group}.{name}": value
-        for group in ("PERMISSIONS", "KINDS", "REASONS")
-        for name, value in getattr(device_messages, group).items()
-    }
-    | {f"AUDIT_PROBLEMS.{name}": value for name, value in trust_messages.AUDIT_PROBLEMS.items()}
-    | {f"federate {name}": value for name, value in federate_messages.OUTCOMES.items()}
-    | {f"distill {name}": value for name, value in train_messages.DISTILLING.items()}
-    | {f"doc REASONS.{name}": value for name, value in doc_messages.REASONS.items()}
-    | {
-        f"{group}.{name}": value
-        for group in ("FIGURES", "CARDS", "GAPS", "PHASES", "DIFFERENCES", "BOTH", "POWER_SOURCES")
-        for name, value in getattr(report_messages, group).items()
-    }
-    | {
-        f"{group}.{name}": value
-        for group in ("WHY", "WHY_NONE", "FITS")
-        for name, value in getattr(verdict_messages, group).items()
-    }
-    | {
-        f"voice {group}.{name}": value
-        for group in ("KINDS", "REASONS")
-        for name, value in getattr(voice_messages, group).items()
-    }
-    | {
-        f"voice bench {group}.{name}": value
-        for group in ("KINDS", "STAGES", "LANES")
-        for name, value in getattr(bench_messages, group).items()
-    }
-    | {f"voice SETUP_TITLES.{number}": title for number, title in enumerate(voice_messages.SETUP_TITLES)}
-    | {
-        f"{group}.{name}": value
-        for group in ("PROBLEMS", "PROVIDER_REASONS")
-        for name, value in getattr(onnx_messages, group).items()
-    }
-)
+HALF_WIDTH = re.compile(r"[\u4e00-\u9fff）][,;:!?()]|[,;!?()][\u4e00-\u9fff]")  # beside a Chinese character
+
+
+def messages_in(value: object, name: str) -> Iterator[tuple[str, Message]]:
+    """The messages that a module's value is or holds, with a name for each."""
+    if isinstance(value, Message):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, held in value.items():
+            yield from messages_in(held, f"{name}.{key}")
+    elif isinstance(value, list | tuple):
+        for number, held in enumerate(value):
+            yield from messages_in(held, f"{name}.{number}")
+
+
+def all_messages() -> Iterator[tuple[str, Message]]:
+    """Of every module below cli/ that is called messages or *_messages."""
+    for module in pkgutil.walk_packages(pocketseek.cli.__path__, "pocketseek.cli."):
+        if module.name.endswith("messages"):
+            for name, value in vars(importlib.import_module(module.name)).items():
+                yield from messages_in(value, f"{module.name.removeprefix('pocketseek.cli.')}.{name}")
+
+
+ALL = dict(all_messages())
+
+
+def test_they_are_found() -> None:
+    assert len(ALL) > 600
+    assert "chat.chat_messages.WELCOME" in ALL
+    assert "device.verdict_messages.FITS.resident" in ALL
 
 
 def values_of(text: str) -> set[str | None]:
@@ -119,3 +73,8 @@ def test_chinese_environment_gives_chinese_messages(run: Callable, monkeypatch: 
     monkeypatch.delenv("POCKETSEEK_LANG")
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     assert "已安装的模型" in run().out
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_chinese_has_full_width_punctuation(name: str) -> None:
+    assert HALF_WIDTH.findall(ALL[name].zh) == []

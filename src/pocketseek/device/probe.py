@@ -29,7 +29,7 @@ from pocketseek.settings import read_settings
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What check_device found; None means unknown, except where said otherwise. docs/device.md describes every field.
+    """What check_device found; None means unknown, except where said otherwise. docs/device-details.md has every field.
 
     usable_cores: numbers of the cores this process may run on. performance_cores: the fast ones of them.
     physical_cores: the processors of each core, two or more with SMT.

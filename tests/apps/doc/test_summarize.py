@@ -66,7 +66,7 @@ def test_every_chunk_is_noted_and_the_notes_are_summarised_in_order() -> None:
     assert result.coverage.left_out == ()
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "docs/doc.md", "docs/serve.md"])
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "docs/security.md", "docs/serve-api.md"])
 @pytest.mark.parametrize("overlap", [0, 64])
 def test_every_token_of_a_real_document_is_read_once_and_the_overlap_once_more(name: str, overlap: int) -> None:
     """As the prompts have them; a character is a token here, and white space at a prompt's edges may go."""

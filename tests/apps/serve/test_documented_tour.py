@@ -12,7 +12,9 @@ import langchain_openai as langchain
 import pytest
 from api_server import MODEL, Served
 
-PAGE = (Path(__file__).parents[3] / "docs" / "serve.md").read_text("utf-8")
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "serve.md").read_text("utf-8")
+REFERENCE = (DOCS / "serve-api.md").read_text("utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -83,4 +85,4 @@ def test_documented_paths_are_those_of_the_document(served: Served) -> None:
     paths = json.loads(served.client.get("/openapi.json").content)["paths"]
     for path in paths:
         shown = path.replace("{name}", "NAME").replace("{id}", "ID")
-        assert f"{shown}`" in PAGE
+        assert f"{shown}`" in REFERENCE

@@ -50,7 +50,7 @@ def test_a_missing_core_is_a_fact_like_others(run: Callable, monkeypatch: pytest
 
 def test_every_fact_is_in_the_json_and_in_the_documentation(run: Callable) -> None:
     names = {field.name for field in dataclasses.fields(DeviceFacts)}
-    page = (Path(__file__).parents[3] / "docs/device.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs/device-details.md").read_text("utf-8")
     assert set(run("device", "--json").json) == names | {"schema", "kernels", "kernels_reason"}
     assert names <= set(re.findall(r"`(\w+)`", page))
 
@@ -161,7 +161,7 @@ def test_a_chinese_screen_gives_the_kernels_in_chinese(run: Callable, monkeypatc
     monkeypatch.setenv("POCKETSEEK_LANG", "zh")
     assert "计算内核\t" in run("device").out
     monkeypatch.setenv("POCKETSEEK_KERNELS", "reference")
-    assert "计算内核\treference,由 POCKETSEEK_KERNELS 指定" in run("device").out
+    assert "计算内核\treference，由 POCKETSEEK_KERNELS 指定" in run("device").out
 
 
 def test_another_root_is_not_measured(run: Callable, tmp_path: Path) -> None:

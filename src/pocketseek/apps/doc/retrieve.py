@@ -24,7 +24,7 @@ _NUM_CANDIDATES = 100
 _MAX_TERMS = 60  # of a question; those that weigh most
 _EARLIER_WEIGHT = 0.3
 SHORT_TERMS = 3000  # some six pages, about as long to read as the passages found in a long document are at most
-LEAST_COVERAGE = 0.45  # measured on questions about other books, see docs/doc.md
+LEAST_COVERAGE = 0.45  # measured on questions about other books, see docs/doc-details.md
 
 
 @dataclass(frozen=True)

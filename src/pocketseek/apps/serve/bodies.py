@@ -199,7 +199,7 @@ def parse_body(data: bytes, kind: type[B]) -> B:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
-        raise RefusedError(400, f"{error}; see docs/serve.md for what is read", code="invalid_type") from error
+        raise RefusedError(400, f"{error}; see docs/serve-api.md for what is read", code="invalid_type") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RefusedError(400, f"the body is no JSON ({error}); send a JSON object", code="invalid_json") from error
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import messages, options
+from pocketseek.cli.bench import bench_messages
 from pocketseek.cli.console import print_json, print_text, progress_bar
 from pocketseek.cli.guard.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
@@ -23,7 +24,7 @@ from pocketseek.types import EngineKind
 
 if TYPE_CHECKING:
     from pocketseek.kernels.divergence import Comparison
-    from pocketseek.package.key_slots import Secret
+    from pocketseek.package.sealing.key_slots import Secret
 
 
 def evaluate(
@@ -97,7 +98,7 @@ def evaluate(
         ) as opened,
         progress_bar(unit="tokens") as show,
     ):
-        label = words(messages.SCORING)
+        label = words(bench_messages.SCORING)
         result = evaluate_text(opened, content, window=window, progress=lambda done, total: show(label, done, total))
     tell_change(opened.provider_choice, words, engine_options, quiet=json)
     if json:
@@ -112,7 +113,7 @@ def evaluate(
     else:
         print_text(
             words(
-                messages.EVAL_RESULT,
+                bench_messages.EVAL_RESULT,
                 perplexity=result.perplexity,
                 tokens=result.tokens,
                 window=result.window,
@@ -146,7 +147,7 @@ def _compare(
             raise UsageError(f"the window is {window}; use 2 to {model.context_length}, the model's context")
         for opened in (model, reference):
             tell_provider(opened.provider_choice, words, engine, quiet=as_json)
-        label = words(messages.SCORING)
+        label = words(bench_messages.SCORING)
         texts = {title: model.tokenizer.encode(content) for title, content in contents.items()}
         kinds, result = compare_texts(
             model, reference, texts, window=window, progress=lambda done, total: show(label, done, total)
@@ -167,7 +168,7 @@ def _compare(
 
 def _sentence(found: Comparison, words: Words) -> str:
     return words(
-        messages.COMPARE_RESULT,
+        bench_messages.COMPARE_RESULT,
         mean_kl=found.mean_kl,
         p99_kl=found.p99_kl,
         top1=100 * found.top1_agreement,

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketseek.cli import messages
+from pocketseek.cli.bench import bench_messages
 from pocketseek.cli.bench.memory_limit import MemoryLimit
 from pocketseek.cli.console import note, print_json, print_table, progress_bar
 from pocketseek.cli.messages import Words
@@ -20,7 +20,7 @@ from pocketseek.types import EngineKind
 if TYPE_CHECKING:
     from pocketseek.apps.load_bench import ClassReport, LoadReport, Profile
     from pocketseek.apps.load_page import PageLabels
-    from pocketseek.package.key_slots import Secret
+    from pocketseek.package.sealing.key_slots import Secret
     from pocketseek.runtime.engine import Engine
 
 
@@ -69,7 +69,7 @@ def run_load_bench(
         return limit_note.watch(opened)
 
     with progress_bar(unit="seconds") as show:
-        label = words(messages.MEASURING)
+        label = words(bench_messages.MEASURING)
         report = bench_load(
             open_engine,
             concurrency=concurrency,
@@ -82,7 +82,7 @@ def run_load_bench(
     try:  # the page first: standard output may be full or gone
         if page is not None:
             write_page(page, render_page(f"pocketseek bench {chosen.name}", report, rows, _labels(words)))
-            note(words(messages.LOAD_PAGE, path=page))
+            note(words(bench_messages.LOAD_PAGE, path=page))
     finally:
         if as_json:
             facts = {
@@ -103,42 +103,42 @@ def _labels(words: Words) -> PageLabels:
 
     return PageLabels(
         language=words.language,
-        first=words(messages.LOAD_PAGE_FIRST),
-        first_note=words(messages.LOAD_PAGE_FIRST_NOTE),
-        between=words(messages.LOAD_PAGE_BETWEEN),
-        between_note=words(messages.LOAD_PAGE_BETWEEN_NOTE),
-        interactive=words(messages.LOAD_INTERACTIVE),
-        background=words(messages.LOAD_BACKGROUND),
-        alone=words(messages.LOAD_ALONE),
-        nothing=words(messages.LOAD_PAGE_NOTHING),
+        first=words(bench_messages.LOAD_PAGE_FIRST),
+        first_note=words(bench_messages.LOAD_PAGE_FIRST_NOTE),
+        between=words(bench_messages.LOAD_PAGE_BETWEEN),
+        between_note=words(bench_messages.LOAD_PAGE_BETWEEN_NOTE),
+        interactive=words(bench_messages.LOAD_INTERACTIVE),
+        background=words(bench_messages.LOAD_BACKGROUND),
+        alone=words(bench_messages.LOAD_ALONE),
+        nothing=words(bench_messages.LOAD_PAGE_NOTHING),
     )
 
 
 def _rows(report: LoadReport, words: Words) -> list[tuple[str, str]]:
     rows = [
         (
-            words(messages.LOAD_PROFILE),
+            words(bench_messages.LOAD_PROFILE),
             words(
-                messages.LOAD_PROFILE_VALUE,
+                bench_messages.LOAD_PROFILE_VALUE,
                 profile=report.profile,
                 clients=report.concurrency,
                 seconds=report.seconds,
             ),
         ),
-        (words(messages.LOAD_WRITTEN), words(messages.BENCH_RATE, rate=report.tokens_per_s)),
-        (words(messages.LOAD_READ), words(messages.BENCH_RATE, rate=report.prompt_tokens_per_s)),
-        (words(messages.LOAD_PER_PASS), f"{report.tokens_per_pass:.1f}"),
-        (words(messages.LOAD_PASSES), f"{report.passes_per_s:.1f}"),
-        (words(messages.LOAD_WAKEUPS), str(report.wakeups)),
-        (words(messages.LOAD_PAGES), f"{report.peak_pages} / {report.num_pages}"),
-        (words(messages.LOAD_CACHED), str(report.cached_prompt_tokens)),
-        (words(messages.LOAD_DRAFTS), f"{report.accepted_tokens} / {report.drafted_tokens}"),
-        (words(messages.LOAD_PREEMPTIONS), f"{report.preemptions} / {report.swapped_out}"),
+        (words(bench_messages.LOAD_WRITTEN), words(bench_messages.RATE, rate=report.tokens_per_s)),
+        (words(bench_messages.LOAD_READ), words(bench_messages.RATE, rate=report.prompt_tokens_per_s)),
+        (words(bench_messages.LOAD_PER_PASS), f"{report.tokens_per_pass:.1f}"),
+        (words(bench_messages.LOAD_PASSES), f"{report.passes_per_s:.1f}"),
+        (words(bench_messages.LOAD_WAKEUPS), str(report.wakeups)),
+        (words(bench_messages.LOAD_PAGES), f"{report.peak_pages} / {report.num_pages}"),
+        (words(bench_messages.LOAD_CACHED), str(report.cached_prompt_tokens)),
+        (words(bench_messages.LOAD_DRAFTS), f"{report.accepted_tokens} / {report.drafted_tokens}"),
+        (words(bench_messages.LOAD_PREEMPTIONS), f"{report.preemptions} / {report.swapped_out}"),
     ]
     classes = (
-        (messages.LOAD_INTERACTIVE, report.interactive),
-        (messages.LOAD_BACKGROUND, report.background),
-        (messages.LOAD_ALONE, report.interactive_alone),
+        (bench_messages.LOAD_INTERACTIVE, report.interactive),
+        (bench_messages.LOAD_BACKGROUND, report.background),
+        (bench_messages.LOAD_ALONE, report.interactive_alone),
     )
     for heading, one in classes:
         if one is not None:
@@ -147,10 +147,10 @@ def _rows(report: LoadReport, words: Words) -> list[tuple[str, str]]:
 
 
 def _class_rows(heading: str, one: ClassReport, words: Words) -> list[tuple[str, str]]:
-    rows = [(f"{heading}: {words(messages.LOAD_REQUESTS)}", str(one.requests))] if one.first_token else []
+    rows = [(f"{heading}: {words(bench_messages.LOAD_REQUESTS)}", str(one.requests))] if one.first_token else []
     for message, latency in (
-        (messages.LOAD_FIRST_TOKEN, one.first_token),
-        (messages.LOAD_BETWEEN, one.between_tokens),
+        (bench_messages.LOAD_FIRST_TOKEN, one.first_token),
+        (bench_messages.LOAD_BETWEEN, one.between_tokens),
     ):
         if latency is not None:
             figures = " / ".join(f"{value * 1000:.1f}" for value in (latency.p50_s, latency.p95_s, latency.p99_s))

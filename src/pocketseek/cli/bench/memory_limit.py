@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketseek.cli import messages
+from pocketseek.cli.bench import bench_messages
 from pocketseek.cli.console import format_bytes, note
 from pocketseek.cli.messages import Words
 from pocketseek.errors import MemoryLimitError
@@ -29,10 +29,10 @@ class MemoryLimit:
         return {"limit_bytes": self.limit_bytes, "enforced": self.group is not None, "peak_bytes": self._peak_bytes()}
 
     def rows(self, words: Words) -> list[tuple[str, str]]:
-        message = messages.BENCH_ENFORCED if self.group else messages.BENCH_NOT_ENFORCED
-        rows = [(words(messages.BENCH_LIMIT), words(message, size=format_bytes(self.limit_bytes)))]
+        message = bench_messages.ENFORCED if self.group else bench_messages.NOT_ENFORCED
+        rows = [(words(bench_messages.LIMIT), words(message, size=format_bytes(self.limit_bytes)))]
         if self.group:
-            rows.append((words(messages.BENCH_GROUP_PEAK), format_bytes(self._peak_bytes())))
+            rows.append((words(bench_messages.GROUP_PEAK), format_bytes(self._peak_bytes())))
         return rows
 
     def _peak_bytes(self) -> int | None:
@@ -50,7 +50,7 @@ def run_limited(limit_bytes: int, command: Sequence[str], words: Words) -> int |
 
     reason = unavailable()
     if reason is not None:
-        note(words(messages.BENCH_NO_GROUP, size=format_bytes(limit_bytes), reason=reason))
+        note(words(bench_messages.NO_GROUP, size=format_bytes(limit_bytes), reason=reason))
         return None
     with MemoryGroup(limit_bytes) as group:
         inside = ("--memory-group", str(group.folder))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketseek.cli import messages
+from pocketseek.cli.bench import bench_messages
 from pocketseek.cli.bench.memory_limit import MemoryLimit
 from pocketseek.cli.console import format_bytes, print_json, print_table, progress_bar
 from pocketseek.cli.messages import Words
@@ -83,7 +83,7 @@ def _measure(
     from pocketseek.package.manifest import read_manifest
 
     with progress_bar(unit="runs") as show:
-        label = words(messages.MEASURING)
+        label = words(bench_messages.MEASURING)
         return bench_model(
             open_engine,
             onnx_work(ensure_export(path, read_settings())) if engine == "onnx" else model_work(read_manifest(path)),
@@ -108,24 +108,24 @@ def _print_json(
 
 def _rows(report: BenchReport, words: Words) -> list[tuple[str, str]]:
     def seconds(value: float) -> str:
-        return words(messages.BENCH_SECONDS, seconds=value)
+        return words(bench_messages.SECONDS, seconds=value)
 
     def rate(value: float) -> str:
-        return words(messages.BENCH_RATE, rate=value)
+        return words(bench_messages.RATE, rate=value)
 
     def size(num_bytes: float | None) -> str:
         return format_bytes(None if num_bytes is None else round(num_bytes))
 
     cost = report.per_token
     return [
-        (words(messages.BENCH_LOAD), seconds(report.load_s)),
-        (words(messages.BENCH_LOAD_TO_FIRST), seconds(report.load_to_first_token_s)),
-        (words(messages.BENCH_FIRST_TOKEN, tokens=report.prompt_tokens), seconds(report.first_token_s)),
-        (words(messages.BENCH_PREFILL, tokens=report.prompt_tokens), rate(report.prefill_tokens_per_s)),
-        (words(messages.BENCH_DECODE, tokens=report.new_tokens), rate(report.decode_tokens_per_s)),
-        (words(messages.BENCH_STORAGE), size(cost.storage_bytes)),
-        (words(messages.BENCH_WEIGHTS), size(cost.weight_bytes)),
-        (words(messages.BENCH_ENERGY), words(messages.BENCH_MILLIJOULES, millijoules=1000 * cost.estimated_joules)),
-        (words(messages.BENCH_RSS), size(report.peak_rss_bytes)),
-        (words(messages.BENCH_ANONYMOUS), size(report.peak_anonymous_bytes)),
+        (words(bench_messages.LOAD), seconds(report.load_s)),
+        (words(bench_messages.LOAD_TO_FIRST), seconds(report.load_to_first_token_s)),
+        (words(bench_messages.FIRST_TOKEN, tokens=report.prompt_tokens), seconds(report.first_token_s)),
+        (words(bench_messages.PREFILL, tokens=report.prompt_tokens), rate(report.prefill_tokens_per_s)),
+        (words(bench_messages.DECODE, tokens=report.new_tokens), rate(report.decode_tokens_per_s)),
+        (words(bench_messages.STORAGE), size(cost.storage_bytes)),
+        (words(bench_messages.WEIGHTS), size(cost.weight_bytes)),
+        (words(bench_messages.ENERGY), words(bench_messages.MILLIJOULES, millijoules=1000 * cost.estimated_joules)),
+        (words(bench_messages.RSS), size(report.peak_rss_bytes)),
+        (words(bench_messages.ANONYMOUS), size(report.peak_anonymous_bytes)),
     ]

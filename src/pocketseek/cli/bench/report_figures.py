@@ -8,7 +8,7 @@ from pocketseek.apps.report.claims import REFERENCE
 from pocketseek.apps.report.figures import FIGURES, Figure, Gap, Key, gap_of
 from pocketseek.apps.report.record import Conditions, DeviceSeen, Record
 from pocketseek.cli import messages
-from pocketseek.cli.bench import report_messages
+from pocketseek.cli.bench import bench_messages, report_messages
 from pocketseek.cli.console import format_bytes
 from pocketseek.cli.messages import Words
 
@@ -48,7 +48,7 @@ def amount(figure: Figure, value: float, words: Words) -> str:
     if figure.unit == "seconds":
         return f"{value:.{2 if value < 10 else 1}f} {words(report_messages.SECONDS)}"
     if figure.unit == "tokens/s":
-        return words(messages.BENCH_RATE, rate=value)
+        return words(bench_messages.RATE, rate=value)
     if figure.unit == "bytes":
         return format_bytes(round(value))
     if figure.unit == "share":

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketseek.cli import messages, options
+from pocketseek.cli import options
+from pocketseek.cli.chat import chat_messages
 from pocketseek.cli.chat.chat_model import ModelOptions, ModelSlot
 from pocketseek.cli.console import note
 from pocketseek.cli.guard.key_options import KeyCommand, KeyFile, KeyOptions
@@ -150,7 +151,7 @@ def _store(
     except (BusyError, FormatError, StorageError, UnsupportedError) as error:
         if is_needed:
             raise
-        note(words(messages.CHAT_NOT_KEPT, problem=error))
+        note(words(chat_messages.NOT_KEPT, problem=error))
         yield None
         return
     with closing(store):
@@ -178,4 +179,4 @@ def _recorder(store: ConversationStore | None, model: str, words: Words) -> Chat
         return None
     from pocketseek.apps.chat_history import ChatHistory
 
-    return ChatHistory(store, model, lambda problem: note(words(messages.CHAT_NOT_KEPT, problem=problem)))
+    return ChatHistory(store, model, lambda problem: note(words(chat_messages.NOT_KEPT, problem=problem)))

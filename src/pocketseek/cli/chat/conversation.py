@@ -19,8 +19,9 @@ from pocketseek.apps.chat_history import ChatHistory
 from pocketseek.apps.conversation import Conversation as KeptConversation
 from pocketseek.apps.conversation import ConversationInfo
 from pocketseek.cli import messages
+from pocketseek.cli.chat import chat_messages
 from pocketseek.cli.chat.history_commands import NAMES, HistoryCommands
-from pocketseek.cli.console import AnswerPrinter, note, note_list, print_paragraph
+from pocketseek.cli.console import AnswerPrinter, note, note_list, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.run.heat_note import HeatNote
 from pocketseek.cli.run.min_speed import SpeedFloor
@@ -78,7 +79,7 @@ class Conversation:
         self._interactive = sys.stdin.isatty() and sys.stdout.isatty()
         self._read_line = read_line or (_terminal_reader() if self._interactive else _pipe_reader())
         self._commands: dict[str, Callable[[str], None]] = {
-            "/help": lambda _: note_list(self._words(messages.CHAT_HELP)),
+            "/help": lambda _: note_list(self._words(chat_messages.HELP)),
             "/reset": lambda _: self._reset(None),
             "/undo": lambda _: self._undo(),
             "/system": self._reset,
@@ -95,7 +96,7 @@ class Conversation:
     def run(self, resumed: KeptConversation | None = None) -> None:
         """Until the user leaves. resumed: what to go on with."""
         if self._interactive:
-            print_paragraph(self._words(messages.CHAT_WELCOME, name=self._model_name))
+            print_text(self._words(chat_messages.WELCOME, name=self._model_name))
         if resumed is not None and self._kept is not None:
             self._kept.resume(resumed, self._model_name)
         self._heat.see(self._thermal_status())
@@ -108,7 +109,7 @@ class Conversation:
             except KeyboardInterrupt:
                 if interrupted or not self._interactive:
                     return
-                self._say(messages.CHAT_LEAVE_HINT)
+                self._say(chat_messages.LEAVE_HINT)
                 interrupted = True
                 continue
             if _command_of(line) in ("/exit", "/quit"):
@@ -124,7 +125,7 @@ class Conversation:
             else:
                 self._answer(line)
         except KeyboardInterrupt:
-            self._say(messages.CHAT_STOPPED)
+            self._say(chat_messages.STOPPED)
             return False
         except survivable as error:
             if not self._interactive:
@@ -136,7 +137,7 @@ class Conversation:
         name, _, argument = line.partition(" ")
         command = self._commands.get(name.lower())
         if command is None:
-            self._say(messages.CHAT_UNKNOWN_COMMAND, command=name)
+            self._say(chat_messages.UNKNOWN_COMMAND, command=name)
         else:
             command(argument.strip())
 
@@ -162,19 +163,19 @@ class Conversation:
         if self._slot is not None and finish_reason is not None:
             self._slot.note_answer()
         if finish_reason == "length":
-            self._say(messages.CHAT_CUT)
+            self._say(messages.ANSWER_CUT)
         if self._chat.num_forgotten > num_forgotten:
-            self._say(messages.CHAT_DROPPED, count=self._chat.num_forgotten)
+            self._say(chat_messages.DROPPED, count=self._chat.num_forgotten)
 
     def _thermal_status(self) -> ThermalStatus | None:
         return None if self._slot is None else self._slot.current.engine.thermal_status()
 
     def _reset(self, system: str | None) -> None:
         self._chat.reset(system)
-        self._say(messages.CHAT_RESET)
+        self._say(chat_messages.RESET)
 
     def _undo(self) -> None:
-        self._say(messages.CHAT_UNDONE if self._chat.undo() else messages.CHAT_NOTHING_SAID)
+        self._say(chat_messages.UNDONE if self._chat.undo() else chat_messages.NOTHING_SAID)
 
     def _save(self, name: str) -> None:
         if not name and self._kept is not None:
@@ -184,18 +185,18 @@ class Conversation:
             raise UsageError("/save needs the name of a file, since this conversation is not kept")
         path = Path(name).expanduser()
         self._chat.save(path)
-        self._say(messages.CHAT_SAVED, path=path)
+        self._say(chat_messages.SAVED, path=path)
 
     def _switch_model(self, name: str) -> None:
         if self._slot is None or not name:
             names = ", ".join(self._slot.names()) if self._slot is not None else ""
-            self._say(messages.CHAT_MODELS, current=self._model_name, models=names)
+            self._say(chat_messages.MODELS, current=self._model_name, models=names)
             return
         try:
             self._slot.switch(name)
         finally:
             self._take(self._slot.current)
-        self._say(messages.CHAT_SWITCHED, name=self._model_name)
+        self._say(chat_messages.SWITCHED, name=self._model_name)
 
     def _take(self, opened: OpenModel) -> None:
         self._chat.use(opened.engine, opened.sampling)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import messages, options
+from pocketseek.cli.chat import chat_messages
 from pocketseek.cli.console import AnswerPrinter, note, print_json
 from pocketseek.cli.guard.key_options import KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
@@ -26,7 +27,7 @@ from pocketseek.types import Message, SamplingParams, TextEvent
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pocketseek.package.key_slots import Secret
+    from pocketseek.package.sealing.key_slots import Secret
     from pocketseek.package.verify import Progress
     from pocketseek.runtime.engine import Engine
     from pocketseek.runtime.prompt import Prompt
@@ -141,7 +142,7 @@ def generate(
             heat_note.see(heat)
         tell_change(opened.provider_choice, Words(settings.language), engine_options, quiet=json)
     if answer.was_cut and not json:
-        note(Words(settings.language)(messages.CUT_BY_ROOM if answer.had_no_room else messages.CHAT_CUT))
+        note(Words(settings.language)(chat_messages.CUT_BY_ROOM if answer.had_no_room else messages.ANSWER_CUT))
     if json:
         with_adapter = {} if adapter is None else {"adapter": adapter}
         facts = {"model": chosen.name, **with_adapter, **answer.facts(), "seed": sampling.seed}
@@ -211,7 +212,7 @@ def _need(
 ) -> SpeedNeed:
     """The whole answer; if the context has to be cut, at least the beginning of one."""
     from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS
-    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
     from pocketseek.runtime.speed_plan import SpeedNeed, count_prompt_tokens
 
     num_prompt = count_prompt_tokens(path, prompt, progress, secret=secret, admit=Gatekeeper.of(settings).admit)

@@ -14,6 +14,7 @@ from pocketseek.apps.chat_history import ChatHistory, said_messages
 from pocketseek.apps.conversation import Conversation, ConversationInfo
 from pocketseek.apps.conversation_choice import choose_conversation
 from pocketseek.cli import messages
+from pocketseek.cli.chat import chat_messages
 from pocketseek.cli.console import note
 from pocketseek.errors import NotFoundError, UsageError
 
@@ -47,7 +48,7 @@ class HistoryCommands:
     def tell_kept(self) -> None:
         """Where the conversation is."""
         info = self._current()
-        self._say(messages.CHAT_KEPT, id=info.id, title=info.title)
+        self._say(chat_messages.KEPT, id=info.id, title=info.title)
 
     def resume(self, conversation: Conversation, model: str) -> None:
         """Go on with it, and show how it ended. model: who answers."""
@@ -55,20 +56,20 @@ class HistoryCommands:
         said = said_messages(conversation)
         self._chat.resume(conversation.system, said)
         self._history.open(conversation)
-        self._say(messages.CHAT_LOADED, title=info.title, count=info.num_turns)
+        self._say(chat_messages.LOADED, title=info.title, count=info.num_turns)
         if info.model and info.model != model:
-            self._say(messages.CHAT_OTHER_MODEL, model=info.model)
+            self._say(chat_messages.OTHER_MODEL, model=info.model)
         if said:
             note(f"> {said[-2].content}\n{said[-1].content}")
 
     def _list(self) -> None:
         infos = self._store.list(_NUM_LISTED + 1)
         if not infos:
-            self._say(messages.CHAT_NO_CONVERSATIONS)
+            self._say(chat_messages.NO_CONVERSATIONS)
             return
         self._show(infos[:_NUM_LISTED], [info.title for info in infos])
         if len(infos) > _NUM_LISTED:
-            self._say(messages.CHAT_MORE_CONVERSATIONS)
+            self._say(chat_messages.MORE_CONVERSATIONS)
 
     def _load(self, which: str) -> None:
         if which:
@@ -81,26 +82,26 @@ class HistoryCommands:
             raise UsageError("/search needs a text to look for")
         hits = self._store.search(text, _NUM_LISTED)
         if not hits:
-            self._say(messages.CHAT_NOTHING_FOUND)
+            self._say(chat_messages.NOTHING_FOUND)
             return
         self._show([hit.info for hit in hits], [hit.excerpt for hit in hits])
 
     def _rename(self, title: str) -> None:
         info = self._current()
         self._store.rename(info.id, title)
-        self._say(messages.CHAT_RENAMED, title=self._store.info(info.id).title)
+        self._say(chat_messages.RENAMED, title=self._store.info(info.id).title)
 
     def _delete(self, which: str) -> None:
         info = self._chosen(which) if which else self._current()
-        if not self._confirm(messages.CHAT_CONFIRM_DELETE, info):
-            self._say(messages.CHAT_NOT_DELETED)
+        if not self._confirm(chat_messages.CONFIRM_DELETE, info):
+            self._say(chat_messages.NOT_DELETED)
             return
         current = self._history.current
         self._store.delete(info.id)
-        self._say(messages.CHAT_DELETED, title=info.title)
+        self._say(chat_messages.DELETED, title=info.title)
         if current is not None and current.id == info.id:
             self._chat.reset()
-            self._say(messages.CHAT_RESET)
+            self._say(chat_messages.RESET)
 
     def _current(self) -> ConversationInfo:
         current = self._history.current

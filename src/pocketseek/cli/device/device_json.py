@@ -1,4 +1,4 @@
-"""The facts of a device as JSON. Field names are those of DeviceFacts and stay; docs/device.md describes them.
+"""The facts of a device as JSON. Field names are those of DeviceFacts and stay; docs/device-details.md describes them.
 
 Unknown is null, never an empty list or text: a list that is empty says that there is none.
 """

@@ -121,7 +121,7 @@ def _memory(facts: DeviceFacts, words: Words) -> str:
     unknown = words(messages.UNKNOWN)
     available, total = (format_bytes(n, unknown) for n in (facts.memory_available_bytes, facts.memory_total_bytes))
     is_known = (available, total) != (unknown, unknown)
-    parts = [words(messages.DEVICE_MEMORY_VALUE, available=available, total=total) if is_known else unknown]
+    parts = [words(messages.MEMORY_VALUE, available=available, total=total) if is_known else unknown]
     if facts.chip and facts.chip.memory_type:
         parts.append(facts.chip.memory_type)
         if rate := facts.chip.memory_bandwidth_bytes_per_s:

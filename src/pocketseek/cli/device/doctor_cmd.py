@@ -10,6 +10,7 @@ import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.console import format_bytes, print_json
+from pocketseek.cli.device import doctor_messages
 from pocketseek.cli.device.device_cmd import kernels_here, kernels_row
 from pocketseek.cli.device.doctor_check import Check
 from pocketseek.cli.device.doctor_security import security_checks
@@ -41,7 +42,7 @@ def doctor(json: options.Json = False) -> None:
     models, num_models = _models(settings, words)
     core = _core(settings, words)
     checks = [
-        Check(words(messages.DOCTOR_PYTHON), True, platform.python_version()),
+        Check(words(doctor_messages.PYTHON), True, platform.python_version()),
         _settings([*complaints, *_kv_complaints(settings)], words),
         core,
         _onnx(words),
@@ -64,8 +65,8 @@ def doctor(json: options.Json = False) -> None:
 
 
 def _settings(complaints: list[str], words: Words) -> Check:
-    detail = "; ".join(complaints) or words(messages.DOCTOR_SETTINGS_OK)
-    return Check(words(messages.DOCTOR_SETTINGS), not complaints, detail)
+    detail = "; ".join(complaints) or words(doctor_messages.SETTINGS_OK)
+    return Check(words(doctor_messages.SETTINGS), not complaints, detail)
 
 
 def _kv_complaints(settings: Settings) -> list[str]:
@@ -84,8 +85,8 @@ def _core(settings: Settings, words: Words) -> Check:
 
     kernels, reason = kernels_here(settings)
     if kernels is None and settings.kernels is None and library_version() is not None:
-        return Check(words(messages.DOCTOR_CORE), True, reason, warning=True)
-    return Check(words(messages.DOCTOR_CORE), kernels is not None, kernels_row(settings, words) if kernels else reason)
+        return Check(words(doctor_messages.CORE), True, reason, warning=True)
+    return Check(words(doctor_messages.CORE), kernels is not None, kernels_row(settings, words) if kernels else reason)
 
 
 def _onnx(words: Words) -> Check:
@@ -105,18 +106,18 @@ def _data(settings: Settings, words: Words) -> Check:
     """Whether the data directory, or what is there of the way to it, can be written."""
     place = next(path for path in (settings.home, *settings.home.parents) if os.path.lexists(path))
     good = os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK)
-    detail = str(settings.home) if good else words(messages.DOCTOR_NOT_WRITABLE, path=place)
-    return Check(words(messages.DOCTOR_DATA), good, detail)
+    detail = str(settings.home) if good else words(doctor_messages.NOT_WRITABLE, path=place)
+    return Check(words(doctor_messages.DATA), good, detail)
 
 
 def _space(settings: Settings, words: Words, num_models: int) -> Check:
     """Little space keeps the first model from being installed; those that are here run without."""
     free_bytes = check_device(data_dir=settings.home).storage_free_bytes
-    label = words(messages.DOCTOR_SPACE)
+    label = words(doctor_messages.SPACE)
     if free_bytes is None:
         return Check(label, True, words(messages.UNKNOWN))
     if free_bytes < _SMALL_MODEL_BYTES:
-        detail = words(messages.DOCTOR_LOW_SPACE, free=format_bytes(free_bytes))
+        detail = words(doctor_messages.LOW_SPACE, free=format_bytes(free_bytes))
         return Check(label, num_models > 0, detail, warning=True)
     return Check(label, True, format_bytes(free_bytes))
 
@@ -127,18 +128,18 @@ def _memory(settings: Settings, words: Words) -> Check:
     The least is that of a whole process, so what this one holds already, as the next one will, counts as there.
     """
     facts = check_device(data_dir=settings.home)
-    label, available_bytes = words(messages.DOCTOR_MEMORY), facts.memory_available_bytes
+    label, available_bytes = words(doctor_messages.MEMORY), facts.memory_available_bytes
     if available_bytes is None:
         return Check(label, True, words(messages.UNKNOWN))
     available = format_bytes(available_bytes)
-    detail = words(messages.DOCTOR_MEMORY_FREE, available=available)
+    detail = words(doctor_messages.MEMORY_FREE, available=available)
     if facts.memory_limit_bytes is not None:
         limit = format_bytes(facts.memory_limit_bytes)
-        detail = words(messages.DOCTOR_MEMORY_LIMIT, available=available, limit=limit)
+        detail = words(doctor_messages.MEMORY_LIMIT, available=available, limit=limit)
     if available_bytes + (process_memory().anonymous_bytes or 0) >= _LEAST_MEMORY_BYTES:
         return Check(label, True, detail)
     is_confined = facts.memory_limit_bytes is not None and facts.memory_limit_bytes < _LEAST_MEMORY_BYTES
-    message = messages.DOCTOR_LOW_LIMIT if is_confined else messages.DOCTOR_LOW_MEMORY
+    message = doctor_messages.LOW_LIMIT if is_confined else doctor_messages.LOW_MEMORY
     least = format_bytes(_LEAST_MEMORY_BYTES)
     return Check(label, True, words(message, memory=detail, least=least), warning=True)
 
@@ -169,11 +170,11 @@ def _models(settings: Settings, words: Words) -> tuple[list[Check], int]:
     from pocketseek.package.store import ModelStore
 
     store = ModelStore(settings.models_dir)
-    label = words(messages.DOCTOR_MODELS)
+    label = words(doctor_messages.MODELS)
     try:
         num_models, broken = len(store.list()), store.list_broken()
     except StorageError as error:  # a finding here, not the end of the command
         return [Check(label, False, str(error))], 0
-    count = Check(label, not broken, words(messages.DOCTOR_NUM_MODELS, count=num_models, broken=len(broken)))
+    count = Check(label, not broken, words(doctor_messages.NUM_MODELS, count=num_models, broken=len(broken)))
     details = [describe_broken(model, words) for model in broken]
     return [count, *(Check(label, False, detail) for detail in details)], num_models

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pocketseek.cli import messages
 from pocketseek.cli.console import print_text, safe_text
 from pocketseek.cli.device import doctor_messages as says
 from pocketseek.cli.device.doctor_check import Check
@@ -26,7 +25,7 @@ def show_checks(checks: Sequence[Check], words: Words) -> None:
     if problems or warnings:
         print_text(words(says.FOUND, problems=problems, warnings=warnings))
     if not problems:
-        print_text(words(messages.DOCTOR_OK))
+        print_text(words(says.OK))
 
 
 def _show_grid(checks: Sequence[Check]) -> None:

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pocketseek.cli import messages, options
+from pocketseek.cli import options
 from pocketseek.cli.console import (
     ShowProgress,
     format_bytes,
     note,
     print_json,
-    print_paragraph,
     print_text,
     progress_bar,
 )
@@ -40,7 +39,7 @@ _REASONS = {
     "settings": convert_messages.REFUSED_SETTINGS,
     "damaged": convert_messages.REFUSED_DAMAGED,
 }
-_LABELS = {"check": messages.CHECKING, "sensitivity": messages.FINDING_SENSITIVITY}
+_LABELS = {"check": convert_messages.CHECKING, "sensitivity": convert_messages.FINDING_SENSITIVITY}
 _ADDRESS = re.compile("(?:https?|hf|s3):/")  # one slash: Path took the other
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]*[\w-](?<!\.gguf)(?<!\.safetensors)")
 
@@ -104,9 +103,9 @@ def convert(
     """Convert a GGUF or safetensors checkpoint and install it. The same command again goes on with an interrupted
     conversion if that takes long (--calibrate, --target-size, --bits); others leave nothing behind."""
     from pocketseek.convert.pipeline import convert_checkpoint
-    from pocketseek.package.audit import AuditLog
     from pocketseek.package.manifest import read_manifest
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.audit import AuditLog
 
     if destination is not None and not str(destination):
         raise UsageError("the destination is empty; give a path or leave it out")
@@ -146,7 +145,7 @@ def convert(
             }
         )
     else:
-        message = messages.INSTALLED if destination is None else messages.WRITTEN
+        message = convert_messages.INSTALLED if destination is None else convert_messages.WRITTEN
         values = {"name": manifest.name} if destination is None else {}
         print_text(words(message, path=shlex.quote(str(path)), size=format_bytes(manifest.num_bytes), **values))
         told = quality_lines(manifest.quality, words) if sys.stdout.isatty() else []
@@ -154,7 +153,7 @@ def convert(
         if calibration and not (told and calibration["matrices"]):
             note(_calibrated(calibration, words))
         for line in told:
-            print_paragraph(line)
+            print_text(line)
 
 
 def _calibration_text(path: Path) -> str:
@@ -189,7 +188,7 @@ class _Bars:
         if self._show is None or unit != self._unit:
             self._bars.close()
             self._unit, self._show = unit, self._bars.enter_context(progress_bar(unit))
-        self._show(self._words(_LABELS.get(stage, messages.CONVERTING)), done, total)
+        self._show(self._words(_LABELS.get(stage, convert_messages.CONVERTING)), done, total)
 
     def note(self, text: str) -> None:
         """A line between the bars."""

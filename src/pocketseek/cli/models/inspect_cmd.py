@@ -16,7 +16,7 @@ from pocketseek.cli.guard import seal_messages, trust_messages
 from pocketseek.cli.guard.seal_view import is_sealed, sealed_facts, sealed_line
 from pocketseek.cli.guard.trust_view import describe, look_safely, moment, trust_facts
 from pocketseek.cli.messages import Words
-from pocketseek.cli.models import pull_messages
+from pocketseek.cli.models import models_messages, pull_messages
 from pocketseek.cli.models.models_cmd import tensor_formats
 from pocketseek.cli.models.parts_view import manifest_facts, part_rows
 from pocketseek.cli.models.previous_view import previous_facts, previous_rows
@@ -26,7 +26,7 @@ from pocketseek.settings import read_settings
 if TYPE_CHECKING:
     from pocketseek.apps.repository.state import PackageState
     from pocketseek.package.manifest import Manifest
-    from pocketseek.package.trust import TrustState
+    from pocketseek.package.trust.judge import TrustState
 
 
 def inspect(
@@ -37,9 +37,9 @@ def inspect(
     """Show a model's shape, formats, quality report and origin; of a speech part what it is for and what runs it."""
     from pocketseek.apps.repository.state import package_state
     from pocketseek.cli.models.onnx_view import find_onnx_path, inspect_onnx
-    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.manifest import parse_manifest_of, read_manifest_bytes
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
     settings = read_settings()
     words = Words(settings.language)
@@ -55,7 +55,7 @@ def inspect(
     if json:
         print_json({**_facts(path, manifest, trust), **_state_facts(state)})
     elif tensors:
-        columns = (messages.COLUMN_TENSOR, messages.COLUMN_SHAPE, messages.COLUMN_FORMAT)
+        columns = (models_messages.COLUMN_TENSOR, models_messages.COLUMN_SHAPE, models_messages.COLUMN_FORMAT)
         print_table(
             [words(column) for column in columns],
             [(tensor.name, "x".join(map(str, tensor.shape)), tensor.format) for tensor in manifest.tensors],
@@ -145,7 +145,7 @@ def _rows(
     signature = words(trust_messages.UNCHECKED, reason=trust) if isinstance(trust, str) else describe(trust, words)
     rows = [
         (words(messages.COLUMN_NAME), manifest.name),
-        (words(messages.COLUMN_PATH), str(path)),
+        (words(models_messages.COLUMN_PATH), str(path)),
         (words(messages.COLUMN_SIZE), format_bytes(manifest.num_bytes)),
         (words(seal_messages.STATE), sealed_line(path, manifest, words)),
         *_made_of(manifest, words),
@@ -164,9 +164,9 @@ def _made_of(manifest: Manifest, words: Words) -> list[tuple[str, str]]:
     if manifest.part is not None:
         return part_rows(manifest.part, words)
     return [
-        (words(messages.COLUMN_WEIGHTS), f"{manifest.num_parameters / 1e6:.1f} M"),
+        (words(models_messages.COLUMN_WEIGHTS), f"{manifest.num_parameters / 1e6:.1f} M"),
         *_active(manifest, words),
-        (words(messages.COLUMN_FORMATS), " ".join(tensor_formats(manifest))),
+        (words(models_messages.COLUMN_FORMATS), " ".join(tensor_formats(manifest))),
     ]
 
 
@@ -175,8 +175,8 @@ def _active(manifest: Manifest, words: Words) -> list[tuple[str, str]]:
     if (moe := manifest.model.moe) is None:
         return []
     weights = manifest.num_active_parameters / 1e6
-    value = words(messages.ACTIVE_VALUE, weights=weights, chosen=moe.experts_per_token, experts=moe.num_experts)
-    return [(words(messages.ACTIVE), value)]
+    value = words(models_messages.ACTIVE_VALUE, weights=weights, chosen=moe.experts_per_token, experts=moe.num_experts)
+    return [(words(models_messages.ACTIVE), value)]
 
 
 def _flat(title: str, value: object) -> list[tuple[str, str]]:

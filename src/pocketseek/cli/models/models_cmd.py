@@ -14,7 +14,7 @@ from pocketseek.cli.guard import seal_messages, trust_messages
 from pocketseek.cli.guard.seal_view import is_sealed
 from pocketseek.cli.guard.trust_view import day, look_by_path, short, trust_facts
 from pocketseek.cli.messages import Words
-from pocketseek.cli.models import convert_messages, pull_messages, update_messages
+from pocketseek.cli.models import convert_messages, models_messages, pull_messages, update_messages
 from pocketseek.cli.models.parts_view import part_facts, show_parts, tell_of_parts
 from pocketseek.cli.models.previous_view import previous_facts
 from pocketseek.settings import read_settings
@@ -22,7 +22,7 @@ from pocketseek.settings import read_settings
 if TYPE_CHECKING:
     from pocketseek.package.manifest import Manifest
     from pocketseek.package.store import BrokenModel, InstalledModel
-    from pocketseek.package.trust import TrustState
+    from pocketseek.package.trust.judge import TrustState
 
 
 def models(
@@ -30,8 +30,8 @@ def models(
     json: options.Json = False,
 ) -> None:
     """List the installed models."""
-    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
     settings = read_settings()
     store, gate = ModelStore(settings.models_dir), Gatekeeper.of(settings)
@@ -57,23 +57,23 @@ def models(
         message = pull_messages.UNFINISHED_DOWNLOAD if one.is_download else convert_messages.UNFINISHED
         note(words(message, name=one.name, size=format_bytes(one.num_bytes)))
     if not installed and not broken:
-        print_text(words(messages.NO_MODELS))
+        print_text(words(models_messages.NO_MODELS))
         tell_of_parts(len(speech), words)
         return
     columns = (
         messages.COLUMN_NAME,
-        messages.COLUMN_FAMILY,
-        messages.COLUMN_WEIGHTS,
+        models_messages.COLUMN_FAMILY,
+        models_messages.COLUMN_WEIGHTS,
         messages.COLUMN_SIZE,
-        messages.COLUMN_CONTEXT,
-        messages.COLUMN_FORMATS,
+        models_messages.COLUMN_CONTEXT,
+        models_messages.COLUMN_FORMATS,
         trust_messages.COLUMN_SIGNED,
         pull_messages.VERIFIED,
     )
     rows = [_row(model, look_by_path(gate, model.path, model.manifest), words) for model in installed]
     # A script finds the reason in the row; a person below the table, where it is not squeezed into a column.
     for model in broken:
-        in_row = ("", "", words(messages.BROKEN)) if sys.stdout.isatty() else (f"broken: {model.reason}", "", "")
+        in_row = ("", "", words(models_messages.BROKEN)) if sys.stdout.isatty() else (f"broken: {model.reason}", "", "")
         rows.append((model.name, *in_row, "", "", "", ""))
     print_table([words(column) for column in columns], rows, essential=(0, 3))
     for kept in installed:
@@ -88,7 +88,7 @@ def describe_broken(model: BrokenModel, words: Words) -> str:
     """One line: what is wrong with it (without the remedy that the error came with) and what to do."""
     from pocketseek.apps.repository.state import can_be_repaired
 
-    message = messages.BROKEN_REPAIR if can_be_repaired(model.path) else messages.BROKEN_REMEDY
+    message = models_messages.BROKEN_REPAIR if can_be_repaired(model.path) else models_messages.BROKEN_REMEDY
     return words(message, name=model.name, reason=model.reason.rpartition("; ")[0] or model.reason)
 
 

@@ -10,6 +10,7 @@ import typer
 from pocketseek.cli import messages
 from pocketseek.cli.console import format_bytes, print_json, print_table, print_text, progress_bar
 from pocketseek.cli.messages import Words
+from pocketseek.cli.models import models_messages
 from pocketseek.cli.run import onnx_messages
 from pocketseek.errors import IntegrityError
 from pocketseek.package.store import ModelStore
@@ -34,7 +35,7 @@ def inspect_onnx(path: Path, words: Words, *, json: bool) -> None:
         return
     rows = [
         (words(messages.COLUMN_NAME), model.name),
-        (words(messages.COLUMN_PATH), str(model.folder)),
+        (words(models_messages.COLUMN_PATH), str(model.folder)),
         (words(messages.COLUMN_SIZE), format_bytes(model.num_bytes)),
         (words(onnx_messages.MADE_BY), model.maker),
         (words(onnx_messages.STAGES), " ".join(stage.path.name for stage in model.stages)),

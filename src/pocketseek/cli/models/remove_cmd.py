@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 
-import typer
-
-from pocketseek.cli import messages, options
-from pocketseek.cli.console import format_bytes, is_interactive, print_json, print_text
+from pocketseek.cli import options
+from pocketseek.cli.console import confirm, format_bytes, is_interactive, print_json, print_text
 from pocketseek.cli.messages import Words
+from pocketseek.cli.models import models_messages
 from pocketseek.errors import UsageError
 from pocketseek.settings import read_settings
 
@@ -18,10 +17,10 @@ def remove(model: options.InstalledName, yes: options.Yes = False, json: options
     from pocketseek.adapt.train_output import remove_trained
     from pocketseek.apps.kept_pages import owners_of
     from pocketseek.apps.onnx_models import sweep_cache
-    from pocketseek.package.audit import AuditLog
     from pocketseek.package.part_view import forget_views
     from pocketseek.package.storage import tree_bytes
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.audit import AuditLog
     from pocketseek.runtime.prefix.forgotten import forget_model
 
     settings = read_settings()
@@ -33,8 +32,8 @@ def remove(model: options.InstalledName, yes: options.Yes = False, json: options
         if not is_interactive():
             raise UsageError(f"removing {model} needs a confirmation; add --yes")
         size = format_bytes(tree_bytes(store.path_for_new(model)))
-        if not typer.confirm(words(messages.CONFIRM_REMOVE, name=model, size=size), err=True):
-            print_text(words(messages.NOT_REMOVED))
+        if not confirm(words(models_messages.CONFIRM_REMOVE, name=model, size=size)):
+            print_text(words(models_messages.NOT_REMOVED))
             return
     owners = owners_of(store.path_for_new(model), settings) if store.is_installed(model) else frozenset[str]()
     is_adapter = any(adapter.name == model for adapter in store.list_adapters())
@@ -48,4 +47,4 @@ def remove(model: options.InstalledName, yes: options.Yes = False, json: options
     if json:
         print_json({"name": model, "freed_bytes": freed_bytes})
     else:
-        print_text(words(messages.REMOVED, name=model, size=format_bytes(freed_bytes)))
+        print_text(words(models_messages.REMOVED, name=model, size=format_bytes(freed_bytes)))

@@ -14,7 +14,7 @@ from pocketseek.cli.console import format_bytes, note, print_json, print_text, p
 from pocketseek.cli.guard import seal_messages, trust_messages
 from pocketseek.cli.guard.key_options import KeyCommand, KeyFile, KeyOptions, secret_at_hand, unlocked
 from pocketseek.cli.messages import Words
-from pocketseek.cli.models import pull_messages
+from pocketseek.cli.models import models_messages, pull_messages
 from pocketseek.cli.models.metered import check_metered
 from pocketseek.errors import IntegrityError, UnsupportedError
 from pocketseek.settings import Settings, read_network_settings, read_settings
@@ -64,7 +64,7 @@ def verify(
     if json:
         print_json({"ok": True, "path": str(path), **dataclasses.asdict(report)})
         return
-    message = messages.VERIFIED_FULL if full else messages.VERIFIED_QUICK
+    message = models_messages.VERIFIED_FULL if full else models_messages.VERIFIED_QUICK
     if report.with_key:
         message = seal_messages.VERIFIED_WITH_KEY
     values = {
@@ -79,7 +79,7 @@ def verify(
 
 def _check_signature(path: Path, words: Words) -> None:
     """Who signed it is not asked here: whoever opens a model decides that."""
-    from pocketseek.package.gatekeeper import check_signature
+    from pocketseek.package.trust.gatekeeper import check_signature
 
     try:
         check_signature(path)
@@ -89,8 +89,8 @@ def _check_signature(path: Path, words: Words) -> None:
 
 def _verified(path: Path, settings: Settings, key: KeyOptions, progress: Progress, *, full: bool) -> VerifyReport:
     """With the key only where one was given: of a sealed model, too, every byte can be checked without."""
+    from pocketseek.package.sealing.verify_sealed import verify_with_key
     from pocketseek.package.verify import verify_package
-    from pocketseek.package.verify_sealed import verify_with_key
 
     secret = secret_at_hand(path, settings, key) if full else None
     if secret is None:

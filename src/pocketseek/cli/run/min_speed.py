@@ -17,6 +17,7 @@ from pocketseek.cli import messages
 from pocketseek.cli.console import format_bytes, note, progress_bar
 from pocketseek.cli.guard.key_options import NO_KEY, KeyOptions, secret_for
 from pocketseek.cli.messages import Words
+from pocketseek.cli.run import speed_messages
 from pocketseek.errors import UsageError
 from pocketseek.settings import Settings
 
@@ -68,7 +69,7 @@ def choose_for_speed(
         return Chosen(name, path, kv)
     if is_onnx:
         raise UsageError("--min-speed is for the native core; leave it out, or use --engine native")
-    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
     from pocketseek.runtime.speed_plan import plan_speed
 
     words = Words(settings.language)
@@ -141,7 +142,7 @@ class SpeedFloor:
             return
         self._is_told = True
         speed, floor = _speed(tokens_per_s), f"{self._choice.min_speed:g}"
-        note(self._words(messages.SPEED_MEASURED, speed=speed, floor=floor))
+        note(self._words(speed_messages.MEASURED, speed=speed, floor=floor))
 
     def fallback(self) -> dict[str, object] | None:
         """For --json; None: all is as it was asked for."""
@@ -160,24 +161,24 @@ class SpeedFloor:
 
 def describe(choice: SpeedChoice, words: Words) -> str:
     """One or two sentences: what was to be expected and why, and what is done about it."""
-    steps = words(messages.SPEED_AND).join(_steps(choice, words))
+    steps = words(speed_messages.AND).join(_steps(choice, words))
     if choice.meets_floor:
-        outcome = messages.SPEED_INSTEAD
+        outcome = speed_messages.INSTEAD
     else:
-        outcome = messages.SPEED_FASTEST if steps else messages.SPEED_AS_IT_IS
+        outcome = speed_messages.FASTEST if steps else speed_messages.AS_IT_IS
     done = words(outcome, steps=steps, speed=_speed(choice.chosen.tokens_per_s))
-    return words(messages.SPEED_TOLD, problem=_problem(choice, words), done=done)
+    return words(speed_messages.TOLD, problem=_problem(choice, words), done=done)
 
 
 def _problem(choice: SpeedChoice, words: Words) -> str:
     asked, memory = choice.asked, format_bytes(choice.budget_bytes)
     if not asked.works:
-        return words(messages.SPEED_NO_ROOM, model=asked.model, memory=memory)
-    reason = messages.SPEED_STORAGE if asked.storage_bound else messages.SPEED_COMPUTING
+        return words(speed_messages.NO_ROOM, model=asked.model, memory=memory)
+    reason = speed_messages.STORAGE if asked.storage_bound else speed_messages.COMPUTING
     streamed_bytes = min(asked.streamed_bytes, asked.weights_bytes)  # read are whole blocks, a little more
     sizes = {"streamed": format_bytes(streamed_bytes), "weights": format_bytes(asked.weights_bytes)}
     return words(
-        messages.SPEED_BELOW,
+        speed_messages.BELOW,
         model=asked.model,
         memory=memory,
         speed=_speed(asked.tokens_per_s),
@@ -189,9 +190,9 @@ def _problem(choice: SpeedChoice, words: Words) -> str:
 def _steps(choice: SpeedChoice, words: Words) -> list[str]:
     chosen = choice.chosen
     said = {
-        "model": words(messages.SPEED_STEP_MODEL, model=chosen.model),
-        "kv": words(messages.SPEED_STEP_KV),
-        "context": words(messages.SPEED_STEP_CONTEXT, tokens=chosen.context_tokens),
+        "model": words(speed_messages.STEP_MODEL, model=chosen.model),
+        "kv": words(speed_messages.STEP_KV),
+        "context": words(speed_messages.STEP_CONTEXT, tokens=chosen.context_tokens),
     }
     return [text for step, text in said.items() if step in choice.steps]
 

@@ -8,14 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from pocketseek.cli import messages
-from pocketseek.cli.console import is_interactive, progress_bar
+from pocketseek.cli.console import confirm, is_interactive, progress_bar
 from pocketseek.cli.guard.key_options import NO_KEY, KeyOptions, secret_for
 from pocketseek.cli.guard.state_key import cache_key
 from pocketseek.cli.guard.trust_choice import settle_trust
 from pocketseek.cli.messages import Words
+from pocketseek.cli.run import demo_messages
 from pocketseek.cli.run.engine_choice import NO_OPTIONS, EngineOptions, check_adapter, prepare_engine, tell_provider
 from pocketseek.errors import FormatError, NotFoundError, StorageError, UsageError
 from pocketseek.settings import Settings
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
     from pocketseek.runtime.engine import Engine
 
 _PHASES = {
-    "download": messages.DEMO_DOWNLOADING,
-    "unpack": messages.DEMO_UNPACKING,
-    "convert": messages.DEMO_CONVERTING,
+    "download": demo_messages.DOWNLOADING,
+    "unpack": demo_messages.UNPACKING,
+    "convert": demo_messages.CONVERTING,
 }
 
 
@@ -82,9 +81,9 @@ def _refuse_adapter(name: str, path: Path) -> None:
 
 def _install_demo(settings: Settings, words: Words, *, yes: bool) -> Path:
     from pocketseek.apps.demo_model import DEMO_NAME, install_demo
-    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.trust.audit import AuditLog
 
-    if not yes and is_interactive() and not typer.confirm(words(messages.CONFIRM_DEMO), default=True, err=True):
+    if not yes and is_interactive() and not confirm(words(demo_messages.CONFIRM), default=True):
         raise NotFoundError("no model was installed; `pocketseek convert FILE` installs a model file you have")
     with progress_bar() as show:
         path = install_demo(

@@ -15,8 +15,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from pocketseek.cli import messages
 from pocketseek.cli.messages import Words
+from pocketseek.cli.serve import serve_messages
 from pocketseek.device.programs import run_program
 
 _SHOW, _REMOVE, _OPEN = "termux-notification", "termux-notification-remove", "termux-open-url"
@@ -50,10 +50,10 @@ def _options(words: Words, name: str, url: str, models: Sequence[str]) -> list[s
     opener = shutil.which(_OPEN)
     return [
         *("--id", name, "--ongoing", "--alert-once", "--priority", "low"),
-        *("--title", words(messages.SERVE_NOTICE)),
-        *("--content", words(messages.SERVE_READY, url=url, models=", ".join(models))),
+        *("--title", words(serve_messages.NOTICE)),
+        *("--content", words(serve_messages.READY, url=url, models=", ".join(models))),
         *(("--action", shlex.join((opener, url))) if opener else ()),
-        *("--button1", words(messages.SERVE_NOTICE_STOP), "--button1-action", _stop_action(os.getpid())),
+        *("--button1", words(serve_messages.NOTICE_STOP), "--button1-action", _stop_action(os.getpid())),
     ]
 
 

@@ -24,6 +24,7 @@ from pocketseek.cli.run.engine_choice import EngineOptions, prepare_engine, tell
 from pocketseek.cli.run.heat_limit import LimitNote
 from pocketseek.cli.run.model_choice import choose_model
 from pocketseek.cli.run.upkeep import keeping_up
+from pocketseek.cli.serve import serve_messages
 from pocketseek.cli.serve.notice import serving_notice
 from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.settings import Settings, read_network_settings, read_settings
@@ -117,15 +118,15 @@ def serve(
     from pocketseek.apps.model_state import look_at_model
     from pocketseek.apps.model_updates import ModelUpdates
     from pocketseek.apps.repository.versions import VersionNotes
-    from pocketseek.apps.serve.installed_voice import installed_voice
     from pocketseek.apps.serve.private_files import PrivateFiles
     from pocketseek.apps.serve.server import ApiServer, bind, run_server
     from pocketseek.apps.serve.services import ServeOptions, Services
-    from pocketseek.apps.serve.voice_priority import giving_way_to_voice
+    from pocketseek.apps.serve.voice.installed_voice import installed_voice
+    from pocketseek.apps.serve.voice.priority import giving_way_to_voice
     from pocketseek.apps.voice.shared_room import SharedRoom, heat_share
-    from pocketseek.package.audit import AuditLog
-    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.audit import AuditLog
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
     settings = read_settings()
     gate = Gatekeeper.of(settings)
@@ -332,7 +333,7 @@ def _pool(
 
 
 def _start_log() -> None:
-    """To standard error: who asked for what kind of thing and when, see docs/serve.md."""
+    """To standard error: who asked for what kind of thing and when, see docs/serve-api.md."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logging.getLogger().addHandler(handler)
@@ -347,13 +348,13 @@ def _announce(options: ServeOptions, port: int, pool: ModelPool, words: Words, *
         print_json({"url": url, "port": port, "models": names, "require_token": options.require_token})
         sys.stdout.flush()
         return url
-    print_text(words(messages.SERVE_READY, url=url, models=", ".join(names)))
+    print_text(words(serve_messages.READY, url=url, models=", ".join(names)))
     if options.require_token:
-        print_text(words(messages.SERVE_TOKEN))
+        print_text(words(serve_messages.TOKEN))
     if qr:
-        print_text(words(messages.SERVE_SCAN_HERE if is_loopback(options.host) else messages.SERVE_SCAN))
+        print_text(words(serve_messages.SCAN_HERE if is_loopback(options.host) else serve_messages.SCAN))
         _print_qr_code(url)
-    print_text(words(messages.SERVE_STOP))
+    print_text(words(serve_messages.STOP))
     sys.stdout.flush()
     return url
 
