@@ -22,6 +22,9 @@ fetch_wheels() {
   logged "$DIR/phone-wheels.log" build_pip download --dest "$DIR/wheels" --only-binary=:all: --python-version "${minor#python}" \
     --platform linux_aarch64 --platform manylinux2014_aarch64 "${platforms[@]}" "${whl}[$EXTRAS]" "${VOICE[@]}" ||
     fail_with_pip "$DIR/phone-wheels.log" "not everything has a wheel for aarch64 that pip could fetch"
+  # what pip builds with in the phone
+  logged "$DIR/phone-wheels.log" build_pip download --dest "$DIR/wheels" --only-binary=:all: --python-version "${minor#python}" \
+    "${platforms[@]}" --platform any scikit-build-core nanobind || fail_with_pip "$DIR/phone-wheels.log" "the tools of the build could not be fetched"
   mapfile -t carriers < <("$python" - "$ROOT/src/pocketseek/apps" "${VOICE_PARTS[@]}" <<'END'
 import json, re, sys
 from pathlib import Path
@@ -63,7 +66,8 @@ make_phone() {
 }
 
 choose_binds() {
-  binds=(--bind "$DIR/wheels:/wheels" --bind "$DIR/clone.git:/clone.git" --bind "$DIR/planted/sys:/sys")
+  binds=(--bind "$DIR/wheels:/wheels" --bind "$DIR/clone.git:/clone.git" --bind "$DIR/planted/sys:/sys"
+    --bind /usr/aarch64-linux-gnu:/usr/aarch64-linux-gnu) # what the cross compiler links with
   for file in cpuinfo meminfo swaps sys/kernel/osrelease; do
     if [ -e "$DIR/planted/proc/$file" ]; then binds+=(--bind "$DIR/planted/proc/$file:/proc/$file"); fi
   done
@@ -107,12 +111,28 @@ echo 10234
 END
   stand_in $TERMUX/usr/bin/pkg <<'END'
 #!/bin/bash
+# Termux's packages by Debian's; the compiler is this machine's cross compiler, which proot runs beside the emulator. No Rust: pip finds a wheel.
+set -e
+bin=/data/data/com.termux/files/usr/bin
+apt_install() { apt-get -qq install -y --no-install-recommends "$@" >/dev/null 2>&1 || { echo "E: Unable to fetch $*"; exit 100; }; }
 action=$1; shift
+[ "$action" = install ] || set --
 for word; do
-  case $word in -* | *=*) ;; git) packages+=" git-core-stand-in" ;; esac
+  case $word in
+    git) [ -x /usr/bin/git ] || apt_install git ;;
+    python) apt_install python3 python3-venv python3-dev; ln -sfn /usr/bin/python3 $bin/python ;;
+    python-numpy) # Debian's is too old
+      python3 -m venv /opt/fetch
+      /opt/fetch/bin/pip install -q --target "/usr/local/lib/$(basename "$(readlink /usr/bin/python3)")/dist-packages" numpy ;;
+    cmake) apt_install cmake ;;
+    ninja) apt_install ninja-build ;;
+    clang)
+      printf '#!/bin/sh\nexec /host-rootfs/usr/bin/aarch64-linux-gnu-g++ "$@"\n' >$bin/c++
+      chmod 755 $bin/c++ ;;
+    -* | *=*) continue ;;
+  esac
+  echo "$word" >>/opt/termux-packages
 done
-case $packages in *git*) [ -x /usr/bin/git ] || apt-get -qq install -y --no-install-recommends git >/dev/null 2>&1 ;; esac
-if [ "$action" = install ]; then printf '%s\n' "$@" >>/opt/termux-packages; fi
 echo "(stand-in for Termux's pkg: $action)"
 END
   stand_in $TERMUX/usr/bin/dpkg-query <<'END'
@@ -160,11 +180,13 @@ choose_memory() {
   done
 }
 
+emulator_version() { qemu-aarch64-static --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p'; }
+
 write_page() {
   {
     cat "$SCRIPTS/phone-sim-head.md"
     printf 'Last run: %s, of commit %s, on %s, phone %s, memory %s.\n' "$(date +%F)" "$(cat "$DIR/phone.commit")" \
-      "$(uname -m), $(nproc) processors, load $(cut -d' ' -f1 /proc/loadavg)" "$phone" "$memory_said"
+      "$(uname -m), $(nproc) processors, load $(cut -d' ' -f1 /proc/loadavg), qemu $(emulator_version)" "$phone" "$memory_said"
     sed -e 's/^### \(.*\)/````\n\n### \1\n\n````/' "$TRANSCRIPT" | sed -e '1d' # the first chapter closes nothing
     printf '````\n'
   } >"$ROOT/docs/phone-sim.md"

@@ -23,6 +23,7 @@ FAULTS = {
     "pkg-else": "E: Sub-process dpkg returned an error code (1)",
     "venv-else": "Error: Command '[...]' returned non-zero exit status 1.",
     "pip-clockwait": "error: use of undeclared identifier 'pthread_cond_clockwait'",
+    "pip-interrupted": "ERROR: Operation cancelled by user",
     "pip-killed": "  error: could not compile `tokenizers` (lib); process didn't exit (signal: 9, SIGKILL: kill)",
     "pip-network": "ERROR: Could not find a version that satisfies the requirement x; No matching distribution found",
     "pip-space": "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
@@ -31,6 +32,7 @@ FAULTS = {
     "core": "ImportError: dlopen failed: cannot locate symbol",
     "onnxruntime": "ModuleNotFoundError: No module named 'onnxruntime.capi.onnxruntime_pybind11_state'",
     "debian-network": "Error: cannot reach the registry: Temporary failure in name resolution",
+    "debian-exists": "Error: container 'pocketseek' already exists. Use a different name with '--name custom_name'.",
     "debian-old": "Error: unknown option '--name'",
 }
 
@@ -55,7 +57,9 @@ done""",
     "termux-wake-unlock": "note wake-unlock",
     "proot-distro": """note "proot-distro $*"
 case $1 in
-  install) fault debian-network && exit 1; fault debian-old && exit 1; : >"$HERE/debian" ;;
+  install)
+    for f in network exists old; do fault "debian-$f" && exit 1; done
+    : >"$HERE/debian" ;;
   login)
     [ -e "$HERE/debian" ] || exit 1
     shift 3
@@ -75,6 +79,7 @@ esac""",
   *"-m pip install"*)
     note "pip level=$ANDROID_API_LEVEL jobs=$CARGO_BUILD_JOBS flags=${CXXFLAGS# } ${*#*--disable-pip-version-check }"
     case $CXXFLAGS in *__ANDROID_API__*) ;; *) fault pip-clockwait && exit 1 ;; esac
+    fault pip-interrupted && { kill -INT $PPID; exit 1; }
     for f in killed network space rust else; do fault "pip-$f" && exit 1; done
     case "$*" in *llguidance*) fault extra && exit 1 ;; esac; exit 0 ;;
   *getandroidapilevel*) echo 24 ;;
@@ -106,9 +111,7 @@ class FakeTermux:
         (self.prefix / "tmp").mkdir()
         self.home.mkdir()
         for name, body in _PROGRAMS.items():
-            path = self.prefix / "bin" / name
-            path.write_text(_PREAMBLE.format(home=self.home) + body + "\n", encoding="utf-8")
-            path.chmod(0o700)
+            self.fake(name, body)
         self.set("messages", "".join(f"{fault}\t{text}\n" for fault, text in FAULTS.items()))
         self.set("properties", "ro.build.version.sdk=35\nro.build.version.release=15\npersist.sys.locale=en-GB\n")
         self.set("uid", "10234")
@@ -119,10 +122,33 @@ class FakeTermux:
     def set(self, name: str, text: str) -> None:
         (self.home / name).write_text(text, encoding="utf-8")
 
+    def fake(self, name: str, body: str) -> None:
+        path = self.prefix / "bin" / name
+        path.write_text(_PREAMBLE.format(home=self.home) + body + "\n", encoding="utf-8")
+        path.chmod(0o700)
+
     def run(self, *arguments: str, faults: tuple[str, ...] = (), **environment: str) -> Done:
         self.set("faults", "".join(f"{fault}\n" for fault in faults))
         (self.home / "calls").unlink(missing_ok=True)
-        variables = {
+        done = subprocess.run(
+            ["bash", str(SETUP), *arguments],
+            env=self._environment() | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def call(self, entry: Path) -> list[str]:
+        """What an entry of Termux:Boot or Termux:Widget called. There is no sh in the fake PREFIX."""
+        (self.home / "calls").unlink(missing_ok=True)
+        subprocess.run(["sh", str(entry)], env=self._environment(), stdin=subprocess.DEVNULL, check=True)
+        return self.calls()
+
+    def _environment(self) -> dict[str, str]:
+        return {
             "HOME": str(self.home),
             "PREFIX": str(self.prefix),
             "TMPDIR": str(self.prefix / "tmp"),
@@ -131,16 +157,6 @@ class FakeTermux:
             "LANG": "en_US.UTF-8",
             "POCKETSEEK_VENV": str(self.venv),
         }
-        done = subprocess.run(
-            ["bash", str(SETUP), *arguments],
-            env=variables | environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
 
     def calls(self) -> list[str]:
         path = self.home / "calls"

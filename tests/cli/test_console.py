@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+from collections.abc import Callable
 
 import pytest
 from rich.cells import cell_len
@@ -54,6 +55,27 @@ def test_text_in_a_pipe_is_unchanged(capsys: pytest.CaptureFixture[str]) -> None
     printer.write("a\x1b[1mb", "")
     printer.end()
     assert capsys.readouterr().out == "a\x1b[1mb\n"
+
+
+@pytest.mark.parametrize("print_it", [console.print_text, console.print_indented])
+def test_lines_of_a_terminal_end_between_words_and_never_in_a_command(
+    print_it: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = on_terminal(monkeypatch)
+    monkeypatch.setattr(console, "_columns", lambda: 36)
+    text = "133.3 MB of storage are needed; `pocketseek rollback tiny` goes back, `pocketseek verify tiny` looks"
+    print_it(text)
+    lines = terminal.getvalue().splitlines()
+    assert " ".join(line.strip() for line in lines) == text
+    assert max(map(len, lines)) <= 36
+    assert any("`pocketseek rollback tiny`" in line for line in lines)
+
+
+def test_what_is_copied_has_no_line_ends_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    monkeypatch.setattr(console, "_columns", lambda: 20)
+    console.print_exact("pocketseek-ed25519 AAAAAAAAAAAAAAAAAAAAAAAAAAAA alice")
+    assert terminal.getvalue() == "pocketseek-ed25519 AAAAAAAAAAAAAAAAAAAAAAAAAAAA alice\n"
 
 
 def test_reasoning_is_dimmed_on_a_terminal_and_set_apart_from_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:

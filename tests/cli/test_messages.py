@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import re
 import string
 from collections.abc import Callable, Iterator, Mapping
 
@@ -9,6 +10,8 @@ import pytest
 
 import pocketseek.cli
 from pocketseek.cli.messages import Message, Words
+
+HALF_WIDTH = re.compile(r"[\u4e00-\u9fff）][,;:!?()]|[,;!?()][\u4e00-\u9fff]")  # beside a Chinese character
 
 
 def messages_in(value: object, name: str) -> Iterator[tuple[str, Message]]:
@@ -70,3 +73,8 @@ def test_chinese_environment_gives_chinese_messages(run: Callable, monkeypatch: 
     monkeypatch.delenv("POCKETSEEK_LANG")
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     assert "已安装的模型" in run().out
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_chinese_has_full_width_punctuation(name: str) -> None:
+    assert HALF_WIDTH.findall(ALL[name].zh) == []

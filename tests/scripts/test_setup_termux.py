@@ -52,6 +52,14 @@ def test_a_run_after_a_failure_goes_on(termux: FakeTermux) -> None:
     assert not [call for call in termux.calls() if call.startswith(("pkg install python ", "venv"))]
 
 
+def test_an_interruption_says_that_it_can_go_on_and_lets_the_phone_sleep(termux: FakeTermux) -> None:
+    done = termux.run(faults=("pip-interrupted",))
+    assert done.code == 130
+    assert done.error.splitlines()[-1] == "interrupted; run this again to go on"
+    assert termux.calls()[-1] == "wake-unlock"
+    assert termux.run().code == 0
+
+
 def test_another_python_gets_another_environment(termux: FakeTermux) -> None:
     termux.run()
     stale = termux.venv / "bin" / "python"
@@ -116,7 +124,7 @@ def test_every_failure_is_explained(termux: FakeTermux, fault: str, remedy: str)
     assert not (termux.prefix / "bin" / "pocketseek").exists()
     chinese = termux.run(faults=(fault,), POCKETSEEK_LANG="zh")
     assert chinese.code == 1
-    assert "错误:" in chinese.error
+    assert "错误：" in chinese.error
 
 
 @pytest.mark.parametrize(
@@ -152,8 +160,8 @@ def test_check_changes_nothing(termux: FakeTermux) -> None:
     before = sorted(str(path) for path in termux.files.rglob("*"))
     assert termux.run("--check").code == 0
     after = sorted(str(path) for path in termux.files.rglob("*"))
-    assert [path for path in after if not path.endswith(("faults", "calls"))] == [
-        path for path in before if not path.endswith(("faults", "calls"))
+    assert [path for path in after if not path.endswith(("faults", "calls", "setup.log"))] == [
+        path for path in before if not path.endswith(("faults", "calls", "setup.log"))
     ]
 
 
@@ -210,6 +218,31 @@ def test_entries_for_boot_and_widget_are_programs_that_parse(termux: FakeTermux)
     assert "termux-wake-lock" in (termux.home / ".termux/boot/pocketseek").read_text()
 
 
+@pytest.mark.parametrize(
+    ("way", "program"), [((), "venv/bin/pocketseek"), (("--debian",), "/opt/pocketseek/bin/pocketseek")]
+)
+def test_the_entries_start_and_stop_the_server(termux: FakeTermux, way: tuple[str, ...], program: str) -> None:
+    assert termux.run("--with=none", "--widget", "--boot", *way).code == 0
+    page, stop, boot = (
+        termux.home / entry
+        for entry in (".shortcuts/tasks/pocketseek page", ".shortcuts/tasks/pocketseek stop", ".termux/boot/pocketseek")
+    )
+    termux.fake("pkill", 'note "pkill $*"')
+    termux.fake("curl", "note curl; [ -e $HERE/serving ]")  # nobody serves, until the server is started
+    termux.fake("pocketseek", 'note "pocketseek $*"; : >$HERE/serving')
+    termux.fake("termux-open-url", 'note "open $*"')
+    assert termux.call(page)[-1] == "wake-unlock"
+    assert "pocketseek serve --yes" in termux.calls()
+    assert "open http://127.0.0.1:8080/" in termux.calls()
+    again = termux.call(page)  # somebody serves, so nothing is started and nothing let sleep
+    assert again == ["curl", "open http://127.0.0.1:8080/"]
+    (called, unlocked) = termux.call(stop)
+    assert called.startswith("pkill -INT -f ")
+    assert called.endswith(f"{program} serve")
+    assert unlocked == "wake-unlock"
+    assert termux.call(boot) == ["wake-lock", "pocketseek serve --yes", "wake-unlock"]
+
+
 def test_a_program_of_that_name_is_not_overwritten(termux: FakeTermux) -> None:
     (termux.prefix / "bin" / "pocketseek").write_text("mine")
     done = termux.run("--with=none")
@@ -256,6 +289,7 @@ def test_a_newer_wheel_of_the_same_version_is_installed(termux: FakeTermux, tmp_
     [
         ("debian-network", "Debian could not be fetched"),
         ("debian-old", "older than version 5"),
+        ("debian-exists", "proot-distro remove pocketseek"),
         ("pkg-network", "cannot be reached"),
         ("pip-killed", "Android ended the compiler"),
     ],

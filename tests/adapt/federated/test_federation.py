@@ -14,7 +14,7 @@ from pocketseek.adapt.federated.federation import Federation
 from pocketseek.adapt.federated.plan import FederatedPlan
 from pocketseek.adapt.federated.vector import gaussian, to_vector
 from pocketseek.errors import FormatError, UsageError
-from pocketseek.package.audit import AuditLog
+from pocketseek.package.trust.audit import AuditLog
 
 SHAPES = {"one": (4, 8), "two": (8, 4)}
 PLAN = FederatedPlan("a" * 64, rounds=4, secure=False, min_clients=2, clip_norm=4.0)

@@ -116,7 +116,7 @@ def test_other_work_is_told_in_words_instead_of_a_verdict(
     assert (figures["decode"]["ratio"], figures["decode"]["better"]) == (None, None)
     assert figures["prefill"]["other_work"] == ["prompt_tokens"]
     monkeypatch.setenv("POCKETSEEK_LANG", "zh")
-    assert "不可比:输入 512 / 64 词元" in run("bench", "--compare", first, second).out
+    assert "不可比：输入 512 / 64 词元" in run("bench", "--compare", first, second).out
 
 
 def test_a_report_is_kept_when_standard_output_is_full(

@@ -70,7 +70,7 @@ def test_the_table_has_every_policy_and_says_that_times_are_a_model(run: Callabl
 
 def test_chinese_has_the_table_too(run: Callable, trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POCKETSEEK_LANG", "zh")
-    assert "最优(预知未来)" in run("bench", "--replay", trace).out
+    assert "最优（预知未来）" in run("bench", "--replay", trace).out
 
 
 def test_json_has_every_figure(run: Callable, trace: Path) -> None:

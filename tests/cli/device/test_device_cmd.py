@@ -161,7 +161,7 @@ def test_a_chinese_screen_gives_the_kernels_in_chinese(run: Callable, monkeypatc
     monkeypatch.setenv("POCKETSEEK_LANG", "zh")
     assert "计算内核\t" in run("device").out
     monkeypatch.setenv("POCKETSEEK_KERNELS", "reference")
-    assert "计算内核\treference,由 POCKETSEEK_KERNELS 指定" in run("device").out
+    assert "计算内核\treference，由 POCKETSEEK_KERNELS 指定" in run("device").out
 
 
 def test_another_root_is_not_measured(run: Callable, tmp_path: Path) -> None:

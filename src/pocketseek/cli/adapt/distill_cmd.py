@@ -131,7 +131,7 @@ def distill(
     if not result.leads:
         return
     if out is None:
-        from pocketseek.package.audit import AuditLog
+        from pocketseek.package.trust.audit import AuditLog
 
         AuditLog(settings.audit_path).note("model-installed", model=output.name)
     _tell(result, path, words, as_json=json)

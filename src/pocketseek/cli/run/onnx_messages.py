@@ -6,29 +6,29 @@ from pocketseek.cli.device.device_messages import REASONS
 from pocketseek.cli.messages import Message
 
 NO_CORE = Message(
-    "the compiled core cannot be loaded here, so ONNX Runtime computes", "本机无法加载编译核心,改用 ONNX Runtime 计算"
+    "the compiled core cannot be loaded here, so ONNX Runtime computes", "本机无法加载编译核心，改用 ONNX Runtime 计算"
 )
 EXPORTING = Message("exporting for ONNX Runtime", "正在导出为 ONNX Runtime 格式")
-COMPUTES = Message("ONNX Runtime computes with {name}: {reason}", "ONNX Runtime 使用 {name} 计算:{reason}")
+COMPUTES = Message("ONNX Runtime computes with {name}: {reason}", "ONNX Runtime 使用 {name} 计算：{reason}")
 FAILED = Message(
-    "{name} cannot be used ({problem}); {instead} computes instead", "无法使用 {name}({problem});改用 {instead} 计算"
+    "{name} cannot be used ({problem}); {instead} computes instead", "无法使用 {name}（{problem}）；改用 {instead} 计算"
 )
 DETAILED = Message("{problem}: {detail}", "{problem}:{detail}")
 ROW = Message("ONNX Runtime", "ONNX Runtime")
 ABSENT = Message(
-    'not installed; pip install "pocketseek[onnx]" brings it', '未安装;可用 pip install "pocketseek[onnx]" 安装'
+    'not installed; pip install "pocketseek[onnx]" brings it', '未安装；可用 pip install "pocketseek[onnx]" 安装'
 )
-DOCTOR_VALUE = Message("{version} with {providers}", "{version},含 {providers}")
+DOCTOR_VALUE = Message("{version} with {providers}", "{version}，含 {providers}")
 
 MADE_BY = Message("made by", "由何制作")
 STAGES = Message("stages", "阶段文件")
 VERIFIED_FULL = Message(
     "{path}: every byte is as it should be ({files} files, {size}, {seconds:.1f} s)",
-    "{path}:每个字节都正确({files} 个文件,{size},{seconds:.1f} 秒)",
+    "{path}：每个字节都正确（{files} 个文件，{size}，{seconds:.1f} 秒）",
 )
 VERIFIED_QUICK = Message(
     "{path}: sizes are right ({files} files, {size}); --full checks every byte",
-    "{path}:大小正确({files} 个文件,{size});用 --full 检查每个字节",
+    "{path}：大小正确（{files} 个文件，{size}）；用 --full 检查每个字节",
 )
 
 PROBLEMS: dict[str, Message] = {
@@ -51,10 +51,10 @@ PROVIDER_REASONS: dict[str, Message] = {str(reason): message for reason, message
     ),
     "needs fixed shapes": Message(
         "the neural processor needs an export with fixed shapes (--tokens, --context)",
-        "神经网络处理器需要固定形状的导出(--tokens、--context)",
+        "神经网络处理器需要固定形状的导出（--tokens、--context）",
     ),
     "model for cpu": Message(
-        "this export is for processors; int8-static is the one for others", "此导出用于 CPU;其他硬件请用 int8-static"
+        "this export is for processors; int8-static is the one for others", "此导出用于 CPU；其他硬件请用 int8-static"
     ),
 }
 """By ProviderReason."""
