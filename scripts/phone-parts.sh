@@ -69,7 +69,8 @@ make_phone() {
 
 choose_binds() {
   binds=(--bind "$DIR/wheels:/wheels" --bind "$DIR/clone.git:/clone.git" --bind "$DIR/planted/sys:/sys"
-    --bind /usr/aarch64-linux-gnu:/usr/aarch64-linux-gnu) # what the cross compiler links with
+    --bind /usr/bin:/host-bin) # and what this machine's cross compiler reads and loads
+  for folder in /usr/aarch64-linux-gnu /usr/lib/gcc-cross /usr/lib/x86_64-linux-gnu /lib64; do binds+=(--bind "$folder:$folder"); done
   for file in cpuinfo meminfo swaps sys/kernel/osrelease; do
     if [ -e "$DIR/planted/proc/$file" ]; then binds+=(--bind "$DIR/planted/proc/$file:/proc/$file"); fi
   done
@@ -113,9 +114,11 @@ echo 10234
 END
   stand_in $TERMUX/usr/bin/pkg <<'END'
 #!/bin/bash
-# Termux's packages by Debian's; the compiler is this machine's cross compiler, which proot runs beside the emulator. No Rust: pip finds a wheel.
+# Termux's packages by Debian's; the compiler is this machine's cross compiler, which runs beside the emulator. No Rust: pip finds a wheel.
 set -e
 bin=/data/data/com.termux/files/usr/bin
+host=/host-rootfs/usr/bin # of proot; without it see choose_binds
+[ -d $host ] || host=/host-bin
 apt_install() { apt-get -qq install -y --no-install-recommends "$@" >/dev/null 2>&1 || { echo "E: Unable to fetch $*"; exit 100; }; }
 action=$1; shift
 [ "$action" = install ] || set --
@@ -129,9 +132,10 @@ for word; do
     cmake) apt_install cmake ;;
     ninja) apt_install ninja-build ;;
     clang)
-      printf '#!/bin/sh\nexec /host-rootfs/usr/bin/aarch64-linux-gnu-g++ "$@"\n' >$bin/c++
+      printf '#!/bin/sh\nexec %s/aarch64-linux-gnu-g++ "$@"\n' $host >$bin/c++
       chmod 755 $bin/c++
-      ln -sfn c++ $bin/aarch64-linux-gnu-g++ ;; # the name that Debian's Python was built with
+      ln -sfn c++ $bin/aarch64-linux-gnu-g++ # the name that Debian's Python was built with
+      for tool in as ld ld.bfd ar ranlib nm; do ln -sfn $host/aarch64-linux-gnu-$tool /usr/bin/; done ;;
     -* | *=*) continue ;;
   esac
   echo "$word" >>/opt/termux-packages
