@@ -57,7 +57,7 @@ make_phone() {
     cp -a --reflink=auto "$DIR/root" "$DIR/phone"
     mark_done phone "$wanted"
   fi
-  rm -rf "$DIR/phone$TERMUX" "$DIR/phone/sdcard" "$DIR"/phone/tmp/notification* "$DIR/phone/opt/termux-packages" "$DIR/phone/opt/debian-installed"
+  rm -rf "$DIR/phone$TERMUX" "$DIR/phone/sdcard" "$DIR"/phone/tmp/notification* "$DIR"/phone/opt/{termux-packages,debian-installed,pocketseek,fetch} "$DIR/phone/root/.local"
   mkdir -p "$DIR/phone$TERMUX"/{home,usr/bin,usr/tmp} "$DIR"/phone/{sdcard/Download,system/bin,wheels,clone.git}
   cp "$DIR"/wheels/pocketseek-*.whl "$DIR/phone/sdcard/Download/"
   cp "$DIR/planted/getprop.txt" "$DIR/phone/system/"
