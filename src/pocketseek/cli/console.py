@@ -170,15 +170,19 @@ def watch_facts(rows: Callable[[], Sequence[tuple[str, str]]], *, every_s: float
 
 
 def _grid(rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> Table:
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
+    width = max(_columns() - max((cell_len(row[0]) for row in rows), default=0) - 2, _LEAST_COLUMNS)
     for label, *texts in rows:
         value = Text("\n").join(
-            Text(safe_text(text), style="dim" if remark else "") for remark, text in enumerate(texts) if text
+            Text(wrapped(safe_text(text), width), style="dim" if remark else "")
+            for remark, text in enumerate(texts)
+            if text
         )
         table.add_row(Text(safe_text(label), style="dim"), value)
     return table
