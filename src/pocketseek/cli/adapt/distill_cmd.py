@@ -21,6 +21,7 @@ from pocketseek.errors import UsageError
 from pocketseek.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from pocketseek.adapt.data_file import read_data
     from pocketseek.adapt.distill import DistillResult, Phase
 
 
@@ -94,6 +95,8 @@ def distill(
         memory_bytes=memory,
         num_threads=threads,
     )
+    for file in (data,) if validation is None else (data, validation):
+        read_data(file)  # before a model is fetched for it
     called, path = choose_model(settings, teacher, yes=yes, trust=trust)
     output = _output(settings, name, out, called, student)
     job = DistillJob(

@@ -66,6 +66,7 @@ def train(
     """Train a LoRA adapter on conversations or texts. The same command again goes on with an interrupted training."""
     require_training_libraries()  # before what imports them
 
+    from pocketseek.adapt.data_file import read_data
     from pocketseek.adapt.train_job import TrainJob, train_to_directory
     from pocketseek.adapt.train_pace import device_pace
     from pocketseek.adapt.train_settings import TrainSettings
@@ -91,6 +92,8 @@ def train(
     )
     output = _output(settings, name, out, data)
     destination = None if out is not None else place_for(ModelStore(settings.models_dir), output.name, replace=replace)
+    for file in (data,) if validation is None else (data, validation):
+        read_data(file)  # before a model is fetched for it
     _, path = choose_model(settings, model, yes=yes, trust=trust)
     job = TrainJob(
         package=path,
