@@ -1,6 +1,7 @@
 """The shell completes commands, options, models and tokens; trouble completes nothing."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -67,6 +68,18 @@ def test_the_lines_for_a_shell_name_the_program(run: Callable, shell: str) -> No
     ended = run("completion", shell)
     assert ended.code == 0
     assert "_POCKETSEEK_COMPLETE" in ended.out
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+def test_a_zsh_without_a_set_up_of_its_own_takes_the_lines(run: Callable, tmp_path: Path) -> None:
+    (tmp_path / ".zshrc").write_text(run("completion", "zsh").out + "print ${_comps[pocketseek]}\n")
+    ended = subprocess.run(
+        ["zsh", "-c", "source ~/.zshrc"],
+        env={"HOME": str(tmp_path), "PATH": os.defpath},
+        capture_output=True,
+        text=True,
+    )
+    assert (ended.stdout, ended.stderr) == ("_pocketseek_completion\n", "")
 
 
 def test_another_shell_is_refused(run: Callable) -> None:

@@ -2,9 +2,12 @@
 
 import io
 import json
+import re
 import sys
+from collections.abc import Callable
 
 import pytest
+from rich.cells import cell_len
 
 from pocketseek.cli import console
 from pocketseek.cli.console import AnswerPrinter, format_bytes
@@ -30,11 +33,49 @@ def test_escape_sequences_of_a_model_never_reach_a_terminal(monkeypatch: pytest.
     assert terminal.getvalue() == "a\ufffd]0;title\ufffdb\ufffd\ufffdc\td\ufffd\n"
 
 
+@pytest.mark.parametrize("columns", range(20, 60))
+def test_no_line_of_a_chinese_fact_begins_with_what_closes(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    terminal = on_terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    facts = (
+        ("系统", "Debian GNU/Linux 12 (bookworm),Linux 6.18,Termux(含 Termux:API 命令)"),
+        ("温度", "（无）" * 9),
+        ("权限", "可以:读取负载、读取内存压力、查看磁盘", "（说明）"),
+    )
+    console.print_facts(facts)
+    shown = re.sub("\x1b\\[\\d*m", "", terminal.getvalue())
+    lines = [line.strip() for line in shown.splitlines()]
+    assert all(cell_len(line) <= columns for line in lines)
+    assert not [line for line in lines if line[:1] in tuple(")）,，、。:")]
+    assert "".join(shown.split()) == "".join("".join(map("".join, facts)).split())
+
+
 def test_text_in_a_pipe_is_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     printer = AnswerPrinter()
     printer.write("a\x1b[1mb", "")
     printer.end()
     assert capsys.readouterr().out == "a\x1b[1mb\n"
+
+
+@pytest.mark.parametrize("print_it", [console.print_text, console.print_indented])
+def test_lines_of_a_terminal_end_between_words_and_never_in_a_command(
+    print_it: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = on_terminal(monkeypatch)
+    monkeypatch.setattr(console, "_columns", lambda: 36)
+    text = "133.3 MB of storage are needed; `pocketseek rollback tiny` goes back, `pocketseek verify tiny` looks"
+    print_it(text)
+    lines = terminal.getvalue().splitlines()
+    assert " ".join(line.strip() for line in lines) == text
+    assert max(map(len, lines)) <= 36
+    assert any("`pocketseek rollback tiny`" in line for line in lines)
+
+
+def test_what_is_copied_has_no_line_ends_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    monkeypatch.setattr(console, "_columns", lambda: 20)
+    console.print_exact("pocketseek-ed25519 AAAAAAAAAAAAAAAAAAAAAAAAAAAA alice")
+    assert terminal.getvalue() == "pocketseek-ed25519 AAAAAAAAAAAAAAAAAAAAAAAAAAAA alice\n"
 
 
 def test_reasoning_is_dimmed_on_a_terminal_and_set_apart_from_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:

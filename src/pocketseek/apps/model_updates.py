@@ -28,8 +28,8 @@ from pocketseek.apps.repository.update import look, update
 from pocketseek.apps.repository.update_plan import UpdatePlan
 from pocketseek.device.network import Metered, read_network
 from pocketseek.errors import BusyError, PocketseekError, UsageError
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.origin import Origin, read_origin
+from pocketseek.package.sealing.key_slots import Secret
 from pocketseek.settings import NetworkSettings, Settings
 
 UNASKED_BYTES = 50_000_000  # so much is fetched without a question, as by the command line
@@ -101,6 +101,11 @@ class _Job:
         if self._is_stopped.is_set():
             raise _StopRequested
         self.done_bytes, self.total_bytes = done_bytes, total_bytes
+
+    def made(self, _: int, __: int) -> None:
+        """Of what is put together; it can be stopped there, too."""
+        if self._is_stopped.is_set():
+            raise _StopRequested
 
     @property
     def is_running(self) -> bool:
@@ -195,7 +200,15 @@ class ModelUpdates:
             self._check_metered(source, plan.fetch_bytes, allowed=allow_metered)
             job.progress(0, plan.fetch_bytes)
             allow = partial(self._check_size, path, plan, source)
-            update(path, source, plan.offer, secret=self._secret_of(path), progress=job.progress, allow=allow)
+            update(
+                path,
+                source,
+                plan.offer,
+                secret=self._secret_of(path),
+                progress=job.progress,
+                made=job.made,
+                allow=allow,
+            )
         admission.installed(path, "model-updated")
         self._changed(path)
 

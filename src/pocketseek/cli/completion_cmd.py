@@ -9,6 +9,9 @@ import typer
 from pocketseek.cli.command_tree import program
 from pocketseek.settings import COMPLETE_VARIABLE
 
+_ZSH_USE = "compdef _pocketseek_completion pocketseek"
+_ZSH_INIT = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }"  # a zsh without a set-up has none
+
 
 def completion(
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Whose lines to print.", show_default=False)],
@@ -17,7 +20,8 @@ def completion(
     For zsh: `pocketseek completion zsh >> ~/.zshrc`; for fish: into ~/.config/fish/completions/pocketseek.fish."""
     from typer.completion import get_completion_script  # type: ignore[attr-defined]  # not among its documented names
 
-    print(get_completion_script(prog_name="pocketseek", complete_var=COMPLETE_VARIABLE, shell=shell))
+    script = get_completion_script(prog_name="pocketseek", complete_var=COMPLETE_VARIABLE, shell=shell)
+    print(script.replace(_ZSH_USE, f"{_ZSH_INIT}\n{_ZSH_USE}") if shell == "zsh" else script)
 
 
 def complete_line(app: typer.Typer) -> NoReturn:

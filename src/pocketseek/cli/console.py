@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_COMMAND = re.compile("`[^`\n]+`")
+_NO_END = "\ue000"  # stands for a space that does not end a line
 _MEANING = re.compile(r"\S+(?: \S+)* {2,}")
 _LEAST_COLUMNS = 12  # for what a word means, however narrow the terminal
+_GAP = 2  # columns between a label and its value
+_ANSWER_COLUMNS = 9  # of " [y/N]: " and a letter
 _ANY_WIDTH = 10_000  # a terminal that everything fits
 _DIM, _PLAIN = "\x1b[2m", "\x1b[22m"
 
@@ -48,12 +52,18 @@ def print_json(value: Mapping[str, object]) -> None:
 
 
 def print_text(text: str) -> None:
+    """Sentences; a terminal gets lines that end between words."""
+    print_exact(wrapped(text) if sys.stdout.isatty() else text)
+
+
+def print_exact(text: str) -> None:
+    """What somebody may copy: a key, a command, JSON. No line ends in it but its own."""
     print(safe_text(text), flush=True)
 
 
 def note(text: str) -> None:
     """A line for the person, not for the script that reads standard output. On a terminal it ends between words."""
-    print(_wrapped(_CONTROL.sub("\ufffd", text)) if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+    print(wrapped(_CONTROL.sub("\ufffd", text)) if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
 
 
 def note_list(text: str) -> None:
@@ -67,16 +77,18 @@ def note_list(text: str) -> None:
         begin = match.end() if (match := _MEANING.match(line)) else 0
         indent = cell_len(line[:begin])
         width = max(_columns() - indent, _LEAST_COLUMNS)
-        note(line[:begin] + f"\n{' ' * indent}".join(_wrapped(line[begin:], width).splitlines()))
+        note(line[:begin] + f"\n{' ' * indent}".join(wrapped(line[begin:], width).splitlines()))
 
 
 def _columns() -> int:
     return shutil.get_terminal_size().columns
 
 
-def _wrapped(text: str, width: int | None = None) -> str:
+def wrapped(text: str, width: int | None = None) -> str:
+    """width: of the terminal unless it is given, in cells. A command between `...` stays on one line, to be copied."""
     wrap = WordWrap(width or _columns())
-    return wrap.push(text) + wrap.flush()
+    whole = _COMMAND.sub(lambda command: command[0].replace(" ", _NO_END), text)
+    return (wrap.push(whole) + wrap.flush()).replace(_NO_END, " ")
 
 
 def end_in_a_line(text: str) -> str:
@@ -92,6 +104,14 @@ def end_in_a_line(text: str) -> str:
 def is_interactive() -> bool:
     """Whether a person can be asked something."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def confirm(question: str, *, default: bool = False) -> bool:
+    """Ask a person at a terminal, on standard error. Its lines end between words, with room for the answer."""
+    import typer
+
+    shown = wrapped(question, max(_columns() - _ANSWER_COLUMNS, _LEAST_COLUMNS))
+    return typer.confirm(shown, default=default, err=True)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], essential: Sequence[int] = ()) -> None:
@@ -115,21 +135,10 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], essentia
     console.print(table)
 
 
-def print_paragraph(text: str) -> None:
-    """Sentences; a terminal gets lines that end between words."""
-    print_text(_wrapped(text) if sys.stdout.isatty() else text)
-
-
 def print_indented(text: str) -> None:
     """Four columns in, as many lines as it needs on a terminal."""
-    if not sys.stdout.isatty():
-        print_text(f"    {text}")
-        return
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.text import Text
-
-    Console().print(Padding(Text(safe_text(text), overflow="fold"), (0, 0, 0, 4)))
+    lines = wrapped(text, max(_columns() - 4, _LEAST_COLUMNS)) if sys.stdout.isatty() else text
+    print_exact("\n".join(f"    {line}" for line in lines.splitlines()))
 
 
 def print_facts(rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> None:
@@ -162,15 +171,20 @@ def watch_facts(rows: Callable[[], Sequence[tuple[str, str]]], *, every_s: float
 
 
 def _grid(rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> Table:
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, _GAP))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
+    longest_label = max((cell_len(safe_text(label)) for label, *_ in rows), default=0)
+    width = max(_columns() - longest_label - _GAP, _LEAST_COLUMNS)
     for label, *texts in rows:
-        value = Text("\n").join(
-            Text(safe_text(text), style="dim" if remark else "") for remark, text in enumerate(texts) if text
+        value = Text("\n").join(  # wrapped here: the library would begin lines of Chinese with what closes
+            Text(wrapped(safe_text(text), width), style="dim" if remark else "")
+            for remark, text in enumerate(texts)
+            if text
         )
         table.add_row(Text(safe_text(label), style="dim"), value)
     return table

@@ -24,6 +24,7 @@ from pocketseek.cli.bench import bench_cmd, eval_cmd
 from pocketseek.cli.chat import chat_cmd, generate_cmd
 from pocketseek.cli.command_tree import Commands, dress, program
 from pocketseek.cli.completion_cmd import complete_line
+from pocketseek.cli.console import note
 from pocketseek.cli.device import device_cmd, doctor_cmd
 from pocketseek.cli.doc import doc_cmd
 from pocketseek.cli.edges import as_storage_error, ending_signals, prepare_streams, settle_streams
@@ -188,5 +189,5 @@ def _helpful_command(words: list[str]) -> str:
 def _fail(message: str, exit_code: int) -> int:
     one_line = " ".join(message.split())
     with suppress(OSError):  # nowhere left to say it
-        print(f"{PROGRAM}: error: {one_line}", file=sys.stderr)
+        note(f"{PROGRAM}: error: {one_line}")
     return exit_code

@@ -17,8 +17,8 @@ from pocketseek.apps.repository.update import look, roll_back, update
 from pocketseek.apps.repository.versions import PreviousVersion, previous_version
 from pocketseek.errors import BusyError, DownloadError, FormatError, NotFoundError, StorageError, UsageError
 from pocketseek.package.check_record import read_checked
-from pocketseek.package.delta_file import DeltaHeader
-from pocketseek.package.delta_fit import DeltaFit
+from pocketseek.package.delta.delta_file import DeltaHeader
+from pocketseek.package.delta.fit import DeltaFit
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import read_manifest, read_manifest_bytes, version_id
 from pocketseek.package.origin import Origin, read_origin, write_origin
@@ -110,6 +110,30 @@ def test_what_arrived_before_a_drop_is_not_fetched_again(place: Place) -> None:
             fetched_bytes += total_bytes // 10
     assert place.check_whole()
     assert fetched_bytes < total_bytes * 1.3  # what was on its way comes again
+
+
+def test_what_an_earlier_try_fetched_is_not_told_as_to_be_fetched(place: Place) -> None:
+    first = look(place.installed, place.source)
+    with pytest.raises(DownloadError):
+        place.update(DroppingSource(place.published, first.fetch_bytes // 2))
+    plan, asked = look(place.installed, place.source), list[int]()
+    assert plan.fetch_bytes < first.fetch_bytes
+    assert plan.disk_bytes < first.disk_bytes
+    done = update(place.installed, place.source, plan.offer, allow=asked.append)
+    assert asked == [plan.fetch_bytes]
+    assert done.fetched_bytes >= plan.fetch_bytes  # a segment that was on its way is hashed as a whole
+
+
+def test_how_much_was_put_together_is_told_up_to_all_of_it(place: Place) -> None:
+    told: list[tuple[int, int]] = []
+    update(
+        place.installed,
+        place.source,
+        look(place.installed, place.source).offer,
+        made=lambda done, total: told.append((done, total)),
+    )
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1] > 0
 
 
 def test_a_delta_that_lies_is_dropped_and_the_chunk_fetched_whole(place: Place) -> None:

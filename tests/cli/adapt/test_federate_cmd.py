@@ -14,7 +14,7 @@ from pocketseek.adapt.federated.aggregate import Answer
 from pocketseek.adapt.federated.federation import Federation
 from pocketseek.adapt.federated.plan import FederatedPlan
 from pocketseek.errors import FormatError, IntegrityError, NotFoundError, UnsupportedError, UsageError
-from pocketseek.package.audit import AuditLog
+from pocketseek.package.trust.audit import AuditLog
 
 
 @pytest.fixture

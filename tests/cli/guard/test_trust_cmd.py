@@ -12,7 +12,7 @@ from cli.conftest import Run
 
 from pocketseek.cli.guard.expiry import parse_expiry
 from pocketseek.errors import UsageError
-from pocketseek.package.signature import parse_signatures
+from pocketseek.package.trust.signature import parse_signatures
 
 GENERATE = ("--max-tokens", "2", "--seed", "1", "--no-prefix-cache")
 
@@ -73,6 +73,14 @@ def test_what_one_signs_oneself_runs_and_is_shown(run: Run, installed: Path) -> 
     assert isinstance(facts["verified"], int)
     assert "signed by me" in run("inspect", "tiny").out
     assert "\tme\t" in run("models").out
+
+
+def test_a_number_tells_that_published_differences_lead_elsewhere_now(run: Run, installed: Path) -> None:
+    run("keygen", "--name", "alice")
+    (installed / "deltas").mkdir()
+    (installed / "deltas" / f"{'0' * 64}.json").write_text("{}")
+    assert "--publish" not in run("sign", "tiny").err
+    assert "pocketseek diff OLD tiny --publish" in run("sign", "tiny", "--version", "2").err
 
 
 def test_unsigned_models_are_refused_where_signatures_are_required(run: Run, installed: Path) -> None:
@@ -146,7 +154,7 @@ def test_at_a_terminal_the_fingerprint_is_shown_and_asked_about(
         return len(asked) > 1
 
     monkeypatch.setattr("pocketseek.cli.guard.trust_choice.is_interactive", lambda: True)
-    monkeypatch.setattr("pocketseek.cli.guard.trust_choice.typer.confirm", confirm)
+    monkeypatch.setattr("typer.confirm", confirm)
     assert run("generate", "tiny", "Hello", *GENERATE).code == 17
     assert run("generate", "tiny", "Hello", *GENERATE).code == 0
     assert run("generate", "tiny", "Hello", *GENERATE).code == 0

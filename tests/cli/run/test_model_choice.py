@@ -30,7 +30,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """A person is there, and answers with these."""
     given: list[bool] = []
     monkeypatch.setattr(model_choice, "is_interactive", lambda: True)
-    monkeypatch.setattr(model_choice.typer, "confirm", lambda *_, **__: given.pop(0))
+    monkeypatch.setattr(model_choice, "confirm", lambda *_, **__: given.pop(0))
     return given
 
 

@@ -69,10 +69,10 @@ def fetch_all(
             while waiting:
                 done, _ = wait(waiting, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
                 _raise_first(done)
-                for future in done:
-                    finished(waiting.pop(future))
                 if progress is not None:
                     progress(count.num_bytes, total_bytes)
+                for future in done:
+                    finished(waiting.pop(future))
         except BaseException:  # also Ctrl-C: the workers shall end, and it is raised again
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)

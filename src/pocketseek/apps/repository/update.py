@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,11 +28,11 @@ from pocketseek.apps.repository.receive import Offer
 from pocketseek.apps.repository.sealed_keeping import SealedKeeping
 from pocketseek.apps.repository.source import PackageSource
 from pocketseek.apps.repository.update_plan import UpdatePlan, check_library, plan_steps, read_deltas, read_offer
+from pocketseek.apps.repository.update_step import Step
 from pocketseek.apps.repository.update_work import Updated, UpdateWork
 from pocketseek.package.check_record import note_checked
-from pocketseek.package.delta_fit import DeltaFit
+from pocketseek.package.delta.fit import DeltaFit
 from pocketseek.package.install import check_own_folders, remove_tree
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import parse_manifest, read_manifest_bytes, version_id
 from pocketseek.package.origin import Origin, write_origin
@@ -46,11 +46,12 @@ from pocketseek.package.paths import (
     SIGNATURE_NAME,
     update_path,
 )
-from pocketseek.package.seal_hold import SealHold, read_whole_record
+from pocketseek.package.sealing.key_slots import Secret
+from pocketseek.package.sealing.seal_hold import SealHold, read_whole_record
 from pocketseek.package.settle import UNSIGNED_NAME, settle
-from pocketseek.package.signing import renewed_signature
 from pocketseek.package.storage import own_dir, storage_errors, sync_dir, write_file
 from pocketseek.package.switch import go_back, read_signature, replace_origin, replace_signature, switch_to_update
+from pocketseek.package.trust.signing import renewed_signature
 
 _FOLDERS = (CHUNKS_NAME, FILES_NAME, DELTAS_NAME)
 
@@ -92,13 +93,14 @@ def update(
     address: str | None = None,
     num_connections: int = 4,
     progress: Progress | None = None,
+    made: Progress | None = None,
     allow: Callable[[int], None] = lambda _: None,
 ) -> Updated:
     """Make the offered version the one in use; the one before can be gone back to until the new one has answered, or,
-    with keep_previous, until the next update. secret: of a sealed model. address: noted as its origin, which stays
-    otherwise. allow(num_bytes) is asked before so much is fetched in all, and again when deltas failed and it becomes
-    more; it raises if that is too much, and what arrived stays. Raises as `look`, BusyError, SealError, and
-    IntegrityError if what is offered contradicts itself."""
+    with keep_previous, until the next update. progress: of what is fetched; made: of what is put together. secret: of a
+    sealed model. address: noted as its origin, which stays otherwise. allow(num_bytes) is asked before so much is
+    fetched in all, and again when deltas failed and it becomes more; it raises if that is too much, and what arrived
+    stays. Raises as `look`, BusyError, SealError, and IntegrityError if what is offered contradicts itself."""
     package_dir = Path(os.path.realpath(package_dir))
     with destination_lock(package_dir):
         with storage_errors(package_dir):
@@ -114,7 +116,7 @@ def update(
                 _prepare(package_dir, offer, None if address is None else Origin.now(address))
             plan = _plan(package_dir, old_bytes, offer, source, keeping, whole=whole, check=True)
             fit = DeltaFit(parse_manifest(old_bytes), offer.manifest)
-            work = UpdateWork(package_dir, source, keeping, fit, num_connections, progress)
+            work = UpdateWork(package_dir, source, keeping, fit, num_connections, progress, made)
             plan = work.take_local(plan, _elsewhere(plan, models_dir))
             work.run(plan, allow)
             arrived = [step.sha256 for step in (*plan.steps, *work.taken) if step.entry.segments]
@@ -193,8 +195,18 @@ def _plan(
     deltas = {} if whole else read_deltas(source, old_id, new_id)
     with storage_errors(package_dir):
         steps = plan_steps(keeping, parse_manifest(old_bytes), offer.manifest, deltas, check=check)
+        kept = _kept(package_dir, offer, steps, keeping.suffix)
     check_library(steps)
-    return UpdatePlan(old_id, offer, steps)
+    return UpdatePlan(old_id, offer, steps, kept=kept)
+
+
+def _kept(package_dir: Path, offer: Offer, steps: Sequence[Step], suffix: str) -> Mapping[str, int]:
+    """What an earlier try left of the same version, by size; what is damaged of it is found when it is taken."""
+    manifest = update_path(package_dir) / MANIFEST_NAME
+    if not manifest.is_file() or manifest.read_bytes() != offer.manifest_bytes:
+        return {}
+    wanted = {step.sha256: step.wanted(package_dir, suffix) for step in steps}
+    return {sha256: file.num_bytes - file.missing_bytes for sha256, file in wanted.items()}
 
 
 def _elsewhere(plan: UpdatePlan, models_dir: Path | None) -> Mapping[str, LocalChunk]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pocketseek.apps.repository.admission import Admit, by_form, check_not_sealed
 from pocketseek.apps.repository.keeping import Keeping
@@ -17,10 +17,10 @@ from pocketseek.apps.repository.source import PackageSource
 from pocketseek.apps.repository.update_step import Step
 from pocketseek.errors import DownloadError, FormatError, UnsupportedError
 from pocketseek.package import zstd
-from pocketseek.package.delta_index import MAX_INDEX_BYTES, DeltaEntry, index_path, parse_index
+from pocketseek.package.delta.delta_index import MAX_INDEX_BYTES, DeltaEntry, index_path, parse_index
 from pocketseek.package.manifest import MAX_MANIFEST_BYTES, ChunkEntry, Manifest, parse_manifest, version_id
 from pocketseek.package.paths import CHUNKS_NAME, FILES_NAME, MANIFEST_NAME, SIGNATURE_NAME
-from pocketseek.package.signing import renewed_signature
+from pocketseek.package.trust.signing import renewed_signature
 
 MAX_SIGNATURE_BYTES = 64 * 1024
 SEALED_NAME = "sealed.json"
@@ -31,12 +31,13 @@ _MAX_SEALED_BYTES = 16 << 20
 class UpdatePlan:
     """fetch_bytes: what the steps take from the source. whole_bytes: what they would without deltas. disk_bytes: the
     most that is on the disk for it at a time, beside what is there. new_signature: what manifest.sig becomes where the
-    version is the same and was signed anew."""
+    version is the same and was signed anew. kept: by hash of what it makes, what an earlier try fetched of a step."""
 
     old: str
     offer: Offer
     steps: tuple[Step, ...]
     new_signature: bytes | None = None
+    kept: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def new(self) -> str:
@@ -48,7 +49,7 @@ class UpdatePlan:
 
     @property
     def fetch_bytes(self) -> int:
-        return sum(step.fetch_bytes for step in self.steps)
+        return sum(step.fetch_bytes for step in self.steps) - self._kept_bytes
 
     @property
     def whole_bytes(self) -> int:
@@ -56,7 +57,12 @@ class UpdatePlan:
 
     @property
     def disk_bytes(self) -> int:
-        return self.whole_bytes + sum(step.delta.num_bytes for step in self.steps if step.delta is not None)
+        deltas_bytes = sum(step.delta.num_bytes for step in self.steps if step.delta is not None)
+        return self.whole_bytes + deltas_bytes - self._kept_bytes
+
+    @property
+    def _kept_bytes(self) -> int:
+        return sum(self.kept.get(step.sha256, 0) for step in self.steps)
 
 
 def read_offer(

@@ -14,7 +14,7 @@ from pocketseek.apps.repository.update_plan import UpdatePlan
 from pocketseek.apps.repository.update_step import Step
 from pocketseek.apps.repository.wanted import WantedFile
 from pocketseek.errors import FormatError, IntegrityError
-from pocketseek.package.delta_fit import DeltaFit
+from pocketseek.package.delta.fit import DeltaFit
 from pocketseek.package.storage import check_free_space, storage_errors
 
 _SPARE_BYTES = 16_000_000  # for manifests, directories and the file system itself
@@ -38,7 +38,8 @@ class Updated:
 
 
 class UpdateWork:
-    """Fetches and applies, in the caller's thread where anything is decided."""
+    """Fetches and applies, in the caller's thread where anything is decided. made(num_bytes, total_bytes): of chunks
+    and files that come as deltas, how much was put together."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class UpdateWork:
         fit: DeltaFit,
         num_connections: int,
         progress: Progress | None,
+        made: Progress | None = None,
     ) -> None:
         self._package_dir = package_dir
         self._source = source
@@ -55,6 +57,8 @@ class UpdateWork:
         self._fit = fit
         self._num_connections = 1 if isinstance(source, DirectorySource) else num_connections
         self._progress = progress
+        self._made = made
+        self._made_bytes = self._to_make_bytes = 0
         self._by_path: dict[str, Step] = {}
         self._failed: list[Step] = []
         self.taken: list[Step] = []
@@ -77,16 +81,18 @@ class UpdateWork:
     def run(self, plan: UpdatePlan, allow: Callable[[int], None] = lambda _: None) -> None:
         """Every chunk and file of the plan is in the update directory afterwards, checked and synced. allow(num_bytes):
         asked before so much is fetched in all; it raises if that is too much."""
-        allow(plan.fetch_bytes)
         self._by_path = {self._wanted(step).path: step for step in plan.steps}
         there = [step for step in plan.steps if self._keeping.is_delta_there(step)]
         to_fetch = [self._wanted(step) for step in plan.steps if step not in there]
+        fetch_bytes = sum(file.missing_bytes for file in to_fetch)
+        allow(fetch_bytes)
         self._check_space(plan, to_fetch)
+        self._made_bytes, self._to_make_bytes = 0, sum(step.entry.num_bytes for step in plan.steps if step.delta)
         for step in there:
             self._apply(step)
         self._fetch(to_fetch)
         if self._failed:
-            allow(plan.fetch_bytes + sum(step.entry.num_bytes for step in self._failed))
+            allow(fetch_bytes + sum(step.entry.num_bytes for step in self._failed))
             self._fetch([step.whole(self._package_dir, self._keeping.suffix) for step in self._failed])
 
     def result(self, plan: UpdatePlan) -> Updated:
@@ -136,3 +142,6 @@ class UpdateWork:
         delta = self._wanted(step).target
         with storage_errors(delta):
             delta.unlink()
+        self._made_bytes += step.entry.num_bytes
+        if self._made is not None:
+            self._made(self._made_bytes, self._to_make_bytes)

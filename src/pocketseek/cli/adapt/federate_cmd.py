@@ -256,8 +256,8 @@ def client(
 def log(name: wishes.Name = "default", json: options.Json = False) -> None:
     """Show the rounds of a federation, and whether the log is as it was written."""
     from pocketseek.adapt.federated.opened import LOG
-    from pocketseek.package.audit import AuditLog
     from pocketseek.package.paths import check_model_name
+    from pocketseek.package.trust.audit import AuditLog
 
     settings = read_settings()
     folder = settings.federations_dir / check_model_name(name)

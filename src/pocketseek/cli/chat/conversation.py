@@ -21,7 +21,7 @@ from pocketseek.apps.conversation import ConversationInfo
 from pocketseek.cli import messages
 from pocketseek.cli.chat import chat_messages
 from pocketseek.cli.chat.history_commands import NAMES, HistoryCommands
-from pocketseek.cli.console import AnswerPrinter, note, note_list, print_paragraph
+from pocketseek.cli.console import AnswerPrinter, note, note_list, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.run.heat_note import HeatNote
 from pocketseek.cli.run.min_speed import SpeedFloor
@@ -96,7 +96,7 @@ class Conversation:
     def run(self, resumed: KeptConversation | None = None) -> None:
         """Until the user leaves. resumed: what to go on with."""
         if self._interactive:
-            print_paragraph(self._words(chat_messages.WELCOME, name=self._model_name))
+            print_text(self._words(chat_messages.WELCOME, name=self._model_name))
         if resumed is not None and self._kept is not None:
             self._kept.resume(resumed, self._model_name)
         self._heat.see(self._thermal_status())

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from pocketseek.cli.console import (
     format_bytes,
     note,
+    print_exact,
     print_facts,
     print_json,
-    print_paragraph,
     print_table,
     print_text,
     progress_bar,
@@ -64,12 +64,12 @@ def show_verdict(settings: Settings, *, measure: bool, as_json: bool) -> None:
     shown = _worth_a_row([one for one in verdicts if is_usual(one)])
     _print_models(shown, figures, words)
     if choice is None:
-        print_paragraph(_why_none(verdicts, words)["text"])
+        print_text(_why_none(verdicts, words)["text"])
         return
     for line in _advice(choice, facts.storage_free_bytes, words):
-        print_paragraph(line)
+        print_text(line)
     if not choice.needs.is_installed and not _is_demo(choice.needs):  # in one line, so that it can be copied
-        print_text(f"    pocketseek pull {choice.needs.name} --quant {choice.needs.quant}")
+        print_exact(f"    pocketseek pull {choice.needs.name} --quant {choice.needs.quant}")
 
 
 def _worth_a_row(verdicts: Sequence[ModelVerdict]) -> list[ModelVerdict]:
@@ -151,7 +151,7 @@ def _print_models(verdicts: Sequence[ModelVerdict], figures: MachineFigures | No
     )
     print_table([words(column) for column in columns], [_row(one, words) for one in verdicts], essential=(0, 1, 2, 3))
     for line in _remarks(verdicts, figures, words):
-        print_paragraph(line)
+        print_text(line)
 
 
 def _remarks(verdicts: Sequence[ModelVerdict], figures: MachineFigures | None, words: Words) -> list[str]:

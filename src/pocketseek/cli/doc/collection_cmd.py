@@ -11,12 +11,12 @@ import typer
 
 from pocketseek.cli import options
 from pocketseek.cli.console import (
+    confirm,
     format_bytes,
     is_interactive,
     note,
     print_indented,
     print_json,
-    print_paragraph,
     print_table,
     print_text,
 )
@@ -157,7 +157,7 @@ def search(
     elif not found:
         print_text(words(said.NOTHING_FOUND))
     for item in () if json else found:
-        print_paragraph(place_line(words, item.document.title, item.place, item.heading))
+        print_text(place_line(words, item.document.title, item.place, item.heading))
         print_indented(snippet(item.text, text))
 
 
@@ -237,7 +237,7 @@ def found_facts(item: Found) -> dict[str, object]:
 def _is_confirmed(words: Words, count: int) -> bool:
     if not is_interactive():
         raise UsageError("removing documents needs a confirmation; add --yes")
-    return typer.confirm(words(said.CONFIRM_REMOVE, count=count), err=True)
+    return confirm(words(said.CONFIRM_REMOVE, count=count))
 
 
 def _tell(report: AddReport, words: Words, collection: str, num_documents: int) -> None:

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketseek.cli.console import note, print_json, print_text, progress_bar
+from pocketseek.cli.console import note, print_exact, print_json, progress_bar
 from pocketseek.cli.doc import library_messages as said
 from pocketseek.cli.doc.jobs_cmd import stoppable
 from pocketseek.cli.doc.talk import OpenedModel
@@ -55,7 +55,7 @@ def run_extraction(
 
 
 def _tell(found: Extraction, words: Words) -> None:
-    print_text(json.dumps(found.value, ensure_ascii=False, indent=2))
+    print_exact(json.dumps(found.value, ensure_ascii=False, indent=2))
     if found.unplaced:
         note(words(said.UNPLACED_FIELDS, fields=", ".join(found.unplaced)))
     if found.missing:

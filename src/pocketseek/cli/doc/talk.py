@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from pocketseek.cli import messages
-from pocketseek.cli.console import AnswerPrinter, note, print_json, print_text
+from pocketseek.cli.console import AnswerPrinter, note, print_indented, print_json, print_text
 from pocketseek.cli.doc import library_messages as said
 from pocketseek.cli.doc.collection_cmd import found_facts, place_facts, place_line
 from pocketseek.cli.messages import Words
@@ -136,7 +136,8 @@ def tell_sources(reply: Reply, words: Words) -> None:
     print_text("\n" + words(said.SOURCES))
     for one in reply.citations:
         place = place_line(words, one.title, one.place, one.heading)
-        print_text(f"[{one.number}] {place}\n    “{one.quote}”")
+        print_text(f"[{one.number}] {place}")
+        print_indented(f"“{one.quote}”")
 
 
 def citation_facts(citation: Citation) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pocketseek.cli import options
-from pocketseek.cli.console import is_interactive, note, print_json, print_text
+from pocketseek.cli.console import is_interactive, note, print_exact, print_json
 from pocketseek.cli.guard import trust_messages as messages
 from pocketseek.cli.messages import Words
 from pocketseek.settings import Settings, read_settings
@@ -24,9 +24,9 @@ Trust = Annotated[bool, typer.Option("--trust/--no-trust", help="Trust it on thi
 
 def keygen(name: Name = "owner", out: Out = None, trust: Trust = True, json: options.Json = False) -> None:
     """Make a key pair for signing models. The passphrase is asked for, or comes from POCKETSEEK_PASSPHRASE."""
-    from pocketseek.package.audit import AuditLog
-    from pocketseek.package.sign import make_key, write_key
-    from pocketseek.package.trust_store import TrustedKey, TrustStore, with_key
+    from pocketseek.package.trust.audit import AuditLog
+    from pocketseek.package.trust.sign import make_key, write_key
+    from pocketseek.package.trust.trust_store import TrustedKey, TrustStore, with_key
 
     settings = read_settings()
     words = Words(settings.language)
@@ -47,7 +47,7 @@ def keygen(name: Name = "owner", out: Out = None, trust: Trust = True, json: opt
         note(words(message))
     note(words(messages.KEY_FINGERPRINT, fingerprint=key.public.fingerprint))
     note(words(messages.KEY_TO_PUBLISH))
-    print_text(key.public.line)
+    print_exact(key.public.line)
 
 
 def _new_passphrase(settings: Settings, words: Words, path: Path) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import options
-from pocketseek.cli.console import print_json, print_paragraph, progress_bar
+from pocketseek.cli.console import print_json, print_text, progress_bar
 from pocketseek.cli.guard import seal_messages
 from pocketseek.cli.guard.key_options import KeyOptions, needed_secret, new_key, new_passphrase, tell_key_file
 from pocketseek.cli.guard.seal_view import what_opens
@@ -22,8 +22,8 @@ from pocketseek.settings import Settings, read_settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pocketseek.package.key_slots import Secret
-    from pocketseek.package.sealing import SealReport
+    from pocketseek.package.sealing.in_place import SealReport
+    from pocketseek.package.sealing.key_slots import Secret
 
 _PASSPHRASE = "POCKETSEEK_PASSPHRASE"
 
@@ -60,10 +60,10 @@ def seal(
         return seal_data_here(KeyOptions(key_file, key_command), new_key_file, json=json)
     from pocketseek.apps.repository.versions import has_previous
     from pocketseek.apps.sealing import seal_model
-    from pocketseek.package.audit import AuditLog
-    from pocketseek.package.seal import require_ciphers
-    from pocketseek.package.seal_record import read_record
+    from pocketseek.package.sealing.ciphers import require_ciphers
+    from pocketseek.package.sealing.seal_record import read_record
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.audit import AuditLog
 
     settings = read_settings()
     words = Words(settings.language)
@@ -90,9 +90,9 @@ def seal(
     if json:
         print_json(seal_facts(path, report, time.perf_counter() - start_s))
     else:
-        print_paragraph(_told(path, report, words))
+        print_text(_told(path, report, words))
         if had_previous and not has_previous(path):
-            print_paragraph(words(seal_messages.PREVIOUS_GONE))
+            print_text(words(seal_messages.PREVIOUS_GONE))
 
 
 def seal_facts(path: Path, report: SealReport, duration_s: float) -> dict[str, object]:

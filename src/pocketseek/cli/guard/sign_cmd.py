@@ -19,8 +19,8 @@ from pocketseek.errors import TrustError, UsageError
 from pocketseek.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from pocketseek.package.public_key import PublicKey
-    from pocketseek.package.sign import SigningKey
+    from pocketseek.package.trust.public_key import PublicKey
+    from pocketseek.package.trust.sign import SigningKey
 
 KeyFile = Annotated[
     Path | None,
@@ -55,17 +55,22 @@ def sign(
 ) -> None:
     """Sign a model's manifest, which names every byte of it. Devices that trust the key then run it. The passphrase of
     the key is asked for, or comes from POCKETSEEK_PASSPHRASE."""
+    from pocketseek.package.manifest import read_manifest_bytes
+    from pocketseek.package.paths import DELTAS_NAME
     from pocketseek.package.store import ModelStore
 
     settings = read_settings()
     expires_s = parse_expiry(expires, int(time.time())) if expires is not None else None
     path = ModelStore(settings.models_dir).resolve(model)
     _check_version(path, model, version)
+    manifest_before = read_manifest_bytes(path)
     facts = sign_installed(settings, path, read_signer(settings, key), expires_s=expires_s, version=version)
     if json:
         print_json(facts.to_json())
     else:
         facts.tell(model, Words(settings.language))
+    if read_manifest_bytes(path) != manifest_before and any((path / DELTAS_NAME).glob("*.json")):
+        note(Words(settings.language)(messages.DELTAS_LEAD_ELSEWHERE, path=model))
 
 
 def _check_version(path: Path, model: str, version: int | None) -> None:
@@ -80,8 +85,8 @@ def _check_version(path: Path, model: str, version: int | None) -> None:
 def read_signer(settings: Settings, key: Path | None = None) -> SigningKey:
     """Asks for its passphrase. key: a file, or a name in keys/; None: the only one there. Raises UsageError (none,
     several, revoked here) and what reading it raises."""
-    from pocketseek.package.sign import read_key
-    from pocketseek.package.trust_store import TrustStore
+    from pocketseek.package.trust.sign import read_key
+    from pocketseek.package.trust.trust_store import TrustStore
 
     words = Words(settings.language)
     key_path = _key_path(settings, key) if key is not None else _only_key(settings)
@@ -130,8 +135,8 @@ def sign_installed(
     settings: Settings, path: Path, signer: SigningKey, *, expires_s: int | None = None, version: int | None = None
 ) -> SignedHere:
     """Raises as `sign_package`."""
-    from pocketseek.package.audit import AuditLog
-    from pocketseek.package.signing import sign_package
+    from pocketseek.package.trust.audit import AuditLog
+    from pocketseek.package.trust.signing import sign_package
 
     signed = sign_package(path, signer, created_s=int(time.time()), expires_s=expires_s, version=version)
     number, public = signed.manifest.version, signer.public
@@ -168,7 +173,7 @@ def _passphrase(settings: Settings, words: Words, path: Path) -> str | None:
 
 def _pin(settings: Settings, path: Path, signer: SigningKey) -> bool:
     """Whoever signs a model means it to be signed so from now on; whether the key is trusted here."""
-    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
     gate = Gatekeeper.of(settings)
     state = gate.look_at(path)

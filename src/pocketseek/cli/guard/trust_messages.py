@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pocketseek.cli.messages import Message
-from pocketseek.package.audit_chain import SENTENCES, ProblemKind
+from pocketseek.package.trust.audit_chain import SENTENCES, ProblemKind
 
 # the state of a model
 SIGNED_BY = Message("signed by {name} ({fingerprint})", "由 {name} 签名（{fingerprint}）")
@@ -13,6 +13,11 @@ TRUSTED = Message("{signed}, trusted since {day}", "{signed}，自 {day} 起受�
 UNKNOWN_KEY = Message("{signed}, who is not trusted here yet", "{signed}，此密钥尚未受信任")
 OTHER_MODELS = Message("{signed}, who is trusted for other models only", "{signed}，此密钥只对其他模型受信任")
 EXPIRED = Message("{signed}, expired on {day}", "{signed}，已于 {day} 过期")
+DELTAS_LEAD_ELSEWHERE = Message(
+    "its manifest has changed, so the differences that were published lead elsewhere: run "
+    "`pocketseek diff OLD {path} --publish` again",
+    "清单已改变，先前发布的差分不再适用：请重新运行 `pocketseek diff OLD {path} --publish`",
+)
 REVOKED = Message("{signed}, revoked: it may not be used", "{signed}，密钥已吊销：不可使用")
 WRONG = Message("the signature does not match: it may not be used", "签名不符：不可使用")
 UNSIGNED = Message("not signed", "未签名")

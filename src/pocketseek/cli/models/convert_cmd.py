@@ -19,7 +19,6 @@ from pocketseek.cli.console import (
     format_bytes,
     note,
     print_json,
-    print_paragraph,
     print_text,
     progress_bar,
 )
@@ -104,9 +103,9 @@ def convert(
     """Convert a GGUF or safetensors checkpoint and install it. The same command again goes on with an interrupted
     conversion if that takes long (--calibrate, --target-size, --bits); others leave nothing behind."""
     from pocketseek.convert.pipeline import convert_checkpoint
-    from pocketseek.package.audit import AuditLog
     from pocketseek.package.manifest import read_manifest
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.audit import AuditLog
 
     if destination is not None and not str(destination):
         raise UsageError("the destination is empty; give a path or leave it out")
@@ -154,7 +153,7 @@ def convert(
         if calibration and not (told and calibration["matrices"]):
             note(_calibrated(calibration, words))
         for line in told:
-            print_paragraph(line)
+            print_text(line)
 
 
 def _calibration_text(path: Path) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
-from pocketseek.cli.console import format_bytes, is_interactive
+from pocketseek.cli.console import confirm, format_bytes, is_interactive
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models import pull_messages
 from pocketseek.errors import UsageError
@@ -22,7 +20,7 @@ def check_metered(words: Words, num_bytes: int, *, allowed: bool) -> None:
     if facts.metered != "yes":
         return
     question = words(pull_messages.CONFIRM_METERED, source=facts.source, size=format_bytes(num_bytes))
-    if not is_interactive() or not typer.confirm(question, err=True):
+    if not is_interactive() or not confirm(question):
         raise UsageError(
             f"{format_bytes(num_bytes)} are to be fetched and this network is paid for by the byte (says "
             f"{facts.source}); use another one, or add --allow-metered"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 
-import typer
-
 from pocketseek.cli import options
-from pocketseek.cli.console import format_bytes, is_interactive, print_json, print_text
+from pocketseek.cli.console import confirm, format_bytes, is_interactive, print_json, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models import models_messages
 from pocketseek.errors import UsageError
@@ -19,10 +17,10 @@ def remove(model: options.InstalledName, yes: options.Yes = False, json: options
     from pocketseek.adapt.train_output import remove_trained
     from pocketseek.apps.kept_pages import owners_of
     from pocketseek.apps.onnx_models import sweep_cache
-    from pocketseek.package.audit import AuditLog
     from pocketseek.package.part_view import forget_views
     from pocketseek.package.storage import tree_bytes
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.audit import AuditLog
     from pocketseek.runtime.prefix.forgotten import forget_model
 
     settings = read_settings()
@@ -34,7 +32,7 @@ def remove(model: options.InstalledName, yes: options.Yes = False, json: options
         if not is_interactive():
             raise UsageError(f"removing {model} needs a confirmation; add --yes")
         size = format_bytes(tree_bytes(store.path_for_new(model)))
-        if not typer.confirm(words(models_messages.CONFIRM_REMOVE, name=model, size=size), err=True):
+        if not confirm(words(models_messages.CONFIRM_REMOVE, name=model, size=size)):
             print_text(words(models_messages.NOT_REMOVED))
             return
     owners = owners_of(store.path_for_new(model), settings) if store.is_installed(model) else frozenset[str]()

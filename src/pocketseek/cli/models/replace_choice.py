@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
-from pocketseek.cli.console import is_interactive
+from pocketseek.cli.console import confirm, is_interactive
 from pocketseek.cli.guard.trust_view import describe, look_by_path
 from pocketseek.cli.messages import Message, Words
 from pocketseek.cli.models import pull_messages
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from pocketseek.apps.repository.pull import Replacing
     from pocketseek.apps.repository.receive import Offer
     from pocketseek.package.entries import Manifest
-    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
 
 def allow_replacing(replacing: Replacing, settings: Settings, words: Words, *, yes: bool) -> None:
@@ -27,12 +25,12 @@ def allow_replacing(replacing: Replacing, settings: Settings, words: Words, *, y
     if not is_interactive():
         line = _told(pull_messages.REPLACING, replacing, settings, Words("en"))
         raise UsageError(f"{line}; add --yes to replace it, or choose another --name")
-    if not typer.confirm(_told(pull_messages.CONFIRM_REPLACE, replacing, settings, words), err=True):
+    if not confirm(_told(pull_messages.CONFIRM_REPLACE, replacing, settings, words)):
         raise UsageError(f"{replacing.name} was left as it is; choose another --name to have both")
 
 
 def _told(message: Message, replacing: Replacing, settings: Settings, words: Words) -> str:
-    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
     gate, offer = Gatekeeper.of(settings), replacing.offer
     state = look_by_path(gate, replacing.path, replacing.old)
@@ -53,7 +51,7 @@ def _model(manifest: Manifest, signed: str, words: Words) -> str:
 
 def _offered(gate: Gatekeeper, offer: Offer, place: str, words: Words) -> str:
     """What is known of its signature; it is judged for good afterwards."""
-    from pocketseek.package.trust import judge_offer
+    from pocketseek.package.trust.judge import judge_offer
 
     try:
         state = judge_offer(offer.manifest_bytes, offer.signature, gate.store.load(), place=place)

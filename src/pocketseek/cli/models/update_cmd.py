@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import options
-from pocketseek.cli.console import format_bytes, is_interactive, note, print_json, print_text, progress_bar
+from pocketseek.cli.console import confirm, format_bytes, is_interactive, note, print_json, print_text, progress_bar
 from pocketseek.cli.guard.key_options import KeyCommand, KeyFile, KeyOptions, unlocked
 from pocketseek.cli.guard.trust_choice import admission_of
 from pocketseek.cli.messages import Words
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pocketseek.apps.repository.source import PackageSource
     from pocketseek.apps.repository.update_plan import UpdatePlan
     from pocketseek.apps.repository.update_work import Updated
-    from pocketseek.package.key_slots import Secret
+    from pocketseek.package.sealing.key_slots import Secret
 
 
 def update(
@@ -110,7 +110,7 @@ def _agreed(words: Words, model: str, *, yes: bool) -> bool:
         return True
     if not is_interactive():
         raise UsageError(f"updating {model} needs a confirmation; add --yes")
-    return typer.confirm(words(update_messages.CONFIRM_UPDATE), default=True, err=True)
+    return confirm(words(update_messages.CONFIRM_UPDATE), default=True)
 
 
 def _allowance(
@@ -124,7 +124,7 @@ def _allowance(
         if num_bytes <= agreed_bytes or isinstance(source, DirectorySource):
             return
         sizes = {"size": format_bytes(num_bytes), "told": format_bytes(agreed_bytes)}
-        if not yes and not typer.confirm(words(update_messages.CONFIRM_MORE, **sizes), err=True):
+        if not yes and not confirm(words(update_messages.CONFIRM_MORE, **sizes)):
             raise UsageError(
                 f"{sizes['size']} are to be fetched instead of {sizes['told']}; the same command asks again, and goes "
                 "on with what arrived"
@@ -149,9 +149,20 @@ def _run(
 ) -> Updated:
     from pocketseek.apps.repository.update import update as run_update
 
-    label = words(update_messages.UPDATING, name=model)
+    fetching, making = words(update_messages.UPDATING, name=model), words(update_messages.PUTTING_TOGETHER, name=model)
     try:
         with progress_bar("transfer") as show:
+            is_fetching = False
+
+            def fetched(done: int, total: int) -> None:
+                nonlocal is_fetching
+                is_fetching = done < total
+                if is_fetching:
+                    show(fetching, done, total)
+
+            def made(done: int, total: int) -> None:
+                if not is_fetching:  # one bar at a time: nobody waits for it before everything has arrived
+                    show(making, done, total)
 
             def allow_more(num_bytes: int) -> None:
                 with show.paused():
@@ -166,7 +177,8 @@ def _run(
                 whole=whole,
                 keep_previous=keep,
                 allow=allow_more,
-                progress=lambda done, total: show(label, done, total),
+                progress=fetched,
+                made=made,
             )
     except (DownloadError, StorageError, KeyboardInterrupt):
         note(words(update_messages.KEPT_PARTS))

@@ -65,6 +65,7 @@ CONFIRM_MORE = Message(
 )
 NOT_UPDATED = Message("nothing was changed", "未作任何更改")
 UPDATING = Message("fetching {name}", "正在下载 {name}")
+PUTTING_TOGETHER = Message("putting {name} together", "正在合成 {name}")
 UPDATED = Message(
     "{name} is updated: {size} fetched, {deltas} chunks and files by difference, {whole} whole",
     "{name} 已更新：下载 {size}，{deltas} 个以差分更新，{whole} 个完整下载",

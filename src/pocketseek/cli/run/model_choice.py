@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from pocketseek.cli import messages
-from pocketseek.cli.console import is_interactive, progress_bar
+from pocketseek.cli.console import confirm, is_interactive, progress_bar
 from pocketseek.cli.guard.key_options import NO_KEY, KeyOptions, secret_for
 from pocketseek.cli.guard.state_key import cache_key
 from pocketseek.cli.guard.trust_choice import settle_trust
@@ -83,9 +81,9 @@ def _refuse_adapter(name: str, path: Path) -> None:
 
 def _install_demo(settings: Settings, words: Words, *, yes: bool) -> Path:
     from pocketseek.apps.demo_model import DEMO_NAME, install_demo
-    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.trust.audit import AuditLog
 
-    if not yes and is_interactive() and not typer.confirm(words(demo_messages.CONFIRM), default=True, err=True):
+    if not yes and is_interactive() and not confirm(words(demo_messages.CONFIRM), default=True):
         raise NotFoundError("no model was installed; `pocketseek convert FILE` installs a model file you have")
     with progress_bar() as show:
         path = install_demo(

@@ -9,7 +9,7 @@ import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.completion import complete_model, complete_token
-from pocketseek.cli.console import note, print_json, print_table, print_text
+from pocketseek.cli.console import note, print_exact, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.serve import token_messages
 from pocketseek.settings import read_settings
@@ -60,7 +60,7 @@ def create(
         print_json(_facts(token) | {"token": secret})
         return
     print_text(_words()(token_messages.TOKEN_CREATED, name=name))
-    print_text(secret)
+    print_exact(secret)
     if limits.models:
         _warn(limits.models)
 
@@ -113,7 +113,7 @@ def _store() -> TokenStore:
 
 
 def _write_down(event: str, name: str) -> None:
-    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.trust.audit import AuditLog
 
     AuditLog(read_settings().audit_path).write(event, token=name)
 

@@ -18,7 +18,7 @@ import typer
 
 from pocketseek import __version__
 from pocketseek.cli import messages
-from pocketseek.cli.console import is_interactive, note, print_paragraph, print_text, progress_bar
+from pocketseek.cli.console import is_interactive, note, print_exact, print_text, progress_bar
 from pocketseek.cli.messages import Words
 from pocketseek.cli.models.models_cmd import describe_broken
 from pocketseek.cli.start import start_messages as says
@@ -90,11 +90,11 @@ class _Guide:
     def run(self) -> bool:
         """Whether all commands are to be listed."""
         facts = check_device(data_dir=self._settings.home)
-        print_paragraph(self._words(says.TITLE, version=__version__) + "\n")
+        print_text(self._words(says.TITLE, version=__version__) + "\n")
         figures = self._known_figures(facts)
         show_device(facts, figures, self._names(), self._words)
         for model in self._store.list_broken():
-            print_paragraph(describe_broken(model, self._words))
+            print_text(describe_broken(model, self._words))
         print_text("")
         if figures is None or figures.is_estimate:
             figures = self._measured(facts) or figures
@@ -106,7 +106,7 @@ class _Guide:
             try:
                 done = self._do(chosen)
             except _FAILURES as error:
-                print_paragraph(self._words(says.FETCH_FAILED, why=error) + "\n")
+                print_text(self._words(says.FETCH_FAILED, why=error) + "\n")
                 continue
             if done:
                 return False
@@ -129,7 +129,7 @@ class _Guide:
 
         if self._names():  # who has a model wants to use it; `device --measure` is there
             return None
-        print_paragraph(self._words(says.WHY_MEASURE))
+        print_text(self._words(says.WHY_MEASURE))
         if not typer.confirm(self._words(says.CONFIRM_MEASURE), default=True):
             print_text("")
             return None
@@ -160,7 +160,7 @@ class _Guide:
     def _choice(self, offers: Sequence[Offer]) -> Offer | None:
         """None: to leave."""
         if not any(offer.act in ("talk", "fetch") for offer in offers):
-            print_paragraph(self._words(says.NOTHING_FITS) + "\n")
+            print_text(self._words(says.NOTHING_FITS) + "\n")
         print_text(self._words(says.WHAT_NEXT) + "\n")
         show_offers(offers, self._words)
         print_text("")
@@ -171,7 +171,7 @@ class _Guide:
             if typed.isascii() and typed.isdigit() and 1 <= int(typed) <= len(offers):
                 print_text("")
                 return offers[int(typed) - 1]
-            print_paragraph(self._words(says.NO_CHOICE, typed=typed[:40], most=len(offers)))
+            print_text(self._words(says.NO_CHOICE, typed=typed[:40], most=len(offers)))
 
     def _do(self, offer: Offer) -> bool:
         """Whether that was all; False: back to the choices."""
@@ -204,7 +204,7 @@ class _Guide:
         if missing_libraries():
             self._has_libraries("serve", *missing_libraries())
             return False
-        print_paragraph(self._words(says.PAGE_SOON))
+        print_text(self._words(says.PAGE_SOON))
         serve()
         return True
 
@@ -212,8 +212,8 @@ class _Guide:
         """Otherwise it is said how to get them."""
         if all(find_spec(name) is not None for name in names):
             return True
-        print_paragraph(self._words(says.NEEDS_EXTRA))
-        print_text(f"\n    pip install 'pocketseek[{extra}]'\n")
+        print_text(self._words(says.NEEDS_EXTRA))
+        print_exact(f"\n    pip install 'pocketseek[{extra}]'\n")
         return False
 
     def _install_file(self) -> bool:
@@ -226,7 +226,7 @@ class _Guide:
             return False
         path = Path(typed).expanduser()
         if not path.exists():
-            print_paragraph(self._words(says.NO_FILE, path=typed) + "\n")
+            print_text(self._words(says.NO_FILE, path=typed) + "\n")
             return False
         before = set(self._names())
         convert(path)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pocketseek.cli import messages
-from pocketseek.cli.console import format_bytes, print_facts, safe_text
+from pocketseek.cli.console import format_bytes, print_facts, safe_text, wrapped
 from pocketseek.cli.messages import Message, Words
 from pocketseek.cli.start import start_messages as says
 from pocketseek.cli.start.offers import Act, Offer
@@ -68,15 +68,17 @@ def show_offers(offers: Sequence[Offer], words: Words) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
+    width = console.width - len(str(len(offers))) - 2
     for number, offer in enumerate(offers, start=1):
         text = Text(safe_text(title(offer, words)), style="bold" if number == 1 else "")
         if detail := detail_of(offer, words):
-            text.append("\n" + safe_text(detail), style="dim not bold")
+            text.append("\n" + wrapped(safe_text(detail), width), style="dim not bold")
         table.add_row(Text(str(number), style="bold cyan"), text)
-    Console().print(table)
+    console.print(table)
 
 
 def title(offer: Offer, words: Words) -> str:

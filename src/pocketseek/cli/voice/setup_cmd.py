@@ -9,12 +9,13 @@ import typer
 from pocketseek.cli import options
 from pocketseek.cli.console import (
     ShowProgress,
+    confirm,
     format_bytes,
     is_interactive,
     note,
     print_json,
-    print_paragraph,
     print_table,
+    print_text,
     progress_bar,
 )
 from pocketseek.cli.messages import Words
@@ -74,9 +75,7 @@ def _agreed(words: Words, missing: list[Part]) -> bool:
         note(words(voice_messages.HOW_TO_FETCH, parts=" ".join(part.id for part in missing)))
         return False
     size = format_bytes(sum(part.num_bytes for part in missing))
-    return typer.confirm(
-        words(voice_messages.ASK_FETCH, parts=", ".join(part.id for part in missing), size=size), err=True
-    )
+    return confirm(words(voice_messages.ASK_FETCH, parts=", ".join(part.id for part in missing), size=size))
 
 
 def _fetch(settings: Settings, words: Words, missing: list[Part], *, quiet: bool) -> None:
@@ -126,8 +125,8 @@ class _Here:
 
     def __init__(self, settings: Settings, words: Words) -> None:
         from pocketseek.apps.voice.candidates import recogniser_folders, voice_folders
-        from pocketseek.package.gatekeeper import Gatekeeper
         from pocketseek.package.store import ModelStore
+        from pocketseek.package.trust.gatekeeper import Gatekeeper
 
         self._words = words
         self._gate = Gatekeeper.of(settings)
@@ -185,16 +184,16 @@ def _has_library(part: Part) -> bool:
 
 
 def _say_what_is_used(settings: Settings, words: Words, language: str) -> None:
-    from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
+    from pocketseek.apps.voice.engines.choose import choose_detector, choose_recogniser, choose_synthesiser
 
     try:
         choose_detector(settings)
         recogniser = choose_recogniser(settings, language)
         voice = choose_synthesiser(settings, language, may_play_itself=True)
     except (UnsupportedError, VoiceError) as error:
-        print_paragraph(words(voice_messages.NOT_READY, language=language, problem=error))
+        print_text(words(voice_messages.NOT_READY, language=language, problem=error))
         return
-    print_paragraph(
+    print_text(
         words(
             voice_messages.USED,
             language=language,
@@ -207,7 +206,7 @@ def _say_what_is_used(settings: Settings, words: Words, language: str) -> None:
 
 
 def _facts(settings: Settings, language: str) -> dict[str, object]:
-    from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
+    from pocketseek.apps.voice.engines.choose import choose_detector, choose_recogniser, choose_synthesiser
     from pocketseek.apps.voice.parts import known_parts
 
     facts: dict[str, object] = {

@@ -19,7 +19,7 @@ from pocketseek.apps.voice.events import (
     TurnFailed,
     TurnTimings,
 )
-from pocketseek.cli.console import end_in_a_line, note, print_paragraph, safe_text
+from pocketseek.cli.console import end_in_a_line, note, print_text, safe_text
 from pocketseek.cli.messages import Message, Words
 from pocketseek.cli.voice import voice_messages
 
@@ -52,12 +52,12 @@ class TurnView:
         elif isinstance(event, Transcript):
             self._clear()
             text = event.text or self._words(voice_messages.NOT_UNDERSTOOD)
-            print_paragraph(self._words(voice_messages.YOU, text=text))
+            print_text(self._words(voice_messages.YOU, text=text))
         elif isinstance(event, AnswerText):
             self._answer.append(event.text)
         elif isinstance(event, Interrupted):
             self._tell_answer()
-            print_paragraph(self._words(voice_messages.INTERRUPTED))
+            print_text(self._words(voice_messages.INTERRUPTED))
         elif isinstance(event, TurnFailed):
             self._clear()
             self._answer.clear()
@@ -88,7 +88,7 @@ class TurnView:
     def _tell_answer(self) -> None:
         if text := " ".join("".join(self._answer).split()):
             self._clear()
-            print_paragraph(self._words(voice_messages.ANSWER, text=text))
+            print_text(self._words(voice_messages.ANSWER, text=text))
         self._answer.clear()
 
 

@@ -56,6 +56,7 @@ export async function openSheet(title, actions, lines = []) {
     make("button", { type: "submit", value: index, class: action.danger ? "wide danger" : "wide" },
       icon(action.icon), action.label));
   byId("sheet-actions").replaceChildren(...buttons);
+  byId("sheet-leave").textContent = say(actions.length ? "cancel" : "close"); // what is only told is not cancelled
   byId("sheet").setAttribute("aria-label", title);
   const chosen = await opened(byId("sheet"));
   if (chosen !== "") await actions[Number(chosen)].run();

@@ -93,7 +93,8 @@ class UpdateView {
     while (run.state === RUNNING) {
       if (run.total_bytes) {
         bar.value = run.done_bytes / run.total_bytes;
-        text.textContent = say("updatingPart", { done: size(run.done_bytes), total: size(run.total_bytes) });
+        text.textContent = run.done_bytes < run.total_bytes
+          ? say("updatingPart", { done: size(run.done_bytes), total: size(run.total_bytes) }) : say("puttingTogether");
       }
       await wait();
       if (!this.isSeen) return;

@@ -77,6 +77,7 @@ export default {
   installAnyway: "Fetch all the same",
   updating: "Fetching…",
   updatingPart: "Fetching, {done} of {total}",
+  puttingTogether: "Putting it together…",
   updated: "Updated. The next answer is by the new version.",
   updateStopped: "Stopped. What has arrived is kept for the next time.",
   done: "Done",
