@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -12,6 +13,7 @@ from typer.main import get_command
 from typer.models import CommandInfo
 
 from pocketseek.cli.examples import EXAMPLES
+from pocketseek.errors import UsageError
 
 # Commands by what a person wants to do; one that is not named here is among the last.
 PANELS: dict[str, tuple[str, ...]] = {
@@ -36,8 +38,20 @@ class Commands(TyperGroup):
         return sorted(super().list_commands(ctx), key=lambda name: places.get(name, len(places)))
 
 
+class Command(TyperCommand):
+    """Numbers are finite: nan is neither below a least value nor above a largest one, so `min=` lets it pass."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Raises UsageError."""
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UsageError(f"{parameter.opts[0]} is {value}, which is no number to work with; give a finite one")
+        return super().invoke(ctx)
+
+
 def dress(app: Typer) -> None:
-    """Add panels and examples to every command that was registered; once, after all of them."""
+    """Add panels, examples and the check of numbers to every command that was registered; once, after all of them."""
     app.info.epilog = _with_examples("", "")
     for command in app.registered_commands:
         command.rich_help_panel = _panel(command.name)
@@ -78,6 +92,7 @@ def _panel(name: str | None) -> str:
 
 def _dress_command(command: CommandInfo, name: str) -> None:
     """In lists of commands, the first sentence is enough."""
+    command.cls = Command
     command.epilog = _with_examples(name, command.epilog or "")
     text = " ".join(((command.callback and command.callback.__doc__) or "").split())
     command.short_help = text.partition(". ")[0].rstrip(".") + "."

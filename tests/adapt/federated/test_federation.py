@@ -169,7 +169,7 @@ def test_a_killed_server_goes_on_where_it_was_and_forgets_no_noise(tmp_path: Pat
 def test_another_federations_state_is_not_taken_over(tmp_path: Path) -> None:
     learning = federation(tmp_path)
     learning.begin(2)
-    with pytest.raises(UsageError, match="differs"):
+    with pytest.raises(UsageError, match="differs in clip_norm; "):
         federation(tmp_path, replace(PLAN, clip_norm=3.0))
     assert federation(tmp_path, replace(PLAN, rounds=9)).plan.rounds == 9  # more rounds are the same federation
     assert federation(tmp_path, replace(PLAN, clip_norm=3.0), fresh=True).rounds_done == 0

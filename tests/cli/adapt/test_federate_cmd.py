@@ -67,11 +67,11 @@ def test_who_can_be_heard_by_others_needs_keys(run: Callable, installed: Path, d
         server,
         (*server, "--insecure", "--host", "0.0.0.0"),
         (*server, "--insecure", "--keys", tmp_path),
-        (*client, data / "0.txt", "--server", "example.org:9092"),
-        (*client, data / "0.txt", "--server", "example.org:9092", "--insecure"),
+        (*client, device_texts / "0.txt", "--server", "example.org:9092"),
+        (*client, device_texts / "0.txt", "--server", "example.org:9092", "--insecure"),
     ):
         assert run(*command).code == UsageError.exit_code
-    assert run(*client, data / "0.txt", "--server", "h:1", "--keys", tmp_path).code == NotFoundError.exit_code
+    assert run(*client, device_texts / "0.txt", "--server", "h:1", "--keys", tmp_path).code == NotFoundError.exit_code
     (tmp_path / "bad.jsonl").write_text("{broken\n")
     ended = run(*client, tmp_path / "bad.jsonl", "--server", "127.0.0.1:1", "--insecure")
     assert ended.code == FormatError.exit_code

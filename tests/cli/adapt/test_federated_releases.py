@@ -84,7 +84,7 @@ def test_the_same_command_again_tells_that_all_is_done_and_installs(run: Callabl
     assert "3 rounds were done before" in again.err
     assert "pocketseek sign helper" in again.out
     assert [one["name"] for one in run("adapt", "list", "--json").json["adapters"]] == ["helper"]
-    assert "differs in plan" in run(*learn, "--lr", 0.5).error
+    assert "differs in learning_rate; " in run(*learn, "--lr", 0.5).error
     assert run(*learn, "--lr", 0.5, "--fresh", "--json").json["rounds_done"] == 3
 
 

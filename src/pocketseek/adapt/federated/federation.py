@@ -9,6 +9,7 @@ broken off counts as if its sum had been seen.
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -103,7 +104,7 @@ class Federation:
         self._learnt = 0
         self._spent = _Spent()
         begin = hashlib.sha256(self._vector.tobytes()).hexdigest()
-        key: dict[str, JsonValue] = {"plan": replace(plan, rounds=1).to_json(), "start": begin}
+        key: dict[str, JsonValue] = {**json.loads(replace(plan, rounds=1).to_json()), "start": begin}
         self._state = Checkpoint(output, key, "federation")
         if fresh:
             self._state.remove()

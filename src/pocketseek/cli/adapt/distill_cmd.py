@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pocketseek.adapt.train_libraries import require_training_libraries
+from pocketseek.adapt.train_libraries import find_training_libraries, require_training_libraries
 from pocketseek.cli import options
 from pocketseek.cli.adapt import train_messages as says
 from pocketseek.cli.adapt import train_options as train_options
@@ -21,7 +21,6 @@ from pocketseek.errors import UsageError
 from pocketseek.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from pocketseek.adapt.data_file import read_data
     from pocketseek.adapt.distill import DistillResult, Phase
 
 
@@ -75,12 +74,12 @@ def distill(
     json: options.Json = False,
 ) -> None:
     """Make a smaller student of an installed model. The same command again goes on with an interrupted one."""
-    require_training_libraries()  # before what imports them
-
-    from pocketseek.adapt.distill import DistillJob, distill_student
-    from pocketseek.adapt.train_pace import device_pace
+    from pocketseek.adapt.data_file import read_data
+    from pocketseek.adapt.distill_plan import plan_student
     from pocketseek.adapt.train_settings import TrainSettings
+    from pocketseek.package.manifest import read_manifest
 
+    find_training_libraries()
     settings = read_settings()
     words = Words(settings.language)
     threads = num_threads_of(settings)
@@ -99,6 +98,12 @@ def distill(
         read_data(file)  # before a model is fetched for it
     called, path = choose_model(settings, teacher, yes=yes, trust=trust)
     output = _output(settings, name, out, called, student)
+    plan_student(student, read_manifest(path).model)  # what is senseless is told before libraries load for seconds
+    require_training_libraries()
+
+    from pocketseek.adapt.distill import DistillJob, distill_student
+    from pocketseek.adapt.train_pace import device_pace
+
     job = DistillJob(
         teacher=path,
         student=student,
