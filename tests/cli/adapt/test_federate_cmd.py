@@ -61,7 +61,9 @@ def test_an_impossible_plan_starts_nothing(
 
 
 @pytest.mark.usefixtures("some_python")
-def test_who_can_be_heard_by_others_needs_keys(run: Callable, installed: Path, device_texts: Path, tmp_path: Path) -> None:
+def test_who_can_be_heard_by_others_needs_keys(
+    run: Callable, installed: Path, device_texts: Path, tmp_path: Path
+) -> None:
     server, client = ("adapt", "federate", "server", "tiny"), ("adapt", "federate", "client", "tiny", "--data")
     for command in (
         server,

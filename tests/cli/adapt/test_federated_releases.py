@@ -76,7 +76,9 @@ def test_one_command_makes_a_signed_release_and_devices_update_to_the_next(
     assert run(*ASK, "--adapter", "helper").json["text"] not in (plain, adapted)
 
 
-def test_the_same_command_again_tells_that_all_is_done_and_installs(run: Callable, installed: Path, device_texts: Path) -> None:
+def test_the_same_command_again_tells_that_all_is_done_and_installs(
+    run: Callable, installed: Path, device_texts: Path
+) -> None:
     learn = (*LEARN, "--data", device_texts, "--rounds", 3)
     ended = run(*learn)
     assert "2 of 3 rounds changed it" in ended.out
