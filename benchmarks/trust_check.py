@@ -18,12 +18,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pocketseek.package.audit import AuditLog
-from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.manifest import parse_manifest, read_manifest_bytes
-from pocketseek.package.sign import make_key
-from pocketseek.package.signing import sign_package
-from pocketseek.package.trust_store import TrustedKey, TrustStore, with_key
+from pocketseek.package.trust.audit import AuditLog
+from pocketseek.package.trust.gatekeeper import Gatekeeper
+from pocketseek.package.trust.sign import make_key
+from pocketseek.package.trust.signing import sign_package
+from pocketseek.package.trust.trust_store import TrustedKey, TrustStore, with_key
 
 
 def timed(action: Callable[[], object], repeats: int) -> dict[str, float]:

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pocketseek.apps.voice.bench_report import spread_of
+from pocketseek.apps.voice.bench.report import spread_of
 
 CONFIGURATIONS: dict[str, list[str]] = {
     "everything on": [],

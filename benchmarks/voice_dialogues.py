@@ -5,11 +5,11 @@
 
 questions: things one asks an assistant, 20 in English and 20 in Chinese. long: eight in English of 42 to 46 words, a
 quarter of a minute each. intents: the requests of the set that understanding is measured with
-(apps/voice/intents.json), and `labels.tsv` with what is wanted. Speed and pitch differ from file to file, by their
-numbers, as people do; --noise-db adds white noise of so many dB below the speech.
-How well a model understands them: `--what intents --language en`, then `pocketseek voice bench MODEL --wav FOLDER
---recognise-only --fast`, which tells it for the same requests typed, too.
-A synthetic voice is no person: its error rates tell how recognisers compare, not how well people are understood.
+(apps/voice/bench/intents.json), and `labels.tsv` with what is wanted. Speed and pitch differ from file to file, by
+their numbers, as people do; --noise-db adds white noise of so many dB below the speech. How well a model understands
+them: `--what intents --language en`, then `pocketseek voice bench MODEL --wav FOLDER --recognise-only --fast`, which
+tells it for the same requests typed, too. A synthetic voice is no person: its error rates tell how recognisers compare,
+not how well people are understood.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
+from pocketseek.apps.voice.bench.intents import read_intents
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Samples, Synthesiser
-from pocketseek.apps.voice.intents import read_intents
-from pocketseek.apps.voice.resample import resample
-from pocketseek.apps.voice.sound_file import wav_bytes
-from pocketseek.apps.voice.spoken_text import spoken
-from pocketseek.apps.voice.tts_espeak import EspeakSynthesiser
-from pocketseek.apps.voice.tts_piper import PiperSynthesiser
+from pocketseek.apps.voice.engines.tts_espeak import EspeakSynthesiser
+from pocketseek.apps.voice.engines.tts_piper import PiperSynthesiser
+from pocketseek.apps.voice.sound.resample import resample
+from pocketseek.apps.voice.sound.sound_file import wav_bytes
+from pocketseek.apps.voice.words.spoken_text import spoken
 
 _SPEEDS = (150, 165, 180, 195)  # words a minute
 _BEFORE_S, _AFTER_S = 0.4, 0.3  # of silence in the file

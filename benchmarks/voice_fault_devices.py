@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Samples
-from pocketseek.apps.voice.resample import resample
-from pocketseek.apps.voice.sound_file import pcm16
+from pocketseek.apps.voice.sound.resample import resample
+from pocketseek.apps.voice.sound.sound_file import pcm16
 
 _PATIENCE_S = 300.0
 _LEAST_QUIET_S = 1.0

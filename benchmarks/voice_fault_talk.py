@@ -9,13 +9,13 @@ from contextlib import closing, contextmanager
 
 import numpy as np
 
-from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
+from pocketseek.apps.voice.bench.error_rate import word_errors
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Recogniser, Samples, SpeechDetector, Synthesiser, VoiceChat
 from pocketseek.apps.voice.engine_chat import EngineChat
-from pocketseek.apps.voice.error_rate import word_errors
+from pocketseek.apps.voice.engines.choose import choose_detector, choose_recogniser, choose_synthesiser
 from pocketseek.apps.voice.events import Transcript, TurnEnded, TurnFailed, VoiceEvent
-from pocketseek.apps.voice.recording import speak
 from pocketseek.apps.voice.session import VoiceSession, VoiceSettings
+from pocketseek.apps.voice.sound.recording import speak
 from pocketseek.apps.voice.style import ReadAloud, spoken_style
 from pocketseek.errors import PocketseekError
 from pocketseek.runtime.engine import Engine

@@ -30,8 +30,8 @@ from voice_fault_talk import END_S, Ear, Found, is_question, said, silence, talk
 import pocketseek
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Samples
 from pocketseek.apps.voice.events import NoiseChanged, SpeechStarted
-from pocketseek.apps.voice.resample import resample
-from pocketseek.apps.voice.sound_file import read_sound, wav_bytes
+from pocketseek.apps.voice.sound.resample import resample
+from pocketseek.apps.voice.sound.sound_file import read_sound, wav_bytes
 
 LONG_TEXT = (
     "It was the best of times and it was the worst of times and it was the age of wisdom and it was the age of "

@@ -21,13 +21,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pocketseek.apps.voice.bench_files import SpokenFile, find_files
-from pocketseek.apps.voice.bench_report import Rates, rates_of
-from pocketseek.apps.voice.bench_run import Player
-from pocketseek.apps.voice.choose import choose_detector, choose_recogniser
+from pocketseek.apps.voice.bench.files import SpokenFile, find_files
+from pocketseek.apps.voice.bench.report import Rates, rates_of
+from pocketseek.apps.voice.bench.run import Player
 from pocketseek.apps.voice.contract import Recogniser
+from pocketseek.apps.voice.engines.choose import choose_detector, choose_recogniser
+from pocketseek.apps.voice.engines.tts_espeak import EspeakSynthesiser
 from pocketseek.apps.voice.installed_parts import InstalledParts
-from pocketseek.apps.voice.tts_espeak import EspeakSynthesiser
 from pocketseek.settings import Settings, read_settings
 
 

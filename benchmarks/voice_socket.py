@@ -26,7 +26,7 @@ import numpy as np
 from websockets.sync.client import ClientConnection, connect
 
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Samples
-from pocketseek.apps.voice.sound_file import pcm16, read_sound
+from pocketseek.apps.voice.sound.sound_file import pcm16, read_sound
 
 _FRAME = 512
 _LOUD = 0.02  # of full scale

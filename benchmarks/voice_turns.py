@@ -26,12 +26,12 @@ from pathlib import Path
 import numpy as np
 
 import pocketseek
-from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Recogniser, Samples, SpeechDetector, Synthesiser
 from pocketseek.apps.voice.engine_chat import EngineChat
+from pocketseek.apps.voice.engines.choose import choose_detector, choose_recogniser, choose_synthesiser
 from pocketseek.apps.voice.events import Transcript, TurnEnded, TurnFailed
 from pocketseek.apps.voice.session import VoiceSession, VoiceSettings
-from pocketseek.apps.voice.sound_file import read_sound
+from pocketseek.apps.voice.sound.sound_file import read_sound
 from pocketseek.apps.voice.style import ReadAloud, spoken_style
 from pocketseek.device.reading import read_fields
 from pocketseek.runtime.engine import Engine

@@ -26,8 +26,8 @@ from pocketseek.apps.model_updates import ModelUpdates
 from pocketseek.apps.serve.private_files import PrivateFiles
 from pocketseek.apps.serve.server import ApiServer, bind
 from pocketseek.apps.serve.services import ServeOptions, Services
-from pocketseek.apps.serve.voice_desk import VoiceDesk
-from pocketseek.package.audit import AuditLog
+from pocketseek.apps.serve.voice.desk import VoiceDesk
+from pocketseek.package.trust.audit import AuditLog
 from pocketseek.runtime.engine import Engine
 from pocketseek.runtime.work import Logits, Work
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pocketseek.apps.serve.voice_chat import SpokenManner
-from pocketseek.apps.serve.voice_desk import VoiceMakers
+from pocketseek.apps.serve.voice.chat import SpokenManner
+from pocketseek.apps.serve.voice.desk import VoiceMakers
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Samples
 
 _LOUD = 0.02

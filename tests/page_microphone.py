@@ -11,7 +11,7 @@ from base64 import b64encode
 from page_browser import Visit
 
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Samples
-from pocketseek.apps.voice.sound_file import wav_bytes
+from pocketseek.apps.voice.sound.sound_file import wav_bytes
 
 _ROOM = """
 const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);

@@ -19,7 +19,7 @@ from pocketseek.adapt.train_tensors import adapter_shapes
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.errors import FormatError, MemoryLimitError, ModelOutputError, UnsupportedError, UsageError
 from pocketseek.package.manifest import read_manifest
-from pocketseek.package.sealing import seal_package
+from pocketseek.package.sealing.in_place import seal_package
 
 SETTINGS = TrainSettings(rank=4, steps=6, learning_rate=1e-2, batch=4, context=64)
 

@@ -27,8 +27,8 @@ from pocketseek.apps.doc.passage_index import Scope
 from pocketseek.apps.doc.read import read_document
 from pocketseek.apps.serve.kept_files import FileStore, KeptFile
 from pocketseek.errors import BusyError, PocketseekError, SealError, StorageError
-from pocketseek.package.data_seal import DATA_SEAL_NAME, read_data_seal
-from pocketseek.package.key_slots import Secret
+from pocketseek.package.sealing.data_seal import DATA_SEAL_NAME, read_data_seal
+from pocketseek.package.sealing.key_slots import Secret
 from pocketseek.settings import Settings
 
 SECRET = "the heron of Nieuwegein"

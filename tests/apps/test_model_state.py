@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from package.samples import write_sample
 from package.sealed_samples import write_sealed_sample
-from package.test_trust import ALICE, BOB, Place
+from package.trust.test_judge import ALICE, BOB, Place
 
 from pocketseek.apps.model_state import look_at_model
 

@@ -22,7 +22,7 @@ from pocketseek.errors import BusyError, DownloadError, TrustError, UsageError
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import read_manifest, read_manifest_bytes, render_manifest, version_id
 from pocketseek.package.origin import Origin, write_origin
-from pocketseek.package.sealing import seal_package, seal_state
+from pocketseek.package.sealing.in_place import seal_package, seal_state
 from pocketseek.settings import NetworkSettings, Settings
 
 

@@ -18,8 +18,8 @@ from package.sealed_samples import key
 
 from pocketseek.apps.sealing import seal_model, unseal_model
 from pocketseek.package.manifest import read_manifest
-from pocketseek.package.seal_record import read_record
-from pocketseek.package.sealing import seal_state
+from pocketseek.package.sealing.in_place import seal_state
+from pocketseek.package.sealing.seal_record import read_record
 from pocketseek.runtime.onnx.opening import cached_export
 from pocketseek.runtime.prefix.owners import manifest_id, onnx_owner, plain_owner, sealed_owner
 from pocketseek.runtime.prefix.page import key_of_page

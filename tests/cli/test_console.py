@@ -2,10 +2,12 @@
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 
 import pytest
+from rich.cells import cell_len
 
 from pocketseek.cli import console
 from pocketseek.cli.console import AnswerPrinter, format_bytes
@@ -29,6 +31,23 @@ def test_escape_sequences_of_a_model_never_reach_a_terminal(monkeypatch: pytest.
     printer.write("a\x1b]0;title\x07b\r\x9bc\td\u202e\n", "")
     printer.end()
     assert terminal.getvalue() == "a\ufffd]0;title\ufffdb\ufffd\ufffdc\td\ufffd\n"
+
+
+@pytest.mark.parametrize("columns", range(20, 60))
+def test_no_line_of_a_chinese_fact_begins_with_what_closes(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    terminal = on_terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    facts = (
+        ("系统", "Debian GNU/Linux 12 (bookworm),Linux 6.18,Termux(含 Termux:API 命令)"),
+        ("温度", "（无）" * 9),
+        ("权限", "可以:读取负载、读取内存压力、查看磁盘", "（说明）"),
+    )
+    console.print_facts(facts)
+    shown = re.sub("\x1b\\[\\d*m", "", terminal.getvalue())
+    lines = [line.strip() for line in shown.splitlines()]
+    assert all(cell_len(line) <= columns for line in lines)
+    assert not [line for line in lines if line[:1] in tuple(")）,，、。:")]
+    assert "".join(shown.split()) == "".join("".join(map("".join, facts)).split())
 
 
 def test_text_in_a_pipe_is_unchanged(capsys: pytest.CaptureFixture[str]) -> None:

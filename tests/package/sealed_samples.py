@@ -6,12 +6,12 @@ from pathlib import Path
 
 from package.samples import FILES, TINY, sample_tensors, write_sample
 
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.manifest import Manifest, read_manifest, read_manifest_bytes
-from pocketseek.package.opened_seal import OpenedSeal
-from pocketseek.package.seal import Cipher
-from pocketseek.package.seal_record import PackageFile, files_of, read_record
-from pocketseek.package.sealing import seal_package
+from pocketseek.package.sealing.ciphers import Cipher
+from pocketseek.package.sealing.in_place import seal_package
+from pocketseek.package.sealing.key_slots import Secret
+from pocketseek.package.sealing.opened_seal import OpenedSeal
+from pocketseek.package.sealing.seal_record import PackageFile, files_of, read_record
 
 FAST_KIB = 8 * 1024  # the least that a slot may ask for
 GCM: Cipher = "aes-256-gcm"

@@ -7,9 +7,9 @@ from package.samples import flip_bit, some_chunk, write_sample
 
 from pocketseek.errors import IntegrityError
 from pocketseek.package.check_record import note_checked, read_checked
-from pocketseek.package.key_slots import key_secret
 from pocketseek.package.manifest import read_manifest
-from pocketseek.package.sealing import seal_package
+from pocketseek.package.sealing.in_place import seal_package
+from pocketseek.package.sealing.key_slots import key_secret
 from pocketseek.package.verify import verify_package
 
 A, B = "a" * 64, "b" * 64

@@ -11,9 +11,9 @@ from package.samples import write_sample
 from part_packages import FILES, write_part
 
 from pocketseek.errors import IntegrityError, SealError, TrustError, UnsupportedError
-from pocketseek.package import memory_file
 from pocketseek.package.manifest import read_manifest
 from pocketseek.package.part_view import PartView, forget_views, open_part
+from pocketseek.package.sealing import memory_file
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -100,7 +100,7 @@ class TestSealed:
         pytest.importorskip("cryptography", reason="cryptography is not installed (extra `secure`)")
         from package.sealed_samples import GCM, key
 
-        from pocketseek.package.sealing import seal_package
+        from pocketseek.package.sealing.in_place import seal_package
 
         path = write_part(tmp_path / "ears")
         seal_package(path, key, GCM)

@@ -13,7 +13,7 @@ from package.samples import write_sample
 from part_packages import FILES, part_of_kind, write_part
 
 from pocketseek.errors import FormatError, IntegrityError, UnsupportedError
-from pocketseek.package.delta_make import make_chunk_delta
+from pocketseek.package.delta.make import make_chunk_delta
 from pocketseek.package.manifest import parse_manifest, read_manifest, read_manifest_bytes, render_manifest
 from pocketseek.package.reader import Package
 from pocketseek.package.speech_part import SpeechPart

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("cryptography", reason="cryptography is not installed (extra `secure`)")
 
-from pocketseek.package.seal import RecordCipher
+from pocketseek.package.sealing.ciphers import RecordCipher
 from pocketseek.runtime.prefix.page import PageKey, key_of_page
 from pocketseek.runtime.prefix.store import PrefixStore, identity_of
 

@@ -27,7 +27,7 @@ from pocketseek.package.adapter_layout import SCALES, is_for, matrix_name, refus
 from pocketseek.package.layer_tensors import EXPERT_MATRICES
 from pocketseek.package.manifest import JsonValue, Manifest, TensorEntry, read_manifest, render_manifest, version_id
 from pocketseek.package.reader import Package
-from pocketseek.package.seal_record import read_record
+from pocketseek.package.sealing.seal_record import read_record
 from pocketseek.package.verify import Admit
 from pocketseek.package.writer import PackageWriter
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 _CPU_BYTES = 420_000_000  # torch, accelerate and the process itself, some slack included; measured on Linux
 _CUDA_BYTES = (
     350_000_000  # more than that, without a GPU; the difference of the peaks of one training, measured on Linux
@@ -12,4 +10,6 @@ _CUDA_BYTES = (
 
 def library_bytes() -> int:
     """Of a process that trains, beside the model."""
+    import torch  # by who asks, not by who could
+
     return _CPU_BYTES + (_CUDA_BYTES if torch.version.cuda is not None else 0)

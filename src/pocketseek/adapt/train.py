@@ -28,9 +28,9 @@ from pocketseek.convert.dense_only import require_dense
 from pocketseek.device.memory_watch import MemoryWatch
 from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.govern.elastic import ElasticBudget
-from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.reader import Package
-from pocketseek.package.seal_record import read_record
+from pocketseek.package.sealing.seal_record import read_record
+from pocketseek.package.trust.gatekeeper import Gatekeeper
 from pocketseek.runtime.opening import template_of
 from pocketseek.settings import read_settings
 from pocketseek.text.settings_file import parse_text_settings

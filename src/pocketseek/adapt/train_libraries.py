@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from pocketseek.libraries import is_termux, load_library
+
+_LIBRARIES = ("torch", "accelerate", "safetensors")
+
+
+def find_training_libraries() -> None:
+    """Raises UnsupportedError if one is not installed, which takes no time to see; loading them takes seconds."""
+    if any(find_spec(name) is None for name in _LIBRARIES):
+        require_training_libraries()
 
 
 def require_training_libraries(needed_for: str = "training") -> None:
     """Raises UnsupportedError."""
-    for name in ("torch", "accelerate", "safetensors"):
+    for name in _LIBRARIES:
         load_library(name, training_remedy(), needed_for=needed_for)
 
 

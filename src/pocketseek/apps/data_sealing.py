@@ -10,7 +10,7 @@ directory is being unsealed: then it is refused. So a seal that was interrupted 
 command, and an unseal by the same command (or is taken back by the other). Both hold the lock of seal.json all along,
 and who seals on opening holds it while it does. A database that another process has open is left as it is and named.
 Access tokens are kept as hashes and stay as they are; so do settings and figures of the device. Of models see
-package/sealing.py.
+package/sealing/in_place.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from pocketseek.apps.sealed_database import is_plain, is_sealed, library, seal, sweep, unseal
 from pocketseek.apps.serve.kept_files import FileStore
 from pocketseek.errors import BusyError, StorageError, UsageError
-from pocketseek.package.data_seal import (
+from pocketseek.package.sealing.data_seal import (
     DataKeys,
     data_seal_lock,
     mark_data_seal,
@@ -32,7 +32,7 @@ from pocketseek.package.data_seal import (
     read_data_seal,
     remove_data_seal,
 )
-from pocketseek.package.key_slots import Secret
+from pocketseek.package.sealing.key_slots import Secret
 from pocketseek.package.storage import storage_errors
 from pocketseek.settings import Settings
 

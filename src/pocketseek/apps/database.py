@@ -36,7 +36,7 @@ from pocketseek.errors import (
     UnsupportedError,
     UsageError,
 )
-from pocketseek.package.data_seal import DatabaseKey
+from pocketseek.package.sealing.data_seal import DatabaseKey
 from pocketseek.package.storage import storage_errors
 
 Value: TypeAlias = "str | int | float | None"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pocketseek.errors import FormatError, NotFoundError, StorageError, UnsupportedError
 from pocketseek.package.manifest import Manifest, read_manifest
-from pocketseek.package.seal_record import SealRecord, read_record
+from pocketseek.package.sealing.seal_record import SealRecord, read_record
 from pocketseek.runtime.onnx.opening import cached_export
 from pocketseek.runtime.prefix.forgotten import forget_model, forget_text
 from pocketseek.runtime.prefix.owners import manifest_id, onnx_owner, plain_owner, sealed_owner

@@ -10,7 +10,7 @@ from pocketseek.apps.demo_model import DEMO_NAME
 from pocketseek.apps.model_pool import ServedModel
 from pocketseek.errors import NotFoundError, UsageError
 from pocketseek.package.manifest import read_manifest
-from pocketseek.package.seal_record import read_record
+from pocketseek.package.sealing.seal_record import read_record
 from pocketseek.package.store import ModelStore
 from pocketseek.package.verify import read_checked_file
 from pocketseek.runtime.onnx.model_files import is_onnx_model, read_model

@@ -31,7 +31,7 @@ from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.measure import DEFAULT_BUFFER_BYTES, measure_limits, measure_read_bandwidth
 from pocketseek.kernels.measure_pass import measure_passes
 from pocketseek.package.reader import Package
-from pocketseek.package.seal_record import read_record
+from pocketseek.package.sealing.seal_record import read_record
 from pocketseek.package.storage import write_file
 from pocketseek.package.store import ModelStore
 from pocketseek.package.strict_json import Fields, JsonValue, format_error, load_object

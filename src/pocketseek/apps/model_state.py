@@ -9,11 +9,11 @@ from typing import Literal
 
 from pocketseek.apps.repository.state import PackageState, package_state
 from pocketseek.errors import FormatError, NotFoundError, StorageError, UnsupportedError
-from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.manifest import Manifest, parse_manifest_of, read_manifest_bytes
 from pocketseek.package.marker import marked_s
-from pocketseek.package.sealing import SealState, seal_state
-from pocketseek.package.trust import Status, TrustState
+from pocketseek.package.sealing.in_place import SealState, seal_state
+from pocketseek.package.trust.gatekeeper import Gatekeeper
+from pocketseek.package.trust.judge import Status, TrustState
 from pocketseek.runtime.onnx.model_files import is_onnx_model
 
 

@@ -28,8 +28,8 @@ from pocketseek.apps.repository.update import look, update
 from pocketseek.apps.repository.update_plan import UpdatePlan
 from pocketseek.device.network import Metered, read_network
 from pocketseek.errors import BusyError, PocketseekError, UsageError
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.origin import Origin, read_origin
+from pocketseek.package.sealing.key_slots import Secret
 from pocketseek.settings import NetworkSettings, Settings
 
 UNASKED_BYTES = 50_000_000  # so much is fetched without a question, as by the command line

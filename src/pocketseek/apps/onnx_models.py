@@ -20,7 +20,7 @@ from pocketseek.package.install import remove_tree, sweep
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import read_manifest
 from pocketseek.package.paths import neighbour_owner
-from pocketseek.package.seal_record import read_record
+from pocketseek.package.sealing.seal_record import read_record
 from pocketseek.package.storage import storage_errors
 from pocketseek.package.store import ModelStore
 from pocketseek.runtime.onnx.model_files import OnnxModel, is_onnx_model, read_model

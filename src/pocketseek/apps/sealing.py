@@ -15,12 +15,12 @@ from pocketseek.apps.kept_pages import forget_plain_pages, forget_sealed_pages
 from pocketseek.apps.onnx_models import sweep_cache
 from pocketseek.device.cpu import has_aes
 from pocketseek.errors import SealError, UsageError
-from pocketseek.package.key_slots import Secret, key_secret
 from pocketseek.package.manifest import read_manifest
 from pocketseek.package.part_view import forget_views
-from pocketseek.package.seal import Cipher
-from pocketseek.package.seal_record import read_record
-from pocketseek.package.sealing import Progress, SealReport, seal_package, unseal_package
+from pocketseek.package.sealing.ciphers import Cipher
+from pocketseek.package.sealing.in_place import Progress, SealReport, seal_package, unseal_package
+from pocketseek.package.sealing.key_slots import Secret, key_secret
+from pocketseek.package.sealing.seal_record import read_record
 from pocketseek.settings import Settings
 
 _PATIENCE_S = 120.0  # a person may have to put a finger on a sensor

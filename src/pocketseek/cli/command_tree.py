@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -12,6 +13,7 @@ from typer.main import get_command
 from typer.models import CommandInfo
 
 from pocketseek.cli.examples import EXAMPLES
+from pocketseek.errors import UsageError
 
 # Commands by what a person wants to do; one that is not named here is among the last.
 PANELS: dict[str, tuple[str, ...]] = {
@@ -22,6 +24,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "This device": ("device", "doctor", "bench", "eval", "completion"),
 }
 _REST = "More"
+_GROUP_EXAMPLES = 3
 
 program = cache(get_command)
 """Of an app after `dress`: what parses words. Made once, since making it takes a noticeable part of a start."""
@@ -35,8 +38,20 @@ class Commands(TyperGroup):
         return sorted(super().list_commands(ctx), key=lambda name: places.get(name, len(places)))
 
 
+class Command(TyperCommand):
+    """Numbers are finite: nan is neither below a least value nor above a largest one, so `min=` lets it pass."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Raises UsageError."""
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UsageError(f"{parameter.opts[0]} is {value}, which is no number to work with; give a finite one")
+        return super().invoke(ctx)
+
+
 def dress(app: Typer) -> None:
-    """Add panels and examples to every command that was registered; once, after all of them."""
+    """Add panels, examples and the check of numbers to every command that was registered; once, after all of them."""
     app.info.epilog = _with_examples("", "")
     for command in app.registered_commands:
         command.rich_help_panel = _panel(command.name)
@@ -53,8 +68,7 @@ def _dress_all(app: Typer, before: str) -> None:
         name = f"{before}{group.name}"
         if group.typer_instance is not None:
             _dress_all(group.typer_instance, f"{name} ")
-        if name in EXAMPLES:  # a group that does something itself
-            group.epilog = _with_examples(name, "")
+        group.epilog = _paragraphs(EXAMPLES.get(name) or _of_its_commands(name))
 
 
 def commands(root: TyperGroup) -> Iterator[tuple[str, TyperCommand | TyperGroup]]:
@@ -78,14 +92,24 @@ def _panel(name: str | None) -> str:
 
 def _dress_command(command: CommandInfo, name: str) -> None:
     """In lists of commands, the first sentence is enough."""
+    command.cls = Command
     command.epilog = _with_examples(name, command.epilog or "")
     text = " ".join(((command.callback and command.callback.__doc__) or "").split())
     command.short_help = text.partition(". ")[0].rstrip(".") + "."
 
 
+def _of_its_commands(group: str) -> tuple[str, ...]:
+    """For a group that does nothing itself: an example of each of its first commands."""
+    inner = [examples[0] for name, examples in EXAMPLES.items() if name.startswith(f"{group} ")]
+    return tuple(inner[:_GROUP_EXAMPLES])
+
+
 def _with_examples(name: str, epilog: str) -> str:
-    """In paragraphs, which is what keeps lines apart in help."""
-    examples = EXAMPLES.get(name, ())
+    return _paragraphs(EXAMPLES.get(name, ()), epilog)
+
+
+def _paragraphs(examples: tuple[str, ...], epilog: str = "") -> str:
+    """Which is what keeps lines apart in help."""
     heading = "Example:" if len(examples) == 1 else "Examples:"
     shown = [heading, *(f"$ {example}" for example in examples)] if examples else []
     return "\n\n".join([*shown, *([epilog] if epilog else [])])

@@ -28,6 +28,7 @@ _COMMAND = re.compile("`[^`\n]+`")
 _NO_END = "\ue000"  # stands for a space that does not end a line
 _MEANING = re.compile(r"\S+(?: \S+)* {2,}")
 _LEAST_COLUMNS = 12  # for what a word means, however narrow the terminal
+_GAP = 2  # columns between a label and its value
 _ANSWER_COLUMNS = 9  # of " [y/N]: " and a letter
 _ANY_WIDTH = 10_000  # a terminal that everything fits
 _DIM, _PLAIN = "\x1b[2m", "\x1b[22m"
@@ -174,12 +175,13 @@ def _grid(rows: Sequence[tuple[str, str] | tuple[str, str, str]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, _GAP))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    width = max(_columns() - max((cell_len(row[0]) for row in rows), default=0) - 2, _LEAST_COLUMNS)
+    longest_label = max((cell_len(safe_text(label)) for label, *_ in rows), default=0)
+    width = max(_columns() - longest_label - _GAP, _LEAST_COLUMNS)
     for label, *texts in rows:
-        value = Text("\n").join(
+        value = Text("\n").join(  # wrapped here: the library would begin lines of Chinese with what closes
             Text(wrapped(safe_text(text), width), style="dim" if remark else "")
             for remark, text in enumerate(texts)
             if text

@@ -79,7 +79,7 @@ class Manifest:
     files: Mapping[str, FileEntry] = field(default_factory=dict)
     quality: Mapping[str, JsonValue] = field(default_factory=dict)
     provenance: Mapping[str, JsonValue] = field(default_factory=dict)
-    version: int = 0  # the publisher's counter of releases, see package/signing.py
+    version: int = 0  # the publisher's counter of releases, see package/trust/signing.py
     part: SpeechPart | None = None
     adapter: AdapterBase | None = None  # of an adapter (format 4); `model` is then what its base looks like
 

@@ -42,8 +42,8 @@ from pocketseek.package.paths import (
     trash_path,
     update_path,
 )
-from pocketseek.package.signature import join_signatures
 from pocketseek.package.storage import read_plain, sync_dir, tree_bytes, write_file
+from pocketseek.package.trust.signature import join_signatures
 
 PREVIOUS_NAMES = (
     PREVIOUS_NAME, PREVIOUS_SIGNATURE_NAME, PREVIOUS_ORIGIN_NAME, KEEP_NAME, ANSWERED_NAME, GOING_BACK_NAME

@@ -2,8 +2,8 @@
 
 Of a plain package the folder has links to chunks: a file of one chunk is that chunk. A file of several is copied once,
 checked on the way; the copy lies in the cache and is made anew when it was touched or another version is there. Of a
-sealed package every file is decrypted into memory (memory_file.py), each segment checked by its tag, and the folder
-has links to it that lead somewhere in this process alone: no plaintext is on the disk.
+sealed package every file is decrypted into memory (sealing/memory_file.py), each segment checked by its tag, and the
+folder has links to it that lead somewhere in this process alone: no plaintext is on the disk.
 
 Opening checks a package as `Package.open` does: the manifest, sizes, hashes of what the marker does not vouch for, and
 `admit`. A view may be used until it is closed; that of a plain package stays on the disk for the next one.
@@ -23,15 +23,15 @@ from pathlib import Path
 from pocketseek.errors import UnsupportedError
 from pocketseek.formats import SEGMENT_BYTES
 from pocketseek.package.entries import ChunkEntry, Manifest
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.manifest import version_id
 from pocketseek.package.marker import stamp_of
-from pocketseek.package.memory_file import memory_file, path_of
-from pocketseek.package.opened_seal import OpenedSeal
 from pocketseek.package.paths import CHUNKS_NAME, chunk_path
-from pocketseek.package.seal_record import SealRecord, read_record
-from pocketseek.package.sealed_file import damaged
-from pocketseek.package.sealed_reader import SealedReader
+from pocketseek.package.sealing.key_slots import Secret
+from pocketseek.package.sealing.memory_file import memory_file, path_of
+from pocketseek.package.sealing.opened_seal import OpenedSeal
+from pocketseek.package.sealing.seal_record import SealRecord, read_record
+from pocketseek.package.sealing.sealed_file import damaged
+from pocketseek.package.sealing.sealed_reader import SealedReader
 from pocketseek.package.speech_part import PartFile, SpeechPart
 from pocketseek.package.storage import check_free_space, storage_errors, tree_bytes, write_all
 from pocketseek.package.verify import Admit, Mode, Progress, check_chunks, on_settled_manifest

@@ -4,8 +4,8 @@ Opening checks the manifest and that every chunk and file is there with its size
 "auto" (the default) what the marker does not vouch for (so: all of it before first use, nothing on a warm start, what
 was touched since), "full" everything, "quick" nothing. Views are read-only and start at multiples of 16 KiB.
 
-A sealed package opens with its secret. Its chunks are memory that is empty at first (secret_memory.py): only a caller
-that fills it before it looks gives a secret, which is the runtime; others get a SealError.
+A sealed package opens with its secret. Its chunks are memory that is empty at first (sealing/secret_memory.py): only a
+caller that fills it before it looks gives a secret, which is the runtime; others get a SealError.
 
 A package in use may be replaced or removed: the mapped chunks live on until their last view is gone. Do not write into
 chunk files, though; what is mapped changes under the reader, and truncating one kills it (SIGBUS).
@@ -26,13 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.errors import FormatError, IntegrityError, NotFoundError
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.manifest import Extent, Manifest
 from pocketseek.package.marker import stamp_of
-from pocketseek.package.opened_seal import OpenedSeal
 from pocketseek.package.paths import FILES_NAME, chunk_path
-from pocketseek.package.seal_record import read_record
-from pocketseek.package.secret_memory import SecretMemory
+from pocketseek.package.sealing.key_slots import Secret
+from pocketseek.package.sealing.opened_seal import OpenedSeal
+from pocketseek.package.sealing.seal_record import read_record
+from pocketseek.package.sealing.secret_memory import SecretMemory
 from pocketseek.package.storage import storage_errors
 from pocketseek.package.verify import (
     Admit,
@@ -44,7 +44,7 @@ from pocketseek.package.verify import (
 )
 
 if TYPE_CHECKING:
-    from pocketseek.package.trust import TrustState
+    from pocketseek.package.trust.judge import TrustState
 
 _MAX_TRIES = 3
 
@@ -108,8 +108,8 @@ class Package:
         """Check and map the package in a directory. progress(done_bytes, total_bytes) is called while hashing. secret:
         of a sealed one, whose chunks are then to be filled before they are used.
 
-        admit: asked with the bytes of the manifest that is used then (trust.py). A package that is signed and lies
-        outside the data directory is hashed at every opening: its marker came from where it came from.
+        admit: asked with the bytes of the manifest that is used then (trust/judge.py). A package that is signed and
+        lies outside the data directory is hashed at every opening: its marker came from where it came from.
         Raises NotFoundError, FormatError (not a package), IntegrityError (damage), StorageError (unreadable), SealError
         (sealed, and no or the wrong secret), UnsupportedError (sealed, and no library for it), MemoryLimitError, and
         what admit raises.

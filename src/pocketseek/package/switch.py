@@ -34,8 +34,8 @@ A reader needs none of this: manifest.json is always whole, and the chunks and f
 signature it asks `read_signature`: between two renames the one that belongs to the manifest may be previous.sig. The
 caller holds the destination's lock for everything but the questions, and turns OSErrors into StorageError.
 
-Of a sealed package sealed.json holds both versions before one takes the place of the other (seal_hold.py), so none of
-this needs the key.
+Of a sealed package sealed.json holds both versions before one takes the place of the other (sealing/seal_hold.py), so
+none of this needs the key.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ from pocketseek.package.paths import (
     SIGNATURE_NAME,
     update_path,
 )
-from pocketseek.package.seal_record import PackageFile, read_record
+from pocketseek.package.sealing.seal_record import PackageFile, read_record
 from pocketseek.package.settle import (
     MAX_ORIGIN_BYTES,
     MAX_SIGNATURE_BYTES,

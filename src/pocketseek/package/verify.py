@@ -3,8 +3,8 @@
 Reads go through one 1 MiB buffer. IntegrityError names the chunk, the segment, the stage and the tensors; `find_damage`
 gives the same as values, for a caller that can fetch segments again.
 
-Of a sealed package the sealed files are hashed, which takes no key (with it: verify_sealed.py); "auto" does not, since
-every segment is checked when it is decrypted.
+Of a sealed package the sealed files are hashed, which takes no key (with it: sealing/verify_sealed.py); "auto" does
+not, since every segment is checked when it is decrypted.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from pocketseek.package.marker import (
     write_marker,
 )
 from pocketseek.package.paths import chunk_path, file_path
-from pocketseek.package.seal_record import PackageFile, SealRecord, files_of, read_record
-from pocketseek.package.sealed_file import REMEDY, hash_sealed, sealed_bytes
+from pocketseek.package.sealing.seal_record import PackageFile, SealRecord, files_of, read_record
+from pocketseek.package.sealing.sealed_file import REMEDY, hash_sealed, sealed_bytes
 from pocketseek.package.storage import read_plain, storage_errors
 
 if TYPE_CHECKING:
-    from pocketseek.package.trust import TrustState
+    from pocketseek.package.trust.judge import TrustState
 
 Progress = Callable[[int, int], None]
 Mode = Literal["quick", "full", "auto"]
 Admit = Callable[[Path, bytes, Manifest], "TrustState"]
-"""Raises TrustError if the package with these bytes as its manifest may not be used (trust.py)."""
+"""Raises TrustError if the package with these bytes as its manifest may not be used (trust/judge.py)."""
 
 _Result = TypeVar("_Result")
 

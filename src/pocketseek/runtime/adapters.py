@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from pocketseek.errors import MemoryLimitError, NotFoundError, UnsupportedError, UsageError
 from pocketseek.kernels.contract import LowRank, TensorData
 from pocketseek.package.adapter_layout import SCALES, adapter_targets, is_for, matrix_name, scale_index
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.manifest import Manifest, TensorEntry
 from pocketseek.package.marker import stamp_of
 from pocketseek.package.paths import MANIFEST_NAME
 from pocketseek.package.reader import Package
+from pocketseek.package.sealing.key_slots import Secret
 from pocketseek.package.storage import storage_errors
 from pocketseek.package.verify import Admit
 from pocketseek.runtime.prefix.owners import manifest_id

@@ -15,14 +15,14 @@ from pocketseek.govern.governor import MAX_SEQUENCES, FixedGovernor
 from pocketseek.kernels.choose import KernelChoice, build_of, choose_kernels
 from pocketseek.kernels.kv_memory import KvFormat, choose_kv_format, used_page_bytes
 from pocketseek.package.adapter_layout import refuse_adapter
-from pocketseek.package.audit import AuditLog
-from pocketseek.package.data_seal import DATA_SEAL_NAME
-from pocketseek.package.gatekeeper import Gatekeeper
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.manifest import read_manifest
 from pocketseek.package.paths import MANIFEST_NAME, SEAL_NAME
 from pocketseek.package.reader import Package
+from pocketseek.package.sealing.data_seal import DATA_SEAL_NAME
+from pocketseek.package.sealing.key_slots import Secret
 from pocketseek.package.store import ModelStore
+from pocketseek.package.trust.audit import AuditLog
+from pocketseek.package.trust.gatekeeper import Gatekeeper
 from pocketseek.runtime.adapters import AdapterShelf, no_adapters
 from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.engine import Engine

@@ -9,9 +9,9 @@ from pathlib import Path
 from pocketseek.device.physical_cores import count_cores, one_per_core
 from pocketseek.device.probe import DeviceFacts
 from pocketseek.kernels.kv_memory import KvFormat
-from pocketseek.package.key_slots import Secret, passphrase_secret
 from pocketseek.package.manifest import Manifest, render_manifest
 from pocketseek.package.reader import Package
+from pocketseek.package.sealing.key_slots import Secret, passphrase_secret
 from pocketseek.runtime.cost_file import CostFile
 from pocketseek.settings import Settings
 from pocketseek.text.chat_template import DEFAULT_TEMPLATE, ChatTemplate

@@ -23,12 +23,12 @@ from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS, ModelFacts, SpeedChoi
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.kv_memory import KV_FORMATS, PAGE_TOKENS, KvFormat, choose_kv_format, page_bytes
 from pocketseek.kernels.measure import measure_read_bandwidth
-from pocketseek.package.gatekeeper import Gatekeeper
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.lineage import smaller_siblings
 from pocketseek.package.manifest import Manifest, read_manifest
 from pocketseek.package.reader import Package
+from pocketseek.package.sealing.key_slots import Secret
 from pocketseek.package.store import ModelStore
+from pocketseek.package.trust.gatekeeper import Gatekeeper
 from pocketseek.package.verify import Admit, Progress
 from pocketseek.runtime.memory_use import FEWEST_TOKENS, GROWTH_BYTES, workspace_bytes
 from pocketseek.runtime.opening import available_bytes, cost_file_of, num_cores, template_of

@@ -14,8 +14,8 @@ from pocketseek.govern.elastic import known_bounds
 from pocketseek.govern.governor import MemoryGovernor, MemoryStatus
 from pocketseek.govern.memory_budget import MemoryBudget
 from pocketseek.govern.verdict import KvVerdict, judge_kv_pages
-from pocketseek.package.data_seal import DATA_SEAL_NAME
-from pocketseek.package.seal import RecordCipher, joined_key
+from pocketseek.package.sealing.ciphers import RecordCipher, joined_key
+from pocketseek.package.sealing.data_seal import DATA_SEAL_NAME
 from pocketseek.runtime.adapters import AdapterShelf
 from pocketseek.runtime.applied_limits import MemoryFollowing
 from pocketseek.runtime.closing import Closeable

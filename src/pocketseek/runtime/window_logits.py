@@ -11,9 +11,9 @@ from pathlib import Path
 from pocketseek.device.probe import check_device
 from pocketseek.kernels.choose import choose_kernels
 from pocketseek.kernels.kv_memory import PAGE_TOKENS
-from pocketseek.package.gatekeeper import Gatekeeper
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.reader import Package
+from pocketseek.package.sealing.key_slots import Secret
+from pocketseek.package.trust.gatekeeper import Gatekeeper
 from pocketseek.runtime.closing import Closeable, close_all
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.onnx.opening import find_onnx_model, open_onnx_model

@@ -26,7 +26,7 @@ from pocketseek.adapt.federated.flower_rounds import Patience, Rounds
 from pocketseek.adapt.federated.phone import Change, protected
 from pocketseek.adapt.federated.plan import FederatedPlan
 from pocketseek.adapt.federated.vector import to_vector
-from pocketseek.package.audit import AuditLog
+from pocketseek.package.trust.audit import AuditLog
 
 SHAPES = {"a": (4, 8), "b": (8, 4)}
 START = {name: np.full(shape, 0.5, np.float32) for name, shape in SHAPES.items()}

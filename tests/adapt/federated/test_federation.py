@@ -14,7 +14,7 @@ from pocketseek.adapt.federated.federation import Federation
 from pocketseek.adapt.federated.plan import FederatedPlan
 from pocketseek.adapt.federated.vector import gaussian, to_vector
 from pocketseek.errors import FormatError, UsageError
-from pocketseek.package.audit import AuditLog
+from pocketseek.package.trust.audit import AuditLog
 
 SHAPES = {"one": (4, 8), "two": (8, 4)}
 PLAN = FederatedPlan("a" * 64, rounds=4, secure=False, min_clients=2, clip_norm=4.0)
@@ -23,6 +23,25 @@ START = {name: np.full(shape, 0.5, np.float32) for name, shape in SHAPES.items()
 
 def federation(folder: Path, plan: FederatedPlan = PLAN, **options: bool) -> Federation:
     return Federation(plan, SHAPES, START, folder / "adapter", AuditLog(folder / "rounds.log"), **options)  # type: ignore[arg-type]
+
+
+def test_a_log_that_lost_its_oldest_rounds_changes_no_total(tmp_path: Path) -> None:
+    plan = replace(PLAN, rounds=40, noise=1.0)
+    whole, short = tmp_path / "whole", tmp_path / "short"
+    told = []
+    for folder, rotate_bytes in ((whole, 1 << 20), (short, 2000)):
+        folder.mkdir()
+        for _ in range(2):  # the second time from what is on the disk
+            log = AuditLog(folder / "rounds.log", rotate_bytes=rotate_bytes)
+            learning = Federation(plan, SHAPES, START, folder / "adapter", log)
+            for _ in range(20):
+                learning.begin(2)
+                learning.end_open([answer("x"), answer("y")], [])
+        rounds = [event.fields for event in log.events() if event.name == "round-ended"]
+        told.append((learning.rounds_done, learning.privacy, rounds[-1]["round"], rounds[-1]["epsilon"]))
+    assert len(rounds) < 20
+    assert told[0] == told[1]
+    assert told[0][0] == told[0][2] == 40
 
 
 def answer(name: str, value: float = 0.01, weight: float = 1.0) -> Answer:
@@ -150,7 +169,7 @@ def test_a_killed_server_goes_on_where_it_was_and_forgets_no_noise(tmp_path: Pat
 def test_another_federations_state_is_not_taken_over(tmp_path: Path) -> None:
     learning = federation(tmp_path)
     learning.begin(2)
-    with pytest.raises(UsageError, match="differs"):
+    with pytest.raises(UsageError, match="differs in clip_norm; "):
         federation(tmp_path, replace(PLAN, clip_norm=3.0))
     assert federation(tmp_path, replace(PLAN, rounds=9)).plan.rounds == 9  # more rounds are the same federation
     assert federation(tmp_path, replace(PLAN, clip_norm=3.0), fresh=True).rounds_done == 0

@@ -14,12 +14,12 @@ from package.sealed_samples import GCM, key
 
 from pocketseek.apps.repository.source import DirectorySource
 from pocketseek.apps.repository.update import Updated, look, update
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.manifest import read_manifest, read_manifest_bytes
-from pocketseek.package.opened_seal import OpenedSeal
-from pocketseek.package.seal_record import files_of, read_record
-from pocketseek.package.sealing import seal_package, seal_state
-from pocketseek.package.verify_sealed import verify_with_key
+from pocketseek.package.sealing.in_place import seal_package, seal_state
+from pocketseek.package.sealing.key_slots import Secret
+from pocketseek.package.sealing.opened_seal import OpenedSeal
+from pocketseek.package.sealing.seal_record import files_of, read_record
+from pocketseek.package.sealing.verify_sealed import verify_with_key
 
 _WINDOW_BYTES = 24
 _STEP_BYTES = 1024

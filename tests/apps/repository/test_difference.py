@@ -13,9 +13,9 @@ from package.versions import write_new, write_old
 
 from pocketseek.apps.repository.difference import compare
 from pocketseek.errors import SealError, UsageError
-from pocketseek.package.delta_index import parse_index
+from pocketseek.package.delta.delta_index import parse_index
 from pocketseek.package.manifest import read_manifest, read_manifest_bytes, version_id
-from pocketseek.package.sealing import seal_package
+from pocketseek.package.sealing.in_place import seal_package
 
 
 def test_stages_say_what_travels(tmp_path: Path) -> None:

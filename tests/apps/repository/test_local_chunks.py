@@ -12,7 +12,7 @@ from package.samples import flip_bit
 from pocketseek.apps.repository.local_chunks import LocalChunk, _copied, take
 from pocketseek.formats import SEGMENT_BYTES
 from pocketseek.package.entries import ChunkEntry
-from pocketseek.package.sealed_file import HEADER_BYTES
+from pocketseek.package.sealing.sealed_file import HEADER_BYTES
 
 
 @pytest.fixture

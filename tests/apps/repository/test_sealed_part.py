@@ -17,9 +17,9 @@ from pocketseek.apps.repository.sealed_part import SealedPart
 from pocketseek.apps.repository.wanted import WantedFile
 from pocketseek.errors import DownloadError
 from pocketseek.formats import SEGMENT_BYTES
-from pocketseek.package.opened_seal import SegmentFile
-from pocketseek.package.seal_record import PackageFile
-from pocketseek.package.sealed_file import HEADER_BYTES, SealKey, hash_sealed
+from pocketseek.package.sealing.opened_seal import SegmentFile
+from pocketseek.package.sealing.seal_record import PackageFile
+from pocketseek.package.sealing.sealed_file import HEADER_BYTES, SealKey, hash_sealed
 
 DATA = np.random.default_rng(3).bytes(2 * SEGMENT_BYTES + 123_456)
 KEY = SealKey("aes-256-gcm", bytes(16), bytearray(range(32)))

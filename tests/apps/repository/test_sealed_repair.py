@@ -23,12 +23,12 @@ from pocketseek.apps.repository.supply import Repaired
 from pocketseek.apps.repository.upkeep import Upkeep
 from pocketseek.errors import SealError
 from pocketseek.package.check_record import read_checked
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.manifest import ChunkEntry, read_manifest
-from pocketseek.package.seal_record import PackageFile, read_record, write_record
-from pocketseek.package.sealed_file import HEADER_BYTES
-from pocketseek.package.sealing import seal_package
-from pocketseek.package.verify_sealed import verify_with_key
+from pocketseek.package.sealing.in_place import seal_package
+from pocketseek.package.sealing.key_slots import Secret
+from pocketseek.package.sealing.seal_record import PackageFile, read_record, write_record
+from pocketseek.package.sealing.sealed_file import HEADER_BYTES
+from pocketseek.package.sealing.verify_sealed import verify_with_key
 
 
 @pytest.fixture

@@ -22,17 +22,17 @@ from pocketseek.apps.repository.source import DirectorySource
 from pocketseek.apps.repository.update import look, roll_back
 from pocketseek.apps.repository.versions import previous_version
 from pocketseek.errors import DownloadError, FormatError, IntegrityError, SealError, StorageError, UsageError
-from pocketseek.package.delta_file import DeltaHeader
-from pocketseek.package.delta_fit import DeltaFit
+from pocketseek.package.delta.delta_file import DeltaHeader
+from pocketseek.package.delta.fit import DeltaFit
 from pocketseek.package.manifest import read_manifest, read_manifest_bytes, version_id
 from pocketseek.package.origin import read_origin
 from pocketseek.package.paths import update_path
-from pocketseek.package.seal_record import files_of, read_record, write_record
-from pocketseek.package.sealing import change_secret, unseal_package
+from pocketseek.package.sealing.in_place import change_secret, unseal_package
+from pocketseek.package.sealing.seal_record import files_of, read_record, write_record
+from pocketseek.package.sealing.verify_sealed import verify_with_key
 from pocketseek.package.store import ModelStore
 from pocketseek.package.switch import drop_previous
 from pocketseek.package.verify import verify_package
-from pocketseek.package.verify_sealed import verify_with_key
 
 
 @pytest.fixture

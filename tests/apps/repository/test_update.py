@@ -17,8 +17,8 @@ from pocketseek.apps.repository.update import look, roll_back, update
 from pocketseek.apps.repository.versions import PreviousVersion, previous_version
 from pocketseek.errors import BusyError, DownloadError, FormatError, NotFoundError, StorageError, UsageError
 from pocketseek.package.check_record import read_checked
-from pocketseek.package.delta_file import DeltaHeader
-from pocketseek.package.delta_fit import DeltaFit
+from pocketseek.package.delta.delta_file import DeltaHeader
+from pocketseek.package.delta.fit import DeltaFit
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import read_manifest, read_manifest_bytes, version_id
 from pocketseek.package.origin import Origin, read_origin, write_origin

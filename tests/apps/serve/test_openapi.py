@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pocketseek.apps.serve.openapi import openapi_bytes
 from pocketseek.apps.serve.services import ServeOptions
-from pocketseek.apps.serve.voice_desk import VoiceDesk
+from pocketseek.apps.serve.voice.desk import VoiceDesk
 
 schema = schemathesis.openapi.from_dict(json.loads(openapi_bytes()))
 

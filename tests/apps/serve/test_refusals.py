@@ -7,7 +7,7 @@ import pytest
 from api_server import serving
 
 from pocketseek.apps.serve.refusals import Refusals
-from pocketseek.package.audit import AuditLog
+from pocketseek.package.trust.audit import AuditLog
 
 
 @pytest.fixture

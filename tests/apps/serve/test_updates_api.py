@@ -17,8 +17,8 @@ from pocketseek.apps.model_pool import ServedModel
 from pocketseek.apps.model_state import look_at_model
 from pocketseek.apps.model_updates import ModelUpdates
 from pocketseek.apps.serve.services import ServeOptions
-from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.origin import Origin, write_origin
+from pocketseek.package.trust.gatekeeper import Gatekeeper
 from pocketseek.settings import NetworkSettings, Settings
 
 UPDATE = f"/api/models/{MODEL}/update"

@@ -15,11 +15,11 @@ from package.samples import write_sample
 from part_packages import part_of_kind, write_part
 
 from pocketseek.apps.voice import candidates
-from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
+from pocketseek.apps.voice.engines.choose import choose_detector, choose_recogniser, choose_synthesiser
 from pocketseek.apps.voice.installed_parts import InstalledParts
 from pocketseek.errors import SealError, TrustError
-from pocketseek.package.key_slots import Secret
-from pocketseek.package.trust_store import TrustStore
+from pocketseek.package.sealing.key_slots import Secret
+from pocketseek.package.trust.trust_store import TrustStore
 from pocketseek.settings import Settings
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from line_of_models import SCARCE_BYTES, SMALL_BYTES, install_line
 
+from pocketseek.cli.adapt import distill_cmd
 from pocketseek.errors import UsageError
 
 QUICK = ("--steps", 2, "--batch", 2, "--context", 32, "--top-k", 8)
@@ -57,7 +58,10 @@ def test_what_came_of_it_is_told_to_a_person(run: Callable, installed: Path, dat
 
 
 @pytest.mark.parametrize("student", ["layers=3", "layers=x", "half"])
-def test_a_senseless_student_is_one_line(run: Callable, installed: Path, data: Path, home: Path, student: str) -> None:
+def test_a_senseless_student_is_one_line_before_libraries_load(
+    run: Callable, installed: Path, data: Path, home: Path, student: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distill_cmd, "require_training_libraries", lambda: pytest.fail("seconds for nothing"))
     ended = run("adapt", "distill", "tiny", "--student", student, "--data", data, *QUICK)
     assert ended.code == UsageError.exit_code
     assert "layers=15" in ended.error

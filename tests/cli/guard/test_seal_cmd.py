@@ -22,8 +22,8 @@ ASK = ("generate", "tiny", "Hello", "--max-tokens", 8, "--seed", 1, "--json")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The least that a slot may ask for: these passphrases guard nothing."""
-    monkeypatch.setattr("pocketseek.package.sealing.seal_package.__kwdefaults__", {"memory_kib": 8192})
-    monkeypatch.setattr("pocketseek.package.sealing.change_secret.__kwdefaults__", {"memory_kib": 8192})
+    monkeypatch.setattr("pocketseek.package.sealing.in_place.seal_package.__kwdefaults__", {"memory_kib": 8192})
+    monkeypatch.setattr("pocketseek.package.sealing.in_place.change_secret.__kwdefaults__", {"memory_kib": 8192})
 
 
 def text_of(run: Callable, *options: object) -> object:

@@ -13,7 +13,7 @@ pytest.importorskip("cryptography", reason="cryptography is not installed (extra
 from pocketseek.apps.sealed_database import is_plain
 from pocketseek.cli.guard import state_key
 from pocketseek.errors import SealError, UsageError
-from pocketseek.package import key_slots
+from pocketseek.package.sealing import key_slots
 
 SECRET = "herons of Nieuwegein"
 
@@ -21,7 +21,7 @@ SECRET = "herons of Nieuwegein"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The least that a slot may ask for: these passphrases guard nothing."""
-    monkeypatch.setattr("pocketseek.package.key_slots.new_slot.__kwdefaults__", {"memory_kib": 8192})
+    monkeypatch.setattr("pocketseek.package.sealing.key_slots.new_slot.__kwdefaults__", {"memory_kib": 8192})
     assert key_slots.new_slot.__kwdefaults__ == {"memory_kib": 8192}
 
 

@@ -12,7 +12,7 @@ from cli.conftest import Run
 
 from pocketseek.cli.guard.expiry import parse_expiry
 from pocketseek.errors import UsageError
-from pocketseek.package.signature import parse_signatures
+from pocketseek.package.trust.signature import parse_signatures
 
 GENERATE = ("--max-tokens", "2", "--seed", "1", "--no-prefix-cache")
 

@@ -7,10 +7,10 @@ import pytest
 from cli.conftest import Run
 from voice_parts import CountingRecogniser, LoudnessDetector, ToneSynthesiser, silence, speech
 
-from pocketseek.apps.voice import choose
-from pocketseek.apps.voice.choose import Chosen
 from pocketseek.apps.voice.contract import SAMPLE_RATE
-from pocketseek.apps.voice.sound_file import wav_bytes
+from pocketseek.apps.voice.engines import choose
+from pocketseek.apps.voice.engines.choose import Chosen
+from pocketseek.apps.voice.sound.sound_file import wav_bytes
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from voice_parts import CountingRecogniser, LoudnessDetector, ToneSynthesiser, silence, speech
 
-from pocketseek.apps.voice import choose, parts
-from pocketseek.apps.voice.choose import Chosen
+from pocketseek.apps.voice import parts
+from pocketseek.apps.voice.engines import choose
+from pocketseek.apps.voice.engines.choose import Chosen
 from pocketseek.apps.voice.parts import known_parts
-from pocketseek.apps.voice.sound_file import read_sound, wav_bytes
+from pocketseek.apps.voice.sound.sound_file import read_sound, wav_bytes
 from pocketseek.cli.voice import sources
 from pocketseek.cli.voice.listen_cmd import check_room
 from pocketseek.errors import MemoryLimitError

@@ -25,8 +25,8 @@ from streaming_engine import (
 )
 
 from pocketseek.errors import IntegrityError, MemoryLimitError
-from pocketseek.package.key_slots import Secret
-from pocketseek.package.sealing import seal_package
+from pocketseek.package.sealing.in_place import seal_package
+from pocketseek.package.sealing.key_slots import Secret
 from pocketseek.runtime.load import load
 from pocketseek.runtime.memory_use import MemoryUse
 from pocketseek.runtime.residency.expert_weights import ExpertWeights

@@ -17,10 +17,10 @@ from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.errors import IntegrityError, MemoryLimitError, StorageError
 from pocketseek.kernels.contract import ModelKernels
 from pocketseek.package.expert_layout import expert_extents
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.paths import chunk_path
 from pocketseek.package.reader import Package
-from pocketseek.package.sealing import seal_package
+from pocketseek.package.sealing.in_place import seal_package
+from pocketseek.package.sealing.key_slots import Secret
 from pocketseek.runtime.residency.chunk_files import ChunkFiles
 from pocketseek.runtime.residency.expert_weights import ExpertWeights
 from pocketseek.runtime.residency.read_mode import DEFAULT_READ_MODE, ReadMode

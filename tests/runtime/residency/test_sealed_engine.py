@@ -11,8 +11,8 @@ from runtime.residency.test_engine_in_changing_memory import least_bytes
 from streaming_engine import MovingLimit, many_requests, run_alone, run_together, small_units
 
 from pocketseek.errors import SealError, UnsupportedError
-from pocketseek.package.key_slots import Secret
-from pocketseek.package.sealing import seal_package
+from pocketseek.package.sealing.in_place import seal_package
+from pocketseek.package.sealing.key_slots import Secret
 from pocketseek.runtime.load import load
 from pocketseek.runtime.memory_use import MemoryUse
 from pocketseek.types import Request, SamplingParams, TokenEvent
@@ -172,7 +172,7 @@ def test_without_a_secret_or_with_the_wrong_one_it_does_not_open(sealed: Path) -
 def test_the_passphrase_may_stand_in_the_environment(
     streaming_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pocketseek.package.key_slots import passphrase_secret
+    from pocketseek.package.sealing.key_slots import passphrase_secret
 
     path = tmp_path / "package"
     shutil.copytree(streaming_package, path)

@@ -14,10 +14,10 @@ import pytest
 
 from pocketseek.errors import IntegrityError, StorageError
 from pocketseek.formats import SEGMENT_BYTES
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.reader import Package
-from pocketseek.package.sealed_file import HEADER_BYTES
-from pocketseek.package.sealing import seal_package
+from pocketseek.package.sealing.in_place import seal_package
+from pocketseek.package.sealing.key_slots import Secret
+from pocketseek.package.sealing.sealed_file import HEADER_BYTES
 from pocketseek.runtime.residency import sealed_files
 from pocketseek.runtime.residency.plan import BLOCK_BYTES
 from pocketseek.runtime.residency.sealed_files import KEPT_SEGMENTS, SealedChunkFiles

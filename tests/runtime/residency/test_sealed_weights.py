@@ -16,10 +16,10 @@ from weight_passes import PROMPT
 
 from pocketseek.errors import IntegrityError
 from pocketseek.kernels.choose import choose_kernels
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.reader import Package
-from pocketseek.package.seal import Cipher
-from pocketseek.package.sealing import seal_package, unseal_package
+from pocketseek.package.sealing.ciphers import Cipher
+from pocketseek.package.sealing.in_place import seal_package, unseal_package
+from pocketseek.package.sealing.key_slots import Secret
 from pocketseek.runtime.executor import KernelExecutor
 from pocketseek.runtime.residency.read_mode import ReadMode
 from pocketseek.runtime.residency.sealed_files import SealedChunkFiles

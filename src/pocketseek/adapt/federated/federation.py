@@ -2,13 +2,14 @@
 and a state that survives kill -9. Nothing here talks to anybody: Flower does (flower_rounds.py).
 
 A round either changes the adapter or leaves it as it was; both are written into the log (hash-chained JSON lines, see
-package/audit.py) before the state on disk moves on. Noise that was spent is never forgotten: a round that was broken
-off counts as if its sum had been seen.
+package/trust/audit.py) before the state on disk moves on. Noise that was spent is never forgotten: a round that was
+broken off counts as if its sum had been seen.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,8 +32,8 @@ from pocketseek.adapt.federated.plan import FederatedPlan
 from pocketseek.adapt.federated.vector import Shapes, norm, to_tensors, to_vector
 from pocketseek.adapt.train_checkpoint import Checkpoint
 from pocketseek.adapt.train_tensors import AdapterTensors, Floats, check_tensors
-from pocketseek.package.audit import AuditLog
 from pocketseek.package.manifest import JsonValue
+from pocketseek.package.trust.audit import AuditLog
 
 Outcome = Literal["learnt", "too-few", "bad-sum", "broken-off"]
 Evaluate = Callable[[AdapterTensors], float]
@@ -103,7 +104,7 @@ class Federation:
         self._learnt = 0
         self._spent = _Spent()
         begin = hashlib.sha256(self._vector.tobytes()).hexdigest()
-        key: dict[str, JsonValue] = {"plan": replace(plan, rounds=1).to_json(), "start": begin}
+        key: dict[str, JsonValue] = {**json.loads(replace(plan, rounds=1).to_json()), "start": begin}
         self._state = Checkpoint(output, key, "federation")
         if fresh:
             self._state.remove()

@@ -18,10 +18,10 @@ from pocketseek.adapt.federated.plan import FederatedPlan, parse_plan
 from pocketseek.adapt.train_checkpoint import Checkpoint
 from pocketseek.adapt.train_output import check_output, write_adapter
 from pocketseek.adapt.train_tensors import AdapterTensors, adapter_shapes, initial_tensors
-from pocketseek.package.audit import AuditLog
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import JsonValue, read_manifest
 from pocketseek.package.storage import storage_errors
+from pocketseek.package.trust.audit import AuditLog
 
 if TYPE_CHECKING:
     from pocketseek.adapt.federated.flower_rounds import Patience, Waiting

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from functools import cache
 
-from pocketseek.apps.doc.block_text import is_wide, join_lines, tidy
+from pocketseek.apps.doc.formats.block_text import is_wide, join_lines, tidy
 from pocketseek.errors import FormatError, UnsupportedError
 
 _TIMEOUT_S = 120

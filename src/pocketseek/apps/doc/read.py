@@ -12,14 +12,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pocketseek.apps.doc.block_text import tidy_title
-from pocketseek.apps.doc.detect import START_BYTES, detect_kind
 from pocketseek.apps.doc.document import Block, Document, Remark
-from pocketseek.apps.doc.markdown_reader import markdown_blocks
+from pocketseek.apps.doc.formats.block_text import tidy_title
+from pocketseek.apps.doc.formats.detect import START_BYTES, detect_kind
+from pocketseek.apps.doc.formats.markdown_reader import markdown_blocks
+from pocketseek.apps.doc.formats.plain_reader import plain_blocks
+from pocketseek.apps.doc.formats.text_encoding import decode_text
 from pocketseek.apps.doc.pieces import PASSWORD_HINT, ReadOptions
-from pocketseek.apps.doc.plain_reader import plain_blocks
 from pocketseek.apps.doc.sandbox import ReadLimits, read_apart
-from pocketseek.apps.doc.text_encoding import decode_text
 from pocketseek.errors import FormatError, NotFoundError, PocketseekError, UnsupportedError, UsageError
 from pocketseek.package.storage import storage_errors
 

@@ -22,9 +22,9 @@ Reader = Callable[[Path, ReadOptions], Iterator[Piece]]
 
 # Loaded when asked for: pdfium, lxml and what they need.
 _READERS = {
-    "pdf": ("pocketseek.apps.doc.pdf_reader", "read_pdf"),
-    "zip": ("pocketseek.apps.doc.package_reader", "read_package"),
-    "html": ("pocketseek.apps.doc.html_reader", "read_html"),
+    "pdf": ("pocketseek.apps.doc.pdf.pdf_reader", "read_pdf"),
+    "zip": ("pocketseek.apps.doc.formats.package_reader", "read_package"),
+    "html": ("pocketseek.apps.doc.formats.html_reader", "read_html"),
 }
 _GRACE_S = 5  # between the signal that says "too long" and the one that kills
 _MAX_FILE_BYTES = 1 << 20  # of what it writes to files: complaints on standard error

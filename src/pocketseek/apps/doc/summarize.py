@@ -19,8 +19,8 @@ from pocketseek.apps.doc.background import MAX_REASONING_TOKENS, SAMPLING, UNKEP
 from pocketseek.apps.doc.chunk import Chunk, chunks
 from pocketseek.apps.doc.coverage import Coverage, LostMerge, Part
 from pocketseek.apps.doc.document import Document
+from pocketseek.apps.doc.formats.outline import Chapter, heading_paths, outline
 from pocketseek.apps.doc.kept_answers import Keeper, KeptAnswers
-from pocketseek.apps.doc.outline import Chapter, heading_paths, outline
 from pocketseek.apps.doc.summary_events import Planned, Progress, Summary, SummaryEvent, SummaryOptions, SummaryText
 from pocketseek.apps.doc.summary_prompts import Language
 from pocketseek.apps.doc.summary_sizes import sizes_for

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pocketseek.apps.doc.chunk import DEFAULT_CHUNK_TOKENS, DEFAULT_OVERLAP_TOKENS
 from pocketseek.apps.doc.coverage import Coverage
-from pocketseek.apps.doc.outline import Chapter
+from pocketseek.apps.doc.formats.outline import Chapter
 from pocketseek.apps.doc.summary_prompts import Language
 
 MEDIUM_WORDS = 250

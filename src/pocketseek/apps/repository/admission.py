@@ -2,8 +2,8 @@
 
 Whoever fetches asks an `Admit` with the bytes of manifest and signature before anything else is fetched, and installs
 these very bytes. `by_form` looks at the manifest alone. `Admission` is that of this device: signatures, who is trusted,
-what was revoked, no older version than was seen (package/trust.py); with a person to ask, a key that is not known yet
-can be trusted on first use. What was admitted is remembered by `installed`, once it is there.
+what was revoked, no older version than was seen (package/trust/judge.py); with a person to ask, a key that is not known
+yet can be trusted on first use. What was admitted is remembered by `installed`, once it is there.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pocketseek.errors import UnsupportedError
-from pocketseek.package.audit import AuditLog
-from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.manifest import Manifest, parse_manifest
-from pocketseek.package.trust import TrustState, check_update_allowed, judge_offer
+from pocketseek.package.trust.audit import AuditLog
+from pocketseek.package.trust.gatekeeper import Gatekeeper
+from pocketseek.package.trust.judge import TrustState, check_update_allowed, judge_offer
 from pocketseek.settings import Settings
 
 Admit = Callable[["Manifest | None", "str | None", bytes, "bytes | None"], Manifest]

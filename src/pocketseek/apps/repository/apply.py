@@ -1,7 +1,7 @@
 """One delta applied: a chunk or file of the next version out of those of the version in use.
 
 The result is written under another name, hashed on the way, synced, and gets its name only if it is what the manifest
-says, segments included. Memory: package/delta.py.
+says, segments included. Memory: package/delta/apply.py.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from pocketseek.apps.repository.update_step import Step
 from pocketseek.errors import IntegrityError
 from pocketseek.package.chunk_file import ChunkFile
-from pocketseek.package.delta import apply_delta
-from pocketseek.package.delta_bytes import delta_error
-from pocketseek.package.delta_file import Blob
-from pocketseek.package.delta_fit import DeltaFit
+from pocketseek.package.delta.apply import apply_delta
+from pocketseek.package.delta.byte_parts import delta_error
+from pocketseek.package.delta.delta_file import Blob
+from pocketseek.package.delta.fit import DeltaFit
 from pocketseek.package.paths import CHUNKS_NAME, FILES_NAME
 from pocketseek.package.storage import storage_errors
 

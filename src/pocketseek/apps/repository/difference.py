@@ -21,12 +21,12 @@ from pathlib import Path
 
 from pocketseek.apps.repository.difference_side import FileSide, is_sealed, opened_side
 from pocketseek.errors import FormatError, UsageError
-from pocketseek.package.delta import delta_bases
-from pocketseek.package.delta_index import DeltaEntry, DeltaIndex, parse_index, render_index
-from pocketseek.package.delta_make import make_chunk_delta, make_file_delta
-from pocketseek.package.key_slots import Secret
+from pocketseek.package.delta.apply import delta_bases
+from pocketseek.package.delta.delta_index import DeltaEntry, DeltaIndex, parse_index, render_index
+from pocketseek.package.delta.make import make_chunk_delta, make_file_delta
 from pocketseek.package.manifest import read_manifest_bytes, version_id
 from pocketseek.package.paths import DELTAS_NAME, SHA256_PATTERN, SIGNATURE_NAME
+from pocketseek.package.sealing.key_slots import Secret
 from pocketseek.package.storage import storage_errors, sync_dir, write_file
 
 Progress = Callable[[int, int], None]

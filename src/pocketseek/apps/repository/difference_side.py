@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.formats import SEGMENT_BYTES
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.manifest import Manifest
-from pocketseek.package.opened_seal import OpenedSeal
 from pocketseek.package.paths import CHUNKS_NAME, SEAL_NAME
 from pocketseek.package.reader import Package
-from pocketseek.package.sealed_reader import SealedReader
-from pocketseek.package.secret_memory import secret_map
+from pocketseek.package.sealing.key_slots import Secret
+from pocketseek.package.sealing.opened_seal import OpenedSeal
+from pocketseek.package.sealing.sealed_reader import SealedReader
+from pocketseek.package.sealing.secret_memory import secret_map
 
 _MOST_CHUNKS = 4  # of one side, decrypted at a time
 

@@ -16,7 +16,7 @@ from pocketseek.apps.repository.local_chunks import LocalChunk, is_good, take
 from pocketseek.apps.repository.receive import Offer
 from pocketseek.apps.repository.update_step import Step
 from pocketseek.apps.repository.wanted import Part, PartFile, WantedFile
-from pocketseek.package.delta_fit import DeltaFit
+from pocketseek.package.delta.fit import DeltaFit
 from pocketseek.package.entries import ChunkEntry
 from pocketseek.package.marker import read_marker, stamp_of, write_marker
 from pocketseek.package.paths import chunk_path, update_path

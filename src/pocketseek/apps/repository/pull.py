@@ -24,10 +24,10 @@ from pocketseek.convert.provenance import sanitised
 from pocketseek.convert.recipe import Quant
 from pocketseek.errors import FormatError, IntegrityError, NotFoundError, UsageError
 from pocketseek.package import zstd
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.manifest import MAX_MANIFEST_BYTES, Manifest, read_manifest, read_manifest_bytes
 from pocketseek.package.paths import MANIFEST_NAME, SIGNATURE_NAME, check_model_name
-from pocketseek.package.seal_record import read_record
+from pocketseek.package.sealing.key_slots import Secret
+from pocketseek.package.sealing.seal_record import read_record
 from pocketseek.package.store import ModelStore
 
 Progress = Callable[[str, int, int], None]  # "download" or "convert", done bytes, total bytes

@@ -24,12 +24,12 @@ from pocketseek.apps.repository.supply import Damaged, Repaired, Supply
 from pocketseek.apps.repository.wanted import PartFile, WantedFile
 from pocketseek.package.check_record import note_checked
 from pocketseek.package.install import remove_tree
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import ChunkEntry, FileEntry, Manifest, read_manifest
 from pocketseek.package.marker import read_marker, stamp_of, write_marker
 from pocketseek.package.paths import CHUNKS_NAME, FILES_NAME, QUARANTINE_NAME, chunk_path, file_path
-from pocketseek.package.seal_record import PackageFile, SealRecord, read_record
+from pocketseek.package.sealing.key_slots import Secret
+from pocketseek.package.sealing.seal_record import PackageFile, SealRecord, read_record
 from pocketseek.package.storage import own_dir, storage_errors, sync_dir
 
 

@@ -21,11 +21,11 @@ from pocketseek.apps.repository.wanted import Part, WantedFile
 from pocketseek.errors import SealError, StorageError
 from pocketseek.package.check_record import note_checked
 from pocketseek.package.entries import ChunkEntry, Manifest
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.paths import CHUNKS_NAME, QUARANTINE_NAME, SEALED_SUFFIX
-from pocketseek.package.seal_hold import SealHold
-from pocketseek.package.seal_record import PackageFile, SealRecord, files_of
-from pocketseek.package.sealed_file import hash_sealed
+from pocketseek.package.sealing.key_slots import Secret
+from pocketseek.package.sealing.seal_hold import SealHold
+from pocketseek.package.sealing.seal_record import PackageFile, SealRecord, files_of
+from pocketseek.package.sealing.sealed_file import hash_sealed
 from pocketseek.package.storage import own_dir, storage_errors, sync_dir
 
 

@@ -21,8 +21,8 @@ from typing import Literal
 from pocketseek.formats import SEGMENT_BYTES
 from pocketseek.package.manifest import ChunkEntry, Manifest
 from pocketseek.package.paths import CHUNKS_NAME
-from pocketseek.package.seal_record import PackageFile, read_record
-from pocketseek.package.sealed_file import sealed_bytes
+from pocketseek.package.sealing.seal_record import PackageFile, read_record
+from pocketseek.package.sealing.sealed_file import sealed_bytes
 
 Outcome = Literal["good", "damaged", "given up"]
 

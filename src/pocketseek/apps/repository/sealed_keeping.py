@@ -19,17 +19,17 @@ from pocketseek.apps.repository.sealed_part import SealedPart
 from pocketseek.apps.repository.update_step import Step
 from pocketseek.apps.repository.wanted import Part, WantedFile
 from pocketseek.errors import IntegrityError
-from pocketseek.package.delta import apply_open_delta
-from pocketseek.package.delta_bytes import delta_error
-from pocketseek.package.delta_file import Blob
-from pocketseek.package.delta_fit import DeltaFit
+from pocketseek.package.delta.apply import apply_open_delta
+from pocketseek.package.delta.byte_parts import delta_error
+from pocketseek.package.delta.delta_file import Blob
+from pocketseek.package.delta.fit import DeltaFit
 from pocketseek.package.entries import ChunkEntry
-from pocketseek.package.opened_seal import SegmentFile, no_secret
 from pocketseek.package.paths import CHUNKS_NAME, DELTAS_NAME, FILES_NAME, SEALED_SUFFIX, update_path
-from pocketseek.package.seal_hold import SealHold
-from pocketseek.package.seal_record import PackageFile, SealRecord, files_of
-from pocketseek.package.sealed_file import hash_sealed, sealed_bytes
-from pocketseek.package.sealed_reader import SealedReader
+from pocketseek.package.sealing.opened_seal import SegmentFile, no_secret
+from pocketseek.package.sealing.seal_hold import SealHold
+from pocketseek.package.sealing.seal_record import PackageFile, SealRecord, files_of
+from pocketseek.package.sealing.sealed_file import hash_sealed, sealed_bytes
+from pocketseek.package.sealing.sealed_reader import SealedReader
 from pocketseek.package.storage import storage_errors
 
 

@@ -1,10 +1,10 @@
 """One file that is wanted and is to be sealed: it is encrypted as it arrives, so that no plaintext is ever on the disk.
 
-As `PartFile` (wanted.py), with the form of a sealed file (package/sealed_file.py): a segment is gathered in memory,
-compared with its hash where that is known, encrypted and written; its tag goes into the header. What a killed process
-left, or another sealed file of the same plaintext (`seed`), is decrypted, compared, and written anew: every writing has
-a salt of its own and seals each segment once, so no key and nonce ever meet twice, whatever somebody did to the disk.
-Where only the hash of the whole is known, the whole is compared when it is there.
+As `PartFile` (wanted.py), with the form of a sealed file (package/sealing/sealed_file.py): a segment is gathered in
+memory, compared with its hash where that is known, encrypted and written; its tag goes into the header. What a killed
+process left, or another sealed file of the same plaintext (`seed`), is decrypted, compared, and written anew: every
+writing has a salt of its own and seals each segment once, so no key and nonce ever meet twice, whatever somebody did to
+the disk. Where only the hash of the whole is known, the whole is compared when it is there.
 
 Before it gets its name the file is synced, read back from the disk and decrypted.
 """
@@ -21,9 +21,9 @@ from pathlib import Path
 from pocketseek.apps.repository.wanted import MOST_STRIKES, WantedFile, contradiction, too_often
 from pocketseek.errors import IntegrityError
 from pocketseek.formats import SEGMENT_BYTES
-from pocketseek.package.seal import SALT_BYTES, TAG_BYTES, SegmentCipher
-from pocketseek.package.seal_record import PackageFile
-from pocketseek.package.sealed_file import (
+from pocketseek.package.sealing.ciphers import SALT_BYTES, TAG_BYTES, SegmentCipher
+from pocketseek.package.sealing.seal_record import PackageFile
+from pocketseek.package.sealing.sealed_file import (
     FIRST_TAG,
     HEADER_BYTES,
     SealKey,
@@ -34,7 +34,7 @@ from pocketseek.package.sealed_file import (
     render_header,
     segment_bytes,
 )
-from pocketseek.package.secret_memory import secret_map
+from pocketseek.package.sealing.secret_memory import secret_map
 from pocketseek.package.storage import write_all
 
 _AGAIN_SUFFIX = ".again"

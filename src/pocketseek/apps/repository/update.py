@@ -31,9 +31,8 @@ from pocketseek.apps.repository.update_plan import UpdatePlan, check_library, pl
 from pocketseek.apps.repository.update_step import Step
 from pocketseek.apps.repository.update_work import Updated, UpdateWork
 from pocketseek.package.check_record import note_checked
-from pocketseek.package.delta_fit import DeltaFit
+from pocketseek.package.delta.fit import DeltaFit
 from pocketseek.package.install import check_own_folders, remove_tree
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import parse_manifest, read_manifest_bytes, version_id
 from pocketseek.package.origin import Origin, write_origin
@@ -47,11 +46,12 @@ from pocketseek.package.paths import (
     SIGNATURE_NAME,
     update_path,
 )
-from pocketseek.package.seal_hold import SealHold, read_whole_record
+from pocketseek.package.sealing.key_slots import Secret
+from pocketseek.package.sealing.seal_hold import SealHold, read_whole_record
 from pocketseek.package.settle import UNSIGNED_NAME, settle
-from pocketseek.package.signing import renewed_signature
 from pocketseek.package.storage import own_dir, storage_errors, sync_dir, write_file
 from pocketseek.package.switch import go_back, read_signature, replace_origin, replace_signature, switch_to_update
+from pocketseek.package.trust.signing import renewed_signature
 
 _FOLDERS = (CHUNKS_NAME, FILES_NAME, DELTAS_NAME)
 

@@ -17,10 +17,10 @@ from pocketseek.apps.repository.source import PackageSource
 from pocketseek.apps.repository.update_step import Step
 from pocketseek.errors import DownloadError, FormatError, UnsupportedError
 from pocketseek.package import zstd
-from pocketseek.package.delta_index import MAX_INDEX_BYTES, DeltaEntry, index_path, parse_index
+from pocketseek.package.delta.delta_index import MAX_INDEX_BYTES, DeltaEntry, index_path, parse_index
 from pocketseek.package.manifest import MAX_MANIFEST_BYTES, ChunkEntry, Manifest, parse_manifest, version_id
 from pocketseek.package.paths import CHUNKS_NAME, FILES_NAME, MANIFEST_NAME, SIGNATURE_NAME
-from pocketseek.package.signing import renewed_signature
+from pocketseek.package.trust.signing import renewed_signature
 
 MAX_SIGNATURE_BYTES = 64 * 1024
 SEALED_NAME = "sealed.json"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketseek.apps.repository.wanted import WantedFile
-from pocketseek.package.delta_index import DeltaEntry, delta_path
+from pocketseek.package.delta.delta_index import DeltaEntry, delta_path
 from pocketseek.package.entries import ChunkEntry
 from pocketseek.package.paths import DELTAS_NAME, update_path
 

@@ -14,7 +14,7 @@ from pocketseek.apps.repository.update_plan import UpdatePlan
 from pocketseek.apps.repository.update_step import Step
 from pocketseek.apps.repository.wanted import WantedFile
 from pocketseek.errors import FormatError, IntegrityError
-from pocketseek.package.delta_fit import DeltaFit
+from pocketseek.package.delta.fit import DeltaFit
 from pocketseek.package.storage import check_free_space, storage_errors
 
 _SPARE_BYTES = 16_000_000  # for manifests, directories and the file system itself

@@ -30,8 +30,8 @@ from pocketseek.errors import (
     UsageError,
 )
 from pocketseek.package.check_record import note_checked, read_checked
-from pocketseek.package.key_slots import Secret
 from pocketseek.package.manifest import ChunkEntry, read_manifest
+from pocketseek.package.sealing.key_slots import Secret
 
 REST_S = 20.0
 RETRY_S = 3600.0

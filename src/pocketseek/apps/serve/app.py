@@ -14,7 +14,6 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from pocketseek.apps.serve.access import caller_of
-from pocketseek.apps.serve.audio_api import audio_routes
 from pocketseek.apps.serve.chat_api import chat_routes
 from pocketseek.apps.serve.completions_api import completion_routes
 from pocketseek.apps.serve.embeddings_api import embedding_routes
@@ -27,6 +26,7 @@ from pocketseek.apps.serve.page import page_routes
 from pocketseek.apps.serve.recorder import Recorder
 from pocketseek.apps.serve.replies import RefusedError, describe_error, error_reply, json_reply
 from pocketseek.apps.serve.services import Services, services_of
+from pocketseek.apps.serve.voice.audio_api import audio_routes
 from pocketseek.errors import PocketseekError
 
 

@@ -6,7 +6,7 @@
 - **Origin.** Browsers say from which page a request comes. Another page than our own is refused (403), with and without
   preflight, unless it was allowed; then it gets the CORS headers it needs, and the API (/v1/), but not the chats that
   are kept here. Programs send no origin.
-- **Token.** See access.py. A WebSocket comes with a ticket instead (voice_tickets.py), which its handler looks at.
+- **Token.** See access.py. A WebSocket comes with a ticket instead (voice/tickets.py), which its handler looks at.
 
 An address in numbers is no name, so nobody can make it point elsewhere.
 """

@@ -14,7 +14,7 @@ from pocketseek.apps.serve.replies import json_reply
 from pocketseek.apps.serve.services import Services
 from pocketseek.apps.serve.speed_gauge import SpeedGauge, status_value
 from pocketseek.apps.serve.updates_api import update_routes
-from pocketseek.apps.serve.voice_api import VoiceApi
+from pocketseek.apps.serve.voice.voice_api import VoiceApi
 
 
 def page_routes(services: Services) -> list[BaseRoute]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pocketseek.errors import IntegrityError, UnsupportedError
 from pocketseek.package.paths import sealed_path
-from pocketseek.package.seal import RecordCipher
+from pocketseek.package.sealing.ciphers import RecordCipher
 from pocketseek.package.storage import storage_errors, sync_dir, write_all
 
 RECORD_BYTES = 1 << 20

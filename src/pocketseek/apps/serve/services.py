@@ -21,10 +21,10 @@ from pocketseek.apps.serve.private_files import PrivateFiles
 from pocketseek.apps.serve.refusals import Refusals
 from pocketseek.apps.serve.request_log import RequestLog
 from pocketseek.govern.thermal_governor import ThermalStatus
-from pocketseek.package.audit import AuditLog
+from pocketseek.package.trust.audit import AuditLog
 
 if TYPE_CHECKING:  # it is made of what needs this module
-    from pocketseek.apps.serve.voice_desk import VoiceDesk
+    from pocketseek.apps.serve.voice.desk import VoiceDesk
 
 
 @dataclass(frozen=True)

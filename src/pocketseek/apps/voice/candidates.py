@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pocketseek.apps.voice.asr_sherpa import SherpaRecogniser, is_sherpa_model, sherpa_languages
-from pocketseek.apps.voice.asr_whisper import WhisperRecogniser
 from pocketseek.apps.voice.contract import Recogniser, Synthesiser
+from pocketseek.apps.voice.engines.asr_sherpa import SherpaRecogniser, is_sherpa_model, sherpa_languages
+from pocketseek.apps.voice.engines.asr_whisper import WhisperRecogniser
+from pocketseek.apps.voice.engines.tts_piper import PiperSynthesiser, voice_facts
+from pocketseek.apps.voice.engines.tts_sherpa import SherpaSynthesiser, is_sherpa_voice
 from pocketseek.apps.voice.installed_parts import InstalledParts
-from pocketseek.apps.voice.tts_piper import PiperSynthesiser, voice_facts
-from pocketseek.apps.voice.tts_sherpa import SherpaSynthesiser, is_sherpa_voice
 from pocketseek.errors import FormatError
 from pocketseek.package.speech_part import SpeechPart
 from pocketseek.package.store import InstalledModel

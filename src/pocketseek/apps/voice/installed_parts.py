@@ -15,12 +15,12 @@ from weakref import finalize
 
 from pocketseek.apps.repository.versions import VersionNotes
 from pocketseek.errors import FormatError, IntegrityError, NotFoundError, StorageError
-from pocketseek.package.gatekeeper import Gatekeeper
-from pocketseek.package.key_slots import Secret, passphrase_secret
 from pocketseek.package.manifest import read_manifest
 from pocketseek.package.part_view import open_part
+from pocketseek.package.sealing.key_slots import Secret, passphrase_secret
 from pocketseek.package.speech_part import PartKind
 from pocketseek.package.store import InstalledModel, ModelStore
+from pocketseek.package.trust.gatekeeper import Gatekeeper
 from pocketseek.settings import Settings
 
 T = TypeVar("T")

@@ -15,8 +15,8 @@ from threading import RLock
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from pocketseek.apps.voice.contract import Recogniser, Samples, Synthesiser, Utterance
-from pocketseek.apps.voice.resample import Resampler
-from pocketseek.apps.voice.sounds import stopping
+from pocketseek.apps.voice.sound.resample import Resampler
+from pocketseek.apps.voice.sound.sounds import stopping
 from pocketseek.runtime.guests import GuestLease
 from pocketseek.runtime.memory_use import give_back_freed_memory
 

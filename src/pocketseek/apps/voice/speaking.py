@@ -15,7 +15,7 @@ from pocketseek.apps.voice.attempt import Attempt
 from pocketseek.apps.voice.contract import Samples, SpeechShape, Synthesiser
 from pocketseek.apps.voice.events import AnswerAudio, SpokenClause
 from pocketseek.apps.voice.priorities import SPEAKING, give_way
-from pocketseek.apps.voice.sounds import stopping
+from pocketseek.apps.voice.sound.sounds import stopping
 
 _MOST_WAITING = 4
 _MOST_HELD_S = 12.0  # sound of an attempt that is not released

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pocketseek.apps.voice.clauses import Clauses
-from pocketseek.apps.voice.spoken_text import SpokenPart, by_language, spoken
+from pocketseek.apps.voice.words.spoken_text import SpokenPart, by_language, spoken
 
 DEFAULT_MAX_TOKENS = 160
 """About a minute of English. An answer that reaches it ends where it is."""

@@ -142,11 +142,11 @@ def merge(
     """Write a model and an adapter as one new package; both stay as they are."""
     from pocketseek.adapt.merge import merge_adapter
     from pocketseek.convert.provenance import sanitised
-    from pocketseek.package.audit import AuditLog
-    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.manifest import read_manifest
     from pocketseek.package.paths import check_model_name
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.audit import AuditLog
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
     settings = read_settings()
     words = Words(settings.language)

@@ -27,7 +27,7 @@ def place_for(store: ModelStore, name: str, *, replace: bool) -> Path:
 def install_adapter(settings: Settings, folder: Path, base: Path, destination: Path) -> float:
     """Returns and raises as `add_adapter`."""
     from pocketseek.adapt.add import add_adapter
-    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.trust.audit import AuditLog
 
     error = add_adapter(folder, base, destination)
     AuditLog(settings.audit_path).note("model-installed", model=destination.name)

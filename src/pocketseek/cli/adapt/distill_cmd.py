@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pocketseek.adapt.train_libraries import require_training_libraries
+from pocketseek.adapt.train_libraries import find_training_libraries, require_training_libraries
 from pocketseek.cli import options
 from pocketseek.cli.adapt import train_messages as says
 from pocketseek.cli.adapt import train_options as train_options
@@ -74,12 +74,12 @@ def distill(
     json: options.Json = False,
 ) -> None:
     """Make a smaller student of an installed model. The same command again goes on with an interrupted one."""
-    require_training_libraries()  # before what imports them
-
-    from pocketseek.adapt.distill import DistillJob, distill_student
-    from pocketseek.adapt.train_pace import device_pace
+    from pocketseek.adapt.data_file import read_data
+    from pocketseek.adapt.distill_plan import plan_student
     from pocketseek.adapt.train_settings import TrainSettings
+    from pocketseek.package.manifest import read_manifest
 
+    find_training_libraries()
     settings = read_settings()
     words = Words(settings.language)
     threads = num_threads_of(settings)
@@ -94,8 +94,16 @@ def distill(
         memory_bytes=memory,
         num_threads=threads,
     )
+    for file in (data,) if validation is None else (data, validation):
+        read_data(file)  # before a model is fetched for it
     called, path = choose_model(settings, teacher, yes=yes, trust=trust)
     output = _output(settings, name, out, called, student)
+    plan_student(student, read_manifest(path).model)  # what is senseless is told before libraries load for seconds
+    require_training_libraries()
+
+    from pocketseek.adapt.distill import DistillJob, distill_student
+    from pocketseek.adapt.train_pace import device_pace
+
     job = DistillJob(
         teacher=path,
         student=student,
@@ -126,7 +134,7 @@ def distill(
     if not result.leads:
         return
     if out is None:
-        from pocketseek.package.audit import AuditLog
+        from pocketseek.package.trust.audit import AuditLog
 
         AuditLog(settings.audit_path).note("model-installed", model=output.name)
     _tell(result, path, words, as_json=json)

@@ -18,7 +18,7 @@ from pocketseek.settings import flower_environment, read_settings
 if TYPE_CHECKING:
     from pocketseek.adapt.federated.jobs import Job, RoundsJob
     from pocketseek.adapt.federated.plan import FederatedPlan
-    from pocketseek.package.sign import SigningKey
+    from pocketseek.package.trust.sign import SigningKey
 
 LOG_OF_FLOWER = "flower.log"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pocketseek.adapt.train_libraries import require_training_libraries
+from pocketseek.adapt.train_libraries import find_training_libraries, require_training_libraries
 from pocketseek.cli import options
 from pocketseek.cli.adapt import train_messages as says
 from pocketseek.cli.adapt import train_options as train_options
@@ -64,13 +64,11 @@ def train(
     json: options.Json = False,
 ) -> None:
     """Train a LoRA adapter on conversations or texts. The same command again goes on with an interrupted training."""
-    require_training_libraries()  # before what imports them
-
-    from pocketseek.adapt.train_job import TrainJob, train_to_directory
-    from pocketseek.adapt.train_pace import device_pace
+    from pocketseek.adapt.data_file import read_data
     from pocketseek.adapt.train_settings import TrainSettings
     from pocketseek.package.store import ModelStore
 
+    find_training_libraries()
     settings = read_settings()
     words = Words(settings.language)
     threads = num_threads_of(settings)
@@ -91,7 +89,14 @@ def train(
     )
     output = _output(settings, name, out, data)
     destination = None if out is not None else place_for(ModelStore(settings.models_dir), output.name, replace=replace)
+    for file in (data,) if validation is None else (data, validation):
+        read_data(file)  # before a model is fetched for it
     _, path = choose_model(settings, model, yes=yes, trust=trust)
+    require_training_libraries()  # after all that can be told without them: they load for seconds
+
+    from pocketseek.adapt.train_job import TrainJob, train_to_directory
+    from pocketseek.adapt.train_pace import device_pace
+
     job = TrainJob(
         package=path,
         data=data,

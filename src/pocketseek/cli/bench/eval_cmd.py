@@ -24,7 +24,7 @@ from pocketseek.types import EngineKind
 
 if TYPE_CHECKING:
     from pocketseek.kernels.divergence import Comparison
-    from pocketseek.package.key_slots import Secret
+    from pocketseek.package.sealing.key_slots import Secret
 
 
 def evaluate(

@@ -20,7 +20,7 @@ from pocketseek.types import EngineKind
 if TYPE_CHECKING:
     from pocketseek.apps.load_bench import ClassReport, LoadReport, Profile
     from pocketseek.apps.load_page import PageLabels
-    from pocketseek.package.key_slots import Secret
+    from pocketseek.package.sealing.key_slots import Secret
     from pocketseek.runtime.engine import Engine
 
 

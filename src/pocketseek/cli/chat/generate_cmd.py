@@ -27,7 +27,7 @@ from pocketseek.types import Message, SamplingParams, TextEvent
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pocketseek.package.key_slots import Secret
+    from pocketseek.package.sealing.key_slots import Secret
     from pocketseek.package.verify import Progress
     from pocketseek.runtime.engine import Engine
     from pocketseek.runtime.prompt import Prompt
@@ -212,7 +212,7 @@ def _need(
 ) -> SpeedNeed:
     """The whole answer; if the context has to be cut, at least the beginning of one."""
     from pocketseek.govern.ladder import LEAST_CONTEXT_TOKENS
-    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
     from pocketseek.runtime.speed_plan import SpeedNeed, count_prompt_tokens
 
     num_prompt = count_prompt_tokens(path, prompt, progress, secret=secret, admit=Gatekeeper.of(settings).admit)

@@ -24,9 +24,9 @@ def _privacy(settings: Settings, words: Words) -> Check:
 
 
 def _trust(settings: Settings, words: Words) -> list[Check]:
-    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.store import ModelStore
-    from pocketseek.package.trust import is_allowed
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.judge import is_allowed
 
     label = words(messages.DOCTOR_TRUST)
     gate = Gatekeeper.of(settings)
@@ -52,7 +52,7 @@ def _trust(settings: Settings, words: Words) -> list[Check]:
 
 
 def _audit(settings: Settings, words: Words) -> Check:
-    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.trust.audit import AuditLog
 
     label = words(messages.DOCTOR_AUDIT)
     log = AuditLog(settings.audit_path)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pocketseek.apps.doc.coverage import Coverage, LeftOut
 from pocketseek.apps.doc.document import Place
-from pocketseek.apps.doc.outline import Chapter
+from pocketseek.apps.doc.formats.outline import Chapter
 from pocketseek.cli.doc import doc_messages
 from pocketseek.cli.messages import Words
 

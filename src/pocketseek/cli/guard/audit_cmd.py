@@ -15,8 +15,8 @@ from pocketseek.errors import IntegrityError, UsageError
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
-    from pocketseek.package.audit import AuditLog
-    from pocketseek.package.audit_chain import Event
+    from pocketseek.package.trust.audit import AuditLog
+    from pocketseek.package.trust.audit_chain import Event
 
 app = typer.Typer(help="The audit log: show it, verify it.")
 
@@ -66,7 +66,7 @@ def verify(head: Head = None, json: options.Json = False) -> None:
 
 
 def _log() -> AuditLog:
-    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.trust.audit import AuditLog
 
     return AuditLog(read_settings().audit_path)
 

@@ -20,7 +20,7 @@ from pocketseek.errors import UsageError
 from pocketseek.settings import Settings
 
 if TYPE_CHECKING:
-    from pocketseek.package.key_slots import Secret
+    from pocketseek.package.sealing.key_slots import Secret
 
 # at the end of the help of commands that open models
 HOW_MODELS_OPEN = (
@@ -73,7 +73,7 @@ NO_KEY = KeyOptions()
 def given_secret(options: KeyOptions) -> Secret | None:
     """Of the options alone. Raises UsageError, NotFoundError, SealError, StorageError."""
     from pocketseek.apps.sealing import run_key_command
-    from pocketseek.package.key_slots import read_key_file
+    from pocketseek.package.sealing.key_slots import read_key_file
 
     if options.key_file is not None and options.key_command is not None:
         raise UsageError("--key-file and --key-command are two keys; leave one out")
@@ -85,8 +85,8 @@ def given_secret(options: KeyOptions) -> Secret | None:
 def secret_at_hand(path: Path, settings: Settings, options: KeyOptions) -> Secret | None:
     """Of the options, or a passphrase in the environment if the model at path has one; nobody is asked. None also if it
     is not sealed."""
-    from pocketseek.package.key_slots import passphrase_secret
-    from pocketseek.package.seal_record import read_record
+    from pocketseek.package.sealing.key_slots import passphrase_secret
+    from pocketseek.package.sealing.seal_record import read_record
 
     record = read_record(path)
     if record is None:
@@ -100,8 +100,8 @@ def secret_at_hand(path: Path, settings: Settings, options: KeyOptions) -> Secre
 def secret_for(path: Path, settings: Settings, options: KeyOptions = NO_KEY) -> Secret | None:
     """What opens the model at path: of the options, else of the environment, else what a person types. None if it is
     not sealed, or if nobody can be asked."""
-    from pocketseek.package.key_slots import passphrase_secret
-    from pocketseek.package.seal_record import read_record
+    from pocketseek.package.sealing.key_slots import passphrase_secret
+    from pocketseek.package.sealing.seal_record import read_record
 
     record = read_record(path)
     if record is None:
@@ -165,7 +165,7 @@ def unlocked(path: Path, settings: Settings, options: KeyOptions = NO_KEY) -> It
 
 def needed_secret(path: Path, settings: Settings, options: KeyOptions) -> Secret:
     """The same of a model that is sealed. Raises SealError if there is none."""
-    from pocketseek.package.opened_seal import no_secret
+    from pocketseek.package.sealing.opened_seal import no_secret
 
     secret = secret_for(path, settings, options)
     if secret is None:
@@ -182,7 +182,7 @@ def new_passphrase(
 ) -> Secret:
     """What a model shall open with from now on: known from the environment, or typed twice. options: what else the
     command takes. Raises UsageError."""
-    from pocketseek.package.key_slots import passphrase_secret
+    from pocketseek.package.sealing.key_slots import passphrase_secret
 
     if known:
         return passphrase_secret(known)
@@ -198,8 +198,8 @@ def new_passphrase(
 def new_key(key_file: Path | None, new_key_file: Path | None, key_command: str | None) -> Callable[[], Secret] | None:
     """A key that a model shall open with, made or read when it is needed. None: a passphrase instead."""
     from pocketseek.apps.sealing import run_key_command
-    from pocketseek.package.key_slots import new_key_file as make
-    from pocketseek.package.key_slots import read_key_file
+    from pocketseek.package.sealing.key_slots import new_key_file as make
+    from pocketseek.package.sealing.key_slots import read_key_file
 
     if sum(given is not None for given in (key_file, new_key_file, key_command)) > 1:
         raise UsageError("that is more than one key; give one key file or one key command")

@@ -24,9 +24,9 @@ Trust = Annotated[bool, typer.Option("--trust/--no-trust", help="Trust it on thi
 
 def keygen(name: Name = "owner", out: Out = None, trust: Trust = True, json: options.Json = False) -> None:
     """Make a key pair for signing models. The passphrase is asked for, or comes from POCKETSEEK_PASSPHRASE."""
-    from pocketseek.package.audit import AuditLog
-    from pocketseek.package.sign import make_key, write_key
-    from pocketseek.package.trust_store import TrustedKey, TrustStore, with_key
+    from pocketseek.package.trust.audit import AuditLog
+    from pocketseek.package.trust.sign import make_key, write_key
+    from pocketseek.package.trust.trust_store import TrustedKey, TrustStore, with_key
 
     settings = read_settings()
     words = Words(settings.language)

@@ -56,10 +56,10 @@ def passwd(
     if model is None:
         get_new_key = new_key(to_key_file, new_key_file, to_key_command)
         return change_data_here(KeyOptions(key_file, key_command), get_new_key, new_key_file, json=json)
-    from pocketseek.package.audit import AuditLog
-    from pocketseek.package.seal_record import read_record
-    from pocketseek.package.sealing import change_secret
+    from pocketseek.package.sealing.in_place import change_secret
+    from pocketseek.package.sealing.seal_record import read_record
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.audit import AuditLog
 
     settings = read_settings()
     words = Words(settings.language)

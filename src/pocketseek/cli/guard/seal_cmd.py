@@ -22,8 +22,8 @@ from pocketseek.settings import Settings, read_settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pocketseek.package.key_slots import Secret
-    from pocketseek.package.sealing import SealReport
+    from pocketseek.package.sealing.in_place import SealReport
+    from pocketseek.package.sealing.key_slots import Secret
 
 _PASSPHRASE = "POCKETSEEK_PASSPHRASE"
 
@@ -60,12 +60,12 @@ def seal(
         return seal_data_here(KeyOptions(key_file, key_command), new_key_file, json=json)
     from pocketseek.apps.repository.versions import has_previous
     from pocketseek.apps.sealing import seal_model
-    from pocketseek.package.audit import AuditLog
     from pocketseek.package.manifest import read_manifest
-    from pocketseek.package.seal import require_ciphers
-    from pocketseek.package.seal_checks import plain_beside
-    from pocketseek.package.seal_record import read_record
+    from pocketseek.package.sealing.checks import plain_beside
+    from pocketseek.package.sealing.ciphers import require_ciphers
+    from pocketseek.package.sealing.seal_record import read_record
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.audit import AuditLog
 
     settings = read_settings()
     words = Words(settings.language)

@@ -14,12 +14,12 @@ from pocketseek.cli.guard.key_options import NEW_KEY_OPTIONS, KeyOptions, new_ke
 from pocketseek.cli.guard.state_key import data_secret
 from pocketseek.cli.messages import Message, Words
 from pocketseek.errors import UsageError
-from pocketseek.package.audit import AuditLog
-from pocketseek.package.data_seal import read_data_seal
+from pocketseek.package.sealing.data_seal import read_data_seal
+from pocketseek.package.trust.audit import AuditLog
 from pocketseek.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from pocketseek.package.key_slots import Secret
+    from pocketseek.package.sealing.key_slots import Secret
 
 
 def check_subject(model: str | None, *, data: bool) -> str | None:
@@ -71,7 +71,7 @@ def change_data_here(
     key: KeyOptions, get_new: Callable[[], Secret] | None, new_key_file: Path | None, *, json: bool
 ) -> None:
     """get_new: None: a passphrase."""
-    from pocketseek.package.data_seal import change_data_secret
+    from pocketseek.package.sealing.data_seal import change_data_secret
 
     settings = read_settings()
     found = read_data_seal(settings.home)

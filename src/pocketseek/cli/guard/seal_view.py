@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def sealed_facts(path: Path, manifest: Manifest) -> dict[str, object]:
     """For --json. opens_with: "passphrase", "key"; empty if it is plain."""
-    from pocketseek.package.seal_record import read_record
-    from pocketseek.package.sealing import seal_state
+    from pocketseek.package.sealing.in_place import seal_state
+    from pocketseek.package.sealing.seal_record import read_record
 
     record = read_record(path)
     return {
@@ -36,7 +36,7 @@ def sealed_line(path: Path, manifest: Manifest, words: Words) -> str:
 
 def what_opens(path: Path) -> Message:
     """What a sealed model is opened with, in a word."""
-    from pocketseek.package.seal_record import read_record
+    from pocketseek.package.sealing.seal_record import read_record
 
     record = read_record(path)
     is_phrase = record is not None and any(slot.kind == "passphrase" for slot in record.slots)
@@ -44,6 +44,6 @@ def what_opens(path: Path) -> Message:
 
 
 def is_sealed(path: Path) -> bool:
-    from pocketseek.package.seal_record import read_record
+    from pocketseek.package.sealing.seal_record import read_record
 
     return read_record(path) is not None

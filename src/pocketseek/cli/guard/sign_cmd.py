@@ -19,8 +19,8 @@ from pocketseek.errors import TrustError, UsageError
 from pocketseek.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from pocketseek.package.public_key import PublicKey
-    from pocketseek.package.sign import SigningKey
+    from pocketseek.package.trust.public_key import PublicKey
+    from pocketseek.package.trust.sign import SigningKey
 
 KeyFile = Annotated[
     Path | None,
@@ -85,8 +85,8 @@ def _check_version(path: Path, model: str, version: int | None) -> None:
 def read_signer(settings: Settings, key: Path | None = None) -> SigningKey:
     """Asks for its passphrase. key: a file, or a name in keys/; None: the only one there. Raises UsageError (none,
     several, revoked here) and what reading it raises."""
-    from pocketseek.package.sign import read_key
-    from pocketseek.package.trust_store import TrustStore
+    from pocketseek.package.trust.sign import read_key
+    from pocketseek.package.trust.trust_store import TrustStore
 
     words = Words(settings.language)
     key_path = _key_path(settings, key) if key is not None else _only_key(settings)
@@ -135,8 +135,8 @@ def sign_installed(
     settings: Settings, path: Path, signer: SigningKey, *, expires_s: int | None = None, version: int | None = None
 ) -> SignedHere:
     """Raises as `sign_package`."""
-    from pocketseek.package.audit import AuditLog
-    from pocketseek.package.signing import sign_package
+    from pocketseek.package.trust.audit import AuditLog
+    from pocketseek.package.trust.signing import sign_package
 
     signed = sign_package(path, signer, created_s=int(time.time()), expires_s=expires_s, version=version)
     number, public = signed.manifest.version, signer.public
@@ -173,7 +173,7 @@ def _passphrase(settings: Settings, words: Words, path: Path) -> str | None:
 
 def _pin(settings: Settings, path: Path, signer: SigningKey) -> bool:
     """Whoever signs a model means it to be signed so from now on; whether the key is trusted here."""
-    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
     gate = Gatekeeper.of(settings)
     state = gate.look_at(path)

@@ -14,8 +14,8 @@ from pocketseek.errors import SealError
 from pocketseek.settings import Settings
 
 if TYPE_CHECKING:
-    from pocketseek.package.data_seal import DataKeys, DataSeal
-    from pocketseek.package.key_slots import Secret
+    from pocketseek.package.sealing.data_seal import DataKeys, DataSeal
+    from pocketseek.package.sealing.key_slots import Secret
 
 # at the end of the help of commands that open conversations or documents
 HOW_DATA_OPENS = (
@@ -27,7 +27,7 @@ HOW_DATA_OPENS = (
 
 def state_key(settings: Settings) -> bytes | None:
     """Of the databases; None: they are plain. Raises SealError if it is needed and cannot be had."""
-    from pocketseek.package.data_seal import read_data_seal
+    from pocketseek.package.sealing.data_seal import read_data_seal
 
     seal = read_data_seal(settings.home)
     return None if seal is None else _opened(settings, seal).databases
@@ -35,7 +35,7 @@ def state_key(settings: Settings) -> bytes | None:
 
 def cache_key(settings: Settings) -> bytes | None:
     """Of computed pages. Nobody is asked for them alone: None if the key was not needed for anything before."""
-    from pocketseek.package.data_seal import read_data_seal
+    from pocketseek.package.sealing.data_seal import read_data_seal
 
     seal = read_data_seal(settings.home)
     if seal is None:
@@ -48,7 +48,7 @@ def cache_key(settings: Settings) -> bytes | None:
 def data_secret(settings: Settings, seal: DataSeal, options: KeyOptions = NO_KEY) -> Secret:
     """What opens the data directory: of the options, else the environment, else what a person types. Raises SealError
     if there is none."""
-    from pocketseek.package.key_slots import passphrase_secret, read_key_file
+    from pocketseek.package.sealing.key_slots import passphrase_secret, read_key_file
 
     if (secret := given_secret(options)) is not None:
         return secret

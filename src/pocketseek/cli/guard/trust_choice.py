@@ -24,9 +24,9 @@ def settle_trust(settings: Settings, path: Path, trust: str | None = None) -> No
 
     Raises TrustError (signed by another, or the user says no), UsageError (no fingerprint) and what looking raises.
     """
-    from pocketseek.package.gatekeeper import Gatekeeper
-    from pocketseek.package.public_key import parse_fingerprint
-    from pocketseek.package.signature import has_signature
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.public_key import parse_fingerprint
+    from pocketseek.package.trust.signature import has_signature
 
     wanted = parse_fingerprint(trust) if trust is not None else None
     if not has_signature(path):
@@ -49,8 +49,8 @@ def settle_trust(settings: Settings, path: Path, trust: str | None = None) -> No
 def admission_of(settings: Settings, trust: str | None, *, allow_older: bool) -> Admission:
     """For `pull` and `update`. trust: a fingerprint; without it a person is asked about a key that is not known."""
     from pocketseek.apps.repository.admission import Admission
-    from pocketseek.package.public_key import parse_fingerprint
-    from pocketseek.package.trust import TrustState
+    from pocketseek.package.trust.judge import TrustState
+    from pocketseek.package.trust.public_key import parse_fingerprint
 
     def ask(state: TrustState) -> bool:
         return state.key is not None and _agrees(settings, state.model, state.key.name, state.key.fingerprint)
@@ -60,7 +60,7 @@ def admission_of(settings: Settings, trust: str | None, *, allow_older: bool) ->
 
 
 def write_acceptance(settings: Settings, path: Path, fingerprint: str | None) -> None:
-    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.trust.audit import AuditLog
 
     AuditLog(settings.audit_path).write("model-accepted", model=path.name, key=fingerprint)
 

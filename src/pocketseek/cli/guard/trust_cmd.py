@@ -21,8 +21,8 @@ from pocketseek.errors import FormatError, UsageError
 from pocketseek.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from pocketseek.package.public_key import PublicKey
-    from pocketseek.package.trust_store import TrustedKey, TrustList, TrustStore
+    from pocketseek.package.trust.public_key import PublicKey
+    from pocketseek.package.trust.trust_store import TrustedKey, TrustList, TrustStore
 
 app = typer.Typer(
     help="Trusted keys: list, add, remove, revoke; accept a model; require signatures.", no_args_is_help=True
@@ -77,8 +77,8 @@ def add(
 ) -> None:
     """Trust a key. Compare the fingerprint that is shown with the one that its owner tells you."""
     from pocketseek.package.paths import check_model_name
-    from pocketseek.package.public_key import check_key_name
-    from pocketseek.package.trust_store import TrustedKey, with_key
+    from pocketseek.package.trust.public_key import check_key_name
+    from pocketseek.package.trust.trust_store import TrustedKey, with_key
 
     settings, words, store = _begin()
     public = _public_key(key)
@@ -98,7 +98,7 @@ def add(
 @app.command("remove")
 def remove(key: Key, json: options.Json = False) -> None:
     """Trust a key no longer. Unlike a revoked one it may be trusted again."""
-    from pocketseek.package.trust_store import without_key
+    from pocketseek.package.trust.trust_store import without_key
 
     settings, words, store = _begin()
     gone = store.load().find_by(key)
@@ -113,7 +113,7 @@ def remove(key: Key, json: options.Json = False) -> None:
 @app.command("revoke")
 def revoke(key: Key, yes: options.Yes = False, json: options.Json = False) -> None:
     """Refuse for ever what a key signed, also what is installed: it was lost or stolen."""
-    from pocketseek.package.trust_store import RevokedKey, with_revoked
+    from pocketseek.package.trust.trust_store import RevokedKey, with_revoked
 
     settings, words, store = _begin()
     fingerprint, name = _named(store.load(), key)
@@ -137,7 +137,7 @@ def require_signed(
     json: options.Json = False,
 ) -> None:
     """Whether only models that are signed by a trusted key may run."""
-    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.trust.audit import AuditLog
 
     settings, words, store = _begin()
     wanted = switch == "on"
@@ -159,9 +159,9 @@ def accept(
     json: options.Json = False,
 ) -> None:
     """Accept a model as it is now: a new key, another signer than before, no signature any more, an older version."""
-    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.store import ModelStore
-    from pocketseek.package.trust import check_allowed, needs_consent
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.judge import check_allowed, needs_consent
 
     settings, words, store = _begin()
     path = ModelStore(settings.models_dir).resolve(model)
@@ -195,7 +195,7 @@ def _agrees(key: PublicKey | None, trust: str | None, question: str, *, is_known
 
     Raises UsageError where nobody can be asked.
     """
-    from pocketseek.package.public_key import parse_fingerprint
+    from pocketseek.package.trust.public_key import parse_fingerprint
 
     if trust is not None:
         if key is None or parse_fingerprint(trust) != key.fingerprint:
@@ -211,7 +211,7 @@ def _agrees(key: PublicKey | None, trust: str | None, question: str, *, is_known
 
 
 def _begin() -> tuple[Settings, Words, TrustStore]:
-    from pocketseek.package.trust_store import TrustStore
+    from pocketseek.package.trust.trust_store import TrustStore
 
     settings = read_settings()
     return settings, Words(settings.language), TrustStore(settings.trust_path)
@@ -219,7 +219,7 @@ def _begin() -> tuple[Settings, Words, TrustStore]:
 
 def _public_key(text: str) -> PublicKey:
     """From the line itself or from a file. Raises FormatError."""
-    from pocketseek.package.public_key import KEY_KIND, parse_public_key
+    from pocketseek.package.trust.public_key import KEY_KIND, parse_public_key
 
     path = Path(text).expanduser()
     if text.startswith(KEY_KIND) or not path.is_file():
@@ -233,7 +233,7 @@ def _public_key(text: str) -> PublicKey:
 
 def _named(trust: TrustList, key: str) -> tuple[str, str]:
     """(fingerprint, name), also of a key that is not trusted but was read of elsewhere. Raises NotFoundError."""
-    from pocketseek.package.public_key import parse_fingerprint
+    from pocketseek.package.trust.public_key import parse_fingerprint
 
     try:
         fingerprint = parse_fingerprint(key)
@@ -245,7 +245,7 @@ def _named(trust: TrustList, key: str) -> tuple[str, str]:
 
 
 def _write_down(settings: Settings, event: str, fingerprint: str, name: str) -> None:
-    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.trust.audit import AuditLog
 
     AuditLog(settings.audit_path).write(event, key=fingerprint, name=name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pocketseek.cli.messages import Message
-from pocketseek.package.audit_chain import SENTENCES, ProblemKind
+from pocketseek.package.trust.audit_chain import SENTENCES, ProblemKind
 
 # the state of a model
 SIGNED_BY = Message("signed by {name} ({fingerprint})", "由 {name} 签名（{fingerprint}）")

@@ -12,8 +12,8 @@ from pocketseek.errors import FormatError, NotFoundError, StorageError, Unsuppor
 
 if TYPE_CHECKING:
     from pocketseek.package.entries import Manifest
-    from pocketseek.package.gatekeeper import Gatekeeper
-    from pocketseek.package.trust import TrustState
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.judge import TrustState
 
 
 def describe(state: TrustState, words: Words) -> str:

@@ -34,9 +34,9 @@ def unseal(
         return unseal_data_here(KeyOptions(key_file, key_command), json=json)
     from pocketseek.apps.repository.versions import has_previous
     from pocketseek.apps.sealing import unseal_model
-    from pocketseek.package.audit import AuditLog
-    from pocketseek.package.seal_record import read_record
+    from pocketseek.package.sealing.seal_record import read_record
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.audit import AuditLog
 
     settings = read_settings()
     words = Words(settings.language)

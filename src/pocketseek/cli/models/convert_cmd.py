@@ -103,9 +103,9 @@ def convert(
     """Convert a GGUF or safetensors checkpoint and install it. The same command again goes on with an interrupted
     conversion if that takes long (--calibrate, --target-size, --bits); others leave nothing behind."""
     from pocketseek.convert.pipeline import convert_checkpoint
-    from pocketseek.package.audit import AuditLog
     from pocketseek.package.manifest import read_manifest
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.audit import AuditLog
 
     if destination is not None and not str(destination):
         raise UsageError("the destination is empty; give a path or leave it out")

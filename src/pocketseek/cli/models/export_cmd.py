@@ -180,7 +180,7 @@ def _is_checkpoint(source: str) -> bool:
 
 def _package(settings: Settings, source: str, trust: str | None) -> Path:
     """Raises TrustError for one that may not be used: its export is not signed, so nobody would ask again."""
-    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
     path = choose_model(settings, source, trust=trust)[1]
     Gatekeeper.of(settings).check(path)

@@ -26,7 +26,7 @@ from pocketseek.settings import read_settings
 if TYPE_CHECKING:
     from pocketseek.apps.repository.state import PackageState
     from pocketseek.package.manifest import Manifest
-    from pocketseek.package.trust import TrustState
+    from pocketseek.package.trust.judge import TrustState
 
 
 def inspect(
@@ -37,9 +37,9 @@ def inspect(
     """Show a model's shape, formats, quality report and origin; of a speech part what it is for and what runs it."""
     from pocketseek.apps.repository.state import package_state
     from pocketseek.cli.models.onnx_view import find_onnx_path, inspect_onnx
-    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.manifest import parse_manifest_of, read_manifest_bytes
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
     settings = read_settings()
     words = Words(settings.language)

@@ -22,7 +22,7 @@ from pocketseek.settings import read_settings
 if TYPE_CHECKING:
     from pocketseek.package.manifest import Manifest
     from pocketseek.package.store import BrokenModel, InstalledModel
-    from pocketseek.package.trust import TrustState
+    from pocketseek.package.trust.judge import TrustState
 
 
 def models(
@@ -30,8 +30,8 @@ def models(
     json: options.Json = False,
 ) -> None:
     """List the installed models."""
-    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
     settings = read_settings()
     store, gate = ModelStore(settings.models_dir), Gatekeeper.of(settings)

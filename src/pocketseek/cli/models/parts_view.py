@@ -17,9 +17,9 @@ from pocketseek.cli.voice import voice_messages
 
 if TYPE_CHECKING:
     from pocketseek.package.entries import Manifest
-    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.speech_part import SpeechPart
     from pocketseek.package.store import InstalledModel
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
 
 def show_parts(parts: list[InstalledModel], gate: Gatekeeper, words: Words) -> None:

@@ -26,7 +26,7 @@ from pocketseek.settings import Settings, read_network_settings, read_settings
 if TYPE_CHECKING:
     from pocketseek.apps.repository.admission import Admit
     from pocketseek.apps.repository.pull import Consent, Pulled
-    from pocketseek.package.key_slots import Secret
+    from pocketseek.package.sealing.key_slots import Secret
 
 _LABELS = {"download": pull_messages.DOWNLOADING, "convert": pull_messages.CONVERTING}
 

@@ -17,10 +17,10 @@ def remove(model: options.InstalledName, yes: options.Yes = False, json: options
     from pocketseek.adapt.train_output import remove_trained
     from pocketseek.apps.kept_pages import owners_of
     from pocketseek.apps.onnx_models import sweep_cache
-    from pocketseek.package.audit import AuditLog
     from pocketseek.package.part_view import forget_views
     from pocketseek.package.storage import tree_bytes
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.audit import AuditLog
     from pocketseek.runtime.prefix.forgotten import forget_model
 
     settings = read_settings()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pocketseek.apps.repository.pull import Replacing
     from pocketseek.apps.repository.receive import Offer
     from pocketseek.package.entries import Manifest
-    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
 
 def allow_replacing(replacing: Replacing, settings: Settings, words: Words, *, yes: bool) -> None:
@@ -30,7 +30,7 @@ def allow_replacing(replacing: Replacing, settings: Settings, words: Words, *, y
 
 
 def _told(message: Message, replacing: Replacing, settings: Settings, words: Words) -> str:
-    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
     gate, offer = Gatekeeper.of(settings), replacing.offer
     state = look_by_path(gate, replacing.path, replacing.old)
@@ -51,7 +51,7 @@ def _model(manifest: Manifest, signed: str, words: Words) -> str:
 
 def _offered(gate: Gatekeeper, offer: Offer, place: str, words: Words) -> str:
     """What is known of its signature; it is judged for good afterwards."""
-    from pocketseek.package.trust import judge_offer
+    from pocketseek.package.trust.judge import judge_offer
 
     try:
         state = judge_offer(offer.manifest_bytes, offer.signature, gate.store.load(), place=place)

@@ -29,8 +29,8 @@ def rollback(model: options.ModelName, json: options.Json = False) -> None:
 
 def _take_its_word(settings: Settings, path: Path) -> None:
     """Who goes back wants the older version, and says so by it."""
-    from pocketseek.package.audit import AuditLog
-    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.audit import AuditLog
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
     gate = Gatekeeper.of(settings)
     state = gate.look_at(path)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pocketseek.apps.repository.source import PackageSource
     from pocketseek.apps.repository.update_plan import UpdatePlan
     from pocketseek.apps.repository.update_work import Updated
-    from pocketseek.package.key_slots import Secret
+    from pocketseek.package.sealing.key_slots import Secret
 
 
 def update(

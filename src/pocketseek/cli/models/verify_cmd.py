@@ -79,7 +79,7 @@ def verify(
 
 def _check_signature(path: Path, words: Words) -> None:
     """Who signed it is not asked here: whoever opens a model decides that."""
-    from pocketseek.package.gatekeeper import check_signature
+    from pocketseek.package.trust.gatekeeper import check_signature
 
     try:
         check_signature(path)
@@ -89,8 +89,8 @@ def _check_signature(path: Path, words: Words) -> None:
 
 def _verified(path: Path, settings: Settings, key: KeyOptions, progress: Progress, *, full: bool) -> VerifyReport:
     """With the key only where one was given: of a sealed model, too, every byte can be checked without."""
+    from pocketseek.package.sealing.verify_sealed import verify_with_key
     from pocketseek.package.verify import verify_package
-    from pocketseek.package.verify_sealed import verify_with_key
 
     secret = secret_at_hand(path, settings, key) if full else None
     if secret is None:

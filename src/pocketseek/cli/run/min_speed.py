@@ -69,7 +69,7 @@ def choose_for_speed(
         return Chosen(name, path, kv)
     if is_onnx:
         raise UsageError("--min-speed is for the native core; leave it out, or use --engine native")
-    from pocketseek.package.gatekeeper import Gatekeeper
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
     from pocketseek.runtime.speed_plan import plan_speed
 
     words = Words(settings.language)

@@ -81,7 +81,7 @@ def _refuse_adapter(name: str, path: Path) -> None:
 
 def _install_demo(settings: Settings, words: Words, *, yes: bool) -> Path:
     from pocketseek.apps.demo_model import DEMO_NAME, install_demo
-    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.trust.audit import AuditLog
 
     if not yes and is_interactive() and not confirm(words(demo_messages.CONFIRM), default=True):
         raise NotFoundError("no model was installed; `pocketseek convert FILE` installs a model file you have")

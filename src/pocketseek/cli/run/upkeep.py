@@ -11,7 +11,7 @@ from pocketseek.errors import UsageError
 from pocketseek.settings import Settings, read_network_settings
 
 if TYPE_CHECKING:
-    from pocketseek.package.key_slots import Secret
+    from pocketseek.package.sealing.key_slots import Secret
 
 _FETCH_BYTES_PER_S = 4_000_000
 

@@ -118,15 +118,15 @@ def serve(
     from pocketseek.apps.model_state import look_at_model
     from pocketseek.apps.model_updates import ModelUpdates
     from pocketseek.apps.repository.versions import VersionNotes
-    from pocketseek.apps.serve.installed_voice import installed_voice
     from pocketseek.apps.serve.private_files import PrivateFiles
     from pocketseek.apps.serve.server import ApiServer, bind, run_server
     from pocketseek.apps.serve.services import ServeOptions, Services
-    from pocketseek.apps.serve.voice_priority import giving_way_to_voice
+    from pocketseek.apps.serve.voice.installed_voice import installed_voice
+    from pocketseek.apps.serve.voice.priority import giving_way_to_voice
     from pocketseek.apps.voice.shared_room import SharedRoom, heat_share
-    from pocketseek.package.audit import AuditLog
-    from pocketseek.package.gatekeeper import Gatekeeper
     from pocketseek.package.store import ModelStore
+    from pocketseek.package.trust.audit import AuditLog
+    from pocketseek.package.trust.gatekeeper import Gatekeeper
 
     settings = read_settings()
     gate = Gatekeeper.of(settings)

@@ -113,7 +113,7 @@ def _store() -> TokenStore:
 
 
 def _write_down(event: str, name: str) -> None:
-    from pocketseek.package.audit import AuditLog
+    from pocketseek.package.trust.audit import AuditLog
 
     AuditLog(read_settings().audit_path).write(event, token=name)
 

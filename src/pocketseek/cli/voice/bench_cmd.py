@@ -21,12 +21,12 @@ from pocketseek.errors import UsageError
 from pocketseek.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from pocketseek.apps.voice.bench_files import SpokenFile
-    from pocketseek.apps.voice.bench_report import VoiceReport
-    from pocketseek.apps.voice.bench_run import Player
-    from pocketseek.apps.voice.bench_turns import PlayedFile
+    from pocketseek.apps.voice.bench.files import SpokenFile
+    from pocketseek.apps.voice.bench.intents import IntentSet, Understanding
+    from pocketseek.apps.voice.bench.report import VoiceReport
+    from pocketseek.apps.voice.bench.run import Player
+    from pocketseek.apps.voice.bench.turns import PlayedFile
     from pocketseek.apps.voice.contract import VoiceChat
-    from pocketseek.apps.voice.intents import IntentSet, Understanding
     from pocketseek.runtime.engine import Engine
 
 
@@ -141,8 +141,8 @@ def _check(wishes: _Wishes, page: Path | None) -> None:
 
 class _Run:
     def __init__(self, settings: Settings, wishes: _Wishes, key: KeyOptions, memory_bytes: int | None) -> None:
-        from pocketseek.apps.voice.bench_files import find_files
-        from pocketseek.apps.voice.intents import BUILT_IN, read_intents
+        from pocketseek.apps.voice.bench.files import find_files
+        from pocketseek.apps.voice.bench.intents import BUILT_IN, read_intents
         from pocketseek.apps.voice.shared_room import SharedRoom
 
         self._settings = settings
@@ -162,7 +162,7 @@ class _Run:
         return w.understanding or not w.recognise_only or any(file.intent for file in self._files)
 
     def run(self, model: str | None, *, yes: bool) -> tuple[VoiceReport, list[PlayedFile]]:
-        from pocketseek.apps.voice.bench_report import VoiceReport, figures_of
+        from pocketseek.apps.voice.bench.report import VoiceReport, figures_of
 
         name = ""
         with ExitStack() as stack:
@@ -194,8 +194,8 @@ class _Run:
         return made_giving_way(open_it, LANGUAGE_MODEL)
 
     def _player(self, stack: ExitStack) -> Callable[[Engine | None], Player]:
-        from pocketseek.apps.voice.bench_run import Player
-        from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
+        from pocketseek.apps.voice.bench.run import Player
+        from pocketseek.apps.voice.engines.choose import choose_detector, choose_recogniser, choose_synthesiser
         from pocketseek.apps.voice.session import VoiceSettings
 
         w = self._wishes
@@ -241,8 +241,8 @@ class _Run:
             return player(engine).play(self._files, tell)
 
     def _understanding(self, engine: Engine, played: list[PlayedFile]) -> dict[str, Understanding]:
-        from pocketseek.apps.voice.bench_run import understanding_of
-        from pocketseek.apps.voice.intents import evaluate_understanding
+        from pocketseek.apps.voice.bench.intents import evaluate_understanding
+        from pocketseek.apps.voice.bench.run import understanding_of
 
         with progress_bar(unit="requests") as show:
             label = self._words(bench_messages.SORTING)

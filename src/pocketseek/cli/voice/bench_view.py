@@ -9,8 +9,8 @@ from pocketseek.cli.messages import Words
 from pocketseek.cli.voice import bench_messages as messages
 
 if TYPE_CHECKING:
-    from pocketseek.apps.voice.bench_report import Rates, VoiceFigures, VoiceReport
-    from pocketseek.apps.voice.bench_turns import PlayedFile, Turn
+    from pocketseek.apps.voice.bench.report import Rates, VoiceFigures, VoiceReport
+    from pocketseek.apps.voice.bench.turns import PlayedFile, Turn
 
 Row = tuple[str, str, str, str]
 
@@ -84,7 +84,7 @@ def _rate_rows(language: str, rates: Rates, words: Words) -> list[Row]:
 def page(report: VoiceReport, played: Sequence[PlayedFile], words: Words) -> str:
     """The turn shown is the one whose first sound came in the middle of all."""
     from pocketseek.apps import html_page
-    from pocketseek.apps.voice.timeline import timeline
+    from pocketseek.apps.voice.bench.timeline import timeline
 
     parts = [html_page.table(rows(report, words), headings(words), is_figures=True)]
     turn = _middle_turn(played)

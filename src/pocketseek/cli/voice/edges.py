@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 from pocketseek.apps.voice.contract import SAMPLE_RATE
-from pocketseek.apps.voice.devices import Loudspeaker, open_loudspeaker
 from pocketseek.apps.voice.events import (
     AnswerAudio,
     Interrupted,
@@ -19,7 +18,8 @@ from pocketseek.apps.voice.events import (
 )
 from pocketseek.apps.voice.failures import failure_line
 from pocketseek.apps.voice.session import VoiceSession
-from pocketseek.apps.voice.sound_file import SoundWriter, read_sound
+from pocketseek.apps.voice.sound.devices import Loudspeaker, open_loudspeaker
+from pocketseek.apps.voice.sound.sound_file import SoundWriter, read_sound
 from pocketseek.cli.console import note
 from pocketseek.cli.messages import Words
 from pocketseek.cli.voice import voice_messages

@@ -21,8 +21,8 @@ from pocketseek.errors import MemoryLimitError, UsageError
 from pocketseek.settings import read_settings
 
 if TYPE_CHECKING:
-    from pocketseek.apps.voice.choose import Chosen
     from pocketseek.apps.voice.contract import Recogniser, SpeechDetector, Synthesiser
+    from pocketseek.apps.voice.engines.choose import Chosen
     from pocketseek.apps.voice.session import VoiceSession, VoiceSettings
     from pocketseek.cli.voice.edges import Edge
 
@@ -97,8 +97,8 @@ def listen(
     json: options.Json = False,
 ) -> None:
     """Talk with a model. Ctrl-C ends an answer, and the conversation when none is spoken."""
-    from pocketseek.apps.voice.asr_termux import NoDetector
-    from pocketseek.apps.voice.choose import (
+    from pocketseek.apps.voice.engines.asr_termux import NoDetector
+    from pocketseek.apps.voice.engines.choose import (
         ANDROID,
         Chosen,
         choose_detector,

@@ -125,8 +125,8 @@ class _Here:
 
     def __init__(self, settings: Settings, words: Words) -> None:
         from pocketseek.apps.voice.candidates import recogniser_folders, voice_folders
-        from pocketseek.package.gatekeeper import Gatekeeper
         from pocketseek.package.store import ModelStore
+        from pocketseek.package.trust.gatekeeper import Gatekeeper
 
         self._words = words
         self._gate = Gatekeeper.of(settings)
@@ -184,7 +184,7 @@ def _has_library(part: Part) -> bool:
 
 
 def _say_what_is_used(settings: Settings, words: Words, language: str) -> None:
-    from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
+    from pocketseek.apps.voice.engines.choose import choose_detector, choose_recogniser, choose_synthesiser
 
     try:
         choose_detector(settings)
@@ -206,7 +206,7 @@ def _say_what_is_used(settings: Settings, words: Words, language: str) -> None:
 
 
 def _facts(settings: Settings, language: str) -> dict[str, object]:
-    from pocketseek.apps.voice.choose import choose_detector, choose_recogniser, choose_synthesiser
+    from pocketseek.apps.voice.engines.choose import choose_detector, choose_recogniser, choose_synthesiser
     from pocketseek.apps.voice.parts import known_parts
 
     facts: dict[str, object] = {

@@ -16,11 +16,11 @@ from typing import Protocol
 
 import numpy as np
 
-from pocketseek.apps.voice.asr_termux import Dictation
 from pocketseek.apps.voice.contract import SAMPLE_RATE, Samples
-from pocketseek.apps.voice.devices import Microphone, open_microphone
+from pocketseek.apps.voice.engines.asr_termux import Dictation
 from pocketseek.apps.voice.events import SpeechEnded, TurnEnded, TurnFailed, VoiceEvent
 from pocketseek.apps.voice.session import VoiceSession
+from pocketseek.apps.voice.sound.devices import Microphone, open_microphone
 from pocketseek.cli.console import note
 from pocketseek.cli.messages import Words
 from pocketseek.cli.voice import voice_messages

@@ -11,10 +11,10 @@ from pocketseek import __version__
 from pocketseek.device.execution_provider import ExecutionProvider
 from pocketseek.device.probe import DeviceFacts
 from pocketseek.errors import UnsupportedError, UsageError
-from pocketseek.package.gatekeeper import Gatekeeper
 from pocketseek.package.manifest import Manifest, parse_manifest_of, read_manifest_bytes, render_manifest
-from pocketseek.package.seal_record import read_record
+from pocketseek.package.sealing.seal_record import read_record
 from pocketseek.package.store import ModelStore
+from pocketseek.package.trust.gatekeeper import Gatekeeper
 from pocketseek.runtime.cost_file import CostFile
 from pocketseek.runtime.onnx.file_hashes import Progress, check_files
 from pocketseek.runtime.onnx.model_files import OnnxModel, is_onnx_model, read_model

@@ -34,7 +34,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from pocketseek.errors import FormatError
-from pocketseek.package.seal import RecordCipher
+from pocketseek.package.sealing.ciphers import RecordCipher
 from pocketseek.package.storage import write_all
 from pocketseek.runtime.prefix.forgotten import is_forgotten, remove_unless_locked, sweep_marks
 from pocketseek.runtime.prefix.names import FOLDER, PAGE, folder_name, page_name, short_name

@@ -31,7 +31,7 @@ from pocketseek.package.entries import ChunkEntry
 from pocketseek.package.marker import size_and_mtime_ns, stamp_of
 from pocketseek.package.paths import chunk_path
 from pocketseek.package.reader import Package
-from pocketseek.package.sealed_file import REMEDY
+from pocketseek.package.sealing.sealed_file import REMEDY
 from pocketseek.package.storage import storage_errors
 from pocketseek.package.verify import check_open_chunk
 from pocketseek.runtime.residency.plan import BLOCK_BYTES

@@ -25,7 +25,7 @@ from pocketseek.kernels.contract import ModelKernels, TensorData
 from pocketseek.package.expert_layout import ExpertExtent, expert_extents
 from pocketseek.package.layer_tensors import EXPERT_MATRICES
 from pocketseek.package.manifest import Manifest, TensorEntry
-from pocketseek.package.secret_memory import lock, secret_map, unlock
+from pocketseek.package.sealing.secret_memory import lock, secret_map, unlock
 from pocketseek.runtime.residency.expert_policies import Key
 from pocketseek.runtime.residency.tensor_places import TensorPlaces
 

@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from pocketseek.errors import IntegrityError
 from pocketseek.formats import SEGMENT_BYTES
 from pocketseek.package.entries import ChunkEntry
-from pocketseek.package.opened_seal import OpenedSeal, SegmentFile
 from pocketseek.package.paths import CHUNKS_NAME
 from pocketseek.package.reader import Package
-from pocketseek.package.sealed_file import segment_bytes
-from pocketseek.package.secret_memory import SecretMemory, guard, secret_map
+from pocketseek.package.sealing.opened_seal import OpenedSeal, SegmentFile
+from pocketseek.package.sealing.sealed_file import segment_bytes
+from pocketseek.package.sealing.secret_memory import SecretMemory, guard, secret_map
 from pocketseek.package.storage import storage_errors
 from pocketseek.runtime.residency.chunk_files import REFUSES_DIRECT, RETRIES, RETRY_PAUSE_S, ReadInto, open_direct
 from pocketseek.runtime.residency.plan import BLOCK_BYTES

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketseek.errors import MemoryLimitError
-from pocketseek.package.secret_memory import guard
+from pocketseek.package.sealing.secret_memory import guard
 from pocketseek.runtime.residency.plan import FileRange, Slot, cut
 
 Read = Callable[[int, int, memoryview], None]

@@ -1,0 +1,1 @@
+"""Every other kind of file: DOCX, EPUB, HTML, Markdown and plain text become pieces of a document."""

@@ -1,0 +1,1 @@
+"""PDF: characters on a page become lines, paragraphs and tables."""

@@ -1,0 +1,1 @@
+"""Measuring the assistant on recordings: turns, times, error rates, understanding."""

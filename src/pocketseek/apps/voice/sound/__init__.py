@@ -1,0 +1,1 @@
+"""Samples: microphones, loudspeakers and files, rates and lengths of sound."""
