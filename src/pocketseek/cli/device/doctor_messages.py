@@ -119,5 +119,9 @@ LOW_SPACE = Message("{free}; less than a small model needs", "{free}；不足以
 SETTINGS = Message("settings", "设置")
 SETTINGS_OK = Message("as they should be", "正常")
 DATA = Message("data directory", "数据目录")
+NO_FOLDER = Message(
+    "{path} is no folder; move it away, or name another place in POCKETSEEK_HOME",
+    "{path} 不是文件夹；请将其移走，或用 POCKETSEEK_HOME 指定其他位置",
+)
 NOT_WRITABLE = Message("{path} cannot be written; change its owner or mode", "{path} 不可写；请修改其所有者或权限")
 NUM_MODELS = Message("{count} installed, {broken} broken", "已安装 {count} 个，损坏 {broken} 个")
