@@ -1,5 +1,6 @@
 #include "dispatch.h"
 
+#include <initializer_list>
 #include <stdexcept>
 
 #ifdef POCKETSEEK_X86
@@ -13,18 +14,30 @@
 namespace pocketseek {
 
 #ifdef POCKETSEEK_X86
-// One page of the processor's own description, zeros where it has none. GCC 12 does not know avxvnni by name, nor clang 14 f16c.
+// One page of the processor's own description, zeros where it has none. __builtin_cpu_supports is not asked: GCC 12 does not know avxvnni
+// by name, clang 14 not f16c, and what zig 0.17 links in for it says no to everything.
 struct Cpuid {
     unsigned a = 0, b = 0, c = 0, d = 0;
     Cpuid(unsigned leaf, unsigned subleaf) { __get_cpuid_count(leaf, subleaf, &a, &b, &c, &d); }
 };
-static bool has_avx2() {  // as __builtin_cpu_supports means it: the system saves the 256-bit registers too
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && Cpuid(1, 0).c >> 29 & 1;
+static bool all_set(unsigned word, std::initializer_list<int> bits) {
+    for (int bit : bits)
+        if (!(word >> bit & 1)) return false;
+    return true;
 }
-static bool has_avx_vnni() { return has_avx2() && Cpuid(7, 0).a >= 1 && Cpuid(7, 1).a >> 4 & 1; }
-static bool has_avx512() {
-    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+// Which registers the system keeps for each thread: 1 and 2 are the lower halves and the 256 bits, 5 to 7 those of AVX-512.
+static unsigned kept_registers() {
+    if (!all_set(Cpuid(1, 0).c, {27})) return 0;  // the system does not say
+    unsigned low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+static bool has_avx2() {  // with FMA, AVX and F16C
+    return all_set(kept_registers(), {1, 2}) && all_set(Cpuid(1, 0).c, {12, 28, 29}) && all_set(Cpuid(7, 0).b, {5});
+}
+static bool has_avx_vnni() { return has_avx2() && Cpuid(7, 0).a >= 1 && all_set(Cpuid(7, 1).a, {4}); }
+static bool has_avx512() {  // F, DQ, BW, VL and VNNI
+    return has_avx2() && all_set(kept_registers(), {5, 6, 7}) && all_set(Cpuid(7, 0).b, {16, 17, 30, 31}) && all_set(Cpuid(7, 0).c, {11});
 }
 #endif
 #ifdef POCKETSEEK_ARM64

@@ -30,6 +30,10 @@ FRONT_PAGES = {
 GENERATED = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 CHINESE = "zh/"
 CHINESE_SECTION = "中文"
+_FULL = "\u3000-\u303f\u4e00-\u9fff\uff00-\uffef“”"
+GAP = re.compile(
+    rf"(?<=[{_FULL}])\n[ ]*(?=[{_FULL}])|(?<=[，。、；：！？）])\n[ ]*(?=[^\s|#`<>*-])|(?<=\S)\n[ ]*(?=[（，])"
+)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -58,8 +62,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
     markdown = re.sub(rf"\[([^]]*)\]\({re.escape(up)}[a-z][^)]*\)", r"\1", markdown)
     if path.startswith(CHINESE):
         twin = Path(config.docs_dir) / path.removeprefix(CHINESE)
-        markdown = _with_anchors_of(twin.read_text("utf-8"), markdown)
+        markdown = _without_gaps(_with_anchors_of(twin.read_text("utf-8"), markdown))
     return markdown
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Short pieces of code stay on one line: a browser would break them behind each hyphen."""
+    return re.sub(r"<code>([^<\n]{1,24})</code>", r'<code class="short">\1</code>', html)
 
 
 def on_page_context(context: dict[str, Any], page: Page, config: MkDocsConfig, nav: Navigation, **_: Any) -> Any:
@@ -121,6 +130,13 @@ def _with_anchors_of(english: str, chinese: str) -> str:
     for number, other in zip(_headings(lines), _headings(others), strict=True):
         lines[number] += f" {{#{_anchor(others[other])}}}"
     return "\n".join(lines) + "\n"
+
+
+def _without_gaps(chinese: str) -> str:
+    """A line's end between two words of Chinese is nothing, where a browser would show a space."""
+    parts = re.split(r"(^```.*?^```)", chinese, flags=re.DOTALL | re.MULTILINE)
+    parts[::2] = [GAP.sub("", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def _anchor(heading: str) -> str:

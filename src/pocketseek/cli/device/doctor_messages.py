@@ -5,7 +5,7 @@ from __future__ import annotations
 from pocketseek.cli.messages import Message
 
 WHERE = Message("storage", "存储设备")
-WHERE_GOOD = Message("{kind}, {filesystem}", "{kind},{filesystem}")
+WHERE_GOOD = Message("{kind}, {filesystem}", "{kind}，{filesystem}")
 WHERE_MEMORY = Message(
     "the data directory is in memory ({filesystem}): models are gone at the next start; set POCKETSEEK_HOME to a "
     "folder on a disk",
