@@ -160,14 +160,15 @@ class Conversation:
         return True
 
     def _run_command(self, line: str) -> None:
-        name, _, argument = line.partition(" ")
-        if name.lower() == "/set" and argument.split(" ")[0] == "system":
+        typed, _, argument = line.partition(" ")
+        name = typed.lower()
+        if name == "/set" and argument.split(" ")[0] == "system":
             name, argument = "/system", argument.partition(" ")[2]
-        command = self._commands.get(_SAME.get(name.lower(), name.lower()))
-        if command is None and name.lower() in _NO_COMMAND:
-            raise UsageError(f"there is no {name}: {_NO_COMMAND[name.lower()]}")
+        command = self._commands.get(_SAME.get(name, name))
+        if command is None and name in _NO_COMMAND:
+            raise UsageError(f"there is no {name}: {_NO_COMMAND[name]}")
         if command is None:
-            self._say(chat_messages.UNKNOWN_COMMAND, command=name)
+            self._say(chat_messages.UNKNOWN_COMMAND, command=typed)
         else:
             command(argument.strip())
 
