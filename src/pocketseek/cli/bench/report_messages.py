@@ -26,7 +26,7 @@ CLAIM_NOTE = Message(
     "“声称”是另一系统自称在 {device} 上的数值。它不是在这里测得的，其模型与方法均未知，列在本机数据旁仅供参考。",
 )
 CLAIM = Message("claim: {value}", "声称：{value}")
-HEAT_CLAIM = Message("{cpu:g} / {gpu:g} °C (CPU / GPU)", "{cpu:g} / {gpu:g} °C(CPU / GPU)")
+HEAT_CLAIM = Message("{cpu:g} / {gpu:g} °C (CPU / GPU)", "{cpu:g} / {gpu:g} °C（CPU / GPU）")
 COLUMN_FIGURE = Message("figure", "指标")
 COLUMN_MEASURED = Message("measured", "实测")
 COLUMN_CLAIM = Message("claim, {device}", "声称（{device}）")

@@ -28,7 +28,7 @@ CONFIRM_REPLACE = Message(
     "{name} 已安装，但内容不同：本机的是 {old}，而 {address} 是 {new}。要替换它吗？",
 )
 MODEL_VERSION_AND_SIGNER = Message("{name}, version {version} ({signed})", "{name} 版本 {version}（{signed}）")
-MODEL_AND_SIGNER = Message("{name} ({signed})", "{name}({signed})")
+MODEL_AND_SIGNER = Message("{name} ({signed})", "{name}（{signed}）")
 A_CHECKPOINT = Message("a checkpoint to be converted", "需要转换的检查点")
 UNFINISHED_DOWNLOAD = Message(
     "{name}: an interrupted download, {size} kept; `pocketseek pull` goes on, `pocketseek remove {name}` frees it",
