@@ -1,5 +1,6 @@
 """What the front pages promise is true: the example runs, commands and links exist, both languages show the same."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -18,7 +19,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "SECURITY.md",
-    *(f"docs/{path.name}" for path in sorted(ROOT.glob("docs/*.md"))),
+    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/**/*.md"))),
 )
 
 COMMANDS = {command.name for command in (*app.registered_commands, *app.registered_groups)}
@@ -63,6 +64,30 @@ def test_it_starts_with_the_two_commands(page: str) -> None:
     assert [command.split()[0] for command in commands] == ["scripts/demo", "scripts/test"]
 
 
+def test_what_pages_import_is_there() -> None:
+    for page in PAGES:
+        for module, names in re.findall(r"^ *from (pocketseek\S*) import (.+)$", text_of(page), re.MULTILINE):
+            missing = [name for name in names.split(", ") if not hasattr(importlib.import_module(module), name)]
+            assert missing == [], page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_anchors_of_links_are_those_of_sections(page: str) -> None:
+    """Of Chinese pages the site gives sections the anchors of the English ones (scripts/site_hooks.py)."""
+    missing = []
+    for link, anchor in re.findall(r"\]\(((?!https?:)[^)#\s]*\.md|)#([^)\s]+)\)", text_of(page)):
+        target = (ROOT / page).parent / link if link else ROOT / page
+        english = ROOT / "docs" / target.name if target.parent.name == "zh" else target
+        if anchor not in anchors(english.read_text("utf-8")):
+            missing.append(f"{link}#{anchor}")
+    assert missing == []
+
+
+def anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", one).strip().lower()) for one in headings}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#\s]+)[^)]*\)", text_of(page))
@@ -79,7 +104,7 @@ def test_commands_that_are_shown_exist(page: str) -> None:
 
 
 def test_every_command_is_documented() -> None:
-    assert set(re.findall(r"`pocketseek ([a-z]+)", text_of("docs/cli.md"))) >= COMMANDS
+    assert set(re.findall(r"`pocketseek ([a-z]+)", text_of("docs/commands.md"))) >= COMMANDS
 
 
 def test_scripts_exist_and_can_be_run() -> None:

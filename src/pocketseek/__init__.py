@@ -1,7 +1,7 @@
 """pocketseek: DeepSeek-family language models on a phone.
 
-The public names are `load`, `Engine`, `convert_checkpoint`, `check_device` and `__version__`. They are imported when
-first used, so that `import pocketseek` costs nothing.
+The public names are `load`, `Engine`, `Message`, `SamplingParams`, `convert_checkpoint`, `check_device` and
+`__version__`. They are imported when first used, so that `import pocketseek` costs nothing.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from pocketseek.device.probe import check_device as check_device
     from pocketseek.runtime.engine import Engine as Engine
     from pocketseek.runtime.load import load as load
+    from pocketseek.types import Message as Message
+    from pocketseek.types import SamplingParams as SamplingParams
 
 __version__ = "0.1.0"
-__all__ = ["Engine", "__version__", "check_device", "convert_checkpoint", "load"]
+__all__ = ["Engine", "Message", "SamplingParams", "__version__", "check_device", "convert_checkpoint", "load"]
 
 _HOMES = {
     "Engine": "pocketseek.runtime.engine",
+    "Message": "pocketseek.types",
+    "SamplingParams": "pocketseek.types",
     "check_device": "pocketseek.device.probe",
     "convert_checkpoint": "pocketseek.convert.pipeline",
     "load": "pocketseek.runtime.load",

@@ -56,7 +56,7 @@ def test_installed_models_come_first_and_need_no_storage(settings: Settings, tmp
     assert verdicts[0].needs.name == "r1-7b"
     assert (verdicts[0].needs.is_installed, verdicts[0].storage_bytes, verdicts[0].runs) == (True, 0, True)
     assert [one.needs.name for one in verdicts].count("r1-7b") == 1
-    assert all(one.fit in ("no storage", "not yet") for one in verdicts[1:])
+    assert all(one.fit == "no storage" for one in verdicts[1:])
 
 
 def test_every_model_is_judged_in_every_format_and_the_advice_is_a_usual_one(settings: Settings) -> None:

@@ -29,6 +29,11 @@ def test_help_shows_an_example_of_the_command(run: Callable, monkeypatch: pytest
     assert f"$ {PROGRAM} {name}" in run(*name.split(), "--help").out or f"| {PROGRAM} {name}" in EXAMPLES[name][-1]
 
 
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - set(WORKING)))
+def test_help_of_a_group_shows_examples_of_what_is_in_it(run: Callable, name: str) -> None:
+    assert f"$ {f'{PROGRAM} {name}'.strip()}" in run(*name.split(), "--help").out
+
+
 def test_there_are_no_examples_of_commands_that_do_not_exist() -> None:
     assert set(EXAMPLES) <= set(COMMANDS)
 

@@ -12,6 +12,7 @@ import pocketseek.cli
 from pocketseek.cli.messages import Message, Words
 
 HALF_WIDTH = re.compile(r"[\u4e00-\u9fff）][,;:!?()]|[,;!?()][\u4e00-\u9fff]")  # beside a Chinese character
+PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 
 def messages_in(value: object, name: str) -> Iterator[tuple[str, Message]]:
@@ -78,3 +79,10 @@ def test_chinese_environment_gives_chinese_messages(run: Callable, monkeypatch: 
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_chinese_has_full_width_punctuation(name: str) -> None:
     assert HALF_WIDTH.findall(ALL[name].zh) == []
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_what_only_joins_words_has_it_too(name: str) -> None:
+    en, zh = ALL[name].en, ALL[name].zh
+    if zh != en and not re.search("[\u4e00-\u9fff]", zh):
+        assert not re.search("[,;:()]", PLACEHOLDER.sub("", zh))

@@ -114,16 +114,6 @@ def test_unknown_memory_is_unknown() -> None:
     assert judge_model(SMALL, Room(None, None, 0), FIGURES).fit == "unknown"
 
 
-def test_kinds_that_the_engine_does_not_know_are_not_promised() -> None:
-    assert judge_model(replace(SMALL, can_run=False), ROOMY, FIGURES).fit == "not yet"
-
-
-def test_what_can_never_be_stored_says_so_even_if_its_kind_is_unknown() -> None:
-    huge = replace(SMALL, can_run=False, package_bytes=360_000_000_000, parameters=671_000_000_000)
-    assert judge_model(huge, ROOMY, FIGURES).fit == "no storage"
-    assert judge_model(huge, replace(ROOMY, storage_free_bytes=10**12), FIGURES).fit == "not yet"
-
-
 def test_the_context_is_told_for_each_kv_format_and_the_one_in_use() -> None:
     verdict = judge_model(SMALL, ROOMY, FIGURES)
     contexts = dict(verdict.contexts)

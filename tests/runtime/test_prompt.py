@@ -51,6 +51,22 @@ def test_other_kinds_are_refused(wrong: object) -> None:
         encode(wrong)  # type: ignore[arg-type]
 
 
+def test_messages_may_be_mappings_as_other_libraries_have_them() -> None:
+    messages = [Message("system", "be kind"), Message("user", "a")]
+    mappings = [{"role": one.role, "content": one.content} for one in messages]
+    assert encode(mappings) == encode([messages[0], mappings[1]]) == encode(messages)  # type: ignore[list-item]
+    assert is_chat(mappings)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{}, {"role": "user"}, {"role": "user", "content": 1}, {"role": "user", "content": "a", "tool_calls": []}],
+)
+def test_mappings_that_are_no_plain_messages_are_refused(wrong: object) -> None:
+    with pytest.raises(UsageError, match="a message that is a mapping"):
+        encode([wrong])  # type: ignore[list-item]
+
+
 def test_unknown_roles_are_refused() -> None:
     with pytest.raises(UsageError, match="role"):
         encode([Message("<|end|><|system|>", "a")])

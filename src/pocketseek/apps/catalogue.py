@@ -36,35 +36,23 @@ _FILE = Path(__file__).parent / "catalogue.json"
 _FORMAT = 1
 _MAX_BYTES = 256 * 1024
 _TOKENIZER_SHARE = 16  # what a tokenizer takes of memory, in sizes of its file
-_PAGE_TOKENS = 64
 _REQUIRED = frozenset({"name", "repository", "parameters", "tokenizer_bytes", "shape"})
-_OPTIONAL = frozenset({"active_parameters", "kv_bytes_per_token", "context_length", "checkpoint_bytes"})
-_BITS: dict[Quant, float] = {
-    "q4-pure": 4.19,
-    "q4": 4.25,
-    "q8": 8.5,
-    "keep": 16.0,
-}  # of a weight, where nothing is laid out
+_OPTIONAL = frozenset({"checkpoint_bytes"})
 _SHAPE_REST: dict[str, JsonValue] = {"rms_norm_eps": 1e-6, "rope_theta": 1e4}  # no size depends on them
 
 
 @dataclass(frozen=True)
 class CatalogueModel:
-    """shape: None for kinds that the engine does not know yet. checkpoint_bytes: as published."""
+    """checkpoint_bytes: as published."""
 
     name: str
     repository: str
     parameters: int
     tokenizer_bytes: int
-    shape: ModelConfig | None
-    active_parameters: int
-    kv_bytes_per_token: int
-    context_length: int
+    shape: ModelConfig
     checkpoint_bytes: int
 
     def needs(self, quant: Quant) -> ModelNeeds:
-        if self.shape is None:
-            return self._roughly(quant)
         tensors = _planned(self.shape, quant)
         return ModelNeeds(
             name=self.name,
@@ -76,40 +64,23 @@ class CatalogueModel:
             attention_multiply_adds=_attention_multiply_adds(self.shape),
             page_bytes=_page_bytes(self.shape),
             base_bytes=_base_bytes(self.shape, self.tokenizer_bytes),
-            context_length=self.context_length,
+            context_length=self.shape.context_length,
             vocab_size=self.shape.vocab_size,
             num_layers=self.shape.num_layers,
             checkpoint_bytes=self.checkpoint_bytes + self.tokenizer_bytes,
             experts=_experts(tensors, self.shape),
         )
 
-    def _roughly(self, quant: Quant) -> ModelNeeds:
-        """By the number of weights: nothing of it is laid out yet."""
-        num_bytes = round(self.parameters * _BITS[quant] / 8)
-        return ModelNeeds(
-            name=self.name,
-            quant=quant,
-            parameters=self.parameters,
-            package_bytes=num_bytes + self.tokenizer_bytes,
-            weights_bytes=num_bytes,
-            multiply_adds=(),
-            attention_multiply_adds=0,
-            page_bytes=tuple((kv_format, self.kv_bytes_per_token * _PAGE_TOKENS) for kv_format in KV_FORMATS),
-            base_bytes=PROCESS_BYTES + GROWTH_BYTES + _TOKENIZER_SHARE * self.tokenizer_bytes,
-            context_length=self.context_length,
-            vocab_size=1,
-            num_layers=1,
-            can_run=False,
-        )
-
 
 @dataclass(frozen=True)
 class _Planned:
-    """A tensor of the package that conversion would write."""
+    """A tensor of the package that conversion would write. times: that many have its format and shape, of as many
+    experts of its layer."""
 
     name: str
     format: str
     shape: tuple[int, ...]
+    times: int = 1
 
     @property
     def num_bytes(self) -> int:
@@ -173,31 +144,43 @@ def needs_of_installed(manifest: Manifest) -> ModelNeeds:
 def _model(value: JsonValue, where: str) -> CatalogueModel:
     fields = Fields(value, where, _REQUIRED, _OPTIONAL)
     shape = fields.raw("shape")
-    config = parse_model({**shape, **_SHAPE_REST}) if isinstance(shape, dict) else None
+    if not isinstance(shape, dict):
+        raise format_error(where, "a model without a shape")
     parameters = fields.integer("parameters", 1, 10**13)
-
-    def number(name: str, otherwise: int) -> int:
-        return fields.integer(name, 1, 10**13) if fields.has(name) else otherwise
-
+    usual_bytes = _PUBLISHED_BYTES * parameters
     return CatalogueModel(
         name=str(fields.raw("name")),
         repository=str(fields.raw("repository")),
         parameters=parameters,
         tokenizer_bytes=fields.integer("tokenizer_bytes", 1, 10**9),
-        shape=config,
-        active_parameters=number("active_parameters", parameters),
-        kv_bytes_per_token=number("kv_bytes_per_token", 1),
-        context_length=config.context_length if config else number("context_length", 1),
-        checkpoint_bytes=number("checkpoint_bytes", _PUBLISHED_BYTES * parameters),
+        shape=parse_model({**shape, **_SHAPE_REST}),
+        checkpoint_bytes=fields.integer("checkpoint_bytes", 1, 10**13)
+        if fields.has("checkpoint_bytes")
+        else usual_bytes,
     )
+
+
+@cache
+def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Of every tensor; of a layer's experts, which are alike, those of the first."""
+    shapes = expected_tensors(config) or {}
+    return {
+        name: shape for name, shape in shapes.items() if not name.startswith("experts.") or name.split(".")[2] == "0"
+    }
 
 
 def _planned(config: ModelConfig, quant: Quant) -> list[_Planned]:
     """The tensors in the order in which they are written."""
-    shapes = expected_tensors(config) or {}
+    shapes = _shapes(config)
     if config.is_sparse:
+        num_experts = config.moe.num_experts if config.moe is not None else 1
         return [
-            _Planned(name, "f32" if len(shape) == 1 else choose_format(quant, name, "BF16"), shape)
+            _Planned(
+                name,
+                "f32" if len(shape) == 1 else choose_format(quant, name, "BF16"),
+                shape,
+                num_experts if name.startswith("experts.") else 1,
+            )
             for name, shape in shapes.items()
         ]
     layers = [f"layer.{index}.{part}" for index in range(config.num_layers) for part in LAYER_PARTS]
@@ -217,7 +200,7 @@ def _chunk_bytes(tensors: Iterable[_Planned]) -> int:
         sizes = stages.setdefault(stage_of_tensor(together[0].name), [])
         if together[0].is_of_expert:  # which is not cut
             num_bytes = together_bytes((one.format, one.shape) for one in together)
-            sizes.append((num_bytes, num_bytes))
+            sizes += [(num_bytes, num_bytes)] * together[0].times
         else:
             sizes.append((together[0].num_bytes, cut_bytes(together[0].format, together[0].shape)))
     return sum(stage_bytes(sizes) for sizes in stages.values())
@@ -229,14 +212,14 @@ def _unit_of(tensor: _Planned) -> str:
 
 
 def _weights_bytes(tensors: Iterable[_Planned]) -> int:
-    return sum(one.num_bytes for one in tensors if stage_of_tensor(one.name) != "embed")
+    return sum(one.times * one.num_bytes for one in tensors if stage_of_tensor(one.name) != "embed")
 
 
 def _multiply_adds(tensors: Iterable[_Planned], config: ModelConfig) -> tuple[tuple[str, int], ...]:
     """Of a token, in layers; of its experts alone."""
     share = _expert_share(config)
     counts = (
-        (one.format, round(one.num_weights * (share if one.is_of_expert else 1)))
+        (one.format, round(one.times * one.num_weights * (share if one.is_of_expert else 1)))
         for one in tensors
         if one.is_layer_matrix
     )
@@ -250,8 +233,10 @@ def _expert_share(config: ModelConfig) -> float:
 def _experts(tensors: Iterable[_Planned], config: ModelConfig) -> ExpertNeeds | None:
     if config.moe is None:
         return None
-    units = groupby((one for one in tensors if one.is_of_expert), _unit_of)
-    sizes = [together_bytes((one.format, one.shape) for one in parts) for _, parts in units]
+    sizes: list[int] = []
+    for _, parts in groupby((one for one in tensors if one.is_of_expert), _unit_of):
+        together = list(parts)
+        sizes += [together_bytes((one.format, one.shape) for one in together)] * together[0].times
     return ExpertNeeds(
         sum(sizes), _expert_share(config), least_slots(config.moe.experts_per_token, len(sizes)) * max(sizes)
     )

@@ -24,6 +24,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "This device": ("device", "doctor", "bench", "eval", "completion"),
 }
 _REST = "More"
+_GROUP_EXAMPLES = 3
 
 program = cache(get_command)
 """Of an app after `dress`: what parses words. Made once, since making it takes a noticeable part of a start."""
@@ -67,8 +68,7 @@ def _dress_all(app: Typer, before: str) -> None:
         name = f"{before}{group.name}"
         if group.typer_instance is not None:
             _dress_all(group.typer_instance, f"{name} ")
-        if name in EXAMPLES:  # a group that does something itself
-            group.epilog = _with_examples(name, "")
+        group.epilog = _paragraphs(EXAMPLES.get(name) or _of_its_commands(name))
 
 
 def commands(root: TyperGroup) -> Iterator[tuple[str, TyperCommand | TyperGroup]]:
@@ -98,9 +98,18 @@ def _dress_command(command: CommandInfo, name: str) -> None:
     command.short_help = text.partition(". ")[0].rstrip(".") + "."
 
 
+def _of_its_commands(group: str) -> tuple[str, ...]:
+    """For a group that does nothing itself: an example of each of its first commands."""
+    inner = [examples[0] for name, examples in EXAMPLES.items() if name.startswith(f"{group} ")]
+    return tuple(inner[:_GROUP_EXAMPLES])
+
+
 def _with_examples(name: str, epilog: str) -> str:
-    """In paragraphs, which is what keeps lines apart in help."""
-    examples = EXAMPLES.get(name, ())
+    return _paragraphs(EXAMPLES.get(name, ()), epilog)
+
+
+def _paragraphs(examples: tuple[str, ...], epilog: str = "") -> str:
+    """Which is what keeps lines apart in help."""
     heading = "Example:" if len(examples) == 1 else "Examples:"
     shown = [heading, *(f"$ {example}" for example in examples)] if examples else []
     return "\n\n".join([*shown, *([epilog] if epilog else [])])

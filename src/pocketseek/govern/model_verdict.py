@@ -22,7 +22,7 @@ from pocketseek.govern.expected_speed import (
 )
 from pocketseek.govern.ladder import ModelFacts, Rung, SpeedWish, choose_rung
 
-Fit = Literal["resident", "streams", "no memory", "no storage", "not yet", "unknown"]
+Fit = Literal["resident", "streams", "no memory", "no storage", "unknown"]
 Why = Literal["reads along", "usable", "fastest", "upper limit", "largest in memory"]
 WhyNone = Literal["memory unknown", "nothing fits"]
 
@@ -55,7 +55,7 @@ class ModelNeeds:
     experts: which are part of weights_bytes, if the model has some. multiply_adds: of a token of a prompt, without the
     head, by the format of the weights; attention_multiply_adds: for each position that it looks back at. page_bytes: K
     and V of a page, by KV format. base_bytes: the process besides weights and pages. checkpoint_bytes: as published, to
-    convert from; None: not known. can_run: the engine knows its kind.
+    convert from; None: not known.
     """
 
     name: str
@@ -72,7 +72,6 @@ class ModelNeeds:
     num_layers: int
     checkpoint_bytes: int | None = None
     is_installed: bool = False
-    can_run: bool = True
     experts: ExpertNeeds | None = None
 
     @property
@@ -150,8 +149,6 @@ def judge_model(needs: ModelNeeds, room: Room, figures: MachineFigures | None) -
     verdict = _of_sizes(needs, room)
     if room.storage_free_bytes is not None and room.storage_free_bytes < verdict.storage_bytes:
         return replace(verdict, fit="no storage")
-    if not needs.can_run:
-        return replace(verdict, fit="not yet")
     if room.memory_bytes is None:
         return verdict
     if room.memory_bytes < verdict.least_memory_bytes:

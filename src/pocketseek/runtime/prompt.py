@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
@@ -42,7 +42,8 @@ class Conversation:
     tools: tuple[Tool, ...] = ()
 
 
-Prompt = str | Sequence[int] | Sequence[Message] | Conversation
+Prompt = str | Sequence[int] | Sequence[Message] | Sequence[Mapping[str, str]] | Conversation
+"""Mappings are messages as other libraries have them: {"role": "user", "content": "Hello"}."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def encode_prompt(prompt: Prompt, tokenizer: Tokenizer, template: ChatTemplate) 
     if isinstance(prompt, Conversation):
         return _not_empty(_encode_chat(prompt.messages, prompt.tools, tokenizer, template))
     parts = list(prompt) if isinstance(prompt, Iterable) and not isinstance(prompt, bytes) else [None]
-    messages = [part for part in parts if isinstance(part, Message)]
+    messages = [_message_of(part) for part in parts if isinstance(part, Message | Mapping)]
     ids = [operator.index(part) for part in parts if isinstance(part, SupportsIndex)]
     if len(parts) not in (len(messages), len(ids)):
         raise UsageError("the prompt must be a text, a list of token ids or a list of messages; give one of them")
@@ -87,7 +88,7 @@ def _texts_of(prompt: Prompt) -> Iterator[str]:
     elif isinstance(prompt, Conversation):
         yield from (message.content for message in prompt.messages)
     elif isinstance(prompt, Sequence):
-        yield from (part.content for part in prompt if isinstance(part, Message))
+        yield from (_message_of(part).content for part in prompt if isinstance(part, Message | Mapping))
 
 
 def starts_in_reasoning(prompt_ids: Sequence[int], tokenizer: Tokenizer) -> bool:
@@ -100,7 +101,18 @@ def is_chat(prompt: Prompt) -> bool:
     """True for a conversation, whose answer stands alone; an answer to a raw text or to ids continues it."""
     if isinstance(prompt, Conversation):
         return True
-    return not isinstance(prompt, str) and any(isinstance(part, Message) for part in prompt)
+    return not isinstance(prompt, str) and any(isinstance(part, Message | Mapping) for part in prompt)
+
+
+def _message_of(part: Message | Mapping[str, str]) -> Message:
+    if isinstance(part, Message):
+        return part
+    if set(part) != {"role", "content"} or not all(isinstance(text, str) for text in part.values()):
+        raise UsageError(
+            'a message that is a mapping has a text as "role" and one as "content" and nothing else; '
+            "use pocketseek.types.Message for tool calls"
+        )
+    return Message(part["role"], part["content"])
 
 
 def _encode_chat(

@@ -25,6 +25,25 @@ def federation(folder: Path, plan: FederatedPlan = PLAN, **options: bool) -> Fed
     return Federation(plan, SHAPES, START, folder / "adapter", AuditLog(folder / "rounds.log"), **options)  # type: ignore[arg-type]
 
 
+def test_a_log_that_lost_its_oldest_rounds_changes_no_total(tmp_path: Path) -> None:
+    plan = replace(PLAN, rounds=40, noise=1.0)
+    whole, short = tmp_path / "whole", tmp_path / "short"
+    told = []
+    for folder, rotate_bytes in ((whole, 1 << 20), (short, 2000)):
+        folder.mkdir()
+        for _ in range(2):  # the second time from what is on the disk
+            log = AuditLog(folder / "rounds.log", rotate_bytes=rotate_bytes)
+            learning = Federation(plan, SHAPES, START, folder / "adapter", log)
+            for _ in range(20):
+                learning.begin(2)
+                learning.end_open([answer("x"), answer("y")], [])
+        rounds = [event.fields for event in log.events() if event.name == "round-ended"]
+        told.append((learning.rounds_done, learning.privacy, rounds[-1]["round"], rounds[-1]["epsilon"]))
+    assert len(rounds) < 20
+    assert told[0] == told[1]
+    assert told[0][0] == told[0][2] == 40
+
+
 def answer(name: str, value: float = 0.01, weight: float = 1.0) -> Answer:
     return Answer(name, np.full(64, value, np.float32), weight, num_tokens=10, loss=2.0)
 

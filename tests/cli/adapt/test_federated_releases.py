@@ -47,19 +47,10 @@ def _rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POCKETSEEK_FEDERATED_PYTHON", str(program))
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "devices"
-    folder.mkdir()
-    for number in range(3):
-        (folder / f"{number}.txt").write_text("once upon a time there was a quick brown fox. " * 20)
-    return folder
-
-
 def test_one_command_makes_a_signed_release_and_devices_update_to_the_next(
-    run: Callable, installed: Path, home: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable, installed: Path, home: Path, device_texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    learn = (*LEARN, "--data", data, "--install", "helper", "--sign", "--json")
+    learn = (*LEARN, "--data", device_texts, "--install", "helper", "--sign", "--json")
     assert "no key to sign with" in run(*learn).error
     assert not (home / "federations").exists()
     key = run("keygen", "--name", "hub", "--json").json
@@ -85,8 +76,10 @@ def test_one_command_makes_a_signed_release_and_devices_update_to_the_next(
     assert run(*ASK, "--adapter", "helper").json["text"] not in (plain, adapted)
 
 
-def test_the_same_command_again_tells_that_all_is_done_and_installs(run: Callable, installed: Path, data: Path) -> None:
-    learn = (*LEARN, "--data", data, "--rounds", 3)
+def test_the_same_command_again_tells_that_all_is_done_and_installs(
+    run: Callable, installed: Path, device_texts: Path
+) -> None:
+    learn = (*LEARN, "--data", device_texts, "--rounds", 3)
     ended = run(*learn)
     assert "2 of 3 rounds changed it" in ended.out
     again = run(*learn, "--install", "helper")
@@ -98,14 +91,14 @@ def test_the_same_command_again_tells_that_all_is_done_and_installs(run: Callabl
 
 
 def test_what_cannot_be_installed_or_signed_is_told_before_anybody_trains(
-    run: Callable, installed: Path, home: Path, data: Path
+    run: Callable, installed: Path, home: Path, device_texts: Path
 ) -> None:
     for options, said in (
         (("--install", "tiny"), "something else is called tiny"),
         (("--install", "../evil"), "../evil"),
         (("--sign",), "--install NAME"),
     ):
-        ended = run(*LEARN, "--data", data, *options)
+        ended = run(*LEARN, "--data", device_texts, *options)
         assert ended.code == UsageError.exit_code
         assert said in ended.error
     assert not (home / "federations").exists()

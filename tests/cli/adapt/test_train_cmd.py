@@ -38,6 +38,17 @@ def test_without_torch_one_line_says_what_to_install(
     assert 'pip install "pocketseek[train]"' in ended.err
 
 
+@pytest.mark.parametrize("words", [("train", "demo"), ("distill", "demo", "--student", "layers=1")])
+@pytest.mark.parametrize("option", ["--data", "--validation"])
+def test_data_that_is_not_there_is_told_before_a_model_is_fetched(
+    run: Callable, home: Path, data: Path, tmp_path: Path, words: tuple[str, ...], option: str
+) -> None:
+    ended = run("adapt", *words, "--data", data, option, tmp_path / "absent.jsonl", "--yes")
+    assert ended.code == NotFoundError.exit_code
+    assert "absent.jsonl does not exist" in ended.err
+    assert not (home / "models").exists()
+
+
 def test_an_adapter_is_trained_and_told_in_json(run: Callable, installed: Path, home: Path, data: Path) -> None:
     facts = run("adapt", "train", "tiny", "--data", data, *QUICK, "--json").json
     assert facts["name"] == "small-talk"

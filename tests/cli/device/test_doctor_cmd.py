@@ -64,11 +64,11 @@ def test_doctor_reports_an_impossible_setting(run: Callable, monkeypatch: pytest
     assert "nonsense" in ended.out
 
 
-def test_doctor_reports_a_data_directory_that_cannot_be_written(run: Callable, home: Path) -> None:
+def test_doctor_reports_a_data_directory_that_is_none(run: Callable, home: Path) -> None:
     home.write_text("a file where the directory should be")
     ended = run("doctor")
     assert ended.code == 1
-    assert f"{home} cannot be written" in ended.out
+    assert f"{home} is no folder; move it away" in ended.out
 
 
 def test_every_broken_model_has_a_line_with_the_remedy(run: Callable, home: Path) -> None:

@@ -43,6 +43,7 @@ from pocketseek.errors import BusyError, IntegrityError, SealError, StorageError
 from pocketseek.package.lock import destination_lock
 from pocketseek.package.manifest import read_manifest
 from pocketseek.package.reader import Package
+from pocketseek.package.sealing.checks import plain_beside
 from pocketseek.package.sealing.in_place import change_secret, seal_package, seal_state, unseal_package
 from pocketseek.package.sealing.key_slots import Secret, passphrase_secret
 from pocketseek.package.sealing.seal_record import read_record
@@ -457,6 +458,20 @@ def test_a_chunk_that_lies_elsewhere_too_is_refused(tmp_path: Path, make: Callab
         seal(path)
     assert seed_on_disk(path) == 1
     assert read_record(path) is None
+
+
+def test_a_chunk_that_a_model_beside_shares_stays_in_the_clear_there_alone(tmp_path: Path) -> None:
+    """`pull` links what is here already."""
+    path, other = write_sample(tmp_path / "m"), tmp_path / "other"
+    shared = files_in(path)[0].plain_path(path)
+    (other / "chunks").mkdir(parents=True)
+    os.link(shared, other / "chunks" / shared.name)
+    before = shared.read_bytes()
+    seal(path)
+    assert not shared.exists()
+    assert seal_state(path, read_manifest(path)) == "sealed"
+    assert (other / "chunks" / shared.name).read_bytes() == before
+    assert plain_beside(path, read_manifest(path)) == {"other": len(before)}
 
 
 def test_chunks_of_another_version_are_refused(tmp_path: Path) -> None:

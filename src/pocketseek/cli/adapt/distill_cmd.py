@@ -74,6 +74,7 @@ def distill(
     json: options.Json = False,
 ) -> None:
     """Make a smaller student of an installed model. The same command again goes on with an interrupted one."""
+    from pocketseek.adapt.data_file import read_data
     from pocketseek.adapt.distill_plan import plan_student
     from pocketseek.adapt.train_settings import TrainSettings
     from pocketseek.package.manifest import read_manifest
@@ -93,6 +94,8 @@ def distill(
         memory_bytes=memory,
         num_threads=threads,
     )
+    for file in (data,) if validation is None else (data, validation):
+        read_data(file)  # before a model is fetched for it
     called, path = choose_model(settings, teacher, yes=yes, trust=trust)
     output = _output(settings, name, out, called, student)
     plan_student(student, read_manifest(path).model)  # what is senseless is told before libraries load for seconds

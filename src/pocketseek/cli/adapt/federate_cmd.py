@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +16,10 @@ from pocketseek.cli.console import note, print_json, print_table, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.errors import IntegrityError, NotFoundError, UsageError
 from pocketseek.settings import read_settings
+
+if TYPE_CHECKING:
+    from pocketseek.package.trust.audit import AuditReport
+    from pocketseek.package.trust.audit_chain import Event
 
 app = typer.Typer(help="Learning together (Flower): server, devices, simulation.", no_args_is_help=True)
 
@@ -266,11 +271,13 @@ def log(name: wishes.Name = "default", json: options.Json = False) -> None:
         raise NotFoundError(f"there is no federation {name}; `pocketseek adapt federate server` makes one")
     rounds = [event for event in found.events() if event.name == "round-ended"]
     report = found.verify()
+    forgotten = _forgotten(rounds, report)
     if json:
-        print_json(
-            {"rounds": [dict(event.fields) for event in rounds], "head": report.head, "problems": report.problems}
-        )
+        shown = [dict(event.fields) for event in rounds]
+        print_json({"rounds": shown, "rounds_forgotten": forgotten, "head": report.head, "problems": report.problems})
     else:
+        if forgotten:
+            print_text(Words(settings.language)(says.FORGOTTEN, rounds=forgotten))
         columns = ("round", "outcome", "learnt", "asked", "epsilon", "perplexity", "absent", "rejected")
         rows = [tuple(str(event.fields.get(column) or "") for column in columns) for event in rounds]
         print_table(columns, rows, essential=(0, 1))
@@ -278,3 +285,9 @@ def log(name: wishes.Name = "default", json: options.Json = False) -> None:
         raise IntegrityError(f"{folder / LOG} was changed ({report.problems[0]}); do not rely on it")
     if not json:
         print_text(Words(settings.language)(says.LOG_WHOLE, lines=report.num_lines, head=report.head))
+
+
+def _forgotten(rounds: Sequence[Event], report: AuditReport) -> int:
+    """How many rounds, the first ones, are no longer in the log, which keeps some thousands."""
+    first = rounds[0].fields.get("round") if rounds and report.first > 1 else None
+    return first - 1 if isinstance(first, int) else 0

@@ -69,4 +69,8 @@ LOST = Message("the server does not know this device any more; connecting again"
 UNREACHABLE = Message("the server cannot be reached; trying again", "无法连接服务器；正在重试")
 REFUSED = Message("did not take part: {reason}", "未参与：{reason}")
 ANSWERED = Message("took part in a round ({seconds:.0f} s)", "参与了一轮（{seconds:.0f} 秒）")
+FORGOTTEN = Message(
+    "rounds 1 to {rounds} are no longer in the log; epsilon counts them",
+    "第 1 至 {rounds} 轮已不在日志中；epsilon 已计入它们",
+)
 LOG_WHOLE = Message("{lines} lines, as they were written; head {head}", "{lines} 行，与写入时一致；末尾值 {head}")

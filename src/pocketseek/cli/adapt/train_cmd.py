@@ -64,6 +64,7 @@ def train(
     json: options.Json = False,
 ) -> None:
     """Train a LoRA adapter on conversations or texts. The same command again goes on with an interrupted training."""
+    from pocketseek.adapt.data_file import read_data
     from pocketseek.adapt.train_settings import TrainSettings
     from pocketseek.package.store import ModelStore
 
@@ -88,6 +89,8 @@ def train(
     )
     output = _output(settings, name, out, data)
     destination = None if out is not None else place_for(ModelStore(settings.models_dir), output.name, replace=replace)
+    for file in (data,) if validation is None else (data, validation):
+        read_data(file)  # before a model is fetched for it
     _, path = choose_model(settings, model, yes=yes, trust=trust)
     require_training_libraries()  # after all that can be told without them: they load for seconds
 

@@ -106,9 +106,11 @@ def _onnx(words: Words) -> Check:
 def _data(settings: Settings, words: Words) -> Check:
     """Whether the data directory, or what is there of the way to it, can be written."""
     place = next(path for path in (settings.home, *settings.home.parents) if os.path.lexists(path))
-    good = os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK)
-    detail = str(settings.home) if good else words(doctor_messages.NOT_WRITABLE, path=place)
-    return Check(words(doctor_messages.DATA), good, detail)
+    label = words(doctor_messages.DATA)
+    if not os.path.isdir(place):
+        return Check(label, False, words(doctor_messages.NO_FOLDER, path=place))
+    good = os.access(place, os.W_OK | os.X_OK)
+    return Check(label, good, str(settings.home) if good else words(doctor_messages.NOT_WRITABLE, path=place))
 
 
 def _space(settings: Settings, words: Words, num_models: int) -> Check:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pocketseek.cli.messages import Message
 
 WHERE = Message("storage", "存储设备")
-WHERE_GOOD = Message("{kind}, {filesystem}", "{kind},{filesystem}")
+WHERE_GOOD = Message("{kind}, {filesystem}", "{kind}，{filesystem}")
 WHERE_MEMORY = Message(
     "the data directory is in memory ({filesystem}): models are gone at the next start; set POCKETSEEK_HOME to a "
     "folder on a disk",
@@ -101,7 +101,7 @@ EXTRA_BROKEN_TERMUX = Message(
 )
 FOUND = Message(
     "{problems} {problems:problem|problems} (!!), {warnings} {warnings:warning|warnings} (!).",
-    "{problems} 个问题（！！），{warnings} 个警告（！）。",
+    "{problems} 个问题（!!），{warnings} 个警告（!）。",
 )
 PYTHON = Message("Python", "Python")
 CORE = Message("compiled core", "编译核心")
@@ -119,9 +119,16 @@ LOW_LIMIT = Message(
 )
 MODELS = Message("models", "模型")
 OK = Message("Everything needed is here.", "所需的一切都已就绪。")
-LOW_SPACE = Message("{free}; less than a small model needs", "{free}；不足以存放一个小模型")
+LOW_SPACE = Message(
+    "{free}; less than a small model needs: free some, or set POCKETSEEK_HOME to a folder on larger storage",
+    "{free}；不足以存放一个小模型：请清理一些空间，或把 POCKETSEEK_HOME 设为更大存储上的文件夹",
+)
 SETTINGS = Message("settings", "设置")
 SETTINGS_OK = Message("as they should be", "正常")
 DATA = Message("data directory", "数据目录")
+NO_FOLDER = Message(
+    "{path} is no folder; move it away, or name another place in POCKETSEEK_HOME",
+    "{path} 不是文件夹；请将其移走，或用 POCKETSEEK_HOME 指定其他位置",
+)
 NOT_WRITABLE = Message("{path} cannot be written; change its owner or mode", "{path} 不可写；请修改其所有者或权限")
 NUM_MODELS = Message("{count} installed, {broken} broken", "已安装 {count} 个，损坏 {broken} 个")

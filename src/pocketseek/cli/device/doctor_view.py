@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pocketseek.cli.console import print_text, safe_text
+from pocketseek.cli.console import print_text, safe_text, wrapped
 from pocketseek.cli.device import doctor_messages as says
 from pocketseek.cli.device.doctor_check import Check
 from pocketseek.cli.messages import Words
 
 _STYLES = {"ok": "green", "! ": "bold yellow", "!!": "bold red"}
 _NARROW = 60
+_MARK_COLUMNS = 3
 
 
 def show_checks(checks: Sequence[Check], words: Words) -> None:
@@ -29,6 +30,7 @@ def show_checks(checks: Sequence[Check], words: Words) -> None:
 
 
 def _show_grid(checks: Sequence[Check]) -> None:
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -40,9 +42,10 @@ def _show_grid(checks: Sequence[Check]) -> None:
     if not is_narrow:
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
+    names = 0 if is_narrow else max(cell_len(check.name) for check in checks) + 1
     for check in checks:
         mark, name = Text(check.mark, style=_STYLES[check.mark]), Text(safe_text(check.name), style="bold")
-        detail = Text(safe_text(check.detail))
+        detail = Text(wrapped(safe_text(check.detail), console.width - names - _MARK_COLUMNS))
         table.add_row(mark, name + Text("\n") + detail) if is_narrow else table.add_row(mark, name, detail)
     console.print(table)
     print_text("")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pocketseek.cli.messages import Message
 
 SET_POINT = Message("set point", "温控依据")
-SET_POINT_VALUE = Message("{celsius:.1f} °C ({names}): {reason}", "{celsius:.1f} °C({names}):{reason}")
+SET_POINT_VALUE = Message("{celsius:.1f} °C ({names}): {reason}", "{celsius:.1f} °C（{names}）：{reason}")
 BY_SKIN = Message("stands for the skin", "代表机身表面温度")
 BY_QUIET = Message("no skin sensor; a quiet place of the board", "无表面传感器，以主板上的安静位置代替")
 BY_BATTERY = Message("no skin sensor; the battery is nearest to it", "无表面传感器，以最接近的电池温度代替")
@@ -26,7 +26,7 @@ SAVER = Message("saver on", "省电模式已开启")
 STATUS = Message("Android's thermal status", "Android 发热状态")
 STATUS_VALUE = Message("{status} of 6, headroom used {headroom}", "{status}（最高 6），余量已用 {headroom}")
 FREQUENCIES = Message("frequencies", "频率")
-FREQUENCY = Message("{cores}: {ghz:.1f} GHz", "{cores}:{ghz:.1f} GHz")
+FREQUENCY = Message("{cores}: {ghz:.1f} GHz", "{cores}：{ghz:.1f} GHz")
 PRESSURE = Message("processor wait", "等待处理器")
 PRESSURE_VALUE = Message("{share:.0%} of the time", "{share:.0%} 的时间")
 POWER = Message("processor power", "处理器功耗")

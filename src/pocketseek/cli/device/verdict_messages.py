@@ -29,7 +29,6 @@ FITS = {
     "streams": Message("streamed", "流式"),
     "no memory": Message("no: memory < {memory}", "不行：内存不足 {memory}"),
     "no storage": Message("no: storage < {storage}", "不行：存储不足 {storage}"),
-    "not yet": Message("not yet", "暂不支持"),
     "unknown": Message("unknown", "未知"),
 }
 TOKENS_PER_S = Message("{rate}/s", "{rate}/秒")

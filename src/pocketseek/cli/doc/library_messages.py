@@ -29,7 +29,7 @@ GONE = Message(
     "`pocketseek doc remove FILE` forgets {count:it|them}",
     "有 {count} 个已添加的文件已不存在（{first}{count:| ...}）；用 `pocketseek doc remove 文件` 清除",
 )
-NOT_READ = Message("{path}: {problem}", "{path}:{problem}")
+NOT_READ = Message("{path}: {problem}", "{path}：{problem}")
 NO_DOCUMENTS = Message(
     "no documents are kept; `pocketseek doc add FILE` adds one", "尚未保存任何文档；用 `pocketseek doc add 文件` 添加"
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketseek.cli import options
-from pocketseek.cli.console import print_json, print_text, progress_bar
+from pocketseek.cli.console import format_bytes, note, print_json, print_text, progress_bar
 from pocketseek.cli.guard import seal_messages
 from pocketseek.cli.guard.key_options import KeyOptions, needed_secret, new_key, new_passphrase, tell_key_file
 from pocketseek.cli.guard.seal_view import what_opens
@@ -60,6 +60,8 @@ def seal(
         return seal_data_here(KeyOptions(key_file, key_command), new_key_file, json=json)
     from pocketseek.apps.repository.versions import has_previous
     from pocketseek.apps.sealing import seal_model
+    from pocketseek.package.manifest import read_manifest
+    from pocketseek.package.sealing.checks import plain_beside
     from pocketseek.package.sealing.ciphers import require_ciphers
     from pocketseek.package.sealing.seal_record import read_record
     from pocketseek.package.store import ModelStore
@@ -93,6 +95,8 @@ def seal(
         print_text(_told(path, report, words))
         if had_previous and not has_previous(path):
             print_text(words(seal_messages.PREVIOUS_GONE))
+        for name, num_bytes in plain_beside(path, read_manifest(path)).items():
+            note(words(seal_messages.PLAIN_BESIDE, name=name, size=format_bytes(num_bytes)))
 
 
 def seal_facts(path: Path, report: SealReport, duration_s: float) -> dict[str, object]:

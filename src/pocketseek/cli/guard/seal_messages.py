@@ -27,6 +27,11 @@ ALREADY_SEALED = Message("{name} is sealed already; nothing was left to do.", "{
 WHAT_PASSPHRASE = Message("passphrase", "口令")
 WHAT_KEY = Message("key", "密钥")
 UNSEALED = Message("{name} is not sealed any more.", "{name} 已不再加密。")
+PLAIN_BESIDE = Message(
+    "{size} of its weights are part of {name} too, where they stay in the clear; `pocketseek seal {name}` encrypts "
+    "those",
+    "其权重中有 {size} 同时属于 {name}，在那里仍未加密；`pocketseek seal {name}` 可将其加密",
+)
 PREVIOUS_GONE = Message(
     "The version before its last update was removed, so `pocketseek rollback` has nothing to go back to.",
     "上次更新之前的版本已移除，`pocketseek rollback` 无法再退回。",

@@ -134,7 +134,7 @@ DOCTOR_TRUST_VALUE = Message(
     "trusted keys: {keys}; signed models: {signed} of {models}; {policy}",
     "受信任密钥 {keys} 个，{models} 个模型中 {signed} 个已签名；{policy}",
 )
-DOCTOR_REFUSED = Message("{model}: {state}", "{model}:{state}")
+DOCTOR_REFUSED = Message("{model}: {state}", "{model}：{state}")
 DOCTOR_AUDIT = Message("audit log", "审计日志")
 DOCTOR_AUDIT_GOOD = Message("{lines} lines, the chain is whole", "{lines} 行，链条完整")
 DOCTOR_AUDIT_BAD = Message(

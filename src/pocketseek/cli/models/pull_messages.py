@@ -28,7 +28,7 @@ CONFIRM_REPLACE = Message(
     "{name} 已安装，但内容不同：本机的是 {old}，而 {address} 是 {new}。要替换它吗？",
 )
 MODEL_VERSION_AND_SIGNER = Message("{name}, version {version} ({signed})", "{name} 版本 {version}（{signed}）")
-MODEL_AND_SIGNER = Message("{name} ({signed})", "{name}({signed})")
+MODEL_AND_SIGNER = Message("{name} ({signed})", "{name}（{signed}）")
 A_CHECKPOINT = Message("a checkpoint to be converted", "需要转换的检查点")
 UNFINISHED_DOWNLOAD = Message(
     "{name}: an interrupted download, {size} kept; `pocketseek pull` goes on, `pocketseek remove {name}` frees it",
@@ -42,7 +42,7 @@ REPAIRED = Message(
 NOTHING_DAMAGED = Message("{name}: every byte is as it should be", "{name}：每个字节都完好")
 THIS_MACHINE = Message("this machine", "本机")
 ORIGIN = Message("pulled from", "来源")
-ORIGIN_VALUE = Message("{address}, {pulled_at}", "{address},{pulled_at}")
+ORIGIN_VALUE = Message("{address}, {pulled_at}", "{address}，{pulled_at}")
 VERIFIED = Message("bytes checked", "字节校验")
 NOT_VERIFIED = Message("not since they changed: it is done when it is first used", "更改后尚未校验：首次使用时进行")
 CHECKED = Message("checked again", "使用中复查")

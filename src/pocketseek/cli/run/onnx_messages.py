@@ -13,7 +13,7 @@ COMPUTES = Message("ONNX Runtime computes with {name}: {reason}", "ONNX Runtime 
 FAILED = Message(
     "{name} cannot be used ({problem}); {instead} computes instead", "无法使用 {name}（{problem}）；改用 {instead} 计算"
 )
-DETAILED = Message("{problem}: {detail}", "{problem}:{detail}")
+DETAILED = Message("{problem}: {detail}", "{problem}：{detail}")
 ROW = Message("ONNX Runtime", "ONNX Runtime")
 ABSENT = Message(
     'not installed; pip install "pocketseek[onnx]" brings it', '未安装；可用 pip install "pocketseek[onnx]" 安装'

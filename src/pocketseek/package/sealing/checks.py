@@ -47,15 +47,36 @@ def check_space(package_dir: Path, files: Sequence[PackageFile]) -> None:
 
 def check_clear_text(package_dir: Path, manifest: Manifest, files: Sequence[PackageFile], *, is_sealed: bool) -> None:
     """Raises UsageError for plaintext that would stay when these files are sealed: under another name, or of another
-    version of the model that does not go by itself. is_sealed: sealing was begun before."""
+    version of the model that does not go by itself. Models beside it may share files (`pull` links them);
+    `plain_beside` tells of those. is_sealed: sealing was begun before."""
     _check_strays(package_dir, manifest, is_sealed=is_sealed)
     for path in (file.plain_path(package_dir) for file in files):
         status = path.lstat() if os.path.lexists(path) else None
-        if status is not None and (status.st_nlink > 1 or stat.S_ISLNK(status.st_mode)):
+        if status is not None and (stat.S_ISLNK(status.st_mode) or status.st_nlink > 1 + _num_shared(path, status)):
             raise UsageError(
                 f"{path} has another name (it is a link), under which it would stay in the clear; "
                 "copy the model (`cp -rL`) and seal the copy, or remove the other name"
             )
+
+
+def plain_beside(package_dir: Path, manifest: Manifest) -> dict[str, int]:
+    """Models in the same folder that have weights of this one in the clear, and how many bytes of them."""
+    found: dict[str, int] = {}
+    for chunk in manifest.unique_chunks():
+        for path in _namesakes(package_dir / CHUNKS_NAME / chunk.sha256):
+            found[path.parent.parent.name] = found.get(path.parent.parent.name, 0) + chunk.num_bytes
+    return found
+
+
+def _namesakes(path: Path) -> list[Path]:
+    """The same chunk or file in models beside this one."""
+    package_dir = path.parent.parent
+    beside = [other / path.parent.name / path.name for other in package_dir.parent.iterdir() if other != package_dir]
+    return [other for other in beside if other.is_file()]
+
+
+def _num_shared(path: Path, status: os.stat_result) -> int:
+    return sum(os.path.samestat(other.lstat(), status) for other in _namesakes(path))
 
 
 def entries_of(package_dir: Path) -> list[Path]:
