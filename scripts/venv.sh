@@ -96,7 +96,7 @@ explain_failure() {
 
 # ensure_venv [dev]: afterwards "$VENV/bin" has pocketseek, and with `dev` the tools for tests and checks too.
 ensure_venv() {
-  local extra=${1:-} wanted
+  local extra=${1:-} wanted what
   trap 'say "interrupted; run the same command again to go on"; exit 130' INT
   mkdir -p "$(dirname "$VENV")"
   VENV=$(cd "$(dirname "$VENV")" && pwd -P)/$(basename "$VENV")
@@ -104,10 +104,17 @@ ensure_venv() {
     if ! is_usable; then make_venv; fi
     wanted=$(fingerprint)
     check_tools "$VENV/bin/python"
-    say "installing pocketseek and compiling its core (a minute or so, the first time only)"
-    rm -f "$VENV/installed" "$VENV/installed-dev"
+    # no byte code of what comes with tests: Python makes it where something is imported, and little of torch is
+    what=(-e "$ROOT${extra:+[$extra]}" ${extra:+--no-compile})
+    if is_installed "" "$wanted"; then # pip would build the core again
+      say "installing what tests and checks need (a minute or so, the first time only)"
+      what=("pocketseek[$extra]" --no-compile)
+    else
+      say "installing pocketseek and compiling its core (a minute or so, the first time only)"
+      rm -f "$VENV/installed" "$VENV/installed-dev"
+    fi
     if ! "$VENV/bin/python" -m pip install --quiet --no-input --disable-pip-version-check \
-      -e "$ROOT${extra:+[$extra]}" >"$VENV/install.log" 2>&1; then
+      "${what[@]}" >"$VENV/install.log" 2>&1; then
       explain_failure "$VENV/install.log"
       return 1
     fi

@@ -50,7 +50,9 @@ def test_a_word_of_others_is_none_of_ours_and_means_one(command: str) -> None:
     [
         *("ps", "stop tiny", "create x", "cp a b", "push x", "logs", "plugins"),
         *("generate tiny hi -s 1", "chat tiny -c 4096", "chat tiny -ngl 99", "generate tiny -f prompt.txt"),
-        *("chat tiny -p hi", "chat -m tiny -t 8", "generate tiny hi --lora x.gguf"),
+        *("chat tiny -p hi", "chat -m tiny -t 8", "generate tiny hi --lora x.gguf", "chat -hf someone/model"),
+        *("generate tiny hi -ctk q8_0", "generate tiny hi --kv-bits=8", "chat tiny -md x.gguf", "chat tiny -o top_k 3"),
+        *("generate tiny hi --schema x", "chat tiny --think=false", "chat tiny -st", "chat tiny --mlock"),
     ],
 )
 def test_what_has_no_meaning_here_is_answered_with_what_to_write(run: Callable, line: str) -> None:
@@ -89,6 +91,15 @@ def test_run_is_a_chat_unless_there_is_a_prompt() -> None:
     assert translated("run tiny --system hi")[0] == "chat"
     assert translated("run tiny hi")[0] == "generate"
     assert translated("run -m tiny -p hi")[0] == "generate"
+
+
+def test_a_model_comes_first_where_there_is_no_command() -> None:
+    assert translated("-m tiny 'why is it'") == ["generate", "tiny", "why is it"]
+    assert translated("--model=tiny") == ["chat", "tiny"]
+    assert translated("-m tiny -p hi -n 3") == ["generate", "tiny", "--max-tokens", "3", "--", "hi"]
+    assert translated("-m") == ["chat", "-m"]
+    assert translated("bench -m tiny --json") == translated("bench --model=tiny --json") == ["bench", "tiny", "--json"]
+    assert translated("serve -m") == ["serve", "-m"]
 
 
 def test_help_of_a_command() -> None:

@@ -11,7 +11,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "chat": ("pocketseek chat demo", "pocketseek chat mine --system 'You teach chemistry.' --memory 2GB"),
     "generate": (
         "pocketseek generate mine 'Why is the sky blue?' --seed 1",
-        "cat letter.txt | pocketseek generate mine --system 'Translate into English.' --json",
+        "cat letter.txt | pocketseek generate mine 'Translate into English:' -",
     ),
     "pull": ("pocketseek pull r1-1.5b", "pocketseek pull https://example.org/models/mine --name mine"),
     "convert": (

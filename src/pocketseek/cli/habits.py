@@ -59,6 +59,10 @@ SAME_OPTIONS = {
     "-sys": "--system",
 }
 _ADAPTER = "`pocketseek adapt add MODEL FOLDER --name NAME` installs one in PEFT's format, --adapter NAME uses it"
+_KV = "write --kv q8 for keys and values in 8 bits"
+_DRAFTS = "guesses are taken from the text itself and need no second model; see --speculation"
+_MEMORY = "weights are mapped and kept as memory allows, nothing is set; --memory SIZE limits it"
+_FORM = "answers of a given form are asked of the server: `pocketseek serve`, docs/tools.md"
 _NO_OPTION = {
     "-s": "write --seed N or --system TEXT",
     "-c": "the context is as long as model and memory allow, nothing is set; write --continue to go on with a chat",
@@ -75,9 +79,26 @@ _NO_OPTION = {
     "--adapter-path": _ADAPTER,
     "--lora": _ADAPTER,
     "--keepalive": "a model is open only while a command runs; `pocketseek serve` keeps it",
+    "-hf": "`pocketseek pull REPO` installs a model from its hub, under a name",
+    "--hf-repo": "`pocketseek pull REPO` installs a model from its hub, under a name",
+    "-st": "`pocketseek generate MODEL TEXT` answers one prompt",
+    "--single-turn": "`pocketseek generate MODEL TEXT` answers one prompt",
+    "--jinja": "the model's own template is always used; --raw of `generate` leaves it out",
+    "--chat-template": "the model's own template is always used; --raw of `generate` leaves it out",
+    "-o": "every option has a name of its own, such as --temperature X; see --help",
+    "--option": "every option has a name of its own, such as --temperature X; see --help",
+    "--think": "reasoning is shown dimmed on a terminal and left out of pipes; nothing is set",
+    "--hidethinking": "reasoning is shown dimmed on a terminal and left out of pipes; nothing is set",
+    "--no-stream": "`--json` gives the answer when it is whole",
+    **dict.fromkeys(("-ctk", "--cache-type-k", "-ctv", "--cache-type-v", "--kv-bits"), _KV),
+    **dict.fromkeys(("-md", "--model-draft", "--draft-model", "--num-draft-tokens"), _DRAFTS),
+    **dict.fromkeys(("--mlock", "--no-mmap", "-fa", "--flash-attn"), _MEMORY),
+    **dict.fromkeys(("--schema", "--json-schema", "--grammar", "--grammar-file"), _FORM),
     "--format": "`--json` gives the answer as an object; a given form: docs/tools.md",
 }
 _TALKING = ("chat", "generate")
+_MODEL_FIRST = ("serve", "bench", "eval")
+_MODEL = ("-m", "--model")
 _SIZE = re.compile(r"[0-9.]{1,20}[KMGT]i?B?", re.ASCII | re.IGNORECASE)
 
 
@@ -86,6 +107,8 @@ def translate(words: Sequence[str], commands: Mapping[str, object]) -> list[str]
 
     Raises UsageError for what has no meaning here, with what to write instead.
     """
+    if words and words[0].partition("=")[0] in _MODEL:  # llm -m MODEL PROMPT, llama-cli -m MODEL
+        words = ["run", *words]
     if not words or words[0].startswith("-"):
         return list(words)
     command, rest = words[0], list(words[1:])
@@ -103,6 +126,8 @@ def translate(words: Sequence[str], commands: Mapping[str, object]) -> list[str]
         _refuse_size_as_quant(rest)
     if command in _TALKING and isinstance(commands.get(command), TyperCommand):
         rest = _options(rest, commands[command], has_prompt=command == "generate")
+    if command in _MODEL_FIRST:
+        rest = _model_first(rest)
     return [command, *rest]
 
 
@@ -144,7 +169,7 @@ def _options(rest: Sequence[str], command: object, *, has_prompt: bool) -> list[
             taken.append(word)
             if name in with_values and not equals and waiting:
                 taken.append(waiting.pop(0))
-        elif name in ("-m", "--model") and (equals or waiting):
+        elif name in _MODEL and (equals or waiting):
             model = [value if equals else waiting.pop(0)]
         elif name in ("-p", "--prompt") and has_prompt and (equals or waiting):
             prompt = [value if equals else waiting.pop(0)]
@@ -160,6 +185,14 @@ def _options(rest: Sequence[str], command: object, *, has_prompt: bool) -> list[
     if prompt and "--" not in taken:
         taken += ["--", *prompt]
     return [*model, *taken]
+
+
+def _model_first(rest: list[str]) -> list[str]:
+    """Of commands that take the model as an argument."""
+    name, equals, value = rest[0].partition("=") if rest else ("", "", "")
+    if name not in _MODEL or not (equals or len(rest) > 1):
+        return rest
+    return [value, *rest[1:]] if equals else rest[1:]
 
 
 def _with_values(command: TyperCommand) -> set[str]:

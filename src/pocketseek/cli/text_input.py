@@ -32,6 +32,19 @@ def read_stdin_line(max_chars: int = MAX_PROMPT_BYTES) -> str:
     return line
 
 
+def is_piped_text_waiting() -> bool:
+    """Whether a pipe has brought what nobody has read."""
+    import fcntl
+    import termios
+
+    try:
+        fd = sys.stdin.fileno()
+        num_bytes = int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+        return stat.S_ISFIFO(os.fstat(fd).st_mode) and num_bytes > 0
+    except (OSError, ValueError):  # closed, or none that the system knows
+        return False
+
+
 @contextmanager
 def unseen_typing() -> Iterator[None]:
     """What is typed at a terminal meanwhile is not shown amid what is printed: it waits for whoever reads next."""

@@ -70,11 +70,58 @@ def test_one_ctrl_c_gives_a_hint_and_is_forgotten_after_the_next_line(capsys: py
     assert capsys.readouterr().err.count("Ctrl-C again") == 2
 
 
-@pytest.mark.parametrize("word", ["/exit", "/quit"])
+@pytest.mark.parametrize("word", ["/exit", "/quit", "/bye"])
 def test_leaving_by_command(word: str) -> None:
     script = Script(word, "never read")
     converse(FakeEngine(), script)
     assert script.num_left == 1
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_plain_exit_leaves_a_terminal_and_is_a_question_elsewhere(terminal: bool) -> None:
+    engine = FakeEngine()
+    converse(engine, Script("exit", "never read"), terminal=terminal)
+    assert len(engine.prompts) == (0 if terminal else 2)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ('"""one', "/two", "", 'three"""'),
+        ('"""', "one", "/two", "", "three", '"""'),
+        ("!multi", "one", "/two", "", "three", "!end"),
+    ],
+)
+def test_several_lines_are_one_question(lines: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    engine = FakeEngine()
+    converse(engine, Script(*lines, "four"), terminal=True)
+    assert engine.prompts == ["u:one\n/two\n\nthree;", "u:one\n/two\n\nthree;a:yes;u:four;"]
+    assert "The question ends with" in capsys.readouterr().err
+
+
+def test_quotes_may_begin_and_end_one_line_and_mean_nothing_in_a_pipe() -> None:
+    engine = FakeEngine()
+    converse(engine, Script('"""/reset"""', '""""""', CTRL_C), terminal=True)
+    converse(engine, Script('"""'))
+    assert engine.prompts == ["u:/reset;", 'u:""";']
+
+
+def test_ctrl_c_or_the_end_of_input_drops_what_was_begun() -> None:
+    engine = FakeEngine()
+    converse(engine, Script('"""one', CTRL_C, "two", '"""three'), terminal=True)
+    assert engine.prompts == ["u:two;"]
+
+
+def test_words_of_others_are_taken_or_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    engine = FakeEngine()
+    converse(engine, Script("/?", "/set system be brief", "one", "/clear", "two"), terminal=True)
+    assert engine.prompts == ["s:be brief;u:one;", "s:be brief;u:two;"]
+    assert "/undo" in capsys.readouterr().err
+    converse(engine, Script("/set parameter top_k 3", "/show info", "/regen"), terminal=True)
+    told = capsys.readouterr().err
+    assert "there is no /set: what is set here is /system TEXT" in told
+    assert "pocketseek inspect MODEL" in told
+    assert "/undo takes the answer back" in told
 
 
 def test_blank_lines_are_not_questions() -> None:

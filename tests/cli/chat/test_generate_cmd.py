@@ -1,6 +1,7 @@
 """`generate` answers one prompt, the same way for the same seed."""
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,41 @@ def test_the_prompt_can_be_piped_in(
     said = run("generate", tiny_package, "hello 你", "--seed", 7, *SHORT).out
     monkeypatch.setattr(sys, "stdin", Stdin("hello 你".encode()))
     assert run("generate", tiny_package, *arguments, "--seed", 7, *SHORT).out == said
+
+
+@pytest.mark.parametrize(
+    ("texts", "prompt"),
+    [
+        (("Sum", "up:", "-"), "Sum up:\n\nhello\n"),
+        (("-", "In one word."), "hello\n\n\nIn one word."),
+        (("why", "is", "it"), "why is it"),
+    ],
+)
+def test_texts_and_what_was_piped_in_are_one_prompt(
+    run: Callable, tiny_package: Path, monkeypatch: pytest.MonkeyPatch, texts: tuple[str, ...], prompt: str
+) -> None:
+    said = run("generate", tiny_package, prompt, "--seed", 7, *SHORT).out
+    monkeypatch.setattr(sys, "stdin", Stdin(b"hello\n"))
+    assert run("generate", tiny_package, *texts, "--seed", 7, *SHORT).out == said
+
+
+def test_standard_input_has_to_have_something_and_is_read_once(
+    run: Callable, tiny_package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Stdin(b" \n"))
+    assert "standard input had no text" in run("generate", tiny_package, "Sum up:", "-").error
+    assert "give - once" in run("generate", tiny_package, "-", "and", "-").error
+
+
+def test_a_pipe_that_nobody_reads_is_told(run: Callable, tiny_package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.pipe()
+    with os.fdopen(ours) as waiting, os.fdopen(theirs, "w") as writer:
+        monkeypatch.setattr(sys, "stdin", waiting)
+        assert "not read" not in run("generate", tiny_package, "hello", *SHORT).err
+        writer.write("a letter")
+        writer.flush()
+        assert "not read beside a TEXT" in run("generate", tiny_package, "hello", *SHORT).err
+        assert "not read" not in run("generate", tiny_package, "hello", *SHORT, "--json").err
 
 
 def test_raw_continues_the_text_without_the_template(run: Callable, tiny_package: Path) -> None:

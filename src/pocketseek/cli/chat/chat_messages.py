@@ -20,6 +20,7 @@ HELP = Message(
     "/rename TITLE  call this conversation something else\n"
     "/delete WHICH  delete a conversation (without WHICH: this one), after asking\n"
     "/save FILE     write this one to FILE (.json, otherwise text); without FILE: say where it is kept\n"
+    '"""            begins and ends a question of several lines\n'
     "/exit, /quit   leave (also Ctrl-D)\n"
     "Ctrl-C stops an answer; pressed again it leaves. The arrow keys bring back what was typed before.",
     "/help          显示本列表\n"
@@ -33,8 +34,14 @@ HELP = Message(
     "/rename 标题   为当前对话改名\n"
     "/delete 对话   删除一个对话（不写则为当前对话），会先询问\n"
     "/save 文件     把当前对话写入文件（.json，否则为纯文本）；不写文件则说明保留在何处\n"
+    '"""            多行问题的开始与结束\n'
     "/exit, /quit   退出（也可按 Ctrl-D）\n"
     "Ctrl-C 停止回答，再按一次退出。方向键可找回输入过的内容。",
+)
+BLOCK = Message("The question ends with {end}.", "问题以 {end} 结束。")
+NOT_READ = Message(
+    "[what was piped in is not read beside a TEXT; a - puts it into the prompt: `pocketseek generate MODEL TEXT -`]",
+    "[提供了文本，因此未读取管道输入；用 - 将其放入提示：`pocketseek generate 模型 文本 -`]",
 )
 RESET = Message("The conversation starts afresh.", "对话已重新开始。")
 UNDONE = Message("The last question and its answer are taken back.", "已撤回上一个问题及其回答。")

@@ -21,6 +21,7 @@ from pocketseek.apps.conversation import ConversationInfo
 from pocketseek.cli import messages
 from pocketseek.cli.chat import chat_messages
 from pocketseek.cli.chat.history_commands import NAMES, HistoryCommands
+from pocketseek.cli.chat.line_blocks import end_of_block, read_block, whole_block
 from pocketseek.cli.console import AnswerPrinter, note, note_list, print_text
 from pocketseek.cli.messages import Words
 from pocketseek.cli.run.heat_note import HeatNote
@@ -47,6 +48,16 @@ if TYPE_CHECKING:
 
 _OF_QUESTIONS = (ContextLengthError, MemoryLimitError, ModelOutputError, StorageError, TemplateError, UsageError)
 _OF_COMMANDS = (BusyError, DownloadError, FormatError, IntegrityError, NotFoundError, UnsupportedError)
+
+
+_LEAVING = ("/exit", "/quit", "/bye")
+_SAME = {"/?": "/help", "/clear": "/reset", "/new": "/reset"}  # words that people bring along: docs/coming-from.md
+_NO_COMMAND = {
+    "/set": "what is set here is /system TEXT; other options are given when the chat starts, see `pocketseek chat -h`",
+    "/show": "`pocketseek inspect MODEL` shows a model; /model lists those that are installed",
+    "/regen": "/undo takes the answer back, and the arrow key up brings its question back",
+    "/read": '`pocketseek doc ask FILE QUESTION` reads a document; a text can be pasted between two """',
+}
 
 
 class LineReader(Protocol):
@@ -103,7 +114,7 @@ class Conversation:
         interrupted = False  # was the last thing that happened a Ctrl-C?
         while True:
             try:
-                line = self._read_line().strip()
+                line, is_question = self._read()
             except EOFError:
                 return
             except KeyboardInterrupt:
@@ -112,15 +123,30 @@ class Conversation:
                 self._say(chat_messages.LEAVE_HINT)
                 interrupted = True
                 continue
-            if _command_of(line) in ("/exit", "/quit"):
+            if not is_question and self._leaves(line):
                 return
-            interrupted = bool(line) and not self._handle(line)
+            interrupted = bool(line) and not self._handle(line, is_command=line.startswith("/") and not is_question)
 
-    def _handle(self, line: str) -> bool:
-        """One line; False if Ctrl-C stopped its answer."""
-        survivable = _OF_QUESTIONS + _OF_COMMANDS if line.startswith("/") else _OF_QUESTIONS
+    def _read(self) -> tuple[str, bool]:
+        """What was typed, and whether it is a question whatever it begins with: a block of lines is, on a terminal."""
+        line = self._read_line().strip()
+        if not self._interactive:
+            return line, False
+        end = end_of_block(line)
+        if end is not None:
+            self._say(chat_messages.BLOCK, end=end)
+            return read_block(line, end, self._read_line), True
+        whole = whole_block(line)
+        return (line, False) if whole is None else (whole, True)
+
+    def _leaves(self, line: str) -> bool:
+        return _command_of(line) in _LEAVING or (self._interactive and line.lower() in ("exit", "quit"))
+
+    def _handle(self, line: str, *, is_command: bool) -> bool:
+        """A command or a question; False if Ctrl-C stopped its answer."""
+        survivable = _OF_QUESTIONS + _OF_COMMANDS if is_command else _OF_QUESTIONS
         try:
-            if line.startswith("/"):
+            if is_command:
                 self._run_command(line)
             else:
                 self._answer(line)
@@ -134,10 +160,15 @@ class Conversation:
         return True
 
     def _run_command(self, line: str) -> None:
-        name, _, argument = line.partition(" ")
-        command = self._commands.get(name.lower())
+        typed, _, argument = line.partition(" ")
+        name = typed.lower()
+        if name == "/set" and argument.split(" ")[0] == "system":
+            name, argument = "/system", argument.partition(" ")[2]
+        command = self._commands.get(_SAME.get(name, name))
+        if command is None and name in _NO_COMMAND:
+            raise UsageError(f"there is no {name}: {_NO_COMMAND[name]}")
         if command is None:
-            self._say(chat_messages.UNKNOWN_COMMAND, command=name)
+            self._say(chat_messages.UNKNOWN_COMMAND, command=typed)
         else:
             command(argument.strip())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,7 @@ from pocketseek.cli.run.engine_choice import EngineOptions, engine_facts, is_onn
 from pocketseek.cli.run.heat_note import HeatNote, heat_facts
 from pocketseek.cli.run.min_speed import SpeedFloor, choose_for_speed
 from pocketseek.cli.run.model_choice import adapter_paths, choose_model, open_engine, opened_sampling, sampling_params
-from pocketseek.cli.text_input import read_stdin
+from pocketseek.cli.text_input import is_piped_text_waiting, read_stdin
 from pocketseek.errors import UsageError
 from pocketseek.settings import Settings, read_settings
 from pocketseek.types import Message, SamplingParams, TextEvent
@@ -39,8 +40,12 @@ _LEAST_ANSWER_TOKENS = 256
 def generate(
     model: options.ModelName,
     text: Annotated[
-        str | None,
-        typer.Argument(metavar="TEXT", help="The prompt; '-' or none: read from standard input.", show_default=False),
+        list[str] | None,
+        typer.Argument(
+            metavar="[TEXT]...",
+            help="The prompt; '-' or none: what standard input has, alone or between texts.",
+            show_default=False,
+        ),
     ] = None,
     max_tokens: options.MaxTokens = 512,
     temperature: options.Temperature = None,
@@ -143,6 +148,8 @@ def generate(
         tell_change(opened.provider_choice, Words(settings.language), engine_options, quiet=json)
     if answer.was_cut and not json:
         note(Words(settings.language)(chat_messages.CUT_BY_ROOM if answer.had_no_room else messages.ANSWER_CUT))
+    if not json and text and "-" not in text and is_piped_text_waiting():
+        note(Words(settings.language)(chat_messages.NOT_READ))
     if json:
         with_adapter = {} if adapter is None else {"adapter": adapter}
         facts = {"model": chosen.name, **with_adapter, **answer.facts(), "seed": sampling.seed}
@@ -225,11 +232,21 @@ def _speed_facts(floor: SpeedFloor | None) -> dict[str, object]:
     return {} if floor is None else {"fallback": floor.fallback(), "decode_tokens_per_s": floor.tokens_per_s}
 
 
-def _prompt_text(text: str | None) -> str:
-    if text is None and sys.stdin.isatty():
+def _prompt_text(texts: Sequence[str] | None) -> str:
+    """Texts are parted by a space, what was piped in by an empty line. Raises UsageError, FormatError."""
+    if not texts and sys.stdin.isatty():
         raise UsageError('there is no prompt; give one: pocketseek generate MODEL "text", or pipe one in')
-    found = read_stdin() if text in (None, "-") else text
-    if found is None or not found.strip():
+    parts = list(texts or ["-"])
+    if parts.count("-") > 1:
+        raise UsageError("standard input is read once; give - once")
+    if "-" not in parts:
+        found = " ".join(parts)
+    else:
+        place, piped = parts.index("-"), read_stdin()
+        if not piped.strip():
+            raise UsageError("the prompt is empty, standard input had no text; give some text")
+        found = "\n\n".join(one for one in (" ".join(parts[:place]), piped, " ".join(parts[place + 1 :])) if one)
+    if not found.strip():
         raise UsageError("the prompt is empty; give some text")
     return found
 

@@ -116,7 +116,9 @@ class HistoryCommands:
         try:
             return choose_conversation(self._store, which)
         except NotFoundError as error:
-            raise NotFoundError(f"no conversation is called {which!r:.60}; /list shows them") from error
+            raise NotFoundError(
+                f"no conversation is called {which!r:.60}; /list shows them, and /model NAME changes the model"
+            ) from error
 
     def _show(self, infos: list[ConversationInfo], texts: Sequence[str]) -> None:
         self._shown = infos
