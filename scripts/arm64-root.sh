@@ -66,7 +66,7 @@ ensure_root() {
   stage "making an arm64 Debian $suite in $DIR/root (about 10 minutes, the first time only)"
   fetch_root
   stage "setting up its packages"
-  logged "$DIR/root-2.log" "$ROOT/scripts/enter-arm64" --set DEBOOTSTRAP_DIR=/debootstrap \
+  logged "$DIR/root-2.log" "$ROOT/scripts/enter-arm64" --proot --set DEBOOTSTRAP_DIR=/debootstrap \
     "$DIR/root" /debootstrap/debootstrap --second-stage ||
     fail "the packages could not be set up: $(tail -n 1 "$DIR/root-2.log") (all of it: $DIR/root-2.log)
   see that the disk is not full and run this again: it starts with a new root"

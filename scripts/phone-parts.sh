@@ -47,6 +47,8 @@ make_phone() {
   wanted="$(cat "$DIR/root.done") $phone"
   rm -rf "$DIR/planted" "$DIR/clone.git"
   git clone --quiet --bare "$ROOT" "$DIR/clone.git"
+  git -C "$DIR/clone.git" update-ref refs/heads/main HEAD # whatever branch, or none, is out here
+  git -C "$DIR/clone.git" symbolic-ref HEAD refs/heads/main
   git -C "$ROOT" rev-parse --short HEAD >"$DIR/phone.commit"
   plant_phone
   if [ "$again" = yes ] || ! is_done phone "$wanted"; then
@@ -55,7 +57,7 @@ make_phone() {
     cp -a --reflink=auto "$DIR/root" "$DIR/phone"
     mark_done phone "$wanted"
   fi
-  rm -rf "$DIR/phone$TERMUX" "$DIR/phone/sdcard" "$DIR"/phone/tmp/notification* "$DIR/phone/opt/termux-packages" "$DIR/phone/opt/debian-installed"
+  rm -rf "$DIR/phone$TERMUX" "$DIR/phone/sdcard" "$DIR"/phone/tmp/notification* "$DIR"/phone/opt/{termux-packages,debian-installed,pocketseek,fetch} "$DIR/phone/root/.local"
   mkdir -p "$DIR/phone$TERMUX"/{home,usr/bin,usr/tmp} "$DIR"/phone/{sdcard/Download,system/bin,wheels,clone.git}
   cp "$DIR"/wheels/pocketseek-*.whl "$DIR/phone/sdcard/Download/"
   cp "$DIR/planted/getprop.txt" "$DIR/phone/system/"
@@ -67,7 +69,8 @@ make_phone() {
 
 choose_binds() {
   binds=(--bind "$DIR/wheels:/wheels" --bind "$DIR/clone.git:/clone.git" --bind "$DIR/planted/sys:/sys"
-    --bind /usr/aarch64-linux-gnu:/usr/aarch64-linux-gnu) # what the cross compiler links with
+    --bind /usr/bin:/host-bin) # and what this machine's cross compiler reads and loads
+  for folder in /usr/aarch64-linux-gnu /usr/lib/gcc-cross /usr/lib/x86_64-linux-gnu /lib64; do binds+=(--bind "$folder:$folder"); done
   for file in cpuinfo meminfo swaps sys/kernel/osrelease; do
     if [ -e "$DIR/planted/proc/$file" ]; then binds+=(--bind "$DIR/planted/proc/$file:/proc/$file"); fi
   done
@@ -111,9 +114,11 @@ echo 10234
 END
   stand_in $TERMUX/usr/bin/pkg <<'END'
 #!/bin/bash
-# Termux's packages by Debian's; the compiler is this machine's cross compiler, which proot runs beside the emulator. No Rust: pip finds a wheel.
+# Termux's packages by Debian's; the compiler is this machine's cross compiler, which runs beside the emulator. No Rust: pip finds a wheel.
 set -e
 bin=/data/data/com.termux/files/usr/bin
+host=/host-rootfs/usr/bin # of proot; without it see choose_binds
+[ -d $host ] || host=/host-bin
 apt_install() { apt-get -qq install -y --no-install-recommends "$@" >/dev/null 2>&1 || { echo "E: Unable to fetch $*"; exit 100; }; }
 action=$1; shift
 [ "$action" = install ] || set --
@@ -127,8 +132,10 @@ for word; do
     cmake) apt_install cmake ;;
     ninja) apt_install ninja-build ;;
     clang)
-      printf '#!/bin/sh\nexec /host-rootfs/usr/bin/aarch64-linux-gnu-g++ "$@"\n' >$bin/c++
-      chmod 755 $bin/c++ ;;
+      printf '#!/bin/sh\nexec %s/aarch64-linux-gnu-g++ "$@"\n' $host >$bin/c++
+      chmod 755 $bin/c++
+      ln -sfn c++ $bin/aarch64-linux-gnu-g++ # the name that Debian's Python was built with
+      for tool in as ld ld.bfd ar ranlib nm; do ln -sfn $host/aarch64-linux-gnu-$tool /usr/bin/; done ;;
     -* | *=*) continue ;;
   esac
   echo "$word" >>/opt/termux-packages
@@ -180,7 +187,7 @@ choose_memory() {
   done
 }
 
-emulator_version() { qemu-aarch64-static --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p'; }
+emulator_version() { "${POCKETSEEK_QEMU:-qemu-aarch64-static}" --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p'; }
 
 write_page() {
   {

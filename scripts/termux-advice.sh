@@ -27,9 +27,9 @@ wrong_usage() {
 
 log_has() { grep -qiE "$1" "$LOG" 2>/dev/null; }
 
-# The line of the log that says most.
+# The line of the log that says most: the last error that is not pip's own summing up.
 last_error() {
-  { grep -iE '^ *(E:|error|fatal)' "$LOG" || grep -v '^ *$' "$LOG" || echo '?'; } 2>/dev/null | tail -n 1 | sed 's/^ *//' | cut -c1-200
+  { grep -iE '^ *(E:|error|fatal|CMake Error)' "$LOG" | grep -vE 'Could not build wheels|Failed building|subprocess-exited' || grep -v '^ *$' "$LOG" || echo '?'; } 2>/dev/null | tail -n 1 | sed 's/^ *//' | cut -c1-200
 }
 
 fail_with_log() { fail "$1: $(last_error) (all of it: $LOG)" "$2：$(last_error)（全部输出：$LOG）"; }

@@ -156,6 +156,14 @@ def test_elsewhere_it_says_what_to_use_instead(termux: FakeTermux) -> None:
     assert "scripts/demo" in done.error
 
 
+def test_a_log_that_cannot_be_written_is_told_before_anything_is_done(termux: FakeTermux) -> None:
+    (termux.home / "a file").touch()
+    done = termux.run(TMPDIR=str(termux.home / "a file"))
+    assert done.code == 1
+    assert done.error.splitlines()[-1].startswith(f"error: {termux.home}/a file/pocketseek-setup.log cannot be written")
+    assert termux.calls() == []
+
+
 def test_check_changes_nothing(termux: FakeTermux) -> None:
     before = sorted(str(path) for path in termux.files.rglob("*"))
     assert termux.run("--check").code == 0

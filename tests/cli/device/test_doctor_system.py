@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import resource
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -97,7 +98,10 @@ def test_on_a_phone_the_traps_of_android_are_told(tmp_path: Path, monkeypatch: p
 def test_extras_that_are_not_here_are_named(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_system, "EXTRAS", {"talk": {"a_library_that_is_not": "x"}, "text": {"json": "json"}})
     line = next(line for line in run("doctor").out.splitlines() if line.startswith("extras"))
-    assert line.startswith("extras\tok\ttext; not here: talk")
+    assert line.startswith("extras\tok\ttext; not here: talk (`pip install")
+    monkeypatch.setattr(sys, "prefix", "/data/data/com.termux/files/home/pocketseek/.venv")
+    line = next(line for line in run("doctor").out.splitlines() if line.startswith("extras"))
+    assert "`bash scripts/setup-termux --with NAME`" in line
 
 
 def test_a_library_that_does_not_load_is_told_with_the_reason(

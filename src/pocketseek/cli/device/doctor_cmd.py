@@ -27,6 +27,7 @@ from pocketseek.device.system import is_android
 from pocketseek.errors import StorageError, UsageError
 from pocketseek.govern.choose_sensors import choose_sensors
 from pocketseek.govern.headroom import with_headroom
+from pocketseek.libraries import is_termux
 from pocketseek.settings import Settings, read_settings
 
 _SMALL_MODEL_BYTES = 350_000_000
@@ -96,7 +97,7 @@ def _onnx(words: Words) -> Check:
 
     label, version = words(onnx_messages.ROW), library_version()
     if version is None:
-        return Check(label, True, words(onnx_messages.ABSENT))
+        return Check(label, True, words(onnx_messages.ABSENT_TERMUX if is_termux() else onnx_messages.ABSENT))
     here = available_providers()
     names = ", ".join(name for name, ort_name in PROVIDERS.items() if ort_name in here)
     return Check(label, True, words(onnx_messages.DOCTOR_VALUE, version=version, providers=names))

@@ -86,6 +86,10 @@ EXTRAS_SOME = Message(
     "{here}; not here: {missing} (`pip install 'pocketseek[NAME]'` adds one)",
     "{here}；未安装：{missing}（用 `pip install 'pocketseek[名称]'` 添加）",
 )
+EXTRAS_SOME_TERMUX = Message(
+    "{here}; not here: {missing} (`bash scripts/setup-termux --with NAME` in pocketseek's folder adds most of them)",
+    "{here}；未安装：{missing}（在代码文件夹中用 `bash scripts/setup-termux --with 名称` 添加，多数可行）",
+)
 EXTRA_BROKEN = Message(
     "the library {library} is here and does not load ({why}): `pip install --force-reinstall {package}`",
     "已有库 {library}，但无法加载（{why}）：运行 `pip install --force-reinstall {package}`",

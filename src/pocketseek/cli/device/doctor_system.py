@@ -22,6 +22,7 @@ from pocketseek.cli.messages import NONE, Message, Words
 from pocketseek.device.probe import DeviceFacts, check_device
 from pocketseek.device.system import TERMUX_PREFIX, is_android, is_termux
 from pocketseek.errors import StorageError, UnsupportedError
+from pocketseek.libraries import is_termux as is_termuxs_python
 from pocketseek.libraries import load_library
 from pocketseek.settings import Settings, termux_source
 
@@ -160,7 +161,8 @@ def _extras(words: Words) -> list[Check]:
     """Which are here, and a finding for each library that is here and does not load."""
     here = [name for name, libraries in EXTRAS.items() if all(find_spec(library) for library in libraries)]
     missing = [name for name in EXTRAS if name not in here]
-    message = says.EXTRAS_SOME if missing else says.EXTRAS_HERE
+    some = says.EXTRAS_SOME_TERMUX if is_termuxs_python() else says.EXTRAS_SOME
+    message = some if missing else says.EXTRAS_HERE
     values = {"here": ", ".join(here) or words(NONE), **({"missing": ", ".join(missing)} if missing else {})}
     label = words(says.EXTRAS)
     libraries = {library: package for group in EXTRAS.values() for library, package in group.items()}

@@ -18,6 +18,9 @@ ROW = Message("ONNX Runtime", "ONNX Runtime")
 ABSENT = Message(
     'not installed; pip install "pocketseek[onnx]" brings it', '未安装；可用 pip install "pocketseek[onnx]" 安装'
 )
+ABSENT_TERMUX = Message(
+    "not installed; `pkg install python-onnxruntime` brings it", "未安装；可用 `pkg install python-onnxruntime` 安装"
+)
 DOCTOR_VALUE = Message("{version} with {providers}", "{version}，含 {providers}")
 
 MADE_BY = Message("made by", "由何制作")
