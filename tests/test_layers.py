@@ -70,7 +70,7 @@ OWNERS = {
     "h11": {"apps/serve/connection.py"},
     "msgspec": {"apps/serve/*", "apps/serve/voice/*"},
     "python_multipart": {"apps/serve/upload.py"},
-    "segno": {"cli/serve/serve_cmd.py"},
+    "segno": {"cli/serve/announcement.py"},
     "markdown_it": {"apps/serve/markdown.py", "apps/serve/math_rules.py"},
     "latex2mathml": {"apps/serve/mathml.py"},
     "pygments": {"apps/serve/highlight.py"},

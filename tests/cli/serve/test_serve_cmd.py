@@ -14,7 +14,7 @@ import pytest
 from peft_folders import write_peft
 
 from pocketseek.cli.serve import serve_cmd
-from pocketseek.cli.serve.serve_cmd import is_loopback, reachable_address, url_of
+from pocketseek.cli.serve.announcement import is_loopback, reachable_address, url_of
 from pocketseek.errors import SealError, StorageError
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -16,7 +14,7 @@ import typer
 
 from pocketseek.cli import messages, options
 from pocketseek.cli.completion import complete_model
-from pocketseek.cli.console import ShowProgress, print_json, print_text, progress_bar
+from pocketseek.cli.console import ShowProgress, progress_bar
 from pocketseek.cli.guard.key_options import KeptSecrets, KeyCommand, KeyFile, KeyOptions, secret_for
 from pocketseek.cli.guard.state_key import cache_key, state_key
 from pocketseek.cli.messages import Words
@@ -24,7 +22,7 @@ from pocketseek.cli.run.engine_choice import EngineOptions, prepare_engine, tell
 from pocketseek.cli.run.heat_limit import LimitNote
 from pocketseek.cli.run.model_choice import choose_model
 from pocketseek.cli.run.upkeep import keeping_up
-from pocketseek.cli.serve import serve_messages
+from pocketseek.cli.serve.announcement import announce, is_loopback
 from pocketseek.cli.serve.notice import serving_notice
 from pocketseek.errors import UnsupportedError, UsageError
 from pocketseek.settings import Settings, read_network_settings, read_settings
@@ -32,7 +30,6 @@ from pocketseek.settings import Settings, read_network_settings, read_settings
 if TYPE_CHECKING:
     from pocketseek.apps.access_tokens import TokenStore
     from pocketseek.apps.model_pool import ModelPool, OpenModel, ServedModel
-    from pocketseek.apps.serve.services import ServeOptions
     from pocketseek.runtime.engine import Engine
 
 _EXTRA = (
@@ -47,7 +44,6 @@ _EXTRA = (
     "python_multipart",
 )
 _log = logging.getLogger(__name__)
-_NOWHERE = "192.0.2.1"  # an address for documentation; nothing is sent to it
 
 Models = Annotated[
     list[str] | None,
@@ -247,7 +243,7 @@ def serve(
             server = ApiServer(services)
             _start_log()
             show_qr = qr if qr is not None else not is_loopback(host)
-            url = _announce(serve_options, listener.getsockname()[1], pool, words, qr=show_qr, json=json)
+            url = announce(serve_options, listener.getsockname()[1], pool, words, qr=show_qr, json=json)
             with (
                 keeping_up(
                     settings,
@@ -284,15 +280,6 @@ def _needs_token(host: str, tokens: TokenStore, wanted: bool) -> bool:
         where = "with --require-token" if is_loopback(host) else f"on {host}, where others can reach it,"
         raise UsageError(f"serving {where} needs an access token; make one with `pocketseek token create NAME`")
     return needed
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _served_models(
@@ -338,44 +325,3 @@ def _start_log() -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logging.getLogger().addHandler(handler)
     logging.getLogger("pocketseek").setLevel(logging.INFO)
-
-
-def _announce(options: ServeOptions, port: int, pool: ModelPool, words: Words, *, qr: bool, json: bool) -> str:
-    """Returns the address that it told."""
-    names = [model.name for model in pool.models]
-    url = url_of(reachable_address(options.host), port)
-    if json:
-        print_json({"url": url, "port": port, "models": names, "require_token": options.require_token})
-        sys.stdout.flush()
-        return url
-    print_text(words(serve_messages.READY, url=url, models=", ".join(names)))
-    if options.require_token:
-        print_text(words(serve_messages.TOKEN))
-    if qr:
-        print_text(words(serve_messages.SCAN_HERE if is_loopback(options.host) else serve_messages.SCAN))
-        _print_qr_code(url)
-    print_text(words(serve_messages.STOP))
-    sys.stdout.flush()
-    return url
-
-
-def url_of(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def reachable_address(host: str) -> str:
-    """Under which others find us: for "all addresses", the one that this machine would use to talk to the world."""
-    if host not in ("0.0.0.0", "::"):
-        return host
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((_NOWHERE, 9))  # chooses a route and sends nothing
-            return str(probe.getsockname()[0])
-        except OSError:  # no network
-            return "127.0.0.1"
-
-
-def _print_qr_code(url: str) -> None:
-    import segno
-
-    segno.make(url, micro=False).terminal(out=sys.stdout, compact=True)

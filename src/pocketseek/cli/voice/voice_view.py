@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pocketseek.apps.voice.events import (
     AnswerAudio,
@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 
 _CLEAR_LINE = "\r\x1b[2K"
 _DIM, _PLAIN = "\x1b[2m", "\x1b[22m"
-
-
-class View(Protocol):
-    def see(self, event: VoiceEvent) -> None: ...
-
-    def end(self) -> None: ...
 
 
 class TurnView:
