@@ -195,7 +195,9 @@ class ModelStore:
     def _not_found(self, name: str) -> NotFoundError:
         names = ", ".join(model.name for model in self._usable())
         hint = (
-            f"installed: {names}" if names else "nothing is installed yet; `pocketseek chat demo` installs a small one"
+            f"installed: {names}; `pocketseek pull` fetches others"
+            if names
+            else "nothing is installed yet; `pocketseek chat demo` installs a small one"
         )
         return NotFoundError(f"no model {name[:120]!r}; {hint}")
 

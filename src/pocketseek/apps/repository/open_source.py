@@ -130,7 +130,8 @@ def _repository(address: str, link: Link, client: HttpClient) -> Opened | HubChe
     name = parse_repository(known.get(address, address))
     if name is None:
         raise NotFoundError(
-            f"{address[:200]} is no folder here, no web address and no repository (OWNER/NAME); check it"
+            f"{address[:200]} is no folder here, no web address and no repository (OWNER/NAME); check it, or choose a "
+            "name that `pocketseek device --models` shows"
         )
     repository = read_repository(client, link.network, name)
     if not repository.is_package:
