@@ -53,7 +53,7 @@ advise() {
     "- 电池：设置-应用-Termux-电池-不受限制。部分厂商另有自启动/后台名单，见 dontkillmyapp.com"
   tell "- screen off: type termux-wake-lock before long work, termux-wake-unlock after it" \
     "- 熄屏：长时间运行前输入 termux-wake-lock，结束后输入 termux-wake-unlock"
-  if [ "${sdk:-0}" -ge 31 ]; then advise_on_phantom_processes; fi
+  if [ "$sdk" -ge 31 ]; then advise_on_phantom_processes; fi
   tell "- files of yours: type termux-setup-storage and allow it; then they are in ~/storage. Models stay in Termux's own folder: /sdcard is slower and cannot be memory-mapped as well" \
     "- 自己的文件：输入 termux-setup-storage 并允许，之后在 ~/storage 中。模型请留在 Termux 自己的目录：/sdcard 更慢，也不利于内存映射"
   tell "- battery temperature, notification, microphone: the app Termux:API, from where Termux came from; open it once" \

@@ -197,7 +197,8 @@ def test_the_phone_decides_the_language(termux: FakeTermux) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sdk", "has"), [("30", ""), ("31", "max_phantom"), ("33", "settings_enable_monitor"), ("34", "Developer")]
+    ("sdk", "has"),
+    [("30", ""), ("31", "max_phantom"), ("33", "settings_enable_monitor"), ("34", "Developer"), ("", "Developer")],
 )
 def test_the_advice_on_phantom_processes_fits_the_android(termux: FakeTermux, sdk: str, has: str) -> None:
     termux.set("properties", f"ro.build.version.sdk={sdk}\n")

@@ -41,7 +41,7 @@ _STYLE = (
     "font-variant-numeric:tabular-nums}th{font-weight:600;font-size:.85rem;color:var(--quiet)}"
     "td:first-child{color:var(--quiet)}td:last-child,th:last-child{padding-right:0}"
     ".figures td:nth-child(2){white-space:nowrap}"
-    "@media(max-width:599px){table{font-size:.85rem}td,th{padding-right:.5rem}}"
+    "@media(max-width:599px){table{font-size:.85rem}td,th{padding-right:.5rem}td:first-child{min-width:8em}}"
     "@media(min-width:600px){td:first-child{width:42%}}"
     "svg{display:block;width:100%;height:auto}svg text{font-size:12px;fill:var(--quiet)}"
     ".grid{stroke:var(--grid);fill:none}.line{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}"

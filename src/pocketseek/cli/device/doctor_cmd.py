@@ -178,6 +178,9 @@ def _models(settings: Settings, words: Words) -> tuple[list[Check], int]:
         num_models, broken = len(store.list()), store.list_broken()
     except StorageError as error:  # a finding here, not the end of the command
         return [Check(label, False, str(error))], 0
-    count = Check(label, not broken, words(doctor_messages.NUM_MODELS, count=num_models, broken=len(broken)))
+    message = doctor_messages.NUM_MODELS_VERIFY if num_models else doctor_messages.NUM_MODELS
+    count = Check(
+        label, True, words(message, count=num_models, broken=len(broken))
+    )  # the broken have lines of their own
     details = [describe_broken(model, words) for model in broken]
     return [count, *(Check(label, False, detail) for detail in details)], num_models

@@ -132,3 +132,7 @@ NO_FOLDER = Message(
 )
 NOT_WRITABLE = Message("{path} cannot be written; change its owner or mode", "{path} 不可写；请修改其所有者或权限")
 NUM_MODELS = Message("{count} installed, {broken} broken", "已安装 {count} 个，损坏 {broken} 个")
+NUM_MODELS_VERIFY = Message(
+    "{count} installed, {broken} broken; `pocketseek verify NAME` checks every byte of one",
+    "已安装 {count} 个，损坏 {broken} 个；`pocketseek verify 名称` 可检查每个字节",
+)
