@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pocketseek.apps.data_directory import mend_modes
 from pocketseek.cli.device.doctor_check import Check
 from pocketseek.cli.guard import trust_messages as messages
@@ -9,6 +11,9 @@ from pocketseek.cli.guard.trust_view import describe, look_by_path
 from pocketseek.cli.messages import Words
 from pocketseek.errors import BusyError, FormatError, StorageError
 from pocketseek.settings import Settings
+
+if TYPE_CHECKING:
+    from pocketseek.package.trust.judge import TrustState
 
 
 def security_checks(settings: Settings, words: Words) -> list[Check]:
@@ -33,11 +38,11 @@ def _trust(settings: Settings, words: Words) -> list[Check]:
     try:
         trust = gate.store.load()
         store = ModelStore(settings.models_dir)
-        models = [*store.list(), *store.list_parts()]
+        models, parts = store.list(), store.list_parts()
     except (FormatError, StorageError) as error:  # findings here, not the end of the command
         return [Check(label, False, str(error))]
-    states = {model.name: look_by_path(gate, model.path, model.manifest) for model in models}
-    signed = sum(not isinstance(state, str) and state.key is not None for state in states.values())
+    states = {model.name: look_by_path(gate, model.path, model.manifest) for model in (*models, *parts)}
+    signed = sum(_is_signed(states[model.name]) for model in models)
     policy = words(messages.POLICY_ON if trust.require_signed else messages.POLICY_OFF).rstrip(".。")
     policy = policy[:1].lower() + policy[1:]  # in the middle of a line
     values = {"keys": len(trust.keys), "signed": signed, "models": len(models), "policy": policy}
@@ -49,6 +54,10 @@ def _trust(settings: Settings, words: Words) -> list[Check]:
             detail = words(messages.DOCTOR_REFUSED, model=name, state=describe(state, words))
             checks.append(Check(label, state.status in ("unknown", "elsewhere", "unsigned"), detail, warning=True))
     return checks
+
+
+def _is_signed(state: TrustState | str) -> bool:
+    return not isinstance(state, str) and state.key is not None
 
 
 def _audit(settings: Settings, words: Words) -> Check:

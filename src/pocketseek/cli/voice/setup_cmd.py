@@ -191,18 +191,23 @@ def _say_what_is_used(settings: Settings, words: Words, language: str) -> None:
         recogniser = choose_recogniser(settings, language)
         voice = choose_synthesiser(settings, language, may_play_itself=True)
     except (UnsupportedError, VoiceError) as error:
-        print_text(words(voice_messages.NOT_READY, language=language, problem=error))
+        print_text(words(voice_messages.NOT_READY, language=_name_of(language, words), problem=error))
         return
     print_text(
         words(
             voice_messages.USED,
-            language=language,
+            language=_name_of(language, words),
             recogniser=recogniser.name,
             why=words(voice_messages.REASONS[recogniser.reason]),
             voice=voice.name,
             voice_why=words(voice_messages.REASONS[voice.reason]),
         )
     )
+
+
+def _name_of(language: str, words: Words) -> str:
+    name = voice_messages.LANGUAGE_NAMES.get(language)
+    return language if name is None else words(name)
 
 
 def _facts(settings: Settings, language: str) -> dict[str, object]:

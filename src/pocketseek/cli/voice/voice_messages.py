@@ -64,6 +64,8 @@ USED = Message(
     "For {language}: {recogniser} ({why}) listens, {voice} ({voice_why}) speaks.",
     "{language}：由 {recogniser}（{why}）聆听，{voice}（{voice_why}）说话。",
 )
+LANGUAGE_NAMES = {"en": Message("English", "英语"), "zh": Message("Chinese", "中文")}
+"""By code; others are shown as their code."""
 NOT_READY = Message("For {language} something is missing: {problem}", "{language} 还缺少：{problem}")
 
 ENGINE = Message("engine", "引擎")
