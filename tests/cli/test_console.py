@@ -13,6 +13,12 @@ from pocketseek.cli import console
 from pocketseek.cli.console import AnswerPrinter, format_bytes
 
 
+@pytest.fixture(autouse=True)
+def capable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the terminal is that the tests run in, which may be none."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

@@ -60,8 +60,15 @@ def test_a_line_that_is_not_utf8_is_a_format_error(monkeypatch: pytest.MonkeyPat
         read_stdin_line()
 
 
+def pseudo_terminal() -> tuple[int, int]:
+    try:
+        return pty.openpty()
+    except OSError as error:
+        pytest.skip(f"no pseudo-terminal here: {error}")
+
+
 def test_what_is_typed_meanwhile_is_not_shown_and_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    keyboard, terminal = pty.openpty()
+    keyboard, terminal = pseudo_terminal()
     with os.fdopen(keyboard, "r+b", buffering=0) as keys, os.fdopen(terminal, encoding="utf-8") as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
         before = termios.tcgetattr(terminal)
@@ -75,7 +82,7 @@ def test_what_is_typed_meanwhile_is_not_shown_and_not_lost(monkeypatch: pytest.M
 
 
 def test_typing_is_shown_again_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    keyboard, terminal = pty.openpty()
+    keyboard, terminal = pseudo_terminal()
     with os.fdopen(keyboard, "rb", buffering=0), os.fdopen(terminal, encoding="utf-8") as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
         with pytest.raises(KeyboardInterrupt), unseen_typing():

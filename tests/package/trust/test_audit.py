@@ -16,6 +16,7 @@ import pytest
 
 from pocketseek.errors import StorageError
 from pocketseek.package.trust.audit import AuditLog
+from pocketseek.package.trust.audit_chain import Head
 
 Lines = list[bytes]
 
@@ -264,6 +265,27 @@ def test_killed_at_any_moment_it_is_whole(memory_dir: Path) -> None:
         assert log.verify().problems == (), seed
         log.write("model-opened", model="between")
         assert log.verify().problems == (), seed
+
+
+@pytest.mark.parametrize("at", range(12))
+def test_ended_before_any_head_is_written_it_is_whole(
+    memory_dir: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Also where the line before was the first of a new file, which the head does not know of yet."""
+    log = AuditLog(memory_dir / "audit.log", rotate_bytes=300)
+
+    def ended(self: AuditLog, head: Head) -> None:
+        raise KeyboardInterrupt
+
+    filled(log, at)
+    with monkeypatch.context() as patch:
+        patch.setattr(AuditLog, "_put_head", ended)
+        with pytest.raises(KeyboardInterrupt):
+            filled(log, 1)
+    assert log.verify().problems == ()
+    filled(log, 4)
+    assert log.verify().problems == ()
+    assert log.verify().num_lines in (at + 4, at + 5)  # old files may go first
 
 
 def test_a_symbolic_link_for_the_log_is_refused(log: AuditLog) -> None:

@@ -194,7 +194,8 @@ class AuditLog:
     def _settled(self, head: Head) -> Head:
         """Take over lines that were not counted yet and cut off half a line: what a crash may leave."""
         data = self._read(self.path)
-        head = replace(head, num_bytes=min(head.num_bytes, len(data)))
+        was_rotated = self._rotated_path(head).exists()  # and no head was written since: it counts bytes of that file
+        head = replace(head, num_bytes=0 if was_rotated else min(head.num_bytes, len(data)))
         *whole, torn = data[head.num_bytes :].split(b"\n")
         for line in whole:
             if not follows(line, head):
@@ -215,7 +216,7 @@ class AuditLog:
     def _rotated(self, head: Head) -> Head:
         if head.num_bytes < self._rotate_bytes:
             return head
-        os.replace(self.path, self.path.with_name(f"{self.path.stem}.{head.num_lines:012}{self.path.suffix}"))
+        os.replace(self.path, self._rotated_path(head))
         sync_dir(self.path.parent)
         head = replace(head, num_bytes=0)
         dropped = self._old_files()[:-KEPT_FILES]
@@ -226,6 +227,10 @@ class AuditLog:
         for path in dropped:
             path.unlink()
         return head
+
+    def _rotated_path(self, head: Head) -> Path:
+        """Where the file goes, or went, whose last line is the head's."""
+        return self.path.with_name(f"{self.path.stem}.{head.num_lines:012}{self.path.suffix}")
 
     def _lines(self) -> Iterator[bytes]:
         for path in (*self._old_files(), self.path):
