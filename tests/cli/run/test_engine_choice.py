@@ -119,7 +119,7 @@ FAILED = ProviderChoice(
         (
             "zh",
             [
-                "无法使用 QNN（无法运行此模型:no backend）；改用 CPU 计算",
+                "无法使用 QNN（无法运行此模型：no backend）；改用 CPU 计算",
                 "无法使用 XNNPACK（无法启动）；改用 CPU 计算",
                 "无法使用 NNAPI（the model wants something else）；改用 CPU 计算",
             ],
