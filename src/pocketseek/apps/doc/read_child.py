@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from pocketseek.apps.doc.pieces import Piece, ReadOptions, encode_piece
 from pocketseek.errors import FormatError, StorageError, UnsupportedError, UsageError
@@ -63,12 +62,12 @@ def _lower(which: int, limit: int, grace: int = 0) -> None:
 def _reader(kind: str) -> Reader:
     module, name = _READERS[kind]
     try:
-        reader: Any = getattr(import_module(module), name)
+        reader: Reader = getattr(import_module(module), name)
     except ImportError as error:
         raise UnsupportedError(
             f"reading this kind of file needs {error.name}; pip install pypdfium2 lxml (the extra `doc`)"
         ) from None
-    return reader  # type: ignore[no-any-return]
+    return reader
 
 
 def _tell(line: str) -> None:
